@@ -1,0 +1,74 @@
+"""A synchronous WebSocket client that keeps itself connected.
+
+Everything public is here; modules whose name begins with an underscore are not.
+"""
+
+from ._client import Client
+from ._config import Queue, ReceiveQueue, SendQueue
+from ._connect import connect
+from ._delivery import Delivery
+from ._errors import (
+    ClientClosed,
+    ConnectError,
+    ConnectionLost,
+    ForkedClient,
+    HandshakeError,
+    MessageTooBig,
+    ProtocolError,
+    ProxyError,
+    RemoteError,
+    RequestTimeout,
+    SendQueueFull,
+    SessionError,
+    SlowConsumer,
+    TLSError,
+    WebSocketClientError,
+    WouldDeadlock,
+)
+from ._events import Attempt, Disconnect, State, Stats
+from ._retry import Reconnect
+from ._session import Session
+from ._streams import Stream
+from ._version import __version__
+from .protocols import OLDEST, Event, Failure, Fifo, Incoming, JsonId, Protocol, Reply
+
+__all__ = [
+    "OLDEST",
+    "Attempt",
+    "Client",
+    "ClientClosed",
+    "ConnectError",
+    "ConnectionLost",
+    "Delivery",
+    "Disconnect",
+    "Event",
+    "Failure",
+    "Fifo",
+    "ForkedClient",
+    "HandshakeError",
+    "Incoming",
+    "JsonId",
+    "MessageTooBig",
+    "Protocol",
+    "ProtocolError",
+    "ProxyError",
+    "Queue",
+    "ReceiveQueue",
+    "Reconnect",
+    "RemoteError",
+    "Reply",
+    "RequestTimeout",
+    "SendQueue",
+    "SendQueueFull",
+    "Session",
+    "SessionError",
+    "SlowConsumer",
+    "State",
+    "Stats",
+    "Stream",
+    "TLSError",
+    "WebSocketClientError",
+    "WouldDeadlock",
+    "__version__",
+    "connect",
+]

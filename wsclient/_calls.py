@@ -1,0 +1,247 @@
+"""What the public calls do: plain functions on the core, one for each.
+
+Each may run on any thread. The main thread may be struck by a KeyboardInterrupt at any point: what was queued by then
+is sent once, what was not is not, and nothing stays locked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from . import _requests
+from ._clock import Deadline
+from ._config import DEFAULT, check_callable, check_choice, check_count, check_seconds
+from ._delivery import Delivery
+from ._errors import ClientClosed, ConnectionLost, WebSocketClientError, again
+from ._events import State, Stats
+from ._inbox import Inbox
+from ._outgoing import Outgoing, encoded
+from ._pending import RequestFuture, Waiter
+from ._state import FINAL
+from ._streams import Stream
+
+if TYPE_CHECKING:
+    from ._config import Overflow
+    from ._core import Core
+    from ._pending import Request
+
+__all__ = ["listen", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until"]
+
+_INSTEAD = "Use submit() and a done-callback."
+
+
+def send(core: Core, message: Any, timeout: float | None, expires: float | None) -> Delivery:
+    """See ``Client.send``."""
+    core.guard.check("send()")
+    now = time.monotonic()
+    opcode, payload = encoded(core.protocol.encode(message))
+    entry = Outgoing(
+        opcode,
+        payload,
+        len(payload),
+        expires_at=None if expires is None else now + check_seconds("expires", expires),
+        bound=_bound(core),
+    )
+    deadline = Deadline(None) if timeout is None else Deadline.after(check_seconds("timeout", timeout, zero=True), now)
+    _requests.queue(core, entry, deadline)
+    core.kick()
+    return Delivery(core, entry)
+
+
+def request(core: Core, message: Any, timeout: float | None, **options: Any) -> Any:
+    """See ``Client.request``."""
+    core.guard.check_may_wait("request()", _INSTEAD)
+    _check_started(core, "request()")
+    call = _make(core, message, timeout, **options)
+    call.waiter = waiter = Waiter()
+    try:
+        _requests.begin(core, call, timed=False)
+        _go(core)
+        _wait(core, call, waiter)
+    except BaseException:
+        _requests.cancel(core, call, interrupted=True)
+        raise
+    if waiter.error is not None:
+        raise waiter.error
+    return waiter.value
+
+
+def request_many(
+    core: Core, messages: Iterable[Any], timeout: float | None, return_exceptions: bool, idempotent: bool
+) -> list[Any]:
+    """See ``Client.request_many``."""
+    core.guard.check_may_wait("request_many()", _INSTEAD)
+    _check_started(core, "request_many()")
+    deadline = _deadline(core, timeout)
+    waiters: list[tuple[Request, Waiter]] = []
+    replies: list[Any] = []
+    try:
+        for message in messages:
+            call = _requests.make(core.protocol, message, deadline, idempotent=idempotent, bound=_bound(core))
+            call.waiter = waiter = Waiter()
+            waiters.append((call, waiter))
+            try:
+                _requests.begin(core, call, timed=False)
+            except WebSocketClientError as error:
+                waiter.settle(None, error)
+        _go(core)
+        for call, waiter in waiters:
+            _wait(core, call, waiter)
+            if waiter.error is not None and not return_exceptions:
+                raise waiter.error
+            replies.append(waiter.value if waiter.error is None else waiter.error)
+    except BaseException:
+        for call, _ in waiters:
+            _requests.cancel(core, call, interrupted=True)
+        raise
+    return replies
+
+
+def submit(core: Core, message: Any, timeout: float | None, **options: Any) -> RequestFuture:
+    """See ``Client.submit``."""
+    core.guard.check("submit()")
+    call = _make(core, message, timeout, **options)
+    future = RequestFuture(call, partial(_requests.cancel, core), core.hooks.run_later)
+    call.waiter = future
+    try:
+        _requests.begin(core, call, timed=True)
+    except ConnectionLost as error:
+        future.settle(None, error)
+    except BaseException:
+        _requests.cancel(core, call)
+        raise
+    _go(core)
+    if call.deadline.at is not None and call.deadline.at < core.link.sleeps_until:
+        core.orders.wake()
+    return future
+
+
+def listen(
+    core: Core,
+    match: Callable[[Any], bool] | None,
+    maxsize: int | None,
+    overflow: Overflow,
+    key: Callable[[Any], Any] | None,
+) -> Stream:
+    """See ``Client.listen``."""
+    core.guard.check("listen()")
+    bounds = core.settings.bounds.receive_queue
+    check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
+    if key is not None and overflow != "latest":
+        raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
+    stream = Stream(
+        Inbox(
+            bounds.max_messages if maxsize is None else check_count("maxsize", maxsize),
+            bounds.max_bytes,
+            overflow,
+            core.resume_reading,
+        ),
+        match=check_callable("match", match),
+        key=check_callable("key", key),
+        leave=core.streams.discard,
+        check=partial(_check_may_read, core),
+    )
+    core.streams.add(stream)
+    if core.state.current in FINAL:
+        stream.close()
+        raise _closed(core, "listen()")
+    return stream
+
+
+def reconnect(core: Core, reason: str) -> None:
+    """See ``Client.reconnect``."""
+    core.guard.check("reconnect()")
+    if len(reason.encode()) > 123:
+        raise ValueError("reason must have at most 123 bytes of UTF-8 (RFC 6455 §5.5).")
+    _check_started(core, "reconnect()")
+    core.orders.order_reconnect(reason)
+
+
+def wait_until(core: Core, state: State, timeout: float | None) -> bool:
+    """See ``Client.wait_until``."""
+    if not isinstance(state, State):
+        raise TypeError(f"state must be a wsclient.State, not {state!r}.")
+    core.guard.check_may_wait("wait_until()", "Look at .state instead.")
+    deadline = Deadline.after(timeout, time.monotonic())
+    reached = core.state.wait_for(state, deadline)
+    if not reached and state is State.OPEN and core.state.current is State.FAILED:
+        raise _closed(core, "wait_until(State.OPEN)")
+    return reached
+
+
+def stats(core: Core) -> Stats:
+    """See ``Client.stats``."""
+    counters, counts, opened_at = core.counters, core.pending.counts, core.link.opened_at
+    return Stats(
+        messages_sent=counters.messages_sent,
+        messages_received=counters.messages_received,
+        bytes_sent=counters.bytes_sent,
+        bytes_received=counters.bytes_received,
+        connections=counters.connections,
+        failed_attempts=counters.failed_attempts,
+        requests_ok=counts["ok"],
+        requests_failed=counts["failed"] + counts["cancelled"],
+        requests_timed_out=counts["timed_out"],
+        requests_late=counters.late,
+        queue_depth=core.outbox.messages,
+        queue_bytes=core.outbox.bytes,
+        dropped=core.outbox.dropped + core.hooks.dropped + core.streams.dropped,
+        rtt_last=counters.rtt_last,
+        rtt_min=counters.rtt_min,
+        rtt_mean=counters.rtt_mean,
+        uptime=0.0 if opened_at is None else time.monotonic() - opened_at,
+    )
+
+
+def _make(core: Core, message: Any, timeout: float | None, **options: Any) -> Request:
+    check_callable("match", options.get("match"))
+    check_callable("until", options.get("until"))
+    return _requests.make(core.protocol, message, _deadline(core, timeout), bound=_bound(core), **options)
+
+
+def _deadline(core: Core, timeout: float | None) -> Deadline:
+    if timeout is DEFAULT:
+        timeout = core.settings.bounds.request_timeout
+    elif timeout is not None:
+        timeout = check_seconds("timeout", timeout, zero=True)
+    return Deadline.after(timeout, time.monotonic())
+
+
+def _go(core: Core) -> None:
+    """Have what was queued written, and the reply read even if reading is paused."""
+    core.kick()
+    if core.link.paused:
+        core.orders.wake()
+
+
+def _wait(core: Core, call: Request, waiter: Waiter) -> None:
+    if not waiter.wait(call.deadline) and not _requests.time_out(core, call):
+        waiter.wait(Deadline(None))  # somebody else has ended it, and tells the waiter in a moment
+
+
+def _bound(core: Core) -> int | None:
+    """The connection to which belongs what a hook sends; None for any."""
+    return core.hooks.bound if core.hooks.here() else None
+
+
+def _check_started(core: Core, call: str) -> None:
+    state = core.state.current
+    if state is State.NEW:
+        raise ClientClosed(f"{call} needs a running client: call start() or use it in a with block.")
+    if state in FINAL:
+        raise _closed(core, call)
+
+
+def _check_may_read(core: Core, call: str) -> None:
+    core.guard.check_may_wait(call, "Use on_message instead.")
+
+
+def _closed(core: Core, call: str) -> ClientClosed:
+    cause = core.state.error
+    why = "" if cause is None else f": {cause}"
+    error = ClientClosed(f"{call} came after the client {core.settings.name!r} was {core.state.current.value}{why}")
+    error.__cause__ = None if cause is None else again(cause)
+    return error

@@ -1,0 +1,94 @@
+"""Messages as callers know them, and payloads as the wire knows them.
+
+A ``str`` goes out as text, ``bytes``-likes as binary, everything else through JSON as text. Coming in, text that is a
+JSON object or array arrives decoded, other text as ``str``, binary as ``bytes``.
+
+Thread-safe: a codec keeps no state of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["JSON", "StandardJson", "checked_json", "decode", "encode"]
+
+_JSON_OPENERS = ("{", "[")
+_JSON_SPACE = " \t\r\n"
+
+
+class StandardJson:
+    """The standard library's JSON, set to what RFC 8259 allows: no NaN, no infinity, no needless spaces."""
+
+    def __init__(self) -> None:
+        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+        self._decode = json.JSONDecoder().decode
+
+    def dumps(self, value: Any) -> str:
+        """JSON text of ``value``; ``ValueError`` for NaN, ``TypeError`` for what JSON has no form for."""
+        return self._encode(value)
+
+    def loads(self, text: str | bytes) -> Any:
+        """The value of JSON text; ``ValueError`` if it is none."""
+        return self._decode(text if isinstance(text, str) else text.decode())
+
+
+JSON = StandardJson()
+"""The default of the ``json=`` option."""
+
+
+def checked_json(codec: Any) -> Any:
+    """The ``json=`` option, validated: None, or any object with ``dumps`` and ``loads``.
+
+    An object with ``encode`` and ``decode`` instead, such as ``msgspec.json``, is given these two names.
+    """
+    if codec is None or _has(codec, "dumps", "loads"):
+        return codec
+    if _has(codec, "encode", "decode"):
+        return SimpleNamespace(dumps=codec.encode, loads=codec.decode)
+    raise TypeError(f"json must be None or an object with dumps() and loads(), not {codec!r}.")
+
+
+def _has(thing: Any, *names: str) -> bool:
+    return all(callable(getattr(thing, name, None)) for name in names)
+
+
+def encode(message: Any, codec: Any) -> str | bytes:
+    """The payload of a message: ``str`` for a text message, ``bytes`` for a binary one.
+
+    Args:
+        message: what the caller wants to send; it is neither changed nor kept.
+        codec: the client's ``json=`` option.
+
+    Raises:
+        TypeError: JSON has no form for it, or the client speaks no JSON.
+        ValueError: it holds NaN or an infinity, or refers to itself.
+    """
+    if isinstance(message, (str, bytes)):
+        return message
+    if isinstance(message, (bytearray, memoryview)):
+        return bytes(message)
+    if codec is None:
+        raise TypeError(
+            f"This client was made with json=None, so a message must be str or bytes, not {type(message).__name__}."
+        )
+    text = codec.dumps(message)
+    return text if isinstance(text, str) else bytes(text).decode()
+
+
+def decode(payload: str | bytes, codec: Any) -> Any:
+    """The message in a payload; text that looks like JSON and is not comes back as the ``str`` it is.
+
+    Args:
+        payload: ``str`` of a text message, ``bytes`` of a binary one.
+        codec: the client's ``json=`` option.
+    """
+    if codec is None or not isinstance(payload, str):
+        return payload
+    if not payload.startswith(_JSON_OPENERS) and not payload.lstrip(_JSON_SPACE).startswith(_JSON_OPENERS):
+        return payload
+    try:
+        return codec.loads(payload)
+    except Exception:  # each codec has errors of its own; all mean that this is no JSON, but a text
+        return payload

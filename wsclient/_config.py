@@ -1,0 +1,374 @@
+"""What a client is told at construction: the options, their defaults and their validation.
+
+Everything is checked at once, before anything is opened; each error names the option and says what it should be.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from . import _url
+from ._codec import checked_json
+from ._handshake import check_headers
+
+__all__ = [
+    "DEFAULT",
+    "Bounds",
+    "Greeting",
+    "LineOptions",
+    "Overflow",
+    "Queue",
+    "ReceiveQueue",
+    "SendQueue",
+    "Settings",
+    "check_callable",
+    "check_choice",
+    "check_count",
+    "check_seconds",
+    "make_settings",
+]
+
+Overflow = Literal["block", "raise", "drop_oldest", "drop_newest", "latest"]
+UrlOption = str | Sequence[str] | Callable[[], str]
+HeadersOption = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
+
+OPEN_TIMEOUT: Final = 10.0
+"""Seconds for TCP, proxy, TLS and upgrade together; ``websockets`` has the same."""
+
+SESSION_TIMEOUT: Final = 30.0
+"""Seconds for ``on_session``; as long as a request may take."""
+
+PING_INTERVAL: Final = 20.0
+PING_TIMEOUT: Final = 20.0
+"""Seconds; both as in ``websockets``, below the 30-60 s after which proxies and NATs drop an idle line."""
+
+REQUEST_TIMEOUT: Final = 30.0
+"""Seconds for a reply; between the 5 s of httpx and the 60 s of gRPC tutorials."""
+
+MAX_MESSAGE_SIZE: Final = 16 * 2**20
+"""Bytes of an incoming message; ``websockets`` allows 1 MiB, browsers and aiohttp 4 MiB and more, DevTools sends 10."""
+
+MAX_QUEUED_MESSAGES: Final = 10_000
+MAX_QUEUED_BYTES: Final = 64 * 2**20
+"""Bounds of both queues; nats.go's pending limits are 524 288 messages and 64 MiB."""
+
+_OVERFLOWS: Final = ("block", "raise", "drop_oldest", "drop_newest", "latest")
+_PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_SEND_OVERFLOWS: Final = _OVERFLOWS[:4]
+_numbers = itertools.count(1)
+
+
+class _Default:
+    """The type of ``DEFAULT``."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+DEFAULT: Final[Any] = _Default()
+"""As a time-out: take the one the client was made with."""
+
+
+class Queue:
+    """Bounds of a queue of messages, and what to do with a message that finds no room.
+
+    Args:
+        max_messages: messages it may hold.
+        max_bytes: payload bytes it may hold.
+        overflow: ``"block"`` waits for room, ``"raise"`` refuses, ``"drop_oldest"`` and ``"drop_newest"`` drop a
+            message, ``"latest"`` (incoming only) keeps the newest.
+    """
+
+    _CHOICES: tuple[str, ...] = _OVERFLOWS
+
+    def __init__(
+        self,
+        *,
+        max_messages: int = MAX_QUEUED_MESSAGES,
+        max_bytes: int = MAX_QUEUED_BYTES,
+        overflow: Overflow = "block",
+    ) -> None:
+        self.max_messages = check_count("max_messages", max_messages)
+        self.max_bytes = check_count("max_bytes", max_bytes)
+        self.overflow: Overflow = check_choice("overflow", overflow, self._CHOICES)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(max_messages={self.max_messages}, max_bytes={self.max_bytes}, "
+            f"overflow={self.overflow!r})"
+        )
+
+
+class SendQueue(Queue):
+    """What waits to be sent: 10 000 messages, 64 MiB; ``send()`` blocks when it is full."""
+
+    _CHOICES = _SEND_OVERFLOWS
+
+
+class ReceiveQueue(Queue):
+    """What waits for hooks and streams: 10 000 messages, 64 MiB; reading pauses when it is full."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What the upgrade request says of us."""
+
+    headers: HeadersOption
+    subprotocols: tuple[str, ...]
+    origin: str | None
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """How a connection is opened and kept alive; times in seconds."""
+
+    open_timeout: float
+    session_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    source_address: tuple[str, int] | None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much and how long."""
+
+    request_timeout: float | None
+    send_queue: Queue
+    receive_queue: Queue
+    max_message_size: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every option that is plain data, validated."""
+
+    urls: tuple[str, ...]
+    ask_url: Callable[[], str] | None
+    greeting: Greeting
+    line: LineOptions
+    bounds: Bounds
+    codec: Any
+    retry_first: bool
+    name: str
+
+    @property
+    def shown_url(self) -> str:
+        """The URLs without their secrets."""
+        return ", ".join(map(_url.redact, self.urls)) if self.ask_url is None else "<url function>"
+
+
+def make_settings(
+    url: UrlOption,
+    *,
+    json: Any,
+    headers: HeadersOption,
+    subprotocols: Sequence[str],
+    origin: str | None,
+    open_timeout: float,
+    session_timeout: float,
+    ping_interval: float | None,
+    ping_timeout: float | None,
+    ssl_context: ssl.SSLContext | None,
+    ssl_ca: str | None,
+    proxy: str | None,
+    source_address: Any,
+    retry_first: bool,
+    request_timeout: float | None,
+    send_queue: Queue,
+    receive_queue: Queue,
+    max_message_size: int,
+    name: str | None,
+) -> Settings:
+    """Validate the options of a client.
+
+    Raises:
+        TypeError: an option has the wrong type.
+        ValueError: an option has the right type and a value that can't work.
+    """
+    urls, ask_url = _checked_url(url)
+    return Settings(
+        urls=urls,
+        ask_url=ask_url,
+        greeting=Greeting(_checked_headers(headers), _checked_subprotocols(subprotocols), _checked_origin(origin)),
+        line=LineOptions(
+            open_timeout=check_seconds("open_timeout", open_timeout),
+            session_timeout=check_seconds("session_timeout", session_timeout),
+            ping_interval=_checked_ping("ping_interval", ping_interval),
+            ping_timeout=_checked_ping("ping_timeout", ping_timeout),
+            ssl_context=_checked_tls(ssl_context, ssl_ca),
+            proxy=_checked_proxy(proxy),
+            source_address=_checked_source(source_address),
+        ),
+        bounds=Bounds(
+            request_timeout=None if request_timeout is None else check_seconds("request_timeout", request_timeout),
+            send_queue=_checked_queue("send_queue", send_queue, _SEND_OVERFLOWS),
+            receive_queue=_checked_queue("receive_queue", receive_queue, _OVERFLOWS),
+            max_message_size=check_count("max_message_size", max_message_size),
+        ),
+        codec=checked_json(json),
+        retry_first=_checked_bool("retry_first", retry_first),
+        name=_checked_name(name),
+    )
+
+
+def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
+    """A length of time in seconds: a finite number above 0 (``zero=True``: 0 will do).
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, infinite, NaN, or 0 where that makes no sense.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}.")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{name} must be a finite number of seconds {'from' if zero else 'above'} 0, not {value!r}.")
+    return float(value)
+
+
+def check_count(name: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value!r}.")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
+    """One of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
+    return value
+
+
+def check_callable(name: str, value: Any) -> Any:
+    """None or a plain function; a coroutine function would never be awaited here."""
+    if value is None:
+        return None
+    if not callable(value):
+        raise TypeError(f"{name} must be a function or None, not {value!r}.")
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function: this client is not asynchronous and would never await it.")
+    return value
+
+
+def _checked_url(url: UrlOption) -> tuple[tuple[str, ...], Callable[[], str] | None]:
+    if callable(url):
+        return (), check_callable("url", url)
+    urls = [url] if isinstance(url, str) else url
+    if not isinstance(urls, Sequence) or isinstance(urls, (bytes, bytearray)):
+        raise TypeError(f"url must be a str, a list of str or a function that returns one, not {type(url).__name__}.")
+    if not urls:
+        raise ValueError("url must name at least one server; the list is empty.")
+    return tuple(_url.parse(one).url for one in urls), None
+
+
+def _checked_headers(headers: HeadersOption) -> HeadersOption:
+    if headers is None or callable(headers):
+        return check_callable("headers", headers)  # type: ignore[no-any-return]
+    check_headers(headers)
+    return dict(headers)
+
+
+def _checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
+        raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
+    for one in subprotocols:
+        try:
+            check_headers({one: ""})
+        except (TypeError, ValueError):
+            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {one!r} is none.") from None
+    if len(set(subprotocols)) < len(subprotocols):
+        raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {subprotocols!r}.")
+    return tuple(subprotocols)
+
+
+def _checked_origin(origin: str | None) -> str | None:
+    if origin is not None:
+        if not isinstance(origin, str):
+            raise TypeError(f"origin must be a str or None, not {origin!r}.")
+        check_headers({"Origin": origin})
+    return origin
+
+
+def _checked_ping(name: str, value: float | None) -> float | None:
+    return None if value is None else check_seconds(name, value)
+
+
+def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLContext | None:
+    if context is not None and ca is not None:
+        raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}.")
+    if ca is None:
+        return context
+    if not isinstance(ca, str):
+        raise TypeError(f"ssl_ca must be the path of a PEM file, not {ca!r}.")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"ssl_ca {ca!r} can't be loaded: {error}.") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    if proxy is None or proxy == "env":
+        return proxy
+    if not isinstance(proxy, str):
+        raise TypeError(f"proxy must be a URL, 'env' or None, not {proxy!r}.")
+    shown = _url.redact(proxy)
+    try:
+        parts = urlsplit(proxy)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        named = False
+    if not named or parts.scheme not in _PROXY_PORTS:
+        raise ValueError(f"proxy must be a URL such as 'http://host:port' or 'socks5h://host:port', not {shown!r}.")
+    return proxy
+
+
+def _checked_source(source: Any) -> tuple[str, int] | None:
+    if source is None:
+        return None
+    host, port = (source, 0) if isinstance(source, str) else _pair(source)
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
+        raise ValueError(f"source_address must be an address or (address, port), not {source!r}.")
+    return host, port
+
+
+def _pair(source: Any) -> tuple[Any, Any]:
+    if isinstance(source, (tuple, list)) and len(source) == 2:
+        return source[0], source[1]
+    raise TypeError(f"source_address must be an address or (address, port), not {source!r}.")
+
+
+def _checked_queue(name: str, queue: Queue, choices: Sequence[str]) -> Queue:
+    if not isinstance(queue, Queue):
+        raise TypeError(f"{name} must be a wsclient.Queue, not {queue!r}.")
+    check_choice(f"{name}.overflow", queue.overflow, choices)
+    return queue
+
+
+def _checked_bool(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}.")
+    return value
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        return f"wsclient-{next(_numbers)}"
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise ValueError(f"name must be a printable str, not {name!r}.")
+    return name

@@ -1,0 +1,320 @@
+"""One connection's life: from the upgrade to the last byte.
+
+The I/O thread owns it and runs everything here. Other threads write through its ``Wire``, which they find in
+``core.link``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from . import _requests
+from ._clock import Deadline, Heartbeat
+from ._errors import ProtocolError, WebSocketClientError
+from ._events import Disconnect
+from ._frames import Close, CloseCode, MessageReader, Opcode, Received, build_close_payload
+from ._outgoing import Outgoing
+from ._router import Router
+from ._wakeup import READ
+from ._wire import Wire
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._opening import Opened
+    from ._wakeup import Poller
+
+__all__ = ["Connection"]
+
+READ_SIZE: Final = 64 * 1024
+"""Bytes asked for at once: hundreds of small messages in one call, and little enough for malloc to have at hand."""
+
+_READS_A_TURN: Final = 16
+"""Reads before orders and timers are looked at again."""
+
+LINGER: Final = 1.0
+"""Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
+
+_PAUSED_LOOK: Final = 1.0
+"""Seconds after which a paused reader looks for itself whether it may go on."""
+
+
+class Ending(NamedTuple):
+    """Why the connection ends. While it waits for the peer to close as well, the loop goes on until the deadline.
+
+    Attributes:
+        initiator, code, reason, error: as in ``Disconnect``.
+        deadline: when to stop being polite.
+    """
+
+    initiator: str
+    code: int | None
+    reason: str
+    error: BaseException | None
+    deadline: Deadline
+
+
+class Connection:
+    """An upgraded connection.
+
+    Attributes:
+        number: 1 for the client's first.
+        opened: its line, subprotocol and headers.
+        router: to whom messages go.
+        ending: why it ends; None while it does not.
+        over: whether there is nothing left to wait for.
+    """
+
+    __slots__ = ("_core", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number", "opened", "over",
+                 "router", "wire")  # fmt: skip
+
+    def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
+        """
+        Args:
+            core: the client.
+            poller: how to wait.
+            opened: what the upgrade gave.
+            wire: the way out.
+        """
+        now = time.monotonic()
+        self.number = wire.passage.number
+        self.opened = opened
+        self.wire = wire
+        self.router = Router(core)
+        self.ending: Ending | None = None
+        self.over = False
+        self._core = core
+        self._poller = poller
+        self._heartbeat = Heartbeat(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
+        self._reader = MessageReader(core.settings.bounds.max_message_size)
+        self._opened_at: float | None = None
+        self._feed(opened.rest)
+
+    @property
+    def was_open(self) -> bool:
+        """Whether it was ever open, that is, set up."""
+        return self._opened_at is not None
+
+    # --- the supervisor's verbs --------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """The set-up is done: let the queue out, then everyone else's messages."""
+        self._opened_at = time.monotonic()
+        self.wire.is_open = True
+        self._core.link.opened_at = self._opened_at
+        self._core.link.wire = self.wire
+        self.wire.pump()
+
+    def turn(self, until: Deadline) -> None:
+        """Wait until something happens, but not beyond ``until``, and deal with it."""
+        now = time.monotonic()
+        line = self.opened.line
+        ready = self._wait(now, until)
+        if ready & line.read_event or line.pending():
+            self._read()
+        if self.wire.blocked and ready & line.write_event:
+            self.wire.unblock()
+        self.wire.pump()
+        now = time.monotonic()
+        self._look_after(now)
+        _requests.expire(self._core, now)
+        self._core.progress.announce()
+
+    def close(
+        self,
+        code: int,
+        reason: str,
+        deadline: Deadline,
+        *,
+        error: WebSocketClientError | None = None,
+        behind_queue: WebSocketClientError | None = None,
+    ) -> None:
+        """Begin to close from our side; on a connection that ends already, only bring the deadline forward.
+
+        Args:
+            code: the close code to send.
+            reason: the text to send.
+            deadline: until when to wait for the peer.
+            error: what made us close.
+            behind_queue: send what is queued first; the queue takes no more, and answers with this error.
+        """
+        if self.ending is not None:
+            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
+            return
+        frame = Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0)
+        ending = Ending("local", code, reason, error, deadline)
+        if behind_queue is not None:
+            self.ending = ending
+            self._core.outbox.seal(behind_queue, frame)
+            self.wire.pump()
+        else:
+            self._end(ending)
+            self.wire.send_first(frame)
+
+    def finish(self) -> Disconnect:
+        """Give everything back; nothing of this connection is used any more."""
+        core, now = self._core, time.monotonic()
+        core.link.wire = None
+        core.link.opened_at = None
+        core.link.paused = False
+        cut = self.wire.end()
+        self._poller.forget()
+        self.opened.line.close()
+        disconnect = self.disconnect(now)
+        core.link.last = disconnect
+        _requests.after_loss(core, self.number, cut, disconnect)
+        core.progress.announce()
+        return disconnect
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait(self, now: float, until: Deadline) -> int:
+        """Wait for the socket, a timer or an order; gives the events that are ready."""
+        link, line = self._core.link, self.opened.line
+        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        link.paused = True  # before looking: whoever makes room from now on wakes us
+        full = self._core.hooks.full or self._core.streams.full
+        self.router.pressing = full and self._core.pending.waiting
+        link.paused = full and not self.router.pressing
+        events = 0 if link.paused else line.read_event
+        if self.wire.blocked:
+            events |= line.write_event
+        if line.pending() and not link.paused:
+            until = Deadline(now)
+        at = min(self._timers(now, until), default=None)
+        if at is not None:
+            link.sleeps_until = at
+        return self._poller.wait(line.sock, events, None if at is None else max(0.0, at - now))
+
+    def _timers(self, now: float, until: Deadline) -> list[float]:
+        timers = [until.at, self._core.pending.next_deadline()]
+        if self.ending is not None:
+            timers.append(self.ending.deadline.at)
+        else:
+            timers.append(self._heartbeat.next_at())
+        if self._core.link.paused:
+            timers.append(now + _PAUSED_LOOK)
+        return [at for at in timers if at is not None]
+
+    def _look_after(self, now: float) -> None:
+        """Deadlines and keepalive, and a line that broke while it was written to."""
+        if self.over:
+            return
+        if self.wire.error is not None:
+            self._read_rest()
+            self._end_now("network", f"the line broke: {self.wire.error}", self.wire.error)
+        elif self.ending is not None:
+            self.over = self.ending.deadline.passed(now)
+        elif self._heartbeat.dead(now) and not self._shows_life(now):
+            silence = now - self._heartbeat.last_heard
+            self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
+        elif self._heartbeat.ping_due(now):
+            payload = os.urandom(8)
+            self._heartbeat.pinged(payload, now)
+            self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
+
+    def _shows_life(self, now: float) -> bool:
+        """A last look before the peer is called dead: this thread, or the whole process, may have been held up."""
+        line = self.opened.line
+        if line.pending() or self._poller.wait(line.sock, READ, 0.0):
+            if not self._core.link.paused:
+                self._read()
+            self._heartbeat.heard(now)
+            return True
+        return False
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        line = self.opened.line
+        for _ in range(_READS_A_TURN):
+            try:
+                data = line.receive(READ_SIZE)
+            except OSError as error:
+                self._end_now("network", f"the line broke: {error}", error)
+                return
+            if data is None:
+                return
+            if not data:
+                self._end_now("network", "the peer closed the line without a close frame", None)
+                return
+            self._heartbeat.heard(time.monotonic())
+            self._feed(data)
+            if len(data) < READ_SIZE and not line.pending():
+                return
+
+    def _read_rest(self) -> None:
+        """What came before the line broke may hold the peer's close frame, and says why."""
+        while not self.over and self._core.link.paused is False:
+            before = self._heartbeat.last_heard
+            self._read()
+            if self._heartbeat.last_heard == before:
+                return
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            for received in self._reader.feed(data):
+                self._dispatch(received)
+        except ProtocolError as error:  # raised by the message protocol
+            self._refuse(CloseCode.PROTOCOL_ERROR, error)
+        failure = self._reader.failure
+        if failure is not None:
+            self._refuse(failure.code, failure.error)
+
+    def _dispatch(self, received: Received) -> None:
+        opcode, payload, size = received
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self.router.receive(payload, size)
+        elif opcode is Opcode.PING:
+            self.wire.send_first(Outgoing(Opcode.PONG, payload, 0))
+            self._core.hooks.post("on_ping", payload)
+        elif opcode is Opcode.PONG:
+            self._take_pong(payload)
+        else:
+            self._take_close(payload)
+
+    def _take_pong(self, payload: bytes) -> None:
+        matched = self.wire.pong(payload, time.monotonic())
+        if matched is not None:
+            seconds, answered = matched
+            self._core.counters.add_round_trip(seconds)
+            for known in answered:
+                self._heartbeat.answered(known)
+        self._core.hooks.post("on_pong", payload)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def _take_close(self, close: Close) -> None:
+        soon = Deadline.after(LINGER, time.monotonic())
+        if self.ending is not None:
+            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon))
+            return
+        self._end(Ending("remote", close.code, close.reason, None, soon))
+        self.wire.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
+
+    def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
+        """The peer broke the rules: tell it and the user, and leave."""
+        if self.ending is None:
+            self._core.hooks.post_error(error)
+            self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
+
+    def _end(self, ending: Ending) -> None:
+        """From here on nothing of the queue goes out, and requests that did get no reply any more."""
+        self.ending = ending
+        self.wire.is_open = False
+        _requests.lose_written(self._core, self.disconnect(time.monotonic()))
+
+    def _end_now(self, initiator: str, reason: str, error: BaseException | None) -> None:
+        """There is no line any more to be polite on."""
+        self.over = True
+        if self.ending is None:
+            self.ending = Ending(initiator, None, reason, error, Deadline(None))
+
+    def disconnect(self, now: float) -> Disconnect:
+        """How it ends, as far as that is known now."""
+        ending = self.ending or Ending("local", None, "", None, Deadline(None))
+        uptime = 0.0 if self._opened_at is None else now - self._opened_at
+        idle = now - self._heartbeat.last_heard
+        return Disconnect(ending.initiator, ending.code, ending.reason, ending.error, uptime, idle)

@@ -1,0 +1,166 @@
+"""What the threads of one client share, and who of them may call what.
+
+Nothing here does anything of its own; each part guards itself and calls none of the others while it does.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING
+
+from ._counters import Counters
+from ._errors import ForkedClient, WouldDeadlock
+from ._hooks import Hooks
+from ._latch import Signal
+from ._orders import Orders
+from ._outbox import Outbox
+from ._pending import Pending
+from ._state import StateCell
+from ._streams import Streams
+
+if TYPE_CHECKING:
+    from ._config import Settings
+    from ._events import Disconnect
+    from ._wire import Wire
+    from .protocols import Protocol
+
+__all__ = ["Core", "Guard", "Link"]
+
+
+class Guard:
+    """Keeps calls away from where they would do harm.
+
+    Attributes:
+        io_ident: the background thread's identity; None while there is none.
+        setting_up: whether the background thread is inside ``on_session``. Written by that thread.
+        forked: whether this process is a fork of the one the client belongs to.
+    """
+
+    __slots__ = ("_main_ident", "_name", "forked", "io_ident", "setting_up")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._main_ident = threading.main_thread().ident
+        self.io_ident: int | None = None
+        self.setting_up = False
+        self.forked = False
+
+    def check(self, call: str) -> None:
+        """Refuse a call that does not wait.
+
+        Raises:
+            ForkedClient: the client belongs to the parent process.
+            WouldDeadlock: ``on_session`` must use its session.
+        """
+        if self.forked:
+            raise ForkedClient(
+                f"{call}: the client {self._name!r} belongs to the parent process; make a new client in this one."
+            )
+        if self.setting_up and self.on_io_thread():
+            raise WouldDeadlock(
+                f"{call} was called on the client inside on_session, before the connection is set up; use the session "
+                "that on_session was given."
+            )
+
+    def check_may_wait(self, call: str, instead: str) -> None:
+        """Refuse a call that waits.
+
+        Args:
+            call: its name, for the message.
+            instead: the way out.
+
+        Raises:
+            ForkedClient: the client belongs to the parent process.
+            WouldDeadlock: the caller is on the thread that it would wait for.
+        """
+        self.check(call)
+        if self.on_io_thread():
+            raise WouldDeadlock(
+                f"{call} was called on the client's own I/O thread (from match, until, url, headers, should_retry or a "
+                f"protocol) and would wait for itself. {instead}"
+            )
+
+    def on_io_thread(self) -> bool:
+        """Whether the caller is on the background thread."""
+        return self.io_ident == threading.get_ident()
+
+    def on_main_thread(self) -> bool:
+        """Whether a KeyboardInterrupt may strike here."""
+        return self._main_ident == threading.get_ident()
+
+
+class Link:
+    """The present connection, as other threads see it. Written by the I/O thread, one assignment at a time.
+
+    Attributes:
+        wire: the way out; None while there is no connection.
+        number: connections opened so far, which is the present one's number.
+        opened_at: since when the present one is open; None if it is not.
+        paused: whether reading waits for slow hooks or streams.
+        sleeps_until: the moment the I/O thread will look around at the latest, if nobody wakes it; infinity while it is
+            about to find out.
+        last: how the last one ended.
+    """
+
+    __slots__ = ("last", "number", "opened_at", "paused", "sleeps_until", "wire")
+
+    def __init__(self) -> None:
+        self.wire: Wire | None = None
+        self.number = 0
+        self.opened_at: float | None = None
+        self.paused = False
+        self.sleeps_until = math.inf
+        self.last: Disconnect | None = None
+
+
+class Core:
+    """The shared parts of one client.
+
+    Attributes:
+        settings: the options.
+        protocol: the message protocol.
+        guard: who may call what.
+        state: where the client stands.
+        orders: what others want of the background thread.
+        link: the present connection.
+        outbox: messages to send.
+        pending: requests that wait.
+        hooks: the user's hooks and their thread.
+        streams: open streams.
+        counters: numbers for the statistics.
+        progress: tells those who wait for a delivery or a flush to look again.
+    """
+
+    __slots__ = ("counters", "guard", "hooks", "link", "orders", "outbox", "pending", "progress", "protocol",
+                 "settings", "state", "streams")  # fmt: skip
+
+    def __init__(self, settings: Settings, protocol: Protocol) -> None:
+        self.settings = settings
+        self.protocol = protocol
+        self.guard = Guard(settings.name)
+        self.state = StateCell()
+        self.orders = Orders()
+        self.link = Link()
+        self.outbox = Outbox(settings.bounds.send_queue)
+        self.pending = Pending(by_order=protocol._by_order)
+        self.hooks = Hooks(settings.name, settings.bounds.receive_queue, self.resume_reading)
+        self.streams = Streams()
+        self.counters = Counters()
+        self.progress = Signal()
+
+    def resume_reading(self) -> None:
+        """A queue that was full has room again."""
+        if self.link.paused:
+            self.orders.wake()
+
+    def kick(self) -> None:
+        """Something may be sent: write it here and now, or have the I/O thread do so (see ``Wire.pump``)."""
+        wire = self.link.wire
+        if wire is None:
+            return
+        if self.guard.on_main_thread():
+            self.orders.wake()
+        else:
+            wire.pump()
+            self.progress.announce()

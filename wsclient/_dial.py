@@ -1,0 +1,195 @@
+"""From a host name to a connected socket, plain or TLS.
+
+Non-blocking throughout, under one deadline, and ended at once by an order to close. Only the look-up of the name may
+block: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import ssl
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ._clock import Deadline
+from ._errors import ConnectError
+from ._wakeup import READ, WRITE
+
+if TYPE_CHECKING:
+    from ._config import LineOptions
+
+__all__ = ["Address", "Watch", "connect", "resolve", "start_tls", "tls_context"]
+
+HEAD_START: Final = 0.25
+"""Seconds an address has for itself before the next is tried beside it (RFC 8305 §5, "Connection Attempt Delay")."""
+
+Address = tuple[int, Any]
+"""Address family and socket address."""
+
+_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)})
+
+
+class Watch(Protocol):
+    """How the I/O thread waits while a connection is being opened. Both ways end with the order's error on an order."""
+
+    def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
+        """Wait until the socket is ready; ``TimeoutError`` at the deadline."""
+
+    def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
+        """Wait until some of the sockets are ready, and give those; none of them at the deadline."""
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Addresses of a host, the families taking turns (RFC 8305 §4).
+
+    Raises:
+        ConnectError: the name has no address now.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectError(f"The name {host!r} has no address: {error}.", last=error) from error
+    families: dict[int, list[Address]] = {}
+    for family, _, _, _, address in found:
+        families.setdefault(family, []).append((family, address))
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
+    return list(dict.fromkeys(address for address in turns if address is not None))
+
+
+def connect(
+    addresses: list[Address], source: tuple[str, int] | None, watch: Watch, deadline: Deadline
+) -> socket.socket:
+    """Connect to the first address that answers (RFC 8305 §5).
+
+    Args:
+        addresses: where to, in order.
+        source: the local address and port to connect from; None for any.
+        watch: how to wait.
+        deadline: for all of them together.
+
+    Returns:
+        A connected, non-blocking socket.
+
+    Raises:
+        OSError: none answered; the last error. ``TimeoutError`` at the deadline.
+    """
+    race = _Race(addresses, source)
+    try:
+        while race.waiting or race.trying:
+            if race.waiting:
+                race.start_next()
+            turn = Deadline.after(HEAD_START, time.monotonic()).sooner(deadline) if race.waiting else deadline
+            winner = race.run(watch, turn)
+            if winner is not None:
+                return winner
+            if deadline.passed(time.monotonic()):
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise race.last
+    finally:
+        race.close()
+
+
+class _Race:
+    """Attempts to connect to several addresses, each begun a little later than the one before it."""
+
+    def __init__(self, addresses: list[Address], source: tuple[str, int] | None) -> None:
+        self.waiting = deque(addresses)
+        self.trying: dict[socket.socket, int] = {}
+        self.last: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        self._source = source
+
+    def start_next(self) -> None:
+        """Begin with the next address; that it fails at once is only noted."""
+        try:
+            self.trying[_begin(*self.waiting.popleft(), self._source)] = WRITE
+        except OSError as error:
+            self.last = error
+
+    def run(self, watch: Watch, turn: Deadline) -> socket.socket | None:
+        """Wait for a winner until an attempt fails or the turn is over."""
+        while self.trying and not turn.passed(time.monotonic()):
+            for sock in watch.wait_any(self.trying, turn):
+                del self.trying[sock]
+                error = _outcome(sock)
+                if error is None:
+                    return sock
+                sock.close()
+                self.last = error
+                return None
+        return None
+
+    def close(self) -> None:
+        """Give up those that are still trying."""
+        for sock in self.trying:
+            sock.close()
+
+
+def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if source is not None:
+            sock.bind(source)
+        code = sock.connect_ex(address)
+        if code not in _UNDER_WAY:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _outcome(sock: socket.socket) -> OSError | None:
+    """None if the socket is connected to another one."""
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        return OSError(code, os.strerror(code))
+    try:
+        if sock.getsockname() != sock.getpeername():
+            return None
+    except OSError as error:
+        return error
+    # On loopback a socket may be given the very port it wants to reach; it is then connected to itself.
+    return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+def tls_context(options: LineOptions) -> ssl.SSLContext:
+    """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996)."""
+    if options.ssl_context is not None:
+        return options.ssl_context
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def start_tls(
+    sock: socket.socket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
+) -> ssl.SSLSocket:
+    """Speak TLS on a connected socket. The socket is closed if that fails.
+
+    Raises:
+        OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+    """
+    try:
+        tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+                return tls
+            except ssl.SSLWantReadError:
+                watch.wait(tls, READ, deadline)
+            except ssl.SSLWantWriteError:
+                watch.wait(tls, WRITE, deadline)
+    except BaseException:
+        tls.close()
+        raise

@@ -1,0 +1,194 @@
+"""The user's hooks: looked up once, run in order, one at a time, on a thread of their own.
+
+Guarantees:
+    * No hook runs on the I/O thread (but ``on_session``, which is not called from here), so one that waits or sleeps
+      delays other hooks only.
+    * A hook that raises is logged with its traceback and told to ``on_error``; the next one runs.
+    * The thread starts with the first thing to do, so a client without hooks has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from ._clock import Deadline
+from ._errors import SlowConsumer
+from ._inbox import EMPTY, Inbox, Put
+from ._latch import launch
+
+if TYPE_CHECKING:
+    from ._config import Queue
+
+__all__ = ["HOOKS", "Hooks"]
+
+HOOKS: Final = (
+    "on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_session",
+    "on_connect_error",
+)  # fmt: skip
+"""Every hook a client has."""
+
+_FOREVER: Final = Deadline(None)
+_log = logging.getLogger("wsclient")
+
+
+class _Job:
+    """One call to make on the hook thread."""
+
+    __slots__ = ("args", "bound", "fn", "what")
+
+    def __init__(self, what: str, fn: Callable[..., object], args: tuple[Any, ...], bound: int | None) -> None:
+        self.what = what
+        self.fn = fn
+        self.args = args
+        self.bound = bound
+
+
+class Hooks:
+    """The hooks of one client and the thread they run on."""
+
+    __slots__ = ("_inbox", "_lock", "_name", "_table", "_thread", "bound", "ident")
+
+    def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: the client's name, for the thread and the log.
+            bounds: how many messages, and how many bytes of them, may wait for ``on_message``.
+            on_room: called when a full queue has room again.
+        """
+        # Guards the start of the thread.
+        self._lock = threading.Lock()
+        self._name = name
+        self._inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self._table: dict[str, Callable[..., object]] = {}
+        self._thread: threading.Thread | None = None
+        self.ident: int | None = None
+        self.bound: int | None = None
+
+    # --- the table -------------------------------------------------------------------------------------------------
+
+    def set(self, name: str, hook: Callable[..., object] | None) -> None:
+        """Give a hook its function, which takes the arguments without the client; None takes it away."""
+        if hook is None:
+            self._table.pop(name, None)
+        else:
+            self._table[name] = hook
+
+    def get(self, name: str) -> Callable[..., object] | None:
+        """The function of a hook; None where the user gave none."""
+        return self._table.get(name)
+
+    # --- posting: any thread ---------------------------------------------------------------------------------------
+
+    def post(self, name: str, *args: Any, bound: int | None = None) -> None:
+        """Have a hook called, if there is one.
+
+        Args:
+            name: which.
+            args: its arguments.
+            bound: the number of the connection to which belongs whatever it sends; None for any.
+        """
+        hook = self._table.get(name)
+        if hook is not None:
+            self._add(_Job(name, hook, args, bound))
+
+    def post_message(self, message: Any, size: int, *, pressing: bool) -> None:
+        """Have ``on_message`` called, within the bounds."""
+        hook = self._table.get("on_message")
+        if hook is None:
+            return
+        verdict = self._inbox.put(_Job("on_message", hook, (message,), None), size, pressing=pressing)
+        if self._thread is None:
+            self._start()
+        if verdict is Put.FIRST_LOSS:
+            self.post_error(SlowConsumer(
+                f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "
+                "Do less in the hook, or give receive_queue= more room."
+            ))  # fmt: skip
+
+    def post_error(self, error: BaseException) -> None:
+        """Log an error that ends nothing, and have ``on_error`` called."""
+        _log.warning("%s: %s", self._name, error)
+        self.post("on_error", error)
+
+    def run_later(self, fn: Callable[[], object]) -> None:
+        """Run any function among the hooks; at once, here, if the thread has ended already."""
+        if not self._add(_Job("a done-callback", fn, (), None)):
+            self._run(_Job("a done-callback", fn, (), None))
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause until hooks have caught up."""
+        return self._inbox.full
+
+    @property
+    def dropped(self) -> int:
+        """Messages that ``on_message`` never saw."""
+        return self._inbox.dropped
+
+    def here(self) -> bool:
+        """Whether the caller is on the hook thread."""
+        return self.ident is not None and self.ident == threading.get_ident()
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """After what is queued, run no more hooks."""
+        self._inbox.end()
+
+    def join(self, deadline: Deadline) -> bool:
+        """Wait until the thread has ended; False if the deadline passed first. At once True on the thread itself."""
+        thread = self._thread
+        if thread is None or self.here():
+            return True
+        left = deadline.left(time.monotonic())
+        thread.join(left)
+        return not thread.is_alive()
+
+    def work(self) -> None:
+        """Run hooks until the end; the body of the thread."""
+        self.ident = threading.get_ident()
+        while (job := self._inbox.get(_FOREVER)) is not EMPTY:
+            self.bound = job.bound
+            self._run(job)
+            self.bound = None
+            del job  # the message must not live until the next one comes
+        self.ident = None  # the operating system gives the number to another thread
+
+    def _add(self, job: _Job) -> bool:
+        if not self._inbox.put_extra(job):
+            return False
+        if self._thread is None:
+            self._start()
+        return True
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self.work, name=f"{self._name}-hooks", daemon=True)
+        with self._lock:
+            first = self._thread is None
+            if first:
+                self._thread = thread
+        if first:
+            try:
+                launch(thread)
+            except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+                _log.error("%s: hooks can't run: %s", self._name, error)
+
+    def _run(self, job: _Job) -> None:
+        try:
+            job.fn(*job.args)
+        except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
+            self._report(job, error)
+
+    def _report(self, job: _Job, error: BaseException) -> None:
+        _log.error("%s: %s raised %s.", self._name, job.what, type(error).__name__, exc_info=error)
+        on_error = self._table.get("on_error")
+        if on_error is None or job.what == "on_error":
+            return
+        self._run(_Job("on_error", partial(on_error, error), (), None))

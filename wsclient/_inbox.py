@@ -1,0 +1,220 @@
+"""A bounded queue of what came in, for one hook thread or for the readers of one stream.
+
+Guarantees:
+    * ``put`` never waits: the thread that reads the line calls it.
+    * With the policy ``"block"`` nothing is lost while reading pauses at the bound; only a reader that goes on all the
+      same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes.
+    * An episode of losses begins with the first loss and ends when the queue has been half emptied; ``put`` tells
+      the first loss of each, so that whoever reports does so once.
+    * An interrupt in ``get`` may lose the one item that was being handed out, never the count of the others.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final
+
+from ._latch import Signal
+
+if TYPE_CHECKING:
+    from ._clock import Deadline
+    from ._config import Overflow
+
+__all__ = ["EMPTY", "Inbox", "Put"]
+
+
+class _Empty:
+    """The type of ``EMPTY``."""
+
+
+EMPTY: Final[Any] = _Empty()
+"""What ``get`` gives when there is nothing."""
+
+
+class Put(enum.Enum):
+    """What came of putting an item in."""
+
+    KEPT = enum.auto()
+    """Nothing was lost."""
+    FIRST_LOSS = enum.auto()
+    """This item, or an older one in its place, was dropped: the first loss of an episode."""
+    LOSS = enum.auto()
+    """One more was dropped."""
+
+
+class _Cell:
+    __slots__ = ("counted", "item", "key", "size")
+
+    def __init__(self, item: Any, size: int, key: Hashable, counted: bool) -> None:
+        self.item = item
+        self.size = size
+        self.key = key
+        self.counted = counted
+
+
+class Inbox:
+    """Items in the order they came; see ``Queue`` for the policies.
+
+    Attributes:
+        dropped: items lost so far.
+        ended: whether no more will come.
+        error: why it ended, where it did so badly.
+    """
+
+    __slots__ = (
+        "_bounds", "_bytes", "_cells", "_count", "_filled", "_latest", "_lock", "_losing", "_on_room", "dropped",
+        "ended", "error",
+    )  # fmt: skip
+
+    def __init__(
+        self, max_items: int, max_bytes: int, overflow: Overflow, on_room: Callable[[], object] | None = None
+    ) -> None:
+        """
+        Args:
+            max_items: items it may hold.
+            max_bytes: bytes they may have together.
+            overflow: what to do beyond that.
+            on_room: called, on the reader's thread, when a full queue has room again.
+        """
+        # Guards the cells, their two counters, `_latest`, `_losing`, `dropped`, `ended` and `error`.
+        self._lock = threading.Lock()
+        self._filled = Signal()
+        self._bounds = (max_items, max_bytes, overflow)
+        self._on_room = on_room
+        self._cells: deque[_Cell] = deque()
+        self._latest: dict[Hashable, _Cell] = {}  # with "latest" only: the cell of each key
+        self._count = 0
+        self._bytes = 0
+        self._losing = False
+        self.dropped = 0
+        self.ended = False
+        self.error: BaseException | None = None
+
+    @property
+    def overflow(self) -> Overflow:
+        """The policy."""
+        return self._bounds[2]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause: the policy is to block, and the bound is reached."""
+        max_items, max_bytes, overflow = self._bounds
+        return overflow == "block" and (self._count >= max_items or self._bytes >= max_bytes)
+
+    def put(self, item: Any, size: int, *, key: Hashable = None, pressing: bool = False) -> Put:
+        """Add an item; one that comes after the end is ignored.
+
+        Args:
+            item: whatever the reader is to get.
+            size: its bytes.
+            key: with ``"latest"``, what it is the newest of.
+            pressing: reading went on although the queue is full.
+        """
+        with self._lock:
+            if self.ended:
+                return Put.KEPT
+            dropped = self.dropped
+            if self._admits(item, size, key, pressing):
+                cell = _Cell(item, size, key, True)
+                self._cells.append(cell)
+                self._count += 1
+                self._bytes += size
+                if self._bounds[2] == "latest":
+                    self._latest[key] = cell
+            verdict = Put.KEPT
+            if self.dropped > dropped:
+                verdict = Put.LOSS if self._losing else Put.FIRST_LOSS
+                self._losing = True
+        self._filled.announce()
+        return verdict
+
+    def put_extra(self, item: Any) -> bool:
+        """Add an item that counts for no bound and is never dropped; False after the end."""
+        with self._lock:
+            if self.ended:
+                return False
+            self._cells.append(_Cell(item, 0, None, False))
+        self._filled.announce()
+        return True
+
+    def get(self, deadline: Deadline) -> Any:
+        """The oldest item; ``EMPTY`` if none came before the deadline, or none will come any more."""
+        while (item := self._pop()) is EMPTY and not self.ended:
+            with self._filled.watch() as latch:
+                if not self._cells and not self.ended and not latch.wait(deadline):
+                    break
+        return self._pop() if item is EMPTY else item
+
+    def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
+        """No more will come. What is there can still be taken, unless discarded. The first end counts."""
+        with self._lock:
+            if not self.ended:
+                self.ended = True
+                self.error = error
+            if discard:
+                self._cells.clear()
+                self._latest.clear()
+                self._count = self._bytes = 0
+        self._filled.announce()
+        if self._on_room is not None:
+            self._on_room()
+
+    def _admits(self, item: Any, size: int, key: Hashable, pressing: bool) -> bool:
+        """Whether to append the item; makes room, or drops it, as the policy says."""
+        _, max_bytes, overflow = self._bounds
+        if overflow == "block":
+            lost = pressing and self._bytes + size > max_bytes
+            self.dropped += lost
+            return not lost
+        if overflow == "latest" and (cell := self._latest.get(key)) is not None:
+            self._bytes += size - cell.size
+            cell.item, cell.size = item, size
+            self.dropped += 1
+            return False
+        if overflow in ("raise", "drop_newest"):
+            lost = self._lacks_room(size)
+            self.dropped += lost
+            return not lost
+        while self._count and self._lacks_room(size):
+            self._drop_oldest()
+        return True
+
+    def _lacks_room(self, size: int) -> bool:
+        max_items, max_bytes, _ = self._bounds
+        return self._count >= max_items or self._bytes + size > max_bytes
+
+    def _drop_oldest(self) -> None:
+        for index, cell in enumerate(self._cells):
+            if cell.counted:
+                del self._cells[index]
+                self._latest.pop(cell.key, None)
+                self._count -= 1
+                self._bytes -= cell.size
+                self.dropped += 1
+                return
+
+    def _pop(self) -> Any:
+        with self._lock:
+            if not self._cells:
+                return EMPTY
+            cell = self._cells[0]
+            was_full = self.full
+            if cell.counted and self._latest:
+                self._latest.pop(cell.key, None)
+            # Assignments only: an interrupt must not part the cell from its count.
+            del self._cells[0]
+            if cell.counted:
+                self._count -= 1
+                self._bytes -= cell.size
+            max_items, max_bytes, _ = self._bounds
+            if self._losing and 2 * self._count <= max_items and 2 * self._bytes <= max_bytes:
+                self._losing = False
+        if was_full and not self.full and self._on_room is not None:
+            self._on_room()
+        return cell.item

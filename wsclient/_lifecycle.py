@@ -1,0 +1,207 @@
+"""Beginning and end of a client, as other threads ask for them: start, drain, close.
+
+Guarantees:
+    * ``start`` returns with the client open, or raises and leaves it closed.
+    * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: a
+      background thread that does not come back is left behind, with its line cut and everyone who waits told.
+    * An interrupt in ``start`` leaves the client closed; in ``close`` the closing goes on.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from . import _processes
+from ._clock import Deadline
+from ._closing import finish
+from ._config import check_seconds
+from ._errors import ClientClosed, ConnectError, again
+from ._events import State
+from ._frames import build_close_payload
+from ._latch import launch
+from ._state import FINAL
+from ._supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._retry import Reconnect
+
+__all__ = ["Lifecycle"]
+
+GRACE: Final = 0.5
+"""Seconds beyond its timeout that ``close`` waits for the background thread, and a little less for the hook thread."""
+
+LAST_HOOKS: Final = 3.0
+"""Seconds that ``wait_closed`` and ``run_forever`` give the last hooks."""
+
+_RUNNING: Final = frozenset(set(State) - FINAL)
+_NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
+_log = logging.getLogger("wsclient")
+
+
+class Lifecycle:
+    """Starts and ends one client's background thread."""
+
+    __slots__ = ("_abandoned", "_core", "_lock", "_supervisor", "_thread")
+
+    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+        self._core = core
+        # Guards the decision who starts the thread, or closes a client that has none.
+        self._lock = threading.Lock()
+        self._supervisor = Supervisor(core, reconnect)
+        self._thread: threading.Thread | None = None
+        self._abandoned = False
+
+    def __repr__(self) -> str:
+        return f"<wsclient.Client {self._core.settings.name!r}>"
+
+    # --- beginning ----------------------------------------------------------------------------------------------------
+
+    def start(self, timeout: float | None) -> None:
+        """Start the thread if nobody has, and wait until the client is open.
+
+        Raises:
+            ConnectError: the first attempt failed, or the time was over.
+            ClientClosed: the client is closed, or was closed meanwhile.
+        """
+        core = self._core
+        core.guard.check_may_wait("start()", "Start the client elsewhere.")
+        deadline = Deadline.after(timeout, time.monotonic())
+        thread = threading.Thread(target=self._run, name=f"{core.settings.name}-io", daemon=True)
+        try:
+            with self._lock:
+                if self._thread is None and core.state.current is State.NEW:
+                    self._thread = thread
+            if self._thread is thread:
+                launch(thread)
+            self._wait_for_open(deadline)
+        except Exception:
+            if self._thread is thread:
+                self._call_off(thread)
+                self._await_end(Deadline(time.monotonic()))
+            raise
+        except BaseException:  # an interrupt wants out at once
+            if self._thread is thread:
+                self._call_off(thread)
+            raise
+
+    def _wait_for_open(self, deadline: Deadline) -> None:
+        core = self._core
+        state = core.state.wait_while(_NOT_OPEN, deadline)
+        if state is State.OPEN:
+            return
+        if state in _NOT_OPEN:
+            raise ConnectError(
+                "The client did not open within the timeout given to start().", last=TimeoutError("start() timed out")
+            )
+        error = core.state.error
+        if isinstance(error, ConnectError) and core.link.number == 0:
+            raise again(error)
+        raise ClientClosed(f"The client {core.settings.name!r} is {state.value}; make a new one.") from error
+
+    def _call_off(self, thread: threading.Thread) -> None:
+        """Whoever started the thread does not want it any more."""
+        self._core.orders.order_close(1000, "", Deadline(time.monotonic()))
+        with contextlib.suppress(RuntimeError):  # it was started; if an interrupt came first, it has to end in order
+            launch(thread)
+
+    def _run(self) -> None:
+        _processes.enter(self)
+        try:
+            self._supervisor.run()
+        finally:
+            _processes.leave(self)
+
+    # --- end ----------------------------------------------------------------------------------------------------------
+
+    def close(self, code: int, reason: str, timeout: float, *, wait: bool) -> None:
+        """Close the client; see ``Client.close``."""
+        core = self._core
+        build_close_payload(code, reason)
+        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
+        if not wait:
+            core.orders.order_close(code, reason, deadline)
+            if self._thread is None and core.state.current is State.NEW:
+                # No lock may be taken here, which may be a signal handler; a thread of its own may.
+                _thread.start_new_thread(self._close_unstarted, ())
+            return
+        core.guard.check_may_wait("close()", "Call close(wait=False).")
+        core.orders.order_close(code, reason, deadline)
+        self._close_unstarted()
+        self._await_end(deadline)
+
+    def drain(self, timeout: float, *, wait: bool) -> bool:
+        """Finish what was begun, then close; see ``Client.drain``."""
+        core = self._core
+        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
+        if wait:
+            core.guard.check_may_wait("drain()", "Call drain(wait=False).")
+        core.outbox.seal(ClientClosed("The client is draining and takes no new work."))
+        core.orders.order_drain(deadline)
+        finished = not core.outbox.messages and not core.pending.waiting
+        if self._close_unstarted():
+            return finished
+        if wait:
+            self._await_end(deadline)
+        return self._supervisor.drained
+
+    def join(self, deadline: Deadline) -> bool:
+        """Wait until the client has ended; False if the deadline passed first. Hooks get a moment to end as well."""
+        if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
+            return False
+        self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
+        return True
+
+    def _close_unstarted(self) -> bool:
+        """A client that was never started is closed by whoever asks for it; False if it was started."""
+        core = self._core
+        with self._lock:
+            unstarted = self._thread is None and core.state.current is State.NEW
+            if unstarted:
+                core.state.move(State.CLOSED)
+        if unstarted:
+            finish(core, State.CLOSED, None)
+        return unstarted
+
+    def _await_end(self, deadline: Deadline) -> None:
+        until = Deadline.after(GRACE, deadline.at or 0.0)
+        if self._core.state.wait_while(_RUNNING, until) in _RUNNING:
+            self._abandon()
+        self._join_threads(Deadline.after(GRACE * 0.8, until.at or 0.0))
+
+    def _join_threads(self, until: Deadline) -> None:
+        """Wait for both threads to be gone, as long as there is time; the caller may be one of them."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread() and not self._abandoned:
+            thread.join(until.left(time.monotonic()))
+        if not self._core.hooks.join(until):
+            _log.warning("%s: a hook does not return; its thread is left behind.", self._core.settings.name)
+
+    def _abandon(self) -> None:
+        """The background thread is stuck in the user's code or a name look-up: end everything without it."""
+        _log.warning(
+            "%s: the background thread does not react: it is in on_session, match, until, url, headers, should_retry, "
+            "a protocol or a name look-up. It is left behind.",
+            self._core.settings.name,
+        )
+        self._abandoned = True
+        self._supervisor.abort()
+        finish(self._core, State.CLOSED, None)
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """This is a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
+        self._core.guard.forked = True
+        self._core.orders.close_descriptors()
+        for sock in self._supervisor.sockets():
+            sock.close()
+
+    def at_exit(self, timeout: float) -> None:
+        """The interpreter ends."""
+        self.close(1001, "", timeout, wait=True)

@@ -1,0 +1,236 @@
+"""Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
+
+One deadline (``open_timeout``) covers all of it but the look-up of names, and an order to close ends it at once.
+"""
+
+from __future__ import annotations
+
+import http
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from . import _dial, _handshake, _proxy, _url
+from ._clock import Deadline
+from ._errors import ConnectError, HandshakeError, ProxyError, TLSError
+from ._line import Line, TLSLine, make_line
+
+if TYPE_CHECKING:
+    from ._config import LineOptions
+    from ._dial import Watch
+    from ._handshake import Headers, Response
+    from ._url import Target
+
+__all__ = ["Opened", "Opener"]
+
+MAX_REDIRECTS: Final = 5
+"""Redirects followed for one connection; urllib3 and browsers allow more, WebSocket servers need one."""
+
+_BODY_PATIENCE: Final = 1.0
+"""Seconds to wait for the rest of an error's body."""
+
+_PIECE: Final = 16 * 1024
+
+# What OpenSSL says of a peer whose TLS can't be ours: other versions, no TLS at all, or a certificate it wants of us.
+_HOPELESS_TLS: Final = frozenset({
+    "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "NO_PROTOCOLS_AVAILABLE",
+    "NO_CIPHERS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE", "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_ACCESS_DENIED",
+})  # fmt: skip
+
+
+class Opened(NamedTuple):
+    """A connection that has just been upgraded.
+
+    Attributes:
+        line: the open line.
+        target: where it leads, after redirects.
+        subprotocol: the one agreed on, or None.
+        headers: the server's response headers.
+        rest: bytes that came behind them; they are frames.
+    """
+
+    line: Line
+    target: Target
+    subprotocol: str | None
+    headers: Headers
+    rest: bytes
+
+
+class Opener:
+    """Opens the connections of one client. Owned by the I/O thread."""
+
+    __slots__ = ("_context", "_options", "_subprotocols", "_watch")
+
+    def __init__(self, options: LineOptions, subprotocols: Sequence[str], watch: Watch) -> None:
+        """
+        Args:
+            options: time-outs, TLS, proxy, source address.
+            subprotocols: offered in this order.
+            watch: how to wait.
+        """
+        self._options = options
+        self._subprotocols = subprotocols
+        self._watch = watch
+        self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
+
+    def open(self, url: str, headers: Mapping[str, str]) -> Opened:
+        """Open a connection.
+
+        Args:
+            url: where to.
+            headers: the caller's headers, checked.
+
+        Raises:
+            ConnectError: it failed; the class and the sentence say how.
+        """
+        target = _url.parse(url)
+        deadline: Deadline | None = None
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                addresses, proxy = self._look_up(target)
+                if deadline is None:
+                    deadline = Deadline.after(self._options.open_timeout, time.monotonic())
+                outcome = self._try(target, headers, addresses, proxy, deadline)
+            except OSError as error:
+                if isinstance(error, ConnectError):
+                    raise
+                raise self._explain(error, target) from error
+            if isinstance(outcome, Opened):
+                return outcome
+            target, headers = _follow(target, headers, outcome)
+        raise HandshakeError(f"The server redirected more than {MAX_REDIRECTS} times.", status=http.HTTPStatus.FOUND)
+
+    def _look_up(self, target: Target) -> tuple[list[_dial.Address], _proxy.Proxy | None]:
+        proxy = _proxy.choose(self._options.proxy, target)
+        if proxy is None:
+            return _dial.resolve(target.host, target.port), None
+        try:
+            return _dial.resolve(proxy.host, proxy.port), proxy
+        except ConnectError as error:
+            raise ProxyError(f"The proxy can't be found. {error}", last=error.last) from error
+
+    def _try(
+        self,
+        target: Target,
+        headers: Mapping[str, str],
+        addresses: list[_dial.Address],
+        proxy: _proxy.Proxy | None,
+        deadline: Deadline,
+    ) -> Opened | Response:
+        """The opened connection, or the response that redirects it."""
+        line = self._line(target, addresses, proxy, deadline)
+        try:
+            key = _handshake.new_key()
+            request = _handshake.build_request(target, key, headers, self._subprotocols)
+            response = self._exchange(line, request, deadline)
+            if response.status in _handshake.REDIRECTS and "Location" in response.headers:
+                line.close()
+                return response
+            if response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+                self._read_body(line, response, deadline)
+            subprotocol = _handshake.check_upgrade(response, key, self._subprotocols)
+        except BaseException:
+            line.close()
+            raise
+        return Opened(line, target, subprotocol, response.headers, response.rest)
+
+    def _line(
+        self, target: Target, addresses: list[_dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline
+    ) -> Line:
+        try:
+            sock = _dial.connect(addresses, self._options.source_address, self._watch, deadline)
+            if proxy is not None and proxy.scheme == "https":
+                sock = _dial.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
+        except OSError as error:
+            if proxy is None or isinstance(error, ConnectError):
+                raise
+            raise ProxyError(f"The proxy {proxy!r} can't be reached: {_reason(error)}.", last=error) from error
+        line = make_line(sock)
+        try:
+            if proxy is not None and proxy.scheme == "https" and target.secure:
+                raise ProxyError(
+                    f"wss through the proxy {proxy!r} would be TLS within TLS, which Python's sockets lack."
+                )
+            if proxy is not None:
+                _proxy.open_tunnel(line, proxy, target, self._watch, deadline)
+            if target.secure:
+                line = TLSLine(_dial.start_tls(sock, target.host, self._tls(), self._watch, deadline))
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = _dial.tls_context(self._options)
+        return self._context
+
+    def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
+        rest = memoryview(request)
+        while rest:
+            sent = line.send(rest)
+            if not sent:
+                self._watch.wait(line.sock, line.write_event, deadline)
+            rest = rest[sent:]
+        reader = _handshake.ResponseReader("The server")
+        while True:
+            data = line.receive(_PIECE)
+            if data is None:
+                self._watch.wait(line.sock, line.read_event, deadline)
+                continue
+            if not data:
+                raise ConnectionError("the server closed the connection instead of answering the upgrade")
+            response = reader.feed(data)
+            if response is not None:
+                return response
+
+    def _read_body(self, line: Line, response: Response, deadline: Deadline) -> None:
+        """Read on behind the head of an error, as far as it comes soon."""
+        soon = Deadline.after(_BODY_PATIENCE, time.monotonic()).sooner(deadline)
+        try:
+            while not response.body_is_whole():
+                data = line.receive(_PIECE)
+                if data is None:
+                    self._watch.wait(line.sock, line.read_event, soon)
+                elif data:
+                    response.rest += data
+                else:
+                    return
+        except OSError:
+            return  # what came is what there is; the status tells the story
+
+    def _explain(self, error: OSError, target: Target) -> ConnectError:
+        where = _url.redact(target.url)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            text = f"The certificate of {target.host!r} was refused: {error.verify_message}"
+            return TLSError(f"{text.rstrip('.')}.", last=error, retry=False)
+        if isinstance(error, ssl.SSLError) and error.reason in _HOPELESS_TLS:
+            return TLSError(f"{where} and this client have no TLS in common ({error.reason}).", last=error, retry=False)
+        if isinstance(error, TimeoutError):
+            return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
+        return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).rstrip(".")
+
+
+def _follow(target: Target, headers: Mapping[str, str], response: Response) -> tuple[Target, Mapping[str, str]]:
+    """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
+
+    Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
+    """
+    try:
+        found = _url.redirected(target, response.headers.get_all("Location")[0])
+    except ValueError as error:
+        raise HandshakeError(
+            f"The server redirected to a place this client does not go to. {error}",
+            status=response.status,
+            headers=response.headers,
+            retry=False,
+        ) from error
+    if found.origin == target.origin:
+        return found, headers
+    return found, {}

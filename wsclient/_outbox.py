@@ -1,0 +1,229 @@
+"""The send queue: bounded, ordered, shared by every thread.
+
+Guarantees:
+    * Messages leave in the order they came in; what a connection could not finish returns to the front.
+    * A message is in the queue or it is not: an interrupt at any point of ``put`` leaves no half of it.
+    * Who withdraws a message that is still queued can rely on it never being sent.
+    * ``ready`` is a hint without a lock: True may be stale, and ``take`` then gives nothing; False is not, for whoever
+      has just put something in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
+from ._latch import Signal
+from ._outgoing import EXPIRED, LOST, Outgoing
+
+if TYPE_CHECKING:
+    from ._clock import Deadline
+    from ._config import Queue
+
+__all__ = ["Outbox"]
+
+_SLACK = 64
+"""Withdrawn messages that may stay in the queue, emptied, before it is rebuilt without them."""
+
+
+class Outbox:
+    """Messages that wait for the line."""
+
+    __slots__ = ("_bounds", "_entries", "_lock", "_refusal", "_room", "bytes", "dropped", "messages")
+
+    def __init__(self, bounds: Queue) -> None:
+        # Guards the entries, the three counters and the refusal, and every entry's `queued` and `fate`.
+        self._lock = threading.Lock()
+        self._room = Signal()
+        self._bounds = bounds
+        self._entries: deque[Outgoing] = deque()
+        self._refusal: WebSocketClientError | None = None
+        self.messages = 0
+        self.bytes = 0
+        self.dropped = 0
+
+    def ready(self, requests: int | None) -> bool:
+        """Whether there may be something to take.
+
+        Args:
+            requests: as for ``take``.
+        """
+        try:
+            head = self._entries[0]
+        except IndexError:
+            return False
+        return not (requests is not None and requests <= 0 and head.is_request and head.queued)
+
+    def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
+        """Queue a message.
+
+        Args:
+            entry: the message.
+            deadline: until when to wait for room where the policy is ``"block"``.
+            evicted: receives the messages that ``"drop_oldest"`` threw out; an argument and not a result, so that an
+                interrupt can't lose them.
+            may_wait: False on the thread that empties the queue.
+
+        Raises:
+            MessageTooBig: it would not fit into an empty queue.
+            SendQueueFull: no room, and the policy or the deadline forbids to wait (longer).
+            ClientClosed: the queue takes no more.
+        """
+        if entry.size > self._bounds.max_bytes:
+            raise MessageTooBig(
+                f"The message has {entry.size} bytes and the send queue holds {self._bounds.max_bytes}; "
+                "raise max_bytes of send_queue=."
+            )
+        while not self._try_put(entry, evicted):
+            if self._bounds.overflow == "drop_newest":
+                return
+            if self._bounds.overflow == "raise" or not may_wait or deadline.passed(time.monotonic()):
+                raise self._full()
+            with self._room.watch() as latch:
+                if self._refusal is not None or not self._is_full(entry) or latch.wait(deadline):
+                    continue
+                raise self._full()
+
+    def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
+        with self._lock:
+            if self._refusal is None:
+                if not entry.counted:
+                    entry.queued = True
+                    self._entries.append(entry)
+                    return True
+                if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
+                    self._evict(entry, evicted)
+                if not self._is_full(entry):
+                    self.messages += 1
+                    self.bytes += entry.size
+                    entry.queued = True
+                    self._entries.append(entry)
+                    return True
+                if self._bounds.overflow == "drop_newest":
+                    self.dropped += 1
+                    entry.fate = LOST
+                return False
+            refusal = self._refusal
+        raise again(refusal) from refusal.__cause__
+
+    def _is_full(self, entry: Outgoing) -> bool:
+        return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes
+
+    def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
+        while self._is_full(entry) and self._entries:
+            victim = self._entries[0]
+            del self._entries[0]
+            if victim.queued:
+                self.dropped += 1
+                self._drop(victim, LOST)
+                evicted.append(victim)
+
+    def _full(self) -> SendQueueFull:
+        return SendQueueFull(
+            f"The send queue is full: {self.messages} messages, {self.bytes} bytes. Send less, wait longer with "
+            "timeout=, or give send_queue= more room."
+        )
+
+    def take(self, max_bytes: int, requests: int | None) -> list[Outgoing]:
+        """Remove messages from the front, for the owner of the line.
+
+        Args:
+            max_bytes: stop at this many payload bytes; a single larger message comes alone.
+            requests: how many of them may be requests; None for any number.
+        """
+        batch: list[Outgoing] = []
+        total = 0
+        with self._lock:
+            now = time.monotonic()
+            while self._entries and (not batch or total + self._entries[0].size <= max_bytes):
+                entry = self._entries[0]
+                if entry.queued and entry.is_request and requests is not None:
+                    if requests <= 0:
+                        break
+                    requests -= 1
+                self._entries.popleft()
+                if not entry.queued:
+                    continue
+                if entry.expires_at is not None and now >= entry.expires_at:
+                    self._drop(entry, EXPIRED)
+                else:
+                    self._drop(entry, None)
+                    batch.append(entry)
+                    total += entry.size
+        self._room.announce()
+        return batch
+
+    def withdraw(self, entry: Outgoing) -> bool:
+        """Take a message back; True if it was still queued, so that it will never be sent."""
+        with self._lock:
+            if not entry.queued:
+                return False
+            self._drop(entry, LOST)
+            if len(self._entries) > 2 * self.messages + _SLACK:
+                self._entries = deque([kept for kept in self._entries if kept.queued])
+        self._room.announce()
+        return True
+
+    def expire(self, entry: Outgoing) -> None:
+        """If the message is still queued and past its time, it is ``expired`` from now on."""
+        if entry.expires_at is None or not entry.queued:
+            return
+        with self._lock:
+            if entry.queued and time.monotonic() >= entry.expires_at:
+                self._drop(entry, EXPIRED)
+        self._room.announce()
+
+    def restore(self, entries: Iterable[Outgoing]) -> None:
+        """Put messages that a connection did not finish back to the front, in their order. May exceed the bounds."""
+        with self._lock:
+            for entry in reversed(list(entries)):
+                self.messages += entry.counted
+                self.bytes += entry.size if entry.counted else 0
+                entry.place = None
+                entry.queued = True
+                self._entries.appendleft(entry)
+
+    def sweep(self, number: int | None) -> list[Outgoing]:
+        """Remove what no connection will ever take, as ``lost``.
+
+        Args:
+            number: the connection that ended; messages bound to it are removed. None removes everything.
+
+        Returns:
+            The messages removed.
+        """
+        with self._lock:
+            gone = [entry for entry in self._entries if entry.queued and (number is None or entry.bound == number)]
+            for entry in gone:
+                self._drop(entry, LOST)
+            self._entries = deque([kept for kept in self._entries if kept.queued])
+        self._room.announce()
+        return gone
+
+    def seal(self, error: WebSocketClientError, last: Outgoing | None = None) -> None:
+        """From now on ``put`` raises this error, also for those who wait for room; a later seal replaces the error.
+
+        Args:
+            error: the error.
+            last: goes out behind everything that is queued.
+        """
+        with self._lock:
+            self._refusal = error
+            if last is not None:
+                last.queued = True
+                self._entries.append(last)
+        self._room.announce()
+
+    def _drop(self, entry: Outgoing, fate: str | None) -> None:
+        """The entry leaves the queue. Assignments only: an interrupt finds all of it done or nothing."""
+        entry.queued = False
+        entry.fate = fate
+        if fate is not None:
+            entry.payload = None
+        if entry.counted:
+            self.messages -= 1
+            self.bytes -= entry.size

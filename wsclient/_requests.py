@@ -1,0 +1,286 @@
+"""How a request begins, and the ways it ends.
+
+Whoever ends one asks ``pending.take`` first; only the winner tells the waiter. So a reply, a timeout, a cancel, a loss
+and a close may come at the same moment: one of them counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from ._errors import ConnectionLost, ProtocolError, RequestTimeout, SendQueueFull, WebSocketClientError, again
+from ._outgoing import LOST, Outgoing, encoded
+from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Request
+
+if TYPE_CHECKING:
+    from ._clock import Deadline
+    from ._core import Core
+    from ._events import Disconnect
+    from .protocols import Protocol
+
+__all__ = [
+    "after_loss",
+    "answer",
+    "begin",
+    "cancel",
+    "end_all",
+    "expire",
+    "fail",
+    "lose_written",
+    "make",
+    "payload_of",
+    "queue",
+    "time_out",
+]
+
+_MAX_ID_TRIES: Final = 2**17
+"""Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
+
+
+def make(
+    protocol: Protocol,
+    message: Any,
+    deadline: Deadline,
+    *,
+    match: Callable[[Any], bool] | None = None,
+    until: Callable[[Any], bool] | None = None,
+    idempotent: bool = False,
+    bound: int | None = None,
+) -> Request:
+    """Encode a request; nothing is kept of the message itself.
+
+    Args:
+        protocol: the client's protocol.
+        message: what the caller wants to ask.
+        deadline: until when.
+        match: as for ``client.request``, like the next two.
+        until: see there.
+        idempotent: see there.
+        bound: the one connection it may go to; None for any.
+
+    Raises:
+        TypeError: the message can't be encoded, or no reply to it could be recognised.
+        ValueError: likewise.
+    """
+    if match is not None and protocol._by_order:
+        raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
+    id = None if match is not None else protocol.id_of(message)
+    if match is None and id is None:
+        draft = protocol._draft(message)
+        return Request(
+            None, draft.size, draft=draft, until=until, idempotent=idempotent, deadline=deadline, bound=bound
+        )
+    opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
+    return Request(
+        payload,
+        len(payload),
+        opcode=opcode,
+        id=id,
+        match=match,
+        until=until,
+        idempotent=idempotent,
+        deadline=deadline,
+        bound=bound,
+    )
+
+
+def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
+    """Put a message into the send queue, without starting to write it.
+
+    Raises:
+        SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
+    """
+    evicted: list[Outgoing] = []
+    try:
+        try:
+            core.outbox.put(entry, deadline, evicted, may_wait=False)
+        except SendQueueFull:
+            if core.settings.bounds.send_queue.overflow != "block" or core.guard.on_io_thread():
+                raise
+            core.kick()  # nobody may have been asked yet to write what fills the queue
+            core.outbox.put(entry, deadline, evicted)
+    finally:
+        for victim in evicted:
+            if isinstance(victim, Request):
+                fail(core, victim, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+    if entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound):
+        core.outbox.withdraw(entry)  # its connection ended before it was queued: no later one may have it
+
+
+def begin(core: Core, request: Request, *, timed: bool) -> None:
+    """The request begins to wait, and is queued. Its waiter is set; an error here has told it nothing.
+
+    Args:
+        core: the client.
+        request: what ``make`` gave.
+        timed: whether the I/O thread keeps its deadline; False if the caller waits for it.
+
+    Raises:
+        ValueError: the caller's id is in flight.
+        RequestTimeout: the send queue had no room until the deadline.
+        SendQueueFull, MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
+    """
+    core.pending.add(request, timed=timed)
+    try:
+        queue(core, request, request.deadline)
+    except SendQueueFull as error:
+        core.pending.take(request, FAILED)
+        if request.deadline.passed(time.monotonic()):
+            raise _timeout("queued") from error
+        raise
+    except BaseException:
+        core.pending.take(request, FAILED)
+        raise
+    if request.fate is LOST and core.pending.take(request, FAILED):
+        if request.bound is not None:
+            raise ConnectionLost("The connection this request belongs to has ended already.", sent=False)
+        raise SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
+
+
+def payload_of(core: Core, entry: Outgoing) -> bytes | None:
+    """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire."""
+    if not isinstance(entry, Request):
+        return entry.payload
+    try:
+        id = entry.id if entry.own is not None or entry.match is not None else _fresh_id(core)
+        if entry.draft is not None:
+            opcode, payload = entry.draft(id)
+            entry.opcode, entry.payload, entry.size = opcode, payload, len(payload)
+    except Exception as error:  # a protocol of the user's own
+        fail(core, entry, error)
+        return None
+    return entry.payload if core.pending.depart(entry, id) else None
+
+
+def _fresh_id(core: Core) -> Any:
+    for _ in range(_MAX_ID_TRIES):
+        id = core.protocol.new_id()
+        if not core.pending.is_taken(id):
+            return id
+    raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")
+
+
+def answer(core: Core, request: Request, value: Any) -> bool:
+    """The reply has come. False if the request had ended before."""
+    if not core.pending.take(request, OK):
+        return False
+    if request.waiter is not None:
+        request.waiter.settle(value, None)
+    return True
+
+
+def fail(core: Core, request: Request, error: BaseException) -> bool:
+    """The request ends with an error. False if it had ended before."""
+    if not core.pending.take(request, FAILED):
+        return False
+    core.outbox.withdraw(request)
+    if request.waiter is not None:
+        request.waiter.settle(None, error)
+    return True
+
+
+def time_out(core: Core, request: Request) -> bool:
+    """The deadline has passed. False if the request had ended before."""
+    if not core.pending.take(request, TIMED_OUT):
+        return False
+    error = _timeout("queued" if core.outbox.withdraw(request) else "waiting")
+    if request.waiter is not None:
+        request.waiter.settle(None, error)
+    _drop_if_by_order(core, request, error)
+    return True
+
+
+def cancel(core: Core, request: Request, *, interrupted: bool = False) -> None:
+    """The caller wants no reply any more; nobody is told.
+
+    Args:
+        core: the client.
+        request: which.
+        interrupted: where replies come by order, a request in flight then keeps its place until its deadline, instead
+            of costing the connection at once.
+    """
+    if not core.pending.take(request, CANCELLED) or core.outbox.withdraw(request):
+        return
+    if not interrupted or request.deadline.at is None:
+        _drop_if_by_order(core, request, ConnectionLost("A request was given up after it had been sent.", sent=True))
+
+
+def expire(core: Core, now: float) -> None:
+    """End the requests whose deadline has passed. I/O thread only."""
+    due = core.pending.next_deadline()
+    if due is None or due > now:
+        return
+    for request in core.pending.expire(now):
+        if not time_out(core, request) and core.pending.holds_place(request):
+            _drop_if_by_order(core, request, _timeout("waiting"))
+
+
+def lose_written(core: Core, disconnect: Disconnect) -> None:
+    """The connection is ending: requests it has carried get no reply any more. They are told at once."""
+    for request in core.pending.everything():
+        if request.written() and not (request.idempotent and request.bound is None):
+            fail(core, request, _lost(disconnect, sent=True))
+
+
+def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
+    """The connection has ended: what goes to the next one returns to the queue, the rest ends here.
+
+    Args:
+        core: the client.
+        number: the connection's number.
+        cut: messages cut off before their last byte, in order.
+        disconnect: how it ended.
+    """
+    back: list[Outgoing] = []
+    for request in core.pending.end_connection():
+        if request.bound is not None:
+            fail(core, request, _lost(disconnect, sent=request.written()))
+        elif not request.written():
+            pass  # it is among those cut off
+        elif request.idempotent and request.outcome is None:
+            back.append(request)
+        else:
+            fail(core, request, _lost(disconnect, sent=True))
+    for entry in cut:
+        if entry.counted and entry.bound is None and not (isinstance(entry, Request) and entry.outcome is not None):
+            back.append(entry)
+        else:
+            entry.fate = LOST
+    core.outbox.restore(back)
+    for entry in core.outbox.sweep(number):
+        if isinstance(entry, Request):
+            fail(core, entry, _lost(disconnect, sent=False))
+
+
+def end_all(core: Core, error: BaseException) -> None:
+    """Every request ends with this error."""
+    for request in core.pending.everything():
+        fail(core, request, again(error))
+
+
+def _lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
+    how = f" ({disconnect.reason})" if disconnect.reason else ""
+    fate = (
+        "the request had been sent, so the server may have acted on it; idempotent=True would send it again"
+        if sent
+        else "the request was not sent"
+    )
+    error = ConnectionLost(
+        f"The connection ended{how} before the reply came; {fate}.", sent=sent, disconnect=disconnect
+    )
+    error.__cause__ = disconnect.error
+    return error
+
+
+def _timeout(phase: str) -> RequestTimeout:
+    if phase == "queued":
+        return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
+    return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
+
+
+def _drop_if_by_order(core: Core, request: Request, error: WebSocketClientError) -> None:
+    place = request.place
+    if core.protocol._by_order and place is not None and not place[0].ended:
+        core.orders.order_drop(place[0].number, error)

@@ -1,0 +1,157 @@
+"""What comes in, to whom it belongs: the request, a stream, a hook.
+
+Owned by the I/O thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from . import _requests
+from ._errors import ProtocolError
+from ._pending import OLDEST, Request
+from .protocols import Event, Failure, Reply
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from .protocols import Incoming
+
+__all__ = ["Router"]
+
+_KINDS = (Reply, Failure, Event)
+
+
+class Router:
+    """Gives each incoming message to whoever it is for.
+
+    Attributes:
+        aside: until the connection is open, messages that answer nothing, in order; None afterwards.
+        pressing: whether reading goes on although a queue is full, because a request waits.
+    """
+
+    __slots__ = ("_core", "aside", "pressing")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.aside: deque[tuple[Any, int]] | None = deque()
+        self.pressing = False
+
+    def receive(self, payload: str | bytes, size: int) -> None:
+        """A message has come.
+
+        Args:
+            payload: text or binary payload.
+            size: its bytes.
+
+        Raises:
+            ProtocolError: the message protocol says that the connection can't go on.
+        """
+        counters = self._core.counters
+        counters.messages_received += 1
+        counters.bytes_received += size
+        try:
+            meaning = self._core.protocol.decode(payload)
+            if meaning is None:
+                return
+            if not isinstance(meaning, _KINDS):
+                meaning = list(meaning)
+        except ProtocolError:
+            raise
+        except Exception as cause:
+            self._skip(payload, cause)
+            return
+        if isinstance(meaning, list):
+            self._deliver_all(meaning, payload, size)
+        else:
+            self._deliver(meaning, size)
+
+    def release(self) -> None:
+        """The connection is open: what was set aside goes where it belongs."""
+        aside, self.aside = self.aside, None
+        for message, size in aside or ():
+            self.event(message, size)
+
+    def event(self, message: Any, size: int) -> None:
+        """A message that answers nothing by its id: for a ``match=`` request, else for every stream and the hook."""
+        if self._is_matched(message):
+            return
+        core = self._core
+        if self.aside is not None:
+            self.aside.append((message, size))
+            return
+        core.streams.offer(message, size, pressing=self.pressing)
+        core.hooks.post_message(message, size, pressing=self.pressing)
+
+    def _deliver_all(self, meanings: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+        for meaning in meanings:
+            if isinstance(meaning, _KINDS):
+                self._deliver(meaning, size)
+            else:
+                self._skip(payload, TypeError(f"decode() gave {meaning!r}, which is no Reply, Failure or Event"))
+
+    def _deliver(self, meaning: Incoming, size: int) -> None:
+        if isinstance(meaning, Event):
+            self.event(meaning.message, size)
+            return
+        core = self._core
+        request = core.pending.find(meaning.id)
+        value = meaning.value if isinstance(meaning, Reply) else meaning.error
+        if request is None and meaning.id is OLDEST:
+            self.event(value, size)  # nothing was asked, so it answers nothing
+            return
+        if request is None:
+            self._unclaimed(value, size)
+            return
+        place = request.place
+        if request.outcome is not None:  # given up, and kept its place in the row until now
+            core.pending.drop_place(request)
+            self._unclaimed(value, size)
+            return
+        if isinstance(meaning, Reply) and not self._accepts(request, request.until, value):
+            return
+        if place is not None:
+            place[0].confirm(place[1])
+        if isinstance(meaning, Failure):
+            done = _requests.fail(core, request, meaning.error)
+        else:
+            done = _requests.answer(core, request, value)
+        if not done:
+            core.pending.drop_place(request)
+            self._unclaimed(value, size)
+        if core.protocol.max_in_flight is not None:
+            core.kick()
+
+    def _unclaimed(self, value: Any, size: int) -> None:
+        """A reply for which no request waits: late, or unknown."""
+        if self._is_matched(value):
+            return
+        core = self._core
+        core.counters.late += 1
+        if self.aside is not None:
+            self.aside.append((value, size))
+        else:
+            core.hooks.post_message(value, size, pressing=self.pressing)
+
+    def _is_matched(self, message: Any) -> bool:
+        """Whether a ``match=`` request in flight takes the message."""
+        for request in self._core.pending.matching():
+            if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
+                return _requests.answer(self._core, request, message)
+        return False
+
+    def _accepts(self, request: Request, test: Any, message: Any) -> bool:
+        """Whether the caller's own function wants the message; if it raises, its request ends with that error."""
+        if test is None:
+            return True
+        try:
+            return bool(test(message))
+        except Exception as error:
+            _requests.fail(self._core, request, error)
+            return False
+
+    def _skip(self, payload: str | bytes, cause: Exception) -> None:
+        error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
+        error.__cause__ = cause
+        self._core.hooks.post_error(error)

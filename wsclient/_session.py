@@ -1,0 +1,178 @@
+"""``on_session``: setting up a connection before anything else is sent on it.
+
+The user's code and the connection's loop share one thread here: each call on the session turns the loop until it has
+what it waits for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import _requests
+from ._clock import Deadline
+from ._config import DEFAULT
+from ._errors import ClientClosed, ConnectionLost, SessionError, WouldDeadlock
+from ._outgoing import Outgoing, encoded
+from ._pending import Waiter
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._core import Core
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One connection being set up; valid only inside ``on_session``, on its thread.
+
+    Messages that no call here takes reach streams and hooks afterwards, in their order.
+    """
+
+    __slots__ = ("_connection", "_core", "_deadline")
+
+    def __init__(self, core: Core, connection: Connection, deadline: Deadline) -> None:
+        """For the client only; ``on_session`` is given one."""
+        self._core = core
+        self._connection: Connection | None = connection
+        self._deadline = deadline
+
+    @property
+    def number(self) -> int:
+        """1 for the client's first connection, 2 for the one after its loss, and so on."""
+        return self._live().number
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol agreed on with the server."""
+        return self._live().opened.subprotocol
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the server's response; look-up is not case-sensitive."""
+        return self._live().opened.headers
+
+    def send(self, message: Any) -> None:
+        """Send a message now, before everything that is queued.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            TypeError, ValueError: the message can't be encoded.
+        """
+        connection = self._running()
+        opcode, payload = encoded(self._core.protocol.encode(message))
+        connection.wire.send_first(Outgoing(opcode, payload, len(payload), bound=connection.number))
+
+    def request(
+        self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
+    ) -> Any:
+        """Send a message now and wait for its reply.
+
+        Args:
+            message: as for ``client.request``.
+            timeout: seconds; the default is the client's ``request_timeout``. ``session_timeout`` bounds it too.
+            match: accepts the reply, instead of correlation by id.
+
+        Returns:
+            The decoded reply.
+
+        Raises:
+            RequestTimeout: no reply in time.
+            RemoteError: the server answered with an error.
+            SessionError: ``session_timeout`` has passed.
+            ConnectionLost: the connection ended.
+            ClientClosed: the client is being closed.
+        """
+        connection = self._running()
+        deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
+        request = _requests.make(self._core.protocol, message, deadline, match=match, bound=connection.number)
+        request.waiter = waiter = Waiter()
+        self._core.pending.add(request, timed=False)
+        try:
+            connection.wire.send_first(request)
+            while request.outcome is None:
+                if deadline.passed(time.monotonic()):
+                    self._check_time()
+                    _requests.time_out(self._core, request)
+                else:
+                    self._turn(deadline)
+        except BaseException:
+            _requests.cancel(self._core, request, interrupted=True)
+            raise
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    def recv(self, timeout: float | None = None) -> Any:
+        """The oldest message that nobody has taken yet.
+
+        Args:
+            timeout: seconds; None for as long as ``session_timeout`` allows.
+
+        Raises:
+            TimeoutError: none came in time.
+            SessionError: ``session_timeout`` has passed.
+            ConnectionLost: the connection ended.
+            ClientClosed: the client is being closed.
+        """
+        aside = self._live().router.aside
+        deadline = self._deadline_for(timeout)
+        assert aside is not None
+        while not aside:
+            self._turn(deadline)
+            if not aside and deadline.passed(time.monotonic()):
+                self._check_time()
+                raise TimeoutError(f"session.recv() got no message within {timeout} s.")
+        return aside.popleft()[0]  # what came before the connection ended is still given
+
+    # --- the supervisor's side ---------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """``on_session`` is over; so is this session. Its time counts whatever the user's code did meanwhile."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._check(connection)
+
+    def _live(self) -> Connection:
+        if self._connection is None:
+            raise SessionError("The session is over: it is valid only inside on_session.")
+        if not self._core.guard.on_io_thread():
+            raise WouldDeadlock("A session belongs to the thread on which on_session was called; don't share it.")
+        return self._connection
+
+    def _running(self) -> Connection:
+        connection = self._live()
+        self._check(connection)
+        return connection
+
+    def _check(self, connection: Connection) -> None:
+        orders = self._core.orders
+        if orders.close is not None:
+            raise ClientClosed("The client is being closed while on_session runs.")
+        if orders.reconnect is not None:
+            raise ConnectionLost("The client was told to connect anew while on_session runs.", sent=None)
+        if connection.ending is not None:
+            ending = connection.ending
+            how = f"code {ending.code}" if ending.code is not None else ending.reason
+            disconnect = connection.disconnect(time.monotonic())
+            raise ConnectionLost(f"The connection ended while on_session ran ({how}).", disconnect=disconnect)
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if self._deadline.passed(time.monotonic()):
+            seconds = self._core.settings.line.session_timeout
+            raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.")
+
+    def _deadline_for(self, timeout: float | None) -> Deadline:
+        return Deadline.after(timeout, time.monotonic()).sooner(self._deadline)
+
+    def _turn(self, deadline: Deadline) -> None:
+        connection = self._running()
+        connection.turn(deadline)
+        aside = connection.router.aside
+        bounds = self._core.settings.bounds.receive_queue
+        if aside is not None and len(aside) > bounds.max_messages:
+            raise SessionError(
+                f"More than {bounds.max_messages} messages came during on_session; take them with session.recv()."
+            )

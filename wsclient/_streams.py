@@ -1,0 +1,197 @@
+"""``listen()``: messages that nobody awaited, for whoever iterates over them.
+
+Guarantees:
+    * A stream gets every message that came after the call that made it, in order, within its bounds.
+    * A stream that its owner forgot (no reference left) stops counting, so it can't hold up reading.
+    * Any number of threads may read one stream; each message goes to one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ._clock import Deadline
+from ._errors import ClientClosed, SlowConsumer, again
+from ._inbox import EMPTY, Inbox, Put
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+__all__ = ["Stream", "Streams"]
+
+_log = logging.getLogger("wsclient")
+
+
+class Stream(Iterator[Any]):
+    """An iterator over incoming messages, made by ``client.listen()``.
+
+    Iteration ends when the stream or the client is closed, and raises what made the client fail. Thread-safe. Use it as
+    a context manager, or call ``close()``.
+
+    Attributes:
+        gaps: connections lost since the stream was made; messages may be missing at each.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        match: Callable[[Any], bool] | None,
+        key: Callable[[Any], Hashable] | None,
+        leave: Callable[[Stream], None],
+        check: Callable[[str], None],
+    ) -> None:
+        """For the client only; use ``client.listen()``.
+
+        Args:
+            inbox: where its messages wait.
+            match: which messages it wants; None for all.
+            key: with ``overflow="latest"``, what a message is the newest of.
+            leave: takes the stream out of the client's list.
+            check: raises if the caller may not wait here (I/O thread, forked child).
+        """
+        self._inbox = inbox
+        self._match = match
+        self._key = key
+        self._leave = leave
+        self._check = check
+        self.gaps = 0
+
+    @property
+    def dropped(self) -> int:
+        """Messages this stream lost because it was read too slowly."""
+        return self._inbox.dropped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        self._check("next() of a stream")
+        message = self._inbox.get(Deadline(None))
+        if message is not EMPTY:
+            return message
+        if self._inbox.error is not None:
+            raise again(self._inbox.error)
+        raise StopIteration
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next message.
+
+        Args:
+            timeout: seconds to wait; None waits until one comes or the stream ends.
+
+        Raises:
+            TimeoutError: none came in time.
+            ClientClosed: the stream was closed, or the client.
+            SlowConsumer: it ended because it was read too slowly.
+        """
+        self._check("get() of a stream")
+        message = self._inbox.get(Deadline.after(timeout, time.monotonic()))
+        if message is not EMPTY:
+            return message
+        if self._inbox.error is not None:
+            raise again(self._inbox.error)
+        if self._inbox.ended:
+            raise ClientClosed("The stream is closed and all its messages were taken.")
+        raise TimeoutError(f"No message came within {timeout} s.")
+
+    def close(self) -> None:
+        """Take no more messages and forget those that wait. Any thread may call it, any number of times."""
+        self._leave(self)
+        self._inbox.end(discard=True)
+
+    # --- the client's side ------------------------------------------------------------------------------------------
+
+    @property
+    def _full(self) -> bool:
+        return self._inbox.full
+
+    def _offer(self, message: Any, size: int, pressing: bool) -> None:
+        try:
+            if self._match is not None and not self._match(message):
+                return
+            key = None if self._key is None else self._key(message)
+        except Exception as error:  # whoever reads the stream learns that its own function failed
+            self._end(error)
+            return
+        verdict = self._inbox.put(message, size, key=key, pressing=pressing)
+        if verdict is Put.KEPT:
+            return
+        if verdict is Put.FIRST_LOSS:
+            _log.warning("A stream is read too slowly and loses messages (overflow=%r).", self._inbox.overflow)
+        if self._inbox.overflow in ("block", "raise"):
+            self._end(SlowConsumer(
+                "A stream ended because its messages came faster than they were read. Read faster, raise maxsize= or "
+                "receive_queue=, or choose an overflow= that drops."
+            ))  # fmt: skip
+
+    def _end(self, error: BaseException | None) -> None:
+        self._leave(self)
+        self._inbox.end(error)
+
+
+class Streams:
+    """The open streams of one client.
+
+    Attributes:
+        dropped: messages lost by all streams so far, closed ones included.
+    """
+
+    __slots__ = ("_lock", "_streams", "dropped")
+
+    def __init__(self) -> None:
+        # Guards the replacement of the tuple; readers take the tuple as it is.
+        self._lock = threading.Lock()
+        self._streams: tuple[weakref.ref[Stream], ...] = ()
+        self.dropped = 0
+
+    def add(self, stream: Stream) -> None:
+        """A stream begins."""
+        reference = weakref.ref(stream)
+        with self._lock:
+            self._streams = (*self._streams, reference)
+
+    def discard(self, stream: Stream) -> None:
+        """A stream is over; streams that nobody holds any more go with it."""
+        with self._lock:
+            self._streams = tuple(kept for kept in self._streams if kept() not in (None, stream))
+
+    def offer(self, message: Any, size: int, *, pressing: bool) -> None:
+        """Give a message to every stream that wants it. I/O thread only."""
+        for reference in self._streams:
+            stream = reference()
+            if stream is not None:
+                before = stream.dropped
+                stream._offer(message, size, pressing)
+                self.dropped += stream.dropped - before
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause until some stream has been read."""
+        return any(stream._full for reference in self._streams if (stream := reference()) is not None)
+
+    def gap(self) -> None:
+        """A connection was lost."""
+        for reference in self._streams:
+            stream = reference()
+            if stream is not None:
+                stream.gaps += 1
+
+    def end(self, error: BaseException | None) -> None:
+        """No more messages will come."""
+        for reference in self._streams:
+            stream = reference()
+            if stream is not None:
+                stream._end(error)

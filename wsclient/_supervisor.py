@@ -1,0 +1,384 @@
+"""The background thread: connect, run, judge, wait, connect again. The one writer of the state.
+
+Everything here runs on that thread alone, but ``abort`` and ``sockets``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from . import _requests, _url
+from ._clock import Deadline
+from ._closing import begin_closing, finish
+from ._connection import Connection
+from ._errors import ConnectError, ConnectionLost, SessionError
+from ._events import Attempt, State
+from ._frames import CloseCode
+from ._handshake import check_headers
+from ._opening import Opener
+from ._orders import Interrupted
+from ._retry import FATAL_CLOSES, Campaign, is_fatal
+from ._session import Session
+from ._transport import Transport
+from ._wakeup import Poller, Wakeup
+from ._wire import Wire
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from ._core import Core
+    from ._events import Disconnect
+    from ._retry import Reconnect, Verdict
+
+__all__ = ["Supervisor"]
+
+QUICK_CLOSE: Final = 0.5
+"""Seconds of politeness where a new connection is waited for, or the old one is of no use any more."""
+
+DRAINED_CLOSE: Final = 3.0
+"""Seconds for the closing handshake once everything is drained."""
+
+_log = logging.getLogger("wsclient")
+
+
+class Supervisor:
+    """Keeps one client connected, until it is closed or can't be."""
+
+    __slots__ = ("_campaign", "_connection", "_core", "_opener", "_poller", "_transport", "_turn", "drained")
+
+    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+        """
+        Args:
+            core: the client.
+            reconnect: how to connect again; None for never.
+        """
+        settings = core.settings
+        self._core = core
+        self._campaign = Campaign(
+            reconnect,
+            retry_first=settings.retry_first,
+            urls=max(1, len(settings.urls)),
+            credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
+            fatal_codes=core.protocol.fatal_codes,
+        )
+        self._poller: Poller | None = None
+        self._opener = Opener(settings.line, settings.greeting.subprotocols or core.protocol.subprotocols, self)
+        self._transport = Transport()
+        self._connection: Connection | None = None
+        self._turn = 0
+        self.drained = False
+
+    def run(self) -> None:
+        """The body of the background thread."""
+        core = self._core
+        core.guard.io_ident = threading.get_ident()
+        core.state.move(State.CONNECTING)
+        wakeup: Wakeup | None = None
+        final: State = State.FAILED
+        error: BaseException | None = None
+        try:
+            wakeup = Wakeup()
+            self._poller = Poller(wakeup)
+            core.orders.attach(wakeup)
+            final, error = self._live()
+        except BaseException as bug:
+            _log.exception("%s: the background thread failed.", core.settings.name)
+            final = State.FAILED if core.orders.close is None else State.CLOSED
+            error = bug
+        finally:
+            finish(core, final, error)
+            core.orders.attach(None)
+            if self._poller is not None:
+                self._poller.close()
+            if wakeup is not None:
+                wakeup.close()
+            core.guard.io_ident = None
+
+    def abort(self) -> None:
+        """Cut the line, from another thread, because this one does not react."""
+        connection = self._connection
+        if connection is not None:
+            connection.opened.line.abort()
+
+    def sockets(self) -> list[socket.socket]:
+        """The connection's socket, for a forked child to close."""
+        connection = self._connection
+        return [] if connection is None else [connection.opened.line.sock]
+
+    # --- one connection after the other ------------------------------------------------------------------------------
+
+    def _live(self) -> tuple[State, BaseException | None]:
+        """Until the end; gives the final state, and why."""
+        core = self._core
+        while core.orders.close is None:
+            core.state.move(State.CONNECTING)
+            core.orders.reconnect = core.orders.drop = None
+            verdict = self._connect_once()
+            if verdict is None:
+                continue
+            if verdict.delay is None:
+                return State.CLOSED if verdict.orderly else State.FAILED, verdict.error
+            _log.info("%s: next attempt in %.2f s.", core.settings.name, verdict.delay)
+            core.state.move(State.WAITING)
+            self._sleep(Deadline.after(verdict.delay, time.monotonic()))
+        begin_closing(core)
+        return State.CLOSED, None
+
+    def _connect_once(self) -> Verdict | None:
+        """One connection from its first byte to its last. None if an order says what comes next."""
+        core = self._core
+        error = self._transport.run(self._open, self._serve)
+        connection, self._connection = self._connection, None
+        disconnect = None if connection is None else connection.finish()
+        now = time.monotonic()
+        if connection is None or disconnect is None or not connection.was_open:
+            failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
+            return None if failure is None or core.orders.close is not None else self._attempt_failed(failure, now)
+        core.hooks.post("on_close", disconnect.code, disconnect.reason if disconnect.code is not None else None)
+        core.streams.gap()
+        lost = _lost(disconnect)
+        _log.info("%s: %s", core.settings.name, lost)
+        if error is not None:
+            _log.error("%s: a connection ended by a defect.", core.settings.name, exc_info=error)
+            core.hooks.post("on_error", error)
+        if core.orders.close is not None:
+            return None
+        if core.orders.reconnect is not None:
+            self._campaign.count_anew()
+            return None
+        return self._campaign.connection_lost(lost, now)
+
+    def _attempt_failed(self, failure: ConnectError, now: float) -> Verdict:
+        core = self._core
+        core.counters.failed_attempts += 1
+        verdict = self._campaign.attempt_failed(failure, now)
+        _log.info("%s: attempt %d failed: %s", core.settings.name, verdict.number, failure)
+        core.hooks.post("on_connect_error", Attempt(failure, verdict.number, verdict.delay))
+        return verdict
+
+    def _open(self) -> socket.socket:
+        """Connect, and give the socket to ``websocket``."""
+        core = self._core
+        url, headers = self._next_url(), self._headers()
+        opened = self._opener.open(url, headers)
+        try:
+            core.protocol.reset()
+            wire = Wire(
+                core.link.number + 1,
+                opened.line,
+                core.outbox,
+                partial(_requests.payload_of, core),
+                partial(_room, core),
+                core.orders.wake,
+                core.counters,
+            )
+            assert self._poller is not None
+            self._connection = Connection(core, self._poller, opened, wire)
+        except BaseException:
+            opened.line.close()
+            raise
+        return opened.line.sock
+
+    def _serve(self) -> None:
+        """Set the connection up, open it, and run it until it is over."""
+        core, connection = self._core, self._connection
+        assert connection is not None
+        try:
+            self._set_up(connection)
+        except BaseException:
+            self._leave(connection)
+            raise
+        core.link.number = connection.number
+        core.counters.connections += 1
+        self._campaign.opened()
+        connection.open()
+        core.state.move(State.OPEN)
+        first = connection.number == 1 or core.hooks.get("on_reconnect") is None
+        core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
+        connection.router.release()
+        while not connection.over:
+            self._obey(connection)
+            connection.turn(Deadline(None) if core.orders.drain is None else core.orders.drain)
+
+    def _set_up(self, connection: Connection) -> None:
+        """``on_session``: the protocol's, then the user's.
+
+        Raises:
+            SessionError: it failed; any other error of its code is the cause.
+        """
+        core = self._core
+        deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
+        session = Session(core, connection, deadline)
+        core.guard.setting_up = True
+        try:
+            core.protocol.on_session(session)
+            hook = core.hooks.get("on_session")
+            if hook is not None:
+                hook(session)
+            session._end()
+        except SessionError:
+            raise
+        except BaseException as error:
+            if core.orders.close is not None or core.orders.reconnect is not None:
+                raise Interrupted("on_session was ended by an order.") from error
+            retry = not is_fatal(error, FATAL_CLOSES | core.protocol.fatal_codes)
+            failure = SessionError(f"The connection could not be set up: {error}", retry=retry)
+            failure.last = error
+            raise failure from error
+        finally:
+            core.guard.setting_up = False
+
+    def _leave(self, connection: Connection) -> None:
+        """Say goodbye on a connection that was not to be."""
+        soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+        if self._core.orders.close is not None:
+            soon = soon.sooner(self._core.orders.close.deadline)
+        connection.close(CloseCode.NORMAL, "", soon)
+        while not connection.over:
+            connection.turn(soon)
+
+    def _obey(self, connection: Connection) -> None:
+        """Do what other threads have ordered since the last turn."""
+        core, orders = self._core, self._core.orders
+        self._mind_drain(idle=connection.wire.idle())
+        if orders.close is not None:
+            order = orders.close
+            refusal = begin_closing(core)
+            connection.close(order.code, order.reason, order.deadline, behind_queue=refusal)
+        elif orders.reconnect is not None:
+            connection.close(CloseCode.NORMAL, orders.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
+        elif orders.drop is not None:
+            number, error = orders.drop
+            orders.drop = None
+            if number == connection.number:
+                soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+                connection.close(CloseCode.NORMAL, "", soon, error=error)
+
+    def _mind_drain(self, *, idle: bool) -> None:
+        """While draining: close when everything is finished, or when the time is over."""
+        core = self._core
+        drain = core.orders.drain
+        if drain is None or core.orders.close is not None:
+            return
+        now = time.monotonic()
+        quick = Deadline.after(QUICK_CLOSE / 2, now)
+        if idle and not core.outbox.messages and not core.pending.waiting:
+            self.drained = True
+            politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
+            core.orders.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
+        elif drain.passed(now):
+            core.orders.order_close(CloseCode.NORMAL, "", quick)
+
+    # --- what the opener asks of this thread --------------------------------------------------------------------------
+
+    def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
+        """Wait until a socket is ready (see ``_dial.Watch``)."""
+        assert self._poller is not None
+        while True:
+            seconds = self._pause(deadline)
+            if seconds == 0.0 and deadline.passed(time.monotonic()):
+                raise TimeoutError
+            if self._poller.wait(sock, events, seconds):
+                return
+
+    def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
+        """Wait until some sockets are ready (see ``_dial.Watch``)."""
+        assert self._poller is not None
+        while True:
+            seconds = self._pause(deadline)
+            ready = self._poller.wait_any(socks, seconds)
+            if ready or deadline.passed(time.monotonic()):
+                return ready
+
+    def _sleep(self, deadline: Deadline) -> None:
+        """Back off; an order ends it."""
+        assert self._poller is not None
+        try:
+            while not deadline.passed(time.monotonic()):
+                self._poller.wait(None, 0, self._pause(deadline))
+        except Interrupted:
+            pass
+
+    def _pause(self, deadline: Deadline) -> float | None:
+        """Seconds this thread may wait now; looks after orders and timers first.
+
+        Raises:
+            Interrupted: an order wants something else.
+        """
+        core = self._core
+        link = core.link
+        self._mind_drain(idle=True)
+        if core.orders.close is not None or core.orders.reconnect is not None:
+            raise Interrupted("An order ends the wait.")
+        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        now = time.monotonic()
+        _requests.expire(core, now)
+        core.progress.announce()
+        if core.orders.drain is not None:
+            deadline = deadline.sooner(core.orders.drain)
+        deadline = deadline.sooner(Deadline(core.pending.next_deadline()))
+        if deadline.at is not None:
+            link.sleeps_until = deadline.at
+        return deadline.left(now)
+
+    # --- the caller's options -----------------------------------------------------------------------------------------
+
+    def _next_url(self) -> str:
+        settings = self._core.settings
+        if settings.ask_url is None:
+            url = settings.urls[self._turn % len(settings.urls)]
+            self._turn += 1
+            return url
+        url = _ask("url", settings.ask_url)
+        try:
+            return _url.parse(url).url
+        except (TypeError, ValueError) as error:
+            raise ConnectError(f"The url function gave something useless. {error}", last=error, retry=False) from error
+
+    def _headers(self) -> Mapping[str, str]:
+        greeting = self._core.settings.greeting
+        headers = greeting.headers
+        if callable(headers):
+            headers = _ask("headers", headers)
+            try:
+                check_headers(headers)
+            except (TypeError, ValueError) as error:
+                text = f"The headers function gave something useless. {error}"
+                raise ConnectError(text, last=error, retry=False) from error
+        return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+
+def _lost(disconnect: Disconnect) -> ConnectionLost:
+    code = "" if disconnect.code is None else f", code {disconnect.code}"
+    reason = f": {disconnect.reason}" if disconnect.reason else ""
+    text = f"The connection ended ({disconnect.initiator}{code}{reason}) after {disconnect.uptime:.1f} s."
+    lost = ConnectionLost(text, disconnect=disconnect)
+    lost.__cause__ = disconnect.error
+    return lost
+
+
+def _as_connect_error(error: BaseException) -> ConnectError:
+    if isinstance(error, ConnectError):
+        return error
+    failure = ConnectError(f"The connection could not be opened: {error!r}", last=error)
+    failure.__cause__ = error
+    return failure
+
+
+def _ask(option: str, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except Exception as error:
+        raise ConnectError(f"The {option} function raised {type(error).__name__}: {error}", last=error) from error
+
+
+def _room(core: Core) -> int | None:
+    """How many more requests may be in flight."""
+    most = core.protocol.max_in_flight
+    return None if most is None else most - core.pending.in_flight

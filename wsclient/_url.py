@@ -1,0 +1,152 @@
+"""WebSocket URLs (RFC 6455 §3): taken apart, compared, and made safe to print."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+
+__all__ = ["Target", "parse", "redact", "redirected"]
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_HTTP_TWINS = {"http": "ws", "https": "wss"}
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
+# What may stand unquoted in a request target (RFC 3986 §3.3, §3.4); "%" too, since the caller may have quoted already.
+_TARGET_SAFE = "/:@!$&'()*+,;=-._~?%"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a connection goes.
+
+    Attributes:
+        url: the URL as given, secrets included; never to be printed, see ``redact``.
+        host: host name or IP address, without brackets, in ASCII.
+        port: TCP port.
+        secure: whether TLS is spoken (``wss``).
+        resource: path and query for the request line.
+        user: user name from ``user:password@``, unquoted; None if there was none.
+        password: its password; empty if none was given.
+    """
+
+    url: str
+    host: str
+    port: int
+    secure: bool
+    resource: str
+    user: str | None = None
+    password: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """``"ws"`` or ``"wss"``."""
+        return "wss" if self.secure else "ws"
+
+    @property
+    def host_header(self) -> str:
+        """The value of the ``Host`` header: the port stands there only if it is not the scheme's own."""
+        bare = self.host.partition("%")[0]  # the zone of an IPv6 address is our own affair (RFC 6874 §4)
+        host = f"[{bare}]" if ":" in bare else bare
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: what "same origin" means (RFC 6454 §4)."""
+        return self.scheme, self.host.lower(), self.port
+
+
+def parse(url: str) -> Target:
+    """Take a WebSocket URL apart.
+
+    Args:
+        url: ``ws://`` or ``wss://`` URL; ``user:password@`` is allowed, a fragment is not (RFC 6455 §3).
+
+    Raises:
+        TypeError: it is no ``str``.
+        ValueError: it is no URL a WebSocket client can use; the sentence says why and shows no secret.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str such as 'wss://example.org/ws', not {type(url).__name__}.")
+    shown = redact(url)
+    if _FORBIDDEN.search(url):
+        raise ValueError(f"url {shown!r} contains a space or a control character; quote it as %XX.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"url {shown!r} can't be read: {error}.") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"url {shown!r} must begin with ws:// or wss://.")
+    if not parts.hostname:
+        raise ValueError(f"url {shown!r} names no host.")
+    if "#" in url:
+        raise ValueError(f"url {shown!r} has a fragment, which a WebSocket URL can't have; quote '#' as %23.")
+    if port == 0:
+        raise ValueError(f"url {shown!r} names port 0.")
+    resource = parts.path or "/"
+    if "?" in url:
+        resource += f"?{parts.query}"
+    return Target(
+        url=url,
+        host=_ascii_host(parts.hostname, shown),
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        secure=parts.scheme == "wss",
+        resource=quote(resource, safe=_TARGET_SAFE),
+        user=None if parts.username is None else unquote(parts.username),
+        password=unquote(parts.password or ""),
+    )
+
+
+def redact(url: str) -> str:
+    """The URL without what may be secret: user info, and the values of the query."""
+    if not isinstance(url, str):
+        return f"<{type(url).__name__}>"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "<unreadable url>"
+    netloc = parts.netloc.rpartition("@")
+    host = f"***@{netloc[2]}" if netloc[1] else netloc[2]
+    query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
+    return urlunsplit(SplitResult(parts.scheme, host, parts.path, query, "***" if parts.fragment else ""))
+
+
+def redirected(target: Target, location: str) -> Target:
+    """Where a redirect leads.
+
+    Args:
+        target: where the request went.
+        location: the ``Location`` header; relative, ``ws``/``wss`` or ``http``/``https``.
+
+    Raises:
+        ValueError: the location is no URL this client may go to (among them: from ``wss`` to ``ws``).
+    """
+    base = f"http{target.url[2:]}"  # urljoin knows http, not ws
+    url = urljoin(base, location)
+    parts = urlsplit(url)
+    scheme = _HTTP_TWINS.get(parts.scheme, parts.scheme)
+    found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
+    if target.secure and not found.secure:
+        raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
+    return found
+
+
+def _redact_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=***" if equals else "***"
+
+
+def _ascii_host(host: str, shown: str) -> str:
+    bare = host.partition("%")[0]  # an IPv6 address may carry a zone
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        pass
+    else:
+        return host
+    try:
+        # An underscore is no letter of a host name (RFC 1123), yet Docker's and many a lab's names have one.
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"url {shown!r} names a host that IDNA can't encode: {error}.") from None

@@ -1,0 +1,131 @@
+"""Waiting for sockets, in a way that any thread can end.
+
+Guarantees:
+    * ``Wakeup.wake`` takes no lock, never blocks, and is legal in a signal handler.
+    * A wake-up is never lost: whatever its caller wrote down before ``wake()`` is seen by the waiter after ``wait()``.
+    * The descriptors live as long as the client's background thread, not as long as one connection, since writers
+      outlive connections.
+
+``selectors`` and ``socketpair``: they exist on Linux, macOS and Windows alike. ``poll`` is preferred to ``epoll``: with
+two descriptors it is as fast, needs no descriptor of its own, and has nothing a forked child could disturb.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import sys
+from typing import Final
+
+__all__ = ["READ", "WRITE", "Poller", "Wakeup"]
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+_Selector = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
+_MAX_WAIT: Final = 3600.0
+"""Seconds one wait may last; ``poll`` counts milliseconds in a C int."""
+
+
+class Wakeup:
+    """A pair of connected sockets: a byte in the one wakes who waits on the other."""
+
+    __slots__ = ("_inner", "_outer", "_pending")
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+        self._pending = False  # a hint that a byte is under way; two wakers may both send one, which does no harm
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._inner.fileno()
+
+    def wake(self) -> None:
+        """End the wait, or the next one if nobody waits now."""
+        if self._pending:
+            return
+        self._pending = True
+        with contextlib.suppress(OSError):  # full: a byte is there anyway; closed: nobody waits any more
+            self._outer.send(b"\0")
+
+    def clear(self) -> None:
+        """The waiter has woken. It looks at what it was woken for after this, so that no later wake-up is lost."""
+        try:
+            while len(self._inner.recv(64)) == 64:
+                pass
+        except BlockingIOError:
+            pass
+        self._pending = False
+
+    def close(self) -> None:
+        """Give the descriptors back; ``wake`` does nothing from now on."""
+        self._pending = True
+        self._inner.close()
+        self._outer.close()
+
+
+class Poller:
+    """Waits for one socket and the wake-up together. Owned by the I/O thread."""
+
+    __slots__ = ("_selector", "_sock", "_wakeup")
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._selector = _Selector()
+        self._selector.register(wakeup, READ)
+        self._sock: tuple[socket.socket, int] | None = None
+
+    def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
+        """Wait until the socket is ready, somebody wakes us, or the time is over.
+
+        Args:
+            sock: the socket, or None to wait for the wake-up alone.
+            events: ``READ``, ``WRITE``, both, or 0 for none.
+            seconds: how long at most; None for as long as it takes.
+
+        Returns:
+            Those of the events that are ready; 0 on a wake-up or at the end of the time.
+        """
+        self._watch(sock, events)
+        ready = 0
+        for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
+            if key.fileobj is self._wakeup:
+                self._wakeup.clear()
+            else:
+                ready = mask
+        return ready
+
+    def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
+        """Wait for any of several sockets, each with its events; gives those that are ready."""
+        self._watch(None, 0)
+        for sock, events in socks.items():
+            self._selector.register(sock, events)
+        try:
+            ready = self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT))
+        finally:
+            for sock in socks:
+                self._selector.unregister(sock)
+        if any(key.fileobj is self._wakeup for key, _ in ready):
+            self._wakeup.clear()
+        return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
+
+    def forget(self) -> None:
+        """The socket is about to be closed."""
+        self._watch(None, 0)
+
+    def close(self) -> None:
+        """Give back what the selector holds."""
+        self._selector.close()
+
+    def _watch(self, sock: socket.socket | None, events: int) -> None:
+        wanted = None if sock is None or not events else (sock, events)
+        if wanted == self._sock:
+            return
+        if self._sock is not None:
+            self._selector.unregister(self._sock[0])
+        if wanted is not None:
+            self._selector.register(*wanted)
+        self._sock = wanted

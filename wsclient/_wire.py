@@ -1,0 +1,237 @@
+"""The way out of one connection: from the queue to the socket.
+
+Guarantees:
+    * One thread at a time owns the way out. Nobody waits for it: who finds it taken leaves the message in the queue,
+      and the owner looks at the queue once more after letting go, so no message is left behind.
+    * Bytes leave in one order, whoever writes. Ids are given here, so they rise on the wire.
+    * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
+    * After ``end`` nothing more is written, and nobody is writing.
+
+``pump`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
+and not counted. The main thread queues and wakes the I/O thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ._frames import Opcode, build_frame
+from ._masking import new_key
+from ._outgoing import Outgoing, Passage
+
+if TYPE_CHECKING:
+    from ._counters import Counters
+    from ._line import Line
+    from ._outbox import Outbox
+
+__all__ = ["Wire"]
+
+JOINED_BYTES: Final = 64 * 1024
+"""Payload bytes that are joined into one write; more would only copy more and hold a slow line longer."""
+
+_ROUNDS: Final = 16
+"""Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
+
+_MAX_URGENT: Final = 128
+"""Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
+
+_MAX_PINGS: Final = 256
+"""Unanswered pings whose pong is still recognised."""
+
+Payload = Callable[[Outgoing], "bytes | None"]
+"""Gives the payload of an entry, at the moment it is taken; None if nobody wants it any more, and for mere marks."""
+
+
+class _Ping:
+    __slots__ = ("end", "payload", "taken_at")
+
+    def __init__(self, payload: bytes, end: int, taken_at: float) -> None:
+        self.payload = payload
+        self.end = end
+        self.taken_at = taken_at
+
+
+class Wire:
+    """The way out of one connection.
+
+    Attributes:
+        passage: how far its bytes have come.
+        blocked: the socket took no more; the I/O thread watches for room.
+        error: why writing failed; the I/O thread ends the connection then.
+        is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
+    """
+
+    __slots__ = (
+        "_batch", "_counters", "_line", "_outbox", "_owner", "_payload", "_pings", "_rest", "_room", "_urgent", "_wake",
+        "blocked", "error", "is_open", "passage",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        line: Line,
+        outbox: Outbox,
+        payload: Payload,
+        room: Callable[[], int | None],
+        wake: Callable[[], None],
+        counters: Counters,
+    ) -> None:
+        """
+        Args:
+            number: the connection's number.
+            line: where bytes go.
+            outbox: where messages come from.
+            payload: encodes what is encoded late.
+            room: how many more requests may go out now; None for any number.
+            wake: wakes the I/O thread.
+            counters: told of messages that have gone out.
+        """
+        self.passage = Passage(number)
+        self.blocked = False
+        self.error: OSError | None = None
+        self.is_open = False
+        self._line = line
+        self._outbox = outbox
+        self._payload = payload
+        self._room = room
+        self._wake = wake
+        self._counters = counters
+        # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end`.
+        self._owner = threading.Lock()
+        self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
+        self._batch: list[Outgoing] = []  # what the bytes being written belong to
+        self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
+        self._pings: deque[_Ping] = deque(maxlen=_MAX_PINGS)  # appended to by the owner, emptied by the I/O thread
+
+    # --- any thread but the main one ---------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Write what there is, as far as the socket takes it."""
+        for _ in range(_ROUNDS):
+            if not self._has_work() or not self._owner.acquire(blocking=False):
+                return
+            try:
+                self._write()
+            finally:
+                self._owner.release()
+        self._wake()
+
+    def _has_work(self) -> bool:
+        if self.blocked or self.error is not None or self.passage.ended:
+            return False
+        return bool(self._rest or self._urgent or (self.is_open and self._outbox.ready(self._room())))
+
+    def _write(self) -> None:
+        """Take the next batch if the last one is gone, and write once."""
+        if not self._rest:
+            try:
+                self._take()
+            except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
+                self.error = ConnectionError("a frame could not be made")
+                self._wake()
+                raise
+        if self._rest:
+            try:
+                sent = self._line.send(self._rest)
+            except OSError as error:
+                self.error = error
+                self._wake()
+                return
+            if not sent:
+                self.blocked = True
+                self._wake()
+                return
+            self.passage.sent += sent
+            self._rest = self._rest[sent:]
+        if not self._rest:
+            self._finish(self._batch)
+            self._batch = []
+
+    def _take(self) -> None:
+        frames: list[bytes] = []
+        for entry in self._next_entries():
+            payload = self._payload(entry)
+            if payload is not None:
+                frames.append(build_frame(entry.opcode, payload, new_key()))
+                self.passage.taken += len(frames[-1])
+                if entry.opcode is Opcode.PING:
+                    self._pings.append(_Ping(payload, self.passage.taken, time.monotonic()))
+            elif entry.counted:
+                continue  # a request that nobody waits for any more
+            entry.put_on(self.passage, self.passage.taken)
+            self._batch.append(entry)
+            if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
+                self.is_open = False
+                self._urgent.clear()
+                break
+        self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def _next_entries(self) -> list[Outgoing]:
+        if not self._urgent:
+            return self._outbox.take(JOINED_BYTES, self._room()) if self.is_open else []
+        entries = []
+        while self._urgent:
+            entries.append(self._urgent.popleft())
+        return entries
+
+    def _finish(self, batch: list[Outgoing]) -> None:
+        """The operating system has all of these."""
+        for entry in batch:
+            if entry.counted:
+                self._counters.messages_sent += 1
+                self._counters.bytes_sent += entry.size
+            if not entry.is_request:
+                entry.payload = None
+
+    # --- the I/O thread ----------------------------------------------------------------------------------------------
+
+    def send_first(self, entry: Outgoing) -> None:
+        """Send this before what is queued: control frames at any time, messages during the set-up."""
+        if entry.opcode is Opcode.PONG and len(self._urgent) >= _MAX_URGENT:
+            return
+        self._urgent.append(entry)
+        self.pump()
+
+    def unblock(self) -> None:
+        """There is room again."""
+        self.blocked = False
+        self.pump()
+
+    def idle(self) -> bool:
+        """Whether everything that was taken has been written."""
+        return self.passage.sent >= self.passage.taken
+
+    def pong(self, payload: bytes, now: float) -> tuple[float, list[bytes]] | None:
+        """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
+
+        Returns:
+            The round trip in seconds, and the payloads of all pings answered; None if it matches none.
+        """
+        if not any(ping.payload == payload for ping in list(self._pings)):
+            return None
+        answered: list[bytes] = []
+        while payload not in answered:
+            ping = self._pings.popleft()
+            answered.append(ping.payload)
+        self.passage.confirm(ping.end)
+        return now - ping.taken_at, answered
+
+    def end(self) -> list[Outgoing]:
+        """Stop writing for good.
+
+        Returns:
+            The messages that were cut off before their last byte, in order; the peer can't have got them.
+        """
+        with self._owner:  # held by others for the length of one non-blocking call
+            written = [entry for entry in self._batch if entry.written()]
+            cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)
+            self._finish(written)
+            self.passage.ended = True
+            self._batch = []
+            self._rest = memoryview(b"")
+            self._urgent.clear()
+        return cut

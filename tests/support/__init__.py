@@ -1,0 +1,25 @@
+"""What the tests share: servers, faults, and two time-outs with a purpose each."""
+
+from .proxy import FaultProxy
+from .raw import Peer, RawServer
+from .server import Server, json_handler
+
+__all__ = ["LONG", "SHORT", "FaultProxy", "Peer", "RawServer", "Server", "eventually", "json_handler"]
+
+SHORT = 0.2
+"""Seconds to give something that must *not* happen; a test that waits this long proves little more with more."""
+
+LONG = 15.0
+"""Seconds to give something that must happen, on a machine under load; a test that passes never waits this long."""
+
+
+def eventually(condition, timeout=LONG):
+    """Wait for what another thread is about to do and gives no event for."""
+    import threading
+    import time
+
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} did not come true within {timeout} s"
+        pause.wait(0.005)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ._clock import Deadline
 from ._errors import SlowConsumer
 from ._inbox import EMPTY, Inbox, Put
-from ._latch import launch
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from ._config import Queue
@@ -51,7 +50,7 @@ class _Job:
 class Hooks:
     """The hooks of one client and the thread they run on."""
 
-    __slots__ = ("_inbox", "_lock", "_name", "_table", "_thread", "bound", "ident")
+    __slots__ = ("_inbox", "_name", "_table", "_worker", "bound", "ident")
 
     def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
@@ -60,12 +59,10 @@ class Hooks:
             bounds: how many messages, and how many bytes of them, may wait for ``on_message``.
             on_room: called when a full queue has room again.
         """
-        # Guards the start of the thread.
-        self._lock = threading.Lock()
         self._name = name
         self._inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(f"{name}-hooks", self.work)
         self.ident: int | None = None
         self.bound: int | None = None
 
@@ -102,7 +99,7 @@ class Hooks:
         if hook is None:
             return
         verdict = self._inbox.put(_Job("on_message", hook, (message,), None), size, pressing=pressing)
-        if self._thread is None:
+        if self._worker.starter is None:
             self._start()
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
@@ -144,12 +141,7 @@ class Hooks:
 
     def join(self, deadline: Deadline) -> bool:
         """Wait until the thread has ended; False if the deadline passed first. At once True on the thread itself."""
-        thread = self._thread
-        if thread is None or self.here():
-            return True
-        left = deadline.left(time.monotonic())
-        thread.join(left)
-        return not thread.is_alive()
+        return self.here() or self._worker.join(deadline)
 
     def work(self) -> None:
         """Run hooks until the end; the body of the thread."""
@@ -164,21 +156,15 @@ class Hooks:
     def _add(self, job: _Job) -> bool:
         if not self._inbox.put_extra(job):
             return False
-        if self._thread is None:
+        if self._worker.starter is None:
             self._start()
         return True
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self.work, name=f"{self._name}-hooks", daemon=True)
-        with self._lock:
-            first = self._thread is None
-            if first:
-                self._thread = thread
-        if first:
-            try:
-                launch(thread)
-            except RuntimeError as error:  # the interpreter ends, or the system has no thread left
-                _log.error("%s: hooks can't run: %s", self._name, error)
+        try:
+            self._worker.start(self)
+        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+            _log.error("%s: hooks can't run: %s", self._name, error)
 
     def _run(self, job: _Job) -> None:
         try:

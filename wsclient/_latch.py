@@ -16,14 +16,15 @@ assignments, and let the one call that commits come last.
 
 from __future__ import annotations
 
-import _thread
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from ._clock import Deadline
+if TYPE_CHECKING:
+    from ._clock import Deadline
 
-__all__ = ["InterruptSafeCondition", "Latch", "Signal", "launch"]
+__all__ = ["InterruptSafeCondition", "Latch", "Signal"]
 
 # On Windows a thread inside Lock.acquire() does not notice Ctrl-C (python/cpython#74157): wait there in slices.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
@@ -131,32 +132,3 @@ class InterruptSafeCondition(threading.Condition):
         super().__init__(lock)
         self.__enter__ = lock.__enter__  # type: ignore[method-assign]
         self.__exit__ = lock.__exit__  # type: ignore[method-assign]
-
-
-def launch(thread: threading.Thread) -> None:
-    """Start a thread, safe from interrupts.
-
-    ``Thread.start()`` waits on an ``Event``: an interrupt in the main thread could leave that locked, and the new
-    thread would stand there for ever. A short-lived helper, which no interrupt strikes, starts it instead.
-
-    Raises:
-        RuntimeError: the operating system gives no more threads.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        thread.start()
-        return
-    errors: list[BaseException] = []
-    started = Latch()
-    _thread.start_new_thread(_start, (thread, started, errors))
-    started.wait(Deadline(None))
-    if errors:
-        raise errors[0]
-
-
-def _start(thread: threading.Thread, started: Latch, errors: list[BaseException]) -> None:
-    try:
-        thread.start()
-    except BaseException as error:  # handed to the caller, who raises it
-        errors.append(error)
-    finally:
-        started.open()

@@ -10,9 +10,7 @@ Guarantees:
 from __future__ import annotations
 
 import _thread
-import contextlib
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -23,9 +21,9 @@ from ._config import check_seconds
 from ._errors import ClientClosed, ConnectError, again
 from ._events import State
 from ._frames import build_close_payload
-from ._latch import launch
 from ._state import FINAL
 from ._supervisor import Supervisor
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -47,14 +45,12 @@ _log = logging.getLogger("wsclient")
 class Lifecycle:
     """Starts and ends one client's background thread."""
 
-    __slots__ = ("_abandoned", "_core", "_lock", "_supervisor", "_thread")
+    __slots__ = ("_abandoned", "_core", "_supervisor", "_worker")
 
     def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
         self._core = core
-        # Guards the decision who starts the thread, or closes a client that has none.
-        self._lock = threading.Lock()
         self._supervisor = Supervisor(core, reconnect)
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(f"{core.settings.name}-io", self._run)
         self._abandoned = False
 
     def __repr__(self) -> str:
@@ -72,22 +68,18 @@ class Lifecycle:
         core = self._core
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
         deadline = Deadline.after(timeout, time.monotonic())
-        thread = threading.Thread(target=self._run, name=f"{core.settings.name}-io", daemon=True)
+        starter = object()
         try:
-            with self._lock:
-                if self._thread is None and core.state.current is State.NEW:
-                    self._thread = thread
-            if self._thread is thread:
-                launch(thread)
+            self._worker.start(starter)
             self._wait_for_open(deadline)
         except Exception:
-            if self._thread is thread:
-                self._call_off(thread)
+            if self._worker.starter is starter:
+                core.orders.order_close(1000, "", Deadline(time.monotonic()))
                 self._await_end(Deadline(time.monotonic()))
             raise
         except BaseException:  # an interrupt wants out at once
-            if self._thread is thread:
-                self._call_off(thread)
+            if self._worker.starter is starter or self._close_unstarted():
+                core.orders.order_close(1000, "", Deadline(time.monotonic()))
             raise
 
     def _wait_for_open(self, deadline: Deadline) -> None:
@@ -103,12 +95,6 @@ class Lifecycle:
         if isinstance(error, ConnectError) and core.link.number == 0:
             raise again(error)
         raise ClientClosed(f"The client {core.settings.name!r} is {state.value}; make a new one.") from error
-
-    def _call_off(self, thread: threading.Thread) -> None:
-        """Whoever started the thread does not want it any more."""
-        self._core.orders.order_close(1000, "", Deadline(time.monotonic()))
-        with contextlib.suppress(RuntimeError):  # it was started; if an interrupt came first, it has to end in order
-            launch(thread)
 
     def _run(self) -> None:
         _processes.enter(self)
@@ -126,7 +112,7 @@ class Lifecycle:
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         if not wait:
             core.orders.order_close(code, reason, deadline)
-            if self._thread is None and core.state.current is State.NEW:
+            if self._worker.starter is None:
                 # No lock may be taken here, which may be a signal handler; a thread of its own may.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
@@ -159,14 +145,11 @@ class Lifecycle:
 
     def _close_unstarted(self) -> bool:
         """A client that was never started is closed by whoever asks for it; False if it was started."""
-        core = self._core
-        with self._lock:
-            unstarted = self._thread is None and core.state.current is State.NEW
-            if unstarted:
-                core.state.move(State.CLOSED)
-        if unstarted:
-            finish(core, State.CLOSED, None)
-        return unstarted
+        if not self._worker.seal():
+            return False
+        if self._core.state.move(State.CLOSED):
+            finish(self._core, State.CLOSED, None)
+        return True
 
     def _await_end(self, deadline: Deadline) -> None:
         until = Deadline.after(GRACE, deadline.at or 0.0)
@@ -176,9 +159,8 @@ class Lifecycle:
 
     def _join_threads(self, until: Deadline) -> None:
         """Wait for both threads to be gone, as long as there is time; the caller may be one of them."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread() and not self._abandoned:
-            thread.join(until.left(time.monotonic()))
+        if not self._abandoned and not self._worker.here():
+            self._worker.join(until)
         if not self._core.hooks.join(until):
             _log.warning("%s: a hook does not return; its thread is left behind.", self._core.settings.name)
 

@@ -34,6 +34,13 @@ def server():
 
 
 @pytest.fixture
+def mute_server():
+    """Takes messages and answers nothing."""
+    with Server(lambda connection, message: None) as server:
+        yield server
+
+
+@pytest.fixture
 def raw():
     with RawServer() as raw:
         yield raw

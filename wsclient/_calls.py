@@ -17,6 +17,7 @@ from ._config import DEFAULT, check_callable, check_choice, check_count, check_s
 from ._delivery import Delivery
 from ._errors import ClientClosed, ConnectionLost, WebSocketClientError, again
 from ._events import State, Stats
+from ._frames import CloseCode, check_close
 from ._inbox import Inbox
 from ._outgoing import Outgoing, encoded
 from ._pending import RequestFuture, Waiter
@@ -154,8 +155,7 @@ def listen(
 def reconnect(core: Core, reason: str) -> None:
     """See ``Client.reconnect``."""
     core.guard.check("reconnect()")
-    if len(reason.encode()) > 123:
-        raise ValueError("reason must have at most 123 bytes of UTF-8 (RFC 6455 §5.5).")
+    check_close(CloseCode.NORMAL, reason)
     _check_started(core, "reconnect()")
     core.orders.order_reconnect(reason)
 

@@ -34,7 +34,7 @@ READ_SIZE: Final = 64 * 1024
 _READS_A_TURN: Final = 16
 """Reads before orders and timers are looked at again."""
 
-LINGER: Final = 1.0
+LINGER: Final = 0.5
 """Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
 
 _PAUSED_LOOK: Final = 1.0

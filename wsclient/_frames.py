@@ -26,6 +26,7 @@ __all__ = [
     "Opcode",
     "build_close_payload",
     "build_frame",
+    "check_close",
 ]
 
 MAX_CONTROL_PAYLOAD: Final = 125
@@ -68,7 +69,7 @@ class CloseCode(enum.IntEnum):
 _APPLICATION_CODES: Final = range(3000, 5000)
 _CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *_APPLICATION_CODES})
 CLOSE_CODES_WE_MAY_SEND: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
-"""Codes ``close()`` accepts: those of RFC 6455 §7.4.1 that a client may send, and 3000-4999."""
+"""Codes ``close()`` accepts: those of RFC 6455 §7.4.1 that a client has a use for, and 3000-4999; echoes may be any."""
 
 _FIN: Final = 0x80
 _RSV: Final = 0x70
@@ -353,14 +354,18 @@ def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
 
 
 def build_close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame (RFC 6455 §5.5.1).
+    """The payload of a close frame (RFC 6455 §5.5.1)."""
+    return struct.pack("!H", code) + reason.encode()
+
+
+def check_close(code: int, reason: str) -> None:
+    """Refuse what a client must not say when it closes of its own accord.
 
     Raises:
-        ValueError: the code is not one a client may send, or the reason is longer than 123 bytes of UTF-8.
+        ValueError: the code is not one a client may choose, or the reason is longer than 123 bytes of UTF-8.
     """
     if code not in CLOSE_CODES_WE_MAY_SEND:
         raise ValueError(f"code must be 1000-1003, 1007-1011 or 3000-4999, not {code!r} (RFC 6455 §7.4).")
-    text = reason.encode()
-    if len(text) > MAX_CONTROL_PAYLOAD - 2:
-        raise ValueError(f"reason must have at most 123 bytes of UTF-8, not {len(text)} (RFC 6455 §5.5).")
-    return struct.pack("!H", code) + text
+    size = len(reason.encode())
+    if size > MAX_CONTROL_PAYLOAD - 2:
+        raise ValueError(f"reason must have at most 123 bytes of UTF-8, not {size} (RFC 6455 §5.5).")

@@ -20,7 +20,7 @@ from ._closing import finish
 from ._config import check_seconds
 from ._errors import ClientClosed, ConnectError, again
 from ._events import State
-from ._frames import build_close_payload
+from ._frames import check_close
 from ._state import FINAL
 from ._supervisor import Supervisor
 from ._worker import Worker
@@ -68,6 +68,8 @@ class Lifecycle:
         core = self._core
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
         deadline = Deadline.after(timeout, time.monotonic())
+        if core.state.current in FINAL:
+            raise self._closed()
         starter = object()
         try:
             self._worker.start(starter)
@@ -94,7 +96,13 @@ class Lifecycle:
         error = core.state.error
         if isinstance(error, ConnectError) and core.link.number == 0:
             raise again(error)
-        raise ClientClosed(f"The client {core.settings.name!r} is {state.value}; make a new one.") from error
+        raise self._closed()
+
+    def _closed(self) -> ClientClosed:
+        core = self._core
+        closed = ClientClosed(f"The client {core.settings.name!r} is {core.state.current.value}; make a new one.")
+        closed.__cause__ = core.state.error
+        return closed
 
     def _run(self) -> None:
         _processes.enter(self)
@@ -108,7 +116,7 @@ class Lifecycle:
     def close(self, code: int, reason: str, timeout: float, *, wait: bool) -> None:
         """Close the client; see ``Client.close``."""
         core = self._core
-        build_close_payload(code, reason)
+        check_close(code, reason)
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         if not wait:
             core.orders.order_close(code, reason, deadline)

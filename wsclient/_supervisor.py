@@ -27,6 +27,7 @@ from ._session import Session
 from ._transport import Transport
 from ._wakeup import Poller, Wakeup
 from ._wire import Wire
+from .protocols import Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -213,14 +214,15 @@ class Supervisor:
             SessionError: it failed; any other error of its code is the cause.
         """
         core = self._core
+        steps = _steps(core)
+        if not steps:
+            return
         deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
         session = Session(core, connection, deadline)
         core.guard.setting_up = True
         try:
-            core.protocol.on_session(session)
-            hook = core.hooks.get("on_session")
-            if hook is not None:
-                hook(session)
+            for step in steps:
+                step(session)
             session._end()
         except SessionError:
             raise
@@ -352,6 +354,13 @@ class Supervisor:
                 text = f"The headers function gave something useless. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+
+def _steps(core: Core) -> list[Callable[[Session], object]]:
+    """What sets up a connection: the protocol's own part first."""
+    ours = type(core.protocol).on_session is not Protocol.on_session
+    hook = core.hooks.get("on_session")
+    return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
 
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:

@@ -1,0 +1,443 @@
+"""The public calls against a real server: send, request, submit, request_many, listen, reconnect, stats."""
+
+import concurrent.futures
+import json
+import math
+import threading
+
+import pytest
+
+import wsclient
+from wsclient import State
+
+from .support import LONG, SHORT, Server, eventually
+
+
+@pytest.fixture
+def client(server):
+    with wsclient.connect(server.url) as client:
+        yield client
+
+
+# --- request ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_returns_the_reply_with_its_id(client):
+    assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG) == {"id": 1, "result": 3}
+
+
+def test_the_callers_message_is_neither_changed_nor_kept(client, server):
+    message = {"method": "echo", "params": [1]}
+    future = client.submit(message)
+    message["params"].append(2)
+    assert future.result(LONG)["result"] == [1]
+    assert message == {"method": "echo", "params": [1, 2]}
+
+
+def test_requests_from_many_threads_get_their_own_replies(client):
+    def ask(n):
+        return [client.request({"method": "echo", "params": [n, i]}, timeout=LONG)["result"] for i in range(50)]
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for n, replies in enumerate(pool.map(ask, range(16))):
+            assert replies == [[n, i] for i in range(50)]
+
+
+def test_ids_rise_on_the_wire_whoever_asks(server):
+    with wsclient.connect(server.url) as client, concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: client.request({"method": "echo", "params": n}, timeout=LONG), range(400)))
+    ids = [json.loads(message)["id"] for message in server.received]
+    assert ids == sorted(set(ids))
+
+
+def test_the_callers_own_id_is_kept_and_later_ids_are_above_it(client, server):
+    assert client.request({"id": 70, "method": "echo", "params": 1}, timeout=LONG)["id"] == 70
+    assert client.request({"id": "seven", "method": "echo", "params": 1}, timeout=LONG)["id"] == "seven"
+    assert client.request({"method": "echo", "params": 1}, timeout=LONG)["id"] == 71
+
+
+def test_an_id_in_flight_is_refused_and_nothing_is_sent(client, server):
+    first = client.submit({"id": 5, "method": "silence"})
+    server.wait_for(1)
+    with pytest.raises(ValueError, match="5"):
+        client.request({"id": 5, "method": "silence"}, timeout=LONG)
+    first.cancel()
+    assert client.request({"id": 5, "method": "echo", "params": 1}, timeout=LONG)["result"] == 1
+    assert len(server.received) == 2
+
+
+def test_a_request_without_a_reply_times_out_and_says_it_was_sent(client, server):
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.request({"method": "silence"}, timeout=SHORT)
+    assert caught.value.phase == "waiting"
+    assert isinstance(caught.value, TimeoutError)
+    assert client.stats.requests_timed_out == 1
+
+
+def test_a_late_reply_goes_to_on_message_and_is_counted():
+    answer = threading.Event()
+
+    def handler(connection, message):
+        call = json.loads(message)
+        if call["method"] == "slow":
+            assert answer.wait(LONG)
+        connection.send(json.dumps({"id": call["id"], "result": call["method"]}))
+
+    seen = []
+    with (
+        Server(handler) as server,
+        wsclient.connect(server.url, on_message=lambda _, message: seen.append(message)) as client,
+    ):
+        with pytest.raises(wsclient.RequestTimeout):
+            client.request({"method": "slow"}, timeout=SHORT)
+        answer.set()
+        assert client.request({"method": "quick"}, timeout=LONG)["result"] == "quick"
+        eventually(lambda: seen == [{"id": 1, "result": "slow"}])
+        assert client.stats.requests_late == 1
+
+
+def test_match_takes_the_first_message_it_accepts_and_sends_no_id(client, server):
+    reply = client.request(
+        {"method": "event", "params": "ready"}, match=lambda m: m.get("event") == "ready", timeout=LONG
+    )
+    assert reply == {"event": "ready"}
+    assert json.loads(server.received[0]) == {"method": "event", "params": "ready"}
+
+
+def test_match_works_for_plain_text(client):
+    assert client.request("hello", match=lambda m: m == "hello", timeout=LONG) == "hello"
+
+
+def test_a_text_request_needs_match(client, server):
+    with pytest.raises(TypeError, match="match="):
+        client.request("hello", timeout=LONG)
+    assert server.received == []
+
+
+def test_until_passes_over_an_acknowledgement():
+    def handler(connection, message):
+        call = json.loads(message)
+        connection.send(json.dumps({"id": call["id"], "ack": True}))
+        connection.send(json.dumps({"id": call["id"], "result": 9}))
+
+    with Server(handler) as server, wsclient.connect(server.url) as client:
+        assert client.request({"method": "x"}, until=lambda r: "result" in r, timeout=LONG)["result"] == 9
+        assert client.stats.requests_late == 0
+
+
+@pytest.mark.parametrize("option", ["match", "until"])
+def test_an_error_in_the_callers_function_ends_its_request_only(client, option):
+    def broken(message):
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError, match="no such thing"):
+        client.request({"method": "echo", "params": 1}, timeout=LONG, **{option: broken})
+    assert client.request({"method": "echo", "params": 2}, timeout=LONG)["result"] == 2
+
+
+def test_a_request_before_start_or_after_close_raises(server):
+    client = wsclient.Client(server.url)
+    with pytest.raises(wsclient.ClientClosed, match="start"):
+        client.request({"method": "echo"}, timeout=LONG)
+    client.start()
+    client.close()
+    with pytest.raises(wsclient.ClientClosed, match="closed"):
+        client.request({"method": "echo"}, timeout=LONG)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [{"x": math.nan}, {"x": {1, 2}}, {"x": "\ud800"}, "\ud800"])
+def test_what_cannot_be_encoded_is_refused_and_nothing_is_queued(client, server, message):
+    with pytest.raises((TypeError, ValueError)):
+        client.send(message)
+    if isinstance(message, dict):
+        with pytest.raises((TypeError, ValueError)):
+            client.request(message, timeout=LONG)
+    assert client.stats.queue_depth == 0
+    client.flush(LONG)
+    assert server.received == []
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
+def test_a_bad_timeout_is_refused(client, timeout):
+    with pytest.raises((TypeError, ValueError), match="timeout"):
+        client.request({"method": "echo"}, timeout=timeout)
+
+
+def test_a_message_larger_than_the_queue_is_refused(server):
+    with wsclient.connect(server.url, send_queue=wsclient.SendQueue(max_bytes=100)) as client:
+        with pytest.raises(wsclient.MessageTooBig, match="101"):
+            client.send("x" * 101)
+        client.send("x" * 100).wait(LONG)
+        assert server.received == ["x" * 100]
+
+
+# --- submit ----------------------------------------------------------------------------------------------------------
+
+
+def test_futures_work_with_the_standard_tools(client):
+    futures = [client.submit({"method": "add", "params": [n, 1]}) for n in range(20)]
+    done, rest = concurrent.futures.wait(futures, LONG)
+    assert not rest
+    assert sorted(future.result()["result"] for future in done) == list(range(1, 21))
+    assert len(list(concurrent.futures.as_completed(futures, LONG))) == 20
+
+
+def test_done_callbacks_run_on_the_hook_thread(client):
+    names = []
+    called = threading.Event()
+
+    def note(future):
+        names.append((threading.current_thread().name, future.result()["result"]))
+        called.set()
+
+    client.submit({"method": "add", "params": [1, 1]}).add_done_callback(note)
+    assert called.wait(LONG)
+    ((name, result),) = names
+    assert name.endswith("-hooks")
+    assert result == 2
+
+
+def test_a_future_times_out_by_itself(client):
+    future = client.submit({"method": "silence"}, timeout=SHORT)
+    with pytest.raises(wsclient.RequestTimeout):
+        future.result(LONG)
+
+
+def test_a_short_timeout_set_after_a_long_one_is_not_missed(client):
+    long = client.submit({"method": "silence"}, timeout=LONG * 10)
+    short = client.submit({"method": "silence"}, timeout=SHORT)
+    with pytest.raises(wsclient.RequestTimeout):
+        short.result(LONG)
+    assert not long.done()
+    assert long.cancel()
+
+
+def test_a_cancelled_future_is_withdrawn(client, server):
+    future = client.submit({"method": "silence"})
+    server.wait_for(1)
+    assert future.cancel()
+    assert future.cancelled()
+    assert concurrent.futures.wait([future], LONG).done == {future}
+    assert client._wsclient.core.pending.in_flight == 0
+
+
+def test_what_is_submitted_before_start_goes_out_in_order(server):
+    client = wsclient.Client(server.url)
+    first = client.submit({"method": "echo", "params": 1})
+    client.send("between")
+    second = client.submit({"method": "echo", "params": 2})
+    with client:
+        assert [first.result(LONG)["result"], second.result(LONG)["result"]] == [1, 2]
+    assert [json.loads(m)["params"] if m.startswith("{") else m for m in server.received] == [1, "between", 2]
+
+
+# --- request_many ----------------------------------------------------------------------------------------------------
+
+
+def test_many_replies_come_in_the_order_of_the_messages(client):
+    replies = client.request_many(({"method": "echo", "params": n} for n in range(500)), timeout=LONG)
+    assert [reply["result"] for reply in replies] == list(range(500))
+
+
+def test_many_more_requests_than_the_queue_holds(server):
+    queue = wsclient.SendQueue(max_messages=3)
+    with wsclient.connect(server.url, send_queue=queue) as client:
+        replies = client.request_many([{"method": "echo", "params": n} for n in range(100)], timeout=LONG)
+    assert [reply["result"] for reply in replies] == list(range(100))
+
+
+def test_errors_take_the_place_of_replies_if_wanted(client):
+    messages = [{"method": "echo", "params": 1}, {"method": "silence"}, {"method": "echo", "params": 3}]
+    first, second, third = client.request_many(messages, timeout=1, return_exceptions=True)
+    assert (first["result"], third["result"]) == (1, 3)
+    assert isinstance(second, wsclient.RequestTimeout)
+    with pytest.raises(wsclient.RequestTimeout):
+        client.request_many(messages, timeout=SHORT)
+    assert not client._wsclient.core.pending.waiting
+
+
+# --- send ------------------------------------------------------------------------------------------------------------
+
+
+def test_messages_go_as_what_they_are(client, server):
+    for message in ("text", b"bytes", bytearray(b"array"), memoryview(b"view"), {"a": 1}, [1, None], 5, "ümlaut"):
+        client.send(message)
+    client.flush(LONG)
+    assert server.wait_for(8) == ["text", b"bytes", b"array", b"view", '{"a":1}', "[1,null]", "5", "ümlaut"]
+
+
+def test_each_threads_messages_keep_their_order(client, server):
+    def talk(n):
+        for i in range(200):
+            client.send(f"{n} {i}")
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(talk, range(8)))
+    client.flush(LONG)
+    received = server.wait_for(1600)
+    for n in range(8):
+        assert [m for m in received if m.startswith(f"{n} ")] == [f"{n} {i}" for i in range(200)]
+
+
+def test_a_full_queue_behaves_as_its_policy_says():
+    url = "ws://127.0.0.1:9/"
+
+    def client(policy):
+        return wsclient.Client(url, send_queue=wsclient.SendQueue(max_messages=2, overflow=policy))
+
+    raising = client("raise")
+    raising.send("1"), raising.send("2")
+    with pytest.raises(wsclient.SendQueueFull):
+        raising.send("3")
+
+    blocking = client("block")
+    blocking.send("1"), blocking.send("2")
+    with pytest.raises(wsclient.SendQueueFull):
+        blocking.send("3", timeout=SHORT)
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        blocking.submit({"a": 1}, timeout=SHORT)
+    assert caught.value.phase == "queued"
+
+    oldest = client("drop_oldest")
+    first = oldest.send("1")
+    future = oldest.submit({"a": 1})
+    third = oldest.send("3")
+    assert (first.state, third.state) == ("lost", "queued")
+    oldest.send("4")
+    with pytest.raises(wsclient.SendQueueFull):
+        future.result(LONG)
+    assert oldest.stats.dropped == 2
+
+    newest = client("drop_newest")
+    newest.send("1"), newest.send("2")
+    assert newest.send("3").state == "lost"
+    with pytest.raises(wsclient.SendQueueFull):
+        newest.submit({"a": 1})
+
+
+# --- listen ----------------------------------------------------------------------------------------------------------
+
+
+def test_streams_get_what_nobody_awaited_each_its_own(server):
+    client = wsclient.Client(server.url)
+    everything = client.listen()  # counts from here, before start
+    evens = client.listen(lambda m: m % 2 == 0)
+    with client:
+        for n in range(6):
+            client.send(f"[{n}]")
+        client.request({"method": "echo", "params": 1}, timeout=LONG)
+        assert [everything.get(LONG) for _ in range(6)] == [[n] for n in range(6)]
+        with pytest.raises(TimeoutError):
+            everything.get(0)
+    with pytest.raises(TypeError):  # its own function failed: [0] % 2
+        evens.get(LONG)
+
+
+def test_a_stream_ends_when_the_client_closes(client):
+    stream = client.listen()
+    client.send("one")
+    messages = []
+    reader = threading.Thread(target=lambda: messages.extend(stream))
+    reader.start()
+    eventually(lambda: messages == ["one"])
+    client.close()
+    reader.join(LONG)
+    assert not reader.is_alive()
+    with pytest.raises(wsclient.ClientClosed):
+        stream.get()
+    with pytest.raises(wsclient.ClientClosed):
+        client.listen()
+
+
+def test_a_closed_stream_gets_nothing_more(client):
+    with client.listen() as stream:
+        client.send("one")
+        assert stream.get(LONG) == "one"
+    client.send("two")
+    client.flush(LONG)
+    assert list(stream) == []
+
+
+def test_json_none_leaves_everything_as_it_came(server):
+    with wsclient.connect(server.url, json=None) as client, client.listen() as stream:
+        client.send('{"a": 1}')
+        assert stream.get(LONG) == '{"a": 1}'
+        with pytest.raises(TypeError, match="json=None"):
+            client.send({"a": 1})
+
+
+def test_another_json_codec(server):
+    orjson = pytest.importorskip("orjson")
+    with wsclient.connect(server.url, json=orjson) as client:
+        assert client.request({"method": "add", "params": [2, 3]}, timeout=LONG)["result"] == 5
+
+
+# --- reconnect, states, statistics -------------------------------------------------------------------------------------
+
+
+def test_reconnect_drops_the_connection_and_asks_url_and_headers_anew(server):
+    asked = []
+
+    def url():
+        asked.append("url")
+        return server.url
+
+    def headers():
+        asked.append("headers")
+        return {"X-Try": str(len(asked))}
+
+    with wsclient.connect(url, headers=headers) as client:
+        first = server.opened.get(timeout=LONG)
+        client.reconnect("moving")
+        second = server.opened.get(timeout=LONG)
+        assert client.wait_until(State.OPEN, LONG)
+        eventually(lambda: first.close_code is not None)
+        assert (first.close_code, first.close_reason) == (1000, "moving")
+        assert client.last_disconnect.initiator == "local"
+        assert client.last_disconnect.reason == "moving"
+        assert asked == ["url", "headers"] * 2
+        assert second.request.headers["X-Try"] == "4"
+        assert client.stats.failed_attempts == 0
+
+
+def test_reconnect_ends_the_back_off():
+    with Server() as server:
+        policy = wsclient.Reconnect(wait=lambda state: 3600.0)
+        with wsclient.connect(server.url, reconnect=policy) as client:
+            server.stop()
+            assert client.wait_until(State.WAITING, LONG)
+            server.start()
+            client.reconnect()
+            assert client.wait_until(State.OPEN, LONG)
+
+
+def test_waiting_for_a_state_that_cannot_come_returns_at_once(server):
+    client = wsclient.Client(server.url)
+    assert client.wait_until(State.NEW, 0)
+    assert not client.wait_until(State.OPEN, 0)
+    client.close()
+    assert client.state is State.CLOSED
+    assert not client.wait_until(State.OPEN)
+    assert client.wait_closed()
+
+
+def test_statistics_add_up(client, server):
+    client.request({"method": "echo", "params": "ü"}, timeout=LONG)
+    client.send("ü")
+    client.flush(LONG)
+    eventually(lambda: client.stats.messages_received == 2)
+    stats = client.stats
+    assert stats.messages_sent == 2
+    assert stats.bytes_sent == sum(len(message.encode()) for message in server.received)
+    assert stats.bytes_received == len('{"id": 1, "result": "\\u00fc"}') + len("ü".encode())
+    assert (stats.connections, stats.failed_attempts, stats.requests_ok) == (1, 0, 1)
+    assert (stats.queue_depth, stats.queue_bytes, stats.dropped) == (0, 0, 0)
+    assert 0 < stats.rtt_min <= stats.rtt_last
+    assert stats.rtt_mean == pytest.approx(stats.rtt_last)
+    assert client.latency == stats.rtt_last
+    assert stats.uptime > 0
+    with pytest.raises(AttributeError):
+        stats.connections = 5

@@ -169,10 +169,7 @@ class Session:
 
     def _turn(self, deadline: Deadline) -> None:
         connection = self._running()
+        most = self._core.settings.bounds.receive_queue.max_messages
+        if len(connection.router.aside or ()) > most:
+            raise SessionError(f"More than {most} messages came during on_session; take them with session.recv().")
         connection.turn(deadline)
-        aside = connection.router.aside
-        bounds = self._core.settings.bounds.receive_queue
-        if aside is not None and len(aside) > bounds.max_messages:
-            raise SessionError(
-                f"More than {bounds.max_messages} messages came during on_session; take them with session.recv()."
-            )

@@ -1,0 +1,378 @@
+"""One connection: keepalive, frames that break the rules, slow readers, odd peers."""
+
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import State
+
+from .support import LONG, SHORT, FaultProxy, Server, eventually
+from .support.raw import frame
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_none())
+QUIET = {"ping_interval": None}
+
+
+def open_against(raw, **options):
+    """A client that is open, and the peer that answered it."""
+    options.setdefault("reconnect", SOON)
+    client = wsclient.Client(raw.url, **options)
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = raw.accept().upgrade()
+    starter.join(LONG)
+    assert client.state is State.OPEN
+    return client, peer
+
+
+# --- keepalive -------------------------------------------------------------------------------------------------------
+
+
+def test_pings_are_sent_and_a_matching_pong_gives_the_latency(raw):
+    pongs = []
+    client, peer = open_against(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
+    opcode, first = peer.receive_frame()
+    assert opcode == 9
+    peer.send_frame(10, b"unasked for")
+    opcode, second = peer.receive_frame()
+    assert (opcode, second != first) == (9, True)
+    assert client.latency is None
+    peer.send_frame(10, second)
+    eventually(lambda: client.latency is not None)
+    assert client.latency > 0
+    eventually(lambda: pongs == [b"unasked for", second])
+    client.close(timeout=0)
+
+
+def test_a_servers_ping_is_answered_and_told(raw):
+    pings = []
+    client, peer = open_against(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
+    peer.send_frame(9, b"one")
+    peer.send_frame(9)
+    assert [peer.receive_frame(), peer.receive_frame()] == [(10, b"one"), (10, b"")]
+    eventually(lambda: pings == [b"one", b""])
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(0.1, 0.4), (0.4, 0.1), (0.1, 0.1)])
+def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout):
+    began = time.monotonic()
+    client, _ = open_against(raw, ping_interval=interval, ping_timeout=timeout)
+    raw.accept()
+    took = time.monotonic() - began
+    assert client.last_disconnect.initiator == "keepalive"
+    assert client.last_disconnect.idle >= timeout
+    assert took >= interval + timeout - 0.02
+    client.close(timeout=0)
+
+
+def test_a_peer_silent_in_mid_frame_is_found(raw):
+    client, peer = open_against(raw, ping_interval=0.1, ping_timeout=0.1)
+    peer.send(b"\x81\x7e\x10\x00half a frame")
+    raw.accept()
+    assert client.last_disconnect.initiator == "keepalive"
+    client.close(timeout=0)
+
+
+def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
+    client, _ = open_against(raw, ping_interval=0.1, ping_timeout=0.2)
+    for _ in range(16):
+        client.send(b"x" * 2**20)
+    raw.accept()
+    assert client.last_disconnect.initiator == "keepalive"
+    client.close(timeout=0)
+
+
+def test_bytes_of_any_kind_are_a_sign_of_life(raw):
+    client, peer = open_against(raw, ping_interval=0.1, ping_timeout=0.3)
+    peer.send(b"\x82\x7e\x03\xe8")  # a message of 1000 bytes, which trickles and hides the pongs
+    pause = threading.Event()
+    for _ in range(10):
+        pause.wait(0.1)
+        peer.send(b"x" * 100)
+    assert client.stats.connections == 1
+    assert client.last_disconnect is None
+    client.close(timeout=0)
+
+
+def test_a_slow_hook_is_never_taken_for_a_dead_peer(server):
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(client, message):
+        entered.set()
+        leave.wait(1.0)
+
+    with wsclient.connect(server.url, ping_interval=0.1, ping_timeout=0.1, on_message=slow) as client:
+        client.send("x")
+        assert entered.wait(LONG)
+        leave.wait(0.7)
+        assert client.stats.connections == 1
+        assert client.state is State.OPEN
+        leave.set()
+
+
+def test_without_pings_nothing_is_sent(raw):
+    client, peer = open_against(raw, ping_interval=None, ping_timeout=None)
+    peer.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        peer.receive_frame()
+    client.close(timeout=0)
+
+
+def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
+    client, peer = open_against(raw, ping_interval=0.02, ping_timeout=None)
+    for _ in range(20):
+        assert peer.receive_frame()[0] == 9
+    assert client.state is State.OPEN
+    client.close(timeout=0)
+
+
+# --- rules broken by the peer ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "kind"),
+    [
+        (frame(1, b"\xff"), 1007, wsclient.ProtocolError),
+        (frame(3, b"?"), 1002, wsclient.ProtocolError),
+        (frame(1, b"x", rsv=4), 1002, wsclient.ProtocolError),
+        (frame(0, b"x"), 1002, wsclient.ProtocolError),
+        (b"\x81\x81abcdx", 1002, wsclient.ProtocolError),
+        (frame(9, b"x" * 126), 1002, wsclient.ProtocolError),
+        (b"\x82\x7f" + (1001).to_bytes(8, "big"), 1009, wsclient.MessageTooBig),
+        (frame(2, b"x" * 600, fin=False) + frame(0, b"x" * 600), 1009, wsclient.MessageTooBig),
+    ],
+)
+def test_a_peer_that_breaks_the_rules_is_told_and_left(raw, data, code, kind):
+    errors, closes = [], []
+    client, peer = open_against(
+        raw,
+        max_message_size=1000,
+        on_error=lambda _, error: errors.append(error),
+        on_close=lambda _, code, reason: closes.append(code),
+        **QUIET,
+    )
+    peer.send(frame(1, b"before") + data)
+    assert peer.receive_frame() == (8, code.to_bytes(2, "big"))
+    peer.finish()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    eventually(lambda: closes == [code])
+    ((error,),) = [errors]
+    assert isinstance(error, kind)
+    assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("local", code)
+    assert client.last_disconnect.error is error
+    assert client.stats.messages_received == 1
+    client.close(timeout=0)
+
+
+def test_a_decoder_that_raises_skips_the_frame(raw):
+    class Picky(wsclient.JsonId):
+        def decode(self, payload):
+            if payload == "bad":
+                raise KeyError("bad")
+            return super().decode(payload)
+
+    errors, seen = [], []
+    client, peer = open_against(
+        raw,
+        protocol=Picky(),
+        on_error=lambda _, error: errors.append(error),
+        on_message=lambda _, message: seen.append(message),
+    )
+    for text in ("one", "bad", "two"):
+        peer.send_text(text)
+    eventually(lambda: seen == ["one", "two"])
+    assert errors[0].payload == "bad"
+    assert isinstance(errors[0].__cause__, KeyError)
+    client.close(timeout=0)
+
+
+def test_a_decoder_may_drop_the_connection(raw):
+    class Strict(wsclient.JsonId):
+        def decode(self, payload):
+            raise wsclient.ProtocolError("Out of step.", payload=payload)
+
+    client, peer = open_against(raw, protocol=Strict(), **QUIET)
+    peer.send_text("x")
+    assert peer.receive_frame() == (8, b"\x03\xea")
+    peer.finish()
+    raw.accept()
+    assert client.last_disconnect.error.payload == "x"
+    client.close(timeout=0)
+
+
+def test_json_that_does_not_parse_arrives_as_text(raw):
+    client, peer = open_against(raw)
+    with client.listen() as stream:
+        for text in ('{"a": 1', "[1, 2", "{}", " [1]", "plain", "[" * 100_000):
+            peer.send_text(text)
+        assert [stream.get(LONG) for _ in range(6)] == ['{"a": 1', "[1, 2", {}, [1], "plain", "[" * 100_000]
+    client.close(timeout=0)
+
+
+def test_messages_in_fragments_with_a_ping_between(raw):
+    client, peer = open_against(raw, **QUIET)
+    with client.listen() as stream:
+        peer.send(frame(1, "grüß".encode()[:3], fin=False) + frame(9, b"p") + frame(0, "grüß".encode()[3:]))
+        assert stream.get(LONG) == "grüß"
+        assert peer.receive_frame() == (10, b"p")
+    client.close(timeout=0)
+
+
+# --- slow readers ----------------------------------------------------------------------------------------------------
+
+
+def flood(connection, message):
+    for n in range(int(message)):
+        connection.send(f"{n:06d}" + "x" * 1000)
+    connection.send("done")
+
+
+def test_reading_pauses_at_the_bound_and_nothing_is_lost():
+    with Server(flood) as server, wsclient.connect(server.url, ping_interval=0.1, ping_timeout=0.2) as client:
+        stream = client.listen(maxsize=10)
+        client.send("5000")
+        pause = threading.Event()
+        eventually(lambda: client._wsclient.core.link.paused)
+        pause.wait(0.5)  # longer than the keepalive allows: bytes that wait unread are a sign of life
+        received = client.stats.messages_received
+        assert received < 2000
+        assert [next(stream)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
+        assert next(stream) == "done"
+        assert stream.dropped == 0
+        assert client.stats.connections == 1
+
+
+def test_a_request_keeps_the_line_moving_though_a_stream_is_full():
+    def handler(connection, message):
+        if message == "flood":
+            for _ in range(100):
+                connection.send("x" * 100)
+        else:
+            connection.send(message)
+
+    with Server(handler) as server, wsclient.connect(server.url) as client, client.listen(maxsize=10) as stream:
+        client.send("flood")
+        eventually(lambda: client._wsclient.core.link.paused)
+        assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
+        assert [stream.get(LONG) for _ in range(100)] == ["x" * 100] * 100
+
+
+def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_error():
+    def handler(connection, message):
+        for n in range(200):
+            connection.send(f"{n:03d}" + "x" * 1000)
+        connection.send('{"id": 1}')
+
+    entered, leave = threading.Event(), threading.Event()
+    seen, errors = [], []
+
+    class Slow(wsclient.Client):
+        def on_message(self, message):
+            entered.set()
+            leave.wait(LONG)
+            seen.append(message)
+
+        def on_error(self, error):
+            errors.append(error)
+
+    queue = wsclient.ReceiveQueue(max_messages=10, max_bytes=50_000)
+    with Server(handler) as server, Slow(server.url, receive_queue=queue) as client:
+        stream = client.listen()
+        assert client.request({"go": 1}, timeout=LONG) == {"id": 1}
+        leave.set()
+        texts = []
+        with pytest.raises(wsclient.SlowConsumer):
+            texts.extend(text[:3] for text in stream)
+        assert texts == [f"{n:03d}" for n in range(len(texts))]
+        assert 10 <= len(texts) < 50
+        eventually(lambda: errors)
+        assert [type(error) for error in errors] == [wsclient.SlowConsumer]
+        eventually(lambda: len(seen) + client._wsclient.core.hooks.dropped == 200)
+        assert [text[:3] for text in seen] == [f"{n:03d}" for n in range(len(seen))]
+        assert client.stats.dropped >= client._wsclient.core.hooks.dropped > 0
+
+
+def test_a_forgotten_stream_does_not_hold_up_reading(server):
+    with wsclient.connect(server.url) as client:
+        client.listen(maxsize=1)  # and nobody keeps it
+        stream = client.listen()
+        for n in range(50):
+            client.send(str(n))
+        assert [stream.get(LONG) for _ in range(50)] == [str(n) for n in range(50)]
+
+
+def test_the_newest_of_each_key():
+    with Server() as server, wsclient.connect(server.url) as client:
+        stream = client.listen(overflow="latest", key=lambda m: m["k"])
+        for n in range(10):
+            client.send({"k": n % 2, "n": n})
+        client.request({"method": "echo", "params": 1}, timeout=LONG)
+        assert [stream.get(LONG), stream.get(LONG)] == [{"k": 0, "n": 8}, {"k": 1, "n": 9}]
+        assert stream.dropped == 8
+
+
+# --- odd peers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
+    client, peer = open_against(raw, **QUIET)
+    closer = threading.Thread(target=client.close)
+    closer.start()
+    assert peer.receive_frame() == (8, b"\x03\xe8")
+    peer.send_frame(8, b"\x03\xe8")
+    closer.join(LONG)
+    assert client.state is State.CLOSED
+
+
+def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
+    seen = []
+    client, peer = open_against(raw, on_message=lambda _, message: seen.append(message), **QUIET)
+    closer = threading.Thread(target=client.close)
+    closer.start()
+    peer.receive_frame()
+    peer.send(frame(1, b"last words") + frame(8, b"\x03\xe8"))
+    peer.finish()
+    closer.join(LONG)
+    assert seen == ["last words"]
+
+
+def test_a_line_that_breaks_while_writing_still_tells_the_servers_close_code(raw):
+    client, peer = open_against(raw, **QUIET)
+    peer.send(frame(8, b"\x0f\xa1because"))
+    peer.close()  # what the client sends from here on breaks the line
+    eventually(lambda: client.last_disconnect is not None)
+    assert (client.last_disconnect.code, client.last_disconnect.reason) == (4001, "because")
+    client.close(timeout=0)
+
+
+def test_a_pong_flood_is_bounded(raw):
+    client, peer = open_against(raw, **QUIET)
+    flood = frame(9, b"p" * 100) * 1000
+    for _ in range(100):
+        peer.send(flood)  # and reads none of the answers
+    peer.send_text("still there")
+    with client.listen() as stream:
+        peer.send_text("really")
+        eventually(lambda: stream.get(LONG) == "really")
+    assert len(client._wsclient.core.link.wire._urgent) <= 128
+    client.close(timeout=0)
+
+
+def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
+    """What a suspended laptop does: time passes for all threads at once, and the pong waits unread."""
+    with FaultProxy(server.port) as proxy:
+        with wsclient.connect(proxy.url, ping_interval=0.2, ping_timeout=0.2) as client:
+            held = threading.Event()
+
+            def hold(message):
+                held.wait(0.6)  # the I/O thread, longer than the keepalive allows
+                return True
+
+            assert client.request("x", match=hold, timeout=LONG) == "x"
+            assert client.request("y", match=lambda m: m == "y", timeout=LONG) == "y"
+            assert client.stats.connections == 1

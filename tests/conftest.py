@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from wsclient import _processes
+
 from .support import LONG, FaultProxy, RawServer, Server, eventually
 
 
@@ -17,10 +19,14 @@ def clean_environment(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left():
-    """A test leaves no thread of a client behind."""
+def nothing_left():
+    """A test leaves no client open and no thread of one behind; if it failed, the next ones don't suffer for it."""
     yield
+    forgotten = list(_processes._residents.values())
+    for client in forgotten:
+        client.close(1000, "", 0, wait=True)
     eventually(lambda: not client_threads(), LONG)
+    assert not forgotten, f"the test left {forgotten} open"
 
 
 def client_threads():

@@ -155,15 +155,15 @@ class Connection:
 
     def finish(self) -> Disconnect:
         """Give everything back; nothing of this connection is used any more."""
-        core, now = self._core, time.monotonic()
+        core = self._core
+        disconnect = self.disconnect(time.monotonic())
+        core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
         core.link.wire = None
         core.link.opened_at = None
         core.link.paused = False
         cut = self.wire.end()
         self._poller.forget()
         self.opened.line.close()
-        disconnect = self.disconnect(now)
-        core.link.last = disconnect
         _requests.after_loss(core, self.number, cut, disconnect)
         core.progress.announce()
         return disconnect

@@ -163,4 +163,3 @@ class Core:
             self.orders.wake()
         else:
             wire.pump()
-            self.progress.announce()

@@ -94,7 +94,7 @@ def flush(core: Core, timeout: float) -> None:
     if state in _UNTIL_OPEN:
         raise RequestTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase="queued")
     mark = _make_mark(core, core.link.number)
-    if not _queue_mark(core, mark):
+    if state is not State.OPEN or not _queue_mark(core, mark):
         raise ClientClosed(f"flush() needs a running client; this one is {state.value}.") from core.state.error
     while mark.state not in _OVER:
         if _is_proven(core, mark.state):

@@ -227,12 +227,12 @@ class Pending:
                     del self._own[request.own]
                 if request in self._matching:
                     del self._matching[request]
-            flying = key in self._in_flight and self._in_flight[key] is request
+            flying = taken and key in self._in_flight and self._in_flight[key] is request
             if flying and not (self._by_order and outcome is CANCELLED):
                 del self._in_flight[key]
             if len(self._timers) > 2 * len(self._live) + _SLACK:
                 self._rebuild_timers()
-            if taken and flying and timer is not None:
+            if flying and timer is not None:
                 heapq.heappush(self._timers, timer)
         return taken
 

@@ -178,6 +178,7 @@ class Supervisor:
                 partial(_room, core),
                 core.orders.wake,
                 core.counters,
+                core.progress,
             )
             assert self._poller is not None
             self._connection = Connection(core, self._poller, opened, wire)

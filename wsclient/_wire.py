@@ -25,6 +25,7 @@ from ._outgoing import Outgoing, Passage
 
 if TYPE_CHECKING:
     from ._counters import Counters
+    from ._latch import Signal
     from ._line import Line
     from ._outbox import Outbox
 
@@ -66,8 +67,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_batch", "_counters", "_line", "_outbox", "_owner", "_payload", "_pings", "_rest", "_room", "_urgent", "_wake",
-        "blocked", "error", "is_open", "passage",
+        "_batch", "_counters", "_line", "_outbox", "_owner", "_payload", "_pings", "_progress", "_rest", "_room",
+        "_urgent", "_wake", "blocked", "error", "is_open", "passage",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Wire:
         room: Callable[[], int | None],
         wake: Callable[[], None],
         counters: Counters,
+        progress: Signal,
     ) -> None:
         """
         Args:
@@ -89,6 +91,7 @@ class Wire:
             room: how many more requests may go out now; None for any number.
             wake: wakes the I/O thread.
             counters: told of messages that have gone out.
+            progress: tells those who wait for that.
         """
         self.passage = Passage(number)
         self.blocked = False
@@ -100,6 +103,7 @@ class Wire:
         self._room = room
         self._wake = wake
         self._counters = counters
+        self._progress = progress
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end`.
         self._owner = threading.Lock()
         self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
@@ -118,6 +122,7 @@ class Wire:
                 self._write()
             finally:
                 self._owner.release()
+            self._progress.announce()
         self._wake()
 
     def _has_work(self) -> bool:

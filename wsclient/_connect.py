@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._client import _RECEIVE_QUEUE, _RECONNECT, _SEND_QUEUE, Client
+from ._client import Client
 from ._codec import JSON
 from ._config import (
     MAX_MESSAGE_SIZE,
@@ -16,6 +16,7 @@ from ._config import (
     SESSION_TIMEOUT,
     Queue,
 )
+from ._construction import DEFAULT_RECEIVE_QUEUE, DEFAULT_RECONNECT, DEFAULT_SEND_QUEUE
 from ._events import Attempt
 from ._retry import Reconnect
 from .protocols import Protocol
@@ -44,11 +45,11 @@ def connect(
     ssl_ca: str | None = None,
     proxy: str | None = "env",
     source_address: Any = None,
-    reconnect: Reconnect | None = _RECONNECT,
+    reconnect: Reconnect | None = DEFAULT_RECONNECT,
     retry_first: bool = False,
     request_timeout: float | None = REQUEST_TIMEOUT,
-    send_queue: Queue = _SEND_QUEUE,
-    receive_queue: Queue = _RECEIVE_QUEUE,
+    send_queue: Queue = DEFAULT_SEND_QUEUE,
+    receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
     max_message_size: int = MAX_MESSAGE_SIZE,
     on_open: Callable[[Any], object] | None = None,
     on_reconnect: Callable[[Any], object] | None = None,
@@ -74,36 +75,4 @@ def connect(
         ConnectError: the first attempt failed.
         TypeError, ValueError: an option is wrong; the message names it.
     """
-    client = Client(
-        url,
-        protocol=protocol,
-        json=json,
-        headers=headers,
-        subprotocols=subprotocols,
-        origin=origin,
-        open_timeout=open_timeout,
-        session_timeout=session_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        ssl_context=ssl_context,
-        ssl_ca=ssl_ca,
-        proxy=proxy,
-        source_address=source_address,
-        reconnect=reconnect,
-        retry_first=retry_first,
-        request_timeout=request_timeout,
-        send_queue=send_queue,
-        receive_queue=receive_queue,
-        max_message_size=max_message_size,
-        on_open=on_open,
-        on_reconnect=on_reconnect,
-        on_message=on_message,
-        on_close=on_close,
-        on_error=on_error,
-        on_ping=on_ping,
-        on_pong=on_pong,
-        on_session=on_session,
-        on_connect_error=on_connect_error,
-        name=name,
-    )
-    return client.start()
+    return Client(**locals()).start()

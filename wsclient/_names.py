@@ -29,6 +29,7 @@ PUBLIC_NAMES: Final = frozenset({
 })  # fmt: skip
 """Every public name of a client, those yet to come included."""
 
+_OUR_MODULES: Final = frozenset(f"{__package__}.{name}" for name in ("_names", "_construction", "_client"))
 _INTERNAL: Final = frozenset({"_wsclient", "_begin", "_set_hook"})
 
 
@@ -120,7 +121,7 @@ def _is_overridden(cls: type, name: str) -> bool:
 
 
 def _is_ours(cls: type) -> bool:
-    return cls is Named or cls.__module__ == f"{__package__}._client"
+    return cls.__module__ in _OUR_MODULES
 
 
 def _check_name(cls: type, name: str, value: Any) -> None:

@@ -1,0 +1,146 @@
+"""The public names and signatures, held against the contract (``contract.pyi`` beside this file)."""
+
+import ast
+import inspect
+import pathlib
+
+import pytest
+
+import wsclient
+
+CONTRACT = ast.parse((pathlib.Path(__file__).parent / "contract.pyi").read_text(encoding="utf-8"))
+
+TO_COME = {
+    # protocols and streams
+    "Call", "Control", "End", "GraphQLTransportWs", "Item", "JsonRpc", "Request", "Subscription",
+    "Client.call", "Client.handle", "Client.notify", "Client.on", "Client.stream", "Client.subscribe", "Session.call",
+    "Protocol.build", "Protocol.encode_error", "Protocol.encode_result", "Protocol.final", "Protocol.heartbeat",
+    "Protocol.stream_of", "Protocol.unsubscribe", "Event.topic", "Event.stream",
+    "Client(handlers)",
+    "JsonId(batch)", "JsonId(error)", "JsonId(final)", "JsonId(ids)", "JsonId(item)", "JsonId(name)",
+    "JsonId(reply_key)", "JsonId(result)", "JsonId(stream)", "JsonId(topic)",
+    # compression on the wire
+    "Client(compression)",
+    # recordings
+    "Client(record)",
+}  # fmt: skip
+"""What the contract names and this version does not have yet; the list can only shrink."""
+
+ALIASES = {"F", "Message", "Path", "Overflow"}
+CLASSES = {node.name: node for node in CONTRACT.body if isinstance(node, ast.ClassDef)}
+
+
+def names():
+    found = set(CLASSES)
+    for node in CONTRACT.body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            found.add(node.target.id)
+        elif isinstance(node, ast.Assign):
+            found.update(target.id for target in node.targets)
+    return found - ALIASES
+
+
+def members(cls):
+    """Attributes and methods of a class of the contract; several may stand on one line."""
+    found = {}
+    for node in cls.body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.AnnAssign):
+            found[node.target.id] = None
+        elif isinstance(node, ast.Assign):
+            found.update(dict.fromkeys(target.id for target in node.targets))
+    return found
+
+
+def parameters(function):
+    arguments = function.args
+    return [a.arg for a in [*arguments.posonlyargs, *arguments.args] if a.arg != "self"], [
+        a.arg for a in arguments.kwonlyargs
+    ]
+
+
+def test_every_name_is_exported():
+    exported = set(wsclient.__all__)
+    assert names() - exported == {name for name in TO_COME if "." not in name and "(" not in name}
+    assert exported - names() == {"__version__"}
+    assert all(hasattr(wsclient, name) for name in exported)
+
+
+@pytest.mark.parametrize("name", sorted(set(CLASSES) - TO_COME))
+def test_the_members_and_signatures_of(name):
+    cls = getattr(wsclient, name)
+    missing = set()
+    for member, function in members(CLASSES[name]).items():
+        if member == "__init__" or function is None:
+            continue
+        if not hasattr(cls, member):
+            missing.add(f"{name}.{member}")
+            continue
+        assert parameters_of(getattr(cls, member)) == parameters(function), f"{name}.{member}"
+    assert missing == {entry for entry in TO_COME if entry.startswith(f"{name}.") and entry in missing}
+    if "__init__" in members(CLASSES[name]):
+        check_constructor(name, cls, members(CLASSES[name])["__init__"])
+
+
+def check_constructor(name, cls, function):
+    positional, keywords = parameters(function)
+    have_positional, have_keywords = parameters_of(cls.__init__)
+    assert have_positional == positional
+    lacking = {f"{name}({keyword})" for keyword in keywords if keyword not in have_keywords}
+    assert lacking == {entry for entry in TO_COME if entry.startswith(f"{name}(")}
+    assert [keyword for keyword in keywords if keyword in have_keywords] == [
+        keyword for keyword in have_keywords if keyword in keywords
+    ]
+
+
+def parameters_of(function):
+    kinds = inspect.Parameter
+    found = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    return [p.name for p in found if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)], [
+        p.name for p in found if p.kind is kinds.KEYWORD_ONLY
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "default"),
+    [
+        ("open_timeout", 10),
+        ("session_timeout", 30),
+        ("ping_interval", 20),
+        ("ping_timeout", 20),
+        ("request_timeout", 30),
+        ("proxy", "env"),
+        ("retry_first", False),
+        ("headers", None),
+        ("subprotocols", ()),
+        ("origin", None),
+        ("max_message_size", 16 * 2**20),
+    ],
+)
+def test_the_defaults_of_the_options(option, default):
+    assert inspect.signature(wsclient.Client).parameters[option].default == default
+
+
+def test_connect_repeats_the_options_of_the_client():
+    client = inspect.signature(wsclient.Client).parameters
+    assert dict(inspect.signature(wsclient.connect).parameters) == dict(client)
+
+
+def test_the_error_tree():
+    tree = {
+        cls: {base.id for base in node.bases if base.id != "Exception"}
+        for cls, node in CLASSES.items()
+        if issubclass(getattr(wsclient, cls, object), Exception)
+    }
+    for name, bases in tree.items():
+        assert {base.__name__ for base in getattr(wsclient, name).__bases__} - {"Exception"} == bases, name
+
+
+def test_the_queues_defaults():
+    queue = wsclient.SendQueue()
+    assert (queue.max_messages, queue.max_bytes, queue.overflow) == (10_000, 64 * 2**20, "block")
+    assert issubclass(wsclient.SendQueue, wsclient.Queue)
+    assert issubclass(wsclient.ReceiveQueue, wsclient.Queue)

@@ -1,0 +1,105 @@
+"""The house: which module may import which, and who alone may import whom from outside."""
+
+import ast
+import pathlib
+
+import wsclient
+
+ROOT = pathlib.Path(wsclient.__file__).parent
+
+FLOORS = {
+    0: ("_version", "_errors", "_events", "_clock", "_masking", "_url"),
+    1: (
+        "_latch", "_codec", "_frames", "_handshake", "_config", "_state", "_outgoing", "_inbox", "_counters", "_worker",
+    ),
+    2: ("_outbox", "_pending", "_hooks", "_streams", "_retry", "protocols"),
+    3: (
+        "_wakeup", "_processes", "_line", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core", "_requests",
+        "_delivery", "_router", "_connection", "_session", "_transport",
+    ),
+    4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
+    5: ("_names", "_construction", "_client", "_connect"),
+    6: ("__init__", "__main__", "cli"),
+}  # fmt: skip
+"""Every module, from the cellar to the roof; each imports only what stands before it."""
+
+OUTSIDE = {
+    "websocket": "_transport",
+    "tenacity": "_retry",
+    "python_socks": "_proxy",
+    "rich": "cli",
+    "websockets": "cli",
+}
+"""Who alone imports a package that is not the standard library's."""
+
+
+def room(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path):
+    """Modules of ours and packages of others that a file imports when it runs (not for the type checker alone)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    ours, others = set(), set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            others.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            others.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(ROOT).parts):
+            ours.update([node.module.split(".")[0]] if node.module else [alias.name for alias in node.names])
+    return ours, others
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+ORDER = [module for floor in FLOORS.values() for module in floor]
+
+
+def test_every_module_has_its_place():
+    assert {room(path) for path in FILES} == set(ORDER)
+
+
+def test_a_module_imports_only_what_stands_below_it():
+    for path in FILES:
+        ours, _ = imports(path)
+        below = ORDER[: ORDER.index(room(path))]
+        assert ours <= set(below), f"{path.name} imports {ours - set(below)}"
+
+
+def test_each_foreign_package_has_one_importer():
+    for path in FILES:
+        _, others = imports(path)
+        for package, owner in OUTSIDE.items():
+            assert package not in others or room(path) == owner, f"{path.name} imports {package}"
+
+
+def test_nothing_of_asyncio_is_used_and_no_wall_clock():
+    for path in FILES:
+        _, others = imports(path)
+        text = path.read_text(encoding="utf-8")
+        assert "asyncio" not in others
+        assert room(path) == "cli" or ("time.time()" not in text and "datetime.now" not in text), path.name
+
+
+def test_nothing_sleeps_or_prints_in_the_library():
+    for path in FILES:
+        if room(path) != "cli":
+            text = path.read_text(encoding="utf-8")
+            assert "time.sleep(" not in text, path.name
+            assert "print(" not in text, path.name
+
+
+def test_no_function_is_nested():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inner = [x.name for x in ast.walk(node) if isinstance(x, ast.FunctionDef) and x is not node]
+                assert not inner, f"{path.name}: {node.name} holds {inner}"

@@ -1,0 +1,157 @@
+"""What a client is told when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ._codec import JSON
+from ._config import (
+    MAX_MESSAGE_SIZE,
+    OPEN_TIMEOUT,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    REQUEST_TIMEOUT,
+    SESSION_TIMEOUT,
+    Queue,
+    ReceiveQueue,
+    SendQueue,
+    check_callable,
+    make_settings,
+)
+from ._core import Core
+from ._lifecycle import Lifecycle
+from ._names import Inside, Named
+from ._retry import Reconnect, checked_reconnect
+from .protocols import JsonId, Protocol
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ._events import Attempt
+    from ._session import Session
+
+__all__ = ["DEFAULT_RECEIVE_QUEUE", "DEFAULT_RECONNECT", "DEFAULT_SEND_QUEUE", "Constructed"]
+
+DEFAULT_RECONNECT: Final = Reconnect()
+DEFAULT_SEND_QUEUE: Final = SendQueue()
+DEFAULT_RECEIVE_QUEUE: Final = ReceiveQueue()
+
+
+class Constructed(Named):
+    """A client with its options, and nothing opened."""
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | Callable[[], str],
+        *,
+        protocol: Protocol | None = None,
+        json: Any = JSON,
+        headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
+        open_timeout: float = OPEN_TIMEOUT,
+        session_timeout: float = SESSION_TIMEOUT,
+        ping_interval: float | None = PING_INTERVAL,
+        ping_timeout: float | None = PING_TIMEOUT,
+        ssl_context: ssl.SSLContext | None = None,
+        ssl_ca: str | None = None,
+        proxy: str | None = "env",
+        source_address: Any = None,
+        reconnect: Reconnect | None = DEFAULT_RECONNECT,
+        retry_first: bool = False,
+        request_timeout: float | None = REQUEST_TIMEOUT,
+        send_queue: Queue = DEFAULT_SEND_QUEUE,
+        receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        on_open: Callable[[Any], object] | None = None,
+        on_reconnect: Callable[[Any], object] | None = None,
+        on_message: Callable[[Any, Any], object] | None = None,
+        on_close: Callable[[Any, int | None, str | None], object] | None = None,
+        on_error: Callable[[Any, BaseException], object] | None = None,
+        on_ping: Callable[[Any, bytes], object] | None = None,
+        on_pong: Callable[[Any, bytes], object] | None = None,
+        on_session: Callable[[Any, Session], object] | None = None,
+        on_connect_error: Callable[[Any, Attempt], object] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """
+        Args:
+            url: where to connect: ``ws://`` or ``wss://``; a list of such URLs, tried in turn; or a function that is
+                asked before every attempt. ``user:password@`` becomes Basic authentication.
+            protocol: how a reply finds its request; ``JsonId("id")`` by default. One object serves one client.
+            json: the JSON codec, an object with ``dumps`` and ``loads``; None leaves incoming text as it is.
+            headers: sent with the upgrade; or a function that is asked before every attempt.
+            subprotocols: offered in this order; the server must take one (RFC 6455 §1.9).
+            origin: the ``Origin`` header; none is sent by default.
+            open_timeout: seconds for TCP, proxy, TLS and upgrade together.
+            session_timeout: seconds for ``on_session``.
+            ping_interval: seconds between pings; None sends none.
+            ping_timeout: seconds of silence after a ping that mean a dead peer; None never does.
+            ssl_context: the TLS context; by default one that verifies, TLS 1.2 or newer.
+            ssl_ca: a PEM file of the CAs to trust, instead of a context.
+            proxy: the proxy's URL, ``"env"`` for the environment's, or None for none.
+            source_address: local address to connect from, or ``(address, port)``.
+            reconnect: how to connect again; None for never.
+            retry_first: retry the first connection too, instead of raising in ``start()``.
+            request_timeout: seconds a request may take if it says nothing else; None waits for ever.
+            send_queue: bounds of what waits to be sent.
+            receive_queue: bounds of what waits for hooks and streams.
+            max_message_size: bytes of an incoming message; a larger one closes the connection with 1009.
+            on_open, on_reconnect, on_message, on_close, on_error, on_ping, on_pong, on_session, on_connect_error: hooks
+                as functions; they get the client as their first argument.
+            name: shown in thread names and logs.
+
+        Raises:
+            TypeError: an option has the wrong type; the message names it.
+            ValueError: an option has a value that can't work.
+        """
+        settings = make_settings(
+            url,
+            json=json,
+            headers=headers,
+            subprotocols=subprotocols,
+            origin=origin,
+            open_timeout=open_timeout,
+            session_timeout=session_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            ssl_context=ssl_context,
+            ssl_ca=ssl_ca,
+            proxy=proxy,
+            source_address=source_address,
+            retry_first=retry_first,
+            request_timeout=request_timeout,
+            send_queue=send_queue,
+            receive_queue=receive_queue,
+            max_message_size=max_message_size,
+            name=name,
+        )
+        policy = checked_reconnect(reconnect, settings.retry_first)
+        given = {
+            "on_open": on_open,
+            "on_reconnect": on_reconnect,
+            "on_message": on_message,
+            "on_close": on_close,
+            "on_error": on_error,
+            "on_ping": on_ping,
+            "on_pong": on_pong,
+            "on_session": on_session,
+            "on_connect_error": on_connect_error,
+        }
+        for hook, function in given.items():
+            check_callable(hook, function)
+        core = Core(settings, _claimed(protocol, settings.codec))
+        self._begin(Inside(core, Lifecycle(core, policy)), given)
+
+
+def _claimed(protocol: Protocol | None, codec: Any) -> Protocol:
+    """The protocol, which from now on belongs to one client."""
+    if protocol is None:
+        protocol = JsonId()
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
+    if "json" in vars(protocol):
+        raise ValueError("protocol serves another client already; make one for each client.")
+    protocol.json = codec
+    return protocol

@@ -1,0 +1,56 @@
+"""A program that ends with a client left open, in one of several states.
+
+python -W always -m tests.scripts.exits STATE URL
+"""
+
+import sys
+import threading
+
+import wsclient
+
+
+def main():
+    state, url = sys.argv[1:]
+    hanging = threading.Event()
+    if state == "new":
+        client = wsclient.Client(url)
+        client.send("never")
+    elif state == "open":
+        client = wsclient.connect(url, on_message=lambda client, message: None, on_close=lambda *args: None)
+        client.send("hello")
+    elif state == "stuck hook":
+        client = wsclient.connect(url, on_open=lambda client: hanging.wait())
+    elif state == "waiting":
+        client = wsclient.connect(url, reconnect=wsclient.Reconnect(wait=lambda state: 3600.0))
+        client.request({"method": "cut"}, match=lambda m: m == "never", timeout=None)
+    elif state == "connecting":
+        client = wsclient.Client(url, retry_first=True)
+        threading.Thread(target=swallow, args=(client.start,), daemon=True).start()
+        client.wait_until(wsclient.State.CONNECTING)
+    elif state == "stuck session":
+        client = wsclient.Client(url, on_session=lambda client, session: hanging.wait(), retry_first=True)
+        threading.Thread(target=swallow, args=(client.start,), daemon=True).start()
+        client.wait_until(wsclient.State.CONNECTING)
+    elif state == "closed":
+        client = wsclient.connect(url)
+        client.close()
+    elif state == "thread in request":
+        client = wsclient.connect(url)
+        threading.Thread(
+            target=swallow, args=(lambda: client.request({"method": "silence"}, timeout=None),), daemon=True
+        ).start()
+    print(state, "ends")
+
+
+def swallow(call):
+    try:
+        call()
+    except wsclient.WebSocketClientError:
+        pass
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except wsclient.ConnectionLost:
+        print("waiting ends")

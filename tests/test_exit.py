@@ -1,0 +1,176 @@
+"""What becomes of a client when its process ends, forks or is replaced."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import wsclient
+
+from .support import LONG, RawServer, Server, eventually
+
+
+def handler(connection, message):
+    if "cut" in message:
+        connection.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "warns"),
+    [
+        ("new", False),
+        ("open", True),
+        ("stuck hook", True),
+        ("waiting", True),
+        ("connecting", True),
+        ("stuck session", True),
+        ("thread in request", True),
+        ("closed", False),
+    ],
+)
+def test_a_client_left_open_does_not_hold_up_the_exit(state, warns):
+    with Server(handler) as server, RawServer() as silent:
+        url = silent.url if state == "connecting" else server.url
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-W", "always::ResourceWarning", "-m", "tests.scripts.exits", state, url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert time.monotonic() - began < LONG
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{state} ends"
+    assert "Traceback" not in done.stderr
+    assert ("ResourceWarning" in done.stderr) == warns, done.stderr
+
+
+def test_nothing_is_printed_in_a_plain_run(server):
+    program = (
+        "import sys, wsclient\n"
+        "with wsclient.connect(sys.argv[1]) as client:\n"
+        "    client.request({'method': 'add', 'params': [1, 2]})\n"
+        "    client.reconnect()\n"
+        "    client.request({'method': 'add', 'params': [1, 2]}, idempotent=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, server.url], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# --- fork ------------------------------------------------------------------------------------------------------------
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def in_child(function):
+    """Run a function in a forked child; gives what it wrote."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, function().encode())
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    assert os.waitpid(child, 0) == (child, 0)
+    return text
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_can_not_use_the_client_and_does_not_touch_its_line(server):
+    with wsclient.connect(server.url, on_message=lambda client, message: None) as client:
+
+        def child():
+            refusals = []
+            for call in (
+                lambda: client.send("from the child"),
+                lambda: client.request({"a": 1}),
+                lambda: client.submit({"a": 1}),
+                client.flush,
+                client.listen,
+                client.close,
+                client.start,
+                client.reconnect,
+                client.drain,
+                client.wait_closed,
+            ):
+                try:
+                    call()
+                except wsclient.ForkedClient:
+                    refusals.append("refused")
+            return f"{len(refusals)} {client.state.value}"
+
+        assert in_child(child) == "10 closed"
+        assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+        assert client.stats.connections == 1
+        assert not any("child" in message for message in server.received)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_may_have_a_client_of_its_own(server):
+    with wsclient.connect(server.url):
+
+        def child():
+            with wsclient.connect(server.url) as own:
+                return str(own.request({"method": "add", "params": [2, 2]}, timeout=LONG)["result"])
+
+        assert in_child(child) == "4"
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_the_line_ends_with_the_parent_though_a_child_lives_on(server):
+    client = wsclient.connect(server.url)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writer)
+        os.read(reader, 1)  # until the parent has seen its server lose the connection
+        os._exit(0)
+    os.close(reader)
+    client._wsclient.lifecycle._supervisor.abort()
+    client.close(timeout=0)
+    eventually(lambda: server.connections == [])
+    os.close(writer)
+    os.waitpid(child, 0)
+
+
+def square(n):
+    return n * n
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_process_pool_may_be_started_beside_an_open_client(server):
+    with wsclient.connect(server.url) as client:
+        context = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            assert list(pool.map(square, range(10))) == [n * n for n in range(10)]
+        assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_that_ends_normally_says_nothing(server):
+    program = (
+        "import os, sys, wsclient\n"
+        "client = wsclient.connect(sys.argv[1])\n"
+        "if os.fork() == 0:\n"
+        "    sys.exit(0)\n"
+        "os.wait()\n"
+        "print(client.request({'method': 'add', 'params': [1, 2]}, timeout=15)['result'])\n"
+        "client.close()\n"
+    )
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.replace(" ", "")) == (0, "3\n", "")

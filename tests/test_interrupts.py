@@ -1,0 +1,112 @@
+"""KeyboardInterrupt in the main thread, at any moment of any call, with the client in use afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import wsclient
+
+from .support import LONG, RawServer
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between threads are POSIX's")
+
+SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "4")
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.scripts.{script}", *arguments], capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice():
+    result = run("interrupts", SECONDS, "1")
+    assert sum(result["interrupts"].values()) > 100
+    assert result["answer"] == 3
+    assert result["sent twice"] == []
+    assert result["still waiting"] == 0
+    assert result["connections"] == 1
+
+
+def test_interrupts_in_start_and_close_leave_nothing_behind():
+    result = run("interrupted_start", SECONDS, "1")
+    assert result["interrupts"] > 100
+    assert result["states"] == ["closed"]
+    assert result["others"] == []
+
+
+def interrupt_soon(ready):
+    """Strike the main thread once it waits."""
+
+    def strike():
+        assert ready.wait(LONG)
+        threading.Event().wait(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    return thread
+
+
+def mute(peer):
+    """Answers nothing but a close frame, not even a ping."""
+    peer.upgrade()
+    while peer.receive_frame()[0] != 8:
+        pass
+    peer.send_frame(8, b"\x03\xe8")
+
+
+WAITS = {
+    "request": lambda client: client.request({"a": 1}, timeout=None),
+    "request_many": lambda client: client.request_many([{"a": 1}], timeout=None),
+    "result": lambda client: client.submit({"a": 1}, timeout=None).result(),
+    "listen": lambda client: next(client.listen()),
+    "flush": lambda client: client.flush(LONG),
+    "delivery": lambda client: client.send("x").wait(),
+    "wait_closed": lambda client: client.wait_closed(),
+    "wait_until": lambda client: client.wait_until(wsclient.State.WAITING),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_ctrl_c_ends_a_wait_at_once_and_the_client_lives_on(wait):
+    ready = threading.Event()
+    with RawServer(mute) as server, wsclient.connect(server.url) as client:
+        ready.set()
+        striker = interrupt_soon(ready)
+        with pytest.raises(KeyboardInterrupt):
+            WAITS[wait](client)
+        striker.join(LONG)
+        assert client.state is wsclient.State.OPEN
+        assert client.stats.connections == 1
+
+
+def test_ctrl_c_in_run_forever_closes_and_goes_on():
+    ready = threading.Event()
+    with RawServer(mute) as server:
+        client = wsclient.Client(server.url, on_open=lambda client: ready.set())
+        striker = interrupt_soon(ready)
+        with pytest.raises(KeyboardInterrupt):
+            client.run_forever()
+        striker.join(LONG)
+        assert client.state is wsclient.State.CLOSED
+        assert client.last_disconnect.code == 1000
+
+
+def test_ctrl_c_in_start_leaves_the_client_closed(raw):
+    ready = threading.Event()
+    client = wsclient.Client(raw.url, retry_first=True)
+    ready.set()
+    striker = interrupt_soon(ready)
+    with pytest.raises(KeyboardInterrupt):
+        client.start()
+    striker.join(LONG)
+    assert client.wait_closed(LONG)
+    assert client.state is wsclient.State.CLOSED

@@ -1,0 +1,100 @@
+"""A thousand reconnects leave threads, descriptors and memory as they were."""
+
+import gc
+import os
+import sys
+import threading
+import tracemalloc
+
+import pytest
+import tenacity
+
+import wsclient
+
+from .support import LONG, RawServer, eventually
+
+RECONNECTS = int(os.environ.get("WSCLIENT_RECONNECTS", "1000"))
+NOW = wsclient.Reconnect(wait=tenacity.wait_none())
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def hang_up(peer):
+    peer.upgrade()
+    peer.send_text("hello")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
+def test_a_thousand_reconnects_leave_everything_flat():
+    """The server ends each connection at once. What is measured is measured in the middle and at the end."""
+    depths = []
+
+    class Counting(wsclient.Client):
+        def on_open(self):
+            self.send("subscribe")  # lost with its connection, mostly
+
+        def on_session(self, session):
+            depths.append(depth())
+
+    with RawServer(hang_up) as server:
+        client = Counting(server.url, reconnect=NOW)
+        tracemalloc.start()
+        try:
+            client.start()
+            eventually(lambda: client.stats.connections > RECONNECTS // 2, 120)
+            halfway = measure()
+            eventually(lambda: client.stats.connections > RECONNECTS, 120)
+            end = measure()
+        finally:
+            tracemalloc.stop()
+            client.close(timeout=0)
+    assert end["threads"] <= halfway["threads"] + 4  # the server's own come and go
+    assert end["descriptors"] <= halfway["descriptors"] + 8
+    assert end["bytes"] < halfway["bytes"] + 200 * RECONNECTS
+    assert len(set(depths)) == 1
+
+
+def depth():
+    frame, count = sys._getframe(), 0
+    while frame is not None:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def measure():
+    gc.collect()
+    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/wsclient/*")])
+    return {
+        "threads": threading.active_count(),
+        "descriptors": descriptors(),
+        "bytes": sum(trace.size for trace in ours.traces),
+    }
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
+def test_clients_that_are_closed_give_everything_back(server):
+    def use():
+        with wsclient.connect(server.url, on_message=lambda client, message: None) as client:
+            client.request({"method": "echo", "params": 1}, timeout=LONG)
+
+    use()
+    eventually(lambda: not server.connections)
+    before = descriptors()
+    for _ in range(50):
+        use()
+    eventually(lambda: not server.connections)
+    eventually(lambda: descriptors() <= before)
+
+
+def test_a_closed_client_is_garbage(server):
+    import weakref
+
+    client = wsclient.connect(server.url, on_message=lambda client, message: None)
+    client.request({"method": "echo", "params": 1}, timeout=LONG)
+    client.close()
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    eventually(lambda: gc.collect() >= 0 and gone() is None)

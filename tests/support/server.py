@@ -56,7 +56,7 @@ class Server:
         assert self._server is None
         sock = socket.create_server((self._host, self.port), backlog=512)
         self.port = sock.getsockname()[1]
-        self._server = serve(self._serve, sock=sock, ssl=self._tls, **self._options)
+        self._server = serve(self._serve, sock=sock, ssl=self._tls, close_timeout=1, **self._options)
         self._thread = threading.Thread(target=self._server.serve_forever, name="test-server", daemon=True)
         self._thread.start()
 
@@ -111,8 +111,8 @@ class Server:
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.shutdown()
         self.cut_all()
+        server.shutdown()
         self._thread.join(15)
 
     def __enter__(self):

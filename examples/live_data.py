@@ -1,0 +1,38 @@
+"""Live data: a feed that is cut now and then, and goes on. The client subscribes on every connection.
+
+Run: python examples/live_data.py
+"""
+
+import itertools
+import json
+import threading
+
+from websockets.sync.server import serve
+
+import wsclient
+
+prices = itertools.count(100)
+
+
+def feed(connection):
+    assert json.loads(connection.recv()) == {"op": "subscribe", "channel": "prices"}
+    for _ in range(5):
+        connection.send(json.dumps({"price": next(prices)}))
+    connection.socket.close()  # the line is cut: no goodbye, no close frame
+
+
+class Ticker(wsclient.Client):
+    def on_open(self):  # and on every reconnect
+        self.send({"op": "subscribe", "channel": "prices"})
+
+    def on_close(self, code, reason):
+        print(f"cut: {self.last_disconnect.reason}\n", end="")
+
+
+if __name__ == "__main__":
+    with serve(feed, "localhost", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Ticker(f"ws://localhost:{server.socket.getsockname()[1]}/") as ticker, ticker.listen() as messages:
+            for message in itertools.islice(messages, 15):
+                print(f"price: {message['price']}\n", end="")
+            print(ticker.stats.connections, "connections,", messages.gaps, "gaps")

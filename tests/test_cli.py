@@ -1,0 +1,74 @@
+"""``python -m wsclient demo``, as a pipe gets it and as a terminal gets it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+import wsclient
+
+DEMO = [sys.executable, "-m", "wsclient", "demo"]
+
+
+def check(text):
+    assert "connection 1: logged in" in text
+    assert "connection 2: logged in" in text
+    assert "connection lost" in text
+    assert re.search(r"answered +\W*\d{2,}", text)
+    assert re.search(r"sent twice by mistake +\W*0", text)
+    assert re.search(r"notes sent offline +\W*3/3", text)
+    assert re.search(r"connections +\W*2", text)
+
+
+def test_the_demo_in_plain_text():
+    began = time.monotonic()
+    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - began < 15
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    check(done.stdout)
+    assert int(re.search(r"lost +(\d+)", done.stdout.split("What became")[1])[1]) > 0
+    assert int(re.search(r"re-sent +(\d+)", done.stdout)[1]) > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
+def test_the_demo_on_a_terminal():
+    import pty
+
+    master, slave = pty.openpty()
+    process = subprocess.Popen(DEMO, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm", "COLUMNS": "110"})
+    os.close(slave)
+    screen = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        screen += data
+    os.close(master)
+    assert process.wait(60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
+    check(text)
+    assert "● WAITING" in text
+    assert "● OPEN" in text
+
+
+def test_without_the_extra_the_demo_says_what_to_install():
+    program = (
+        "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None\n"
+        "from wsclient.cli import main; sys.exit(main(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "pip install 'wsclient-sdk[cli]'" in done.stderr
+
+
+def test_the_version():
+    done = subprocess.run([sys.executable, "-m", "wsclient", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"wsclient-sdk {wsclient.__version__}\n"

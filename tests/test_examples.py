@@ -1,0 +1,81 @@
+"""Every example, run as its reader would run it."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
+
+
+def run(name, *arguments):
+    command = [sys.executable, "-u", str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def echo_server():
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "echo_server.py"), "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield re.search(r"ws://\S+", process.stdout.readline())[0]
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_hello_client(echo_server):
+    lines = run("hello_client.py", echo_server)
+    assert lines == ["message: Echo: Hello, server!", "closed: 1000"] * 2
+
+
+def test_request_reply(echo_server):
+    lines = run("request_reply.py", echo_server)
+    assert lines[:4] == [
+        "1 + 2 = 3",
+        "doubled: 0 2 4 6 8 10 12 14 16 18",
+        "plus one: 1 2 3 4 5",
+        "Echo: no id in plain text",
+    ]
+    assert lines[4].startswith("RequestTimeout:")
+    assert lines[5] == "17 requests answered"
+
+
+def test_chat_room():
+    assert sorted(run("chat_room.py")) == [f"{name} heard ['Ann', 'Bob', 'Cleo']" for name in ("Ann", "Bob", "Cleo")]
+
+
+def test_live_data():
+    lines = run("live_data.py")
+    assert [line for line in lines if line.startswith("price")] == [f"price: {n}" for n in range(100, 115)]
+    assert sum(line.startswith("cut: the peer closed the line") for line in lines) >= 2
+    assert any(re.fullmatch(r"[34] connections, [23] gaps", line) for line in lines)
+
+
+def test_protocol_tour():
+    assert run("protocol_tour.py") == [
+        "upgraded to websocket",
+        "got you did not ask: either side may speak at any time",
+        "got a text frame",
+        "got b'a binary frame'",
+        "got {'JSON': 'in a text frame'}",
+        "a ping was answered: True",
+        "closed with 1000 the tour is over",
+        "another origin is refused with HTTP 403",
+    ]
+
+
+def test_every_example_is_listed_short_and_run_here():
+    files = {path.name for path in EXAMPLES.glob("*.py")}
+    listed = set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
+    assert listed == files
+    for name in files:
+        assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 40, name
+        assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name

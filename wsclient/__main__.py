@@ -1,0 +1,7 @@
+"""``python -m wsclient``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,219 @@
+"""The demonstration: a client at work while its server vanishes and comes back.
+
+Everything shown is counted, and held against what the server saw: a broken promise makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .._client import Client
+from .._errors import ClientClosed, ConnectionLost, HandshakeError
+from .._events import State
+from .._retry import Reconnect
+from .screen import LiveScreen, PlainScreen, Screen
+from .server import PASSWORD, DemoServer
+
+if TYPE_CHECKING:
+    from .._delivery import Delivery
+    from .._events import Attempt
+    from .._session import Session
+
+__all__ = ["run"]
+
+THREADS = 6
+WORK_BEFORE = 1.5
+AWAY = 1.0
+WORK_AFTER = 1.5
+"""Seconds: at work, without a server, and at work again."""
+
+NOTES = ("written while offline, one", "written while offline, two", "written while offline, three")
+_PAUSE = 0.005
+
+
+class DemoClient(Client):
+    """Logs in on every connection, and tells what happens to it."""
+
+    def __init__(self, url: str, screen: Screen) -> None:
+        super().__init__(url, name="demo", reconnect=Reconnect(wait=_soon))
+        self.screen = screen
+
+    def on_session(self, session: Session) -> None:
+        """Log in before anything else is sent."""
+        reply = session.request({"method": "login", "params": PASSWORD})
+        self.screen.note(f"connection {session.number}: logged in, the server says {reply['result']!r}")
+
+    def on_close(self, code: int | None, reason: str | None) -> None:
+        """Tell how the connection ended."""
+        last = self.last_disconnect
+        if last is not None and last.initiator != "local":
+            self.screen.note(f"connection lost after {last.uptime:.1f} s: {last.reason}")
+
+    def on_connect_error(self, attempt: Attempt) -> None:
+        """Tell of a failed attempt."""
+        delay = "no further attempt" if attempt.next_delay is None else f"next one in {attempt.next_delay:.2f} s"
+        status = f" (HTTP {attempt.error.status})" if isinstance(attempt.error, HandshakeError) else ""
+        self.screen.note(f"an attempt to connect failed{status}, {delay}")
+
+
+def _soon(state: object) -> float:
+    """Seconds to the next attempt: shorter than the default, since somebody is watching."""
+    return random.uniform(0.2, 0.6)  # noqa: S311
+
+
+class Worker:
+    """One thread that asks question after question.
+
+    Attributes:
+        idempotent: whether its questions are safe to repeat.
+        outcomes: how many ended in which way.
+        questions: all of them, as the server counts them.
+        thread: the thread.
+    """
+
+    def __init__(self, client: Client, number: int, stop: threading.Event) -> None:
+        self.idempotent = number % 2 == 0
+        self.outcomes: Counter[str] = Counter()
+        self.questions: list[str] = []
+        self._client = client
+        self._number = number
+        self._stop = stop
+        self.thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        n = 0
+        while not self._stop.wait(_PAUSE):
+            n += 1
+            params: list[object] = [f"worker {self._number}", n]
+            self.questions.append(json.dumps(params))
+            try:
+                self.outcomes[self._ask(params)] += 1
+            except ClientClosed:
+                return
+
+    def _ask(self, params: list[object]) -> str:
+        message = {"method": "echo", "params": params}
+        try:
+            reply = self._client.request(message, timeout=20, idempotent=self.idempotent)
+        except ConnectionLost:
+            return "lost"
+        return "answered" if reply["result"] == params else "wrong"
+
+
+def run(*, plain: bool = False) -> int:
+    """Run the demonstration.
+
+    Args:
+        plain: plain text even on a terminal.
+
+    Returns:
+        0 if every promise held, else 1.
+    """
+    screen: Screen = PlainScreen() if plain or not sys.stdout.isatty() else LiveScreen()
+    server = DemoServer()
+    try:
+        return _show(screen, server)
+    finally:
+        screen.close()
+        server.stop()
+
+
+def _show(screen: Screen, server: DemoServer) -> int:
+    screen.note(f"a websockets server listens on {server.url}")
+    client = DemoClient(server.url, screen)
+    stop = threading.Event()
+    with client:
+        screen.note(f"2 + 3 = {client.request({'method': 'add', 'params': [2, 3]}, timeout=5)['result']}")
+        screen.note(f"{THREADS} threads ask on one client; every other one says that its requests are idempotent")
+        workers = [Worker(client, number, stop) for number in range(1, THREADS + 1)]
+        _watch(screen, client, workers, WORK_BEFORE)
+        screen.note("the server goes away: every line is cut, nobody is let in")
+        server.go_away()
+        deliveries = _away(screen, client, workers)
+        server.come_back()
+        screen.note("the server is back")
+        client.wait_until(State.OPEN, 10)
+        _watch(screen, client, workers, WORK_AFTER)
+        stop.set()
+        for worker in workers:
+            worker.thread.join()
+        client.flush()
+        screen.state(client.state, _counts(workers))
+        latency = client.latency or 0.0
+        client.drain()
+        screen.state(client.state, _counts(workers))
+    screen.close()
+    return _report(screen, server, client, workers, deliveries, latency)
+
+
+def _away(screen: Screen, client: Client, workers: list[Worker]) -> list[Delivery]:
+    """While there is no server, a caller goes on sending."""
+    client.wait_until(State.WAITING, 5)
+    deliveries = [client.send(note) for note in NOTES]
+    screen.note(f"{len(NOTES)} notes sent meanwhile; their state: {deliveries[0].state}")
+    _watch(screen, client, workers, AWAY)
+    return deliveries
+
+
+def _watch(screen: Screen, client: Client, workers: list[Worker], seconds: float) -> None:
+    pause = threading.Event()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        screen.state(client.state, _counts(workers))
+        pause.wait(0.05)
+
+
+def _counts(workers: list[Worker]) -> str:
+    outcomes = sum((worker.outcomes for worker in workers), Counter[str]())
+    return f"answered {outcomes['answered']:>4}   lost {outcomes['lost']:>2}"
+
+
+def _report(
+    screen: Screen,
+    server: DemoServer,
+    client: Client,
+    workers: list[Worker],
+    deliveries: list[Delivery],
+    latency: float,
+) -> int:
+    outcomes = sum((worker.outcomes for worker in workers), Counter[str]())
+    twice = Counter({worker: sum(server.seen[q] > 1 for q in worker.questions) for worker in workers})
+    resent = sum(twice[worker] for worker in workers if worker.idempotent)
+    doubled = sum(twice[worker] for worker in workers if not worker.idempotent)
+    arrived = [note for note in server.notes if note in NOTES]
+    stats = client.stats
+    screen.table(
+        "What became of it",
+        [
+            ("answered", str(outcomes["answered"]), "each with the reply to its own question"),
+            ("re-sent", str(resent), "of them: on their way at the cut, idempotent, sent again"),
+            ("lost", str(outcomes["lost"]), "on their way at the cut, not idempotent: the caller was told at once"),
+            ("sent twice by mistake", str(doubled), "of those that were not idempotent"),
+            ("notes sent offline", f"{len(arrived)}/{len(NOTES)}", f"arrived in order; now {deliveries[0].state}"),
+        ],
+    )
+    screen.table(
+        "client.stats",
+        [
+            ("connections", str(stats.connections), f"{stats.failed_attempts} failed attempts in between"),
+            ("requests", str(stats.requests_ok), f"ok; {stats.requests_failed} failed, {stats.requests_late} late"),
+            ("messages", str(stats.messages_sent), f"sent, {stats.messages_received} received"),
+            ("bytes", str(stats.bytes_sent), f"sent, {stats.bytes_received} received"),
+            ("round trip", f"{latency * 1000:.2f}", "ms, the last ping and its pong"),
+        ],
+    )
+    kept = (
+        outcomes["wrong"] == 0,
+        doubled == 0,
+        arrived == list(NOTES),
+        stats.connections == 2,
+        outcomes["answered"] > 0,
+    )
+    return 0 if all(kept) else 1

@@ -1,0 +1,131 @@
+"""Two ways to show the demonstration: live for a person at a terminal, line by line for everything else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from .._events import State
+
+__all__ = ["LiveScreen", "PlainScreen", "Screen"]
+
+Rows = Sequence[tuple[str, str, str]]
+"""What, how many, and what it means."""
+
+_COLOURS = {
+    State.NEW: "white",
+    State.CONNECTING: "yellow",
+    State.OPEN: "green",
+    State.WAITING: "red",
+    State.CLOSING: "yellow",
+    State.CLOSED: "white",
+    State.FAILED: "red",
+}
+_LINES = 12
+
+
+class Screen(Protocol):
+    """What the demonstration shows itself on."""
+
+    def note(self, text: str) -> None:
+        """Something happened."""
+
+    def state(self, state: State, counts: str) -> None:
+        """Where the client stands, and how many requests have ended how."""
+
+    def table(self, title: str, rows: Rows) -> None:
+        """A table at the end."""
+
+    def close(self) -> None:
+        """Nothing moves any more; tables may follow."""
+
+
+class PlainScreen:
+    """One line for each event, with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown: State | None = None
+        # Guards the order of the lines and the state shown last.
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """Print the event."""
+        print(f"{time.monotonic() - self._began:5.2f} s  {text}", flush=True)
+
+    def state(self, state: State, counts: str) -> None:
+        """Print the state when it is another one."""
+        with self._lock:
+            fresh = state is not self._shown
+            self._shown = state
+        if fresh:
+            self.note(f"[{state.value}] {counts}")
+
+    def table(self, title: str, rows: Rows) -> None:
+        """Print the rows in columns."""
+        width = max(len(what) for what, _, _ in rows)
+        print(f"\n{title}")
+        for what, count, meaning in rows:
+            print(f"  {what:<{width}}  {count:>8}  {meaning}".rstrip())
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class LiveScreen:
+    """A state line that changes in place, and the last events below it."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._began = time.monotonic()
+        self._events: deque[Text] = deque(maxlen=_LINES)
+        self._state = Text("starting")
+        # Guards the events and the state line between the thread that draws and those that tell.
+        self._lock = threading.Lock()
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=20)
+        self._live.start()
+
+    def note(self, text: str) -> None:
+        """Add the event to the list."""
+        line = Text(f"{time.monotonic() - self._began:5.2f} s  ", style="dim")
+        line.append(text, style="default")
+        with self._lock:
+            self._events.append(line)
+
+    def state(self, state: State, counts: str) -> None:
+        """Change the state line."""
+        line = Text("● ", style=_COLOURS[state])
+        line.append(f"{state.name:<11}", style=f"bold {_COLOURS[state]}")
+        line.append(counts)
+        with self._lock:
+            self._state = line
+
+    def table(self, title: str, rows: Rows) -> None:
+        """Draw the rows as a table."""
+        table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", show_header=False)
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(justify="right", style="bold")
+        table.add_column(style="dim")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print()
+        self._console.print(table)
+
+    def close(self) -> None:
+        """Draw for the last time."""
+        self._live.stop()
+
+    def _draw(self) -> Panel:
+        with self._lock:
+            lines = [self._state, Text(), *self._events]
+        lines += [Text()] * (_LINES + 2 - len(lines))
+        return Panel(Group(*lines), title="wsclient demo", title_align="left", border_style="dim")

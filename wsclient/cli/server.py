@@ -1,0 +1,104 @@
+"""The server of the demonstration: a real one of ``websockets``, on loopback, that can be cut off and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import random
+import socket
+import struct
+import threading
+from collections import Counter
+from http import HTTPStatus
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
+
+__all__ = ["DemoServer"]
+
+PASSWORD = "open sesame"  # noqa: S105 - it guards nothing
+_THINKING = (0.02, 0.06)
+"""Seconds the server takes for an answer, so that some requests are under way when the line is cut."""
+
+
+class DemoServer:
+    """Keeps texts, answers ``login``, ``add`` and ``echo`` in JSON; wants a login first.
+
+    Attributes:
+        notes: texts it got, in order.
+        seen: how often each question (its ``params``) arrived.
+    """
+
+    def __init__(self) -> None:
+        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # it will see lines break: that is the point
+        self.notes: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self._away = False
+        self._connections: set[ServerConnection] = set()
+        self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._greet, close_timeout=1)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="demo-server", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._server.socket.getsockname()[:2]
+        return f"ws://{host}:{port}/"
+
+    def go_away(self) -> None:
+        """Drop every line without a word (RST), and let nobody in."""
+        self._away = True
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.socket.shutdown(socket.SHUT_RD)  # wakes its reader, whose close() now resets the line
+
+    def come_back(self) -> None:
+        """Let clients in again."""
+        self._away = False
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self.go_away()
+        self._server.shutdown()
+        self._thread.join()
+
+    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+        return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "restarting\n") if self._away else None
+
+    def _serve(self, connection: ServerConnection) -> None:
+        self._connections.add(connection)
+        try:
+            login = json.loads(connection.recv())
+            if login.get("params") != PASSWORD:
+                connection.close(1008, "wrong password")
+                return
+            self._answer(connection, login["id"], "welcome")
+            for message in connection:
+                self._process(connection, str(message))
+        except (ConnectionClosed, OSError):
+            pass
+        finally:
+            self._connections.discard(connection)
+
+    def _process(self, connection: ServerConnection, message: str) -> None:
+        try:
+            call = json.loads(message)
+        except ValueError:
+            self.notes.append(message)
+            return
+        self.seen[json.dumps(call["params"])] += 1
+        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call))  # noqa: S311
+        timer.daemon = True
+        timer.start()
+
+    def _answer_call(self, connection: ServerConnection, call: dict[str, Any]) -> None:
+        result = sum(call["params"]) if call["method"] == "add" else call["params"]
+        with contextlib.suppress(ConnectionClosed, OSError):
+            self._answer(connection, call["id"], result)
+
+    def _answer(self, connection: ServerConnection, id: int, result: object) -> None:
+        connection.send(json.dumps({"id": id, "result": result}))

@@ -375,7 +375,7 @@ def test_another_json_codec(server):
         assert client.request({"method": "add", "params": [2, 3]}, timeout=LONG)["result"] == 5
 
 
-# --- reconnect, states, statistics -------------------------------------------------------------------------------------
+# --- reconnect, states, statistics ------------------------------------------------------------------------------------
 
 
 def test_reconnect_drops_the_connection_and_asks_url_and_headers_anew(server):

@@ -19,7 +19,7 @@ FLOORS = {
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
     5: ("_names", "_construction", "_client", "_connect"),
-    6: ("__init__", "__main__", "cli"),
+    6: ("__init__", "cli", "__main__"),
 }  # fmt: skip
 """Every module, from the cellar to the roof; each imports only what stands before it."""
 

@@ -9,6 +9,7 @@ Thread-safe: a codec keeps no state of its own.
 from __future__ import annotations
 
 import json
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,11 @@ _JSON_SPACE = " \t\r\n"
 
 
 class StandardJson:
-    """The standard library's JSON, set to what RFC 8259 allows: no NaN, no infinity, no needless spaces."""
+    """The standard library's JSON: no NaN, no infinity (RFC 8259 §6) and no needless spaces go out.
+
+    Coming in, NaN and the infinities are read as the floats they are: many a Python server sends them, and a reply that
+    would not be decoded could not be told to answer its request.
+    """
 
     def __init__(self) -> None:
         self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -67,7 +72,7 @@ def encode(message: Any, codec: Any) -> str | bytes:
     """
     if isinstance(message, (str, bytes)):
         return message
-    if isinstance(message, (bytearray, memoryview)):
+    if isinstance(message, (bytearray, memoryview, array)):
         return bytes(message)
     if codec is None:
         raise TypeError(

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from . import _url
 from ._codec import checked_json
-from ._handshake import check_headers
+from ._handshake import check_headers, is_token
 
 __all__ = [
     "DEFAULT",
@@ -230,9 +230,13 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}.")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         raise ValueError(f"{name} must be a finite number of seconds {'from' if zero else 'above'} 0, not {value!r}.")
-    return float(value)
+    return seconds
 
 
 def check_count(name: str, value: Any) -> int:
@@ -284,10 +288,8 @@ def _checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
     if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
         raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
     for one in subprotocols:
-        try:
-            check_headers({one: ""})
-        except (TypeError, ValueError):
-            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {one!r} is none.") from None
+        if not isinstance(one, str) or not is_token(one):
+            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {one!r} is none.")
     if len(set(subprotocols)) < len(subprotocols):
         raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {subprotocols!r}.")
     return tuple(subprotocols)
@@ -297,7 +299,10 @@ def _checked_origin(origin: str | None) -> str | None:
     if origin is not None:
         if not isinstance(origin, str):
             raise TypeError(f"origin must be a str or None, not {origin!r}.")
-        check_headers({"Origin": origin})
+        try:
+            check_headers({"Origin": origin})
+        except ValueError as error:
+            raise ValueError(f"origin can't be sent: {error}") from None
     return origin
 
 
@@ -312,6 +317,8 @@ def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLConte
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}.")
     if ca is None:
         return context
+    if not ca:
+        raise ValueError("ssl_ca must be the path of a PEM file, not an empty str.")
     if not isinstance(ca, str):
         raise TypeError(f"ssl_ca must be the path of a PEM file, not {ca!r}.")
     try:
@@ -326,7 +333,7 @@ def _checked_proxy(proxy: str | None) -> str | None:
     if proxy is None or proxy == "env":
         return proxy
     if not isinstance(proxy, str):
-        raise TypeError(f"proxy must be a URL, 'env' or None, not {proxy!r}.")
+        raise TypeError(f"proxy must be a URL, 'env' or None, not {type(proxy).__name__}.")
     shown = _url.redact(proxy)
     try:
         parts = urlsplit(proxy)
@@ -369,6 +376,8 @@ def _checked_bool(name: str, value: bool) -> bool:
 def _checked_name(name: str | None) -> str:
     if name is None:
         return f"wsclient-{next(_numbers)}"
-    if not isinstance(name, str) or not name.isprintable() or not name:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, not {name!r}.")
+    if not name.isprintable() or not name:
         raise ValueError(f"name must be a printable str, not {name!r}.")
     return name

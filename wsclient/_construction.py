@@ -153,5 +153,5 @@ def _claimed(protocol: Protocol | None, codec: Any) -> Protocol:
         raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
     if "json" in vars(protocol):
         raise ValueError("protocol serves another client already; make one for each client.")
-    protocol.json = codec
+    protocol._serve(codec)
     return protocol

@@ -362,9 +362,12 @@ def check_close(code: int, reason: str) -> None:
     """Refuse what a client must not say when it closes of its own accord.
 
     Raises:
+        TypeError: the reason is no ``str``.
         ValueError: the code is not one a client may choose, or the reason is longer than 123 bytes of UTF-8.
     """
-    if code not in CLOSE_CODES_WE_MAY_SEND:
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}.")
+    if not isinstance(code, int) or code not in CLOSE_CODES_WE_MAY_SEND:
         raise ValueError(f"code must be 1000-1003, 1007-1011 or 3000-4999, not {code!r} (RFC 6455 §7.4).")
     size = len(reason.encode())
     if size > MAX_CONTROL_PAYLOAD - 2:

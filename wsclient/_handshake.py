@@ -33,6 +33,7 @@ __all__ = [
     "build_request",
     "check_headers",
     "check_upgrade",
+    "is_token",
     "new_key",
     "refused",
 ]
@@ -52,8 +53,9 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _RETRIED_4XX: Final = frozenset({408, 425, 429})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] +([0-9]{3})(?: (.*))?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] +([1-9][0-9]{2})(?: (.*))?")
 _OURS: Final = {
     "upgrade": "it is part of the handshake",
     "connection": "it is part of the handshake",
@@ -117,18 +119,18 @@ class Response:
         """Whether ``rest`` holds all of the body that is worth waiting for."""
         if len(self.rest) >= MAX_BODY or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return True
+        if self._is_chunked():  # chunks count more than a length (RFC 9112 §6.3)
+            return _unchunked(self.rest)[1]
         length = self.headers.get("Content-Length", "")
-        if length.isdecimal() and length.isascii():
-            return len(self.rest) >= int(length[:18])
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return self.rest.endswith(b"0\r\n\r\n")
-        return False
+        return length.isdecimal() and length.isascii() and len(self.rest) >= int(length[:18])
 
     def body(self) -> bytes:
         """The body as far as it came, without chunk marks, at most ``MAX_BODY`` bytes."""
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            return _without_chunk_marks(self.rest)[:MAX_BODY]
-        return self.rest[:MAX_BODY]
+        content = _unchunked(self.rest)[0] if self._is_chunked() else self.rest
+        return content[:MAX_BODY]
+
+    def _is_chunked(self) -> bool:
+        return "chunked" in self.headers.get("Transfer-Encoding", "").lower()
 
 
 class ResponseReader:
@@ -181,7 +183,7 @@ class ResponseReader:
 
     def _parse_line(self, line: bytes) -> tuple[str, str]:
         name, colon, value = line.decode("latin-1").partition(":")
-        if not colon or not _TOKEN.fullmatch(name):
+        if not colon or not is_token(name) or "\r" in value or "\0" in value:  # RFC 9110 §5.5
             raise HandshakeError(f"{self._peer} sent a header line that can't be read: {line[:80]!r}.")
         return name, value.strip(" \t")
 
@@ -194,17 +196,18 @@ def _head_end(data: bytearray, look_from: int) -> int:
     return min(ends, default=-1)
 
 
-def _without_chunk_marks(data: bytes) -> bytes:
-    """The content of a chunked body as far as it is whole (RFC 9112 §7.1)."""
+def _unchunked(data: bytes) -> tuple[bytes, bool]:
+    """The content of a chunked body as far as it came, and whether its end came too (RFC 9112 §7.1)."""
     content = bytearray()
-    while True:
-        size_line, found, data = data.partition(b"\r\n")
-        size_text = size_line.partition(b";")[0].strip()
-        if not found or not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", size_text):
-            return bytes(content)
-        size = int(size_text, 16)
-        content += data[:size]
-        data = data[size + 2 :]
+    at = 0
+    while (mark := _CHUNK_SIZE.match(data, at)) is not None:
+        size = int(mark[1], 16)
+        if not size:
+            trailers = mark.end() - 2  # they end, as a head does, in an empty line
+            return bytes(content), data.find(b"\r\n\r\n", trailers) >= 0
+        content += data[mark.end() : mark.end() + size]
+        at = mark.end() + size + 2
+    return bytes(content), False
 
 
 def new_key() -> str:
@@ -215,6 +218,11 @@ def new_key() -> str:
 def accept_value(key: str) -> str:
     """The ``Sec-WebSocket-Accept`` that proves the server has read our key (RFC 6455 §4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def is_token(text: str) -> bool:
+    """Whether it may be the name of a header or of a subprotocol (RFC 9110 §5.6.2)."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -230,7 +238,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"headers must be a mapping of str to str; {name!r} is not such a pair.")
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"headers has {name!r}, which is no header name.")
         if _BAD_VALUE.search(value):
             raise ValueError(f"headers[{name!r}] contains a line break or another control character.")
@@ -288,9 +296,8 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
         raise refused(response)
     headers = response.headers
-    if "websocket" not in _tokens(headers.get("Upgrade", "")) or "upgrade" not in _tokens(
-        headers.get("Connection", "")
-    ):
+    upgrades, wishes = _tokens(headers.get("Upgrade", "")), _tokens(headers.get("Connection", ""))
+    if upgrades != {"websocket"} or "upgrade" not in wishes:
         raise _bad(response, "The server's 101 response upgrades to something else than WebSocket.")
     if headers.get_all("Sec-WebSocket-Accept") != [accept_value(key)]:
         raise _bad(

@@ -176,6 +176,8 @@ class Inbox:
             self._bytes += size - cell.size
             cell.item, cell.size = item, size
             self.dropped += 1
+            while self._bytes > max_bytes and self._count > 1:
+                self._drop_oldest(spared=cell)
             return False
         if overflow in ("raise", "drop_newest"):
             lost = self._lacks_room(size)
@@ -189,9 +191,9 @@ class Inbox:
         max_items, max_bytes, _ = self._bounds
         return self._count >= max_items or self._bytes + size > max_bytes
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, spared: _Cell | None = None) -> None:
         for index, cell in enumerate(self._cells):
-            if cell.counted:
+            if cell.counted and cell is not spared:
                 del self._cells[index]
                 self._latest.pop(cell.key, None)
                 self._count -= 1

@@ -182,6 +182,7 @@ class Lifecycle:
         self._abandoned = True
         self._supervisor.abort()
         finish(self._core, State.CLOSED, None)
+        _processes.leave(self)
 
     # --- processes ----------------------------------------------------------------------------------------------------
 

@@ -114,13 +114,21 @@ class Outbox:
         return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
-        while self._is_full(entry) and self._entries:
-            victim = self._entries[0]
-            del self._entries[0]
-            if victim.queued:
-                self.dropped += 1
-                self._drop(victim, LOST)
+        """Make room at the cost of the oldest. Marks stay: they take no room, and somebody waits for their pong."""
+        passed = 0
+        for victim in self._entries:
+            if not self._is_full(entry):
+                break
+            if victim.queued and victim.counted:
                 evicted.append(victim)
+                self._drop(victim, LOST)
+                self.dropped += 1
+            passed += not victim.queued
+        while self._entries and not self._entries[0].queued:
+            del self._entries[0]
+            passed -= 1
+        if passed > _SLACK:
+            self._entries = deque([kept for kept in self._entries if kept.queued])
 
     def _full(self) -> SendQueueFull:
         return SendQueueFull(

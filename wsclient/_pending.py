@@ -164,7 +164,7 @@ class Pending:
         """
         timer = self._timer(request) if timed else None
         with self._lock:
-            known = request.own in self._own if request.own is not None else False
+            known = request.own is not None and (request.own in self._own or request.own in self._in_flight)
             if not known:
                 if request.own is not None:
                     self._own[request.own] = request
@@ -199,7 +199,8 @@ class Pending:
     def find(self, id: Any) -> Request | None:
         """The request a reply with this id is for; the reply stays unused. I/O thread only."""
         if id is OLDEST:
-            return next(iter(self._in_flight.values()), None)
+            with self._lock:
+                return next(iter(self._in_flight.values()), None)
         try:
             return self._in_flight.get(key_of(id))
         except TypeError:  # an id that can't be a key: nobody asked under it
@@ -212,12 +213,14 @@ class Pending:
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True for the one caller who may tell its waiter.
 
-        A request answered by order that was written, and whose caller gave it up, keeps its place: its reply is still
-        to come. It leaves with that reply or with its deadline (``expire`` then names it).
+        A request answered by order that was written, and whose caller gave it up or waited in vain, keeps its place:
+        its reply is still to come. It leaves with that reply or with its connection; ``expire`` names a cancelled one
+        at its deadline.
         """
-        key = request.key
-        timer = self._timer(request) if self._by_order and outcome is CANCELLED else None
+        keeps_place = self._by_order and outcome in (CANCELLED, TIMED_OUT)
+        timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
+            key = request.key
             taken = request in self._live
             if taken:
                 del self._live[request]
@@ -228,9 +231,9 @@ class Pending:
                 if request in self._matching:
                     del self._matching[request]
             flying = taken and key in self._in_flight and self._in_flight[key] is request
-            if flying and not (self._by_order and outcome is CANCELLED):
+            if flying and not keeps_place:
                 del self._in_flight[key]
-            if len(self._timers) > 2 * len(self._live) + _SLACK:
+            if len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self._timers, timer)
@@ -282,7 +285,7 @@ class Pending:
             del self._matching[request]
 
     def _rebuild_timers(self) -> None:
-        timers = [timer for timer in self._timers if timer[2] in self._live or self._by_order]
+        timers = [timer for timer in self._timers if timer[2] in self._live or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self._timers = timers
 

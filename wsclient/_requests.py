@@ -213,7 +213,7 @@ def expire(core: Core, now: float) -> None:
     if due is None or due > now:
         return
     for request in core.pending.expire(now):
-        if not time_out(core, request) and core.pending.holds_place(request):
+        if not time_out(core, request):
             _drop_if_by_order(core, request, _timeout("waiting"))
 
 
@@ -281,6 +281,7 @@ def _timeout(phase: str) -> RequestTimeout:
 
 
 def _drop_if_by_order(core: Core, request: Request, error: WebSocketClientError) -> None:
-    place = request.place
-    if core.protocol._by_order and place is not None and not place[0].ended:
-        core.orders.order_drop(place[0].number, error)
+    """A reply that is found by its order is still to come: later ones could not be told apart from it."""
+    if core.pending.holds_place(request):
+        # Without a place on the line it is being written just now, on the connection of the moment.
+        core.orders.order_drop(request.place[0].number if request.place else core.link.number, error)

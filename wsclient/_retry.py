@@ -130,13 +130,13 @@ class Campaign:
     def opened(self) -> None:
         """An attempt led to an open connection."""
         self._opened = True
-        self._fatal_in_a_row = 0
 
     def attempt_failed(self, error: BaseException, now: float) -> Verdict:
         """An attempt to connect failed."""
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
+            self._fatal_for_good(error)  # its word counts when the last of them has spoken
             return Verdict(error, self.failures, 0.0)
         if not self._opened and not self._retry_first:
             final = error if self.failures == 1 else self._gave_up(error)
@@ -168,12 +168,13 @@ class Campaign:
         if wish is False or (wish is None and self._fatal_for_good(error)):
             return Verdict(error, self.failures, None)
         state = self._retry_state(error, now)
-        delay = max(0.0, float(self._reconnect.wait(state)))
+        delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
         state.upcoming_sleep = delay
+        state.attempt_number = self.failures  # 0 behind a loss: the attempts to come are still to be counted
         if self._reconnect.stop(state):
             return Verdict(self._gave_up(error), self.failures, None)
         state.idle_for += delay
-        return Verdict(error, self.failures, max(delay, retry_after(error)))
+        return Verdict(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
         """Whether trying again is pointless: every server has said so, and once more with fresh credentials."""
@@ -228,7 +229,7 @@ def retry_after(error: BaseException) -> float:
         return min(float(value[:9]), MAX_RETRY_AFTER)
     try:
         distance = parsedate_to_datetime(value) - parsedate_to_datetime(error.headers.get("Date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return min(max(0.0, distance.total_seconds()), MAX_RETRY_AFTER)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Router"]
 
 _KINDS = (Reply, Failure, Event)
+_OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
 
 
 class Router:
@@ -60,6 +61,8 @@ class Router:
         except ProtocolError:
             raise
         except Exception as cause:
+            if self._core.protocol._by_order:
+                raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
             self._skip(payload, cause)
             return
         if isinstance(meaning, list):
@@ -110,6 +113,8 @@ class Router:
             self._unclaimed(value, size)
             return
         if isinstance(meaning, Reply) and not self._accepts(request, request.until, value):
+            if core.protocol._by_order and request.outcome is not None:
+                raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
             return
         if place is not None:
             place[0].confirm(place[1])

@@ -9,10 +9,9 @@ Guarantees:
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._clock import Deadline
@@ -123,6 +122,7 @@ class Stream(Iterator[Any]):
             if self._match is not None and not self._match(message):
                 return
             key = None if self._key is None else self._key(message)
+            hash(key)
         except Exception as error:  # whoever reads the stream learns that its own function failed
             self._end(error)
             return
@@ -145,53 +145,54 @@ class Stream(Iterator[Any]):
 class Streams:
     """The open streams of one client.
 
+    There is no lock: the garbage collector may close a stream in the middle of anything, also on the thread that would
+    hold it. Each step is one operation of a ``dict``, which is atomic, and readers go over a copy.
+
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.
     """
 
-    __slots__ = ("_lock", "_streams", "dropped")
+    __slots__ = ("_streams", "dropped")
 
     def __init__(self) -> None:
-        # Guards the replacement of the tuple; readers take the tuple as it is.
-        self._lock = threading.Lock()
-        self._streams: tuple[weakref.ref[Stream], ...] = ()
+        self._streams: dict[weakref.ref[Stream], None] = {}
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
-        """A stream begins."""
-        reference = weakref.ref(stream)
-        with self._lock:
-            self._streams = (*self._streams, reference)
+        """A stream begins; those that nobody holds any more are forgotten."""
+        for reference in list(self._streams):
+            if reference() is None:
+                self._streams.pop(reference, None)
+        self._streams[weakref.ref(stream)] = None
 
     def discard(self, stream: Stream) -> None:
-        """A stream is over; streams that nobody holds any more go with it."""
-        with self._lock:
-            self._streams = tuple(kept for kept in self._streams if kept() not in (None, stream))
+        """A stream is over."""
+        self._streams.pop(weakref.ref(stream), None)
 
     def offer(self, message: Any, size: int, *, pressing: bool) -> None:
         """Give a message to every stream that wants it. I/O thread only."""
-        for reference in self._streams:
-            stream = reference()
-            if stream is not None:
-                before = stream.dropped
-                stream._offer(message, size, pressing)
-                self.dropped += stream.dropped - before
+        for stream in self._open():
+            before = stream.dropped
+            stream._offer(message, size, pressing)
+            self.dropped += stream.dropped - before
 
     @property
     def full(self) -> bool:
         """Whether reading should pause until some stream has been read."""
-        return any(stream._full for reference in self._streams if (stream := reference()) is not None)
+        return any(stream._full for stream in self._open())
 
     def gap(self) -> None:
         """A connection was lost."""
-        for reference in self._streams:
-            stream = reference()
-            if stream is not None:
-                stream.gaps += 1
+        for stream in self._open():
+            stream.gaps += 1
 
     def end(self, error: BaseException | None) -> None:
         """No more messages will come."""
-        for reference in self._streams:
-            stream = reference()
-            if stream is not None:
-                stream._end(error)
+        for stream in self._open():
+            stream._end(error)
+
+    def _open(self) -> Iterable[Stream]:
+        """The streams that somebody holds, in the order they began."""
+        if not self._streams:
+            return ()
+        return [stream for reference in list(self._streams) if (stream := reference()) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 __all__ = ["Target", "parse", "redact", "redirected"]
@@ -69,20 +69,23 @@ def parse(url: str) -> Target:
     if not isinstance(url, str):
         raise TypeError(f"url must be a str such as 'wss://example.org/ws', not {type(url).__name__}.")
     shown = redact(url)
+    if not _is_unicode(url):
+        raise ValueError(f"url {shown!r} contains half of a surrogate pair, which has no UTF-8 form.")
     if _FORBIDDEN.search(url):
         raise ValueError(f"url {shown!r} contains a space or a control character; quote it as %XX.")
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
         raise ValueError(f"url {shown!r} can't be read: {error}.") from None
+    if not _has_port(parts):
+        raise ValueError(f"url {shown!r} has a port that can't be read as a number up to 65535.")
     if parts.scheme not in _DEFAULT_PORTS:
         raise ValueError(f"url {shown!r} must begin with ws:// or wss://.")
     if not parts.hostname:
         raise ValueError(f"url {shown!r} names no host.")
     if "#" in url:
         raise ValueError(f"url {shown!r} has a fragment, which a WebSocket URL can't have; quote '#' as %23.")
-    if port == 0:
+    if parts.port == 0:
         raise ValueError(f"url {shown!r} names port 0.")
     resource = parts.path or "/"
     if "?" in url:
@@ -90,7 +93,7 @@ def parse(url: str) -> Target:
     return Target(
         url=url,
         host=_ascii_host(parts.hostname, shown),
-        port=port or _DEFAULT_PORTS[parts.scheme],
+        port=parts.port or _DEFAULT_PORTS[parts.scheme],
         secure=parts.scheme == "wss",
         resource=quote(resource, safe=_TARGET_SAFE),
         user=None if parts.username is None else unquote(parts.username),
@@ -106,10 +109,12 @@ def redact(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "<unreadable url>"
-    netloc = parts.netloc.rpartition("@")
-    host = f"***@{netloc[2]}" if netloc[1] else netloc[2]
+    host = _without_user(parts.netloc)
+    path = parts.path if host else _without_user(parts.path)
+    if "@" in url and not _has_port(parts):
+        host = "***"  # a password that holds a "/", "?" or "#" ends up where the port should be
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
-    return urlunsplit(SplitResult(parts.scheme, host, parts.path, query, "***" if parts.fragment else ""))
+    return urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))
 
 
 def redirected(target: Target, location: str) -> Target:
@@ -129,7 +134,30 @@ def redirected(target: Target, location: str) -> Target:
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.secure and not found.secure:
         raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
+    if found.origin == target.origin and found.user is None:
+        found = replace(found, user=target.user, password=target.password)
     return found
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port can be read, or there is none."""
+    try:
+        return parts.port is None or parts.port >= 0
+    except ValueError:
+        return False
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_user(text: str) -> str:
+    _, found, host = text.rpartition("@")
+    return f"***@{host}" if found else text
 
 
 def _redact_pair(pair: str) -> str:
@@ -138,15 +166,18 @@ def _redact_pair(pair: str) -> str:
 
 
 def _ascii_host(host: str, shown: str) -> str:
-    bare = host.partition("%")[0]  # an IPv6 address may carry a zone
+    bare, _, zone = host.partition("%")  # an IPv6 address may carry a zone, written "%25eth0" or "%eth0" (RFC 6874)
     try:
         ipaddress.ip_address(bare)
     except ValueError:
         pass
     else:
-        return host
+        return f"{bare}%{zone.removeprefix('25') or zone}" if zone else bare
     try:
         # An underscore is no letter of a host name (RFC 1123), yet Docker's and many a lab's names have one.
-        return host if host.isascii() else host.encode("idna").decode("ascii")
+        encoded = host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise ValueError(f"url {shown!r} names a host that IDNA can't encode: {error}.") from None
+    if _FORBIDDEN.search(encoded):
+        raise ValueError(f"url {shown!r} names a host with a space or a control character in it.")
+    return encoded

@@ -12,7 +12,6 @@ two descriptors it is as fast, needs no descriptor of its own, and has nothing a
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import sys
@@ -47,9 +46,14 @@ class Wakeup:
         """End the wait, or the next one if nobody waits now."""
         if self._pending:
             return
-        self._pending = True
-        with contextlib.suppress(OSError):  # full: a byte is there anyway; closed: nobody waits any more
+        try:
+            self._pending = True
             self._outer.send(b"\0")
+        except OSError:
+            pass  # full: a byte is there anyway; closed: nobody waits any more
+        except BaseException:  # a KeyboardInterrupt: the byte may not be under way, so the next wake-up must send one
+            self._pending = False
+            raise
 
     def clear(self) -> None:
         """The waiter has woken. It looks at what it was woken for after this, so that no later wake-up is lost."""

@@ -6,6 +6,7 @@ I/O, never waits and never calls the client.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Protocol:
     json: Any = _codec.JSON
 
     _by_order = False  # whether replies are told apart by their order alone
+    _sample_id: Any = None  # for trial encodings; never goes over the wire
 
     def reset(self) -> None:
         """A connection is about to begin: forget half a message of the last one."""
@@ -94,6 +96,17 @@ class Protocol:
     def on_session(self, session: Session) -> None:
         """Set up a connection before the user's ``on_session`` and before anything else is sent; I/O thread."""
 
+    def _serve(self, codec: Any) -> None:
+        """A client has been made for this protocol. One thread at a time asks for ids, this one before all others."""
+        self.json = codec
+        if self._encodes_by_id():
+            with contextlib.suppress(NotImplementedError):  # it has no requests
+                self._sample_id = self.new_id()
+
+    def _encodes_by_id(self) -> bool:
+        """Whether a request can be encoded only once its id is known."""
+        return True
+
     def _draft(self, message: Any) -> Draft:
         """Encode a request as far as its id allows, before the call returns.
 
@@ -112,7 +125,7 @@ class _Kept(Draft):
     def __init__(self, protocol: Protocol, message: Any) -> None:
         self._protocol = protocol
         self._message = message
-        self.size = len(self(protocol.new_id())[1])
+        self.size = len(self(protocol._sample_id)[1])
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
         return encoded(self._protocol.encode_request(self._message, id))

@@ -49,9 +49,12 @@ class Fifo(Protocol):
             return Event(message)
         return Reply(OLDEST, message)
 
+    def _encodes_by_id(self) -> bool:
+        return type(self).encode_request is not Fifo.encode_request  # a subclass encodes in its own way
+
     def _draft(self, message: Any) -> Draft:
-        if type(self).encode_request is not Fifo.encode_request:
-            return super()._draft(message)  # a subclass encodes in its own way
+        if self._encodes_by_id():
+            return super()._draft(message)
         return _Fixed(self.encode(message))
 
 

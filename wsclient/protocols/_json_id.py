@@ -62,9 +62,9 @@ class JsonId(Protocol):
             return None
         if isinstance(id, bool) or not isinstance(id, (int, float, str)):
             raise ValueError(f"The request's {self._key!r} must be a string or a number, not {id!r}.")
-        if isinstance(id, int) and id <= _LARGEST_SAFE_INTEGER:
+        if not isinstance(id, str) and 0 < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
             with self._lock:
-                self._highest = max(self._highest, id)
+                self._highest = max(self._highest, int(id))
         return id
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
@@ -74,16 +74,20 @@ class JsonId(Protocol):
     def decode(self, payload: str | bytes) -> Incoming:
         """A reply if it is an object with an id and no method; else an event."""
         message = _codec.decode(payload, self.json)
-        if type(message) is dict:
+        if isinstance(message, dict):
             id = message.get(self._key)
             if id is not None and (self._method is None or self._method not in message):
                 return Reply(id, message)
         return Event(message)
 
+    def _encodes_by_id(self) -> bool:
+        kind = type(self)  # a subclass may encode in its own way
+        return kind.encode_request is not JsonId.encode_request or kind.encode is not Protocol.encode
+
     def _draft(self, message: Any) -> Draft:
         """Encoded once; the id is put in front of the other members when it is known."""
-        if type(self).encode_request is not JsonId.encode_request or type(self).encode is not Protocol.encode:
-            return super()._draft(message)  # a subclass encodes in its own way
+        if self._encodes_by_id():
+            return super()._draft(message)
         others = message
         if self._key in message:
             others = {name: value for name, value in message.items() if name != self._key}
@@ -107,5 +111,5 @@ class _Splice(Draft):
         self.size = len(self._head) + len(self._tail)
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
-        text = str(id) if type(id) is int else str(_codec.encode([id], self._codec))[1:-1]
+        text = str(id) if type(id) is int else str(_codec.encode([id], self._codec)).strip()[1:-1]
         return Opcode.TEXT, b"".join((self._head, text.encode(), self._tail))

@@ -1,0 +1,574 @@
+"""Every option of a client: what it may be, and what is said of what it may not."""
+
+import json
+import math
+import re
+import ssl
+
+import hypothesis
+import pytest
+import trustme
+from hypothesis import strategies as st
+
+from wsclient._codec import JSON
+from wsclient._config import (
+    DEFAULT,
+    MAX_MESSAGE_SIZE,
+    OPEN_TIMEOUT,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    REQUEST_TIMEOUT,
+    SESSION_TIMEOUT,
+    Queue,
+    ReceiveQueue,
+    SendQueue,
+    check_callable,
+    check_choice,
+    check_count,
+    check_seconds,
+    make_settings,
+)
+
+OPTIONS = {
+    "json": JSON,
+    "headers": None,
+    "subprotocols": (),
+    "origin": None,
+    "open_timeout": 10,
+    "session_timeout": 30,
+    "ping_interval": 20,
+    "ping_timeout": 20,
+    "ssl_context": None,
+    "ssl_ca": None,
+    "proxy": "env",
+    "source_address": None,
+    "retry_first": False,
+    "request_timeout": 30,
+    "send_queue": SendQueue(),
+    "receive_queue": ReceiveQueue(),
+    "max_message_size": 2**24,
+    "name": None,
+}
+
+
+def made(url="ws://host/", **options):
+    return make_settings(url, **{**OPTIONS, **options})
+
+
+def refusal(kind, **options):
+    """What is said of these options; it begins with the name of the first."""
+    with pytest.raises(kind, match=rf"^{next(iter(options))}\b") as caught:
+        made(**options)
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "hunter2" not in text
+    return text
+
+
+# --- url --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_url_may_be_a_str():
+    settings = made("wss://host/path")
+    assert settings.urls == ("wss://host/path",)
+    assert settings.ask_url is None
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_url_may_be_several(kind):
+    assert made(kind(["ws://a/", "wss://b/"])).urls == ("ws://a/", "wss://b/")
+
+
+def test_a_url_may_be_a_function_that_is_not_asked_yet():
+    def ask():
+        raise AssertionError("it was asked")
+
+    settings = made(ask)
+    assert settings.urls == ()
+    assert settings.ask_url is ask
+
+
+@pytest.mark.parametrize("url", [None, 5, b"ws://host/", bytearray(b"ws://host/"), {"ws://host/"}, {"ws://host/": 1}])
+def test_a_url_of_another_type_is_refused(url):
+    assert f"not {type(url).__name__}" in refusal(TypeError, url=url)
+
+
+@pytest.mark.parametrize("url", [["ws://host/", 5], ["ws://host/", None], [b"ws://host/"]])
+def test_each_of_several_urls_is_a_str(url):
+    refusal(TypeError, url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "host", "http://host/", "ws://", "ws://host/#x", "ws://ho st/", "ws://joe:hunter2@host:99999/?token=hunter2"],
+)
+@pytest.mark.parametrize("kind", [str, lambda url: ["ws://fine/", url]], ids=["alone", "among others"])
+def test_a_url_nobody_can_connect_to_is_refused(url, kind):
+    refusal(ValueError, url=kind(url))
+
+
+@pytest.mark.parametrize("url", [[], ()])
+def test_no_url_at_all_is_refused(url):
+    assert "empty" in refusal(ValueError, url=url)
+
+
+def test_a_coroutine_function_gives_no_url():
+    async def ask():
+        return "ws://host/"
+
+    assert "not asynchronous" in refusal(TypeError, url=ask)
+
+
+def test_the_urls_can_be_shown_without_their_secrets():
+    shown = made(["ws://joe:hunter2@a/?token=hunter2", "wss://b/"]).shown_url
+    assert shown == "ws://***@a/?token=***, wss://b/"
+    assert made(lambda: "ws://host/").shown_url == "<url function>"
+
+
+# --- headers, subprotocols, origin ------------------------------------------------------------------------------------
+
+
+def test_headers_are_copied():
+    headers = {"X-Token": "abc"}
+    greeting = made(headers=headers).greeting
+    headers["X-Token"] = "changed"
+    assert greeting.headers == {"X-Token": "abc"}
+
+
+def test_headers_may_be_left_out():
+    assert made(headers=None).greeting.headers is None
+
+
+def test_headers_may_be_a_function_that_is_not_asked_yet():
+    def ask():
+        raise AssertionError("it was asked")
+
+    assert made(headers=ask).greeting.headers is ask
+
+
+@pytest.mark.parametrize("headers", [5, "X: y", [("X", "y")], {"X": 5}, {5: "x"}, {"X": b"hunter2"}], ids=repr)
+def test_headers_of_another_type_are_refused(headers):
+    refusal(TypeError, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X": "hunter2\r\nY: z"}, {"X Y": "hunter2"}, {"X": "hunter2€"}, {"Upgrade": "hunter2"}], ids=ascii
+)
+def test_headers_that_can_not_be_sent_are_refused(headers):
+    refusal(ValueError, headers=headers)
+
+
+def test_a_coroutine_function_gives_no_headers():
+    async def ask():
+        return {}
+
+    assert "not asynchronous" in refusal(TypeError, headers=ask)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_subprotocols_keep_their_order(kind):
+    assert made(subprotocols=kind(["b", "a.v1", "a"])).greeting.subprotocols == ("b", "a.v1", "a")
+
+
+def test_there_may_be_no_subprotocols():
+    assert made(subprotocols=[]).greeting.subprotocols == ()
+
+
+@pytest.mark.parametrize("subprotocols", ["graphql-ws", None, 5, {"a"}])
+def test_subprotocols_of_another_type_are_refused(subprotocols):
+    refusal(TypeError, subprotocols=subprotocols)
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a,b", "a\r\nb", "grün", "a/b", 5, None, ["a"]])
+def test_a_subprotocol_that_is_no_token_is_refused(bad):
+    assert repr(bad) in refusal((TypeError, ValueError), subprotocols=["fine", bad])
+
+
+def test_subprotocols_differ():
+    assert "different" in refusal(ValueError, subprotocols=["a", "b", "a"])
+
+
+@pytest.mark.parametrize("name", ["upgrade", "Connection", "sec-websocket-key"])
+def test_a_subprotocol_may_have_any_name_that_is_a_token(name):
+    assert made(subprotocols=[name]).greeting.subprotocols == (name,)
+
+
+def test_an_origin_is_kept():
+    assert made(origin=None).greeting.origin is None
+    assert made(origin="https://example.org").greeting.origin == "https://example.org"
+
+
+@pytest.mark.parametrize("origin", [5, b"https://example.org", ["https://example.org"]])
+def test_an_origin_of_another_type_is_refused(origin):
+    refusal(TypeError, origin=origin)
+
+
+@pytest.mark.parametrize("origin", ["https://example.org\r\nX: y", "https://bücher€.example", "\x00"], ids=ascii)
+def test_an_origin_that_can_not_be_sent_is_refused(origin):
+    refusal(ValueError, origin=origin)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+SECONDS = ["open_timeout", "session_timeout", "ping_interval", "ping_timeout", "request_timeout"]
+MAY_BE_NONE = ["ping_interval", "ping_timeout", "request_timeout"]
+
+
+def seconds_of(settings, name):
+    return getattr(settings.bounds if name == "request_timeout" else settings.line, name)
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [0.001, 1, 2.5, 86400 * 365])
+def test_a_time_is_a_number_of_seconds(name, value):
+    settings = made(**{name: value})
+    assert seconds_of(settings, name) == value
+    assert type(seconds_of(settings, name)) is float
+    for other in SECONDS:
+        if other != name:
+            assert seconds_of(settings, other) == OPTIONS[other]
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [0, 0.0, -1, -0.001, math.nan, math.inf, -math.inf])
+def test_a_time_that_can_not_be_waited_is_refused(name, value):
+    assert "finite number of seconds above 0" in refusal(ValueError, **{name: value})
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", ["5", b"5", True, False, [5], 5j])
+def test_a_time_of_another_type_is_refused(name, value):
+    assert "number of seconds" in refusal(TypeError, **{name: value})
+
+
+@pytest.mark.parametrize("name", MAY_BE_NONE)
+def test_some_times_may_be_off(name):
+    assert seconds_of(made(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(SECONDS) - set(MAY_BE_NONE)))
+def test_the_other_times_may_not(name):
+    refusal(TypeError, **{name: None})
+
+
+@pytest.mark.parametrize("ping_interval", [None, 1, 100])
+@pytest.mark.parametrize("ping_timeout", [None, 1, 100])
+def test_any_combination_of_pings_is_legal(ping_interval, ping_timeout):
+    line = made(ping_interval=ping_interval, ping_timeout=ping_timeout).line
+    assert (line.ping_interval, line.ping_timeout) == (ping_interval, ping_timeout)
+
+
+def test_a_number_of_seconds_too_great_for_a_float_is_refused():
+    refusal(ValueError, open_timeout=10**400)
+
+
+def test_zero_seconds_are_accepted_where_they_make_sense():
+    assert check_seconds("timeout", 0, zero=True) == 0.0
+    with pytest.raises(ValueError, match="timeout must be a finite number of seconds from 0, not -1"):
+        check_seconds("timeout", -1, zero=True)
+    with pytest.raises(ValueError, match="from 0"):
+        check_seconds("timeout", math.nan, zero=True)
+
+
+@hypothesis.settings(deadline=None, max_examples=100)
+@hypothesis.given(st.floats() | st.integers(-(10**9), 10**9))
+def test_any_number_of_seconds_is_kept_or_refused(value):
+    try:
+        assert check_seconds("timeout", value) == value
+    except ValueError:
+        assert not (0 < value < math.inf)
+    else:
+        assert 0 < value < math.inf
+
+
+@pytest.mark.parametrize("value", [1, 2**24, 10**12])
+def test_a_size_is_a_whole_number(value):
+    assert made(max_message_size=value).bounds.max_message_size == value
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_size_is_at_least_1(value):
+    assert f"at least 1, not {value}" in refusal(ValueError, max_message_size=value)
+
+
+@pytest.mark.parametrize("value", [1.0, "5", None, True, math.inf])
+def test_a_size_of_another_type_is_refused(value):
+    assert "whole number" in refusal(TypeError, max_message_size=value)
+
+
+def test_a_count_names_itself():
+    assert check_count("maxsize", 5) == 5
+    with pytest.raises(ValueError, match=r"^maxsize must be at least 1"):
+        check_count("maxsize", 0)
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Queue, SendQueue, ReceiveQueue])
+def test_a_queue_holds_10_000_messages_and_64_mib_by_default(kind):
+    queue = kind()
+    assert (queue.max_messages, queue.max_bytes, queue.overflow) == (10_000, 64 * 2**20, "block")
+
+
+@pytest.mark.parametrize("overflow", ["block", "raise", "drop_oldest", "drop_newest"])
+@pytest.mark.parametrize("kind", [Queue, SendQueue, ReceiveQueue])
+def test_a_queue_keeps_what_it_is_given(kind, overflow):
+    queue = kind(max_messages=5, max_bytes=7, overflow=overflow)
+    assert (queue.max_messages, queue.max_bytes, queue.overflow) == (5, 7, overflow)
+    assert repr(queue) == f"{kind.__name__}(max_messages=5, max_bytes=7, overflow='{overflow}')"
+
+
+@pytest.mark.parametrize("kind", [Queue, ReceiveQueue])
+def test_what_comes_in_may_be_reduced_to_the_latest(kind):
+    assert kind(overflow="latest").overflow == "latest"
+    assert made(receive_queue=kind(overflow="latest")).bounds.receive_queue.overflow == "latest"
+
+
+def test_what_goes_out_may_not():
+    with pytest.raises(ValueError, match=r"^overflow must be one of 'block', 'raise', 'drop_oldest', 'drop_newest'"):
+        SendQueue(overflow="latest")
+    assert "'latest'" in refusal(ValueError, send_queue=Queue(overflow="latest"))
+
+
+@pytest.mark.parametrize("overflow", ["", "Block", "drop", None, 5, ["block"]])
+def test_an_overflow_nobody_knows_is_refused(overflow):
+    with pytest.raises(ValueError, match=rf"^overflow must be one of .* not {re.escape(repr(overflow))}"):
+        Queue(overflow=overflow)
+
+
+@pytest.mark.parametrize("name", ["max_messages", "max_bytes"])
+def test_the_bounds_of_a_queue_are_whole_numbers_from_1(name):
+    assert getattr(Queue(**{name: 1}), name) == 1
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"^{name} must be at least 1"):
+            Queue(**{name: value})
+    for value in (1.5, "5", True, None):
+        with pytest.raises(TypeError, match=f"^{name} must be a whole number"):
+            Queue(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["send_queue", "receive_queue"])
+def test_a_queue_option_is_a_queue(name):
+    queue = Queue(max_messages=3)
+    assert getattr(made(**{name: queue}).bounds, name) is queue
+    for value in (None, 5, "block", SendQueue):
+        assert "wsclient.Queue" in refusal(TypeError, **{name: value})
+
+
+# --- the line ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    return str(path)
+
+
+def test_without_tls_options_there_is_no_context_yet():
+    assert made().line.ssl_context is None
+
+
+def test_a_context_is_used_as_it_is():
+    context = ssl.create_default_context()
+    assert made(ssl_context=context).line.ssl_context is context
+
+
+def test_a_ca_is_the_only_one_trusted_and_is_trusted_strictly(ca):
+    context = made(ssl_ca=ca).line.ssl_context
+    assert len(context.get_ca_certs()) == 1
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_ca_that_is_not_there_is_refused(tmp_path):
+    missing = str(tmp_path / "missing.pem")
+    assert repr(missing) in refusal(ValueError, ssl_ca=missing)
+
+
+def test_a_ca_that_is_no_pem_file_is_refused(tmp_path):
+    path = tmp_path / "nonsense.pem"
+    path.write_text("hello")
+    refusal(ValueError, ssl_ca=str(path))
+    refusal(ValueError, ssl_ca=str(tmp_path))
+
+
+def test_an_empty_path_is_no_ca():
+    refusal(ValueError, ssl_ca="")
+
+
+@pytest.mark.parametrize("value", [5, b"ca.pem", True])
+def test_a_ca_of_another_type_is_refused(value):
+    refusal(TypeError, ssl_ca=value)
+
+
+@pytest.mark.parametrize("value", [5, "context", ssl.SSLContext])
+def test_a_context_of_another_type_is_refused(value):
+    refusal(TypeError, ssl_context=value)
+
+
+def test_a_context_and_a_ca_exclude_each_other(ca):
+    assert "ssl_ca" in refusal(ValueError, ssl_context=ssl.create_default_context(), ssl_ca=ca)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        None,
+        "env",
+        "http://proxy:3128",
+        "https://proxy",
+        "socks4://proxy",
+        "socks4a://proxy",
+        "socks5://proxy:1080",
+        "socks5h://joe:hunter2@[::1]:1080",
+        "HTTP://Proxy:1",
+    ],
+)
+def test_a_proxy_is_a_url_or_the_environments_or_none(proxy):
+    assert made(proxy=proxy).line.proxy == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "",
+        "ENV",
+        "proxy:3128",
+        "proxy",
+        "ftp://proxy",
+        "ws://proxy",
+        "http://",
+        "http://:3128",
+        "http://proxy:0",
+        "http://proxy:99999",
+        "http://proxy:port",
+        "http://[::1",
+        "ftp://joe:hunter2@proxy",
+        "http://joe:hunter2@proxy:99999",
+        "joe:hunter2@proxy:3128",
+    ],
+)
+def test_a_proxy_nobody_can_use_is_refused(proxy):
+    assert "http://host:port" in refusal(ValueError, proxy=proxy)
+
+
+@pytest.mark.parametrize("proxy", [5, True, ["http://proxy"], b"http://joe:hunter2@proxy"], ids=repr)
+def test_a_proxy_of_another_type_is_refused(proxy):
+    refusal(TypeError, proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        (None, None),
+        ("127.0.0.2", ("127.0.0.2", 0)),
+        (("127.0.0.2", 5000), ("127.0.0.2", 5000)),
+        (["::1", 0], ("::1", 0)),
+        (("::1", 65535), ("::1", 65535)),
+    ],
+)
+def test_a_source_address_may_have_a_port(source, kept):
+    assert made(source_address=source).line.source_address == kept
+
+
+@pytest.mark.parametrize("source", [5, b"127.0.0.2", ("127.0.0.2",), ("127.0.0.2", 1, 2), {"127.0.0.2"}], ids=repr)
+def test_a_source_address_of_another_type_is_refused(source):
+    refusal(TypeError, source_address=source)
+
+
+@pytest.mark.parametrize("source", [("a", -1), ("a", 65536), ("a", "80"), ("a", True), ("a", 1.5), (5, 80)], ids=repr)
+def test_a_source_address_with_a_bad_part_is_refused(source):
+    refusal(ValueError, source_address=source)
+
+
+# --- json, retry_first, name ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", [None, JSON, json], ids=["none", "ours", "the module"])
+def test_a_codec_is_kept(codec):
+    assert made(json=codec).codec is codec
+
+
+def test_a_codec_that_is_none_is_refused():
+    refusal(TypeError, json=object())
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_is_kept(value):
+    assert made(retry_first=value).retry_first is value
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "yes"])
+def test_a_flag_is_true_or_false(value):
+    assert "True or False" in refusal(TypeError, retry_first=value)
+
+
+@pytest.mark.parametrize("name", ["feed", "my feed 2", "grün"])
+def test_a_name_is_kept(name):
+    assert made(name=name).name == name
+
+
+def test_a_client_without_a_name_gets_one_of_its_own():
+    one, other = made().name, made().name
+    assert re.fullmatch(r"wsclient-\d+", one)
+    assert re.fullmatch(r"wsclient-\d+", other)
+    assert one != other
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x00"], ids=repr)
+def test_a_name_nobody_can_print_is_refused(name):
+    refusal(ValueError, name=name)
+
+
+@pytest.mark.parametrize("name", [5, b"feed", True], ids=repr)
+def test_a_name_of_another_type_is_refused(name):
+    refusal(TypeError, name=name)
+
+
+# --- defaults ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_that_were_promised():
+    assert (OPEN_TIMEOUT, SESSION_TIMEOUT, REQUEST_TIMEOUT) == (10, 30, 30)
+    assert (PING_INTERVAL, PING_TIMEOUT) == (20, 20)
+    assert MAX_MESSAGE_SIZE == 16 * 1024 * 1024
+
+
+# --- odds and ends ----------------------------------------------------------------------------------------------------
+
+
+def test_the_default_shows_as_it_is_written_in_a_signature():
+    assert repr(DEFAULT) == "..."
+
+
+def test_a_choice_names_itself_and_what_there_is_to_choose():
+    assert check_choice("mode", "a", ("a", "b")) == "a"
+    with pytest.raises(ValueError, match=r"^mode must be one of 'a', 'b', not 'c'\.$"):
+        check_choice("mode", "c", ("a", "b"))
+
+
+def test_a_function_is_a_plain_one_or_none():
+    def plain():
+        pass
+
+    async def coroutine():
+        pass
+
+    assert check_callable("match", plain) is plain
+    assert check_callable("match", None) is None
+    with pytest.raises(TypeError, match=r"^match must be a function or None, not 5"):
+        check_callable("match", 5)
+    with pytest.raises(TypeError, match=r"^match must be a plain function"):
+        check_callable("match", coroutine)
+
+
+def test_settings_can_not_be_changed():
+    settings = made()
+    for part, name in [(settings, "name"), (settings.greeting, "origin"), (settings.line, "proxy")]:
+        with pytest.raises(AttributeError):
+            setattr(part, name, None)
+    with pytest.raises(AttributeError):
+        settings.bounds.max_message_size = 1

@@ -1,0 +1,268 @@
+"""The error tree: what each error is, what it carries, and that it can be copied and pickled."""
+
+import copy
+import pickle
+
+import pytest
+
+from wsclient import _errors
+from wsclient._errors import (
+    ClientClosed,
+    ConnectError,
+    ConnectionLost,
+    ForkedClient,
+    HandshakeError,
+    MessageTooBig,
+    ProtocolError,
+    ProxyError,
+    RemoteError,
+    RequestTimeout,
+    SendQueueFull,
+    SessionError,
+    SlowConsumer,
+    TLSError,
+    WebSocketClientError,
+    WouldDeadlock,
+    again,
+)
+from wsclient._events import Disconnect
+
+PARENTS = {
+    WebSocketClientError: (Exception,),
+    ConnectError: (WebSocketClientError, ConnectionError),
+    HandshakeError: (ConnectError,),
+    TLSError: (ConnectError,),
+    ProxyError: (ConnectError,),
+    SessionError: (ConnectError,),
+    ConnectionLost: (WebSocketClientError, ConnectionError),
+    RequestTimeout: (WebSocketClientError, TimeoutError),
+    RemoteError: (WebSocketClientError,),
+    SendQueueFull: (WebSocketClientError,),
+    SlowConsumer: (WebSocketClientError,),
+    MessageTooBig: (WebSocketClientError,),
+    ProtocolError: (WebSocketClientError,),
+    ClientClosed: (WebSocketClientError,),
+    ForkedClient: (WebSocketClientError,),
+    WouldDeadlock: (WebSocketClientError,),
+}
+
+DISCONNECT = Disconnect("remote", 1001, "going away", None, 12.5, 0.25)
+
+SAMPLES = [
+    WebSocketClientError("Something happened."),
+    ConnectError("No way in.", attempts=3, last=OSError(111, "refused"), retry=False),
+    HandshakeError("Refused.", status=403, headers={"Server": "x"}, body=b"go away", retry=False),
+    TLSError("Bad certificate.", attempts=2, last=ValueError("expired"), retry=False),
+    ProxyError("No tunnel.", last=OSError("down")),
+    SessionError("Not logged in.", retry=False),
+    ConnectionLost("Gone.", sent=True, disconnect=DISCONNECT),
+    RequestTimeout("Too late.", phase="queued"),
+    RemoteError(-32601, "Method not found", {"method": "nope"}),
+    SendQueueFull("Full."),
+    SlowConsumer("Too slow."),
+    MessageTooBig("Too big."),
+    ProtocolError("Nonsense.", payload={"a": 1}),
+    ClientClosed("Closed."),
+    ForkedClient("A fork."),
+    WouldDeadlock("Call submit() instead."),
+]
+
+
+def facts(error):
+    return type(error), error.args, str(error), repr(vars(error))
+
+
+def name_of(error):
+    return type(error).__name__
+
+
+@pytest.mark.parametrize(("error", "parents"), PARENTS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_each_error_has_its_place_in_the_tree(error, parents):
+    assert error.__bases__ == parents
+
+
+def test_the_tree_is_whole():
+    assert {getattr(_errors, name) for name in _errors.__all__} == set(PARENTS)
+    assert {type(sample) for sample in SAMPLES} == set(PARENTS)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_survives_pickle(error, protocol):
+    assert facts(pickle.loads(pickle.dumps(error, protocol))) == facts(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectError(message="No."),
+        HandshakeError(message="No.", status=403),
+        SessionError(message="No."),
+        ConnectionLost(message="Gone."),
+        RequestTimeout(message="Late."),
+        RemoteError(code=7, message="no such room"),
+        RemoteError(7),
+        ProtocolError(message="Nonsense."),
+    ],
+    ids=name_of,
+)
+def test_an_error_made_with_keywords_survives_pickle_and_copying_too(error):
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (type(twin), twin.args, str(twin)) == (type(error), error.args, str(error))
+        assert error.args
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_an_error_survives_copying(error):
+    assert facts(copy.copy(error)) == facts(error)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_an_error_reads_as_it_was_written(error):
+    if not isinstance(error, RemoteError):
+        assert str(error) == error.args[0]
+
+
+def test_a_connect_error_stands_for_one_attempt_unless_told_otherwise():
+    error = ConnectError("No.")
+    assert (error.attempts, error.last, error.retry) == (1, error, True)
+
+
+def test_a_connect_error_keeps_what_it_is_given():
+    last = OSError("down")
+    error = ConnectError("No.", attempts=7, last=last, retry=False)
+    assert (error.attempts, error.last, error.retry) == (7, last, False)
+
+
+def test_a_connect_error_that_is_its_own_last_one_can_be_pickled():
+    error = pickle.loads(pickle.dumps(ConnectError("No.")))
+    assert error.last is error
+
+
+def test_a_handshake_error_keeps_the_response():
+    error = HandshakeError("No.", status=503, headers={"Retry-After": "5"}, body=b"busy", retry=False)
+    assert (error.status, error.headers, error.body, error.retry) == (503, {"Retry-After": "5"}, b"busy", False)
+    assert (error.attempts, error.last) == (1, error)
+
+
+def test_a_handshake_error_without_a_response_has_empty_fields():
+    error = HandshakeError("No.")
+    assert (error.status, error.headers, error.body, error.retry) == (0, {}, b"", True)
+
+
+def test_handshake_errors_share_no_headers():
+    assert HandshakeError("No.").headers is not HandshakeError("No.").headers
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_a_session_error_says_whether_to_try_again(retry):
+    assert SessionError("No.", retry=retry).retry is retry
+
+
+def test_a_session_error_is_retried_by_default():
+    assert SessionError("No.").retry is True
+
+
+@pytest.mark.parametrize("sent", [True, False, None])
+def test_a_lost_connection_says_what_became_of_the_message(sent):
+    error = ConnectionLost("Gone.", sent=sent, disconnect=DISCONNECT)
+    assert error.sent is sent
+    assert error.disconnect is DISCONNECT
+
+
+def test_a_lost_connection_knows_nothing_by_default():
+    assert (ConnectionLost("Gone.").sent, ConnectionLost("Gone.").disconnect) == (None, None)
+
+
+def test_a_timeout_names_its_phase():
+    assert RequestTimeout("Late.").phase == "waiting"
+    assert RequestTimeout("Late.", phase="queued").phase == "queued"
+
+
+def test_a_protocol_error_keeps_the_payload():
+    assert ProtocolError("Nonsense.").payload is None
+    assert ProtocolError("Nonsense.", payload=b"\xff").payload == b"\xff"
+
+
+def test_a_remote_error_keeps_what_the_server_said():
+    error = RemoteError("E7", "no such room", [1, 2])
+    assert (error.code, error.message, error.data) == ("E7", "no such room", [1, 2])
+    assert (RemoteError(1).message, RemoteError(1).data) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RemoteError(-32601, "Method not found"), "The server answered with error -32601: Method not found"),
+        (RemoteError(0, "zero is a code too"), "The server answered with error 0: zero is a code too"),
+        (RemoteError(None, "just a text"), "The server answered with error: just a text"),
+        (RemoteError(7), "The server answered with error 7."),
+        (RemoteError(None), "The server answered with error."),
+    ],
+)
+def test_a_remote_error_reads_as_a_sentence(error, text):
+    assert str(error) == text
+
+
+# --- one more waiter --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+def test_the_same_error_again_is_another_object_with_the_same_facts(error):
+    twin = again(error)
+    assert twin is not error
+    assert facts(twin) == facts(error)
+
+
+def test_the_same_error_again_keeps_its_cause():
+    cause = OSError("down")
+    error = ConnectError("No.")
+    error.__cause__ = cause
+    twin = again(error)
+    assert twin.__cause__ is cause
+    assert twin.__suppress_context__ is True
+
+
+def test_the_same_error_again_keeps_its_context_shown_if_it_was():
+    assert again(ConnectError("No.")).__suppress_context__ is False
+
+
+def test_the_same_error_again_hides_its_context_if_it_did():
+    error = ConnectError("No.")
+    error.__suppress_context__ = True
+    assert again(error).__suppress_context__ is True
+
+
+def test_raising_the_twin_leaves_the_first_ones_traceback_alone():
+    error = ConnectError("No.")
+    with pytest.raises(ConnectError) as caught:
+        raise again(error)
+    assert caught.value.__traceback__ is not None
+    assert error.__traceback__ is None
+
+
+def test_the_twin_begins_without_a_traceback():
+    with pytest.raises(ConnectError) as caught:
+        raise ConnectError("No.")
+    assert again(caught.value).__traceback__ is None
+
+
+def test_a_foreign_error_can_be_had_again_too():
+    twin = again(FileNotFoundError(2, "No such file", "x.pem"))
+    assert type(twin) is FileNotFoundError
+    assert twin.filename == "x.pem"
+
+
+class NeedsTwo(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+class BecomesAnother(Exception):
+    def __reduce__(self):
+        return ValueError, ("another",)
+
+
+@pytest.mark.parametrize("error", [NeedsTwo(1, 2), BecomesAnother()], ids=name_of)
+def test_an_error_that_can_not_be_copied_is_handed_on_itself(error):
+    assert again(error) is error

@@ -1,0 +1,685 @@
+"""RFC 6455 frames: every rule once, and any bytes in any pieces."""
+
+import itertools
+import re
+import struct
+import tracemalloc
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wsclient._errors import MessageTooBig, ProtocolError
+from wsclient._frames import (
+    CLOSE_CODES_WE_MAY_SEND,
+    MAX_FRAGMENTS,
+    Close,
+    CloseCode,
+    MessageReader,
+    Opcode,
+    build_close_payload,
+    build_frame,
+    check_close,
+)
+
+from .support.raw import frame
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = Opcode
+KEY = b"\x12\xab\x00\xff"
+ROOM = 2**20
+
+quick = settings(deadline=None, max_examples=150)
+
+
+def reader(max_message_size=ROOM, **options):
+    return MessageReader(max_message_size, **options)
+
+
+def read(*pieces, **options):
+    """What these pieces give, one fed after the other, and the code of the failure if there is one."""
+    source = reader(**options)
+    received = [one for piece in pieces for one in source.feed(piece)]
+    return received, source.failure and source.failure.code
+
+
+def messages(*pieces, **options):
+    received, failure = read(*pieces, **options)
+    assert failure is None
+    return received
+
+
+def byte_by_byte(data):
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def close(code, reason=b""):
+    return frame(CLOSE, struct.pack("!H", code) + reason)
+
+
+def header(opcode, length, *, fin=True, mask=False):
+    """The header of a frame whose payload is yet to come."""
+    first, bit = (0x80 if fin else 0) | opcode, 0x80 if mask else 0
+    if length < 126:
+        return bytes((first, bit | length))
+    if length < 2**16:
+        return struct.pack("!BBH", first, bit | 126, length)
+    return struct.pack("!BBQ", first, bit | 127, length)
+
+
+# --- whole frames -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+@pytest.mark.parametrize("cut", [lambda data: [data], lambda data: [data[:-1], data[-1:]]], ids=["whole", "in two"])
+def test_a_text_of_any_length_arrives(size, cut):
+    text = "x" * size
+    assert messages(*cut(frame(TEXT, text.encode()))) == [(TEXT, text, size)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+@pytest.mark.parametrize("cut", [lambda data: [data], lambda data: [data[:-1], data[-1:]]], ids=["whole", "in two"])
+def test_binary_of_any_length_arrives(size, cut):
+    data = bytes(i % 251 for i in range(size))
+    assert messages(*cut(frame(BINARY, data))) == [(BINARY, data, size)]
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+@pytest.mark.parametrize("payload", [b"", b"x", b"\xff" * 125])
+def test_pings_and_pongs_arrive(opcode, payload):
+    assert messages(frame(opcode, payload)) == [(opcode, payload, len(payload))]
+
+
+def test_text_arrives_as_str_and_is_counted_in_bytes():
+    assert messages(frame(TEXT, "grün €".encode())) == [(TEXT, "grün €", 9)]
+
+
+def test_what_arrives_says_its_opcode_as_one():
+    received = messages(frame(TEXT, b"a") + frame(BINARY, b"b") + frame(PING) + frame(PONG) + close(1000))
+    assert [type(one[0]) for one in received] == [Opcode] * 5
+    assert [one[0] for one in received] == [TEXT, BINARY, PING, PONG, CLOSE]
+
+
+def test_many_messages_may_come_at_once():
+    data = b"".join(frame(TEXT, str(i).encode()) for i in range(1000))
+    assert [payload for _, payload, _ in messages(data)] == [str(i) for i in range(1000)]
+
+
+def test_an_incomplete_frame_gives_nothing_yet():
+    assert messages(frame(TEXT, b"hello")[:-1]) == []
+    assert messages(frame(PING, b"hello")[:-1]) == []
+    assert messages(b"\x81") == []
+    assert messages(b"") == []
+
+
+def test_a_length_may_take_more_bytes_than_it_needs():
+    assert messages(b"\x81\x7e\x00\x05hello") == [(TEXT, "hello", 5)]
+    assert messages(b"\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x05hello") == [(TEXT, "hello", 5)]
+
+
+def test_the_reader_keeps_no_hold_on_what_it_was_fed():
+    data = bytearray(frame(BINARY, b"hello"))
+    source = reader()
+    received = source.feed(bytes(data[:4]))
+    received += source.feed(bytes(data[4:]))
+    assert received == [(BINARY, b"hello", 5)]
+    assert type(received[0][1]) is bytes
+
+
+# --- fragments --------------------------------------------------------------------------------------------------------
+
+
+def test_fragments_make_one_message():
+    data = frame(TEXT, b"one ", fin=False) + frame(CONTINUATION, b"two ", fin=False) + frame(CONTINUATION, b"three")
+    assert messages(data) == [(TEXT, "one two three", 13)]
+
+
+def test_fragments_of_binary_make_one_message():
+    assert messages(frame(BINARY, b"\xff", fin=False), frame(CONTINUATION, b"\xfe")) == [(BINARY, b"\xff\xfe", 2)]
+
+
+@pytest.mark.parametrize(
+    "parts", [[b"", b""], [b"", b"a"], [b"a", b""], [b"a", b"", b"b"], [b"", b"", b""]], ids=lambda parts: f"{parts}"
+)
+def test_fragments_may_be_empty(parts):
+    first, *middle, last = parts
+    data = frame(TEXT, first, fin=False)
+    data += b"".join(frame(CONTINUATION, part, fin=False) for part in middle)
+    data += frame(CONTINUATION, last)
+    whole = b"".join(parts)
+    assert messages(data) == [(TEXT, whole.decode(), len(whole))]
+
+
+def test_control_frames_may_come_between_fragments_and_are_told_at_once():
+    source = reader()
+    assert source.feed(frame(TEXT, b"a", fin=False) + frame(PING, b"p")) == [(PING, b"p", 1)]
+    assert source.feed(frame(CONTINUATION, b"b", fin=False) + frame(PONG, b"q")) == [(PONG, b"q", 1)]
+    assert source.feed(frame(CONTINUATION, b"c")) == [(TEXT, "abc", 3)]
+
+
+def test_a_close_may_come_between_fragments():
+    received, failure = read(frame(TEXT, b"a", fin=False) + close(1001) + frame(CONTINUATION, b"b"))
+    assert received == [(CLOSE, Close(1001, "", 1001), 2)]
+    assert failure is None
+
+
+def test_messages_follow_each_other_after_a_fragmented_one():
+    data = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b") + frame(BINARY, b"c") + frame(TEXT, b"d")
+    assert messages(data) == [(TEXT, "ab", 2), (BINARY, b"c", 1), (TEXT, "d", 1)]
+
+
+# --- any pieces -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def streams(draw):
+    """Frames a good server may send, and what they mean."""
+    data, expected = b"", []
+    controls = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=2)
+    for _ in range(draw(st.integers(0, 4))):
+        text = draw(st.none() | st.text(max_size=100))
+        payload = draw(st.binary(max_size=200)) if text is None else text.encode()
+        cuts = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=3)))
+        edges = [0, *cuts, len(payload)]
+        for i, (start, end) in enumerate(itertools.pairwise(edges)):
+            opcode = CONTINUATION if i else BINARY if text is None else TEXT
+            data += frame(opcode, payload[start:end], fin=i == len(cuts))
+            if i < len(cuts):
+                for control, content in draw(controls):
+                    data += frame(control, content)
+                    expected.append((control, content, len(content)))
+        expected.append((BINARY, payload, len(payload)) if text is None else (TEXT, text, len(payload)))
+    if draw(st.booleans()):
+        code, reason = draw(st.sampled_from([1000, 1001, 3000, 4999])), draw(st.text(max_size=20))
+        data += close(code, reason.encode())
+        expected.append((CLOSE, Close(code, reason, code), 2 + len(reason.encode())))
+    return data, expected
+
+
+def pieces_of(draw, data):
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=10)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@quick
+@given(stream=streams(), draws=st.data())
+def test_any_pieces_of_a_stream_give_the_same_messages(stream, draws):
+    data, expected = stream
+    assert messages(data) == expected
+    assert messages(*byte_by_byte(data)) == expected
+    assert messages(*pieces_of(draws.draw, data)) == expected
+
+
+def test_long_frames_may_come_in_any_pieces():
+    data = frame(TEXT, b"a" * 300) + frame(BINARY, b"b" * 70000) + frame(PING, b"p" * 125) + frame(TEXT, b"c" * 66000)
+    whole = messages(data)
+    assert [size for _, _, size in whole] == [300, 70000, 125, 66000]
+    for step in (1, 7, 1024, 65536):
+        assert messages(*[data[i : i + step] for i in range(0, len(data), step)]) == whole
+
+
+near_frames = st.builds(
+    lambda first, second, rest: bytes((first, second)) + rest,
+    st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0x09, 0xC1, 0x83]) | st.integers(0, 255),
+    st.integers(0, 12) | st.sampled_from([125, 126, 127, 128, 255]),
+    st.binary(max_size=16),
+)
+ingredients = st.binary(max_size=20) | near_frames | streams().map(lambda stream: stream[0])
+soups = st.lists(ingredients, max_size=6).map(b"".join)
+
+
+@settings(deadline=None, max_examples=400)
+@given(soup=soups, limit=st.integers(1, 60), draws=st.data())
+@example(soup=b"\x81\x02\xc3\xbc" + b"\x01\x01\xc3" + b"\x80\x00", limit=10, draws=None)
+def test_any_bytes_give_messages_within_bounds_or_one_failure(soup, limit, draws):
+    received, failure = read(soup, max_message_size=limit, max_fragments=3)
+    assert failure in (None, 1002, 1007, 1009)
+    for opcode, _, size in received:
+        assert size <= (limit if opcode in (TEXT, BINARY) else 125)
+    assert read(*byte_by_byte(soup), max_message_size=limit, max_fragments=3) == (received, failure)
+    if draws is not None:
+        pieces = pieces_of(draws.draw, soup)
+        assert read(*pieces, max_message_size=limit, max_fragments=3) == (received, failure)
+
+
+def peak_of(source, pieces):
+    tracemalloc.start()
+    try:
+        for piece in pieces:
+            source.feed(piece)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [header(BINARY, 2**16), *[b"x" * 1024] * 63],
+        [header(BINARY, 60, fin=False) + b"x" * 60, *[frame(CONTINUATION, b"x" * 60, fin=False)] * 5000],
+        [header(BINARY, 0, fin=False), *[frame(CONTINUATION, fin=False)] * 5000],
+        [header(TEXT, 2**40), *[b"x" * 1024] * 1000],
+        [b"\x83", *[b"x" * 1024] * 1000],
+        [b"\x89\x7d", *[b"x"] * 124],
+        [close(1000), *[b"x" * 1024] * 1000],
+        [frame(BINARY, b"x" * 1000)] * 200,
+    ],
+    ids=[
+        "a long message",
+        "small fragments",
+        "empty fragments",
+        "too long a message",
+        "nonsense",
+        "half a ping",
+        "after a close",
+        "many messages",
+    ],
+)
+def test_the_memory_of_a_reader_is_bounded(pieces):
+    assert peak_of(reader(2**16, max_fragments=2000), pieces) < 4 * 2**16
+
+
+# --- what a server must not do ----------------------------------------------------------------------------------------
+
+
+def fails(data, code=CloseCode.PROTOCOL_ERROR, **options):
+    """Fed whole, in two and byte by byte, these bytes end in this failure, and give nothing."""
+    for pieces in ([data], [data[:1], data[1:]], byte_by_byte(data)):
+        assert read(*pieces, **options) == ([], code)
+    return True
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
+@pytest.mark.parametrize("rsv", [1, 2, 3, 4, 5, 6, 7])
+def test_reserved_bits_are_refused(opcode, rsv):
+    assert fails(frame(opcode, b"", rsv=rsv))
+
+
+@pytest.mark.parametrize("rsv", [1, 2, 4])
+def test_reserved_bits_are_refused_on_a_continuation_too(rsv):
+    assert fails(frame(TEXT, b"", fin=False) + frame(CONTINUATION, rsv=rsv))
+
+
+@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
+@pytest.mark.parametrize("fin", [True, False])
+def test_unknown_opcodes_are_refused(opcode, fin):
+    assert fails(frame(opcode, b"x", fin=fin))
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
+@pytest.mark.parametrize("size", [0, 1, 125])
+def test_masked_frames_are_refused(opcode, size):
+    assert fails(header(opcode, size, mask=True) + KEY + bytes(size))
+
+
+@pytest.mark.parametrize("size", [126, 70000])
+def test_long_masked_frames_are_refused(size):
+    assert fails(header(TEXT, size, mask=True))
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
+def test_fragmented_control_frames_are_refused(opcode):
+    assert fails(frame(opcode, b"", fin=False))
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
+@pytest.mark.parametrize("size", [126, 70000])
+def test_control_frames_over_125_bytes_are_refused_by_their_header(opcode, size):
+    assert fails(header(opcode, size)[:2])
+
+
+@pytest.mark.parametrize("fin", [True, False])
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_a_continuation_with_nothing_to_continue_is_refused(fin, payload):
+    assert fails(frame(CONTINUATION, payload, fin=fin))
+
+
+def test_a_continuation_after_the_last_fragment_is_refused():
+    data = frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b")
+    assert read(data + frame(CONTINUATION, b"c")) == ([(BINARY, b"ab", 2)], 1002)
+
+
+@pytest.mark.parametrize("outer", [TEXT, BINARY])
+@pytest.mark.parametrize("inner", [TEXT, BINARY])
+@pytest.mark.parametrize("fin", [True, False])
+def test_a_message_inside_another_is_refused(outer, inner, fin):
+    assert fails(frame(outer, b"a", fin=False) + frame(inner, b"b", fin=fin))
+
+
+@pytest.mark.parametrize("length", [2**63, 2**64 - 1])
+def test_a_length_with_its_highest_bit_set_is_refused(length):
+    assert fails(header(BINARY, length))
+
+
+def test_the_longest_legal_length_is_merely_too_big():
+    assert fails(header(BINARY, 2**63 - 1), CloseCode.MESSAGE_TOO_BIG)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 10, 125, 126, 65535, 65536, 70000])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_message_as_big_as_the_limit_arrives(limit, opcode):
+    data = frame(opcode, b"x" * limit)
+    assert [size for _, _, size in messages(data, max_message_size=limit)] == [limit]
+    assert [size for _, _, size in messages(data[:3], data[3:], max_message_size=limit)] == [limit]
+
+
+@pytest.mark.parametrize("limit", [1, 10, 125, 126, 65534, 65535, 65536])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_message_over_the_limit_is_refused_as_soon_as_its_header_is_there(limit, opcode):
+    assert fails(header(opcode, limit + 1), CloseCode.MESSAGE_TOO_BIG, max_message_size=limit)
+    assert fails(frame(opcode, b"x" * (limit + 1)), CloseCode.MESSAGE_TOO_BIG, max_message_size=limit)
+
+
+def test_the_limit_counts_all_fragments():
+    start = frame(TEXT, b"x" * 6, fin=False) + frame(CONTINUATION, b"x" * 4, fin=False)
+    assert messages(start + frame(CONTINUATION), max_message_size=10) == [(TEXT, "x" * 10, 10)]
+    assert fails(start + header(CONTINUATION, 1), CloseCode.MESSAGE_TOO_BIG, max_message_size=10)
+
+
+def test_the_limit_counts_each_message_anew():
+    data = frame(TEXT, b"x" * 6, fin=False) + frame(CONTINUATION, b"x" * 4)
+    assert len(messages(data * 3, max_message_size=10)) == 3
+
+
+def test_the_limit_is_no_limit_of_control_frames():
+    assert messages(frame(PING, b"x" * 125), max_message_size=1) == [(PING, b"x" * 125, 125)]
+
+
+def test_a_message_that_is_too_big_is_told_as_that():
+    source = reader(10)
+    source.feed(header(TEXT, 11))
+    assert type(source.failure.error) is MessageTooBig
+    assert "11 bytes" in str(source.failure.error)
+    assert "max_message_size" in str(source.failure.error)
+
+
+def test_fragments_are_counted():
+    start = frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False)
+    assert messages(start + frame(CONTINUATION, b"c"), max_fragments=3) == [(BINARY, b"abc", 3)]
+    data = start + frame(CONTINUATION, b"c", fin=False) + frame(CONTINUATION, b"d")
+    assert fails(data, CloseCode.MESSAGE_TOO_BIG, max_fragments=3)
+
+
+def test_empty_fragments_are_counted_too():
+    data = frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 3
+    assert fails(data, CloseCode.MESSAGE_TOO_BIG, max_fragments=3)
+
+
+def test_fragments_are_counted_for_each_message_anew():
+    data = frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) + frame(CONTINUATION, b"c")
+    assert len(messages(data * 3, max_fragments=3)) == 3
+
+
+def test_a_message_may_come_in_as_many_fragments_as_any_test_suite_sends():
+    data = frame(BINARY, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * (MAX_FRAGMENTS - 2)
+    assert MAX_FRAGMENTS >= 65536
+    assert messages(data + frame(CONTINUATION, b"x")) == [(BINARY, b"x" * MAX_FRAGMENTS, MAX_FRAGMENTS)]
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+TEXTS = ["grün", "€", "\U0001f600", "\u07ff\u0800\ud7ff\ue000\uffff\U0010ffff", "\x00\x7f\x80"]
+NO_TEXTS = [
+    b"\xff",
+    b"\x80",
+    b"\xc0\xaf",
+    b"\xc1\xbf",
+    b"\xe0\x80\xaf",
+    b"\xf0\x80\x80\xaf",
+    b"\xed\xa0\x80",
+    b"\xed\xbf\xbf",
+    b"\xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80",
+    b"\xf8\x88\x80\x80\x80",
+    b"\xc3(",
+    b"\xe2\x82(",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_character_may_be_split_between_pieces_and_fragments(text):
+    data = text.encode()
+    assert messages(*byte_by_byte(frame(TEXT, data))) == [(TEXT, text, len(data))]
+    for cut in range(len(data) + 1):
+        fragments = frame(TEXT, data[:cut], fin=False) + frame(CONTINUATION, data[cut:])
+        assert messages(fragments) == [(TEXT, text, len(data))]
+
+
+@pytest.mark.parametrize("wrong", NO_TEXTS)
+@pytest.mark.parametrize("before", ["", "fine so far ", "grün"])
+def test_a_text_that_is_no_utf8_is_refused(wrong, before):
+    assert fails(frame(TEXT, before.encode() + wrong), CloseCode.INVALID_DATA)
+    assert fails(frame(TEXT, before.encode() + wrong + b" and on"), CloseCode.INVALID_DATA)
+
+
+@pytest.mark.parametrize("wrong", NO_TEXTS)
+def test_a_text_that_is_no_utf8_is_refused_before_the_rest_of_it_is_there(wrong):
+    assert fails(header(TEXT, 70000) + b"fine so far " + wrong, CloseCode.INVALID_DATA)
+    assert fails(header(TEXT, 100) + b"fine so far " + wrong, CloseCode.INVALID_DATA)
+    assert fails(frame(TEXT, b"fine so far " + wrong, fin=False), CloseCode.INVALID_DATA)
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in NO_TEXTS if len(wrong) > 1])
+def test_a_wrong_character_split_between_fragments_is_refused(wrong):
+    data = frame(TEXT, b"fine so far " + wrong[:-1], fin=False) + header(CONTINUATION, 100) + wrong[-1:]
+    assert fails(data, CloseCode.INVALID_DATA)
+
+
+@pytest.mark.parametrize("start", [b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98"])
+def test_a_text_that_ends_within_a_character_is_refused(start):
+    assert fails(frame(TEXT, b"ends " + start), CloseCode.INVALID_DATA)
+    assert fails(frame(TEXT, b"ends " + start, fin=False) + frame(CONTINUATION), CloseCode.INVALID_DATA)
+    assert fails(frame(TEXT, b"ends ", fin=False) + frame(CONTINUATION, start), CloseCode.INVALID_DATA)
+
+
+def test_a_control_frame_within_a_split_character_does_no_harm():
+    data = frame(TEXT, b"\xe2\x82", fin=False) + frame(PING, b"\xff") + frame(CONTINUATION, b"\xac")
+    assert messages(data) == [(PING, b"\xff", 1), (TEXT, "€", 3)]
+
+
+@pytest.mark.parametrize("wrong", NO_TEXTS)
+def test_binary_may_be_anything(wrong):
+    assert messages(frame(BINARY, wrong)) == [(BINARY, wrong, len(wrong))]
+    fragments = frame(BINARY, wrong[:1], fin=False) + frame(CONTINUATION, wrong[1:])
+    assert messages(fragments) == [(BINARY, wrong, len(wrong))]
+
+
+def test_bad_text_is_told_as_a_protocol_error():
+    source = reader()
+    source.feed(frame(TEXT, b"\xff"))
+    assert type(source.failure.error) is ProtocolError
+    assert "no UTF-8" in str(source.failure.error)
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+FAULTS = [frame(3), frame(TEXT, b"\xff"), header(TEXT, ROOM + 1), frame(PING, rsv=1), frame(CONTINUATION, b"x")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_messages_before_a_fault_are_still_given(fault):
+    received, failure = read(frame(TEXT, b"a") + frame(PING, b"b") + fault)
+    assert received == [(TEXT, "a", 1), (PING, b"b", 1)]
+    assert failure is not None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_comes_after_a_fault_is_ignored(fault):
+    source = reader()
+    assert source.feed(fault + frame(TEXT, b"a")) == []
+    failure = source.failure
+    assert failure is not None
+    assert source.feed(frame(TEXT, b"b")) == []
+    assert source.feed(close(1000)) == []
+    assert source.feed(frame(5)) == []
+    assert source.failure is failure
+    assert not source.closed
+
+
+def test_a_protocol_fault_is_told_as_that():
+    source = reader()
+    source.feed(frame(11))
+    assert type(source.failure.error) is ProtocolError
+    assert "opcode 11" in str(source.failure.error)
+
+
+# --- close frames -----------------------------------------------------------------------------------------------------
+
+
+def the_close(payload):
+    source = reader()
+    ((opcode, content, size),) = source.feed(frame(CLOSE, payload))
+    assert (opcode, size) == (CLOSE, len(payload))
+    assert source.closed
+    assert source.failure is None
+    return content
+
+
+def test_an_empty_close_has_no_code_and_is_answered_with_1000():
+    assert the_close(b"") == Close(1005, "", 1000)
+
+
+def test_a_close_of_one_byte_is_a_close_and_a_protocol_error():
+    assert the_close(b"\x03") == Close(1005, "", 1002)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
+def test_a_good_close_is_answered_with_its_own_code(code):
+    assert the_close(struct.pack("!H", code) + "tschüß".encode()) == Close(code, "tschüß", code)
+
+
+@pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
+def test_a_code_that_must_not_be_on_the_wire_means_closed_and_is_answered_with_1002(code):
+    assert the_close(struct.pack("!H", code) + b"why") == Close(code, "why", 1002)
+
+
+@pytest.mark.parametrize("code", [1012, 1013, 1014])
+def test_a_code_registered_later_is_no_fault(code):
+    assert the_close(struct.pack("!H", code) + b"restart")[:2] == (code, "restart")
+    assert the_close(struct.pack("!H", code)).answer != 1002
+
+
+@pytest.mark.parametrize("code", [1000, 1006, 4000])
+def test_a_reason_that_is_no_utf8_is_answered_with_1007(code):
+    assert the_close(struct.pack("!H", code) + b"a\xffb") == Close(code, "a\ufffdb", 1007)
+
+
+def test_a_close_may_be_125_bytes_long():
+    assert the_close(struct.pack("!H", 1000) + b"x" * 123).reason == "x" * 123
+
+
+def test_what_comes_after_a_close_is_ignored():
+    source = reader()
+    assert source.feed(close(1000) + frame(TEXT, b"late") + frame(5)) == [(CLOSE, Close(1000, "", 1000), 2)]
+    assert source.closed
+    assert source.feed(frame(TEXT, b"later")) == []
+    assert source.feed(frame(5)) == []
+    assert source.failure is None
+
+
+def test_messages_before_a_close_are_given():
+    assert messages(frame(TEXT, b"a") + close(1000)) == [(TEXT, "a", 1), (CLOSE, Close(1000, "", 1000), 2)]
+
+
+def test_half_a_close_is_none_yet():
+    source = reader()
+    assert source.feed(close(1000, b"bye")[:-1]) == []
+    assert not source.closed
+    assert source.feed(b"e") == [(CLOSE, Close(1000, "bye", 1000), 5)]
+    assert source.closed
+
+
+@pytest.mark.parametrize("codes", [range(1000), range(1000, 1016), range(1016, 3000), range(3000, 2**16)], ids=str)
+def test_every_close_can_be_answered(codes):
+    for code in codes:
+        answer = the_close(struct.pack("!H", code)).answer
+        assert build_close_payload(answer, "") == struct.pack("!H", answer)
+
+
+# --- what we send -----------------------------------------------------------------------------------------------------
+
+
+def decoded(data):
+    """What a server reads in one masked frame; a decoder of the test's own, straight from RFC 6455 §5.2."""
+    first, second, *rest = data
+    fin, rsv, opcode = first >> 7, first >> 4 & 7, first & 15
+    masked, length = second >> 7, second & 127
+    extended = {126: 2, 127: 8}.get(length, 0)
+    if extended:
+        length = sum(byte << 8 * (extended - 1 - i) for i, byte in enumerate(rest[:extended]))
+        assert length > (125 if extended == 2 else 65535)  # as few bytes as will do
+    key, payload = rest[extended : extended + 4], rest[extended + 4 :]
+    assert len(payload) == length
+    return fin, rsv, opcode, masked, bytes(key), bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536])
+def test_a_frame_of_any_length_can_be_read(size):
+    payload = bytes(i % 251 for i in range(size))
+    assert decoded(build_frame(BINARY, payload, KEY)) == (1, 0, BINARY, 1, KEY, payload)
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
+def test_a_frame_carries_its_opcode(opcode):
+    assert decoded(build_frame(opcode, b"hello", KEY)) == (1, 0, opcode, 1, KEY, b"hello")
+
+
+@quick
+@given(payload=st.binary(max_size=300), key=st.binary(min_size=4, max_size=4))
+def test_a_frame_of_any_content_can_be_read(payload, key):
+    assert decoded(build_frame(TEXT, payload, key)) == (1, 0, TEXT, 1, key, payload)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
+def test_a_close_payload_is_code_and_reason(code):
+    assert build_close_payload(code, "grün") == struct.pack("!H", code) + "grün".encode()
+    assert build_close_payload(code, "") == struct.pack("!H", code)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
+def test_these_codes_a_client_may_close_with(code):
+    check_close(code, "why")
+    assert code in CLOSE_CODES_WE_MAY_SEND
+
+
+@pytest.mark.parametrize(
+    "code", [-1, 0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2000, 2999, 5000, 65536, 1000.5, "1000", None]
+)
+def test_any_other_code_is_refused(code):
+    with pytest.raises(ValueError, match=rf"^code must be .* not {re.escape(repr(code))} "):
+        check_close(code, "")
+
+
+def test_a_code_is_a_whole_number():
+    with pytest.raises(ValueError, match="code must be"):
+        check_close(1000.0, "")
+
+
+@pytest.mark.parametrize("reason", [None, b"bye", 5])
+def test_a_reason_is_a_str(reason):
+    with pytest.raises(TypeError, match="reason must be a str"):
+        check_close(1000, reason)
+
+
+def test_a_reason_has_at_most_123_bytes():
+    check_close(1000, "x" * 123)
+    with pytest.raises(ValueError, match=r"^reason must have at most 123 bytes .* not 124"):
+        check_close(1000, "x" * 124)
+
+
+def test_a_reason_is_counted_in_bytes():
+    check_close(1000, "€" * 41)
+    with pytest.raises(ValueError, match="not 126"):
+        check_close(1000, "€" * 42)
+
+
+def test_a_reason_is_text_that_utf8_can_carry():
+    with pytest.raises(ValueError, match="surrogates"):
+        check_close(1000, "\ud800")
+
+
+def test_what_we_may_send_in_a_close_the_other_side_accepts():
+    for code in sorted(CLOSE_CODES_WE_MAY_SEND):
+        assert the_close(build_close_payload(code, "why")) == Close(code, "why", code)

@@ -1,0 +1,609 @@
+"""Whether to connect again, and when."""
+
+import gc
+import threading
+
+import pytest
+import tenacity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsclient._errors import (
+    ConnectError,
+    ConnectionLost,
+    HandshakeError,
+    ProxyError,
+    SessionError,
+    TLSError,
+    WebSocketClientError,
+)
+from wsclient._events import Disconnect
+from wsclient._handshake import Headers, Response, refused
+from wsclient._retry import Campaign, Reconnect, checked_reconnect, is_fatal, retry_after
+
+RETRIED_STATUSES = (408, 425, 429, *range(500, 512), 200, 204, 301, 302, 307, 599)
+FATAL_STATUSES = tuple(status for status in range(400, 500) if status not in (408, 425, 429))
+FATAL_CODES = (1002, 1003, 1007, 1008, 1010)
+RETRIED_CODES = (1000, 1001, 1004, 1005, 1006, 1009, 1011, 1012, 1013, 1014, 1015, 3000, 3999, 4000, 4999)
+
+
+def answered(status, **headers):
+    lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return refused(Response(status, "", Headers(lines), b""))
+
+
+def lost(initiator="network", code=None, *, uptime=0.0):
+    return ConnectionLost("lost", disconnect=Disconnect(initiator, code, "", None, uptime, 0.0))
+
+
+def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False, fatal_codes=()):
+    """A campaign; by default one whose first connection has been opened."""
+    campaign = Campaign(
+        Reconnect() if reconnect is None else reconnect,
+        retry_first=retry_first,
+        urls=urls,
+        credentials_are_fresh=fresh,
+        fatal_codes=frozenset(fatal_codes),
+    )
+    if opened:
+        campaign.opened()
+    return campaign
+
+
+def begin_without_reconnect(*, opened=True, urls=1):
+    campaign = Campaign(None, retry_first=False, urls=urls, credentials_are_fresh=False, fatal_codes=frozenset())
+    if opened:
+        campaign.opened()
+    return campaign
+
+
+def fail(campaign, *errors, now=0.0):
+    """The delays after these failed attempts."""
+    return [campaign.attempt_failed(error, now).delay for error in errors]
+
+
+def fixed(seconds=1.0, **options):
+    return Reconnect(wait=tenacity.wait_fixed(seconds), **options)
+
+
+# --- the option ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"wait": 5}, TypeError, "wait must be a tenacity wait strategy"),
+        ({"wait": tenacity.wait_fixed}, TypeError, "wait must be"),
+        ({"stop": 5}, TypeError, "stop must be a tenacity stop strategy"),
+        ({"stop": tenacity.stop_after_attempt}, TypeError, "stop must be"),
+        ({"min_uptime": -1}, ValueError, "min_uptime"),
+        ({"min_uptime": float("nan")}, ValueError, "min_uptime"),
+        ({"min_uptime": float("inf")}, ValueError, "min_uptime"),
+        ({"min_uptime": "5"}, TypeError, "min_uptime"),
+        ({"min_uptime": None}, TypeError, "min_uptime"),
+        ({"should_retry": True}, TypeError, "should_retry"),
+    ],
+)
+def test_a_wrong_option_is_refused_and_named(options, error, text):
+    with pytest.raises(error, match=text):
+        Reconnect(**options)
+
+
+def test_a_coroutine_function_is_no_should_retry():
+    async def should_retry(error):
+        return True
+
+    with pytest.raises(TypeError, match="should_retry"):
+        Reconnect(should_retry=should_retry)
+
+
+def test_any_function_of_the_state_will_do_as_a_strategy():
+    reconnect = Reconnect(wait=lambda state: 7, stop=lambda state: state.attempt_number > 1, min_uptime=0)
+    assert fail(begin(reconnect), OSError(), OSError()) == [7, None]
+
+
+def test_the_reconnect_option_of_a_client_is_checked():
+    reconnect = Reconnect()
+    assert checked_reconnect(reconnect, True) is reconnect
+    assert checked_reconnect(None, False) is None
+    with pytest.raises(ValueError, match="retry_first=True needs reconnect="):
+        checked_reconnect(None, True)
+    for wrong in (True, 5, Reconnect, tenacity.wait_fixed(1)):
+        with pytest.raises(TypeError, match="reconnect must be"):
+            checked_reconnect(wrong, False)
+
+
+# --- the first attempt -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_attempt_is_the_only_one():
+    error = ConnectError("refused")
+    verdict = begin(opened=False).attempt_failed(error, 0.0)
+    assert (verdict.error, verdict.number, verdict.delay, verdict.orderly) == (error, 1, None, True)
+
+
+def test_the_first_attempt_tries_each_of_a_list_once_and_at_once():
+    campaign = begin(opened=False, urls=3)
+    errors = [answered(404), OSError("two"), OSError("three")]
+    first, second, third = (campaign.attempt_failed(error, 0.0) for error in errors)
+    assert [first.delay, second.delay, third.delay] == [0.0, 0.0, None]
+    assert [first.number, second.number, third.number] == [1, 2, 3]
+    assert [first.error, second.error] == errors[:2]
+    assert third.orderly
+    assert isinstance(third.error, ConnectError)
+    assert "Gave up after 3 attempts; the last error: three" in str(third.error)
+    assert (third.error.attempts, third.error.last, third.error.__cause__) == (3, errors[2], errors[2])
+
+
+def test_with_retry_first_the_first_failure_is_like_any_other():
+    campaign = begin(fixed(), opened=False, retry_first=True)
+    assert fail(campaign, *[OSError()] * 5) == [1.0] * 5
+
+
+def test_with_retry_first_a_list_is_tried_at_once_before_it_is_waited():
+    campaign = begin(fixed(), opened=False, retry_first=True, urls=3)
+    assert fail(campaign, *[OSError()] * 5) == [0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_with_retry_first_a_fatal_error_is_a_failure_and_no_orderly_end():
+    verdict = begin(opened=False, retry_first=True).attempt_failed(answered(404), 0.0)
+    assert (verdict.delay, verdict.orderly) == (None, False)
+
+
+def test_with_retry_first_a_list_has_failed_once_all_its_servers_said_so():
+    campaign = begin(opened=False, retry_first=True, urls=3)
+    assert fail(campaign, *[answered(404)] * 3) == [0.0, 0.0, None]
+
+
+def test_after_a_first_success_a_list_is_retried_with_delays():
+    campaign = begin(fixed(), opened=False, urls=3)
+    fail(campaign, OSError())
+    campaign.opened()
+    assert campaign.connection_lost(lost(uptime=60), 0.0).delay == 1.0
+    assert fail(campaign, OSError()) == [1.0]
+
+
+# --- delays ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_retry_comes_within_half_a_second_and_anywhere_in_it():
+    delays = [begin().connection_lost(lost(uptime=60), 0.0).delay for _ in range(500)]
+    assert 0.0 <= min(delays) < 0.1
+    assert 0.4 < max(delays) <= 0.5
+
+
+def test_the_bound_doubles_with_each_failure_up_to_30_seconds_with_full_jitter():
+    rows = [fail(begin(), *[OSError()] * 12) for _ in range(300)]
+    for number, delays in enumerate(zip(*rows, strict=True)):
+        bound = min(30.0, 0.5 * 2**number)
+        assert 0.0 <= min(delays) < 0.2 * bound
+        assert 0.8 * bound < max(delays) <= bound
+
+
+@pytest.mark.parametrize(
+    ("wait", "delays"),
+    [
+        (tenacity.wait_none(), [0, 0, 0, 0]),
+        (tenacity.wait_fixed(3), [3, 3, 3, 3]),
+        (tenacity.wait_incrementing(start=1, increment=2), [1, 3, 5, 7]),
+        (tenacity.wait_incrementing(start=3, increment=-2), [3, 1, 0, 0]),
+        (tenacity.wait_exponential(multiplier=1, max=5), [1, 2, 4, 5]),
+        (tenacity.wait_chain(*map(tenacity.wait_fixed, (1, 5))), [1, 5, 5, 5]),
+        (tenacity.wait_fixed(1) + tenacity.wait_incrementing(start=1, increment=1), [2, 3, 4, 5]),
+    ],
+)
+def test_any_wait_strategy_of_tenacity_decides(wait, delays):
+    assert fail(begin(Reconnect(wait=wait)), *[OSError()] * 4) == delays
+
+
+def test_the_loss_of_a_healthy_connection_is_no_failed_attempt():
+    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
+    verdict = campaign.connection_lost(lost(uptime=5.0), 0.0)
+    assert (verdict.number, verdict.delay) == (0, 1)
+    assert fail(campaign, OSError(), OSError()) == [1, 2]
+
+
+def test_attempts_count_anew_only_after_a_connection_that_held():
+    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=5.0))
+    assert fail(campaign, OSError(), OSError()) == [1, 2]
+    campaign.opened()
+    flap = campaign.connection_lost(lost(uptime=4.99), 0.0)
+    assert (flap.number, flap.delay, campaign.failures) == (3, 3, 3)
+    assert fail(campaign, OSError()) == [4]
+    campaign.opened()
+    healthy = campaign.connection_lost(lost(uptime=5.0), 0.0)
+    assert (healthy.number, healthy.delay, campaign.failures) == (0, 1, 0)
+
+
+def test_with_min_uptime_0_every_connection_holds():
+    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=0))
+    for _ in range(3):
+        campaign.opened()
+        assert campaign.connection_lost(lost(), 0.0).delay == 1
+
+
+def test_a_callers_reconnect_lets_attempts_count_anew():
+    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
+    fail(campaign, *[OSError()] * 5)
+    campaign.count_anew()
+    assert fail(campaign, OSError()) == [1]
+
+
+# --- when to stop ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3, 10])
+def test_stop_after_attempt_allows_that_many_attempts_after_a_loss(attempts):
+    campaign = begin(fixed(stop=tenacity.stop_after_attempt(attempts)))
+    assert campaign.connection_lost(lost(uptime=60), 0.0).delay == 1.0
+    delays = fail(campaign, *[OSError("no")] * attempts)
+    assert delays == [1.0] * (attempts - 1) + [None]
+
+
+def test_giving_up_names_the_attempts_and_the_last_error():
+    campaign = begin(fixed(stop=tenacity.stop_after_attempt(2)))
+    fail(campaign, OSError("first"))
+    error = OSError("second")
+    verdict = campaign.attempt_failed(error, 0.0)
+    assert isinstance(verdict.error, ConnectError)
+    assert str(verdict.error) == "Gave up after 2 attempts; the last error: second"
+    assert (verdict.error.attempts, verdict.error.last, verdict.error.__cause__) == (2, error, error)
+    assert (verdict.number, verdict.orderly) == (2, False)
+
+
+def test_giving_up_after_one_attempt_says_so_in_good_english():
+    verdict = begin(fixed(stop=tenacity.stop_after_attempt(1))).attempt_failed(OSError("no"), 0.0)
+    assert str(verdict.error) == "Gave up after 1 attempt; the last error: no"
+
+
+def test_stop_after_delay_counts_from_the_loss():
+    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert campaign.connection_lost(lost(uptime=60), 1000.0).delay == 1.0
+    assert campaign.attempt_failed(OSError(), 1009.9).delay == 1.0
+    assert campaign.attempt_failed(OSError(), 1010.0).delay is None
+
+
+def test_stop_after_delay_begins_anew_after_a_healthy_connection():
+    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert campaign.attempt_failed(OSError(), 1000.0).delay == 1.0
+    campaign.opened()
+    assert campaign.connection_lost(lost(uptime=60), 2000.0).delay == 1.0
+    assert campaign.attempt_failed(OSError(), 2009.0).delay == 1.0
+
+
+def test_stop_after_delay_goes_on_counting_over_a_connection_that_did_not_hold():
+    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert campaign.attempt_failed(OSError(), 1000.0).delay == 1.0
+    campaign.opened()
+    assert campaign.connection_lost(lost(uptime=1), 1011.0).delay is None
+
+
+needs_stop_before_delay = pytest.mark.skipif(
+    not hasattr(tenacity, "stop_before_delay"), reason="this tenacity has no stop_before_delay"
+)
+
+
+@needs_stop_before_delay
+def test_stop_before_delay_counts_the_coming_wait():
+    campaign = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
+    assert campaign.attempt_failed(OSError(), 1000.0).delay == 2.0
+    assert campaign.attempt_failed(OSError(), 1007.9).delay == 2.0
+    assert campaign.attempt_failed(OSError(), 1008.0).delay is None
+
+
+@needs_stop_before_delay
+def test_stop_before_delay_counts_the_wait_that_the_server_asked_for():
+    campaign = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
+    assert campaign.attempt_failed(answered(503, Retry_After="7"), 1000.0).delay == 7.0
+    assert campaign.attempt_failed(answered(503, Retry_After="60"), 1007.0).delay is None
+
+
+def test_any_combination_of_stop_strategies_decides():
+    event = threading.Event()
+    stop = tenacity.stop_any(tenacity.stop_after_attempt(5), tenacity.stop_when_event_set(event))
+    campaign = begin(fixed(stop=stop))
+    assert fail(campaign, OSError(), OSError()) == [1.0, 1.0]
+    event.set()
+    assert fail(campaign, OSError()) == [None]
+
+
+def test_strategies_see_what_tenacity_would_show_them():
+    seen = []
+
+    def wait(state):
+        seen.append((state.attempt_number, state.seconds_since_start, state.idle_for, state.outcome.exception()))
+        return 2.0
+
+    campaign = begin(Reconnect(wait=wait))
+    errors = [lost(uptime=60), OSError(), OSError()]
+    campaign.connection_lost(errors[0], 100.0)
+    campaign.attempt_failed(errors[1], 103.0)
+    campaign.attempt_failed(errors[2], 107.0)
+    assert seen == [(1, 0.0, 0.0, errors[0]), (1, 3.0, 2.0, errors[1]), (2, 7.0, 4.0, errors[2])]
+
+
+# --- what is fatal ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", FATAL_STATUSES)
+def test_a_refusal_by_the_server_is_fatal(status):
+    error = answered(status)
+    verdict = begin().attempt_failed(error, 0.0)
+    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, False)
+
+
+@pytest.mark.parametrize("status", RETRIED_STATUSES)
+def test_a_passing_trouble_of_the_server_is_retried(status):
+    assert begin().attempt_failed(answered(status), 0.0).delay is not None
+
+
+@pytest.mark.parametrize("code", FATAL_CODES)
+def test_a_close_that_calls_us_wrong_is_fatal_if_the_server_says_it(code):
+    error = lost("remote", code, uptime=60)
+    verdict = begin().connection_lost(error, 0.0)
+    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, False)
+
+
+@pytest.mark.parametrize("initiator", ["local", "network", "keepalive"])
+@pytest.mark.parametrize("code", [*FATAL_CODES, *RETRIED_CODES, None])
+def test_a_loss_that_the_server_did_not_ask_for_is_retried(initiator, code):
+    assert begin().connection_lost(lost(initiator, code), 0.0).delay is not None
+
+
+@pytest.mark.parametrize("code", [*RETRIED_CODES, None])
+def test_any_other_close_by_the_server_is_retried(code):
+    assert begin().connection_lost(lost("remote", code), 0.0).delay is not None
+
+
+def test_codes_of_the_message_protocol_are_fatal_beside_the_usual_ones():
+    for code in (4400, 4401, *FATAL_CODES):
+        assert begin(fatal_codes={4400, 4401}).connection_lost(lost("remote", code), 0.0).delay is None
+    assert begin(fatal_codes={4400}).connection_lost(lost("remote", 4401), 0.0).delay is not None
+    assert begin(fatal_codes={4400}).connection_lost(lost("network", 4400), 0.0).delay is not None
+
+
+@pytest.mark.parametrize("kind", [ConnectError, TLSError, ProxyError, SessionError, HandshakeError])
+def test_an_error_of_an_attempt_says_itself_whether_it_is_fatal(kind):
+    assert begin().attempt_failed(kind("no", retry=False), 0.0).delay is None
+    assert begin().attempt_failed(kind("no", retry=True), 0.0).delay is not None
+
+
+@pytest.mark.parametrize("error", [OSError(), TimeoutError(), ConnectionLost("lost"), WebSocketClientError("what")])
+def test_all_else_is_retried(error):
+    assert not is_fatal(error, frozenset(FATAL_CODES))
+    assert begin().attempt_failed(error, 0.0).delay is not None
+
+
+# --- should_retry ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [answered(404), answered(503), OSError()])
+def test_should_retry_overrides_both_ways(error):
+    assert fail(begin(fixed(should_retry=lambda error: True)), error) == [1.0]
+    assert fail(begin(fixed(should_retry=lambda error: False)), error) == [None]
+
+
+@pytest.mark.parametrize("code", [1001, 1008])
+def test_should_retry_overrides_the_close_codes_both_ways(code):
+    error = lost("remote", code, uptime=60)
+    assert begin(fixed(should_retry=lambda error: True)).connection_lost(error, 0.0).delay == 1.0
+    refusal = begin(fixed(should_retry=lambda error: False)).connection_lost(error, 0.0)
+    assert (refusal.error, refusal.delay, refusal.orderly) == (error, None, False)
+
+
+def test_should_retry_may_leave_it_to_the_rules():
+    campaign = begin(fixed(should_retry=lambda error: None))
+    assert fail(campaign, OSError(), answered(404)) == [1.0, None]
+
+
+def test_should_retry_is_asked_with_each_error():
+    asked = []
+    campaign = begin(fixed(should_retry=asked.append))
+    errors = [lost(uptime=60), OSError(), answered(404)]
+    campaign.connection_lost(errors[0], 0.0)
+    fail(campaign, *errors[1:])
+    assert asked == errors
+
+
+def test_a_should_retry_that_raises_is_logged_and_the_rules_decide(caplog):
+    def should_retry(error):
+        raise LookupError("the user's own")
+
+    assert fail(begin(fixed(should_retry=should_retry)), OSError(), answered(404)) == [1.0, None]
+    assert [record.exc_info[0] for record in caplog.records] == [LookupError, LookupError]
+
+
+def test_stop_ends_what_should_retry_would_go_on_with():
+    reconnect = fixed(should_retry=lambda error: True, stop=tenacity.stop_after_attempt(2))
+    assert fail(begin(reconnect), answered(404), answered(404)) == [1.0, None]
+
+
+# --- refused log-ins and lists of servers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_log_in_gets_one_more_try_with_fresh_credentials(status):
+    assert fail(begin(fixed(), fresh=True), *[answered(status)] * 2) == [1.0, None]
+    assert fail(begin(fixed(), fresh=False), answered(status)) == [None]
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 407])
+def test_fresh_credentials_change_nothing_for_other_refusals(status):
+    assert fail(begin(fixed(), fresh=True), answered(status)) == [None]
+
+
+def test_another_refusal_on_the_second_try_is_fatal():
+    assert fail(begin(fixed(), fresh=True), answered(401), answered(404)) == [1.0, None]
+
+
+def test_a_log_in_that_worked_gives_the_next_one_its_second_try_back():
+    campaign = begin(fixed(), fresh=True)
+    assert fail(campaign, answered(401)) == [1.0]
+    campaign.opened()
+    campaign.connection_lost(lost(uptime=60), 0.0)
+    assert fail(campaign, answered(401), answered(401)) == [1.0, None]
+
+
+def test_a_list_of_servers_has_failed_when_all_have_said_so():
+    assert fail(begin(fixed(), urls=3), *[answered(404)] * 3) == [1.0, 1.0, None]
+
+
+def test_one_server_that_may_come_back_keeps_the_list_going():
+    errors = [answered(404), OSError(), answered(404), answered(404), OSError()]
+    assert fail(begin(fixed(), urls=3), *errors) == [1.0] * 5
+
+
+def test_refused_log_ins_of_a_list_get_one_more_try_together():
+    assert fail(begin(fixed(), urls=2, fresh=True), *[answered(401)] * 3) == [1.0, 1.0, None]
+
+
+def test_a_list_of_servers_has_failed_when_all_have_closed_for_good():
+    campaign = begin(fixed(), urls=2)
+    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
+    campaign.opened()
+    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay is None
+
+
+# --- Retry-After -----------------------------------------------------------------------------------------------------
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("300", 300.0),
+        ("301", 300.0),
+        ("99999999999999999999999", 300.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),
+        ("Wednesday, 21-Oct-15 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2015 09:28:30 GMT", 300.0),
+        ("Wed, 21 Oct 2015 07:27:30 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_obeyed_up_to_five_minutes(status, value, seconds):
+    error = answered(status, Retry_After=value, Date=DATE)
+    assert retry_after(error) == seconds
+    assert begin(fixed(2.0)).attempt_failed(error, 0.0).delay == max(2.0, seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "-5",
+        "1.5",
+        "5 seconds",
+        "\u0665",  # a digit, but no ASCII
+        "soon",
+        "Wed, 99 Oct 2015 07:28:30 GMT",
+        "Wed, 21 Oct 99999 07:28:30 GMT",
+        "Wed, 21 Oct 999999999999 07:28:30 GMT",
+        "Wed, 21 Oct 2015 07:28:30 +99999999999999999999",
+        "Wed, 21 Oct 2015 07:28:30 -0000",
+        "120, 240",
+    ],
+)
+def test_a_retry_after_that_can_not_be_read_says_nothing(value):
+    assert retry_after(answered(503, Retry_After=value, Date=DATE)) == 0.0
+
+
+numbers = st.integers(-(10**25), 10**25)
+dates = st.builds(
+    "Wed, {} {} {} {}:{}:{} {}{}".format,
+    *(numbers | st.integers(0, 31), st.sampled_from(["Oct", "Feb", "x"]), numbers | st.integers(1990, 2030)),
+    *(numbers | st.integers(0, 60) for _ in range(3)),
+    *(st.sampled_from(["+", "-", "GMT", ""]), numbers | st.just("")),
+)
+values = st.one_of(st.just(DATE), dates, st.text(max_size=30))
+
+
+@given(value=values, date=values)
+@settings(deadline=None)
+def test_no_retry_after_whatever_does_any_harm(value, date):
+    error = HandshakeError("busy", status=503, headers={"Retry-After": value, "Date": date})
+    assert 0.0 <= retry_after(error) <= 300.0
+
+
+def test_a_date_without_the_servers_own_says_nothing_since_clocks_differ():
+    assert retry_after(answered(503, Retry_After=DATE)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "error", [answered(500, Retry_After="7"), answered(408, Retry_After="7"), answered(503), OSError(), lost()]
+)
+def test_nobody_else_may_ask_us_to_wait(error):
+    assert retry_after(error) == 0.0
+
+
+def test_retry_after_makes_no_wait_shorter():
+    assert fail(begin(fixed(10.0)), answered(503, Retry_After="7")) == [10.0]
+
+
+# --- without reconnect -----------------------------------------------------------------------------------------------
+
+
+def test_without_reconnect_a_failed_first_attempt_is_the_end():
+    error = OSError()
+    verdict = begin_without_reconnect(opened=False).attempt_failed(error, 0.0)
+    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, True)
+
+
+def test_without_reconnect_each_of_a_list_is_tried_all_the_same():
+    assert fail(begin_without_reconnect(opened=False, urls=2), OSError(), OSError()) == [0.0, None]
+
+
+@pytest.mark.parametrize(
+    ("initiator", "code", "orderly"),
+    [
+        ("remote", 1000, True),
+        ("remote", 1001, True),
+        ("remote", 1005, True),
+        ("remote", 1006, False),
+        ("remote", 1008, False),
+        ("remote", 1011, False),
+        ("local", 1000, False),
+        ("network", None, False),
+        ("keepalive", None, False),
+    ],
+)
+def test_without_reconnect_a_loss_is_the_end_and_orderly_if_the_server_took_its_leave(initiator, code, orderly):
+    error = lost(initiator, code, uptime=60)
+    verdict = begin_without_reconnect().connection_lost(error, 0.0)
+    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, orderly)
+
+
+def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
+    assert fail(begin_without_reconnect(), OSError()) == [None]
+
+
+# --- for ever --------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_thousand_failures_leave_nothing_behind():
+    campaign = begin()
+    for _ in range(1_000):
+        campaign.attempt_failed(OSError("no"), 0.0)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(99_000):
+        verdict = campaign.attempt_failed(OSError("no"), 0.0)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
+    assert verdict.number == 100_000
+    assert 0.0 <= verdict.delay <= 30.0
+    assert verdict.error.__cause__ is verdict.error.__context__ is verdict.error.__traceback__ is None
+
+
+def test_giving_up_after_many_failures_chains_the_last_error_only():
+    campaign = begin(fixed(stop=tenacity.stop_after_attempt(5_000)))
+    for _ in range(5_000):
+        verdict = campaign.attempt_failed(OSError("no"), 0.0)
+    assert verdict.delay is None
+    assert verdict.error.__cause__ is verdict.error.last
+    assert verdict.error.__context__ is None
+    assert verdict.error.last.__cause__ is verdict.error.last.__context__ is None

@@ -1,0 +1,350 @@
+"""WebSocket URLs: taken apart, made safe to print, and followed through redirects."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wsclient._url import Target, parse, redact, redirected
+
+quick = settings(deadline=None, max_examples=200)
+
+
+# --- taken apart ------------------------------------------------------------------------------------------------------
+
+
+def test_a_url_is_taken_apart():
+    target = parse("wss://example.org:8443/feed?a=1&b=2")
+    assert (target.host, target.port, target.secure) == ("example.org", 8443, True)
+    assert target.resource == "/feed?a=1&b=2"
+    assert (target.user, target.password) == (None, "")
+    assert target.url == "wss://example.org:8443/feed?a=1&b=2"
+
+
+@pytest.mark.parametrize(("url", "port", "scheme"), [("ws://host", 80, "ws"), ("wss://host", 443, "wss")])
+def test_each_scheme_has_its_port(url, port, scheme):
+    target = parse(url)
+    assert (target.port, target.scheme) == (port, scheme)
+    assert target.secure is (scheme == "wss")
+
+
+def test_scheme_and_host_may_be_in_capitals():
+    target = parse("WSS://Example.ORG/Path")
+    assert (target.scheme, target.host, target.port, target.resource) == ("wss", "example.org", 443, "/Path")
+
+
+@pytest.mark.parametrize(
+    ("url", "resource"),
+    [
+        ("ws://host", "/"),
+        ("ws://host/", "/"),
+        ("ws://host?a=1", "/?a=1"),
+        ("ws://host/?", "/?"),
+        ("ws://host/a?b=c?d", "/a?b=c?d"),
+        ("ws://host/a;params/b;c=1", "/a;params/b;c=1"),
+        ("ws://host//double//", "//double//"),
+        ("ws://host/a%2Fb%20c?d=%26", "/a%2Fb%20c?d=%26"),
+        ("ws://host/grün?q=€", "/gr%C3%BCn?q=%E2%82%AC"),
+        ("ws://host/@user/~x/-_.!$&'()*+,:=", "/@user/~x/-_.!$&'()*+,:="),
+        ('ws://host/<"|>[x]{y}', "/%3C%22%7C%3E%5Bx%5D%7By%7D"),
+        ("ws://host/a/../b/./c", "/a/../b/./c"),
+    ],
+)
+def test_path_and_query_go_out_as_they_were_given(url, resource):
+    assert parse(url).resource == resource
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "header"),
+    [
+        ("ws://example.org/", "example.org", "example.org"),
+        ("ws://example.org:80/", "example.org", "example.org"),
+        ("wss://example.org:443/", "example.org", "example.org"),
+        ("ws://example.org:443/", "example.org", "example.org:443"),
+        ("wss://example.org:80/", "example.org", "example.org:80"),
+        ("ws://127.0.0.1:9000/", "127.0.0.1", "127.0.0.1:9000"),
+        ("ws://[::1]/", "::1", "[::1]"),
+        ("ws://[::1]:9000/", "::1", "[::1]:9000"),
+        ("ws://[2001:DB8::1]/", "2001:db8::1", "[2001:db8::1]"),
+        ("ws://[fe80::1%eth0]:9000/", "fe80::1%eth0", "[fe80::1]:9000"),
+        ("ws://my_service:8000/", "my_service", "my_service:8000"),
+        ("ws://bücher.example/", "xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("ws://user:pw@example.org:81/", "example.org", "example.org:81"),
+    ],
+)
+def test_the_host_and_the_host_header(url, host, header):
+    target = parse(url)
+    assert target.host == host
+    assert target.host_header == header
+
+
+def test_the_zone_of_an_address_may_be_written_as_rfc_6874_has_it():
+    assert parse("ws://[fe80::1%25eth0]/").host == "fe80::1%eth0"
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password"),
+    [
+        ("ws://joe:secret@host/", "joe", "secret"),
+        ("ws://joe@host/", "joe", ""),
+        ("ws://joe:@host/", "joe", ""),
+        ("ws://:secret@host/", "", "secret"),
+        ("ws://us%40er:p%3Aw%2F@host/", "us@er", "p:w/"),
+        ("ws://joe:a:b@host/", "joe", "a:b"),
+        ("ws://joe:a@b@host/", "joe", "a@b"),
+        ("ws://jo%C3%A9:gr%C3%BCn@host/", "joé", "grün"),
+    ],
+)
+def test_user_and_password_are_unquoted(url, user, password):
+    target = parse(url)
+    assert (target.host, target.user, target.password) == ("host", user, password)
+
+
+def test_a_target_can_not_be_changed():
+    target = parse("ws://host/")
+    with pytest.raises(AttributeError):
+        target.host = "other"
+    assert hash(target) == hash(parse("ws://host/"))
+
+
+def test_a_target_needs_no_user():
+    target = Target("ws://host/", "host", 80, False, "/")
+    assert (target.user, target.password) == (None, "")
+    assert target == parse("ws://host/")
+
+
+def test_the_origin_is_scheme_host_and_port():
+    assert parse("wss://u:p@Example.org/a?b").origin == ("wss", "example.org", 443)
+    assert parse("ws://example.org:443/").origin == ("ws", "example.org", 443)
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://host/", "must begin with ws:// or wss://"),
+        ("https://host/", "must begin with ws:// or wss://"),
+        ("host/path", "must begin with ws:// or wss://"),
+        ("//host/path", "must begin with ws:// or wss://"),
+        ("", "must begin with ws:// or wss://"),
+        ("ws://", "names no host"),
+        ("ws:///path", "names no host"),
+        ("ws://:80/", "names no host"),
+        ("ws:host", "names no host"),
+        ("ws://host/#part", "has a fragment"),
+        ("ws://host/#", "has a fragment"),
+        ("ws://host:0/", "names port 0"),
+        ("ws://host:65536/", "can't be read"),
+        ("ws://host:-1/", "can't be read"),
+        ("ws://host:http/", "can't be read"),
+        ("ws://[::1/", "can't be read"),
+        ("ws://host/a b", "contains a space"),
+        (" ws://host/", "contains a space"),
+        ("ws://host/\r\nX: y", "control character"),
+        ("ws://host/\x00", "control character"),
+        ("ws://host/\x7f", "control character"),
+        ("ws://ho\tst/", "control character"),
+        ("ws://ä" + "b" * 70 + ".org/", "IDNA"),
+        ("ws://ä..org/", "IDNA"),
+        ("ws://a..b/", "IDNA"),
+        ("ws://" + "a" * 64 + ".org/", "IDNA"),
+    ],
+)
+def test_what_is_no_websocket_url_is_refused_with_the_reason(url, why):
+    with pytest.raises(ValueError, match=re.escape(why)) as caught:
+        parse(url)
+    assert str(caught.value).startswith("url ")
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("url", [None, 5, b"ws://host/", ["ws://host/"]])
+def test_a_url_is_a_str(url):
+    with pytest.raises(TypeError, match=rf"^url must be a str .* not {type(url).__name__}"):
+        parse(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://host/\ud800", "ws://host/?token=\ud800", "ws://\ud800/", "ws://\ud800:x@host/", "ws://x:\ud800@host/"]
+)
+def test_a_lone_surrogate_is_refused_like_any_other_bad_url(url):
+    with pytest.raises(ValueError, match=r"^url "):
+        parse(url)
+
+
+def test_a_host_with_a_space_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match=r"^url "):
+        parse("ws://a\u00a0b/")
+
+
+@quick
+@given(path=st.text(), query=st.none() | st.text())
+@example(path="\x85\u2028", query="\xa0")
+def test_whatever_the_path_the_request_line_stays_one_line_without_spaces(path, query):
+    url = f"ws://host/{path}" + ("" if query is None else f"?{query}")
+    try:
+        target = parse(url)
+    except ValueError:
+        return
+    assert re.fullmatch(r"/[!-~]*", target.resource)
+
+
+@quick
+@given(st.text(alphabet="wsth:/@?#%[].-_ab01\u00e4\u3002\u2028\x00\x7f ", max_size=30) | st.text(max_size=30))
+@example("ws://[")
+@example("ws://[]/")
+@example("ws://[::1]x/")
+def test_whatever_the_url_it_gives_a_target_or_a_value_error(text):
+    for url in (text, f"ws://{text}"):
+        try:
+            target = parse(url)
+        except ValueError as error:
+            assert str(error).startswith("url ")  # noqa: PT017
+        else:
+            assert target.host
+            assert 0 < target.port < 65536
+
+
+# --- safe to print ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://host:81/path", "wss://host:81/path"),
+        ("wss://joe:hunter2@host/path", "wss://***@host/path"),
+        ("wss://joe@host/path", "wss://***@host/path"),
+        ("wss://host/path?token=hunter2&x=1", "wss://host/path?token=***&x=***"),
+        ("wss://host/path?hunter2", "wss://host/path?***"),
+        ("wss://host/path?a=1;hunter2=3&b", "wss://host/path?a=***&***"),
+        ("wss://host/path?token=a=b", "wss://host/path?token=***"),
+        ("wss://host/path#hunter2", "wss://host/path#***"),
+        ("http://joe:hunter2@proxy:3128", "http://***@proxy:3128"),
+        ("ws://joe:hun@ter2@host/", "ws://***@host/"),
+        ("ws://[hunter2", "<unreadable url>"),
+    ],
+)
+def test_secrets_are_not_shown(url, shown):
+    assert redact(url) == shown
+
+
+@pytest.mark.parametrize("url", [None, b"ws://joe:hunter2@host/"])
+def test_what_is_no_url_is_shown_as_its_type(url):
+    assert redact(url) == f"<{type(url).__name__}>"
+
+
+LEAKS = [
+    "ws://joe:hunter2@host:99999/",
+    "ws://joe:hunter2@/path",
+    "http://joe:hunter2@host/",
+    "ws://joe:hunter2@host/#part",
+    "ws://joe:hunter2@host/a b",
+    "ws://joe:hunter2@host:0/",
+    "ws://joe:hunter2@[::1/",
+    "ws://host:99999/?token=hunter2",
+    "ws://host/?hunter2#part",
+    "ws://host/#hunter2",
+    "//joe:hunter2@host/",
+    "joe:hunter2@host/path",
+    "ws:joe:hunter2@host/path",
+    "ws:/joe:hunter2@host/path",
+    "ws://joe:hunter2/@host/path",
+    "ws://joe:hunter2?@host/path",
+    "ws://joe:hunter2#@host/path",
+]
+
+
+@pytest.mark.parametrize("url", LEAKS)
+def test_a_refusal_shows_no_secret(url):
+    with pytest.raises(ValueError, match=r"^url ") as caught:
+        parse(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@quick
+@given(
+    scheme=st.sampled_from(["ws", "wss", "http"]),
+    user=st.text(alphabet="abc%0:.", max_size=5),
+    path=st.text(alphabet="abc/.;=", max_size=8),
+    query=st.text(alphabet="abc&;=", max_size=8),
+    secret=st.text(alphabet="XYZ:%=+", min_size=3, max_size=8).map("S".__add__),
+)
+def test_no_password_and_no_query_value_is_shown(scheme, user, path, query, secret):
+    shown = redact(f"{scheme}://{user}:{secret}@host/{path}?{query}token={secret}")
+    assert "S" not in shown
+    assert shown.startswith(f"{scheme}://***@host/{path}")
+
+
+# --- redirects --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "location", "end"),
+    [
+        ("ws://host/a/b", "/c", "ws://host/c"),
+        ("ws://host/a/b", "c?d=1", "ws://host/a/c?d=1"),
+        ("ws://host/a/b", "../c", "ws://host/c"),
+        ("ws://host/a?b", "?c", "ws://host/a?c"),
+        ("ws://host:81/a", "//other:82/c", "ws://other:82/c"),
+        ("ws://host/a", "http://other/c", "ws://other/c"),
+        ("ws://host/a", "https://other/c", "wss://other/c"),
+        ("ws://host/a", "ws://other/c", "ws://other/c"),
+        ("ws://host/a", "wss://other/c", "wss://other/c"),
+        ("wss://host/a", "https://other/c", "wss://other/c"),
+        ("wss://host/a", "//other/c", "wss://other/c"),
+        ("WSS://host/a", "/c", "wss://host/c"),
+        ("ws://host/a", "/c#part", "ws://host/c"),
+        ("ws://host/a", "HTTPS://Other/c", "wss://Other/c"),
+    ],
+)
+def test_a_redirect_leads_there(start, location, end):
+    assert redirected(parse(start), location) == parse(end)
+
+
+def test_a_relative_redirect_keeps_user_and_password():
+    target = redirected(parse("wss://joe:secret@host/a"), "/b")
+    assert (target.user, target.password, target.resource) == ("joe", "secret", "/b")
+
+
+def test_a_redirect_within_the_origin_keeps_user_and_password():
+    target = redirected(parse("wss://joe:secret@host/a"), "https://host/b")
+    assert (target.user, target.password, target.resource) == ("joe", "secret", "/b")
+
+
+@pytest.mark.parametrize("location", ["https://other/b", "https://host:444/b", "//other/b", "wss://other/b"])
+def test_a_redirect_to_another_origin_leaves_user_and_password_behind(location):
+    target = redirected(parse("wss://joe:secret@host/a"), location)
+    assert (target.user, target.password) == (None, "")
+
+
+@pytest.mark.parametrize("location", ["http://host/b", "ws://host/b", "http://other/"])
+def test_no_redirect_leaves_tls(location):
+    with pytest.raises(ValueError, match="leaves TLS"):
+        redirected(parse("wss://host/a"), location)
+
+
+def test_the_refusal_of_a_redirect_shows_no_secret():
+    with pytest.raises(ValueError, match="leaves TLS") as caught:
+        redirected(parse("wss://host/a"), "http://joe:hunter2@host/b?token=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://host/", "javascript:alert(1)", "http://[::1/", "http://host:99999/", "/a b", "/a\x01b"],
+)
+def test_a_redirect_to_nowhere_is_refused(location):
+    with pytest.raises(ValueError, match=r"url|IPv6"):
+        redirected(parse("ws://host/a"), location)
+
+
+@quick
+@given(st.text(max_size=40))
+def test_no_location_makes_a_redirect_do_anything_but_lead_or_be_refused(location):
+    try:
+        target = redirected(parse("wss://host/a"), location)
+    except ValueError:
+        return
+    assert target.secure

@@ -1,9 +1,7 @@
-"""A chat room: a server that passes each message on to everyone, and three clients in threads.
-
-Run: python examples/chat_room.py
-"""
+"""A chat room: a server that passes each message on to everyone, and three clients in threads: python chat_room.py"""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from websockets.sync.server import broadcast, serve
 
@@ -15,15 +13,18 @@ everyone = threading.Barrier(3)
 
 def room(connection):
     members.add(connection)
+    connection.send("welcome")
     try:
         for message in connection:
-            broadcast(members, message)
+            broadcast(members.copy(), message)  # others come and go meanwhile
     finally:
         members.discard(connection)
 
 
 def chat(name, url):
-    with wsclient.connect(url) as client, client.listen() as messages:
+    client = wsclient.Client(url)
+    with client.listen() as messages, client:
+        messages.get(timeout=10)  # the welcome
         everyone.wait()  # all are in the room
         client.send({"from": name})
         print(f"{name} heard {sorted(messages.get(timeout=10)['from'] for _ in range(3))}\n", end="")
@@ -34,6 +35,5 @@ if __name__ == "__main__":
     with serve(room, "localhost", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"ws://localhost:{server.socket.getsockname()[1]}/"
-        threads = [threading.Thread(target=chat, args=(name, url)) for name in ("Ann", "Bob", "Cleo")]
-        for step in (threading.Thread.start, threading.Thread.join):
-            [step(thread) for thread in threads]
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(chat, ("Ann", "Bob", "Cleo"), [url] * 3))

@@ -5,6 +5,7 @@ Run: python examples/live_data.py
 
 import itertools
 import json
+import socket
 import threading
 
 from websockets.sync.server import serve
@@ -18,7 +19,7 @@ def feed(connection):
     assert json.loads(connection.recv()) == {"op": "subscribe", "channel": "prices"}
     for _ in range(5):
         connection.send(json.dumps({"price": next(prices)}))
-    connection.socket.close()  # the line is cut: no goodbye, no close frame
+    connection.socket.shutdown(socket.SHUT_RDWR)  # the line is cut: no goodbye, no close frame
 
 
 class Ticker(wsclient.Client):
@@ -32,7 +33,8 @@ class Ticker(wsclient.Client):
 if __name__ == "__main__":
     with serve(feed, "localhost", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Ticker(f"ws://localhost:{server.socket.getsockname()[1]}/") as ticker, ticker.listen() as messages:
+        ticker = Ticker(f"ws://localhost:{server.socket.getsockname()[1]}/")
+        with ticker.listen() as messages, ticker:
             for message in itertools.islice(messages, 15):
                 print(f"price: {message['price']}\n", end="")
             print(ticker.stats.connections, "connections,", messages.gaps, "gaps")

@@ -24,7 +24,8 @@ if __name__ == "__main__":
     with serve(guide, "localhost", 0, origins=["https://example.org"]) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"ws://localhost:{server.socket.getsockname()[1]}/"
-        with Tourist(url, origin="https://example.org") as client, client.listen() as messages:
+        client = Tourist(url, origin="https://example.org")
+        with client.listen() as messages, client:  # listening before it starts: nothing is missed
             print("got", messages.get(timeout=5))
             for message in ("a text frame", b"a binary frame", {"JSON": "in a text frame"}):
                 client.send(message)

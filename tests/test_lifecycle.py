@@ -447,6 +447,16 @@ def test_drain_of_a_client_never_started():
 # --- run_forever -----------------------------------------------------------------------------------------------------
 
 
+def test_start_succeeds_although_a_hook_closes_the_client_at_once(server):
+    class Hasty(wsclient.Client):
+        def on_open(self):
+            self.close()
+
+    for _ in range(50):  # who comes first, the hook or the thread in start(), is up to the scheduler
+        client = Hasty(server.url).start()
+        assert client.wait_closed(LONG)
+
+
 def test_run_forever_blocks_until_the_client_is_closed(server):
     seen = []
 

@@ -73,7 +73,7 @@ class Lifecycle:
         starter = object()
         try:
             self._worker.start(starter)
-            self._wait_for_open(deadline)
+            self._wait_for_open(deadline, first=self._worker.starter is starter)
         except Exception:
             if self._worker.starter is starter:
                 core.orders.order_close(1000, "", Deadline(time.monotonic()))
@@ -84,7 +84,7 @@ class Lifecycle:
                 core.orders.order_close(1000, "", Deadline(time.monotonic()))
             raise
 
-    def _wait_for_open(self, deadline: Deadline) -> None:
+    def _wait_for_open(self, deadline: Deadline, *, first: bool) -> None:
         core = self._core
         state = core.state.wait_while(_NOT_OPEN, deadline)
         if state is State.OPEN:
@@ -94,6 +94,8 @@ class Lifecycle:
                 "The client did not open within the timeout given to start().", last=TimeoutError("start() timed out")
             )
         error = core.state.error
+        if first and error is None and core.link.number > 0:
+            return  # it was open, and a hook has closed it before this thread saw it
         if isinstance(error, ConnectError) and core.link.number == 0:
             raise again(error)
         raise self._closed()

@@ -1,0 +1,73 @@
+"""Clients at the end of the process and in a forked child; the real thing is in ``test_exit.py``."""
+
+import os
+import warnings
+
+import pytest
+
+from wsclient import _processes
+
+
+class Resident:
+    def __init__(self):
+        self.forks = 0
+        self.exits = []
+
+    def __repr__(self):
+        return "<the client 'feed'>"
+
+    def after_fork(self):
+        self.forks += 1
+
+    def at_exit(self, timeout):
+        self.exits.append(timeout)
+
+
+@pytest.fixture
+def resident():
+    resident = Resident()
+    _processes.enter(resident)
+    yield resident
+    _processes.leave(resident)
+
+
+def test_one_who_stays_is_warned_of_and_given_a_short_time(resident):
+    with pytest.warns(ResourceWarning, match="^<the client 'feed'> was never closed; use it in a with block"):
+        _processes._at_exit()
+    assert resident.exits == [_processes.EXIT_TIMEOUT]
+
+
+def test_one_is_closed_even_where_warnings_are_errors(resident):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ResourceWarning):
+            _processes._at_exit()
+    assert resident.exits == [_processes.EXIT_TIMEOUT]
+
+
+def test_one_who_has_left_hears_nothing(resident):
+    _processes.leave(resident)
+    _processes.leave(resident)  # twice does no harm: a client may be given up and end later
+    _processes._at_exit()
+    assert resident.exits == []
+
+
+def test_a_child_tells_the_copies_once_and_forgets_them(resident):
+    kept = dict(_processes._residents)
+    _processes._after_fork()
+    _processes._after_fork()
+    assert resident.forks == 1
+    _processes._at_exit()
+    assert resident.exits == []
+    _processes._residents.update({key: one for key, one in kept.items() if one is not resident})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_is_noticed_before_any_code_of_the_child(resident):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: the tests have threads
+        child = os.fork()
+    if not child:
+        os._exit(resident.forks)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert resident.forks == 0

@@ -1,0 +1,311 @@
+"""The way out of one connection, from the queue to a real socket whose other end the test reads."""
+
+import math
+import random
+import socket
+import threading
+
+import pytest
+
+from tests.support import LONG, Peer
+from wsclient._clock import Deadline
+from wsclient._config import SendQueue
+from wsclient._counters import Counters
+from wsclient._frames import Opcode
+from wsclient._latch import Signal
+from wsclient._line import Line
+from wsclient._outbox import Outbox
+from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
+from wsclient._pending import Request
+from wsclient._wire import JOINED_BYTES, Wire
+
+PASSED = Deadline(-math.inf)
+BIG = 4 * 2**20
+"""Bytes that no socket buffer takes at once."""
+
+
+class Ends:
+    """A wire, and the peer that reads what goes through it."""
+
+    def __init__(self, near, far):
+        self.near = near
+        self.peer = Peer(far)
+        self.outbox = Outbox(SendQueue(max_bytes=2**30))
+        self.counters = Counters()
+        self.woken = threading.Event()
+        self.room = None
+        self.unwanted = set()
+        self.wire = Wire(
+            7, Line(near), self.outbox, self.payload, lambda: self.room, self.woken.set, self.counters, Signal()
+        )
+        self.wire.is_open = True
+
+    def payload(self, entry):
+        return None if entry in self.unwanted else entry.payload
+
+    def queue(self, *payloads):
+        entries = [text(payload) for payload in payloads]
+        for entry in entries:
+            self.outbox.put(entry, PASSED, [])
+        return entries
+
+    def read_on_thread(self, count):
+        """Read so many frames while the test goes on; gives a list that fills, and the thread."""
+        frames = []
+        thread = threading.Thread(target=lambda: frames.extend(self.peer.receive_frame() for _ in range(count)))
+        thread.start()
+        return frames, thread
+
+    def write_all(self):
+        """What the I/O thread does whenever there is room."""
+        while self.wire.blocked or self.wire._has_work():
+            self.wire.unblock()
+
+
+@pytest.fixture
+def ends():
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        yield Ends(near, far)
+
+
+def text(payload):
+    data = payload.encode()
+    return Outgoing(Opcode.TEXT, data, len(data))
+
+
+def ping(payload=b"1"):
+    return Outgoing(Opcode.PING, payload, 0)
+
+
+def request(payload):
+    return Request(payload, len(payload), deadline=Deadline(None))
+
+
+def texts(frames):
+    return [payload.decode() for _, payload in frames]
+
+
+def test_what_is_queued_goes_out_masked_and_in_order(ends):
+    ends.queue("a", "b", "c")
+    ends.wire.pump()
+    assert [ends.peer.receive_frame() for _ in range(3)] == [(1, b"a"), (1, b"b"), (1, b"c")]
+    assert (ends.counters.messages_sent, ends.counters.bytes_sent) == (3, 3)
+    assert ends.wire.idle()
+
+
+def test_nothing_that_is_queued_goes_out_before_the_wire_is_open(ends):
+    ends.wire.is_open = False
+    ends.queue("later")
+    ends.wire.pump()
+    ends.wire.send_first(text("first"))
+    assert ends.peer.receive_frame() == (1, b"first")
+    ends.wire.is_open = True
+    ends.wire.pump()
+    assert ends.peer.receive_frame() == (1, b"later")
+
+
+def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
+    (big, small) = ends.queue("x" * BIG, "behind")
+    ends.wire.pump()
+    assert ends.wire.blocked
+    assert ends.woken.is_set()
+    assert (big.state, small.state) == (QUEUED, QUEUED)
+    assert not big.written()
+    ends.wire.pump()  # nobody tries again while the socket is full
+    sent = ends.wire.passage.sent
+    ends.wire.pump()
+    assert ends.wire.passage.sent == sent
+    frames, thread = ends.read_on_thread(2)
+    ends.write_all()
+    thread.join(LONG)
+    assert texts(frames) == ["x" * BIG, "behind"]
+    assert (big.state, small.state) == (WRITTEN, WRITTEN)
+
+
+def test_many_small_messages_are_joined_and_large_ones_go_alone(ends):
+    ends.queue(*["m" * 1000] * 100)
+    batch = ends.outbox.take(JOINED_BYTES, None)
+    assert len(batch) == JOINED_BYTES // 1000
+    ends.outbox.restore(batch)
+    frames, thread = ends.read_on_thread(100)
+    ends.write_all()
+    thread.join(LONG)
+    assert len(frames) == 100
+
+
+def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends):
+    ends.queue("x" * BIG, "queued")
+    ends.wire.pump()
+    assert ends.wire.blocked
+    ends.wire.send_first(Outgoing(Opcode.PONG, b"!", 0))
+    frames, thread = ends.read_on_thread(3)
+    ends.write_all()
+    thread.join(LONG)
+    assert [opcode for opcode, _ in frames] == [1, 10, 1]
+    assert frames[2] == (1, b"queued")
+
+
+def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
+    ends.queue("x" * BIG)
+    ends.wire.pump()
+    for _ in range(10_000):
+        ends.wire.send_first(Outgoing(Opcode.PONG, b"x" * 125, 0))
+    assert len(ends.wire._urgent) < 200
+
+
+def test_nothing_follows_a_close_frame(ends):
+    ends.queue("before")
+    ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.wire.pump()
+    ends.wire.send_first(ping())
+    ends.wire.pump()
+    assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"before"), (8, b"\x03\xe8")]
+    ends.near.shutdown(socket.SHUT_WR)
+    assert ends.wire.is_open is False
+
+
+def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
+    ends.wire.is_open = False
+    ends.queue("x" * BIG)
+    ends.wire.is_open = True
+    ends.wire.pump()  # full: what follows waits
+    ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.wire.send_first(ping())
+    frames, thread = ends.read_on_thread(2)
+    ends.write_all()
+    thread.join(LONG)
+    assert [opcode for opcode, _ in frames] == [1, 8]
+    assert ends.wire.idle()
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
+    a, b, c = request(b"a"), request(b"b"), request(b"c")
+    for entry in (a, b, c):
+        ends.outbox.put(entry, PASSED, [])
+    ends.unwanted.add(b)
+    ends.wire.pump()
+    assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
+    assert (a.state, b.place, c.state) == (WRITTEN, None, WRITTEN)
+
+
+def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
+    for payload in (b"a", b"b", b"c"):
+        ends.outbox.put(request(payload), PASSED, [])
+    ends.room = 2
+    taken = ends.wire._next_entries()
+    assert [entry.payload for entry in taken] == [b"a", b"b"]
+    ends.room = 0
+    ends.wire.pump()
+    assert ends.outbox.messages == 1
+
+
+def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
+    ends.peer.sock.close()
+    (entry,) = ends.queue("x")
+    ends.wire.pump()
+    assert isinstance(ends.wire.error, OSError)
+    assert ends.woken.is_set()
+    assert ends.wire.end() == [entry]
+
+
+def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing(ends):
+    (entry,) = ends.queue("x")
+
+    def fall(entry):
+        raise MemoryError
+
+    ends.wire._payload = fall
+    with pytest.raises(MemoryError):
+        ends.wire.pump()
+    assert isinstance(ends.wire.error, OSError)
+    assert ends.woken.is_set()
+    assert not entry.written()
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
+    done, big, behind = ends.queue("done", "x" * BIG, "behind")
+    ends.wire.pump()
+    assert ends.wire.blocked
+    ends.wire.send_first(ping())
+    cut = ends.wire.end()
+    assert [entry.opcode for entry in cut] == [Opcode.TEXT, Opcode.PING]
+    assert cut[0] is big
+    assert done.state == UNKNOWN
+    assert behind.queued
+    assert ends.wire.passage.ended
+
+
+def test_after_the_end_nothing_is_written(ends):
+    ends.wire.end()
+    ends.queue("too late")
+    ends.wire.pump()
+    ends.wire.send_first(ping())
+    ends.near.shutdown(socket.SHUT_WR)
+    assert ends.peer.sock.recv(100) == b""
+
+
+# --- pings -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
+    (before,) = ends.queue("before")
+    ends.wire.pump()
+    ends.wire.send_first(ping(b"p1"))
+    (behind,) = ends.queue("behind")
+    ends.wire.pump()
+    round_trip, answered = ends.wire.pong(b"p1", math.inf)
+    assert round_trip == math.inf
+    assert answered == [b"p1"]
+    assert (before.state, behind.state) == (CONFIRMED, WRITTEN)
+
+
+def test_a_pong_answers_earlier_pings_too_and_stays_unmatched_the_second_time(ends):
+    for payload in (b"p1", b"p2", b"p3"):
+        ends.wire.send_first(ping(payload))
+    assert ends.wire.pong(b"p2", math.inf)[1] == [b"p1", b"p2"]
+    assert ends.wire.pong(b"p2", math.inf) is None
+    assert ends.wire.pong(b"p1", math.inf) is None
+    assert ends.wire.pong(b"never sent", math.inf) is None
+    assert ends.wire.pong(b"p3", math.inf)[1] == [b"p3"]
+
+
+# --- many writers ----------------------------------------------------------------------------------------------------
+
+
+def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers_in_order(ends):
+    writers, each = 16, 500
+    stop = threading.Event()
+
+    def write(number):
+        for n in range(each):
+            ends.queue(f"{number} {n} {'.' * random.randint(1, 2000)}")
+            ends.wire.pump()
+
+    def look_after():
+        """The I/O thread's part: to go on when there is room again, or when it is woken."""
+        while not stop.is_set():
+            ends.woken.wait(0.01)
+            ends.woken.clear()
+            ends.wire.unblock()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    carer = threading.Thread(target=look_after)
+    for thread in (carer, *threads):
+        thread.start()
+    last = [-1] * writers
+    for count in range(writers * each):
+        if count % 1000 == 0:
+            stop.wait(0.02)  # let the socket fill up
+        number, n, _ = ends.peer.receive_frame()[1].split()
+        assert int(n) == last[int(number)] + 1
+        last[int(number)] = int(n)
+    stop.set()
+    for thread in (carer, *threads):
+        thread.join(LONG)
+    assert ends.outbox.messages == 0
+    assert ends.counters.messages_sent == writers * each

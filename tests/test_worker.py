@@ -1,0 +1,149 @@
+"""A background thread: started at most once, or sealed; waited for by anybody."""
+
+import threading
+
+import pytest
+
+from tests.support import LONG, SHORT
+from wsclient._clock import Deadline
+from wsclient._worker import Worker, shielded
+
+FOREVER = Deadline(None)
+PASSED = Deadline(0.0)
+
+
+@pytest.fixture
+def work():
+    """Work that reports and then holds until it is let go."""
+    return Work()
+
+
+class Work:
+    def __init__(self):
+        self.runs = []
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self):
+        self.runs.append(threading.current_thread())
+        self.begun.set()
+        assert self.go_on.wait(LONG)
+
+
+def test_a_worker_runs_its_work_on_a_daemon_thread_of_its_name(work):
+    worker = Worker("feed-io", work)
+    worker.start("me")
+    assert work.begun.wait(LONG)
+    (thread,) = work.runs
+    assert (thread.name, thread.daemon) == ("feed-io", True)
+    assert thread is not threading.current_thread()
+    work.go_on.set()
+    assert worker.join(FOREVER)
+    assert not thread.is_alive()
+
+
+def test_only_the_first_start_counts(work):
+    worker = Worker("w", work)
+    starters = [object() for _ in range(8)]
+    threads = [threading.Thread(target=worker.start, args=(starter,)) for starter in starters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    work.go_on.set()
+    assert worker.join(FOREVER)
+    assert len(work.runs) == 1
+    assert worker.starter in starters
+
+
+def test_a_sealed_worker_never_starts(work):
+    worker = Worker("w", work)
+    assert worker.seal()
+    assert worker.seal()
+    worker.start("me")
+    assert worker.starter is None
+    assert worker.join(FOREVER)
+    assert work.runs == []
+
+
+def test_a_started_worker_can_not_be_sealed(work):
+    worker = Worker("w", work)
+    worker.start("me")
+    assert not worker.seal()
+    work.go_on.set()
+    assert worker.join(FOREVER)
+
+
+def test_a_join_ends_at_its_deadline_and_many_may_wait(work):
+    worker = Worker("w", work)
+    worker.start("me")
+    assert not worker.join(PASSED)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(worker.join(FOREVER))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    threads[0].join(SHORT)
+    assert results == []
+    work.go_on.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert results == [True] * 5
+
+
+def test_a_worker_knows_itself(work):
+    here = []
+    worker = Worker("w", lambda: here.append(worker.here()))
+    worker.start("me")
+    assert worker.join(FOREVER)
+    assert here == [True]
+    assert not worker.here()
+
+
+def test_whoever_joins_a_worker_whose_work_fell_does_not_wait(monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+
+    def fall():
+        raise ValueError("fell")
+
+    worker = Worker("w", fall)
+    worker.start("me")
+    assert worker.join(FOREVER)
+    assert [hook.exc_type for hook in seen] == [ValueError]
+
+
+def test_a_system_without_threads_to_give_is_an_error_and_nobody_waits(monkeypatch, work):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker("w", work)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        worker.start("me")
+    assert worker.join(FOREVER)
+
+
+# --- shielded --------------------------------------------------------------------------------------------------------
+
+
+def test_in_the_main_thread_a_shielded_call_runs_elsewhere_and_is_waited_for():
+    seen = []
+    shielded(lambda: seen.append(threading.get_ident()))
+    assert len(seen) == 1
+    assert seen[0] != threading.get_ident()
+
+
+def test_in_another_thread_a_shielded_call_runs_there():
+    seen = []
+    thread = threading.Thread(target=lambda: shielded(lambda: seen.append(threading.get_ident())))
+    thread.start()
+    thread.join(LONG)
+    assert seen == [thread.ident]
+
+
+def test_what_a_shielded_call_raises_is_raised():
+    def fall():
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        shielded(fall)

@@ -162,8 +162,21 @@ def test_nothing_follows_a_close_frame(ends):
     ends.wire.send_first(ping())
     ends.wire.pump()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"before"), (8, b"\x03\xe8")]
+    assert not ends.wire.is_open
+    assert not ends.wire._has_work()
     ends.near.shutdown(socket.SHUT_WR)
-    assert ends.wire.is_open is False
+    assert ends.peer.sock.recv(100) == b""
+
+
+def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow_it(ends):
+    ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.wire.pump()
+    ends.wire._urgent.append(ping())  # the I/O thread had looked before another thread took the close frame
+    ends.wire.pump()
+    assert not ends.wire._has_work()
+    ends.near.shutdown(socket.SHUT_WR)
+    assert ends.peer.receive_frame()[0] == 8
+    assert ends.peer.sock.recv(100) == b""
 
 
 def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
@@ -178,6 +191,8 @@ def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
     thread.join(LONG)
     assert [opcode for opcode, _ in frames] == [1, 8]
     assert ends.wire.idle()
+    ends.near.shutdown(socket.SHUT_WR)
+    assert ends.peer.sock.recv(100) == b""
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):

@@ -67,8 +67,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_batch", "_counters", "_line", "_outbox", "_owner", "_payload", "_pings", "_progress", "_rest", "_room",
-        "_urgent", "_wake", "blocked", "error", "is_open", "passage",
+        "_batch", "_counters", "_is_closing", "_line", "_outbox", "_owner", "_payload", "_pings", "_progress", "_rest",
+        "_room", "_urgent", "_wake", "blocked", "error", "is_open", "passage",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +106,7 @@ class Wire:
         self._progress = progress
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end`.
         self._owner = threading.Lock()
+        self._is_closing = False  # a close frame was taken
         self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
@@ -171,11 +172,13 @@ class Wire:
             self._batch.append(entry)
             if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
-                self._urgent.clear()
+                self._is_closing = True
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _next_entries(self) -> list[Outgoing]:
+        if self._is_closing:
+            self._urgent.clear()
         if not self._urgent:
             return self._outbox.take(JOINED_BYTES, self._room()) if self.is_open else []
         entries = []
@@ -196,6 +199,8 @@ class Wire:
 
     def send_first(self, entry: Outgoing) -> None:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
+        if self._is_closing:
+            return
         if entry.opcode is Opcode.PONG and len(self._urgent) >= _MAX_URGENT:
             return
         self._urgent.append(entry)

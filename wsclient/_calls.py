@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from . import _requests
 from ._clock import Deadline
 from ._config import DEFAULT, check_callable, check_choice, check_count, check_seconds
+from ._core import closed_error
 from ._delivery import Delivery
-from ._errors import ClientClosed, ConnectionLost, WebSocketClientError, again
+from ._errors import ConnectionLost, WebSocketClientError
 from ._events import State, Stats
 from ._frames import CloseCode, check_close
 from ._inbox import Inbox
@@ -148,7 +149,7 @@ def listen(
     core.streams.add(stream)
     if core.state.current in FINAL:
         stream.close()
-        raise _closed(core, "listen()")
+        raise closed_error(core, "listen()")
     return stream
 
 
@@ -168,7 +169,7 @@ def wait_until(core: Core, state: State, timeout: float | None) -> bool:
     deadline = Deadline.after(timeout, time.monotonic())
     reached = core.state.wait_for(state, deadline)
     if not reached and state is State.OPEN and core.state.current is State.FAILED:
-        raise _closed(core, "wait_until(State.OPEN)")
+        raise closed_error(core, "wait_until(State.OPEN)")
     return reached
 
 
@@ -228,20 +229,9 @@ def _bound(core: Core) -> int | None:
 
 
 def _check_started(core: Core, call: str) -> None:
-    state = core.state.current
-    if state is State.NEW:
-        raise ClientClosed(f"{call} needs a running client: call start() or use it in a with block.")
-    if state in FINAL:
-        raise _closed(core, call)
+    if core.state.current is State.NEW or core.state.current in FINAL:
+        raise closed_error(core, call)
 
 
 def _check_may_read(core: Core, call: str) -> None:
     core.guard.check_may_wait(call, "Use on_message instead.")
-
-
-def _closed(core: Core, call: str) -> ClientClosed:
-    cause = core.state.error
-    why = "" if cause is None else f": {cause}"
-    error = ClientClosed(f"{call} came after the client {core.settings.name!r} was {core.state.current.value}{why}")
-    error.__cause__ = None if cause is None else again(cause)
-    return error

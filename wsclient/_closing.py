@@ -46,6 +46,6 @@ def _closed(core: Core, error: BaseException | None) -> ClientClosed:
     name = core.settings.name
     if error is None:
         return ClientClosed(f"The client {name!r} is closed; make a new one.")
-    refusal = ClientClosed(f"The client {name!r} has failed and is closed: {error}")
+    refusal = ClientClosed(f"The client {name!r} has failed ({error}); make a new one.")
     refusal.__cause__ = error
     return refusal

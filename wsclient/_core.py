@@ -10,7 +10,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from ._counters import Counters
-from ._errors import ForkedClient, WouldDeadlock
+from ._errors import ClientClosed, ForkedClient, WouldDeadlock, again
+from ._events import State
 from ._hooks import Hooks
 from ._latch import Signal
 from ._orders import Orders
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ._wire import Wire
     from .protocols import Protocol
 
-__all__ = ["Core", "Guard", "Link"]
+__all__ = ["Core", "Guard", "Link", "closed_error"]
 
 
 class Guard:
@@ -163,3 +164,14 @@ class Core:
             self.orders.wake()
         else:
             wire.pump()
+
+
+def closed_error(core: Core, call: str) -> ClientClosed:
+    """The error for a call that came too early or too late: how the client stands, and what to do."""
+    name, state, cause = core.settings.name, core.state.current, core.state.error
+    if state is State.NEW:
+        return ClientClosed(f"{call}: the client {name!r} does not run yet; call start() or use it in a with block.")
+    how = f"is {state.value}" if cause is None else f"has failed ({cause})"
+    error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
+    error.__cause__ = None if cause is None else again(cause)
+    return error

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ._clock import Deadline
+from ._core import closed_error
 from ._errors import ClientClosed, ConnectionLost, RequestTimeout
 from ._events import State
 from ._frames import Opcode
@@ -95,7 +96,7 @@ def flush(core: Core, timeout: float) -> None:
         raise RequestTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase="queued")
     mark = _make_mark(core, core.link.number)
     if state is not State.OPEN or not _queue_mark(core, mark):
-        raise ClientClosed(f"flush() needs a running client; this one is {state.value}.") from core.state.error
+        raise closed_error(core, "flush()")
     while mark.state not in _OVER:
         if _is_proven(core, mark.state):
             return

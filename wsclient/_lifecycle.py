@@ -18,6 +18,7 @@ from . import _processes
 from ._clock import Deadline
 from ._closing import finish
 from ._config import check_seconds
+from ._core import closed_error
 from ._errors import ClientClosed, ConnectError, again
 from ._events import State
 from ._frames import check_close
@@ -69,7 +70,7 @@ class Lifecycle:
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
         deadline = Deadline.after(timeout, time.monotonic())
         if core.state.current in FINAL:
-            raise self._closed()
+            raise closed_error(core, "start()")
         starter = object()
         try:
             self._worker.start(starter)
@@ -98,13 +99,7 @@ class Lifecycle:
             return  # it was open, and a hook has closed it before this thread saw it
         if isinstance(error, ConnectError) and core.link.number == 0:
             raise again(error)
-        raise self._closed()
-
-    def _closed(self) -> ClientClosed:
-        core = self._core
-        closed = ClientClosed(f"The client {core.settings.name!r} is {core.state.current.value}; make a new one.")
-        closed.__cause__ = core.state.error
-        return closed
+        raise closed_error(core, "start()")
 
     def _run(self) -> None:
         _processes.enter(self)

@@ -1,0 +1,93 @@
+"""The public face: what a client says of itself, and what it is before, while and after it runs."""
+
+import pytest
+
+import wsclient
+from tests.support import LONG
+from wsclient import State
+
+
+def test_a_client_shows_its_kind_its_name_and_its_state_but_no_secret():
+    class Feed(wsclient.Client):
+        pass
+
+    client = Feed("wss://joe:hunter2@example.org/ws?token=hunter2", name="prices")
+    assert repr(client) == "<Feed 'prices' new wss://***@example.org/ws?token=***>"
+    client.close()
+    assert " closed " in repr(client)
+
+
+def test_start_gives_the_client_itself_and_so_does_with(server):
+    client = wsclient.Client(server.url)
+    assert client.start() is client
+    with client as same:
+        assert same is client
+        assert client.state is State.OPEN
+    assert client.state is State.CLOSED
+
+
+def test_an_exception_in_the_with_block_closes_and_goes_on(server):
+    with pytest.raises(ZeroDivisionError), wsclient.connect(server.url) as client:
+        _ = 1 / 0
+    assert client.state is State.CLOSED
+
+
+def test_what_is_known_before_anything_happened():
+    client = wsclient.Client("ws://localhost/")
+    assert client.latency is None
+    assert client.last_disconnect is None
+    assert (client.stats.connections, client.stats.messages_sent, client.stats.uptime) == (0, 0, 0.0)
+    client.close()
+
+
+def test_what_is_known_afterwards(server):
+    with wsclient.connect(server.url) as client:
+        client.request({"method": "add", "params": [1, 2]})
+        client.flush()
+    stats = client.stats
+    assert (stats.connections, stats.requests_ok, stats.messages_sent, stats.messages_received) == (1, 1, 1, 1)
+    assert stats.bytes_sent > 0
+    assert client.latency > 0
+    assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("local", 1000)
+
+
+def test_before_start_one_may_queue_but_not_wait(server):
+    client = wsclient.Client(server.url)
+    with pytest.raises(wsclient.WebSocketClientError, match="start"):
+        client.request({"method": "add", "params": [1, 2]})
+    early = client.submit({"method": "add", "params": [1, 2]})
+    delivery = client.send("early")
+    with client:
+        assert early.result(LONG)["result"] == 3
+        assert delivery.wait(LONG)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.request({}),
+        lambda client: client.submit({}),
+        lambda client: client.request_many([{}]),
+        lambda client: client.send("x"),
+        lambda client: client.flush(),
+        lambda client: client.reconnect(),
+        lambda client: client.start(),
+    ],
+    ids=["request", "submit", "request_many", "send", "flush", "reconnect", "start"],
+)
+def test_after_close_every_call_says_so(call):
+    client = wsclient.Client("ws://localhost/", name="feed")
+    client.close()
+    with pytest.raises(wsclient.ClientClosed, match=r"'feed' is closed; make a new one\.$"):
+        call(client)
+
+
+def test_closing_twice_draining_and_waiting_are_content_with_a_closed_client():
+    client = wsclient.Client("ws://localhost/")
+    client.close()
+    client.close()
+    client.close(wait=False)
+    assert client.drain()
+    assert client.wait_closed(0)
+    assert client.wait_until(State.CLOSED, 0)
+    assert not client.wait_until(State.OPEN, 0)

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from websockets.sync.server import broadcast, serve
+from websockets.sync.server import serve
 
 import wsclient
 
@@ -16,7 +16,8 @@ def room(connection):
     connection.send("welcome")
     try:
         for message in connection:
-            broadcast(members.copy(), message)  # others come and go meanwhile
+            for member in members.copy():  # others come and go meanwhile
+                member.send(message)
     finally:
         members.discard(connection)
 

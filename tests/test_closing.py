@@ -43,7 +43,9 @@ def test_a_client_that_failed_gives_everyone_the_reason(client, core):
     assert delivery.state == "lost"
     with pytest.raises(wsclient.ConnectError, match="no address"):
         next(stream)
-    with pytest.raises(wsclient.ClientClosed, match=r"has failed \(The name has no address\.\); make a new one") as caught:
+    with pytest.raises(
+        wsclient.ClientClosed, match=r"has failed \(The name has no address\.\); make a new one"
+    ) as caught:
         client.send("more")
     assert caught.value.__cause__ is reason
 

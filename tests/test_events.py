@@ -1,6 +1,7 @@
 """The facts callers see."""
 
 import dataclasses
+import inspect
 import pickle
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_fact_survives_pickle(fact):
 @pytest.mark.parametrize("fact", FACTS, ids=name_of)
 def test_every_field_of_a_fact_is_explained(fact):
     for field in dataclasses.fields(fact):
-        assert f"\n        {field.name}: " in type(fact).__doc__
+        assert f"\n    {field.name}: " in inspect.cleandoc(type(fact).__doc__)
 
 
 def test_facts_are_equal_if_all_they_say_is():

@@ -10,11 +10,11 @@ import pytest
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
 
-def run(name, *arguments):
+def run(name, *arguments, server_may_complain=False):
     command = [sys.executable, "-u", str(EXAMPLES / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    assert server_may_complain or "Traceback" not in done.stderr
     return done.stdout.splitlines()
 
 
@@ -60,7 +60,8 @@ def test_live_data():
 
 
 def test_protocol_tour():
-    assert run("protocol_tour.py") == [
+    # Up to websockets 16 the server logs a refused handshake with a traceback.
+    assert run("protocol_tour.py", server_may_complain=True) == [
         "upgraded to websocket",
         "got you did not ask: either side may speak at any time",
         "got a text frame",

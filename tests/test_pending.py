@@ -685,7 +685,7 @@ class PendingMachine(RuleBasedStateMachine):
             self.live.remove(request)
             self.counts[outcome] += 1
             assert request.outcome is outcome
-            if keeps_place and flying(self, request) and request.deadline.at is not None:
+            if outcome is CANCELLED and keeps_place and flying(self, request) and request.deadline.at is not None:
                 self.timers.append(request)
         if not keeps_place:
             self.leave_row(request)

@@ -70,6 +70,8 @@ class Server:
 
     def _serve(self, connection):
         self._connections.append(connection)
+        if self._server is None:  # stopped between the handshake and here, which older websockets leaves open
+            _end(connection.socket)
         self.opened.put(connection)
         try:
             for message in connection:

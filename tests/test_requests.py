@@ -9,6 +9,8 @@ import pytest
 import tenacity
 
 import wsclient
+from wsclient import _requests
+from wsclient._clock import Deadline
 
 from .support import LONG, FaultProxy, Server, eventually
 
@@ -146,3 +148,40 @@ def test_blocking_requests_race_their_own_timeout(server):
         assert replies + timeouts == 1200
         assert (client.stats.requests_ok, client.stats.requests_timed_out) == (replies, timeouts)
         assert not client._wsclient.core.pending.waiting
+
+
+ENDINGS = {
+    "reply": lambda core, request: _requests.answer(core, request, "the reply"),
+    "error": lambda core, request: _requests.fail(core, request, OSError("lost")),
+    "time-out": _requests.time_out,
+    "cancel": _requests.cancel,
+}
+
+
+class Count:
+    """Who is told of an outcome."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def settle(self, value, error):
+        self.outcomes.append((value, error))
+
+
+@pytest.mark.parametrize("second", ENDINGS)
+@pytest.mark.parametrize("first", ENDINGS)
+def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, second):
+    """Each may have found the request before the other ended it; what they then call must not count twice."""
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    request = _requests.make(core.protocol, {"method": "add"}, Deadline(None))
+    request.waiter = Count()
+    _requests.begin(core, request, timed=False)
+    assert _requests.payload_of(core, request) is not None
+    assert ENDINGS[first](core, request) is not False
+    told = list(request.waiter.outcomes)
+    assert len(told) == (first != "cancel")
+    assert not ENDINGS[second](core, request)
+    assert request.waiter.outcomes == told
+    assert sum(core.pending.counts.values()) == 1
+    client.close()

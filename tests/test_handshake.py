@@ -414,11 +414,38 @@ def test_informational_responses_are_skipped(status):
     assert "Link" not in response.headers
 
 
-def test_any_number_of_informational_responses_is_skipped():
+def test_informational_responses_are_skipped():
     source = ResponseReader("The server")
-    for _ in range(100):
+    for _ in range(50):
         assert source.feed(head("X: " + "y" * 1000, status="103 Early Hints")) is None
     assert source.feed(good_head()).status == 101
+
+
+def test_a_peer_that_sends_nothing_but_informational_responses_is_refused_at_the_limit():
+    source = ResponseReader("The server")
+    with pytest.raises(HandshakeError, match="exceed"):
+        for _ in range(MAX_HEAD):
+            assert source.feed(head(status="102 Processing")) is None
+
+
+def test_a_flood_of_informational_responses_in_one_piece_is_refused_too():
+    with pytest.raises(HandshakeError, match="exceed"):
+        ResponseReader("The server").feed(head(status="102 Processing") * MAX_HEAD)
+
+
+def test_what_a_peer_echoes_is_not_shown_with_its_secrets():
+    with pytest.raises(HandshakeError) as caught:
+        answer(b"GET /?token=hunter2 HTTP/1.1\r\n\r\n")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(HandshakeError) as caught:
+        answer(head("Authorization Bearer hunter2"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_subprotocol_that_may_be_a_token_is_not_shown():
+    with pytest.raises(HandshakeError, match=r"took the subprotocol none, where v1.chat, bearer.a\*\*\* was") as caught:
+        check_upgrade(answer(good_head()), KEY, ["v1.chat", "bearer.authorization.example." + "hunter2" * 5])
+    assert "hunter2" not in str(caught.value)
 
 
 def test_after_an_informational_response_the_rest_of_the_head_is_waited_for():

@@ -620,7 +620,7 @@ def test_a_certificate_that_proves_nothing_is_fatal(
     assert not watcher.open()
 
 
-def test_a_server_that_speaks_no_tls_is_fatal(stage, opening, watcher):
+def test_a_server_that_speaks_no_tls_is_told_and_may_be_restarting(stage, opening, watcher):
     def act(peer):
         peer.sock.recv(1)
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -629,23 +629,23 @@ def test_a_server_that_speaks_no_tls_is_fatal(stage, opening, watcher):
     server = stage(act)
     with pytest.raises(TLSError, match="no TLS in common") as caught:
         opening(f"wss://127.0.0.1:{server.port}/")
-    assert not caught.value.retry
+    assert caught.value.retry
     assert not watcher.open()
 
 
-def test_a_server_of_another_tls_version_is_fatal(authority, stage, opening, watcher, trusting):
+def test_a_server_of_another_tls_version_is_told(authority, stage, opening, watcher, trusting):
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(old)
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     trusting.minimum_version = ssl.TLSVersion.TLSv1_3
     with pytest.raises(TLSError, match="no TLS in common") as caught:
         opening(stage(tls=old).url, tls=trusting)
-    assert not caught.value.retry
+    assert caught.value.retry
     assert not watcher.open()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_wants_a_certificate_of_ours_is_fatal(authority, stage, opening, watcher, trusting, version):
+def test_a_server_that_wants_a_certificate_of_ours_is_told(authority, stage, opening, watcher, trusting, version):
     strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(strict)
     authority.configure_trust(strict)
@@ -664,7 +664,7 @@ def test_a_server_that_wants_a_certificate_of_ours_is_fatal(authority, stage, op
     server = stage(act)
     with pytest.raises(TLSError, match="no TLS in common") as caught:
         opening(f"wss://localhost:{server.port}/", tls=trusting)
-    assert not caught.value.retry
+    assert caught.value.retry
     assert not watcher.open()
 
 
@@ -856,3 +856,15 @@ def test_a_real_server_behind_a_redirect_is_talked_to(stage):
         here = stage(redirect(server.url))
         with wsclient.connect(here.url) as client:
             assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+
+
+def test_an_answer_that_comes_before_the_request_was_read_says_more_than_the_reset(stage, opening, watcher):
+    def act(peer):
+        peer.sock.recv(1000)
+        peer.send(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
+        peer.sock.close()  # with bytes unread, so that the rest of the request meets a reset
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url, {"X-Large": "x" * (8 * 2**20)})
+    assert caught.value.status == 431
+    assert not watcher.open()

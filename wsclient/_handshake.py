@@ -34,6 +34,7 @@ __all__ = [
     "check_headers",
     "check_upgrade",
     "is_token",
+    "may_pass",
     "new_key",
     "refused",
 ]
@@ -49,6 +50,12 @@ MAX_BODY: Final = 64 * 1024
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 """Status codes that name another place (RFC 9110 §15.4)."""
+
+_SHOWN: Final = 8
+"""Bytes of a line that is no HTTP that an error shows."""
+
+_LONGEST_NAME: Final = 40
+"""Characters of a subprotocol that is a mere name; the longest of IANA's registry has 34."""
 
 _RETRIED_4XX: Final = frozenset({408, 425, 429})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -136,7 +143,7 @@ class Response:
 class ResponseReader:
     """Collects bytes until the head of a response is there; its memory is bounded by ``MAX_HEAD``."""
 
-    __slots__ = ("_data", "_peer")
+    __slots__ = ("_data", "_peer", "_skipped")
 
     def __init__(self, peer: str) -> None:
         """
@@ -145,6 +152,7 @@ class ResponseReader:
         """
         self._data = bytearray()
         self._peer = peer
+        self._skipped = 0
 
     def feed(self, data: bytes) -> Response | None:
         """Take bytes as they came.
@@ -159,8 +167,8 @@ class ResponseReader:
         self._data += data
         while True:
             end = _head_end(self._data, look_from)
-            if end < 0 or end > MAX_HEAD:
-                if len(self._data) > MAX_HEAD:
+            if end < 0 or end + self._skipped > MAX_HEAD:
+                if len(self._data) + self._skipped > MAX_HEAD:
                     raise HandshakeError(f"{self._peer} sent a response whose headers exceed {MAX_HEAD} bytes.")
                 return None
             head = bytes(self._data[:end])
@@ -169,12 +177,14 @@ class ResponseReader:
             if response.status >= 200 or response.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 return response
             look_from = 0
+            self._skipped += end  # else a peer that sends nothing else would hold us for ever
 
     def _parse(self, head: bytes) -> Response:
         first, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
         match = _STATUS_LINE.fullmatch(first.rstrip())
         if match is None:
-            raise HandshakeError(f"{self._peer} did not answer with HTTP/1.1 but with {first[:80]!r}.")
+            # Little of it is shown: a peer that echoes would have us show our own URL and headers.
+            raise HandshakeError(f"{self._peer} did not answer with HTTP/1.1 but with {first[:_SHOWN]!r}.")
         if len(lines) > MAX_HEADERS:
             raise HandshakeError(f"{self._peer} sent a response with more than {MAX_HEADERS} headers.")
         headers = Headers([self._parse_line(line) for line in lines])
@@ -184,7 +194,7 @@ class ResponseReader:
     def _parse_line(self, line: bytes) -> tuple[str, str]:
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon or not is_token(name) or "\r" in value or "\0" in value:  # RFC 9110 §5.5
-            raise HandshakeError(f"{self._peer} sent a header line that can't be read: {line[:80]!r}.")
+            raise HandshakeError(f"{self._peer} sent a header line that can't be read: {line[:_SHOWN]!r}.")
         return name, value.strip(" \t")
 
 
@@ -309,16 +319,21 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
-        offered = ", ".join(subprotocols) or "none"
-        took = ", ".join(chosen) or "none"
+        offered = ", ".join(map(_shown, subprotocols)) or "none"
+        took = ", ".join(map(_shown, chosen)) or "none"
         raise _bad(response, f"The server took the subprotocol {took}, where {offered} was offered.", retry=False)
     return chosen[0]
+
+
+def may_pass(status: int) -> bool:
+    """Whether a refusal with this status may be another answer next time."""
+    return not 400 <= status < 500 or status in _RETRIED_4XX
 
 
 def refused(response: Response) -> HandshakeError:
     """The error for a response that is no 101; 4xx is fatal but for 408, 425 and 429."""
     phrase = f" {response.phrase}" if response.phrase else ""
-    retry = not 400 <= response.status < 500 or response.status in _RETRIED_4XX
+    retry = may_pass(response.status)
     advice = "" if retry else "; trying again won't help, look at .headers and .body"
     return HandshakeError(
         f"The server refused the upgrade to WebSocket with HTTP {response.status}{phrase}{advice}.",
@@ -331,6 +346,11 @@ def refused(response: Response) -> HandshakeError:
 
 def _bad(response: Response, text: str, *, retry: bool = True) -> HandshakeError:
     return HandshakeError(text, status=response.status, headers=response.headers, retry=retry)
+
+
+def _shown(subprotocol: str) -> str:
+    """A long one may be a secret: some servers take a token that way (Kubernetes does)."""
+    return subprotocol if len(subprotocol) <= _LONGEST_NAME else f"{subprotocol[:_SHOWN]}***"
 
 
 def _tokens(value: str) -> set[str]:

@@ -6,6 +6,7 @@ One deadline (``open_timeout``) covers all of it but the look-up of names, and a
 from __future__ import annotations
 
 import http
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ _BODY_PATIENCE: Final = 1.0
 _PIECE: Final = 16 * 1024
 
 # What OpenSSL says of a peer whose TLS can't be ours: other versions, no TLS at all, or a certificate it wants of us.
-_HOPELESS_TLS: Final = frozenset({
+# It is retried like any failure: a load balancer that restarts may say so too.
+_NO_COMMON_TLS: Final = frozenset({
     "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "NO_PROTOCOLS_AVAILABLE",
     "NO_CIPHERS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_UNKNOWN_CA",
     "SSLV3_ALERT_BAD_CERTIFICATE", "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_ACCESS_DENIED",
@@ -146,15 +148,20 @@ class Opener:
         except OSError as error:
             if proxy is None or isinstance(error, ConnectError):
                 raise
-            raise ProxyError(f"The proxy {proxy!r} can't be reached: {_reason(error)}.", last=error) from error
+            raise ProxyError(
+                f"The proxy {proxy!r} can't be reached: {_reason(error)}.",
+                last=error,
+                retry=not isinstance(error, ssl.SSLCertVerificationError),
+            ) from error
         line = make_line(sock)
         try:
             if proxy is not None and proxy.scheme == "https" and target.secure:
                 raise ProxyError(
-                    f"wss through the proxy {proxy!r} would be TLS within TLS, which Python's sockets lack."
+                    f"wss through the proxy {proxy!r} would be TLS within TLS, which Python's sockets lack.",
+                    retry=False,
                 )
             if proxy is not None:
-                _proxy.open_tunnel(line, proxy, target, self._watch, deadline)
+                self._tunnel(line, proxy, target, deadline)
             if target.secure:
                 line = TLSLine(_dial.start_tls(sock, target.host, self._tls(), self._watch, deadline))
         except BaseException:
@@ -162,18 +169,40 @@ class Opener:
             raise
         return line
 
+    def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
+        try:
+            _proxy.open_tunnel(line, proxy, target, self._watch, deadline)
+        except OSError as error:
+            if isinstance(error, (ConnectError, socket.gaierror)):  # it is us who look names up for a socks4 or socks5
+                raise
+            raise ProxyError(f"The proxy {proxy!r} opened no tunnel: {_reason(error)}.", last=error) from error
+
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = _dial.tls_context(self._options)
         return self._context
 
     def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
+        try:
+            self._send(line, request, deadline)
+        except TimeoutError:
+            raise
+        except OSError as error:  # a server may refuse before it has read all; its answer says more than the reset
+            try:
+                return self._receive_head(line, deadline)
+            except OSError as answer:
+                raise (answer if isinstance(answer, (ssl.SSLError, HandshakeError)) else error) from None
+        return self._receive_head(line, deadline)
+
+    def _send(self, line: Line, request: bytes, deadline: Deadline) -> None:
         rest = memoryview(request)
         while rest:
             sent = line.send(rest)
             if not sent:
                 self._watch.wait(line.sock, line.write_event, deadline)
             rest = rest[sent:]
+
+    def _receive_head(self, line: Line, deadline: Deadline) -> Response:
         reader = _handshake.ResponseReader("The server")
         while True:
             data = line.receive(_PIECE)
@@ -206,14 +235,16 @@ class Opener:
         if isinstance(error, ssl.SSLCertVerificationError):
             text = f"The certificate of {target.host!r} was refused: {error.verify_message}"
             return TLSError(f"{text.rstrip('.')}.", last=error, retry=False)
-        if isinstance(error, ssl.SSLError) and error.reason in _HOPELESS_TLS:
-            return TLSError(f"{where} and this client have no TLS in common ({error.reason}).", last=error, retry=False)
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_TLS:
+            return TLSError(f"{where} and this client have no TLS in common ({error.reason}).", last=error)
         if isinstance(error, TimeoutError):
             return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
         return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "it took too long"
     return (error.strerror or str(error) or type(error).__name__).rstrip(".")
 
 

@@ -12,8 +12,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from ._errors import HandshakeError, ProxyError
-from ._handshake import ResponseReader
+from ._errors import HandshakeError, ProxyError, WebSocketClientError
+from ._handshake import ResponseReader, may_pass
 from ._wakeup import READ
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ class Proxy:
     __slots__ = ("host", "password", "port", "scheme", "user")
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # its sentence quotes what may be a piece of a password
+            raise ProxyError(
+                "The environment names a proxy whose URL can't be read; set proxy=None to go without.", retry=False
+            ) from None
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
-        self.port = parts.port or _PORTS.get(parts.scheme, 0)
+        self.port = port or _PORTS.get(parts.scheme, 0)
         self.user = None if parts.username is None else unquote(parts.username)
         self.password = unquote(parts.password or "")
         if self.scheme not in _PORTS or not self.host:
@@ -58,7 +64,8 @@ class Proxy:
             )
 
     def __repr__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 def choose(option: str | None, target: Target) -> Proxy | None:
@@ -115,7 +122,7 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
         raise ProxyError(
             f"The proxy {proxy!r} refused a tunnel to {host}:{target.port} with HTTP {response.status} "
             f"{response.phrase}.",
-            retry=not 400 <= response.status < 500,
+            retry=may_pass(response.status),
         )
     if response.rest:
         raise ProxyError(f"The proxy {proxy!r} sent more than its answer before the tunnel was used.")
@@ -132,6 +139,10 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
             last=error,
             retry=False,
         ) from error
+    if proxy.scheme.startswith("socks5") and not all(
+        text.isascii() and len(text) < 256 for text in (proxy.user or "", proxy.password)
+    ):
+        raise ProxyError(f"The proxy {proxy!r} can't be told its credentials.", retry=False)
     connector = create_connector(
         proxy_type=ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
         username=proxy.user,
@@ -141,7 +152,7 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     )
     try:
         connector.connect(stream=stream, host=target.host, port=target.port)  # type: ignore[arg-type]
-    except OSError:
+    except (OSError, WebSocketClientError):  # the line broke, or an order ended the wait
         raise
     except Exception as error:  # python-socks has an error tree of its own, and raises ValueError for odd answers
         raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error) from error
@@ -163,6 +174,8 @@ class _Stream:
             if not sent:
                 self._watch.wait(self._line.sock, self._line.write_event, self._deadline)
             rest = rest[sent:]
+
+    write_all = write  # its name before python-socks 3
 
     def read(self, max_bytes: int = _PIECE) -> bytes:
         """What has come, at least one byte."""

@@ -376,3 +376,28 @@ def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
             assert client.request("x", match=hold, timeout=LONG) == "x"
             assert client.request("y", match=lambda m: m == "y", timeout=LONG) == "y"
             assert client.stats.connections == 1
+
+
+def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(raw):
+    client = wsclient.Client(raw.url, reconnect=SOON, ping_interval=None)
+    told = []
+    client.on_open = lambda client: told.append("open")
+    client.on_close = lambda client, code, reason: told.append(code)
+    deliveries = [client.send(f"message {n}") for n in range(3)]
+    future = client.submit({"method": "add"})
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    first = raw.accept().upgrade(then=frame(8, b"\x03\xf5busy"))
+    assert first.receive_frame() == (8, b"\x03\xf5")
+    first.finish()
+    with pytest.raises(ConnectionError):
+        first.receive_frame()  # nothing follows a close frame
+    second = raw.accept().upgrade()
+    assert [second.receive_text() for _ in range(3)] == ["message 0", "message 1", "message 2"]
+    assert second.receive_text() == '{"id":1,"method":"add"}'
+    second.send_text('{"id": 1}')
+    assert future.result(LONG) == {"id": 1}
+    assert all(delivery.state == "confirmed" for delivery in deliveries)
+    starter.join(LONG)
+    eventually(lambda: told == ["open", 1013, "open"])
+    client.close(timeout=0)

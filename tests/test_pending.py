@@ -106,12 +106,24 @@ def test_an_id_nobody_can_have_finds_nobody(id):
     assert pending.find(id) is None
 
 
+def is_taken(pending, id):
+    """Whether no other request may go out under this id."""
+    rival = added(pending)
+    try:
+        pending.depart(rival, id)
+    except ValueError:
+        return True
+    finally:
+        pending.take(rival, OK)
+    return False
+
+
 def test_true_is_not_1_and_false_is_not_0():
     pending = Pending()
     one, zero = departed(pending, 1), departed(pending, 0)
     assert pending.find(True) is None
     assert pending.find(False) is None
-    assert not pending.is_taken(True)
+    assert not is_taken(pending, True)
     true = departed(pending, True)
     assert pending.find(True) is true
     assert pending.find(1) is one
@@ -121,23 +133,23 @@ def test_true_is_not_1_and_false_is_not_0():
 def test_an_id_is_taken_from_the_call_to_the_end_if_it_is_the_callers():
     pending = Pending()
     request = added(pending, "mine")
-    assert pending.is_taken("mine")
+    assert is_taken(pending, "mine")
     pending.depart(request, "mine")
-    assert pending.is_taken("mine")
+    assert is_taken(pending, "mine")
     pending.end_connection()
-    assert pending.is_taken("mine")
+    assert is_taken(pending, "mine")
     pending.take(request, FAILED)
-    assert not pending.is_taken("mine")
+    assert not is_taken(pending, "mine")
 
 
 def test_a_given_id_is_taken_while_it_is_in_flight():
     pending = Pending()
     request = added(pending)
-    assert not pending.is_taken(1)
+    assert not is_taken(pending, 1)
     pending.depart(request, 1)
-    assert pending.is_taken(1)
+    assert is_taken(pending, 1)
     pending.take(request, OK)
-    assert not pending.is_taken(1)
+    assert not is_taken(pending, 1)
 
 
 @pytest.mark.parametrize("id", [1, "a", 1.5])
@@ -284,7 +296,7 @@ def test_oldest_is_whoever_departed_first_and_is_unanswered():
     assert pending.find(OLDEST) is a
 
 
-@pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT])
+@pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT, FAILED])
 def test_a_written_request_that_is_given_up_keeps_its_place_until_its_reply(outcome):
     pending = Pending(by_order=True)
     a, b = departed(pending, 1), departed(pending, 2)
@@ -326,11 +338,10 @@ def test_a_place_that_is_kept_survives_the_clearing_of_timers():
     assert a in pending.expire(5.0)
 
 
-@pytest.mark.parametrize("outcome", [OK, FAILED])
-def test_whoever_ends_otherwise_leaves_the_row(outcome):
+def test_whoever_has_its_reply_leaves_the_row():
     pending = Pending(by_order=True)
     a, b = departed(pending, 1), departed(pending, 2)
-    pending.take(a, outcome)
+    pending.take(a, OK)
     assert not pending.holds_place(a)
     assert pending.find(OLDEST) is b
 
@@ -422,7 +433,7 @@ def test_a_request_by_order_that_times_out_while_it_is_written_still_costs_the_c
     request.waiter = Waiter()
     _requests.begin(core, request, timed=False)
     assert core.outbox.take(1000, None) == [request]
-    assert _requests.payload_of(core, request) == b"ask"
+    assert _requests.payload_of(core, 1, request) == b"ask"
     assert _requests.time_out(core, request)  # its caller's deadline passes here, on another thread
     request.put_on(Passage(1), 9)
     assert core.orders.drop is not None or core.pending.find(OLDEST) is request
@@ -662,7 +673,9 @@ class PendingMachine(RuleBasedStateMachine):
         id = request.id
         if request.own is None and request.match is None:
             self.last_id += 1
-            while self.pending.is_taken(self.last_id):
+            while key_of(self.last_id) in self.keys_taken():
+                with pytest.raises(ValueError, match="in flight"):
+                    self.pending.depart(request, self.last_id)
                 self.last_id += 1
             id = self.last_id
         assert self.pending.depart(request, id)
@@ -680,7 +693,7 @@ class PendingMachine(RuleBasedStateMachine):
     def take(self, data, outcome):
         request = self.pick(data)
         assert self.pending.take(request, outcome) is (request in self.live)
-        keeps_place = self.by_order and outcome in (CANCELLED, TIMED_OUT)
+        keeps_place = self.by_order and outcome is not OK
         if request in self.live:
             self.live.remove(request)
             self.counts[outcome] += 1
@@ -739,7 +752,6 @@ class PendingMachine(RuleBasedStateMachine):
         for id in [*SOME_IDS, *range(4, 9), None]:
             expected = next((request for key, request in self.row if key == key_of(id)), None)
             assert self.pending.find(id) is expected
-            assert self.pending.is_taken(id) is (key_of(id) in self.keys_taken())
 
     @invariant()
     def no_deadline_is_missed(self):

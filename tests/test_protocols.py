@@ -14,6 +14,7 @@ from wsclient import Client, _codec, _requests
 from wsclient._clock import Deadline
 from wsclient._errors import ProtocolError
 from wsclient._frames import Opcode
+from wsclient._outgoing import Passage
 from wsclient._pending import Waiter
 from wsclient._router import Router
 from wsclient.protocols import OLDEST, Event, Failure, Fifo, JsonId, Protocol, Reply
@@ -196,27 +197,28 @@ def test_a_message_without_an_id_gets_one(message):
     assert JsonId().id_of(message) is None
 
 
-def test_the_callers_own_ids_raise_the_counter():
+def test_the_callers_own_ids_raise_the_counter_when_they_go_out_so_that_ids_rise_on_the_wire():
     protocol = JsonId("req")
     assert protocol.id_of({"req": 70}) == 70
+    assert protocol.new_id() == 1
+    protocol._passed(70)
     assert protocol.new_id() == 71
-    protocol.id_of({"req": 5})
-    protocol.id_of({"req": "900"})
-    protocol.id_of({"req": -900})
+    for id in (5, "900", -900, 5.5):
+        protocol._passed(id)
     assert protocol.new_id() == 72
 
 
 def test_a_callers_whole_float_raises_the_counter_since_a_reply_to_it_looks_like_one_to_the_int():
     protocol = JsonId()
-    protocol.id_of({"id": 2.0})
-    assert 2 not in (protocol.new_id(), protocol.new_id())
+    protocol._passed(2.0)
+    assert protocol.new_id() == 3
 
 
 def test_an_id_no_counter_will_reach_does_not_raise_it_beyond_what_javascript_can_echo():
     protocol = JsonId()
-    protocol.id_of({"id": 2**53})
+    protocol._passed(2**53)
     assert protocol.new_id() == 1
-    protocol.id_of({"id": 2**53 - 2})
+    protocol._passed(2**53 - 2)
     assert protocol.new_id() == 2**53 - 1
 
 
@@ -234,7 +236,8 @@ def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
             last = given_id
             used.add(given_id)
         else:
-            used.add(protocol.id_of({"id": id}))
+            used.add(id)
+            protocol._passed(id)
 
 
 @pytest.mark.parametrize("id", [True, False, [1], {"a": 1}, b"5", (1,)])
@@ -341,6 +344,12 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
     assert protocol.decode('{"result":1}') == Reply(OLDEST, {"result": 1})
 
 
+def send(core, request):
+    """As far as anybody here can tell, it has been written whole."""
+    assert _requests.payload_of(core, 1, request) is not None
+    request.put_on(Passage(1), 0)
+
+
 def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_another():
     """Was it a reply or not? From here on nobody can tell, so the connection may end, but no reply may move up."""
     core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
@@ -349,9 +358,9 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
         request = _requests.make(core.protocol, question, Deadline(None))
         request.waiter = Waiter()
         _requests.begin(core, request, timed=False)
-        _requests.payload_of(core, request)
+        send(core, request)
         asked.append(request)
-    router = Router(core)
+    router = Router(core, wire=None)
     with pytest.raises(ProtocolError, match="nobody can say whose the next one is"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
@@ -363,9 +372,9 @@ def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_anoth
     request = _requests.make(core.protocol, "ask", Deadline(None), until=lambda reply: reply["done"])
     request.waiter = Waiter()
     _requests.begin(core, request, timed=False)
-    _requests.payload_of(core, request)
+    send(core, request)
     with pytest.raises(ProtocolError, match="until= raised"):
-        Router(core).receive('{"answer":"first"}', 1)
+        Router(core, wire=None).receive('{"answer":"first"}', 1)
     assert isinstance(request.waiter.error, KeyError)
 
 

@@ -11,6 +11,8 @@ import tenacity
 import wsclient
 from wsclient import _requests
 from wsclient._clock import Deadline
+from wsclient._frames import Opcode
+from wsclient._outgoing import Outgoing
 
 from .support import LONG, FaultProxy, Server, eventually
 
@@ -177,11 +179,28 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     request = _requests.make(core.protocol, {"method": "add"}, Deadline(None))
     request.waiter = Count()
     _requests.begin(core, request, timed=False)
-    assert _requests.payload_of(core, request) is not None
+    assert _requests.payload_of(core, 1, request) is not None
     assert ENDINGS[first](core, request) is not False
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")
     assert not ENDINGS[second](core, request)
     assert request.waiter.outcomes == told
     assert sum(core.pending.counts.values()) == 1
+    client.close()
+
+
+def test_what_is_bound_to_a_connection_that_is_over_goes_out_on_no_other():
+    """It may have been queued a moment after its connection was swept out of the queue."""
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    request = _requests.make(core.protocol, {"method": "add"}, Deadline(None), bound=1)
+    request.waiter = Count()
+    core.pending.add(request, timed=False)
+    message = Outgoing(Opcode.TEXT, b"hello", 5, bound=1)
+    assert _requests.payload_of(core, 2, message) is None
+    assert _requests.payload_of(core, 2, request) is None
+    assert message.state == request.state == "lost"
+    ((_, error),) = request.waiter.outcomes
+    assert isinstance(error, wsclient.ConnectionLost)
+    assert error.sent is False
     client.close()

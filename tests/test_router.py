@@ -10,6 +10,7 @@ import wsclient
 from wsclient import Fifo
 
 from .support import LONG, SHORT, Server, eventually
+from .support.raw import frame
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 
@@ -301,4 +302,77 @@ def test_max_in_flight_holds_the_rest_in_the_queue(raw):
         peer.sock.settimeout(LONG)
         peer.send_text(text.upper())
         assert future.result(LONG) == text.upper()
+    client.close(timeout=0)
+
+
+# --- on the edges of a connection ------------------------------------------------------------------------------------
+
+
+def test_by_order_a_connection_that_closes_gives_nobody_the_reply_of_a_request_that_was_lost(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    first = client.submit("first")
+    second = client.submit("second", idempotent=True)
+    assert [peer.receive_text(), peer.receive_text()] == ["first", "second"]
+    client.reconnect()
+    assert peer.receive_frame()[0] == 8
+    peer.send_text("answer to the first")  # on a line that is closing, yet still read
+    peer.send_text("answer to the second")
+    with pytest.raises(wsclient.ConnectionLost):
+        first.result(LONG)
+    assert second.result(LONG) == "answer to the second"
+    client.close(timeout=0)
+
+
+def test_by_order_a_message_that_comes_before_the_request_is_whole_answers_nothing(raw):
+    client, peer, seen = open_against(raw, protocol=Fifo())
+    huge = client.submit("x" * (8 * 2**20))
+    eventually(lambda: client._wsclient.core.link.wire.blocked)  # the peer reads nothing
+    peer.send_text("unasked for")
+    eventually(lambda: seen == ["unasked for"])
+    assert not huge.done()
+    assert peer.receive_text()[:3] == "xxx"
+    peer.send_text("the answer")
+    assert huge.result(LONG) == "the answer"
+    client.close(timeout=0)
+
+
+def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
+    held, go_on = threading.Event(), threading.Event()
+
+    def set_up(client, session):
+        held.set()
+        session.recv(timeout=LONG)
+        assert go_on.wait(LONG)
+
+    seen = []
+    client = wsclient.Client(
+        raw.url, on_session=set_up, on_message=lambda _, message: seen.append(message), ping_interval=None
+    )
+    streamed = client.listen()
+    answer = client.submit({"ask": 1}, match=lambda message: "status" in message)
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = raw.accept().upgrade()
+    came = ['{"go": 1}', '{"status": "old"}', '{"id": 77, "status": "a late reply of long ago"}']
+    peer.send(b"".join(frame(1, text.encode()) for text in came))  # in one piece, so all are read with the first
+    assert held.wait(LONG)
+    go_on.set()
+    starter.join(LONG)
+    assert json.loads(peer.receive_text()) == {"ask": 1}
+    peer.send_text('{"status": "new"}')
+    assert answer.result(LONG) == {"status": "new"}
+    eventually(lambda: len(seen) == 2)
+    assert [message["status"] for message in seen] == ["old", "a late reply of long ago"]
+    assert streamed.get(LONG) == {"status": "old"}
+    client.close(timeout=0)
+    assert list(streamed) == []
+
+
+def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
+    client, peer, _ = open_against(raw)
+    with client._wsclient.core.link.wire._owner:  # nobody writes meanwhile
+        for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
+            client.submit(message)
+    client.send("done")
+    assert [json.loads(peer.receive_text())["id"] for _ in range(3)] == [1, 100, 101]
     client.close(timeout=0)

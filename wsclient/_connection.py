@@ -82,7 +82,7 @@ class Connection:
         self.number = wire.passage.number
         self.opened = opened
         self.wire = wire
-        self.router = Router(core)
+        self.router = Router(core, wire)
         self.ending: Ending | None = None
         self.over = False
         self._core = core
@@ -102,7 +102,7 @@ class Connection:
     def open(self) -> None:
         """The set-up is done: let the queue out, then everyone else's messages."""
         self._opened_at = time.monotonic()
-        self.wire.is_open = True
+        self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
         self._core.link.opened_at = self._opened_at
         self._core.link.wire = self.wire
         self.wire.pump()

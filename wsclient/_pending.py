@@ -174,21 +174,25 @@ class Pending:
         if known:
             raise ValueError(f"A request with the id {request.id!r} is in flight already; use another id.")
 
-    def is_taken(self, id: Any) -> bool:
-        """Whether a request with this id waits already, so that it can't be given to another."""
-        key = key_of(id)
-        return key in self._in_flight or key in self._own
-
     def depart(self, request: Request, id: Any) -> bool:
-        """The request is about to be written, under this id. False if nobody waits for it any more."""
+        """The request is about to be written, under this id. False if nobody waits for it any more.
+
+        Raises:
+            ValueError: another request has this id.
+        """
+        key = request if request.match is not None else key_of(id)
         with self._lock:
-            if request not in self._live:
-                return False
-            request.id = id
-            self._in_flight[request.key] = request
-            if request.match is not None:
-                self._matching[request] = None
-        return True
+            waits = request in self._live
+            clash = waits and (self._in_flight.get(key, request) is not request
+                               or self._own.get(key, request) is not request)  # fmt: skip
+            if waits and not clash:
+                request.id = id
+                if request.match is not None:
+                    self._matching[request] = None
+                self._in_flight[key] = request
+        if clash:
+            raise ValueError(f"The id {id!r} is in flight already.")
+        return waits
 
     def recall(self, request: Request) -> bool:
         """The request is on no line any more and may be sent again. False if nobody waits for it."""
@@ -213,11 +217,10 @@ class Pending:
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True for the one caller who may tell its waiter.
 
-        A request answered by order that was written, and whose caller gave it up or waited in vain, keeps its place:
-        its reply is still to come. It leaves with that reply or with its connection; ``expire`` names a cancelled one
-        at its deadline.
+        A request answered by order that was written, and ends without its reply, keeps its place: that reply may still
+        come. It leaves with it or with the connection; ``expire`` names a cancelled one at its deadline.
         """
-        keeps_place = self._by_order and outcome in (CANCELLED, TIMED_OUT)
+        keeps_place = self._by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
             key = request.key

@@ -6,6 +6,7 @@ and a close may come at the same moment: one of them counts.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -135,31 +136,54 @@ def begin(core: Core, request: Request, *, timed: bool) -> None:
         raise
     if request.fate is LOST and core.pending.take(request, FAILED):
         if request.bound is not None:
-            raise ConnectionLost("The connection this request belongs to has ended already.", sent=False)
+            raise _ended_before()
         raise SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
 
-def payload_of(core: Core, entry: Outgoing) -> bytes | None:
-    """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire."""
+def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
+    """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire.
+
+    Args:
+        core: the client.
+        number: the connection's number. What is bound to another one is lost, even if it was queued a moment too late
+            to be swept out with it.
+        entry: the message.
+    """
+    if entry.bound is not None and entry.bound != number:
+        entry.fate = LOST
+        if isinstance(entry, Request):
+            fail(core, entry, _ended_before())
+        return None
     if not isinstance(entry, Request):
         return entry.payload
     try:
-        id = entry.id if entry.own is not None or entry.match is not None else _fresh_id(core)
+        if not _depart(core, entry):
+            return None
         if entry.draft is not None:
-            opcode, payload = entry.draft(id)
+            opcode, payload = entry.draft(entry.id)
             entry.opcode, entry.payload, entry.size = opcode, payload, len(payload)
     except Exception as error:  # a protocol of the user's own
         fail(core, entry, error)
+        core.pending.drop_place(entry)
         return None
-    return entry.payload if core.pending.depart(entry, id) else None
+    return entry.payload
 
 
-def _fresh_id(core: Core) -> Any:
+def _depart(core: Core, request: Request) -> bool:
+    """Give a request the id under which it goes out, before anybody else can have it. False if nobody waits for it."""
+    if request.match is not None:
+        return core.pending.depart(request, request.id)
+    if request.own is not None:
+        core.protocol._passed(request.id)
+        return core.pending.depart(request, request.id)
     for _ in range(_MAX_ID_TRIES):
-        id = core.protocol.new_id()
-        if not core.pending.is_taken(id):
-            return id
+        with contextlib.suppress(ValueError):
+            return core.pending.depart(request, core.protocol.new_id())
     raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")
+
+
+def _ended_before() -> ConnectionLost:
+    return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
 
 
 def answer(core: Core, request: Request, value: Any) -> bool:

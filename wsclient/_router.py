@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _requests
 from ._errors import ProtocolError
@@ -16,6 +16,7 @@ from .protocols import Event, Failure, Reply
 
 if TYPE_CHECKING:
     from ._core import Core
+    from ._wire import Wire
     from .protocols import Incoming
 
 __all__ = ["Router"]
@@ -24,19 +25,41 @@ _KINDS = (Reply, Failure, Event)
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
 
 
+class Aside(NamedTuple):
+    """A message that came while the connection was set up.
+
+    Attributes:
+        message: what came.
+        size: its bytes.
+        is_reply: whether it answers a request that nobody waits for.
+    """
+
+    message: Any
+    size: int
+    is_reply: bool
+
+
 class Router:
     """Gives each incoming message to whoever it is for.
 
     Attributes:
         aside: until the connection is open, messages that answer nothing, in order; None afterwards.
+        aside_bytes: their payload bytes.
         pressing: whether reading goes on although a queue is full, because a request waits.
     """
 
-    __slots__ = ("_core", "aside", "pressing")
+    __slots__ = ("_core", "_wire", "aside", "aside_bytes", "pressing")
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, wire: Wire) -> None:
+        """
+        Args:
+            core: the client.
+            wire: the way out, which knows what has been written.
+        """
         self._core = core
-        self.aside: deque[tuple[Any, int]] | None = deque()
+        self._wire = wire
+        self.aside: deque[Aside] | None = deque()
+        self.aside_bytes = 0
         self.pressing = False
 
     def receive(self, payload: str | bytes, size: int) -> None:
@@ -73,8 +96,19 @@ class Router:
     def release(self) -> None:
         """The connection is open: what was set aside goes where it belongs."""
         aside, self.aside = self.aside, None
-        for message, size in aside or ():
-            self.event(message, size)
+        core = self._core
+        for message, size, is_reply in aside or ():
+            # No match= request may have one: each was sent later than these came.
+            if not is_reply:
+                core.streams.offer(message, size, pressing=self.pressing)
+            core.hooks.post_message(message, size, pressing=self.pressing)
+
+    def take_aside(self) -> Any:
+        """The oldest message that was set aside."""
+        assert self.aside
+        taken = self.aside.popleft()
+        self.aside_bytes -= taken.size
+        return taken.message
 
     def event(self, message: Any, size: int) -> None:
         """A message that answers nothing by its id: for a ``match=`` request, else for every stream and the hook."""
@@ -82,7 +116,7 @@ class Router:
             return
         core = self._core
         if self.aside is not None:
-            self.aside.append((message, size))
+            self._set_aside(Aside(message, size, False))
             return
         core.streams.offer(message, size, pressing=self.pressing)
         core.hooks.post_message(message, size, pressing=self.pressing)
@@ -101,7 +135,7 @@ class Router:
         core = self._core
         request = core.pending.find(meaning.id)
         value = meaning.value if isinstance(meaning, Reply) else meaning.error
-        if request is None and meaning.id is OLDEST:
+        if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # nothing was asked, so it answers nothing
             return
         if request is None:
@@ -116,17 +150,28 @@ class Router:
             if core.protocol._by_order and request.outcome is not None:
                 raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
             return
-        if place is not None:
+        if place is not None and request.written():
             place[0].confirm(place[1])
         if isinstance(meaning, Failure):
             done = _requests.fail(core, request, meaning.error)
         else:
             done = _requests.answer(core, request, value)
+        core.pending.drop_place(request)
         if not done:
-            core.pending.drop_place(request)
             self._unclaimed(value, size)
         if core.protocol.max_in_flight is not None:
             core.kick()
+
+    def _is_asked(self, request: Request | None) -> bool:
+        """Whether the whole of the oldest request is on its way, so that it can be answered."""
+        if request is not None and not request.written():
+            self._wire.settle()
+        return request is not None and request.written()
+
+    def _set_aside(self, message: Aside) -> None:
+        assert self.aside is not None
+        self.aside.append(message)
+        self.aside_bytes += message.size
 
     def _unclaimed(self, value: Any, size: int) -> None:
         """A reply for which no request waits: late, or unknown."""
@@ -135,7 +180,7 @@ class Router:
         core = self._core
         core.counters.late += 1
         if self.aside is not None:
-            self.aside.append((value, size))
+            self._set_aside(Aside(value, size, True))
         else:
             core.hooks.post_message(value, size, pressing=self.pressing)
 

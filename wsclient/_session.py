@@ -124,7 +124,7 @@ class Session:
             if not aside and deadline.passed(time.monotonic()):
                 self._check_time()
                 raise TimeoutError(f"session.recv() got no message within {timeout} s.")
-        return aside.popleft()[0]  # what came before the connection ended is still given
+        return self._live().router.take_aside()  # what came before the connection ended is still given
 
     # --- the supervisor's side ---------------------------------------------------------------------------------------
 
@@ -169,7 +169,10 @@ class Session:
 
     def _turn(self, deadline: Deadline) -> None:
         connection = self._running()
-        most = self._core.settings.bounds.receive_queue.max_messages
-        if len(connection.router.aside or ()) > most:
-            raise SessionError(f"More than {most} messages came during on_session; take them with session.recv().")
+        bounds = self._core.settings.bounds.receive_queue
+        if len(connection.router.aside or ()) > bounds.max_messages or connection.router.aside_bytes > bounds.max_bytes:
+            raise SessionError(
+                f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes came during on_session; take "
+                "them with session.recv(), or give receive_queue= more room."
+            )
         connection.turn(deadline)

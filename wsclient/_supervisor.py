@@ -174,7 +174,7 @@ class Supervisor:
                 core.link.number + 1,
                 opened.line,
                 core.outbox,
-                partial(_requests.payload_of, core),
+                partial(_requests.payload_of, core, core.link.number + 1),
                 partial(_room, core),
                 core.orders.wake,
                 core.counters,

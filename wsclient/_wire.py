@@ -129,7 +129,9 @@ class Wire:
     def _has_work(self) -> bool:
         if self.blocked or self.error is not None or self.passage.ended:
             return False
-        return bool(self._rest or self._urgent or (self.is_open and self._outbox.ready(self._room())))
+        if self._rest or self._is_closing:
+            return bool(self._rest)
+        return bool(self._urgent or (self.is_open and self._outbox.ready(self._room())))
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
@@ -166,8 +168,8 @@ class Wire:
                 self.passage.taken += len(frames[-1])
                 if entry.opcode is Opcode.PING:
                     self._pings.append(_Ping(payload, self.passage.taken, time.monotonic()))
-            elif entry.counted:
-                continue  # a request that nobody waits for any more
+            elif entry.counted or entry.fate is not None:
+                continue  # nobody waits for it any more, or it belongs to a connection that is over
             entry.put_on(self.passage, self.passage.taken)
             self._batch.append(entry)
             if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
@@ -179,6 +181,7 @@ class Wire:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             self._urgent.clear()
+            return []
         if not self._urgent:
             return self._outbox.take(JOINED_BYTES, self._room()) if self.is_open else []
         entries = []
@@ -210,6 +213,12 @@ class Wire:
         """There is room again."""
         self.blocked = False
         self.pump()
+
+    def settle(self) -> None:
+        """Wait until whoever is writing has noted how far it came; others hold the line for one non-blocking call."""
+        with self._owner:
+            pass
+        self.pump()  # whoever found the line taken has left its message to us
 
     def idle(self) -> bool:
         """Whether everything that was taken has been written."""

@@ -103,6 +103,9 @@ class Protocol:
             with contextlib.suppress(NotImplementedError):  # it has no requests
                 self._sample_id = self.new_id()
 
+    def _passed(self, id: Any) -> None:
+        """A request with an id of the caller's own goes out; called in turn with ``new_id``."""
+
     def _encodes_by_id(self) -> bool:
         """Whether a request can be encoded only once its id is known."""
         return True

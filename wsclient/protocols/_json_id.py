@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any, Final
 
 from .. import _codec
@@ -35,15 +34,12 @@ class JsonId(Protocol):
         self._key = key
         self._method = method
         self._head = f"{{{json.dumps(key)}:"
-        # Guards the highest id: callers' own ids raise it from any thread.
-        self._lock = threading.Lock()
         self._highest = 0
 
     def new_id(self) -> int:
-        """One more than the highest id so far, the callers' own included."""
-        with self._lock:
-            self._highest += 1
-            return self._highest
+        """One more than the highest id that has gone out, the callers' own included."""
+        self._highest += 1
+        return self._highest
 
     def id_of(self, message: Any) -> Any | None:
         """The member ``key`` of a ``dict``; None if it has none.
@@ -62,9 +58,6 @@ class JsonId(Protocol):
             return None
         if isinstance(id, bool) or not isinstance(id, (int, float, str)):
             raise ValueError(f"The request's {self._key!r} must be a string or a number, not {id!r}.")
-        if not isinstance(id, str) and 0 < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
-            with self._lock:
-                self._highest = max(self._highest, int(id))
         return id
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
@@ -79,6 +72,10 @@ class JsonId(Protocol):
             if id is not None and (self._method is None or self._method not in message):
                 return Reply(id, message)
         return Event(message)
+
+    def _passed(self, id: Any) -> None:
+        if not isinstance(id, str) and self._highest < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
+            self._highest = int(id)
 
     def _encodes_by_id(self) -> bool:
         kind = type(self)  # a subclass may encode in its own way

@@ -1,14 +1,18 @@
 """The public calls against a real server: send, request, submit, request_many, listen, reconnect, stats."""
 
 import concurrent.futures
+import gc
 import json
 import math
 import threading
+import weakref
 
 import pytest
 
 import wsclient
 from wsclient import State
+from wsclient._clock import Deadline
+from wsclient._pending import Waiter
 
 from .support import LONG, SHORT, Server, eventually
 
@@ -441,3 +445,77 @@ def test_statistics_add_up(client, server):
     assert stats.uptime > 0
     with pytest.raises(AttributeError):
         stats.connections = 5
+
+
+# --- one after the other ---------------------------------------------------------------------------------------------
+
+
+class OneAtATime(wsclient.JsonId):
+    max_in_flight = 1
+
+
+@pytest.mark.parametrize("give_up", [wsclient.Client.request, wsclient.Client.submit])
+def test_the_next_request_goes_out_when_the_one_in_flight_has_timed_out(server, give_up):
+    with wsclient.connect(server.url, protocol=OneAtATime(), ping_interval=None) as client:
+        first = client.submit({"method": "silence"}, timeout=SHORT) if give_up is wsclient.Client.submit else None
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(give_up, client, {"method": "silence"}, timeout=SHORT)
+            assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+            assert isinstance(waiting.exception(LONG), (wsclient.RequestTimeout, type(None)))
+        assert first is None or isinstance(first.exception(LONG), wsclient.RequestTimeout)
+
+
+def test_the_next_request_goes_out_when_the_one_in_flight_was_cancelled(server):
+    with wsclient.connect(server.url, protocol=OneAtATime(), ping_interval=None) as client:
+        first = client.submit({"method": "silence"}, timeout=None)
+        second = client.submit({"method": "add", "params": [1, 2]}, timeout=LONG)
+        server.wait_for(1)
+        assert first.cancel()
+        assert second.result(LONG)["result"] == 3
+
+
+def test_a_message_behind_a_request_that_may_not_go_out_goes_out_when_that_one_is_withdrawn(mute_server):
+    protocol = wsclient.Fifo(max_in_flight=1)
+    with wsclient.connect(mute_server.url, protocol=protocol, ping_interval=None) as client:
+        client.submit("in flight", timeout=None)
+        queued = client.submit("never sent", timeout=None)
+        client.send("behind it")
+        mute_server.wait_for(1)
+        assert queued.cancel()
+        assert mute_server.wait_for(2) == ["in flight", "behind it"]
+        client.close(timeout=0)
+
+
+def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_server):
+    """``request_many`` would tell its waiter a second time, which has room for one outcome."""
+    client = wsclient.Client(mute_server.url, send_queue=wsclient.SendQueue(max_messages=1))
+    client.send("fills the queue")
+    core = client._wsclient.core
+    request = wsclient._requests.make(core.protocol, {"method": "add"}, Deadline(None))
+    request.waiter = Waiter()
+    waiting = threading.Thread(target=wsclient._requests.begin, args=(core, request), kwargs={"timed": False})
+    waiting.start()
+    eventually(lambda: core.pending.waiting and core.outbox._room._latches)
+    client.close()
+    waiting.join(LONG)
+    assert not waiting.is_alive()
+    assert isinstance(request.waiter.error, wsclient.ClientClosed)
+
+
+def test_an_error_that_was_caught_leaves_nothing_for_the_garbage_collector(mute_server):
+    gc.collect()
+    gc.disable()
+    try:
+        with wsclient.connect(mute_server.url) as client:
+            try:
+                client.request({"method": "add"}, timeout=SHORT)
+            except wsclient.RequestTimeout as error:
+                gone = weakref.ref(error)
+            assert gone() is None
+            (error,) = client.request_many([{"method": "add"}], timeout=SHORT, return_exceptions=True)
+            gone = weakref.ref(error)
+            del error
+            assert gone() is None
+            client.close(timeout=0)
+    finally:
+        gc.enable()

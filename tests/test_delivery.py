@@ -243,3 +243,102 @@ def test_flush_waits_for_a_connection(server, proxy):
 def test_flush_before_start_raises():
     with pytest.raises(wsclient.ClientClosed):
         wsclient.Client("ws://127.0.0.1:9/").flush()
+
+
+# --- when reading is paused, and other odd moments -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prove", [lambda client: client.send("x").wait(LONG), lambda client: client.flush(LONG) is None]
+)
+def test_a_hook_may_wait_for_a_proof_though_it_holds_up_the_reading(raw, prove):
+    proven = []
+
+    def on_message(client, message):
+        if message == "first":
+            proven.append(prove(client))
+
+    client, peer = open_against(raw, on_message=on_message, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    for text in ("first", *"23456"):
+        peer.send_text(text)
+    while (frame := peer.receive_frame())[0] != 9:
+        pass
+    peer.send_frame(10, frame[1])
+    eventually(lambda: proven == [True])
+    client.close(timeout=0)
+
+
+def test_who_waits_for_a_message_hears_that_it_was_thrown_out(raw):
+    client = wsclient.Client(raw.url, send_queue=wsclient.SendQueue(max_messages=1, overflow="drop_oldest"))
+    delivery = client.send("old")
+    told = []
+    waiting = threading.Thread(target=lambda: told.append(delivery.wait()))
+    waiting.start()
+    eventually(lambda: client._wsclient.core.progress._latches)
+    client.send("new")
+    waiting.join(LONG)
+    assert told == [False]
+    assert delivery.state == "lost"
+    client.close()
+
+
+def test_whoever_asks_often_leaves_no_pings_behind(raw):
+    client, _ = open_against(raw)
+    delivery = client.send("x")
+    eventually(lambda: delivery.state == "written")
+    stuck = client.send("y" * (8 * 2**20))
+    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    for _ in range(100):
+        assert not delivery.wait(0)
+        assert not stuck.wait(0)
+        with pytest.raises(wsclient.RequestTimeout):
+            client.flush(0.0001)
+    assert not [entry for entry in client._wsclient.core.outbox._entries if entry.queued]
+    assert not client._wsclient.core.link.proofs
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("end", ["time-out", "cancel"])
+def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
+    with wsclient.connect(mute_server.url, ping_interval=None) as client:
+        last = client.submit({"method": "add"}, timeout=SHORT if end == "time-out" else None)
+        mute_server.wait_for(1)
+        done = []
+        draining = threading.Thread(target=lambda: done.append(client.drain(3600)))
+        draining.start()
+        if end == "cancel":
+            eventually(lambda: client._wsclient.core.orders.drain is not None)
+            last.cancel()
+        draining.join(LONG)
+        assert done == [True]
+
+
+def test_while_draining_a_proof_may_still_be_waited_for(raw):
+    client, peer = open_against(raw)
+    client.submit({"method": "add"}, timeout=None)
+    delivery = client.send("x")
+    eventually(lambda: delivery.state == "written")
+    client.drain(LONG, wait=False)
+    with pytest.raises(wsclient.ClientClosed, match="draining"):
+        client.send("more")
+    proven = []
+    waiting = threading.Thread(target=lambda: proven.append(delivery.wait(LONG)))
+    waiting.start()
+    while (frame := peer.receive_frame())[0] != 9:
+        pass
+    peer.send_frame(10, frame[1])
+    waiting.join(LONG)
+    assert proven == [True]
+    client.close(timeout=0)
+
+
+def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
+    client, peer = open_against(raw, protocol=wsclient.Fifo(), ping_interval=None)
+    future = client.submit("ask", timeout=SHORT)
+    assert peer.receive_text() == "ask"
+    core = client._wsclient.core
+    core.pending._timers.clear()  # as for request(), whose caller would have kept the time
+    eventually(lambda: core.link.sleeps_until < float("inf"))
+    wsclient._requests.cancel(core, future._request, interrupted=True)
+    assert peer.receive_frame()[0] == 8
+    client.close(timeout=0)

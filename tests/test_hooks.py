@@ -11,7 +11,7 @@ import pytest
 from wsclient._clock import Deadline
 from wsclient._config import ReceiveQueue
 from wsclient._errors import SlowConsumer
-from wsclient._hooks import HOOKS, Hooks
+from wsclient._hooks import HOOKS, MAX_EVENTS, Hooks
 
 from .support import LONG
 
@@ -420,3 +420,25 @@ def test_only_messages_beyond_the_bytes_are_lost_when_reading_presses_on(make):
     finish(hooks)
     assert gate.seen == [("in the hook",), ("fits",), ("never lost",)]
     assert hooks.dropped == 1
+
+
+def test_a_flood_of_pings_and_errors_does_not_fill_the_memory(make):
+    held, go_on = threading.Event(), threading.Event()
+    seen = []
+
+    def on_ping(data):
+        held.set()
+        assert go_on.wait(LONG)
+        seen.append(data)
+
+    hooks = make(on_ping=on_ping, on_error=seen.append)
+    for n in range(5_000):
+        hooks.post_event("on_ping", n)
+    for n in range(5_000):
+        hooks.post_error(OSError(n))
+    hooks.post("on_error", "the last one, which is no part of the flood")
+    assert held.wait(LONG)
+    go_on.set()
+    finish(hooks)
+    assert len(seen) <= MAX_EVENTS + 2
+    assert seen[-1] == "the last one, which is no part of the flood"

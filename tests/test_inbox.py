@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsclient._clock import Deadline
-from wsclient._inbox import EMPTY, Inbox, Put
+from wsclient._inbox import _ITEM_BYTES, EMPTY, Inbox, Put
 
 from .support import LONG, eventually
 
@@ -120,13 +120,19 @@ def test_block_is_full_by_bytes_too():
 
 
 def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
-    inbox = make(max_items=1, max_bytes=10)
+    inbox = make(max_items=1, max_bytes=1000)
     inbox.put(1, 4)
-    assert inbox.put(2, 6, pressing=True) is Put.KEPT
-    assert inbox.put(3, 1, pressing=True) is Put.FIRST_LOSS
+    assert inbox.put(2, 600, pressing=True) is Put.KEPT
+    assert inbox.put(3, 400, pressing=True) is Put.FIRST_LOSS
     assert inbox.put(4, 0, pressing=True) is Put.KEPT
     assert drain(inbox) == [1, 2, 4]
     assert inbox.dropped == 1
+
+
+def test_pressing_on_empty_items_are_charged_for_themselves():
+    inbox = make(max_items=10, max_bytes=10_000)
+    kept = sum(inbox.put(n, 0, pressing=True) is Put.KEPT for n in range(100_000))
+    assert kept <= 10 + 10_000 // 100
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
@@ -405,7 +411,8 @@ class InboxMachine(RuleBasedStateMachine):
         if self.ended:
             pass
         elif self.overflow == "block":
-            lost = int(pressing and self.size() + size > self.max_bytes)
+            excess = max(0, len(self.counted()) - self.max_items) * _ITEM_BYTES
+            lost = int(pressing and self.size() + size + excess > self.max_bytes)
             self.cells += [] if lost else [cell]
         elif self.overflow in ("raise", "drop_newest"):
             lost = int(self.lacks_room(size))

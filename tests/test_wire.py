@@ -324,3 +324,32 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
         thread.join(LONG)
     assert ends.outbox.messages == 0
     assert ends.counters.messages_sent == writers * each
+
+
+def test_who_looks_whether_the_wire_is_idle_is_not_told_so_while_somebody_takes_a_message(ends):
+    assert ends.wire.idle()
+    with ends.wire._owner:
+        assert not ends.wire.idle()
+
+
+def test_whoever_found_the_line_taken_by_a_mere_look_is_not_forgotten(ends):
+    ends.queue("left behind")
+    assert ends.wire.idle()
+    assert ends.peer.receive_frame() == (1, b"left behind")
+    ends.queue("left behind too")
+    ends.wire.settle()
+    assert ends.peer.receive_frame() == (1, b"left behind too")
+
+
+def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
+    frames, thread = ends.read_on_thread(10_001)
+    for n in range(10_000):
+        ends.outbox.put(ping(b"%d" % n), PASSED, [])
+    ends.write_all()
+    ends.wire.send_first(ping(b"keepalive"))
+    ends.write_all()
+    thread.join(LONG)
+    assert len(frames) == 10_001
+    _, answered = ends.wire.pong(b"keepalive", math.inf)
+    assert answered[0] == b"0"
+    assert len(answered) < 10_000

@@ -66,9 +66,12 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
     except BaseException:
         _requests.cancel(core, call, interrupted=True)
         raise
-    if waiter.error is not None:
-        raise waiter.error
-    return waiter.value
+    try:
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+    finally:
+        del call, waiter  # else the error, its traceback, this frame and the waiter would hold each other
 
 
 def request_many(
@@ -99,6 +102,9 @@ def request_many(
         for call, _ in waiters:
             _requests.cancel(core, call, interrupted=True)
         raise
+    finally:
+        del waiters
+        call = waiter = None  # type: ignore[assignment]
     return replies
 
 
@@ -106,7 +112,7 @@ def submit(core: Core, message: Any, timeout: float | None, **options: Any) -> R
     """See ``Client.submit``."""
     core.guard.check("submit()")
     call = _make(core, message, timeout, **options)
-    future = RequestFuture(call, partial(_requests.cancel, core), core.hooks.run_later)
+    future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
     call.waiter = future
     try:
         _requests.begin(core, call, timed=True)
@@ -143,7 +149,7 @@ def listen(
         ),
         match=check_callable("match", match),
         key=check_callable("key", key),
-        leave=core.streams.discard,
+        leave=partial(_leave_stream, core),
         check=partial(_check_may_read, core),
     )
     core.streams.add(stream)
@@ -231,6 +237,16 @@ def _bound(core: Core) -> int | None:
 def _check_started(core: Core, call: str) -> None:
     if core.state.current is State.NEW or core.state.current in FINAL:
         raise closed_error(core, call)
+
+
+def _cancel(core: Core, call: Request) -> None:
+    core.guard.check_fork("cancel()")
+    _requests.cancel(core, call)
+
+
+def _leave_stream(core: Core, stream: Stream) -> None:
+    core.guard.check_fork("close() of a stream")
+    core.streams.discard(stream)
 
 
 def _check_may_read(core: Core, call: str) -> None:

@@ -261,7 +261,7 @@ def check_callable(name: str, value: Any) -> Any:
         return None
     if not callable(value):
         raise TypeError(f"{name} must be a function or None, not {value!r}.")
-    if inspect.iscoroutinefunction(value):
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         raise TypeError(f"{name} must be a plain function: this client is not asynchronous and would never await it.")
     return value
 
@@ -315,6 +315,8 @@ def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLConte
         raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
     if context is not None and not isinstance(context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}.")
+    if context is not None and context.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
     if ca is None:
         return context
     if not ca:

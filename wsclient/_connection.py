@@ -32,7 +32,8 @@ READ_SIZE: Final = 64 * 1024
 """Bytes asked for at once: hundreds of small messages in one call, and little enough for malloc to have at hand."""
 
 _READS_A_TURN: Final = 16
-"""Reads before orders and timers are looked at again."""
+_TURN_SECONDS: Final = 0.05
+"""Reads, and seconds of them, before orders and timers are looked at again; a read may hold 30 000 tiny messages."""
 
 LINGER: Final = 0.5
 """Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
@@ -67,8 +68,8 @@ class Connection:
         over: whether there is nothing left to wait for.
     """
 
-    __slots__ = ("_core", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number", "opened", "over",
-                 "router", "wire")  # fmt: skip
+    __slots__ = ("_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number", "opened",
+                 "over", "router", "wire")  # fmt: skip
 
     def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
         """
@@ -90,12 +91,20 @@ class Connection:
         self._heartbeat = Heartbeat(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
         self._reader = MessageReader(core.settings.bounds.max_message_size)
         self._opened_at: float | None = None
+        self._goodbye = [True]
         self._feed(opened.rest)
 
     @property
     def was_open(self) -> bool:
         """Whether it was ever open, that is, set up."""
         return self._opened_at is not None
+
+    def claim_goodbye(self) -> bool:
+        """True for the one caller who may tell ``on_close``. Any thread: taking the one item is atomic."""
+        try:
+            return self._goodbye.pop()
+        except IndexError:
+            return False
 
     # --- the supervisor's verbs --------------------------------------------------------------------------------------
 
@@ -112,14 +121,14 @@ class Connection:
         now = time.monotonic()
         line = self.opened.line
         ready = self._wait(now, until)
+        # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
+        _requests.expire(self._core, time.monotonic())
         if ready & line.read_event or line.pending():
             self._read()
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
-        self.wire.pump()
-        now = time.monotonic()
-        self._look_after(now)
-        _requests.expire(self._core, now)
+        self._look_after(time.monotonic())
+        self.wire.pump()  # at the end: whatever any step above was woken for goes out
         self._core.progress.announce()
 
     def close(
@@ -157,10 +166,12 @@ class Connection:
         """Give everything back; nothing of this connection is used any more."""
         core = self._core
         disconnect = self.disconnect(time.monotonic())
-        core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
+        if self.was_open:
+            core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
         core.link.wire = None
         core.link.opened_at = None
         core.link.paused = False
+        core.link.proofs.clear()
         cut = self.wire.end()
         self._poller.forget()
         self.opened.line.close()
@@ -176,7 +187,7 @@ class Connection:
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         link.paused = True  # before looking: whoever makes room from now on wakes us
         full = self._core.hooks.full or self._core.streams.full
-        self.router.pressing = full and self._core.pending.waiting
+        self.router.pressing = full and self._must_read()
         link.paused = full and not self.router.pressing
         events = 0 if link.paused else line.read_event
         if self.wire.blocked:
@@ -187,6 +198,14 @@ class Connection:
         if at is not None:
             link.sleeps_until = at
         return self._poller.wait(line.sock, events, None if at is None else max(0.0, at - now))
+
+    def _must_read(self) -> bool:
+        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
+        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
+        """
+        core = self._core
+        in_set_up = self.router.aside is not None
+        return core.pending.waiting or bool(core.link.proofs) or in_set_up or self.ending is not None
 
     def _timers(self, now: float, until: Deadline) -> list[float]:
         timers = [until.at, self._core.pending.next_deadline()]
@@ -229,6 +248,7 @@ class Connection:
 
     def _read(self) -> None:
         line = self.opened.line
+        enough = time.monotonic() + _TURN_SECONDS
         for _ in range(_READS_A_TURN):
             try:
                 data = line.receive(READ_SIZE)
@@ -240,9 +260,12 @@ class Connection:
             if not data:
                 self._end_now("network", "the peer closed the line without a close frame", None)
                 return
-            self._heartbeat.heard(time.monotonic())
+            now = time.monotonic()
+            self._heartbeat.heard(now)
             self._feed(data)
-            if len(data) < READ_SIZE and not line.pending():
+            if now > enough or (len(data) < READ_SIZE and not line.pending()):
+                return
+            if not self.router.pressing and (self._core.hooks.full or self._core.streams.full):
                 return
 
     def _read_rest(self) -> None:
@@ -269,7 +292,7 @@ class Connection:
             self.router.receive(payload, size)
         elif opcode is Opcode.PING:
             self.wire.send_first(Outgoing(Opcode.PONG, payload, 0))
-            self._core.hooks.post("on_ping", payload)
+            self._core.hooks.post_event("on_ping", payload)
         elif opcode is Opcode.PONG:
             self._take_pong(payload)
         else:
@@ -282,7 +305,7 @@ class Connection:
             self._core.counters.add_round_trip(seconds)
             for known in answered:
                 self._heartbeat.answered(known)
-        self._core.hooks.post("on_pong", payload)
+        self._core.hooks.post_event("on_pong", payload)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
@@ -317,4 +340,5 @@ class Connection:
         ending = self.ending or Ending("local", None, "", None, Deadline(None))
         uptime = 0.0 if self._opened_at is None else now - self._opened_at
         idle = now - self._heartbeat.last_heard
-        return Disconnect(ending.initiator, ending.code, ending.reason, ending.error, uptime, idle)
+        code = None if ending.code is None else int(ending.code)  # no private enum
+        return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)

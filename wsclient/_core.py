@@ -23,6 +23,7 @@ from ._streams import Streams
 if TYPE_CHECKING:
     from ._config import Settings
     from ._events import Disconnect
+    from ._outgoing import Outgoing
     from ._wire import Wire
     from .protocols import Protocol
 
@@ -47,6 +48,17 @@ class Guard:
         self.setting_up = False
         self.forked = False
 
+    def check_fork(self, call: str) -> None:
+        """Refuse a call on the copy of a client that a fork made; it takes no lock, one may be held for ever.
+
+        Raises:
+            ForkedClient: the client belongs to the parent process.
+        """
+        if self.forked:
+            raise ForkedClient(
+                f"{call}: the client {self._name!r} belongs to the parent process; make a new client in this one."
+            )
+
     def check(self, call: str) -> None:
         """Refuse a call that does not wait.
 
@@ -54,10 +66,7 @@ class Guard:
             ForkedClient: the client belongs to the parent process.
             WouldDeadlock: ``on_session`` must use its session.
         """
-        if self.forked:
-            raise ForkedClient(
-                f"{call}: the client {self._name!r} belongs to the parent process; make a new client in this one."
-            )
+        self.check_fork(call)
         if self.setting_up and self.on_io_thread():
             raise WouldDeadlock(
                 f"{call} was called on the client inside on_session, before the connection is set up; use the session "
@@ -102,9 +111,10 @@ class Link:
         sleeps_until: the moment the I/O thread will look around at the latest, if nobody wakes it; infinity while it is
             about to find out.
         last: how the last one ended.
+        proofs: marks whose pong somebody waits for; whoever waits puts its own in and takes it out.
     """
 
-    __slots__ = ("last", "number", "opened_at", "paused", "sleeps_until", "wire")
+    __slots__ = ("last", "number", "opened_at", "paused", "proofs", "sleeps_until", "wire")
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
@@ -113,6 +123,7 @@ class Link:
         self.paused = False
         self.sleeps_until = math.inf
         self.last: Disconnect | None = None
+        self.proofs: dict[Outgoing, None] = {}
 
 
 class Core:
@@ -162,8 +173,10 @@ class Core:
             return
         if self.guard.on_main_thread():
             self.orders.wake()
-        else:
-            wire.pump()
+            return
+        wire.pump()
+        if self.orders.drain is not None:
+            self.orders.wake()  # this may have been the last of it
 
 
 def closed_error(core: Core, call: str) -> ClientClosed:

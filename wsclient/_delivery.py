@@ -43,6 +43,7 @@ class Delivery:
         reply proves that the peer's WebSocket layer has it); or ``expired``, ``lost`` (it certainly never arrived), or
         ``unknown`` (written whole, and the line was lost before a proof).
         """
+        self._core.guard.check_fork("state of a delivery")
         self._core.outbox.expire(self._entry)
         return self._entry.state
 
@@ -62,17 +63,21 @@ class Delivery:
         core.guard.check_may_wait("wait() of a delivery", "Look at .state instead.")
         deadline = Deadline.after(timeout, time.monotonic())
         mark: Outgoing | None = None
-        while (state := self.state) not in _OVER:
-            if _is_proven(core, state):
-                return True
-            if state is WRITTEN and (mark is None or mark.fate is not None):
-                mark = _make_mark(core, None)
-                if not _queue_mark(core, mark):
+        try:
+            while (state := self.state) not in _OVER:
+                if _is_proven(core, state):
+                    return True
+                if state is WRITTEN and mark is None:
+                    mark = _mark_behind(core, self._entry)
+                    if not _queue_mark(core, mark):
+                        return False
+                    continue
+                if not _wait_for_change(core, self._entry, state, deadline):
                     return False
-                continue
-            if not _wait_for_change(core, self._entry, state, deadline):
-                return False
-        return False
+            return False
+        finally:
+            if mark is not None:
+                _forget_mark(core, mark)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.state}>"
@@ -95,15 +100,17 @@ def flush(core: Core, timeout: float) -> None:
     if state in _UNTIL_OPEN:
         raise RequestTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase="queued")
     mark = _make_mark(core, core.link.number)
-    if state is not State.OPEN or not _queue_mark(core, mark):
-        raise closed_error(core, "flush()")
-    while mark.state not in _OVER:
-        if _is_proven(core, mark.state):
-            return
-        if not _wait_for_change(core, mark, mark.state, deadline):
-            phase = "queued" if mark.state is QUEUED else "waiting"
-            core.outbox.withdraw(mark)
-            raise RequestTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
+    try:
+        if state is not State.OPEN or not _queue_mark(core, mark):
+            raise closed_error(core, "flush()")
+        while mark.state not in _OVER:
+            if _is_proven(core, mark.state):
+                return
+            if not _wait_for_change(core, mark, mark.state, deadline):
+                phase = "queued" if mark.state is QUEUED else "waiting"
+                raise RequestTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
+    finally:
+        _forget_mark(core, mark)
     raise ConnectionLost(
         "The connection ended before flush() had proof that everything arrived.", disconnect=core.link.last
     )
@@ -111,6 +118,12 @@ def flush(core: Core, timeout: float) -> None:
 
 def _is_proven(core: Core, state: str) -> bool:
     return state is CONFIRMED or (state is WRITTEN and core.settings.line.ping_interval is None)
+
+
+def _mark_behind(core: Core, entry: Outgoing) -> Outgoing:
+    """A mark on the connection that has the message; it would prove nothing on another one."""
+    place = entry.place
+    return _make_mark(core, None if place is None else place[0].number)
 
 
 def _make_mark(core: Core, bound: int | None) -> Outgoing:
@@ -124,10 +137,19 @@ def _queue_mark(core: Core, mark: Outgoing) -> bool:
         core.outbox.put(mark, Deadline(None), [], may_wait=False)
     except ClientClosed:
         return False
+    core.link.proofs[mark] = None
     core.kick()
+    if core.link.paused:
+        core.orders.wake()  # the proof must be read, full queues or not
     if mark.bound is not None and (core.link.wire is None or core.link.number != mark.bound):
         core.outbox.withdraw(mark)
     return True
+
+
+def _forget_mark(core: Core, mark: Outgoing) -> None:
+    """Nobody waits for it any more; one that is still queued would be a ping for nobody."""
+    core.link.proofs.pop(mark, None)
+    core.outbox.withdraw(mark)
 
 
 def _wait_for_change(core: Core, entry: Outgoing, state: str, deadline: Deadline) -> bool:

@@ -12,6 +12,8 @@ happens to a line, ``TimeoutError`` for what took too long.
 from __future__ import annotations
 
 import copy
+import dataclasses
+import pickle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,7 +42,19 @@ __all__ = [
 
 
 class WebSocketClientError(Exception):
-    """The root of every error of this package; catch it to catch them all."""
+    """The root of every error of this package; catch it to catch them all.
+
+    All of them can be pickled, as a process pool does. A foreign error within that can not is replaced by its words.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: value if value is self else _portable(value) for name, value in self.__dict__.items()}
+        return type(self), self.args, state
+
+    def __copy__(self) -> WebSocketClientError:
+        twin = type(self)(*self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class ConnectError(WebSocketClientError, ConnectionError):
@@ -94,7 +108,7 @@ class HandshakeError(ConnectError):
 
 
 class TLSError(ConnectError):
-    """The server's certificate or TLS version was refused; trying again can't help."""
+    """The server's certificate was refused, which is fatal, or there is no TLS version in common."""
 
 
 class ProxyError(ConnectError):
@@ -207,6 +221,18 @@ class ForkedClient(WebSocketClientError):
 
 class WouldDeadlock(WebSocketClientError):
     """A call that waits was made on the thread it would wait for; the message says what to call instead."""
+
+
+def _portable(value: Any) -> Any:
+    """The value, if it can be pickled and read again; else words in its place."""
+    try:
+        pickle.loads(pickle.dumps(value))  # noqa: S301 - what was written here a moment ago
+    except Exception:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
+            return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
+        words = f"{type(value).__name__}: {value}"
+        return WebSocketClientError(words) if isinstance(value, BaseException) else words
+    return value
 
 
 def again(error: BaseException) -> BaseException:

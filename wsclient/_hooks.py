@@ -32,6 +32,9 @@ HOOKS: Final = (
 """Every hook a client has."""
 
 _FOREVER: Final = Deadline(None)
+MAX_EVENTS: Final = 1000
+"""Pings, pongs and errors of the line that may wait for their hooks; a peer that floods must not fill our memory."""
+
 _log = logging.getLogger("wsclient")
 
 
@@ -50,7 +53,7 @@ class _Job:
 class Hooks:
     """The hooks of one client and the thread they run on."""
 
-    __slots__ = ("_inbox", "_name", "_table", "_worker", "bound", "ident")
+    __slots__ = ("_inbox", "_name", "_seen", "_table", "_told", "_worker", "bound", "ident")
 
     def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
@@ -63,6 +66,8 @@ class Hooks:
         self._inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
+        self._told = 0  # of what comes in by the flood: counted by the I/O thread as it is told to hooks,
+        self._seen = 0  # and by the hook thread as they have seen it
         self.ident: int | None = None
         self.bound: int | None = None
 
@@ -107,10 +112,17 @@ class Hooks:
                 "Do less in the hook, or give receive_queue= more room."
             ))  # fmt: skip
 
+    def post_event(self, name: str, *args: Any) -> None:
+        """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
+        hook = self._table.get(name)
+        if hook is not None and self._told - self._seen < MAX_EVENTS:
+            self._told += 1
+            self._add(_Job(name, partial(self._run_event, hook), args, None))
+
     def post_error(self, error: BaseException) -> None:
-        """Log an error that ends nothing, and have ``on_error`` called."""
+        """Log an error that ends nothing, and have ``on_error`` called. I/O thread only."""
         _log.warning("%s: %s", self._name, error)
-        self.post("on_error", error)
+        self.post_event("on_error", error)
 
     def run_later(self, fn: Callable[[], object]) -> None:
         """Run any function among the hooks; at once, here, if the thread has ended already."""
@@ -152,6 +164,10 @@ class Hooks:
             self.bound = None
             del job  # the message must not live until the next one comes
         self.ident = None  # the operating system gives the number to another thread
+
+    def _run_event(self, hook: Callable[..., object], *args: Any) -> None:
+        self._seen += 1
+        hook(*args)
 
     def _add(self, job: _Job) -> bool:
         if not self._inbox.put_extra(job):

@@ -114,6 +114,7 @@ class Lifecycle:
         """Close the client; see ``Client.close``."""
         core = self._core
         check_close(code, reason)
+        core.guard.check_fork("close()")
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         if not wait:
             core.orders.order_close(code, reason, deadline)
@@ -130,9 +131,15 @@ class Lifecycle:
         """Finish what was begun, then close; see ``Client.drain``."""
         core = self._core
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
+        core.guard.check_fork("drain()")
         if wait:
             core.guard.check_may_wait("drain()", "Call drain(wait=False).")
-        core.outbox.seal(ClientClosed("The client is draining and takes no new work."))
+        if core.state.current is State.FAILED:
+            raise closed_error(core, "drain()")
+        if core.state.current is State.CLOSED:
+            return not core.outbox.messages
+        refusal = ClientClosed("The client is draining and takes no new work.")
+        core.outbox.seal(refusal, takes_marks=True)  # deliveries may still be waited for
         core.orders.order_drain(deadline)
         finished = not core.outbox.messages and not core.pending.waiting
         if self._close_unstarted():

@@ -248,13 +248,21 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).rstrip(".")
 
 
+def _as_text(value: str) -> str:
+    """A header's bytes as UTF-8, which is what a ``Location`` that is not ASCII holds in practice."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
 def _follow(target: Target, headers: Mapping[str, str], response: Response) -> tuple[Target, Mapping[str, str]]:
     """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
 
     Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
     """
     try:
-        found = _url.redirected(target, response.headers.get_all("Location")[0])
+        found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
     except ValueError as error:
         raise HandshakeError(
             f"The server redirected to a place this client does not go to. {error}",

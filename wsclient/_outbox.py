@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ._clock import Deadline
 from ._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
 from ._latch import Signal
 from ._outgoing import EXPIRED, LOST, Outgoing
 
 if TYPE_CHECKING:
-    from ._clock import Deadline
     from ._config import Queue
 
 __all__ = ["Outbox"]
@@ -33,15 +33,18 @@ _SLACK = 64
 class Outbox:
     """Messages that wait for the line."""
 
-    __slots__ = ("_bounds", "_entries", "_lock", "_refusal", "_room", "bytes", "dropped", "messages")
+    __slots__ = ("_bounds", "_entries", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes",
+                 "dropped", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
-        # Guards the entries, the three counters and the refusal, and every entry's `queued` and `fate`.
+        # Guards everything below but `_room`, and every entry's `queued` and `fate`.
         self._lock = threading.Lock()
         self._room = Signal()
         self._bounds = bounds
         self._entries: deque[Outgoing] = deque()
         self._refusal: WebSocketClientError | None = None
+        self._takes_marks = True
+        self._next_expiry: float | None = None  # no message expires before that
         self.messages = 0
         self.bytes = 0
         self.dropped = 0
@@ -84,20 +87,22 @@ class Outbox:
             if self._bounds.overflow == "raise" or not may_wait or deadline.passed(time.monotonic()):
                 raise self._full()
             with self._room.watch() as latch:
-                if self._refusal is not None or not self._is_full(entry) or latch.wait(deadline):
-                    continue
-                raise self._full()
+                if self._refusal is None and self._is_full(entry):
+                    latch.wait(deadline.sooner(Deadline(self._next_expiry)))
 
     def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
         with self._lock:
-            if self._refusal is None:
+            if self._refusal is None or (self._takes_marks and not entry.counted):
                 if not entry.counted:
                     entry.queued = True
                     self._entries.append(entry)
                     return True
+                if self._is_full(entry):
+                    self._expire_old()
                 if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
                     self._evict(entry, evicted)
                 if not self._is_full(entry):
+                    self._note_expiry(entry)
                     self.messages += 1
                     self.bytes += entry.size
                     entry.queued = True
@@ -112,6 +117,23 @@ class Outbox:
 
     def _is_full(self, entry: Outgoing) -> bool:
         return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes
+
+    def _note_expiry(self, entry: Outgoing) -> None:
+        at = entry.expires_at
+        if at is not None and (self._next_expiry is None or at < self._next_expiry):
+            self._next_expiry = at
+
+    def _expire_old(self) -> None:
+        """Make room at the cost of what would not be sent any more."""
+        now = time.monotonic()
+        if self._next_expiry is None or now < self._next_expiry:
+            return
+        waiting = [entry for entry in self._entries if entry.queued and entry.expires_at is not None]
+        for entry in waiting:
+            if entry.expires_at is not None and now >= entry.expires_at:
+                self._drop(entry, EXPIRED)
+        self._next_expiry = min((entry.expires_at or 0.0 for entry in waiting if entry.queued), default=None)
+        self._entries = deque([kept for kept in self._entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
         """Make room at the cost of the oldest. Marks stay: they take no room, and somebody waits for their pong."""
@@ -193,6 +215,7 @@ class Outbox:
                 self.bytes += entry.size if entry.counted else 0
                 entry.place = None
                 entry.queued = True
+                self._note_expiry(entry)
                 self._entries.appendleft(entry)
 
     def sweep(self, number: int | None) -> list[Outgoing]:
@@ -212,14 +235,16 @@ class Outbox:
         self._room.announce()
         return gone
 
-    def seal(self, error: WebSocketClientError, last: Outgoing | None = None) -> None:
+    def seal(self, error: WebSocketClientError, last: Outgoing | None = None, *, takes_marks: bool = False) -> None:
         """From now on ``put`` raises this error, also for those who wait for room; a later seal replaces the error.
 
         Args:
             error: the error.
             last: goes out behind everything that is queued.
+            takes_marks: whether our own marks may still be queued.
         """
         with self._lock:
+            self._takes_marks = takes_marks
             self._refusal = error
             if last is not None:
                 last.queued = True

@@ -106,6 +106,8 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
         for victim in evicted:
             if isinstance(victim, Request):
                 fail(core, victim, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+        if evicted:
+            core.progress.announce()
     if entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound):
         core.outbox.withdraw(entry)  # its connection ended before it was queued: no later one may have it
 
@@ -126,9 +128,10 @@ def begin(core: Core, request: Request, *, timed: bool) -> None:
     core.pending.add(request, timed=timed)
     try:
         queue(core, request, request.deadline)
-    except SendQueueFull as error:
-        core.pending.take(request, FAILED)
-        if request.deadline.passed(time.monotonic()):
+    except WebSocketClientError as error:
+        if not core.pending.take(request, FAILED):
+            return  # somebody else has ended it meanwhile, and told its waiter
+        if isinstance(error, SendQueueFull) and request.deadline.passed(time.monotonic()):
             raise _timeout("queued") from error
         raise
     except BaseException:
@@ -192,6 +195,7 @@ def answer(core: Core, request: Request, value: Any) -> bool:
         return False
     if request.waiter is not None:
         request.waiter.settle(value, None)
+    _make_room(core)
     return True
 
 
@@ -202,6 +206,7 @@ def fail(core: Core, request: Request, error: BaseException) -> bool:
     core.outbox.withdraw(request)
     if request.waiter is not None:
         request.waiter.settle(None, error)
+    _make_room(core)
     return True
 
 
@@ -213,6 +218,7 @@ def time_out(core: Core, request: Request) -> bool:
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _drop_if_by_order(core, request, error)
+    _make_room(core)
     return True
 
 
@@ -225,10 +231,15 @@ def cancel(core: Core, request: Request, *, interrupted: bool = False) -> None:
         interrupted: where replies come by order, a request in flight then keeps its place until its deadline, instead
             of costing the connection at once.
     """
-    if not core.pending.take(request, CANCELLED) or core.outbox.withdraw(request):
+    if not core.pending.take(request, CANCELLED):
         return
-    if not interrupted or request.deadline.at is None:
-        _drop_if_by_order(core, request, ConnectionLost("A request was given up after it had been sent.", sent=True))
+    if not core.outbox.withdraw(request):
+        if not interrupted or request.deadline.at is None:
+            given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
+            _drop_if_by_order(core, request, given_up)
+        elif core.pending.holds_place(request):
+            core.orders.wake()  # for its new timer
+    _make_room(core)
 
 
 def expire(core: Core, now: float) -> None:
@@ -302,6 +313,14 @@ def _timeout(phase: str) -> RequestTimeout:
     if phase == "queued":
         return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
     return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
+
+
+def _make_room(core: Core) -> None:
+    """A request has ended: where their number is bounded the next may go out, and a drain may be done."""
+    if core.protocol.max_in_flight is not None:
+        core.kick()
+    if core.orders.drain is not None:
+        core.orders.wake()
 
 
 def _drop_if_by_order(core: Core, request: Request, error: WebSocketClientError) -> None:

@@ -17,6 +17,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponential
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base
 
 from ._config import check_callable, check_seconds
 from ._errors import ConnectError, ConnectionLost, HandshakeError
@@ -96,8 +98,8 @@ class Campaign:
         failures: failed attempts since the last healthy connection.
     """
 
-    __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_opened", "_reconnect",
-                 "_retry_first", "_state", "_urls", "failures")  # fmt: skip
+    __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_last_fatal_was_close",
+                 "_opened", "_reconnect", "_retry_first", "_state", "_urls", "failures")  # fmt: skip
 
     def __init__(
         self,
@@ -124,12 +126,15 @@ class Campaign:
         self._fatal_codes = FATAL_CLOSES | fatal_codes
         self._opened = False
         self._fatal_in_a_row = 0
+        self._last_fatal_was_close = False
         self._state: RetryCallState | None = None
         self.failures = 0
 
     def opened(self) -> None:
         """An attempt led to an open connection."""
         self._opened = True
+        if not self._last_fatal_was_close:  # whoever had refused us has taken us now
+            self._fatal_in_a_row = 0
 
     def attempt_failed(self, error: BaseException, now: float) -> Verdict:
         """An attempt to connect failed."""
@@ -157,14 +162,21 @@ class Campaign:
         return self._judge(error, now)
 
     def count_anew(self) -> None:
-        """Forget what failed: a healthy connection has been, or the caller asks for a fresh start."""
+        """Forget what failed: a healthy connection has been."""
         self.failures = 0
         self._state = None
+
+    def start_anew(self) -> None:
+        """The caller asks for a fresh start: no server has said anything."""
+        self.count_anew()
+        self._fatal_in_a_row = 0
 
     def _judge(self, error: BaseException, now: float) -> Verdict:
         if self._reconnect is None:
             return Verdict(error, self.failures, None)
         wish = _ask(self._reconnect.should_retry, error)
+        if wish is True:
+            self._fatal_in_a_row = 0
         if wish is False or (wish is None and self._fatal_for_good(error)):
             return Verdict(error, self.failures, None)
         state = self._retry_state(error, now)
@@ -182,6 +194,7 @@ class Campaign:
             self._fatal_in_a_row = 0
             return False
         self._fatal_in_a_row += 1
+        self._last_fatal_was_close = isinstance(error, ConnectionLost)
         refused_login = isinstance(error, HandshakeError) and error.status in _CREDENTIAL_STATUSES
         chances = self._urls + (refused_login and self._credentials_are_fresh)
         return self._fatal_in_a_row >= chances
@@ -246,7 +259,8 @@ def checked_reconnect(reconnect: Any, retry_first: bool) -> Reconnect | None:
 def _strategy(name: str, value: Any, default: Any) -> Any:
     if value is None:
         return default
-    if isinstance(value, type) or not callable(value):
+    other = stop_base if name == "wait" else wait_base
+    if isinstance(value, (type, other)) or not callable(value):
         raise TypeError(f"{name} must be a tenacity {name} strategy such as tenacity.{name}_..., not {value!r}.")
     return value
 

@@ -159,8 +159,6 @@ class Router:
         core.pending.drop_place(request)
         if not done:
             self._unclaimed(value, size)
-        if core.protocol.max_in_flight is not None:
-            core.kick()
 
     def _is_asked(self, request: Request | None) -> bool:
         """Whether the whole of the oldest request is on its way, so that it can be answered."""

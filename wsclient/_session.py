@@ -100,9 +100,12 @@ class Session:
         except BaseException:
             _requests.cancel(self._core, request, interrupted=True)
             raise
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.value
+        try:
+            if waiter.error is not None:
+                raise waiter.error
+            return waiter.value
+        finally:
+            del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
 
     def recv(self, timeout: float | None = None) -> Any:
         """The oldest message that nobody has taken yet.

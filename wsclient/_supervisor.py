@@ -16,7 +16,7 @@ from . import _requests, _url
 from ._clock import Deadline
 from ._closing import begin_closing, finish
 from ._connection import Connection
-from ._errors import ConnectError, ConnectionLost, SessionError
+from ._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError
 from ._events import Attempt, State
 from ._frames import CloseCode
 from ._handshake import check_headers
@@ -102,15 +102,18 @@ class Supervisor:
             core.guard.io_ident = None
 
     def abort(self) -> None:
-        """Cut the line, from another thread, because this one does not react."""
+        """Cut the line, from another thread, because this one does not react; and tell ``on_close`` in its place."""
         connection = self._connection
         if connection is not None:
             connection.opened.line.abort()
+            if connection.was_open and connection.claim_goodbye():
+                self._core.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
-        """The connection's socket, for a forked child to close."""
-        connection = self._connection
-        return [] if connection is None else [connection.opened.line.sock]
+        """The connection's socket, or those with which one is being opened, for a forked child to close."""
+        connection, poller = self._connection, self._poller
+        found = [] if poller is None else poller.sockets()
+        return found if connection is None else [*found, connection.opened.line.sock]
 
     # --- one connection after the other ------------------------------------------------------------------------------
 
@@ -141,7 +144,9 @@ class Supervisor:
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
             return None if failure is None or core.orders.close is not None else self._attempt_failed(failure, now)
-        core.hooks.post("on_close", disconnect.code, disconnect.reason if disconnect.code is not None else None)
+        if connection.claim_goodbye():
+            reason = disconnect.reason if disconnect.code is not None else None
+            core.hooks.post("on_close", disconnect.code, reason)
         core.streams.gap()
         lost = _lost(disconnect)
         _log.info("%s: %s", core.settings.name, lost)
@@ -151,7 +156,7 @@ class Supervisor:
         if core.orders.close is not None:
             return None
         if core.orders.reconnect is not None:
-            self._campaign.count_anew()
+            self._campaign.start_anew()
             return None
         return self._campaign.connection_lost(lost, now)
 
@@ -231,7 +236,10 @@ class Supervisor:
             if core.orders.close is not None or core.orders.reconnect is not None:
                 raise Interrupted("on_session was ended by an order.") from error
             retry = not is_fatal(error, FATAL_CLOSES | core.protocol.fatal_codes)
-            failure = SessionError(f"The connection could not be set up: {error}", retry=retry)
+            ours = isinstance(error, WebSocketClientError)
+            if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
+                _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
+            failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
             failure.last = error
             raise failure from error
         finally:
@@ -249,7 +257,7 @@ class Supervisor:
     def _obey(self, connection: Connection) -> None:
         """Do what other threads have ordered since the last turn."""
         core, orders = self._core, self._core.orders
-        self._mind_drain(idle=connection.wire.idle())
+        self._mind_drain(connection)
         if orders.close is not None:
             order = orders.close
             refusal = begin_closing(core)
@@ -263,7 +271,7 @@ class Supervisor:
                 soon = Deadline.after(QUICK_CLOSE, time.monotonic())
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
 
-    def _mind_drain(self, *, idle: bool) -> None:
+    def _mind_drain(self, connection: Connection | None) -> None:
         """While draining: close when everything is finished, or when the time is over."""
         core = self._core
         drain = core.orders.drain
@@ -271,7 +279,8 @@ class Supervisor:
             return
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
-        if idle and not core.outbox.messages and not core.pending.waiting:
+        done = not core.outbox.messages and not core.pending.waiting
+        if done and (connection is None or connection.wire.idle()):  # in this order: what left the queue is on the wire
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             core.orders.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
@@ -316,7 +325,7 @@ class Supervisor:
         """
         core = self._core
         link = core.link
-        self._mind_drain(idle=True)
+        self._mind_drain(None)
         if core.orders.close is not None or core.orders.reconnect is not None:
             raise Interrupted("An order ends the wait.")
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us

@@ -116,6 +116,11 @@ class Poller:
             self._wakeup.clear()
         return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
 
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that are being waited for."""
+        watched = [key.fileobj for key in self._selector.get_map().values()]
+        return [sock for sock in watched if isinstance(sock, socket.socket)]
+
     def forget(self) -> None:
         """The socket is about to be closed."""
         self._watch(None, 0)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._frames import Opcode, build_frame
 from ._masking import new_key
@@ -40,20 +40,17 @@ _ROUNDS: Final = 16
 _MAX_URGENT: Final = 128
 """Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
 
-_MAX_PINGS: Final = 256
-"""Unanswered pings whose pong is still recognised."""
+_MAX_PINGS: Final = 4096
+"""Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
+top of them, up to as many."""
 
 Payload = Callable[[Outgoing], "bytes | None"]
 """Gives the payload of an entry, at the moment it is taken; None if nobody wants it any more, and for mere marks."""
 
 
-class _Ping:
-    __slots__ = ("end", "payload", "taken_at")
-
-    def __init__(self, payload: bytes, end: int, taken_at: float) -> None:
-        self.payload = payload
-        self.end = end
-        self.taken_at = taken_at
+class _Ping(NamedTuple):
+    end: int
+    taken_at: float
 
 
 class Wire:
@@ -110,7 +107,7 @@ class Wire:
         self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
-        self._pings: deque[_Ping] = deque(maxlen=_MAX_PINGS)  # appended to by the owner, emptied by the I/O thread
+        self._pings: dict[bytes, _Ping] = {}  # by payload, in their order; the owner adds, the I/O thread removes
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -161,13 +158,14 @@ class Wire:
 
     def _take(self) -> None:
         frames: list[bytes] = []
+        recognised = 2 * _MAX_PINGS if self._urgent else _MAX_PINGS
         for entry in self._next_entries():
             payload = self._payload(entry)
             if payload is not None:
                 frames.append(build_frame(entry.opcode, payload, new_key()))
                 self.passage.taken += len(frames[-1])
-                if entry.opcode is Opcode.PING:
-                    self._pings.append(_Ping(payload, self.passage.taken, time.monotonic()))
+                if entry.opcode is Opcode.PING and len(self._pings) < recognised:
+                    self._pings[payload] = _Ping(self.passage.taken, time.monotonic())
             elif entry.counted or entry.fate is not None:
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
             entry.put_on(self.passage, self.passage.taken)
@@ -221,8 +219,14 @@ class Wire:
         self.pump()  # whoever found the line taken has left its message to us
 
     def idle(self) -> bool:
-        """Whether everything that was taken has been written."""
-        return self.passage.sent >= self.passage.taken
+        """Whether everything that was taken has been written. False while somebody writes, who will wake us."""
+        if not self._owner.acquire(blocking=False):
+            return False
+        try:
+            return self.passage.sent >= self.passage.taken
+        finally:
+            self._owner.release()
+            self.pump()  # for whoever found the line taken just now
 
     def pong(self, payload: bytes, now: float) -> tuple[float, list[bytes]] | None:
         """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
@@ -230,12 +234,15 @@ class Wire:
         Returns:
             The round trip in seconds, and the payloads of all pings answered; None if it matches none.
         """
-        if not any(ping.payload == payload for ping in list(self._pings)):
+        ping = self._pings.get(payload)
+        if ping is None:
             return None
         answered: list[bytes] = []
-        while payload not in answered:
-            ping = self._pings.popleft()
-            answered.append(ping.payload)
+        for known in list(self._pings):
+            del self._pings[known]
+            answered.append(known)
+            if known == payload:
+                break
         self.passage.confirm(ping.end)
         return now - ping.taken_at, answered
 

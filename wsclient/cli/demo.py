@@ -41,7 +41,7 @@ class DemoClient(Client):
     """Logs in on every connection, and tells what happens to it."""
 
     def __init__(self, url: str, screen: Screen) -> None:
-        super().__init__(url, name="demo", reconnect=Reconnect(wait=_soon))
+        super().__init__(url, name="demo", reconnect=Reconnect(wait=_soon), proxy=None)
         self.screen = screen
 
     def on_session(self, session: Session) -> None:

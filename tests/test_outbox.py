@@ -439,6 +439,11 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def put(self, entry):
         evicted, expected, error = [], [], None
+        expired = []
+        may_enter = entry.size <= self.max_bytes and not self.sealed and entry.counted
+        if may_enter and self.is_full_for(entry):  # what would not be sent any more makes room
+            expired = [one for one in self.line if one.counted and one.expires_at == LONG_AGO]
+            self.line = [one for one in self.line if one not in expired]
         if entry.size > self.max_bytes:
             error = MessageTooBig
         elif self.sealed:
@@ -464,6 +469,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.outbox.put(entry, PASSED, evicted)
         assert evicted == expected
         assert all(victim.fate == LOST for victim in evicted)
+        assert all((one.queued, one.fate) == (False, EXPIRED) for one in expired)
         assert entry.fate == (LOST if error is None and entry not in self.line else None)
         self.known.append(entry)
 

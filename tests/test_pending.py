@@ -700,8 +700,8 @@ class PendingMachine(RuleBasedStateMachine):
             assert request.outcome is outcome
             if outcome is CANCELLED and keeps_place and flying(self, request) and request.deadline.at is not None:
                 self.timers.append(request)
-        if not keeps_place:
-            self.leave_row(request)
+            if not keeps_place:
+                self.leave_row(request)
 
     @precondition(lambda self: self.row)
     @rule(data=st.data())

@@ -128,7 +128,7 @@ class Outbox:
         now = time.monotonic()
         if self._next_expiry is None or now < self._next_expiry:
             return
-        waiting = [entry for entry in self._entries if entry.queued and entry.expires_at is not None]
+        waiting = [entry for entry in self._entries if entry.queued and entry.counted and entry.expires_at is not None]
         for entry in waiting:
             if entry.expires_at is not None and now >= entry.expires_at:
                 self._drop(entry, EXPIRED)

@@ -572,3 +572,15 @@ def test_settings_can_not_be_changed():
             setattr(part, name, None)
     with pytest.raises(AttributeError):
         settings.bounds.max_message_size = 1
+
+
+def test_a_tls_context_for_servers_is_refused():
+    refusal(ValueError, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+def test_an_object_that_is_called_asynchronously_is_refused():
+    class Asynchronous:
+        async def __call__(self):
+            return {}
+
+    assert "not asynchronous" in refusal(TypeError, headers=Asynchronous())

@@ -266,3 +266,21 @@ class BecomesAnother(Exception):
 @pytest.mark.parametrize("error", [NeedsTwo(1, 2), BecomesAnother()], ids=name_of)
 def test_an_error_that_can_not_be_copied_is_handed_on_itself(error):
     assert again(error) is error
+
+
+def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words():
+    class Local(Exception):
+        """Of a function: pickle can't find it."""
+
+    disconnect = Disconnect("network", None, "gone", Local("the line"), 1.0, 0.0)
+    for error in (
+        ConnectError("No.", last=Local("the reason")),
+        ConnectError("No.", last=NeedsTwo("the reason", 2)),
+        ConnectionLost("Lost.", disconnect=disconnect),
+    ):
+        read = pickle.loads(pickle.dumps(error))
+        assert str(read) == str(error)
+        shown = read.last if isinstance(read, ConnectError) else read.disconnect.error
+        assert type(shown) is WebSocketClientError
+        assert str(shown) in ("Local: the reason", "NeedsTwo: the reason", "Local: the line")
+        assert again(error).__dict__ == error.__dict__  # here, nothing needs to be replaced

@@ -3,9 +3,11 @@
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -177,3 +179,64 @@ def test_a_forked_child_that_ends_normally_says_nothing(server):
     command = [sys.executable, *warnings, "-c", program, server.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mute_server):
+    with wsclient.connect(mute_server.url) as client:
+        core = client._wsclient.core
+        stream = client.listen()
+        future = client.submit({"method": "add"}, timeout=None)
+        delivery = client.send("x", expires=3600)
+        calls = {
+            "close": lambda: client.close(wait=False),
+            "drain": lambda: client.drain(wait=False),
+            "cancel": future.cancel,
+            "stream": stream.close,
+            "delivery": lambda: delivery.state,
+        }
+
+        def child():
+            signal.alarm(int(LONG))  # ends a child that hangs
+            refused = []
+            for name, call in calls.items():
+                try:
+                    call()
+                except wsclient.ForkedClient:
+                    refused.append(name)
+            return " ".join(refused)
+
+        with core.outbox._lock, core.pending._lock, stream._inbox._lock:
+            said = in_child(child)
+        assert said == "close drain cancel stream delivery"
+        client.close(timeout=0)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_a_connection_is_opened_leaves_no_copy_of_its_socket(raw):
+    client = wsclient.Client(raw.url, retry_first=True)
+    starter = threading.Thread(target=swallow, args=(client.start,))
+    starter.start()
+    peer = raw.accept()
+    peer.receive_head()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writer)
+        os.read(reader, 1)  # lives on until the parent lets it go
+        os._exit(0)
+    os.close(reader)
+    client.close(timeout=0)
+    starter.join(LONG)
+    assert peer.sock.recv(100) == b""  # the end of the stream: nobody else holds the line
+    os.close(writer)
+    assert os.waitpid(child, 0) == (child, 0)
+
+
+def swallow(call):
+    try:
+        call()
+    except wsclient.WebSocketClientError:
+        pass

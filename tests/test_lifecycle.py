@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import tenacity
 
 import wsclient
 from wsclient import State
@@ -497,3 +498,36 @@ def swallow(call):
         call()
     except wsclient.WebSocketClientError:
         pass
+
+
+def test_on_close_is_called_once_though_the_background_thread_is_left_behind(server):
+    held, go_on = threading.Event(), threading.Event()
+
+    def stuck(message):
+        held.set()
+        assert go_on.wait(LONG)
+        return False
+
+    told = []
+    client = wsclient.connect(server.url, on_close=lambda client, code, reason: told.append((code, reason)))
+    future = client.submit({"method": "echo", "params": 1}, match=stuck)
+    assert held.wait(LONG)
+    client.close(timeout=0)
+    assert told == [(None, None)]
+    assert isinstance(future.exception(LONG), wsclient.ClientClosed)
+    go_on.set()
+    assert client.wait_closed(LONG)
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.endswith("-io")])
+    assert told == [(None, None)]
+
+
+def test_drain_of_a_client_that_failed_says_why_and_changes_nothing():
+    client = wsclient.Client("ws://127.0.0.1:1/", proxy=None, retry_first=True, reconnect=wsclient.Reconnect(
+        wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(1)
+    ))  # fmt: skip
+    with pytest.raises(wsclient.ConnectError):
+        client.start()
+    for call in (client.drain, lambda: client.send("x")):
+        with pytest.raises(wsclient.ClientClosed, match="has failed") as caught:
+            call()
+        assert isinstance(caught.value.__cause__, wsclient.ConnectError)

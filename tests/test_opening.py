@@ -868,3 +868,9 @@ def test_an_answer_that_comes_before_the_request_was_read_says_more_than_the_res
         opening(stage(act).url, {"X-Large": "x" * (8 * 2**20)})
     assert caught.value.status == 431
     assert not watcher.open()
+
+
+def test_a_redirect_to_a_path_in_utf_8_is_followed_as_it_was_meant(stage, opening):
+    server = stage(respond("302 Found", "Location: /caf\u00c3\u00a9"), upgrade())  # as latin-1 has the bytes of UTF-8
+    assert opening(server.url).target.resource == "/caf%C3%A9"
+    assert server.requests[1] == "GET /caf%C3%A9 HTTP/1.1"

@@ -17,7 +17,7 @@ from wsclient._outbox import Outbox
 from wsclient._outgoing import EXPIRED, LOST, Outgoing, Passage
 from wsclient._pending import Request
 
-from .support import LONG, eventually
+from .support import LONG, SHORT, eventually
 
 POLICIES = ("block", "raise", "drop_oldest", "drop_newest")
 FOREVER = Deadline(None)
@@ -562,3 +562,44 @@ TestOutboxAgainstAModel = OutboxMachine.TestCase
 TestOutboxAgainstAModel.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+# --- expired messages keep no room -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+def test_what_has_expired_makes_room_before_anything_is_refused_or_dropped(overflow):
+    old, new = message(expires_at=LONG_AGO), message()
+    outbox = make(old, max_messages=1, overflow=overflow)
+    evicted = []
+    outbox.put(new, PASSED, evicted)
+    assert (old.state, new.state, evicted, outbox.dropped) == ("expired", "queued", [], 0)
+    assert outbox.take(ANY_SIZE, None) == [new]
+
+
+def test_who_waits_for_room_gets_it_when_a_message_expires():
+    old, new = message(expires_at=time.monotonic() + SHORT), message()
+    outbox = make(old, max_messages=1)
+    outbox.put(new, Deadline(time.monotonic() + LONG), [])
+    assert (old.state, new.state) == ("expired", "queued")
+
+
+def test_what_returns_to_the_queue_expires_there_too():
+    old, new = message(expires_at=LONG_AGO), message()
+    outbox = make(max_messages=1)
+    outbox.restore([old])
+    outbox.put(new, PASSED, [])
+    assert old.state == "expired"
+
+
+def test_marks_may_be_queued_behind_a_seal_that_takes_them():
+    outbox = make(message())
+    outbox.seal(ClientClosed("draining"), takes_marks=True)
+    ping = mark()
+    outbox.put(ping, PASSED, [])
+    assert ping.queued
+    with pytest.raises(ClientClosed, match="draining"):
+        outbox.put(message(), PASSED, [])
+    outbox.seal(ClientClosed("closed"))
+    with pytest.raises(ClientClosed, match="closed"):
+        outbox.put(mark(), PASSED, [])

@@ -607,3 +607,36 @@ def test_giving_up_after_many_failures_chains_the_last_error_only():
     assert verdict.error.__cause__ is verdict.error.last
     assert verdict.error.__context__ is None
     assert verdict.error.last.__cause__ is verdict.error.last.__context__ is None
+
+
+# --- who has said what -----------------------------------------------------------------------------------------------
+
+
+def test_each_refused_log_in_gets_its_one_more_try():
+    campaign = begin(fixed(), fresh=True)
+    for _ in range(3):
+        assert fail(campaign, answered(401)) == [1.0]
+        campaign.opened()
+        campaign.connection_lost(lost(uptime=60), 0.0)
+    assert fail(campaign, answered(401), answered(401)) == [1.0, None]
+
+
+def test_a_log_in_that_was_taken_clears_the_refusal_though_the_connection_ends_by_an_order():
+    campaign = begin(fixed(), fresh=True)
+    assert fail(campaign, answered(401)) == [1.0]
+    campaign.opened()
+    campaign.start_anew()
+    assert fail(campaign, answered(401)) == [1.0]
+
+
+def test_what_should_retry_allows_does_not_count_against_what_comes_later():
+    campaign = begin(fixed(should_retry=lambda error: True if isinstance(error, HandshakeError) else None), urls=2)
+    assert fail(campaign, answered(404), answered(404), answered(404)) == [1.0] * 3
+    campaign.opened()
+    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
+
+
+@pytest.mark.parametrize(("option", "value"), [("wait", tenacity.stop_never), ("stop", tenacity.wait_fixed(1))])
+def test_a_strategy_in_the_place_of_the_other_is_refused(option, value):
+    with pytest.raises(TypeError, match=rf"^{option} must be a tenacity {option} strategy"):
+        Reconnect(**{option: value})

@@ -360,3 +360,28 @@ def test_the_protocols_part_comes_first(server):
 
     with client_with(server.url, ours, protocol=Greeting()):
         assert order == ["protocol", "client"]
+
+
+def test_a_defect_in_on_session_is_logged_with_its_traceback_and_named(server, caplog):
+    def broken(session):
+        return {}["result"]
+
+    client = client_with(server.url, broken)
+    error = failure_of(client.start)
+    assert isinstance(error, wsclient.SessionError)
+    assert "KeyError('result')" in str(error)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info[0] is KeyError
+
+
+def test_a_connection_that_was_never_open_is_not_the_last_disconnect(server):
+    def fail_later(client, session):
+        if session.number > 1:
+            raise wsclient.SessionError("Not again.", retry=False)
+
+    client = wsclient.Client(server.url, on_session=fail_later)
+    client.start()
+    server.close_all(1001, "going away")
+    assert client.wait_closed(LONG)
+    assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("remote", 1001)
+    assert type(client.last_disconnect.code) is int

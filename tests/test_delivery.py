@@ -1,12 +1,14 @@
 """What became of a message: queued, written, confirmed; or expired, lost, unknown."""
 
 import threading
+import time
 
 import pytest
 import tenacity
 
 import wsclient
 from wsclient import State
+from wsclient._clock import Deadline
 
 from .support import LONG, SHORT, FaultProxy, eventually
 
@@ -334,11 +336,11 @@ def test_while_draining_a_proof_may_still_be_waited_for(raw):
 
 def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
     client, peer = open_against(raw, protocol=wsclient.Fifo(), ping_interval=None)
-    future = client.submit("ask", timeout=SHORT)
-    assert peer.receive_text() == "ask"
     core = client._wsclient.core
-    core.pending._timers.clear()  # as for request(), whose caller would have kept the time
-    eventually(lambda: core.link.sleeps_until < float("inf"))
-    wsclient._requests.cancel(core, future._request, interrupted=True)
+    request = wsclient._requests.make(core.protocol, "ask", Deadline.after(SHORT, time.monotonic()))
+    wsclient._requests.begin(core, request, timed=False)
+    core.kick()
+    assert peer.receive_text() == "ask"
+    wsclient._requests.cancel(core, request, interrupted=True)  # as an interrupt of request() does
     assert peer.receive_frame()[0] == 8
     client.close(timeout=0)

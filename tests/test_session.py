@@ -381,6 +381,7 @@ def test_a_connection_that_was_never_open_is_not_the_last_disconnect(server):
 
     client = wsclient.Client(server.url, on_session=fail_later)
     client.start()
+    server.opened.get(timeout=LONG)
     server.close_all(1001, "going away")
     assert client.wait_closed(LONG)
     assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("remote", 1001)

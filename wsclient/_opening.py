@@ -61,9 +61,13 @@ class Opened(NamedTuple):
 
 
 class Opener:
-    """Opens the connections of one client. Owned by the I/O thread."""
+    """Opens the connections of one client. Owned by the I/O thread.
 
-    __slots__ = ("_context", "_options", "_subprotocols", "_watch")
+    Attributes:
+        sock: the socket with which one is being opened, or was; for a forked child, which must not keep it.
+    """
+
+    __slots__ = ("_context", "_options", "_subprotocols", "_watch", "sock")
 
     def __init__(self, options: LineOptions, subprotocols: Sequence[str], watch: Watch) -> None:
         """
@@ -75,6 +79,7 @@ class Opener:
         self._options = options
         self._subprotocols = subprotocols
         self._watch = watch
+        self.sock: socket.socket | None = None
         self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
 
     def open(self, url: str, headers: Mapping[str, str]) -> Opened:
@@ -142,9 +147,9 @@ class Opener:
         self, target: Target, addresses: list[_dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline
     ) -> Line:
         try:
-            sock = _dial.connect(addresses, self._options.source_address, self._watch, deadline)
+            self.sock = sock = _dial.connect(addresses, self._options.source_address, self._watch, deadline)
             if proxy is not None and proxy.scheme == "https":
-                sock = _dial.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
+                self.sock = sock = _dial.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
         except OSError as error:
             if proxy is None or isinstance(error, ConnectError):
                 raise
@@ -163,10 +168,12 @@ class Opener:
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure:
+                self.sock = None  # TLS takes the descriptor over, and waits for it at once
                 line = TLSLine(_dial.start_tls(sock, target.host, self._tls(), self._watch, deadline))
         except BaseException:
             line.close()
             raise
+        self.sock = line.sock
         return line
 
     def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:

@@ -113,6 +113,8 @@ class Supervisor:
         """The connection's socket, or those with which one is being opened, for a forked child to close."""
         connection, poller = self._connection, self._poller
         found = [] if poller is None else poller.sockets()
+        if self._opener.sock is not None:
+            found.append(self._opener.sock)
         return found if connection is None else [*found, connection.opened.line.sock]
 
     # --- one connection after the other ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ what it waits for.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,20 @@ from typing import TYPE_CHECKING, Any
 from . import _requests
 from ._clock import Deadline
 from ._config import DEFAULT
-from ._errors import ClientClosed, ConnectionLost, SessionError, WouldDeadlock
+from ._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
+from ._orders import Interrupted
 from ._outgoing import Outgoing, encoded
 from ._pending import Waiter
+from ._retry import FATAL_CLOSES, is_fatal
+from .protocols import Protocol
 
 if TYPE_CHECKING:
     from ._connection import Connection
     from ._core import Core
 
-__all__ = ["Session"]
+__all__ = ["Session", "set_up"]
+
+_log = logging.getLogger("wsclient")
 
 
 class Session:
@@ -179,3 +185,47 @@ class Session:
                 "them with session.recv(), or give receive_queue= more room."
             )
         connection.turn(deadline)
+
+
+def set_up(core: Core, connection: Connection) -> None:
+    """Run ``on_session``: the protocol's, then the user's.
+
+    Raises:
+        SessionError: it failed; any other error of its code is the cause.
+        Interrupted: an order ended it.
+    """
+    steps = _steps(core)
+    if not steps:
+        return
+    deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
+    session = Session(core, connection, deadline)
+    core.guard.setting_up = True
+    try:
+        for step in steps:
+            step(session)
+        session._end()
+    except SessionError:
+        raise
+    except BaseException as error:
+        if core.orders.close is not None or core.orders.reconnect is not None:
+            raise Interrupted("on_session was ended by an order.") from error
+        raise _failure(core, error) from error
+    finally:
+        core.guard.setting_up = False
+
+
+def _steps(core: Core) -> list[Callable[[Session], object]]:
+    """What sets up a connection: the protocol's own part first."""
+    ours = type(core.protocol).on_session is not Protocol.on_session
+    hook = core.hooks.get("on_session")
+    return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
+
+
+def _failure(core: Core, error: BaseException) -> SessionError:
+    ours = isinstance(error, WebSocketClientError)
+    if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
+        _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
+    retry = not is_fatal(error, FATAL_CLOSES | core.protocol.fatal_codes)
+    failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
+    failure.last = error
+    return failure

@@ -16,18 +16,17 @@ from . import _requests, _url
 from ._clock import Deadline
 from ._closing import begin_closing, finish
 from ._connection import Connection
-from ._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError
+from ._errors import ConnectError, ConnectionLost
 from ._events import Attempt, State
 from ._frames import CloseCode
 from ._handshake import check_headers
 from ._opening import Opener
 from ._orders import Interrupted
-from ._retry import FATAL_CLOSES, Campaign, is_fatal
-from ._session import Session
+from ._retry import Campaign
+from ._session import set_up
 from ._transport import Transport
 from ._wakeup import Poller, Wakeup
 from ._wire import Wire
-from .protocols import Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -199,7 +198,7 @@ class Supervisor:
         core, connection = self._core, self._connection
         assert connection is not None
         try:
-            self._set_up(connection)
+            set_up(core, connection)
         except BaseException:
             self._leave(connection)
             raise
@@ -214,38 +213,6 @@ class Supervisor:
         while not connection.over:
             self._obey(connection)
             connection.turn(Deadline(None) if core.orders.drain is None else core.orders.drain)
-
-    def _set_up(self, connection: Connection) -> None:
-        """``on_session``: the protocol's, then the user's.
-
-        Raises:
-            SessionError: it failed; any other error of its code is the cause.
-        """
-        core = self._core
-        steps = _steps(core)
-        if not steps:
-            return
-        deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
-        session = Session(core, connection, deadline)
-        core.guard.setting_up = True
-        try:
-            for step in steps:
-                step(session)
-            session._end()
-        except SessionError:
-            raise
-        except BaseException as error:
-            if core.orders.close is not None or core.orders.reconnect is not None:
-                raise Interrupted("on_session was ended by an order.") from error
-            retry = not is_fatal(error, FATAL_CLOSES | core.protocol.fatal_codes)
-            ours = isinstance(error, WebSocketClientError)
-            if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
-                _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
-            failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
-            failure.last = error
-            raise failure from error
-        finally:
-            core.guard.setting_up = False
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""
@@ -366,13 +333,6 @@ class Supervisor:
                 text = f"The headers function gave something useless. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
-
-
-def _steps(core: Core) -> list[Callable[[Session], object]]:
-    """What sets up a connection: the protocol's own part first."""
-    ours = type(core.protocol).on_session is not Protocol.on_session
-    hook = core.hooks.get("on_session")
-    return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
 
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:

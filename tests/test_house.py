@@ -15,7 +15,7 @@ FLOORS = {
     2: ("_outbox", "_pending", "_hooks", "_streams", "_retry", "protocols"),
     3: (
         "_wakeup", "_processes", "_line", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core", "_requests",
-        "_delivery", "_router", "_connection", "_session", "_transport",
+        "_source", "_delivery", "_router", "_connection", "_session", "_transport",
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
     5: ("_names", "_construction", "_client", "_connect"),

@@ -7,16 +7,15 @@ import threading
 
 import pytest
 
+import wsclient
 from tests.support import LONG, Peer
 from wsclient._clock import Deadline
-from wsclient._config import SendQueue
-from wsclient._counters import Counters
 from wsclient._frames import Opcode
-from wsclient._latch import Signal
 from wsclient._line import Line
-from wsclient._outbox import Outbox
 from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._pending import Request
+from wsclient._pending import FAILED, Request
+from wsclient._source import Source
+from wsclient._wakeup import Poller, Wakeup
 from wsclient._wire import JOINED_BYTES, Wire
 
 PASSED = Deadline(-math.inf)
@@ -25,23 +24,39 @@ BIG = 4 * 2**20
 
 
 class Ends:
-    """A wire, and the peer that reads what goes through it."""
+    """A wire that takes from the queue of a client which does not run, and the peer that reads what goes through it."""
 
     def __init__(self, near, far):
         self.near = near
         self.peer = Peer(far)
-        self.outbox = Outbox(SendQueue(max_bytes=2**30))
-        self.counters = Counters()
-        self.woken = threading.Event()
-        self.room = None
-        self.unwanted = set()
-        self.wire = Wire(
-            7, Line(near), self.outbox, self.payload, lambda: self.room, self.woken.set, self.counters, Signal()
+        self.client = wsclient.Client(
+            "ws://localhost/", protocol=wsclient.Fifo(), send_queue=wsclient.SendQueue(max_bytes=2**30)
         )
+        self.core = self.client._wsclient.core
+        self.outbox, self.counters = self.core.outbox, self.core.counters
+        self.wakeup = Wakeup()
+        self.core.orders.attach(self.wakeup)
+        self.wire = Wire(Line(near), Source(self.core, 7))
         self.wire.is_open = True
 
-    def payload(self, entry):
-        return None if entry in self.unwanted else entry.payload
+    def close(self):
+        self.core.orders.attach(None)
+        self.wakeup.close()
+        self.client.close()
+
+    def woken(self, seconds=0.0):
+        poller = Poller(self.wakeup)
+        try:
+            return bool(poller._selector.select(seconds)) and not self.wakeup.clear()
+        finally:
+            poller.close()
+
+    def ask(self, payload):
+        """Queue a request that somebody waits for."""
+        entry = request(payload)
+        self.core.pending.add(entry, timed=False)
+        self.outbox.put(entry, PASSED, [])
+        return entry
 
     def queue(self, *payloads):
         entries = [text(payload) for payload in payloads]
@@ -67,7 +82,9 @@ def ends():
     near, far = socket.socketpair()
     near.setblocking(False)
     with near, far:
-        yield Ends(near, far)
+        ends = Ends(near, far)
+        yield ends
+        ends.close()
 
 
 def text(payload):
@@ -110,7 +127,7 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     (big, small) = ends.queue("x" * BIG, "behind")
     ends.wire.pump()
     assert ends.wire.blocked
-    assert ends.woken.is_set()
+    assert ends.woken()
     assert (big.state, small.state) == (QUEUED, QUEUED)
     assert not big.written()
     ends.wire.pump()  # nobody tries again while the socket is full
@@ -196,10 +213,8 @@ def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
-    a, b, c = request(b"a"), request(b"b"), request(b"c")
-    for entry in (a, b, c):
-        ends.outbox.put(entry, PASSED, [])
-    ends.unwanted.add(b)
+    a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
+    ends.core.pending.take(b, FAILED)
     ends.wire.pump()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
     assert (a.state, b.place, c.state) == (WRITTEN, None, WRITTEN)
@@ -207,11 +222,10 @@ def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
 
 def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
     for payload in (b"a", b"b", b"c"):
-        ends.outbox.put(request(payload), PASSED, [])
-    ends.room = 2
-    taken = ends.wire._next_entries()
-    assert [entry.payload for entry in taken] == [b"a", b"b"]
-    ends.room = 0
+        ends.ask(payload)
+    ends.core.protocol.max_in_flight = 2
+    ends.wire.pump()
+    assert (ends.outbox.messages, ends.core.pending.in_flight) == (1, 2)
     ends.wire.pump()
     assert ends.outbox.messages == 1
 
@@ -221,21 +235,21 @@ def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
     (entry,) = ends.queue("x")
     ends.wire.pump()
     assert isinstance(ends.wire.error, OSError)
-    assert ends.woken.is_set()
+    assert ends.woken()
     assert ends.wire.end() == [entry]
 
 
-def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing(ends):
+def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing(ends, monkeypatch):
     (entry,) = ends.queue("x")
 
-    def fall(entry):
+    def fall(*args):
         raise MemoryError
 
-    ends.wire._payload = fall
+    monkeypatch.setattr("wsclient._wire.build_frame", fall)
     with pytest.raises(MemoryError):
         ends.wire.pump()
     assert isinstance(ends.wire.error, OSError)
-    assert ends.woken.is_set()
+    assert ends.woken()
     assert not entry.written()
 
 
@@ -304,8 +318,7 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
     def look_after():
         """The I/O thread's part: to go on when there is room again, or when it is woken."""
         while not stop.is_set():
-            ends.woken.wait(0.01)
-            ends.woken.clear()
+            ends.woken(0.01)
             ends.wire.unblock()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]

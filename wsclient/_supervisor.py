@@ -9,7 +9,6 @@ import logging
 import math
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _requests, _url
@@ -24,6 +23,7 @@ from ._opening import Opener
 from ._orders import Interrupted
 from ._retry import Campaign
 from ._session import set_up
+from ._source import Source
 from ._transport import Transport
 from ._wakeup import Poller, Wakeup
 from ._wire import Wire
@@ -176,16 +176,7 @@ class Supervisor:
         opened = self._opener.open(url, headers)
         try:
             core.protocol.reset()
-            wire = Wire(
-                core.link.number + 1,
-                opened.line,
-                core.outbox,
-                partial(_requests.payload_of, core, core.link.number + 1),
-                partial(_room, core),
-                core.orders.wake,
-                core.counters,
-                core.progress,
-            )
+            wire = Wire(opened.line, Source(core, core.link.number + 1))
             assert self._poller is not None
             self._connection = Connection(core, self._poller, opened, wire)
         except BaseException:
@@ -357,9 +348,3 @@ def _ask(option: str, function: Callable[[], Any]) -> Any:
         return function()
     except Exception as error:
         raise ConnectError(f"The {option} function raised {type(error).__name__}: {error}", last=error) from error
-
-
-def _room(core: Core) -> int | None:
-    """How many more requests may be in flight."""
-    most = core.protocol.max_in_flight
-    return None if most is None else most - core.pending.in_flight

@@ -16,18 +16,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ._frames import Opcode, build_frame
 from ._masking import new_key
 from ._outgoing import Outgoing, Passage
 
 if TYPE_CHECKING:
-    from ._counters import Counters
-    from ._latch import Signal
     from ._line import Line
-    from ._outbox import Outbox
 
 __all__ = ["Wire"]
 
@@ -44,8 +40,29 @@ _MAX_PINGS: Final = 4096
 """Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
 top of them, up to as many."""
 
-Payload = Callable[[Outgoing], "bytes | None"]
-"""Gives the payload of an entry, at the moment it is taken; None if nobody wants it any more, and for mere marks."""
+
+class Source(Protocol):
+    """Where messages come from; see ``_source``."""
+
+    number: int
+
+    def ready(self) -> bool:
+        """Whether there may be something to take."""
+
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """What goes out next."""
+
+    def payload(self, entry: Outgoing) -> bytes | None:
+        """The payload of an entry, as it is taken; None if nobody wants it any more, and for mere marks."""
+
+    def written(self, batch: list[Outgoing]) -> None:
+        """The operating system has all of these."""
+
+    def progressed(self) -> None:
+        """More bytes have gone out."""
+
+    def wake(self) -> None:
+        """The I/O thread is needed."""
 
 
 class _Ping(NamedTuple):
@@ -64,43 +81,22 @@ class Wire:
     """
 
     __slots__ = (
-        "_batch", "_counters", "_is_closing", "_line", "_outbox", "_owner", "_payload", "_pings", "_progress", "_rest",
-        "_room", "_urgent", "_wake", "blocked", "error", "is_open", "passage",
+        "_batch", "_is_closing", "_line", "_owner", "_pings", "_rest", "_source", "_urgent", "blocked", "error",
+        "is_open", "passage",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        number: int,
-        line: Line,
-        outbox: Outbox,
-        payload: Payload,
-        room: Callable[[], int | None],
-        wake: Callable[[], None],
-        counters: Counters,
-        progress: Signal,
-    ) -> None:
+    def __init__(self, line: Line, source: Source) -> None:
         """
         Args:
-            number: the connection's number.
             line: where bytes go.
-            outbox: where messages come from.
-            payload: encodes what is encoded late.
-            room: how many more requests may go out now; None for any number.
-            wake: wakes the I/O thread.
-            counters: told of messages that have gone out.
-            progress: tells those who wait for that.
+            source: where messages come from.
         """
-        self.passage = Passage(number)
+        self.passage = Passage(source.number)
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
         self._line = line
-        self._outbox = outbox
-        self._payload = payload
-        self._room = room
-        self._wake = wake
-        self._counters = counters
-        self._progress = progress
+        self._source = source
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end`.
         self._owner = threading.Lock()
         self._is_closing = False  # a close frame was taken
@@ -120,15 +116,15 @@ class Wire:
                 self._write()
             finally:
                 self._owner.release()
-            self._progress.announce()
-        self._wake()
+            self._source.progressed()
+        self._source.wake()
 
     def _has_work(self) -> bool:
         if self.blocked or self.error is not None or self.passage.ended:
             return False
         if self._rest or self._is_closing:
             return bool(self._rest)
-        return bool(self._urgent or (self.is_open and self._outbox.ready(self._room())))
+        return bool(self._urgent or (self.is_open and self._source.ready()))
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
@@ -137,30 +133,30 @@ class Wire:
                 self._take()
             except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
                 self.error = ConnectionError("a frame could not be made")
-                self._wake()
+                self._source.wake()
                 raise
         if self._rest:
             try:
                 sent = self._line.send(self._rest)
             except OSError as error:
                 self.error = error
-                self._wake()
+                self._source.wake()
                 return
             if not sent:
                 self.blocked = True
-                self._wake()
+                self._source.wake()
                 return
             self.passage.sent += sent
             self._rest = self._rest[sent:]
         if not self._rest:
-            self._finish(self._batch)
+            self._source.written(self._batch)
             self._batch = []
 
     def _take(self) -> None:
         frames: list[bytes] = []
         recognised = 2 * _MAX_PINGS if self._urgent else _MAX_PINGS
         for entry in self._next_entries():
-            payload = self._payload(entry)
+            payload = self._source.payload(entry)
             if payload is not None:
                 frames.append(build_frame(entry.opcode, payload, new_key()))
                 self.passage.taken += len(frames[-1])
@@ -181,20 +177,11 @@ class Wire:
             self._urgent.clear()
             return []
         if not self._urgent:
-            return self._outbox.take(JOINED_BYTES, self._room()) if self.is_open else []
+            return self._source.take(JOINED_BYTES) if self.is_open else []
         entries = []
         while self._urgent:
             entries.append(self._urgent.popleft())
         return entries
-
-    def _finish(self, batch: list[Outgoing]) -> None:
-        """The operating system has all of these."""
-        for entry in batch:
-            if entry.counted:
-                self._counters.messages_sent += 1
-                self._counters.bytes_sent += entry.size
-            if not entry.is_request:
-                entry.payload = None
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -255,7 +242,7 @@ class Wire:
         with self._owner:  # held by others for the length of one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)
-            self._finish(written)
+            self._source.written(written)
             self.passage.ended = True
             self._batch = []
             self._rest = memoryview(b"")

@@ -175,6 +175,7 @@ class ResponseReader:
             del self._data[:end]
             response = self._parse(head)
             if response.status >= 200 or response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                response.rest = bytes(self._data)
                 return response
             look_from = 0
             self._skipped += end  # else a peer that sends nothing else would hold us for ever
@@ -189,7 +190,7 @@ class ResponseReader:
             raise HandshakeError(f"{self._peer} sent a response with more than {MAX_HEADERS} headers.")
         headers = Headers([self._parse_line(line) for line in lines])
         phrase = "".join(filter(str.isprintable, (match[2] or b"").decode("latin-1"))).strip()[:100]
-        return Response(int(match[1]), phrase, headers, bytes(self._data))
+        return Response(int(match[1]), phrase, headers, b"")
 
     def _parse_line(self, line: bytes) -> tuple[str, str]:
         name, colon, value = line.decode("latin-1").partition(":")

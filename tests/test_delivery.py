@@ -309,7 +309,8 @@ def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
         draining = threading.Thread(target=lambda: done.append(client.drain(3600)))
         draining.start()
         if end == "cancel":
-            eventually(lambda: client._wsclient.core.orders.drain is not None)
+            # The I/O thread has looked, and sleeps until the drain's deadline.
+            eventually(lambda: client._wsclient.core.link.sleeps_until < float("inf"))
             last.cancel()
         draining.join(LONG)
         assert done == [True]

@@ -874,3 +874,23 @@ def test_a_redirect_to_a_path_in_utf_8_is_followed_as_it_was_meant(stage, openin
     server = stage(respond("302 Found", "Location: /caf\u00c3\u00a9"), upgrade())  # as latin-1 has the bytes of UTF-8
     assert opening(server.url).target.resource == "/caf%C3%A9"
     assert server.requests[1] == "GET /caf%C3%A9 HTTP/1.1"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_forks(
+    stage, watcher, server_tls, trusting, secure
+):
+    known = []
+
+    def act(peer):
+        peer.receive_head()  # so the client waits for its answer
+        known.append(opener.sock.fileno() > 0 and opener.sock.getpeername() == peer.sock.getsockname())
+        until_the_end(peer)
+
+    options = LineOptions(SHORT, LONG, None, None, trusting if secure else None, None, None)
+    opener = Opener(options, (), watcher)
+    server = stage(act, tls=server_tls if secure else None)
+    with pytest.raises(ConnectError):
+        opener.open(server.url, {})
+    assert known == [True]
+    assert not watcher.open()

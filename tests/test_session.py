@@ -386,3 +386,35 @@ def test_a_connection_that_was_never_open_is_not_the_last_disconnect(server):
     assert client.wait_closed(LONG)
     assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("remote", 1001)
     assert type(client.last_disconnect.code) is int
+
+
+def test_a_full_queue_of_a_busy_hook_does_not_hold_up_the_set_up(raw):
+    held, go_on = threading.Event(), threading.Event()
+
+    def on_message(client, message):
+        held.set()
+        assert go_on.wait(LONG)
+
+    def log_in(client, session):
+        assert session.recv(timeout=LONG) == "who are you?"
+        session.send("me")
+
+    client = wsclient.Client(
+        raw.url, on_session=log_in, on_message=on_message, reconnect=SOON, ping_interval=None,
+        receive_queue=wsclient.ReceiveQueue(max_messages=1),
+    )  # fmt: skip
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    for number in (1, 2):
+        peer = raw.accept().upgrade()
+        peer.send_text("who are you?")
+        assert peer.receive_text() == "me"
+        starter.join(LONG)
+        for _ in range(3):
+            peer.send_text("news")
+        assert held.wait(LONG)
+        if number == 1:
+            eventually(lambda: client._wsclient.core.link.paused)
+            client.reconnect()
+    go_on.set()
+    client.close(timeout=0)

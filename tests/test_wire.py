@@ -8,12 +8,13 @@ import threading
 import pytest
 
 import wsclient
-from tests.support import LONG, Peer
+from tests.support import LONG, SHORT, Peer
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode
 from wsclient._line import Line
 from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._pending import FAILED, Request
+from wsclient._pending import FAILED, Request, Waiter
+from wsclient._router import Router
 from wsclient._source import Source
 from wsclient._wakeup import Poller, Wakeup
 from wsclient._wire import JOINED_BYTES, Wire
@@ -366,3 +367,20 @@ def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
     _, answered = ends.wire.pong(b"keepalive", math.inf)
     assert answered[0] == b"0"
     assert len(answered) < 10_000
+
+
+def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger(ends):
+    entry = ends.ask(b"ask")
+    entry.waiter = waiter = Waiter()
+    router = Router(ends.core, ends.wire)
+    with ends.wire._owner:  # as a writer that stands between its send() and its note of it
+        (taken,) = ends.wire._next_entries()
+        assert ends.wire._source.payload(taken) == b"ask"
+        taken.put_on(ends.wire.passage, 9)
+        reader = threading.Thread(target=router.receive, args=("the answer", 10))
+        reader.start()
+        reader.join(SHORT)
+        assert waiter.value is None
+        ends.wire.passage.sent = 9
+    reader.join(LONG)
+    assert waiter.value == "the answer"

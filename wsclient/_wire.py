@@ -175,7 +175,6 @@ class Wire:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             self._urgent.clear()
-            return []
         if not self._urgent:
             return self._source.take(JOINED_BYTES) if self.is_open else []
         entries = []

@@ -395,7 +395,10 @@ def test_a_full_queue_of_a_busy_hook_does_not_hold_up_the_set_up(raw):
         held.set()
         assert go_on.wait(LONG)
 
+    set_up = threading.Semaphore(0)
+
     def log_in(client, session):
+        set_up.release()
         assert session.recv(timeout=LONG) == "who are you?"
         session.send("me")
 
@@ -407,6 +410,7 @@ def test_a_full_queue_of_a_busy_hook_does_not_hold_up_the_set_up(raw):
     starter.start()
     for number in (1, 2):
         peer = raw.accept().upgrade()
+        assert set_up.acquire(timeout=LONG)  # so that the question does not come with the upgrade
         peer.send_text("who are you?")
         assert peer.receive_text() == "me"
         starter.join(LONG)

@@ -37,4 +37,4 @@ if __name__ == "__main__":
         with ticker.listen() as messages, ticker:
             for message in itertools.islice(messages, 15):
                 print(f"price: {message['price']}\n", end="")
-            print(ticker.stats.connections, "connections,", messages.gaps, "gaps")
+            print(f"{ticker.stats.connections} connections, {messages.gaps} gaps\n", end="")

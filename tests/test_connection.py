@@ -401,3 +401,33 @@ def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(ra
     starter.join(LONG)
     eventually(lambda: told == ["open", 1013, "open"])
     client.close(timeout=0)
+
+
+def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
+    client, peer = open_against(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2, max_bytes=100), **QUIET)
+    stream = client.listen()
+    for _ in range(3):
+        peer.send_text("x" * 60)
+    eventually(lambda: client._wsclient.core.link.paused)
+    closing = threading.Thread(target=client.close, kwargs={"timeout": LONG})
+    closing.start()
+    assert peer.receive_frame()[0] == 8
+    for _ in range(10):
+        peer.send_text("x" * 60)
+    peer.send_frame(8, b"\x03\xe8")
+    peer.finish()
+    closing.join(LONG)
+    assert set(stream) == {"x" * 60}  # and then it ends, as on any close()
+    assert client.last_disconnect.code == 1000
+
+
+def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_connection(raw):
+    client, peer = open_against(raw, **QUIET)
+    connection = client._wsclient.lifecycle._supervisor._connection
+    connection._end_now("network", "as when the end of the stream is read", None)
+    delivery = client.send("for the next one")
+    peer.finish()
+    second = raw.accept().upgrade()
+    assert second.receive_text() == "for the next one"
+    eventually(lambda: delivery.state == "written")
+    client.close(timeout=0)

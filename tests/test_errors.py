@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import pytest
 
@@ -284,3 +285,21 @@ def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words
         assert type(shown) is WebSocketClientError
         assert str(shown) in ("Local: the reason", "NeedsTwo: the reason", "Local: the line")
         assert again(error).__dict__ == error.__dict__  # here, nothing needs to be replaced
+
+
+def test_errors_that_name_each_other_and_long_chains_of_them_can_be_pickled():
+    one, other = ConnectError("One."), ConnectError("Other.")
+    one.last, other.last = other, one
+    read = pickle.loads(pickle.dumps(one))
+    assert str(read.last) == "Other."
+    assert read.last.last is read
+    chain = ConnectError("the end")
+    for _ in range(60):
+        chain = ConnectError("link", last=chain)
+    assert str(pickle.loads(pickle.dumps(chain)).last) == "link"
+
+
+def test_what_an_error_was_made_with_is_replaced_too_if_it_can_not_be_pickled():
+    read = pickle.loads(pickle.dumps(RemoteError(1, "No.", threading.Lock())))
+    assert (read.code, read.message) == (1, "No.")
+    assert "lock" in read.data

@@ -56,7 +56,9 @@ def test_live_data():
     lines = run("live_data.py")
     assert [line for line in lines if line.startswith("price")] == [f"price: {n}" for n in range(100, 115)]
     assert sum(line.startswith("cut: the peer closed the line") for line in lines) >= 2
-    assert any(re.fullmatch(r"[34] connections, [23] gaps", line) for line in lines)
+    (numbers,) = re.findall(r"(\d+) connections, (\d+) gaps", "\n".join(lines))
+    assert int(numbers[0]) >= 3
+    assert int(numbers[1]) >= 2
 
 
 def test_protocol_tour():

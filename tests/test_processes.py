@@ -71,3 +71,18 @@ def test_a_fork_is_noticed_before_any_code_of_the_child(resident):
         os._exit(resident.forks)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     assert resident.forks == 0
+
+
+def test_a_copy_that_can_not_give_back_its_descriptors_does_not_keep_the_others_from_it(caplog):
+    class Broken(Resident):
+        def after_fork(self):
+            raise OSError("no such descriptor")
+
+    kept = dict(_processes._residents)
+    first, second = Broken(), Resident()
+    for one in (first, second):
+        _processes.enter(one)
+    _processes._after_fork()
+    assert second.forks == 1
+    assert "no such descriptor" in caplog.text
+    _processes._residents.update(kept)

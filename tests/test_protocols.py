@@ -533,3 +533,41 @@ def test_what_a_protocol_need_not_say():
     for missing in (protocol.new_id, lambda: protocol.encode_request({}, 1)):
         with pytest.raises(NotImplementedError):
             missing()
+
+
+def test_a_subclass_may_have_ids_that_are_no_numbers():
+    class Sessions(JsonId):
+        def id_of(self, message):
+            return (message["sessionId"], message["id"])
+
+        def encode_request(self, message, id):
+            return self.encode(message)
+
+    client = Client("ws://localhost", protocol=Sessions())
+    core = client._wsclient.core
+    request = _requests.make(core.protocol, {"sessionId": "a", "id": 5}, Deadline(None))
+    _requests.begin(core, request, timed=False)
+    assert json.loads(_requests.payload_of(core, 1, request)) == {"sessionId": "a", "id": 5}
+    assert core.pending.find(("a", 5)) is request
+    client.close()
+
+
+def test_an_error_of_new_id_is_told_as_it_is():
+    class Broken(Tagged):
+        asked = 0
+
+        def new_id(self):
+            self.asked += 1
+            if self.asked > 1:
+                raise ValueError("no ids left")
+            return 0
+
+    client = Client("ws://localhost", protocol=Broken())
+    core = client._wsclient.core
+    request = _requests.make(core.protocol, ["ask"], Deadline(None))
+    request.waiter = Waiter()
+    _requests.begin(core, request, timed=False)
+    assert _requests.payload_of(core, 1, request) is None
+    assert str(request.waiter.error) == "no ids left"
+    assert core.protocol.asked == 2
+    client.close()

@@ -253,6 +253,7 @@ LEAKS = [
     "ws://joe:hunter2/@host/path",
     "ws://joe:hunter2?@host/path",
     "ws://joe:hunter2#@host/path",
+    "ws://joe:hun/hunter2@host/path",
 ]
 
 

@@ -444,3 +444,17 @@ def test_wait_and_wait_any_may_take_turns_on_one_socket(poller, pair):
     for _ in range(3):
         assert poller.wait(near, READ, LONG) == READ
         assert poller.wait_any({near: READ}, LONG) == [near]
+
+
+def test_the_sockets_that_are_waited_for_are_known_and_none_after_the_end():
+    wakeup = Wakeup()
+    poller = Poller(wakeup)
+    near, far = socket.socketpair()
+    with near, far:
+        assert poller.sockets() == []
+        poller.wait(near, READ, 0)
+        assert poller.sockets() == [near]
+        poller.forget()
+        poller.close()
+        assert poller.sockets() == []
+    wakeup.close()

@@ -10,10 +10,10 @@ import pytest
 import wsclient
 from tests.support import LONG, SHORT, Peer
 from wsclient._clock import Deadline
-from wsclient._frames import Opcode
+from wsclient._frames import Opcode, build_frame
 from wsclient._line import Line
 from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._pending import FAILED, Request, Waiter
+from wsclient._pending import CANCELLED, FAILED, TIMED_OUT, Request, Waiter
 from wsclient._router import Router
 from wsclient._source import Source
 from wsclient._wakeup import Poller, Wakeup
@@ -384,3 +384,51 @@ def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger
         ends.wire.passage.sent = 9
     reader.join(LONG)
     assert waiter.value == "the answer"
+
+
+def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
+    """It had looked before the end came, and found work to do."""
+    ends.wire.end()
+    (entry,) = ends.queue("for the next connection")
+    ends.wire.is_open = True
+    with ends.wire._owner:
+        ends.wire._write()
+    assert entry.queued
+
+
+def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgotten(ends, monkeypatch):
+    entries = ends.queue("first", "second", "third")
+
+    def fail_second(opcode, payload, key):
+        if payload == b"second":
+            raise MemoryError
+        return build_frame(opcode, payload, key)
+
+    monkeypatch.setattr("wsclient._wire.build_frame", fail_second)
+    with pytest.raises(MemoryError):
+        ends.wire.pump()
+    assert ends.wire.end() == entries
+    assert not any(entry.written() for entry in entries)
+
+
+def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(ends):
+    router = Router(ends.core, ends.wire)
+    first, second = ends.ask(b"first"), ends.ask(b"second")
+    first.until = lambda message: message != "ack"
+    first.waiter, second.waiter = Waiter(), Waiter()
+    ends.wire.pump()
+    assert ends.core.pending.take(first, TIMED_OUT)
+    for message in ("ack", "final of the first"):
+        router.receive(message, len(message))
+    assert second.waiter.value is None
+    router.receive("the second's", 12)
+    assert second.waiter.value == "the second's"
+
+
+def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connection(ends):
+    router = Router(ends.core, ends.wire)
+    entry = ends.ask(b"ask")
+    entry.until = lambda message: ends.core.pending.take(entry, CANCELLED) and False
+    ends.wire.pump()
+    router.receive("ack", 3)
+    assert ends.core.pending.holds_place(entry)

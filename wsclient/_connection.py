@@ -123,12 +123,15 @@ class Connection:
         ready = self._wait(now, until)
         # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
         _requests.expire(self._core, time.monotonic())
+        if self.was_open and self._core.orders.drop is not None and self._core.orders.drop[0] == self.number:
+            return
         if ready & line.read_event or line.pending():
             self._read()
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
         self._look_after(time.monotonic())
-        self.wire.pump()  # at the end: whatever any step above was woken for goes out
+        if not self.over:
+            self.wire.pump()  # at the end: whatever any step above was woken for goes out
         self._core.progress.announce()
 
     def close(
@@ -187,6 +190,7 @@ class Connection:
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         link.paused = True  # before looking: whoever makes room from now on wakes us
         full = self._core.hooks.full or self._core.streams.full
+        self.router.leaving = self.ending is not None
         self.router.pressing = full and self._must_read()
         link.paused = full and not self.router.pressing
         events = 0 if link.paused else line.read_event
@@ -330,8 +334,9 @@ class Connection:
         _requests.lose_written(self._core, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: str, reason: str, error: BaseException | None) -> None:
-        """There is no line any more to be polite on."""
+        """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""
         self.over = True
+        self.wire.is_open = False
         if self.ending is None:
             self.ending = Ending(initiator, None, reason, error, Deadline(None))
 

@@ -48,8 +48,8 @@ class WebSocketClientError(Exception):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: value if value is self else _portable(value) for name, value in self.__dict__.items()}
-        return type(self), self.args, state
+        state = {name: _portable(value) for name, value in self.__dict__.items()}
+        return type(self), tuple(map(_portable, self.args)), state
 
     def __copy__(self) -> WebSocketClientError:
         twin = type(self)(*self.args)
@@ -225,11 +225,13 @@ class WouldDeadlock(WebSocketClientError):
 
 def _portable(value: Any) -> Any:
     """The value, if it can be pickled and read again; else words in its place."""
+    if isinstance(value, (str, int, float, bytes)) or value is None or type(value).__module__ == __name__:
+        return value  # an error of ours minds what is in it by itself
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
+        return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 - what was written here a moment ago
     except Exception:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
-            return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
         words = f"{type(value).__name__}: {value}"
         return WebSocketClientError(words) if isinstance(value, BaseException) else words
     return value

@@ -35,6 +35,7 @@ _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
 """Pings, pongs and errors of the line that may wait for their hooks; a peer that floods must not fill our memory."""
 
+_FLOODED: Final = ("on_ping", "on_pong", "on_error")
 _log = logging.getLogger("wsclient")
 
 
@@ -66,8 +67,9 @@ class Hooks:
         self._inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
-        self._told = 0  # of what comes in by the flood: counted by the I/O thread as it is told to hooks,
-        self._seen = 0  # and by the hook thread as they have seen it
+        # Of what comes in by the flood, for each hook: counted by the I/O thread as it is told,
+        self._told = dict.fromkeys(_FLOODED, 0)
+        self._seen = dict.fromkeys(_FLOODED, 0)  # and by the hook thread as it has been seen.
         self.ident: int | None = None
         self.bound: int | None = None
 
@@ -115,9 +117,9 @@ class Hooks:
     def post_event(self, name: str, *args: Any) -> None:
         """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
         hook = self._table.get(name)
-        if hook is not None and self._told - self._seen < MAX_EVENTS:
-            self._told += 1
-            self._add(_Job(name, partial(self._run_event, hook), args, None))
+        if hook is not None and self._told[name] - self._seen[name] < MAX_EVENTS:
+            self._told[name] += 1
+            self._add(_Job(name, partial(self._run_event, name, hook), args, None))
 
     def post_error(self, error: BaseException) -> None:
         """Log an error that ends nothing, and have ``on_error`` called. I/O thread only."""
@@ -165,8 +167,8 @@ class Hooks:
             del job  # the message must not live until the next one comes
         self.ident = None  # the operating system gives the number to another thread
 
-    def _run_event(self, hook: Callable[..., object], *args: Any) -> None:
-        self._seen += 1
+    def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
+        self._seen[name] += 1
         hook(*args)
 
     def _add(self, job: _Job) -> bool:

@@ -137,13 +137,12 @@ class Lifecycle:
         if core.state.current is State.FAILED:
             raise closed_error(core, "drain()")
         if core.state.current is State.CLOSED:
-            return not core.outbox.messages
+            return self._supervisor.drained
         refusal = ClientClosed("The client is draining and takes no new work.")
         core.outbox.seal(refusal, takes_marks=True)  # deliveries may still be waited for
         core.orders.order_drain(deadline)
-        finished = not core.outbox.messages and not core.pending.waiting
         if self._close_unstarted():
-            return finished
+            return self._supervisor.drained
         if wait:
             self._await_end(deadline)
         return self._supervisor.drained
@@ -160,6 +159,7 @@ class Lifecycle:
         if not self._worker.seal():
             return False
         if self._core.state.move(State.CLOSED):
+            self._supervisor.drained = not self._core.outbox.messages and not self._core.pending.waiting
             finish(self._core, State.CLOSED, None)
         return True
 

@@ -32,6 +32,7 @@ __all__ = [
     "OK",
     "OLDEST",
     "TIMED_OUT",
+    "Clash",
     "Pending",
     "Request",
     "RequestFuture",
@@ -56,6 +57,10 @@ class _Oldest:
 
 OLDEST: Final[Any] = _Oldest()
 """As the id of a reply: it answers the oldest request written on this connection and unanswered."""
+
+
+class Clash(ValueError):
+    """Another request has this id."""
 
 
 class Settled(Protocol):
@@ -178,7 +183,7 @@ class Pending:
         """The request is about to be written, under this id. False if nobody waits for it any more.
 
         Raises:
-            ValueError: another request has this id.
+            Clash: another request has this id.
         """
         key = request if request.match is not None else key_of(id)
         with self._lock:
@@ -191,7 +196,7 @@ class Pending:
                     self._matching[request] = None
                 self._in_flight[key] = request
         if clash:
-            raise ValueError(f"The id {id!r} is in flight already.")
+            raise Clash(f"The id {id!r} is in flight already.")
         return waits
 
     def recall(self, request: Request) -> bool:

@@ -9,6 +9,7 @@ Guarantees:
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import warnings
 from typing import Final, Protocol
@@ -29,6 +30,7 @@ class Resident(Protocol):
         """The interpreter ends; close within the time."""
 
 
+_log = logging.getLogger("wsclient")
 _residents: dict[int, Resident] = {}
 
 
@@ -44,7 +46,10 @@ def leave(resident: Resident) -> None:
 
 def _after_fork() -> None:
     for resident in list(_residents.values()):
-        resident.after_fork()
+        try:
+            resident.after_fork()
+        except Exception:  # the others must be marked all the same
+            _log.exception("%r could not give back its descriptors in a forked child.", resident)
     _residents.clear()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._errors import ConnectionLost, ProtocolError, RequestTimeout, SendQueueFull, WebSocketClientError, again
 from ._outgoing import LOST, Outgoing, encoded
-from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Request
+from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Clash, Request
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -135,10 +135,10 @@ def begin(core: Core, request: Request, *, timed: bool) -> None:
             raise _timeout("queued") from error
         raise
     except BaseException:
-        core.pending.take(request, FAILED)
+        cancel(core, request, interrupted=True)
         raise
     if request.fate is LOST and core.pending.take(request, FAILED):
-        if request.bound is not None:
+        if request.bound is not None and (core.link.wire is None or core.link.number != request.bound):
             raise _ended_before()
         raise SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
@@ -180,8 +180,9 @@ def _depart(core: Core, request: Request) -> bool:
         core.protocol._passed(request.id)
         return core.pending.depart(request, request.id)
     for _ in range(_MAX_ID_TRIES):
-        with contextlib.suppress(ValueError):
-            return core.pending.depart(request, core.protocol.new_id())
+        id = core.protocol.new_id()
+        with contextlib.suppress(Clash):
+            return core.pending.depart(request, id)
     raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _requests
 from ._errors import ProtocolError
-from ._pending import OLDEST, Request
+from ._pending import FAILED, OLDEST, Request
 from .protocols import Event, Failure, Reply
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class Router:
     Attributes:
         aside: until the connection is open, messages that answer nothing, in order; None afterwards.
         aside_bytes: their payload bytes.
+        leaving: whether the connection is ending.
         pressing: whether reading goes on although a queue is full, because a request waits.
     """
 
-    __slots__ = ("_core", "_wire", "aside", "aside_bytes", "pressing")
+    __slots__ = ("_core", "_wire", "aside", "aside_bytes", "leaving", "pressing")
 
     def __init__(self, core: Core, wire: Wire) -> None:
         """
@@ -61,6 +62,7 @@ class Router:
         self.aside: deque[Aside] | None = deque()
         self.aside_bytes = 0
         self.pressing = False
+        self.leaving = False
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.
@@ -118,6 +120,9 @@ class Router:
         if self.aside is not None:
             self._set_aside(Aside(message, size, False))
             return
+        if self.leaving and (core.hooks.full or core.streams.full):
+            core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
+            return
         core.streams.offer(message, size, pressing=self.pressing)
         core.hooks.post_message(message, size, pressing=self.pressing)
 
@@ -142,12 +147,13 @@ class Router:
             self._unclaimed(value, size)
             return
         place = request.place
-        if request.outcome is not None:  # given up, and kept its place in the row until now
-            core.pending.drop_place(request)
+        if request.outcome is not None:  # given up, and kept its place in the row until its last message has come
+            if isinstance(meaning, Failure) or self._accepts(request, request.until, value):
+                core.pending.drop_place(request)
             self._unclaimed(value, size)
             return
         if isinstance(meaning, Reply) and not self._accepts(request, request.until, value):
-            if core.protocol._by_order and request.outcome is not None:
+            if core.protocol._by_order and request.outcome is FAILED:
                 raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
             return
         if place is not None and request.written():

@@ -139,8 +139,9 @@ class Supervisor:
         """One connection from its first byte to its last. None if an order says what comes next."""
         core = self._core
         error = self._transport.run(self._open, self._serve)
-        connection, self._connection = self._connection, None
+        connection = self._connection
         disconnect = None if connection is None else connection.finish()
+        self._connection = None  # not before: finish() may have to wait for a sender in user code, and abort() helps
         now = time.monotonic()
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
@@ -203,7 +204,8 @@ class Supervisor:
         connection.router.release()
         while not connection.over:
             self._obey(connection)
-            connection.turn(Deadline(None) if core.orders.drain is None else core.orders.drain)
+            drain = core.orders.drain if core.orders.close is None else None
+            connection.turn(drain or Deadline(None))
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""

@@ -112,6 +112,7 @@ def redact(url: str) -> str:
     host = _without_user(parts.netloc)
     path = parts.path if host else _without_user(parts.path)
     if "@" in url and not _has_port(parts):
+        path = _without_user(path)
         host = "***"  # a password that holds a "/", "?" or "#" ends up where the port should be
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
     return urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))

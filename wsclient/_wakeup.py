@@ -118,7 +118,7 @@ class Poller:
 
     def sockets(self) -> list[socket.socket]:
         """The sockets that are being waited for."""
-        watched = [key.fileobj for key in self._selector.get_map().values()]
+        watched = [key.fileobj for key in (self._selector.get_map() or {}).values()]
         return [sock for sock in watched if isinstance(sock, socket.socket)]
 
     def forget(self) -> None:

@@ -36,6 +36,9 @@ _ROUNDS: Final = 16
 _MAX_URGENT: Final = 128
 """Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
 
+_NEVER: Final = 2**63
+"""An offset that no connection reaches."""
+
 _MAX_PINGS: Final = 4096
 """Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
 top of them, up to as many."""
@@ -128,6 +131,8 @@ class Wire:
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
+        if self.passage.ended:  # between a look and the taking of the line
+            return
         if not self._rest:
             try:
                 self._take()
@@ -153,9 +158,21 @@ class Wire:
             self._batch = []
 
     def _take(self) -> None:
-        frames: list[bytes] = []
         recognised = 2 * _MAX_PINGS if self._urgent else _MAX_PINGS
-        for entry in self._next_entries():
+        entries = deque(self._next_entries())
+        try:
+            self._frame(entries, recognised)
+        except BaseException:
+            for entry in entries:  # the one that failed and all behind it are cut, like any that was not written whole
+                entry.put_on(self.passage, _NEVER)
+                self._batch.append(entry)
+            raise
+
+    def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
+        """Make frames of the entries, which leave the queue of them one by one."""
+        frames: list[bytes] = []
+        while entries:
+            entry = entries[0]
             payload = self._source.payload(entry)
             if payload is not None:
                 frames.append(build_frame(entry.opcode, payload, new_key()))
@@ -163,9 +180,11 @@ class Wire:
                 if entry.opcode is Opcode.PING and len(self._pings) < recognised:
                     self._pings[payload] = _Ping(self.passage.taken, time.monotonic())
             elif entry.counted or entry.fate is not None:
+                entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
             entry.put_on(self.passage, self.passage.taken)
             self._batch.append(entry)
+            entries.popleft()
             if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
                 self._is_closing = True
@@ -243,6 +262,7 @@ class Wire:
             cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)
             self._source.written(written)
             self.passage.ended = True
+            self.is_open = False
             self._batch = []
             self._rest = memoryview(b"")
             self._urgent.clear()

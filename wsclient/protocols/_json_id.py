@@ -74,7 +74,7 @@ class JsonId(Protocol):
         return Event(message)
 
     def _passed(self, id: Any) -> None:
-        if not isinstance(id, str) and self._highest < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
+        if isinstance(id, (int, float)) and self._highest < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
             self._highest = int(id)
 
     def _encodes_by_id(self) -> bool:

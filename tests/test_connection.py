@@ -431,3 +431,17 @@ def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_c
     assert second.receive_text() == "for the next one"
     eventually(lambda: delivery.state == "written")
     client.close(timeout=0)
+
+
+def test_an_order_to_drop_that_meets_an_order_to_close_does_not_keep_the_close_frame_from_being_read(raw):
+    client, peer = open_against(raw, **QUIET)
+    orders = client._wsclient.core.orders
+    orders.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
+    closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})
+    closing.start()
+    assert peer.receive_frame()[0] == 8
+    orders.drop = (1, wsclient.ConnectionLost("and another one"))
+    peer.send_frame(8, b"\x03\xe8")
+    peer.finish()
+    closing.join(LONG)
+    assert not closing.is_alive()

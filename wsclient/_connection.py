@@ -123,7 +123,7 @@ class Connection:
         ready = self._wait(now, until)
         # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
         _requests.expire(self._core, time.monotonic())
-        if self.was_open and self._core.orders.drop is not None and self._core.orders.drop[0] == self.number:
+        if self._is_to_be_dropped():
             return
         if ready & line.read_event or line.pending():
             self._read()
@@ -202,6 +202,11 @@ class Connection:
         if at is not None:
             link.sleeps_until = at
         return self._poller.wait(line.sock, events, None if at is None else max(0.0, at - now))
+
+    def _is_to_be_dropped(self) -> bool:
+        """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
+        drop = self._core.orders.drop
+        return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
 
     def _must_read(self) -> bool:
         """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a

@@ -1,9 +1,12 @@
 """Fixtures, and the watch over what a test leaves behind."""
 
 import os
+import socket
+import ssl
 import threading
 
 import pytest
+import trustme
 
 from wsclient import _processes
 
@@ -56,3 +59,31 @@ def raw():
 def proxy(server):
     with FaultProxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """Signs certificates that only ``trusting`` believes."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_tls(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusting(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def dead():
+    """A port that nobody listens at."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]

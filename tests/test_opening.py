@@ -8,7 +8,6 @@ import threading
 import time
 
 import pytest
-import trustme
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
@@ -144,33 +143,6 @@ def opening(watcher):
     for line in lines:
         line.close()
     assert not watcher.open()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-@pytest.fixture
-def dead():
-    """A port that nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 # --- what is opened --------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import threading
 
 import pytest
 import tenacity
-import trustme
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError
@@ -56,33 +55,6 @@ def stage():
     """``stage(act, ...)`` is a server that plays them."""
     with contextlib.ExitStack() as stack:
         yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-@pytest.fixture
-def dead():
-    """A port that nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 # --- the URL of a proxy ----------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-import trustme
 
 import wsclient
 
@@ -15,25 +14,6 @@ from .support.raw import frame
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "3"))
 """How long the stress with eight threads goes on; CI and releases give it 20."""
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_tls(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture

@@ -230,17 +230,6 @@ def test_the_end_of_a_connection_names_who_was_in_flight_in_order_and_ends_nobod
     assert all(request.outcome is None for request in (queued, a, b))
 
 
-def test_recall_takes_a_request_off_the_line_and_tells_whether_anybody_waits():
-    pending = Pending()
-    request, other = departed(pending, 1, match=anything), departed(pending, 2)
-    assert pending.recall(request)
-    assert pending.matching() == []
-    assert pending.in_flight == 1
-    pending.take(request, CANCELLED)
-    assert not pending.recall(request)
-    assert pending.find(2) is other
-
-
 # --- deadlines -------------------------------------------------------------------------------------------------------
 
 
@@ -702,13 +691,6 @@ class PendingMachine(RuleBasedStateMachine):
                 self.timers.append(request)
             if not keeps_place:
                 self.leave_row(request)
-
-    @precondition(lambda self: self.row)
-    @rule(data=st.data())
-    def recall(self, data):
-        request = self.pick(data)
-        assert self.pending.recall(request) is (request in self.live)
-        self.leave_row(request)
 
     @precondition(lambda self: any(request not in self.live for _, request in self.row))
     @rule(data=st.data())

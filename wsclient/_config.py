@@ -319,10 +319,10 @@ def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLConte
         raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
     if ca is None:
         return context
-    if not ca:
-        raise ValueError("ssl_ca must be the path of a PEM file, not an empty str.")
     if not isinstance(ca, str):
         raise TypeError(f"ssl_ca must be the path of a PEM file, not {ca!r}.")
+    if not ca:
+        raise ValueError("ssl_ca must be the path of a PEM file, not an empty str.")
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:

@@ -189,7 +189,7 @@ class Connection:
         link, line = self._core.link, self.opened.line
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         link.paused = True  # before looking: whoever makes room from now on wakes us
-        full = self._core.hooks.full or self._core.streams.full
+        full = self._core.full
         self.router.leaving = self.ending is not None
         self.router.pressing = full and self._must_read()
         link.paused = full and not self.router.pressing
@@ -274,7 +274,7 @@ class Connection:
             self._feed(data)
             if now > enough or (len(data) < READ_SIZE and not line.pending()):
                 return
-            if not self.router.pressing and (self._core.hooks.full or self._core.streams.full):
+            if not self.router.pressing and self._core.full:
                 return
 
     def _read_rest(self) -> None:

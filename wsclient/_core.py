@@ -161,6 +161,11 @@ class Core:
         self.counters = Counters()
         self.progress = Signal()
 
+    @property
+    def full(self) -> bool:
+        """Whether what comes in finds a queue at its bound, so that reading should pause."""
+        return self.hooks.full or self.streams.full
+
     def resume_reading(self) -> None:
         """A queue that was full has room again."""
         if self.link.paused:

@@ -199,12 +199,6 @@ class Pending:
             raise Clash(f"The id {id!r} is in flight already.")
         return waits
 
-    def recall(self, request: Request) -> bool:
-        """The request is on no line any more and may be sent again. False if nobody waits for it."""
-        with self._lock:
-            self._forget_flight(request)
-            return request in self._live
-
     def find(self, id: Any) -> Request | None:
         """The request a reply with this id is for; the reply stays unused. I/O thread only."""
         if id is OLDEST:
@@ -250,7 +244,10 @@ class Pending:
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
         with self._lock:
-            self._forget_flight(request)
+            if self._in_flight.get(request.key) is request:
+                del self._in_flight[request.key]
+            if request in self._matching:
+                del self._matching[request]
 
     def end_connection(self) -> list[Request]:
         """The connection is over: the requests that were in flight on it, in order; none is from now on."""
@@ -285,12 +282,6 @@ class Pending:
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at
         return None if at is None else (at, next(self._numbers), request)  # the number keeps equal times apart
-
-    def _forget_flight(self, request: Request) -> None:
-        if self._in_flight.get(request.key) is request:
-            del self._in_flight[request.key]
-        if request in self._matching:
-            del self._matching[request]
 
     def _rebuild_timers(self) -> None:
         timers = [timer for timer in self._timers if timer[2] in self._live or self.holds_place(timer[2])]

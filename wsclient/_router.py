@@ -98,12 +98,9 @@ class Router:
     def release(self) -> None:
         """The connection is open: what was set aside goes where it belongs."""
         aside, self.aside = self.aside, None
-        core = self._core
         for message, size, is_reply in aside or ():
             # No match= request may have one: each was sent later than these came.
-            if not is_reply:
-                core.streams.offer(message, size, pressing=self.pressing)
-            core.hooks.post_message(message, size, pressing=self.pressing)
+            self._hand_out(message, size, is_reply=is_reply)
 
     def take_aside(self) -> Any:
         """The oldest message that was set aside."""
@@ -120,11 +117,10 @@ class Router:
         if self.aside is not None:
             self._set_aside(Aside(message, size, False))
             return
-        if self.leaving and (core.hooks.full or core.streams.full):
+        if self.leaving and core.full:
             core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
             return
-        core.streams.offer(message, size, pressing=self.pressing)
-        core.hooks.post_message(message, size, pressing=self.pressing)
+        self._hand_out(message, size)
 
     def _deliver_all(self, meanings: Iterable[Incoming], payload: str | bytes, size: int) -> None:
         for meaning in meanings:
@@ -181,12 +177,17 @@ class Router:
         """A reply for which no request waits: late, or unknown."""
         if self._is_matched(value):
             return
-        core = self._core
-        core.counters.late += 1
+        self._core.counters.late += 1
         if self.aside is not None:
             self._set_aside(Aside(value, size, True))
         else:
-            core.hooks.post_message(value, size, pressing=self.pressing)
+            self._hand_out(value, size, is_reply=True)
+
+    def _hand_out(self, message: Any, size: int, *, is_reply: bool = False) -> None:
+        """To whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
+        if not is_reply:
+            self._core.streams.offer(message, size, pressing=self.pressing)
+        self._core.hooks.post_message(message, size, pressing=self.pressing)
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""

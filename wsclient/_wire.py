@@ -100,7 +100,7 @@ class Wire:
         self.is_open = False
         self._line = line
         self._source = source
-        # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end`.
+        # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
         self._owner = threading.Lock()
         self._is_closing = False  # a close frame was taken
         self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread

@@ -3,12 +3,11 @@
 import json
 import math
 import re
+import socket
 import ssl
 
-import hypothesis
 import pytest
 import trustme
-from hypothesis import strategies as st
 
 from wsclient._codec import JSON
 from wsclient._config import (
@@ -22,18 +21,17 @@ from wsclient._config import (
     Queue,
     ReceiveQueue,
     SendQueue,
-    check_callable,
-    check_choice,
-    check_count,
-    check_seconds,
     make_settings,
 )
+from wsclient._deflate import Deflate
+from wsclient._limits import DEFAULT_LIMITS, Limits
 
 OPTIONS = {
     "json": JSON,
     "headers": None,
     "subprotocols": (),
     "origin": None,
+    "compression": "deflate",
     "open_timeout": 10,
     "session_timeout": 30,
     "ping_interval": 20,
@@ -42,11 +40,13 @@ OPTIONS = {
     "ssl_ca": None,
     "proxy": "env",
     "source_address": None,
+    "sock": None,
     "retry_first": False,
     "request_timeout": 30,
     "send_queue": SendQueue(),
     "receive_queue": ReceiveQueue(),
     "max_message_size": 2**24,
+    "limits": DEFAULT_LIMITS,
     "name": None,
 }
 
@@ -208,6 +208,34 @@ def test_an_origin_that_can_not_be_sent_is_refused(origin):
     refusal(ValueError, origin=origin)
 
 
+# --- compression ------------------------------------------------------------------------------------------------------
+
+
+def test_deflate_by_name_is_deflate_as_it_comes():
+    compression = made(compression="deflate").greeting.compression
+    assert isinstance(compression, Deflate)
+    assert repr(compression) == repr(Deflate())
+
+
+def test_how_messages_are_compressed_may_be_said():
+    compression = Deflate(level=9)
+    assert made(compression=compression).greeting.compression is compression
+
+
+def test_compression_may_be_off():
+    assert made(compression=None).greeting.compression is None
+
+
+@pytest.mark.parametrize("compression", ["gzip", "", "Deflate", "permessage-deflate", "none"])
+def test_a_compression_nobody_knows_is_refused(compression):
+    assert f"'deflate', not {compression!r}" in refusal(ValueError, compression=compression)
+
+
+@pytest.mark.parametrize("compression", [1, True, False, b"deflate", ["deflate"], Deflate], ids=repr)
+def test_a_compression_of_another_type_is_refused(compression):
+    assert f"wsclient.Deflate or None, not {compression!r}" in refusal(TypeError, compression=compression)
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 SECONDS = ["open_timeout", "session_timeout", "ping_interval", "ping_timeout", "request_timeout"]
@@ -262,25 +290,6 @@ def test_a_number_of_seconds_too_great_for_a_float_is_refused():
     refusal(ValueError, open_timeout=10**400)
 
 
-def test_zero_seconds_are_accepted_where_they_make_sense():
-    assert check_seconds("timeout", 0, zero=True) == 0.0
-    with pytest.raises(ValueError, match="timeout must be a finite number of seconds from 0, not -1"):
-        check_seconds("timeout", -1, zero=True)
-    with pytest.raises(ValueError, match="from 0"):
-        check_seconds("timeout", math.nan, zero=True)
-
-
-@hypothesis.settings(deadline=None, max_examples=100)
-@hypothesis.given(st.floats() | st.integers(-(10**9), 10**9))
-def test_any_number_of_seconds_is_kept_or_refused(value):
-    try:
-        assert check_seconds("timeout", value) == value
-    except ValueError:
-        assert not (0 < value < math.inf)
-    else:
-        assert 0 < value < math.inf
-
-
 @pytest.mark.parametrize("value", [1, 2**24, 10**12])
 def test_a_size_is_a_whole_number(value):
     assert made(max_message_size=value).bounds.max_message_size == value
@@ -294,12 +303,6 @@ def test_a_size_is_at_least_1(value):
 @pytest.mark.parametrize("value", [1.0, "5", None, True, math.inf])
 def test_a_size_of_another_type_is_refused(value):
     assert "whole number" in refusal(TypeError, max_message_size=value)
-
-
-def test_a_count_names_itself():
-    assert check_count("maxsize", 5) == 5
-    with pytest.raises(ValueError, match=r"^maxsize must be at least 1"):
-        check_count("maxsize", 0)
 
 
 # --- queues -----------------------------------------------------------------------------------------------------------
@@ -484,6 +487,76 @@ def test_a_source_address_with_a_bad_part_is_refused(source):
     refusal(ValueError, source_address=source)
 
 
+# --- a socket of the caller's -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair():
+    near, far = socket.socketpair()
+    with near, far:
+        yield near
+
+
+def test_without_a_socket_the_client_connects_itself():
+    assert made(sock=None).line.sock is None
+
+
+@pytest.mark.parametrize("proxy", [None, "env"])
+def test_a_socket_is_kept_as_it_is_until_it_is_needed(pair, proxy):
+    pair.settimeout(5)
+    assert made(sock=pair, proxy=proxy).line.sock is pair
+    assert pair.gettimeout() == 5
+
+
+def test_a_function_for_sockets_is_not_asked_yet():
+    def ask():
+        raise AssertionError("it was asked")
+
+    assert made(sock=ask).line.sock is ask
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"proxy": "http://joe:hunter2@proxy:3128"}, {"source_address": "127.0.0.1"}, {"source_address": ("", 0)}],
+    ids=["proxy", "source_address", "any source_address"],
+)
+@pytest.mark.parametrize("kind", ["socket", "function"])
+def test_a_socket_excludes_what_says_how_to_connect(pair, others, kind):
+    sock = pair if kind == "socket" else lambda: pair
+    text = refusal(ValueError, sock=sock, **others)
+    assert "excludes proxy= and source_address=" in text
+
+
+@pytest.mark.parametrize("sock", [5, "sock", b"sock", ["sock"], True], ids=repr)
+def test_a_socket_of_another_type_is_refused(sock):
+    assert f"not {sock!r}" in refusal(TypeError, sock=sock)
+
+
+def test_a_coroutine_function_gives_no_socket():
+    async def ask():
+        raise AssertionError("it was asked")
+
+    assert "not asynchronous" in refusal(TypeError, sock=ask)
+
+
+def test_a_datagram_socket_is_refused():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert "stream socket" in refusal(ValueError, sock=sock)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_limits_are_kept():
+    limits = Limits(max_redirects=0)
+    assert made(limits=limits).line.limits is limits
+
+
+@pytest.mark.parametrize("limits", [None, 5, {"max_redirects": 0}, Limits], ids=repr)
+def test_limits_of_another_type_are_refused(limits):
+    assert f"wsclient.Limits, not {limits!r}" in refusal(TypeError, limits=limits)
+
+
 # --- json, retry_first, name ------------------------------------------------------------------------------------------
 
 
@@ -542,27 +615,6 @@ def test_the_defaults_are_those_that_were_promised():
 
 def test_the_default_shows_as_it_is_written_in_a_signature():
     assert repr(DEFAULT) == "..."
-
-
-def test_a_choice_names_itself_and_what_there_is_to_choose():
-    assert check_choice("mode", "a", ("a", "b")) == "a"
-    with pytest.raises(ValueError, match=r"^mode must be one of 'a', 'b', not 'c'\.$"):
-        check_choice("mode", "c", ("a", "b"))
-
-
-def test_a_function_is_a_plain_one_or_none():
-    def plain():
-        pass
-
-    async def coroutine():
-        pass
-
-    assert check_callable("match", plain) is plain
-    assert check_callable("match", None) is None
-    with pytest.raises(TypeError, match=r"^match must be a function or None, not 5"):
-        check_callable("match", 5)
-    with pytest.raises(TypeError, match=r"^match must be a plain function"):
-        check_callable("match", coroutine)
 
 
 def test_settings_can_not_be_changed():

@@ -1,6 +1,7 @@
 """Making a client: everything is checked, nothing is opened, nothing is shared."""
 
 import gc
+import socket
 import threading
 import weakref
 
@@ -30,12 +31,48 @@ def test_a_client_that_is_only_made_has_no_thread_and_needs_no_goodbye():
         ({"reconnect": None, "retry_first": True}, ValueError),
         ({"on_message": "print"}, TypeError),
         ({"ping_interval": -1}, ValueError),
+        ({"compression": "gzip"}, ValueError),
+        ({"compression": 1}, TypeError),
+        ({"sock": "socket"}, TypeError),
+        ({"limits": None}, TypeError),
     ],
     ids=str,
 )
 def test_every_option_is_checked_at_once_and_named(options, error):
     with pytest.raises(error, match=next(reversed(options)) if "url" not in options else "url"):
         wsclient.Client(options.pop("url", "ws://localhost/"), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": None},
+        {"compression": "deflate"},
+        {"compression": wsclient.Deflate(level=1)},
+        {"sock": socket.socket},
+        {"limits": wsclient.Limits(max_redirects=0)},
+    ],
+    ids=str,
+)
+def test_these_options_may_be_given(options):
+    assert wsclient.Client("ws://localhost/", **options).state is wsclient.State.NEW
+
+
+def test_a_socket_of_the_callers_excludes_a_proxy_and_a_source_address():
+    for others in ({"proxy": "http://proxy"}, {"source_address": "127.0.0.1"}):
+        with pytest.raises(ValueError, match=r"^sock .* excludes proxy= and source_address="):
+            wsclient.Client("ws://localhost/", sock=socket.socket, **others)
+
+
+def test_a_socket_of_a_client_that_is_never_started_stays_the_callers():
+    near, far = socket.socketpair()
+    with near, far:
+        client = wsclient.Client("ws://localhost/", sock=near)
+        client.close()
+        del client
+        gc.collect()
+        far.sendall(b"x")
+        assert near.recv(1) == b"x"
 
 
 def test_options_are_keyword_only():

@@ -1,26 +1,20 @@
 """RFC 6455 frames: every rule once, and any bytes in any pieces."""
 
 import itertools
-import re
+import os
 import struct
 import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsclient._close_frames import Close, CloseCode, parse_close
+from wsclient._deflate import Agreement, Inflater
 from wsclient._errors import MessageTooBig, ProtocolError
-from wsclient._frames import (
-    CLOSE_CODES_WE_MAY_SEND,
-    MAX_FRAGMENTS,
-    Close,
-    CloseCode,
-    MessageReader,
-    Opcode,
-    build_close_payload,
-    build_frame,
-    check_close,
-)
+from wsclient._frames import MessageReader, Opcode, build_frame
+from wsclient._limits import MAX_FRAGMENTS
 
 from .support.raw import frame
 
@@ -537,39 +531,6 @@ def the_close(payload):
     return content
 
 
-def test_an_empty_close_has_no_code_and_is_answered_with_1000():
-    assert the_close(b"") == Close(1005, "", 1000)
-
-
-def test_a_close_of_one_byte_is_a_close_and_a_protocol_error():
-    assert the_close(b"\x03") == Close(1005, "", 1002)
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
-def test_a_good_close_is_answered_with_its_own_code(code):
-    assert the_close(struct.pack("!H", code) + "tschüß".encode()) == Close(code, "tschüß", code)
-
-
-@pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
-def test_a_code_that_must_not_be_on_the_wire_means_closed_and_is_answered_with_1002(code):
-    assert the_close(struct.pack("!H", code) + b"why") == Close(code, "why", 1002)
-
-
-@pytest.mark.parametrize("code", [1012, 1013, 1014])
-def test_a_code_registered_later_is_no_fault(code):
-    assert the_close(struct.pack("!H", code) + b"restart")[:2] == (code, "restart")
-    assert the_close(struct.pack("!H", code)).answer != 1002
-
-
-@pytest.mark.parametrize("code", [1000, 1006, 4000])
-def test_a_reason_that_is_no_utf8_is_answered_with_1007(code):
-    assert the_close(struct.pack("!H", code) + b"a\xffb") == Close(code, "a\ufffdb", 1007)
-
-
-def test_a_close_may_be_125_bytes_long():
-    assert the_close(struct.pack("!H", 1000) + b"x" * 123).reason == "x" * 123
-
-
 def test_what_comes_after_a_close_is_ignored():
     source = reader()
     assert source.feed(close(1000) + frame(TEXT, b"late") + frame(5)) == [(CLOSE, Close(1000, "", 1000), 2)]
@@ -591,11 +552,23 @@ def test_half_a_close_is_none_yet():
     assert source.closed
 
 
+CLOSES = [
+    b"", b"\x03", *(struct.pack("!H", code) + b"x" * 123 for code in (1000, 1005)),
+    *(struct.pack("!H", code) + b"a\xffb" for code in (1000, 1006, 4000)),
+    *(struct.pack("!H", code) + "tschüß".encode() for code in (1000, 1006, 1012, 1015, 2999, 3000, 4999, 5000)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", CLOSES, ids=repr)
+def test_whatever_a_close_says_it_is_told_and_ends_the_stream(payload):
+    assert the_close(payload) == parse_close(payload)
+
+
 @pytest.mark.parametrize("codes", [range(1000), range(1000, 1016), range(1016, 3000), range(3000, 2**16)], ids=str)
-def test_every_close_can_be_answered(codes):
+def test_whatever_its_code_a_close_ends_the_stream(codes):
     for code in codes:
-        answer = the_close(struct.pack("!H", code)).answer
-        assert build_close_payload(answer, "") == struct.pack("!H", answer)
+        payload = struct.pack("!H", code)
+        assert the_close(payload) == parse_close(payload)
 
 
 # --- what we send -----------------------------------------------------------------------------------------------------
@@ -632,54 +605,175 @@ def test_a_frame_of_any_content_can_be_read(payload, key):
     assert decoded(build_frame(TEXT, payload, key)) == (1, 0, TEXT, 1, key, payload)
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
-def test_a_close_payload_is_code_and_reason(code):
-    assert build_close_payload(code, "grün") == struct.pack("!H", code) + "grün".encode()
-    assert build_close_payload(code, "") == struct.pack("!H", code)
+# --- compressed messages (RFC 7692) -----------------------------------------------------------------------------------
+
+KEPT = Agreement(client_bits=15, server_bits=15, client_resets=False, server_resets=False)
+RSV1 = 4
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
-def test_these_codes_a_client_may_close_with(code):
-    check_close(code, "why")
-    assert code in CLOSE_CODES_WE_MAY_SEND
+class Compressor:
+    """A server's side of permessage-deflate."""
+
+    def __init__(self):
+        self._compressor = zlib.compressobj(wbits=-15)
+
+    def __call__(self, data):
+        return (self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH))[:-4] or b"\x00"
+
+    def frames(self, opcode, data, *cuts):
+        """The frames of a compressed message, cut at these places of its compressed bytes."""
+        compressed = self(data)
+        bounds = [0, *(min(cut, len(compressed)) for cut in sorted(cuts)), len(compressed)]
+        pieces = [compressed[a:b] for a, b in itertools.pairwise(bounds)]
+        last = len(pieces) - 1
+        return b"".join(
+            frame(CONTINUATION if n else opcode, piece, fin=n == last, rsv=0 if n else RSV1)
+            for n, piece in enumerate(pieces)
+        )
 
 
-@pytest.mark.parametrize(
-    "code", [-1, 0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2000, 2999, 5000, 65536, 1000.5, "1000", None]
-)
-def test_any_other_code_is_refused(code):
-    with pytest.raises(ValueError, match=rf"^code must be .* not {re.escape(repr(code))} "):
-        check_close(code, "")
+def inflating(limit=ROOM, **options):
+    return reader(limit, inflater=Inflater(KEPT), **options)
 
 
-def test_a_code_is_a_whole_number():
-    with pytest.raises(ValueError, match="code must be"):
-        check_close(1000.0, "")
+def fed(source, *pieces):
+    """What a reader gives for these pieces, and the code of its failure."""
+    received = [one for piece in pieces for one in source.feed(piece)]
+    return received, source.failure and source.failure.code
 
 
-@pytest.mark.parametrize("reason", [None, b"bye", 5])
-def test_a_reason_is_a_str(reason):
-    with pytest.raises(TypeError, match="reason must be a str"):
-        check_close(1000, reason)
+@pytest.mark.parametrize("size", [0, 1, 10, 125, 2000, 70_000, 300_000])
+@pytest.mark.parametrize("cuts", [(), (1,), (0, 1, 2, 2, 3)], ids=["one frame", "two frames", "many frames"])
+@pytest.mark.parametrize("pieces", [lambda data: [data], byte_by_byte], ids=["at once", "byte by byte"])
+def test_a_compressed_message_arrives(size, cuts, pieces):
+    text, data = "ü" * (size // 2), bytes(n * n % 251 for n in range(size))
+    make = Compressor()
+    stream = make.frames(TEXT, text.encode(), *cuts) + make.frames(BINARY, data, *cuts)
+    assert fed(inflating(), *pieces(stream)) == ([(TEXT, text, len(text) * 2), (BINARY, data, size)], None)
 
 
-def test_a_reason_has_at_most_123_bytes():
-    check_close(1000, "x" * 123)
-    with pytest.raises(ValueError, match=r"^reason must have at most 123 bytes .* not 124"):
-        check_close(1000, "x" * 124)
+def test_messages_that_are_not_compressed_come_in_between():
+    make, source = Compressor(), inflating()
+    stream = make.frames(TEXT, b"one") + frame(TEXT, b"two") + make.frames(TEXT, b"one") + frame(PING, b"x")
+    assert fed(source, stream)[0] == [(TEXT, "one", 3), (TEXT, "two", 3), (TEXT, "one", 3), (PING, b"x", 1)]
 
 
-def test_a_reason_is_counted_in_bytes():
-    check_close(1000, "€" * 41)
-    with pytest.raises(ValueError, match="not 126"):
-        check_close(1000, "€" * 42)
+def test_control_frames_come_between_compressed_fragments():
+    first, rest = Compressor().frames(TEXT, b"hello" * 50, 5)[:7], Compressor().frames(TEXT, b"hello" * 50, 5)[7:]
+    assert fed(inflating(), first + frame(PING, b"?") + rest)[0] == [(PING, b"?", 1), (TEXT, "hello" * 50, 250)]
 
 
-def test_a_reason_is_text_that_utf8_can_carry():
-    with pytest.raises(ValueError, match="surrogates"):
-        check_close(1000, "\ud800")
+def test_an_empty_message_may_lack_its_one_byte():
+    make, source = Compressor(), inflating()
+    stream = make.frames(TEXT, b"hello") + frame(TEXT, b"", rsv=RSV1) + make.frames(TEXT, b"hello")
+    stream += frame(BINARY, b"", rsv=RSV1, fin=False) + frame(CONTINUATION) + make.frames(TEXT, b"hello")
+    received, failure = fed(source, stream)
+    assert failure is None
+    assert [payload for _, payload, _ in received] == ["hello", "", "hello", b"", "hello"]
 
 
-def test_what_we_may_send_in_a_close_the_other_side_accepts():
-    for code in sorted(CLOSE_CODES_WE_MAY_SEND):
-        assert the_close(build_close_payload(code, "why")) == Close(code, "why", code)
+def test_without_an_agreement_nothing_may_be_compressed():
+    assert read(Compressor().frames(TEXT, b"hello")) == ([], CloseCode.PROTOCOL_ERROR)
+    assert read(Compressor().frames(TEXT, b"hello" * 99, 3)) == ([], CloseCode.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize("rsv", [1, 2, 3, 5, 6, 7])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_the_other_reserved_bits_have_no_meaning(rsv, opcode):
+    assert fed(inflating(), frame(opcode, b"\x00", rsv=rsv)) == ([], CloseCode.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
+def test_a_control_frame_is_never_compressed(opcode):
+    assert fed(inflating(), frame(opcode, b"", rsv=RSV1)) == ([], CloseCode.PROTOCOL_ERROR)
+
+
+def test_only_the_first_frame_of_a_message_says_that_it_is_compressed():
+    begun = Compressor().frames(TEXT, b"hello" * 50, 5)[:7]
+    assert fed(inflating(), begun + frame(CONTINUATION, b"", rsv=RSV1)) == ([], CloseCode.PROTOCOL_ERROR)
+    assert fed(inflating(), frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", rsv=RSV1))[1] == 1002
+
+
+def test_compressed_text_is_checked_while_it_comes():
+    wrong = b"hello \xff" + os.urandom(50_000).hex().encode()
+    compressed = Compressor().frames(TEXT, wrong)
+    source = inflating()
+    assert fed(source, compressed[:20_000]) == ([], CloseCode.INVALID_DATA)
+    assert fed(inflating(), Compressor().frames(TEXT, b"\xff")) == ([], CloseCode.INVALID_DATA)
+    assert fed(inflating(), Compressor().frames(TEXT, "ü".encode()[:1], 1)) == ([], CloseCode.INVALID_DATA)
+
+
+def test_a_message_that_is_no_deflate_stream_is_refused():
+    for stream in (frame(TEXT, b"\xff" * 20, rsv=RSV1), frame(TEXT, b"\xff" * 70_000, rsv=RSV1)):
+        source = inflating()
+        assert fed(source, frame(TEXT, b"good"), stream) == ([(TEXT, "good", 4)], CloseCode.INVALID_DATA)
+        assert isinstance(source.failure.error, ProtocolError)
+        assert "decompressed" in str(source.failure.error)
+
+
+@pytest.mark.parametrize("cuts", [(), (3,)])
+@pytest.mark.parametrize("size", [1000, 70_000])
+def test_the_limit_holds_for_what_is_decompressed(cuts, size):
+    stream = Compressor().frames(BINARY, bytes(size), *cuts)
+    assert fed(inflating(size), stream) == ([(BINARY, bytes(size), size)], None)
+    source = inflating(size - 1)
+    assert fed(source, stream) == ([], CloseCode.MESSAGE_TOO_BIG)
+    assert isinstance(source.failure.error, MessageTooBig)
+    assert str(size - 1) in str(source.failure.error)
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000, 70_000, 2**20])
+def test_what_does_not_get_smaller_may_fill_the_limit_all_the_same(size):
+    data = os.urandom(size)
+    stream = Compressor().frames(BINARY, data)
+    assert len(stream) > size
+    assert fed(inflating(size), stream) == ([(BINARY, data, size)], None)
+
+
+def test_a_compressed_message_of_nothing_ends_too():
+    """Empty blocks inflate to nothing, so only the bytes on the wire can bound them."""
+    source = inflating(1000)
+    piece = frame(CONTINUATION, b"\x00\x00\x00\xff\xff" * 100, fin=False)
+    source.feed(frame(BINARY, b"\x00\x00\x00\xff\xff", fin=False, rsv=RSV1))
+    fed(source, *[piece] * 3)
+    assert source.failure.code == CloseCode.MESSAGE_TOO_BIG
+
+
+def test_a_bomb_costs_the_reader_no_more_memory_than_the_limit():
+    """A GiB of zeros in a MiB, as one frame that comes in as from a socket."""
+    maker, zeros = zlib.compressobj(9, wbits=-15), bytes(2**20)
+    bomb = b"".join(maker.compress(zeros) for _ in range(1024)) + maker.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    stream = frame(BINARY, bomb, rsv=RSV1)
+    pieces = [stream[i : i + 2**16] for i in range(0, len(stream), 2**16)]
+    source = inflating(4 * 2**20)
+    tracemalloc.start()
+    try:
+        assert fed(source, *pieces) == ([], CloseCode.MESSAGE_TOO_BIG)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * 2**20
+
+
+def test_a_message_in_tiny_pieces_takes_little_more_memory_than_its_bytes():
+    """A piece of two bytes costs as much as one of fifty; thousands of them are joined now and then."""
+    size = 200_000
+    source = reader(2 * size)
+    source.feed(header(BINARY, 2 * size))
+    tracemalloc.start()
+    try:
+        for n in range(size - 1):
+            source.feed(b"%02x" % (n % 256))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3 * size
+    (received,) = source.feed(b"..")
+    assert received[1] == b"".join(b"%02x" % (n % 256) for n in range(size - 1)) + b".."
+
+
+def test_a_length_of_two_to_the_63_that_comes_a_byte_at_a_time_is_refused_with_its_last_byte():
+    data = b"\x82\x7f" + (2**63).to_bytes(8, "big")
+    source = reader()
+    assert fed(source, *byte_by_byte(data[:-1])) == ([], None)
+    assert fed(source, data[-1:]) == ([], CloseCode.PROTOCOL_ERROR)

@@ -8,13 +8,14 @@ import wsclient
 ROOT = pathlib.Path(wsclient.__file__).parent
 
 FLOORS = {
-    0: ("_version", "_errors", "_events", "_clock", "_masking", "_url"),
+    0: ("_version", "_errors", "_events", "_clock", "_masking", "_url", "_checks", "_limits"),
     1: (
-        "_latch", "_codec", "_frames", "_handshake", "_config", "_state", "_outgoing", "_inbox", "_counters", "_worker",
+        "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_config", "_state",
+        "_outgoing", "_inbox", "_counters", "_worker",
     ),
     2: ("_outbox", "_pending", "_hooks", "_streams", "_retry", "protocols"),
     3: (
-        "_wakeup", "_processes", "_line", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core", "_requests",
+        "_wakeup", "_processes", "_line", "_nested_tls", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core", "_requests",
         "_source", "_delivery", "_router", "_connection", "_session", "_transport",
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_calls"),

@@ -18,7 +18,8 @@ from wsclient._errors import (
     WebSocketClientError,
 )
 from wsclient._events import Disconnect
-from wsclient._handshake import Headers, Response, refused
+from wsclient._handshake import refused
+from wsclient._http import Headers, Response
 from wsclient._retry import Campaign, Reconnect, checked_reconnect, is_fatal, retry_after
 
 RETRIED_STATUSES = (408, 425, 429, *range(500, 512), 200, 204, 301, 302, 307, 599)

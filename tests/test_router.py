@@ -1,6 +1,7 @@
 """Who gets what: replies, events, calls and strangers, with ids and in order."""
 
 import json
+import select
 import threading
 
 import pytest
@@ -8,6 +9,8 @@ import tenacity
 
 import wsclient
 from wsclient import Fifo
+from wsclient._connection import READ_SIZE
+from wsclient.protocols import Control
 
 from .support import LONG, SHORT, Server, eventually
 from .support.raw import frame
@@ -375,4 +378,57 @@ def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
             client.submit(message)
     client.send("done")
     assert [json.loads(peer.receive_text())["id"] for _ in range(3)] == [1, 100, 101]
+    client.close(timeout=0)
+
+
+# --- what a protocol answers by itself --------------------------------------------------------------------------------
+
+
+class Polite(wsclient.Protocol):
+    """Answers ``"hello"``, keeps ``"hush"`` to itself; the rest are events."""
+
+    def decode(self, payload):
+        if payload == "hello":
+            return [Control("hello yourself"), Control(b"\x00")]
+        return Control() if payload == "hush" else wsclient.Event(payload)
+
+
+def test_a_protocols_own_answers_go_out_at_once_and_nobody_sees_what_they_answer(raw):
+    client, peer, seen = open_against(raw, protocol=Polite())
+    peer.send_text("hush")
+    peer.send_text("hello")
+    peer.send_text("news")
+    assert peer.receive_frame() == (1, b"hello yourself")
+    assert peer.receive_frame() == (2, b"\x00")
+    eventually(lambda: seen == ["news"])
+    client.close(timeout=0)
+
+
+class Generous(wsclient.Protocol):
+    """Answers everything with far more."""
+
+    def decode(self, payload):
+        return Control("x" * 2**14)
+
+
+def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
+    """Else it could fill our memory with them."""
+    client, peer, _ = open_against(raw, protocol=Generous())
+    peer.sock.setblocking(False)
+    sent, stopped = 0, 0
+    while stopped < 20:  # until neither side takes anything more for a while
+        try:
+            sent += peer.sock.send(frame(1, b"x" * 100) * 100)
+            stopped = 0
+        except BlockingIOError:
+            stopped += not select.select([], [peer.sock], [], 0.05)[1]
+    wire = client._wsclient.core.link.wire
+    assert wire.choked
+    assert wire._urgent_put - wire._urgent_taken < 2**20 + 2 * READ_SIZE * 2**14 // 100
+    received = client.stats.messages_received
+    assert received < sent // 102
+    peer.sock.settimeout(LONG)
+    for _ in range(received):
+        peer.receive_frame()
+    peer.receive_frame()  # reading goes on where it stopped
     client.close(timeout=0)

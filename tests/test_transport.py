@@ -7,9 +7,13 @@ import socket
 import threading
 
 import pytest
+import tenacity
 import websocket
 
+import wsclient
 from wsclient._transport import Transport
+
+from .support import LONG
 
 
 @pytest.fixture
@@ -102,3 +106,23 @@ def test_global_settings_of_websocket_client_do_not_reach_us(line, monkeypatch):
         assert line.gettimeout() is None
     finally:
         websocket.setdefaulttimeout(timeout)
+
+
+def test_two_clients_share_no_cookie_and_neither_does_one_with_itself(raw):
+    """websocket-client keeps one jar for the whole process, and sends out of it what another connection was given."""
+    set_cookies = ("Set-Cookie: session=secret; Domain=127.0.0.1", "Set-Cookie: other=1; Path=/")
+    given = []
+    for _ in range(2):
+        at_once = wsclient.Reconnect(wait=tenacity.wait_none())
+        client = wsclient.Client(raw.url, reconnect=at_once, on_session=lambda _, s: given.append(s.headers))
+        starter = threading.Thread(target=client.start)
+        starter.start()
+        first = raw.accept().upgrade(*set_cookies)
+        starter.join(LONG)
+        client.reconnect()
+        second = raw.accept().upgrade(*set_cookies)
+        assert first.header("Cookie") is None
+        assert second.header("Cookie") is None
+        client.close(timeout=0)
+    assert given[0].get_all("Set-Cookie") == [line.partition(": ")[2] for line in set_cookies]
+    assert not websocket._handshake.CookieJar.jar

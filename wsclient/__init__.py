@@ -6,6 +6,7 @@ Everything public is here; modules whose name begins with an underscore are not.
 from ._client import Client
 from ._config import Queue, ReceiveQueue, SendQueue
 from ._connect import connect
+from ._deflate import Deflate
 from ._delivery import Delivery
 from ._errors import (
     ClientClosed,
@@ -26,6 +27,7 @@ from ._errors import (
     WouldDeadlock,
 )
 from ._events import Attempt, Disconnect, State, Stats
+from ._limits import Limits
 from ._retry import Reconnect
 from ._session import Session
 from ._streams import Stream
@@ -39,6 +41,7 @@ __all__ = [
     "ClientClosed",
     "ConnectError",
     "ConnectionLost",
+    "Deflate",
     "Delivery",
     "Disconnect",
     "Event",
@@ -48,6 +51,7 @@ __all__ = [
     "HandshakeError",
     "Incoming",
     "JsonId",
+    "Limits",
     "MessageTooBig",
     "Protocol",
     "ProtocolError",

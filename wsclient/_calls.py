@@ -12,13 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _requests
+from ._checks import check_callable, check_choice, check_count, check_seconds
 from ._clock import Deadline
-from ._config import DEFAULT, check_callable, check_choice, check_count, check_seconds
+from ._close_frames import CloseCode, check_close
+from ._config import DEFAULT
 from ._core import closed_error
 from ._delivery import Delivery
 from ._errors import ConnectionLost, WebSocketClientError
 from ._events import State, Stats
-from ._frames import CloseCode, check_close
 from ._inbox import Inbox
 from ._outgoing import Outgoing, encoded
 from ._pending import RequestFuture, Waiter

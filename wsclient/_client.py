@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _calls
+from ._checks import check_seconds
 from ._clock import Deadline
-from ._config import DEFAULT, Overflow, check_seconds
+from ._config import DEFAULT, Overflow
 from ._construction import Constructed
 from ._delivery import Delivery, flush
 from ._errors import ClientClosed

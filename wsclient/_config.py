@@ -5,9 +5,8 @@ Everything is checked at once, before anything is opened; each error names the o
 
 from __future__ import annotations
 
-import inspect
 import itertools
-import math
+import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,12 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from . import _url
+from ._checks import check_bool, check_callable, check_choice, check_count, check_seconds
 from ._codec import checked_json
-from ._handshake import check_headers, is_token
+from ._deflate import Deflate
+from ._handshake import check_headers
+from ._http import is_token
+from ._limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
     "DEFAULT",
@@ -28,15 +31,12 @@ __all__ = [
     "ReceiveQueue",
     "SendQueue",
     "Settings",
-    "check_callable",
-    "check_choice",
-    "check_count",
-    "check_seconds",
     "make_settings",
 ]
 
 Overflow = Literal["block", "raise", "drop_oldest", "drop_newest", "latest"]
 UrlOption = str | Sequence[str] | Callable[[], str]
+SocketOption = socket.socket | Callable[[], socket.socket] | None
 HeadersOption = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
 
 OPEN_TIMEOUT: Final = 10.0
@@ -123,6 +123,7 @@ class Greeting:
     headers: HeadersOption
     subprotocols: tuple[str, ...]
     origin: str | None
+    compression: Deflate | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class LineOptions:
     ssl_context: ssl.SSLContext | None
     proxy: str | None
     source_address: tuple[str, int] | None
+    sock: SocketOption = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,7 @@ def make_settings(
     headers: HeadersOption,
     subprotocols: Sequence[str],
     origin: str | None,
+    compression: Any,
     open_timeout: float,
     session_timeout: float,
     ping_interval: float | None,
@@ -182,11 +186,13 @@ def make_settings(
     ssl_ca: str | None,
     proxy: str | None,
     source_address: Any,
+    sock: SocketOption,
     retry_first: bool,
     request_timeout: float | None,
     send_queue: Queue,
     receive_queue: Queue,
     max_message_size: int,
+    limits: Limits,
     name: str | None,
 ) -> Settings:
     """Validate the options of a client.
@@ -199,7 +205,12 @@ def make_settings(
     return Settings(
         urls=urls,
         ask_url=ask_url,
-        greeting=Greeting(_checked_headers(headers), _checked_subprotocols(subprotocols), _checked_origin(origin)),
+        greeting=Greeting(
+            headers=_checked_headers(headers),
+            subprotocols=_checked_subprotocols(subprotocols),
+            origin=_checked_origin(origin),
+            compression=_checked_compression(compression),
+        ),
         line=LineOptions(
             open_timeout=check_seconds("open_timeout", open_timeout),
             session_timeout=check_seconds("session_timeout", session_timeout),
@@ -208,6 +219,8 @@ def make_settings(
             ssl_context=_checked_tls(ssl_context, ssl_ca),
             proxy=_checked_proxy(proxy),
             source_address=_checked_source(source_address),
+            sock=_checked_socket(sock, proxy, source_address),
+            limits=_checked_limits(limits),
         ),
         bounds=Bounds(
             request_timeout=None if request_timeout is None else check_seconds("request_timeout", request_timeout),
@@ -216,54 +229,9 @@ def make_settings(
             max_message_size=check_count("max_message_size", max_message_size),
         ),
         codec=checked_json(json),
-        retry_first=_checked_bool("retry_first", retry_first),
+        retry_first=check_bool("retry_first", retry_first),
         name=_checked_name(name),
     )
-
-
-def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
-    """A length of time in seconds: a finite number above 0 (``zero=True``: 0 will do).
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is negative, infinite, NaN, or 0 where that makes no sense.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}.")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = math.inf
-    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        raise ValueError(f"{name} must be a finite number of seconds {'from' if zero else 'above'} 0, not {value!r}.")
-    return seconds
-
-
-def check_count(name: str, value: Any) -> int:
-    """A whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}.")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}.")
-    return value
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
-    """One of a few words."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
-    return value
-
-
-def check_callable(name: str, value: Any) -> Any:
-    """None or a plain function; a coroutine function would never be awaited here."""
-    if value is None:
-        return None
-    if not callable(value):
-        raise TypeError(f"{name} must be a function or None, not {value!r}.")
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
-        raise TypeError(f"{name} must be a plain function: this client is not asynchronous and would never await it.")
-    return value
 
 
 def _checked_url(url: UrlOption) -> tuple[tuple[str, ...], Callable[[], str] | None]:
@@ -304,6 +272,35 @@ def _checked_origin(origin: str | None) -> str | None:
         except ValueError as error:
             raise ValueError(f"origin can't be sent: {error}") from None
     return origin
+
+
+def _checked_compression(compression: Any) -> Deflate | None:
+    if compression is None or isinstance(compression, Deflate):
+        return compression
+    if not isinstance(compression, str):
+        raise TypeError(f"compression must be 'deflate', a wsclient.Deflate or None, not {compression!r}.")
+    check_choice("compression", compression, ("deflate",))
+    return Deflate()
+
+
+def _checked_socket(sock: Any, proxy: str | None, source: Any) -> SocketOption:
+    if sock is None:
+        return None
+    if source is not None or proxy not in (None, "env"):
+        raise ValueError("sock is connected already, so it excludes proxy= and source_address=.")
+    if not isinstance(sock, socket.socket):
+        if not callable(sock):
+            raise TypeError(f"sock must be a socket.socket, a function that returns one, or None, not {sock!r}.")
+        check_callable("sock", sock)
+    elif sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}.")
+    return sock  # type: ignore[no-any-return]
+
+
+def _checked_limits(limits: Any) -> Limits:
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a wsclient.Limits, not {limits!r}.")
+    return limits
 
 
 def _checked_ping(name: str, value: float | None) -> float | None:
@@ -367,12 +364,6 @@ def _checked_queue(name: str, queue: Queue, choices: Sequence[str]) -> Queue:
         raise TypeError(f"{name} must be a wsclient.Queue, not {queue!r}.")
     check_choice(f"{name}.overflow", queue.overflow, choices)
     return queue
-
-
-def _checked_bool(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}.")
-    return value
 
 
 def _checked_name(name: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._client import Client
 from ._codec import JSON
@@ -17,11 +17,14 @@ from ._config import (
     Queue,
 )
 from ._construction import DEFAULT_RECEIVE_QUEUE, DEFAULT_RECONNECT, DEFAULT_SEND_QUEUE
+from ._deflate import Deflate
 from ._events import Attempt
+from ._limits import DEFAULT_LIMITS, Limits
 from ._retry import Reconnect
 from .protocols import Protocol
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from ._session import Session
@@ -37,6 +40,7 @@ def connect(
     headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
     subprotocols: Sequence[str] = (),
     origin: str | None = None,
+    compression: Literal["deflate"] | Deflate | None = "deflate",
     open_timeout: float = OPEN_TIMEOUT,
     session_timeout: float = SESSION_TIMEOUT,
     ping_interval: float | None = PING_INTERVAL,
@@ -45,12 +49,14 @@ def connect(
     ssl_ca: str | None = None,
     proxy: str | None = "env",
     source_address: Any = None,
+    sock: socket.socket | Callable[[], socket.socket] | None = None,
     reconnect: Reconnect | None = DEFAULT_RECONNECT,
     retry_first: bool = False,
     request_timeout: float | None = REQUEST_TIMEOUT,
     send_queue: Queue = DEFAULT_SEND_QUEUE,
     receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
     max_message_size: int = MAX_MESSAGE_SIZE,
+    limits: Limits = DEFAULT_LIMITS,
     on_open: Callable[[Any], object] | None = None,
     on_reconnect: Callable[[Any], object] | None = None,
     on_message: Callable[[Any, Any], object] | None = None,

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _requests
 from ._clock import Deadline, Heartbeat
+from ._close_frames import Close, CloseCode, build_close_payload
+from ._deflate import Inflater
 from ._errors import ProtocolError, WebSocketClientError
 from ._events import Disconnect
-from ._frames import Close, CloseCode, MessageReader, Opcode, Received, build_close_payload
+from ._frames import MessageReader, Opcode, Received
 from ._outgoing import Outgoing
 from ._router import Router
 from ._wakeup import READ
@@ -89,7 +91,9 @@ class Connection:
         self._core = core
         self._poller = poller
         self._heartbeat = Heartbeat(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
-        self._reader = MessageReader(core.settings.bounds.max_message_size)
+        inflater = None if opened.agreement is None else Inflater(opened.agreement)
+        limits = core.settings.line.limits
+        self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
         self._opened_at: float | None = None
         self._goodbye = [True]
         self._feed(opened.rest)
@@ -192,7 +196,7 @@ class Connection:
         full = self._core.full
         self.router.leaving = self.ending is not None
         self.router.pressing = full and self._must_read()
-        link.paused = full and not self.router.pressing
+        link.paused = self.wire.choked or (full and not self.router.pressing)
         events = 0 if link.paused else line.read_event
         if self.wire.blocked:
             events |= line.write_event
@@ -274,7 +278,7 @@ class Connection:
             self._feed(data)
             if now > enough or (len(data) < READ_SIZE and not line.pending()):
                 return
-            if not self.router.pressing and self._core.full:
+            if self.wire.choked or (self._core.full and not self.router.pressing):
                 return
 
     def _read_rest(self) -> None:

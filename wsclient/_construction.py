@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ._checks import check_callable
 from ._codec import JSON
 from ._config import (
     MAX_MESSAGE_SIZE,
@@ -16,16 +17,18 @@ from ._config import (
     Queue,
     ReceiveQueue,
     SendQueue,
-    check_callable,
     make_settings,
 )
 from ._core import Core
+from ._deflate import Deflate
 from ._lifecycle import Lifecycle
+from ._limits import DEFAULT_LIMITS, Limits
 from ._names import Inside, Named
 from ._retry import Reconnect, checked_reconnect
 from .protocols import JsonId, Protocol
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from ._events import Attempt
@@ -50,6 +53,7 @@ class Constructed(Named):
         headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
         subprotocols: Sequence[str] = (),
         origin: str | None = None,
+        compression: Literal["deflate"] | Deflate | None = "deflate",
         open_timeout: float = OPEN_TIMEOUT,
         session_timeout: float = SESSION_TIMEOUT,
         ping_interval: float | None = PING_INTERVAL,
@@ -58,12 +62,14 @@ class Constructed(Named):
         ssl_ca: str | None = None,
         proxy: str | None = "env",
         source_address: Any = None,
+        sock: socket.socket | Callable[[], socket.socket] | None = None,
         reconnect: Reconnect | None = DEFAULT_RECONNECT,
         retry_first: bool = False,
         request_timeout: float | None = REQUEST_TIMEOUT,
         send_queue: Queue = DEFAULT_SEND_QUEUE,
         receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        limits: Limits = DEFAULT_LIMITS,
         on_open: Callable[[Any], object] | None = None,
         on_reconnect: Callable[[Any], object] | None = None,
         on_message: Callable[[Any, Any], object] | None = None,
@@ -77,13 +83,15 @@ class Constructed(Named):
     ) -> None:
         """
         Args:
-            url: where to connect: ``ws://`` or ``wss://``; a list of such URLs, tried in turn; or a function that is
-                asked before every attempt. ``user:password@`` becomes Basic authentication.
+            url: where to connect: ``ws://``, ``wss://`` or ``unix://``; a list of such URLs, tried in turn; or a
+                function that is asked before every attempt. ``user:password@`` becomes Basic authentication.
             protocol: how a reply finds its request; ``JsonId("id")`` by default. One object serves one client.
             json: the JSON codec, an object with ``dumps`` and ``loads``; None leaves incoming text as it is.
             headers: sent with the upgrade; or a function that is asked before every attempt.
             subprotocols: offered in this order; the server must take one (RFC 6455 §1.9).
             origin: the ``Origin`` header; none is sent by default.
+            compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` says how; None offers
+                nothing. A server that knows it not goes without.
             open_timeout: seconds for TCP, proxy, TLS and upgrade together.
             session_timeout: seconds for ``on_session``.
             ping_interval: seconds between pings; None sends none.
@@ -92,12 +100,16 @@ class Constructed(Named):
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
             proxy: the proxy's URL, ``"env"`` for the environment's, or None for none.
             source_address: local address to connect from, or ``(address, port)``.
+            sock: a connected stream socket to use instead of connecting, for one connection; or a function that is
+                asked for one before every attempt. The client closes it. ``wss`` speaks TLS on it.
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
             request_timeout: seconds a request may take if it says nothing else; None waits for ever.
             send_queue: bounds of what waits to be sent.
             receive_queue: bounds of what waits for hooks and streams.
-            max_message_size: bytes of an incoming message; a larger one closes the connection with 1009.
+            max_message_size: bytes of an incoming message, when it is decompressed; a larger one closes the connection
+                with 1009.
+            limits: bounds that hardly anybody needs to change: fragments, header lines, redirects ...
             on_open, on_reconnect, on_message, on_close, on_error, on_ping, on_pong, on_session, on_connect_error: hooks
                 as functions; they get the client as their first argument.
             name: shown in thread names and logs.
@@ -112,6 +124,7 @@ class Constructed(Named):
             headers=headers,
             subprotocols=subprotocols,
             origin=origin,
+            compression=compression,
             open_timeout=open_timeout,
             session_timeout=session_timeout,
             ping_interval=ping_interval,
@@ -120,11 +133,13 @@ class Constructed(Named):
             ssl_ca=ssl_ca,
             proxy=proxy,
             source_address=source_address,
+            sock=sock,
             retry_first=retry_first,
             request_timeout=request_timeout,
             send_queue=send_queue,
             receive_queue=receive_queue,
             max_message_size=max_message_size,
+            limits=limits,
             name=name,
         )
         policy = checked_reconnect(reconnect, settings.retry_first)

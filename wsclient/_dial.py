@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._clock import Deadline
 from ._errors import ConnectError
+from ._limits import DEFAULT_LIMITS
 from ._wakeup import READ, WRITE
 
 if TYPE_CHECKING:
     from ._config import LineOptions
 
-__all__ = ["Address", "Watch", "connect", "resolve", "start_tls", "tls_context"]
+__all__ = ["Address", "Watch", "connect", "connect_unix", "resolve", "start_tls", "tls_context"]
 
-HEAD_START: Final = 0.25
-"""Seconds an address has for itself before the next is tried beside it (RFC 8305 §5, "Connection Attempt Delay")."""
+_FULL_BACKLOG_LOOK: Final = 0.02
+"""Seconds between two looks at a server of this machine that has no room for one more connection; nothing tells us."""
 
 Address = tuple[int, Any]
 """Address family and socket address."""
@@ -61,7 +62,11 @@ def resolve(host: str, port: int) -> list[Address]:
 
 
 def connect(
-    addresses: list[Address], source: tuple[str, int] | None, watch: Watch, deadline: Deadline
+    addresses: list[Address],
+    source: tuple[str, int] | None,
+    watch: Watch,
+    deadline: Deadline,
+    attempt_delay: float = DEFAULT_LIMITS.attempt_delay,
 ) -> socket.socket:
     """Connect to the first address that answers (RFC 8305 §5).
 
@@ -70,6 +75,7 @@ def connect(
         source: the local address and port to connect from; None for any.
         watch: how to wait.
         deadline: for all of them together.
+        attempt_delay: seconds each has before the next is tried beside it.
 
     Returns:
         A connected, non-blocking socket.
@@ -82,7 +88,7 @@ def connect(
         while race.waiting or race.trying:
             if race.waiting:
                 race.start_next()
-            turn = Deadline.after(HEAD_START, time.monotonic()).sooner(deadline) if race.waiting else deadline
+            turn = Deadline.after(attempt_delay, time.monotonic()).sooner(deadline) if race.waiting else deadline
             winner = race.run(watch, turn)
             if winner is not None:
                 return winner
@@ -91,6 +97,33 @@ def connect(
         raise race.last
     finally:
         race.close()
+
+
+def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
+    """Connect to a server on this machine that listens on a path.
+
+    Returns:
+        A connected, non-blocking socket.
+
+    Raises:
+        OSError: nobody listens there; ``TimeoutError`` at the deadline, where the server takes no more connections.
+    """
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            code = sock.connect_ex(path)
+            if not code:
+                return sock
+            if code not in _UNDER_WAY:
+                raise OSError(code, os.strerror(code))
+        except BaseException:
+            sock.close()
+            raise
+        sock.close()
+        if deadline.passed(time.monotonic()):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        watch.wait_any({}, Deadline.after(_FULL_BACKLOG_LOOK, time.monotonic()).sooner(deadline))
 
 
 class _Race:

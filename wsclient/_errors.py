@@ -108,7 +108,11 @@ class HandshakeError(ConnectError):
 
 
 class TLSError(ConnectError):
-    """The server's certificate was refused, which is fatal, or there is no TLS version in common."""
+    """TLS failed; the sentence says how.
+
+    That the server's certificate was refused, or that there is no TLS version in common, is fatal (``retry`` is False).
+    No TLS at all, no common cipher and a certificate the server wants of us may pass, and are retried.
+    """
 
 
 class ProxyError(ConnectError):

@@ -1,4 +1,4 @@
-"""RFC 6455 frames: bytes to messages, and messages to bytes. No I/O, no clock, no thread.
+"""RFC 6455 and 7692 frames: bytes to messages, and messages to bytes. No I/O, no clock, no thread.
 
 A ``MessageReader`` takes whatever bytes came and gives whole messages; one ``feed`` may give none or thousands. It
 stores a byte once and joins the pieces of a message once, so its time is linear in what it is fed, and its memory is
@@ -11,29 +11,19 @@ from __future__ import annotations
 import codecs
 import enum
 import struct
+import zlib
 from typing import Any, Final, NamedTuple
 
+from ._close_frames import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
+from ._deflate import Inflater, TooMuch
 from ._errors import MessageTooBig, ProtocolError
+from ._limits import DEFAULT_LIMITS
 from ._masking import apply_mask
 
-__all__ = [
-    "CLOSE_CODES_WE_MAY_SEND",
-    "MAX_CONTROL_PAYLOAD",
-    "Close",
-    "CloseCode",
-    "Failure",
-    "MessageReader",
-    "Opcode",
-    "build_close_payload",
-    "build_frame",
-    "check_close",
-]
+__all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
 
-MAX_CONTROL_PAYLOAD: Final = 125
-"""Bytes a ping, pong or close frame may carry (RFC 6455 §5.5)."""
-
-MAX_FRAGMENTS: Final = 2**17
-"""Fragments one message may come in. Autobahn's 9.3.1 sends 65 536 of them; nobody known sends more."""
+RSV1: Final = 0x40
+"""The bit that marks a compressed message, on its first frame (RFC 7692 §6)."""
 
 
 class Opcode(enum.IntEnum):
@@ -47,53 +37,17 @@ class Opcode(enum.IntEnum):
     PONG = 0xA
 
 
-class CloseCode(enum.IntEnum):
-    """Why a connection is closed (RFC 6455 §7.4.1 and the IANA registry)."""
-
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    NO_STATUS = 1005
-    ABNORMAL = 1006
-    INVALID_DATA = 1007
-    POLICY_VIOLATION = 1008
-    MESSAGE_TOO_BIG = 1009
-    MANDATORY_EXTENSION = 1010
-    INTERNAL_ERROR = 1011
-    SERVICE_RESTART = 1012
-    TRY_AGAIN_LATER = 1013
-    BAD_GATEWAY = 1014
-
-
-_APPLICATION_CODES: Final = range(3000, 5000)
-_CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *_APPLICATION_CODES})
-CLOSE_CODES_WE_MAY_SEND: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
-"""Codes ``close()`` accepts: those of RFC 6455 §7.4.1 that a client has a use for, and 3000-4999; echoes may be any."""
-
 _FIN: Final = 0x80
 _RSV: Final = 0x70
 _MASKED: Final = 0x80
 _WHOLE_TEXT: Final = _FIN | Opcode.TEXT
 _WHOLE_BINARY: Final = _FIN | Opcode.BINARY
+_WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1: Opcode.BINARY}
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
+_FEW: Final = 1024  # pieces of a message that are kept apart; each costs as much as 50 bytes
 _new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
-
-
-class Close(NamedTuple):
-    """A close frame as it came.
-
-    Attributes:
-        code: its code, whatever it was; 1005 for an empty frame (RFC 6455 §7.1.5).
-        reason: its text.
-        answer: the code to answer with: the same, or the fault if the frame was malformed.
-    """
-
-    code: int
-    reason: str
-    answer: int
 
 
 class Failure(NamedTuple):
@@ -109,25 +63,74 @@ PONG, bytes, size)``, ``(CLOSE, Close, size)``."""
 
 
 class _Message:
-    """A message that comes in pieces."""
+    """A message that comes in pieces.
 
-    __slots__ = ("_decoder", "_pieces", "fragments", "opcode", "size")
+    Attributes:
+        fragments: frames it has come in so far.
+        on_the_wire: payload bytes of those frames, as their headers say.
+        size: payload bytes; of a compressed message those that were inflated so far.
+    """
 
-    def __init__(self, opcode: Opcode) -> None:
-        self.opcode = opcode
-        self.size = 0
-        self.fragments = 0
-        self._pieces: list[str | bytes] = []
+    __slots__ = ("_chunks", "_decoder", "_inflater", "_limit", "_pieces", "fragments", "on_the_wire", "size")
+
+    def __init__(self, opcode: Opcode, limit: int, inflater: Inflater | None) -> None:
+        self._limit = limit
+        self._inflater = inflater
         self._decoder = _new_utf8_decoder() if opcode is Opcode.TEXT else None
+        self._chunks: list[str | bytes] = []
+        self._pieces: list[str | bytes] = []
+        self.fragments = 0
+        self.on_the_wire = 0
+        self.size = 0
 
-    def add(self, piece: bytes) -> None:
-        self._pieces.append(piece if self._decoder is None else self._decoder.decode(piece))
+    def begin_frame(self, length: int, max_fragments: int) -> None:
+        """Another frame of it begins."""
+        self.fragments += 1
+        self.on_the_wire += length
+        most = self._limit
+        if self._inflater is None:
+            self.size = self.on_the_wire
+        else:  # what can't be made smaller grows a little, and a stream of nothing must end too
+            most += most // 64 + 64
+        if self.on_the_wire > most:
+            raise _too_big(self.on_the_wire, self._limit)
+        if self.fragments > max_fragments:
+            raise _Broken(
+                CloseCode.MESSAGE_TOO_BIG,
+                f"The server sent a message in more than {max_fragments} fragments; raise max_fragments of limits= if "
+                "that is wanted.",
+            )
+
+    def add(self, data: bytes) -> None:
+        """Payload bytes have come."""
+        if self._inflater is None:
+            self._keep(data)
+        else:
+            self._keep_all(self._inflater.inflate(data, self._limit - self.size))
 
     def whole(self) -> Received:
+        """The message; its last byte has come."""
+        # An empty one should be one byte long (RFC 7692 §7.2.3.6), and is not from everybody.
+        if self._inflater is not None and self.on_the_wire:
+            self._keep_all(self._inflater.finish(self._limit - self.size))
+        parts: list[Any] = [*self._chunks, *self._pieces]
         if self._decoder is None:
-            return _BINARY, b"".join(self._pieces), self.size  # type: ignore[arg-type]
-        self._pieces.append(self._decoder.decode(b"", True))  # raises if the text ends within a character
-        return _TEXT, "".join(self._pieces), self.size  # type: ignore[arg-type]
+            return _BINARY, b"".join(parts), self.size
+        parts.append(self._decoder.decode(b"", True))  # raises if the text ends within a character
+        return _TEXT, "".join(parts), self.size
+
+    def _keep_all(self, inflated: list[bytes]) -> None:
+        for piece in inflated:
+            self.size += len(piece)
+            self._keep(piece)
+
+    def _keep(self, piece: bytes) -> None:
+        decoder = self._decoder
+        self._pieces.append(piece if decoder is None else decoder.decode(piece))
+        if len(self._pieces) == _FEW:
+            parts: list[Any] = self._pieces
+            self._chunks.append(b"".join(parts) if decoder is None else "".join(parts))
+            self._pieces = []
 
 
 class MessageReader:
@@ -139,25 +142,25 @@ class MessageReader:
     """
 
     __slots__ = (
-        "_at_once",
-        "_fin",
-        "_max_fragments",
-        "_max_size",
-        "_message",
-        "_missing",
-        "_tail",
-        "closed",
+        "_at_once", "_fin", "_inflater", "_max_fragments", "_max_size", "_message", "_missing", "_tail", "closed",
         "failure",
-    )
+    )  # fmt: skip
 
-    def __init__(self, max_message_size: int, max_fragments: int = MAX_FRAGMENTS) -> None:
+    def __init__(
+        self,
+        max_message_size: int,
+        max_fragments: int = DEFAULT_LIMITS.max_fragments,
+        inflater: Inflater | None = None,
+    ) -> None:
         """
         Args:
-            max_message_size: bytes a message may have, over all its fragments.
+            max_message_size: bytes a message may have, over all its fragments, when it is decompressed.
             max_fragments: frames a message may come in.
+            inflater: decompresses messages; None where compression was not agreed on.
         """
         self._max_size = max_message_size
         self._max_fragments = max_fragments
+        self._inflater = inflater
         self._at_once = min(max_message_size, 2**16 - 1)
         self._tail = b""  # an incomplete header or control frame
         self._message: _Message | None = None  # the one that is coming in, in one frame or several
@@ -185,11 +188,17 @@ class MessageReader:
         try:
             self._parse(data, received)
         except UnicodeDecodeError as error:
-            text = f"The server sent a text message that is no UTF-8 ({error.reason})."
-            self.failure = _Broken(CloseCode.INVALID_DATA, text).failure
+            self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is no UTF-8 ({error.reason}).")
+        except zlib.error as error:
+            self._fail(CloseCode.INVALID_DATA, f"The server sent a message that can't be decompressed ({error}).")
+        except TooMuch:
+            self.failure = _too_big(self._max_size, self._max_size).failure
         except _Broken as broken:
             self.failure = broken.failure
         return received
+
+    def _fail(self, code: CloseCode, text: str) -> None:
+        self.failure = _Broken(code, text).failure
 
     def _parse(self, data: bytes, received: list[Received]) -> None:
         position, size = 0, len(data)
@@ -215,7 +224,11 @@ class MessageReader:
                     received.append((_BINARY, data[start:end], length))
                     position = end
                     continue
-            header = _parse_header(data, position)
+                if first in _WHOLE_DEFLATED and self._inflater is not None and length:
+                    received.append(self._inflated(_WHOLE_DEFLATED[first], data[start:end]))
+                    position = end
+                    continue
+            header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
             if header is None:
                 break
             opcode, fin, length, start = header
@@ -227,37 +240,30 @@ class MessageReader:
                 if self.closed:
                     return
             else:
-                self._begin_frame(opcode, fin, length)
+                self._begin_frame(opcode, fin, length, bool(first & RSV1))
                 position = start
                 if not length:
                     self._end_frame(received)
         self._tail = data[position:]
 
-    def _begin_frame(self, opcode: Opcode, fin: bool, length: int) -> None:
+    def _inflated(self, opcode: Opcode, payload: bytes) -> Received:
+        assert self._inflater is not None
+        whole = self._inflater.whole(payload, self._max_size)
+        return opcode, whole.decode() if opcode is _TEXT else whole, len(whole)
+
+    def _begin_frame(self, opcode: Opcode, fin: bool, length: int, deflated: bool) -> None:
         message = self._message
         if message is None:
             if opcode is Opcode.CONTINUATION:
                 raise _Broken(
                     CloseCode.PROTOCOL_ERROR, "The server sent a continuation frame with nothing to continue."
                 )
-            message = self._message = _Message(opcode)
+            message = self._message = _Message(opcode, self._max_size, self._inflater if deflated else None)
         elif opcode is not Opcode.CONTINUATION:
             raise _Broken(CloseCode.PROTOCOL_ERROR, "The server began a message inside another one.")
         self._fin = fin
         self._missing = length
-        message.size += length
-        message.fragments += 1
-        if message.size > self._max_size:
-            raise _Broken(
-                CloseCode.MESSAGE_TOO_BIG,
-                f"The server sent a message of {message.size} bytes or more, over the limit of {self._max_size}; "
-                "raise max_message_size= if it is wanted.",
-            )
-        if message.fragments > self._max_fragments:
-            raise _Broken(
-                CloseCode.MESSAGE_TOO_BIG,
-                f"The server sent a message in more than {self._max_fragments} fragments.",
-            )
+        message.begin_frame(length, self._max_fragments)
 
     def _take_payload(self, data: bytes, position: int, received: list[Received]) -> int:
         assert self._message is not None
@@ -277,7 +283,7 @@ class MessageReader:
         if opcode is not Opcode.CLOSE:
             return payload
         self.closed = True
-        return _parse_close(payload)
+        return parse_close(payload)
 
 
 class _Broken(Exception):
@@ -289,12 +295,23 @@ class _Broken(Exception):
         self.failure = Failure(code, kind(text))
 
 
-def _parse_header(data: bytes, position: int) -> tuple[Opcode, bool, int, int] | None:
-    """Opcode, FIN, payload length and start of the payload; None while the header is not complete."""
+def _too_big(size: int, limit: int) -> _Broken:
+    return _Broken(
+        CloseCode.MESSAGE_TOO_BIG,
+        f"The server sent a message of {size} bytes or more, over the limit of {limit}; "
+        "raise max_message_size= if it is wanted.",
+    )
+
+
+def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, bool, int, int] | None:
+    """Opcode, FIN, payload length and start of the payload; None while the header is not complete.
+
+    ``allowed`` has the reserved bits that an extension gave a meaning, at the beginning of a message.
+    """
     first, second = data[position], data[position + 1]
     opcode = _OPCODES.get(first & 0x0F)
     fin = bool(first & _FIN)
-    if first & _RSV:
+    if first & _RSV & ~(allowed if opcode is _TEXT or opcode is _BINARY else 0):
         raise _Broken(CloseCode.PROTOCOL_ERROR, "The server set a reserved bit that no extension gave a meaning.")
     if opcode is None:
         raise _Broken(CloseCode.PROTOCOL_ERROR, f"The server sent a frame of unknown opcode {first & 0x0F}.")
@@ -321,20 +338,6 @@ def _parse_header(data: bytes, position: int) -> tuple[Opcode, bool, int, int] |
     return opcode, fin, length, start
 
 
-def _parse_close(payload: bytes) -> Close:
-    if not payload:
-        return Close(CloseCode.NO_STATUS, "", CloseCode.NORMAL)
-    if len(payload) == 1:
-        return Close(CloseCode.NO_STATUS, "", CloseCode.PROTOCOL_ERROR)
-    (code,) = struct.unpack_from("!H", payload)
-    try:
-        reason = payload[2:].decode()
-    except UnicodeDecodeError:
-        return Close(code, payload[2:].decode(errors="replace"), CloseCode.INVALID_DATA)
-    # Some servers send codes that must not be on the wire (NATS: 1006); they mean "closed" all the same.
-    return Close(code, reason, code if code in _CODES_ON_THE_WIRE else CloseCode.PROTOCOL_ERROR)
-
-
 def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
     """One whole, masked frame (RFC 6455 §5.2).
 
@@ -351,24 +354,3 @@ def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
     else:
         header = struct.pack("!BBQ", _FIN | opcode, _MASKED | 127, size)
     return b"".join((header, key, apply_mask(payload, key)))
-
-
-def build_close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame (RFC 6455 §5.5.1)."""
-    return struct.pack("!H", code) + reason.encode()
-
-
-def check_close(code: int, reason: str) -> None:
-    """Refuse what a client must not say when it closes of its own accord.
-
-    Raises:
-        TypeError: the reason is no ``str``.
-        ValueError: the code is not one a client may choose, or the reason is longer than 123 bytes of UTF-8.
-    """
-    if not isinstance(reason, str):
-        raise TypeError(f"reason must be a str, not {type(reason).__name__}.")
-    if not isinstance(code, int) or code not in CLOSE_CODES_WE_MAY_SEND:
-        raise ValueError(f"code must be 1000-1003, 1007-1011 or 3000-4999, not {code!r} (RFC 6455 §7.4).")
-    size = len(reason.encode())
-    if size > MAX_CONTROL_PAYLOAD - 2:
-        raise ValueError(f"reason must have at most 123 bytes of UTF-8, not {size} (RFC 6455 §5.5).")

@@ -15,13 +15,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from . import _processes
+from ._checks import check_seconds
 from ._clock import Deadline
+from ._close_frames import check_close
 from ._closing import finish
-from ._config import check_seconds
 from ._core import closed_error
 from ._errors import ClientClosed, ConnectError, again
 from ._events import State
-from ._frames import check_close
 from ._state import FINAL
 from ._supervisor import Supervisor
 from ._worker import Worker

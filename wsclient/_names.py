@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._config import check_callable
+from ._checks import check_callable
 from ._core import Core
 from ._hooks import HOOKS
 from ._lifecycle import Lifecycle

@@ -9,37 +9,70 @@ import http
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _dial, _handshake, _proxy, _url
+from . import _dial, _handshake, _http, _proxy, _url
 from ._clock import Deadline
 from ._errors import ConnectError, HandshakeError, ProxyError, TLSError
 from ._line import Line, TLSLine, make_line
+from ._nested_tls import start_nested_tls
 
 if TYPE_CHECKING:
     from ._config import LineOptions
+    from ._deflate import Agreement, Deflate
     from ._dial import Watch
-    from ._handshake import Headers, Response
+    from ._http import Headers, Response
     from ._url import Target
 
 __all__ = ["Opened", "Opener"]
-
-MAX_REDIRECTS: Final = 5
-"""Redirects followed for one connection; urllib3 and browsers allow more, WebSocket servers need one."""
 
 _BODY_PATIENCE: Final = 1.0
 """Seconds to wait for the rest of an error's body."""
 
 _PIECE: Final = 16 * 1024
 
-# What OpenSSL says of a peer whose TLS can't be ours: other versions, no TLS at all, or a certificate it wants of us.
-# It is retried like any failure: a load balancer that restarts may say so too.
-_NO_COMMON_TLS: Final = frozenset({
-    "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "NO_PROTOCOLS_AVAILABLE",
-    "NO_CIPHERS_AVAILABLE", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_UNKNOWN_CA",
-    "SSLV3_ALERT_BAD_CERTIFICATE", "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_ACCESS_DENIED",
+_UNKNOWN_AUTHORITY: Final = (
+    "its authority is unknown here; have the server send its whole chain, and where the authority is one of your own,"
+    " pass its certificate as ssl_ca= or load it into ssl_context="
+)
+# By OpenSSL's verify codes. All are fatal: somebody has to renew a certificate, or to trust it.
+_REFUSED_CERTIFICATES: Final = {
+    9: "it is not valid yet; check the clock of this machine, then that of whoever made it",
+    10: "it has expired, or one of its chain has; have it renewed, unless the clock of this machine is wrong",
+    18: "it is self-signed; if it is to be trusted, pass it as ssl_ca= or load it into ssl_context=",
+    19: "its chain ends in a self-signed certificate, of an authority that is unknown here; if that is to be trusted,"
+    " pass it as ssl_ca= or load it into ssl_context=",
+    62: "it is not for {host!r}; use a name in the URL that it is for, or have this one added to it",
+    64: "it is not for {host!r}; use a host name in the URL that it is for, or have this address added to it",
+    **dict.fromkeys((2, 20, 21), _UNKNOWN_AUTHORITY),
+}
+
+# What OpenSSL says where both sides speak TLS, but no version in common. Fatal: a restart brings no new one.
+_NO_COMMON_VERSION: Final = frozenset({
+    "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "NO_PROTOCOLS_AVAILABLE",
 })  # fmt: skip
+
+_NO_TLS: Final = "answered with something that is not TLS; if it always does, the scheme or the port is wrong"
+_NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another there, or in ssl_context="
+_OUR_CERTIFICATE: Final = (
+    "wants a certificate of this client, and one that it trusts; load it into ssl_context= (load_cert_chain)"
+)
+# What else OpenSSL says of a peer whose TLS can't be ours. It is retried like any failure: a load balancer that
+# restarts may say so too.
+_NO_COMMON_TLS: Final = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it wants a"
+    " certificate of this client; load it into ssl_context= (load_cert_chain)",
+    **dict.fromkeys((
+        "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
+    ), _NO_TLS),
+    **dict.fromkeys(("NO_CIPHERS_AVAILABLE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"), _NO_CIPHER),
+    **dict.fromkeys((
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED",
+        "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    ), _OUR_CERTIFICATE),
+}  # fmt: skip
 
 
 class Opened(NamedTuple):
@@ -51,6 +84,7 @@ class Opened(NamedTuple):
         subprotocol: the one agreed on, or None.
         headers: the server's response headers.
         rest: bytes that came behind them; they are frames.
+        agreement: how messages are compressed; None if they are not.
     """
 
     line: Line
@@ -58,6 +92,7 @@ class Opened(NamedTuple):
     subprotocol: str | None
     headers: Headers
     rest: bytes
+    agreement: Agreement | None = None
 
 
 class Opener:
@@ -67,16 +102,25 @@ class Opener:
         sock: the socket with which one is being opened, or was; for a forked child, which must not keep it.
     """
 
-    __slots__ = ("_context", "_options", "_subprotocols", "_watch", "sock")
+    __slots__ = ("_compression", "_context", "_given", "_options", "_subprotocols", "_watch", "sock")
 
-    def __init__(self, options: LineOptions, subprotocols: Sequence[str], watch: Watch) -> None:
+    def __init__(
+        self,
+        options: LineOptions,
+        subprotocols: Sequence[str],
+        watch: Watch,
+        compression: Deflate | None = None,
+    ) -> None:
         """
         Args:
-            options: time-outs, TLS, proxy, source address.
+            options: time-outs, TLS, proxy, source address, limits.
             subprotocols: offered in this order.
             watch: how to wait.
+            compression: offered; None for none.
         """
         self._options = options
+        self._compression = compression
+        self._given = options.sock  # a socket serves one connection
         self._subprotocols = subprotocols
         self._watch = watch
         self.sock: socket.socket | None = None
@@ -94,7 +138,8 @@ class Opener:
         """
         target = _url.parse(url)
         deadline: Deadline | None = None
-        for _ in range(MAX_REDIRECTS + 1):
+        most = self._options.limits.max_redirects
+        for _ in range(most + 1):
             try:
                 addresses, proxy = self._look_up(target)
                 if deadline is None:
@@ -107,9 +152,11 @@ class Opener:
             if isinstance(outcome, Opened):
                 return outcome
             target, headers = _follow(target, headers, outcome)
-        raise HandshakeError(f"The server redirected more than {MAX_REDIRECTS} times.", status=http.HTTPStatus.FOUND)
+        raise HandshakeError(f"The server redirected more than {most} times.", status=http.HTTPStatus.FOUND)
 
     def _look_up(self, target: Target) -> tuple[list[_dial.Address], _proxy.Proxy | None]:
+        if self._options.sock is not None or target.path is not None:
+            return [], None
         proxy = _proxy.choose(self._options.proxy, target)
         if proxy is None:
             return _dial.resolve(target.host, target.port), None
@@ -130,7 +177,7 @@ class Opener:
         line = self._line(target, addresses, proxy, deadline)
         try:
             key = _handshake.new_key()
-            request = _handshake.build_request(target, key, headers, self._subprotocols)
+            request = _handshake.build_request(target, key, headers, self._subprotocols, self._compression)
             response = self._exchange(line, request, deadline)
             if response.status in _handshake.REDIRECTS and "Location" in response.headers:
                 line.close()
@@ -138,16 +185,17 @@ class Opener:
             if response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
                 self._read_body(line, response, deadline)
             subprotocol = _handshake.check_upgrade(response, key, self._subprotocols)
+            agreement = _handshake.check_extensions(response, self._compression)
         except BaseException:
             line.close()
             raise
-        return Opened(line, target, subprotocol, response.headers, response.rest)
+        return Opened(line, target, subprotocol, response.headers, response.rest, agreement)
 
     def _line(
         self, target: Target, addresses: list[_dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline
     ) -> Line:
         try:
-            self.sock = sock = _dial.connect(addresses, self._options.source_address, self._watch, deadline)
+            self.sock = sock = self._connect(target, addresses, deadline)
             if proxy is not None and proxy.scheme == "https":
                 self.sock = sock = _dial.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
         except OSError as error:
@@ -160,25 +208,54 @@ class Opener:
             ) from error
         line = make_line(sock)
         try:
-            if proxy is not None and proxy.scheme == "https" and target.secure:
-                raise ProxyError(
-                    f"wss through the proxy {proxy!r} would be TLS within TLS, which Python's sockets lack.",
-                    retry=False,
-                )
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
-            if target.secure:
+            if target.secure and not isinstance(sock, ssl.SSLSocket):
                 self.sock = None  # TLS takes the descriptor over, and waits for it at once
                 line = TLSLine(_dial.start_tls(sock, target.host, self._tls(), self._watch, deadline))
+            elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
+                line = start_nested_tls(sock, target.host, self._tls(), self._watch, deadline)
         except BaseException:
             line.close()
             raise
         self.sock = line.sock
         return line
 
+    def _connect(self, target: Target, addresses: list[_dial.Address], deadline: Deadline) -> socket.socket:
+        options = self._options
+        if options.sock is not None:
+            return self._prepared()
+        if target.path is not None:
+            return _dial.connect_unix(target.path, self._watch, deadline)
+        return _dial.connect(
+            addresses, options.source_address, self._watch, deadline, options.limits.attempt_delay
+        )  # fmt: skip
+
+    def _prepared(self) -> socket.socket:
+        """The socket that the caller has connected."""
+        given = self._given
+        if isinstance(given, socket.socket):
+            self._given = None
+            sock = given
+        elif given is None:
+            raise ConnectError(
+                "The socket given as sock= was for one connection, which has been; a function as sock= can give one "
+                "for each.",
+                retry=False,
+            )
+        else:
+            sock = _asked(given)
+        try:
+            sock.getpeername()
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"The socket given as sock= is not connected: {_reason(error)}.", last=error) from error
+        return sock
+
     def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
         try:
-            _proxy.open_tunnel(line, proxy, target, self._watch, deadline)
+            _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._options.limits)
         except OSError as error:
             if isinstance(error, (ConnectError, socket.gaierror)):  # it is us who look names up for a socks4 or socks5
                 raise
@@ -210,7 +287,7 @@ class Opener:
             rest = rest[sent:]
 
     def _receive_head(self, line: Line, deadline: Deadline) -> Response:
-        reader = _handshake.ResponseReader("The server")
+        reader = _http.ResponseReader("The server", self._options.limits)
         while True:
             data = line.receive(_PIECE)
             if data is None:
@@ -240,13 +317,40 @@ class Opener:
     def _explain(self, error: OSError, target: Target) -> ConnectError:
         where = _url.redact(target.url)
         if isinstance(error, ssl.SSLCertVerificationError):
-            text = f"The certificate of {target.host!r} was refused: {error.verify_message}"
-            return TLSError(f"{text.rstrip('.')}.", last=error, retry=False)
+            words = _refused_certificate(error, target.host)
+            return TLSError(f"The certificate of {target.host!r} was refused: {words}.", last=error, retry=False)
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_VERSION:
+            words = f"speaks no TLS version of ours ({_versions(self._tls())}); let it speak a newer one"
+            return TLSError(f"{where} {words} (OpenSSL: {error.reason}).", last=error, retry=False)
         if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_TLS:
-            return TLSError(f"{where} and this client have no TLS in common ({error.reason}).", last=error)
+            return TLSError(f"{where} {_NO_COMMON_TLS[error.reason]} (OpenSSL: {error.reason}).", last=error)
         if isinstance(error, TimeoutError):
             return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
         return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
+
+
+def _refused_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
+    words = _REFUSED_CERTIFICATES.get(error.verify_code)
+    return error.verify_message.rstrip(".") if words is None else words.format(host=host)
+
+
+def _versions(context: ssl.SSLContext) -> str:
+    """The TLS versions that a context allows."""
+    oldest, newest = context.minimum_version.name, context.maximum_version.name
+    if oldest == "MINIMUM_SUPPORTED":
+        return "those that ssl_context= allows"
+    words = f"{oldest} or newer" if newest == "MAXIMUM_SUPPORTED" else f"{oldest} to {newest}"
+    return words.replace("v", " ").replace("_", ".")
+
+
+def _asked(give: Callable[[], socket.socket]) -> socket.socket:
+    try:
+        sock = give()
+    except Exception as error:
+        raise ConnectError(f"The sock function raised {type(error).__name__}: {error}", last=error) from error
+    if not isinstance(sock, socket.socket):
+        raise ConnectError(f"The sock function gave {sock!r}, which is no socket.", retry=False)
+    return sock
 
 
 def _reason(error: OSError) -> str:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from ._errors import HandshakeError, ProxyError, WebSocketClientError
-from ._handshake import ResponseReader, may_pass
+from ._handshake import may_pass
+from ._http import ResponseReader
+from ._limits import DEFAULT_LIMITS, Limits
 from ._wakeup import READ
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ __all__ = ["Proxy", "choose", "open_tunnel"]
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
 _PIECE: Final = 16 * 1024
+_LOGIN_REFUSED: Final = ("authentication failure", "No acceptable authentication methods")
+"""What python-socks says of a refused log-in, which has no code of its own there; fatal, as HTTP's 407 is."""
 
 
 class Proxy:
@@ -90,7 +94,9 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     return Proxy(url if "://" in url else f"http://{url}")
 
 
-def open_tunnel(line: Line, proxy: Proxy, target: Target, watch: Watch, deadline: Deadline) -> None:
+def open_tunnel(
+    line: Line, proxy: Proxy, target: Target, watch: Watch, deadline: Deadline, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Have the proxy connect the line to the target.
 
     Raises:
@@ -99,19 +105,19 @@ def open_tunnel(line: Line, proxy: Proxy, target: Target, watch: Watch, deadline
     """
     stream = _Stream(line, watch, deadline)
     if proxy.scheme in ("http", "https"):
-        _http_tunnel(stream, proxy, target)
+        _http_tunnel(stream, proxy, target, limits)
     else:
         _socks_tunnel(stream, proxy, target)
 
 
-def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
+def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) -> None:
     host = f"[{target.host}]" if ":" in target.host else target.host
     lines = [f"CONNECT {host}:{target.port} HTTP/1.1", f"Host: {host}:{target.port}"]
     if proxy.user is not None:
         credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {credentials}")
     stream.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    reader = ResponseReader("The proxy")
+    reader = ResponseReader("The proxy", limits)
     try:
         # A byte at a time would be safe, and slow; the proxy must be silent after its answer until we speak.
         while (response := reader.feed(stream.read())) is None:
@@ -155,7 +161,8 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     except (OSError, WebSocketClientError):  # the line broke, or an order ended the wait
         raise
     except Exception as error:  # python-socks has an error tree of its own, and raises ValueError for odd answers
-        raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error) from error
+        retry = not any(words in str(error) for words in _LOGIN_REFUSED)
+        raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error, retry=retry) from error
 
 
 class _Stream:

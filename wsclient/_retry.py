@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponenti
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from ._config import check_callable, check_seconds
+from ._checks import check_callable, check_seconds
 from ._errors import ConnectError, ConnectionLost, HandshakeError
 
 __all__ = ["FATAL_CLOSES", "Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]

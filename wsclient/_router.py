@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _requests
 from ._errors import ProtocolError
+from ._outgoing import Outgoing, encoded
 from ._pending import FAILED, OLDEST, Request
-from .protocols import Event, Failure, Reply
+from .protocols import Control, Event, Failure, Reply
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
-_KINDS = (Reply, Failure, Event)
+_KINDS = (Reply, Failure, Event, Control)
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
 
 
@@ -127,11 +128,16 @@ class Router:
             if isinstance(meaning, _KINDS):
                 self._deliver(meaning, size)
             else:
-                self._skip(payload, TypeError(f"decode() gave {meaning!r}, which is no Reply, Failure or Event"))
+                self._skip(
+                    payload, TypeError(f"decode() gave {meaning!r}, which is none of the things a message can mean")
+                )
 
     def _deliver(self, meaning: Incoming, size: int) -> None:
         if isinstance(meaning, Event):
             self.event(meaning.message, size)
+            return
+        if isinstance(meaning, Control):
+            self._answer(meaning)
             return
         core = self._core
         request = core.pending.find(meaning.id)
@@ -161,6 +167,11 @@ class Router:
         core.pending.drop_place(request)
         if not done:
             self._unclaimed(value, size)
+
+    def _answer(self, control: Control) -> None:
+        if control.answer is not None:
+            opcode, payload = encoded(control.answer)
+            self._wire.send_first(Outgoing(opcode, payload, len(payload), bound=self._wire.passage.number))
 
     def _is_asked(self, request: Request | None) -> bool:
         """Whether the whole of the oldest request is on its way, so that it can be answered."""

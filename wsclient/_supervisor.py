@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import _requests, _url
 from ._clock import Deadline
+from ._close_frames import CloseCode
 from ._closing import begin_closing, finish
 from ._connection import Connection
+from ._deflate import Deflater
 from ._errors import ConnectError, ConnectionLost
 from ._events import Attempt, State
-from ._frames import CloseCode
 from ._handshake import check_headers
 from ._opening import Opener
 from ._orders import Interrupted
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ._core import Core
     from ._events import Disconnect
+    from ._opening import Opened
     from ._retry import Reconnect, Verdict
 
 __all__ = ["Supervisor"]
@@ -68,7 +70,10 @@ class Supervisor:
             fatal_codes=core.protocol.fatal_codes,
         )
         self._poller: Poller | None = None
-        self._opener = Opener(settings.line, settings.greeting.subprotocols or core.protocol.subprotocols, self)
+        greeting = settings.greeting
+        self._opener = Opener(
+            settings.line, greeting.subprotocols or core.protocol.subprotocols, self, greeting.compression
+        )
         self._transport = Transport()
         self._connection: Connection | None = None
         self._turn = 0
@@ -177,13 +182,19 @@ class Supervisor:
         opened = self._opener.open(url, headers)
         try:
             core.protocol.reset()
-            wire = Wire(opened.line, Source(core, core.link.number + 1))
+            wire = Wire(opened.line, Source(core, core.link.number + 1), self._deflater(opened))
             assert self._poller is not None
             self._connection = Connection(core, self._poller, opened, wire)
         except BaseException:
             opened.line.close()
             raise
         return opened.line.sock
+
+    def _deflater(self, opened: Opened) -> Deflater | None:
+        compression = self._core.settings.greeting.compression
+        if compression is None or opened.agreement is None:
+            return None
+        return Deflater(compression, opened.agreement)
 
     def _serve(self) -> None:
         """Set the connection up, open it, and run it until it is over."""

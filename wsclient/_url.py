@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -28,6 +29,7 @@ class Target:
         resource: path and query for the request line.
         user: user name from ``user:password@``, unquoted; None if there was none.
         password: its password; empty if none was given.
+        path: where the server listens on this machine (``unix://``); None for a server on the network.
     """
 
     url: str
@@ -37,10 +39,11 @@ class Target:
     resource: str
     user: str | None = None
     password: str = ""
+    path: str | None = None
 
     @property
     def scheme(self) -> str:
-        """``"ws"`` or ``"wss"``."""
+        """``"ws"`` or ``"wss"``; how HTTP speaks over ``unix://`` is ``"ws"``."""
         return "wss" if self.secure else "ws"
 
     @property
@@ -51,16 +54,18 @@ class Target:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
-    def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: what "same origin" means (RFC 6454 §4)."""
-        return self.scheme, self.host.lower(), self.port
+    def origin(self) -> tuple[str, str, int, str | None]:
+        """Scheme, host and port: what "same origin" means (RFC 6454 §4); on this machine the socket's path as well."""
+        return self.scheme, self.host.lower(), self.port, self.path
 
 
 def parse(url: str) -> Target:
     """Take a WebSocket URL apart.
 
     Args:
-        url: ``ws://`` or ``wss://`` URL; ``user:password@`` is allowed, a fragment is not (RFC 6455 §3).
+        url: ``ws://`` or ``wss://`` URL; ``user:password@`` is allowed, a fragment is not (RFC 6455 §3). Or
+            ``unix:///path/of/the/socket``, behind which a colon may begin what is asked for: ``unix:///s:/chat?a=b``,
+            as in nginx and in ``ws`` (npm).
 
     Raises:
         TypeError: it is no ``str``.
@@ -79,26 +84,48 @@ def parse(url: str) -> Target:
         raise ValueError(f"url {shown!r} can't be read: {error}.") from None
     if not _has_port(parts):
         raise ValueError(f"url {shown!r} has a port that can't be read as a number up to 65535.")
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError(f"url {shown!r} must begin with ws:// or wss://.")
-    if not parts.hostname:
-        raise ValueError(f"url {shown!r} names no host.")
+    if parts.scheme not in _DEFAULT_PORTS and parts.scheme != "unix":
+        raise ValueError(f"url {shown!r} must begin with ws://, wss:// or unix://.")
     if "#" in url:
         raise ValueError(f"url {shown!r} has a fragment, which a WebSocket URL can't have; quote '#' as %23.")
+    if parts.scheme == "unix":
+        return _parse_unix(url, parts, shown)
+    if not parts.hostname:
+        raise ValueError(f"url {shown!r} names no host.")
     if parts.port == 0:
         raise ValueError(f"url {shown!r} names port 0.")
-    resource = parts.path or "/"
-    if "?" in url:
-        resource += f"?{parts.query}"
     return Target(
         url=url,
         host=_ascii_host(parts.hostname, shown),
         port=parts.port or _DEFAULT_PORTS[parts.scheme],
         secure=parts.scheme == "wss",
-        resource=quote(resource, safe=_TARGET_SAFE),
+        resource=_resource(parts.path, parts.query, url),
         user=None if parts.username is None else unquote(parts.username),
         password=unquote(parts.password or ""),
     )
+
+
+def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
+    where, _, path = parts.path.partition(":")
+    if parts.netloc:
+        raise ValueError(f"url {shown!r} names a host; unix:// takes three slashes and a path: unix:///run/app.sock.")
+    if len(where) < 2:
+        raise ValueError(f"url {shown!r} names no path; write unix:///run/app.sock.")
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError(f"url {shown!r}: this platform has no unix:// sockets.")
+    return Target(
+        url=url,
+        host="localhost",
+        port=_DEFAULT_PORTS["ws"],
+        secure=False,
+        resource=_resource(path, parts.query, url),
+        path=unquote(where),
+    )
+
+
+def _resource(path: str, query: str, url: str) -> str:
+    """What the request line asks for."""
+    return quote((path or "/") + (f"?{query}" if "?" in url else ""), safe=_TARGET_SAFE)
 
 
 def redact(url: str) -> str:
@@ -115,7 +142,10 @@ def redact(url: str) -> str:
         path = _without_user(path)
         host = "***"  # a password that holds a "/", "?" or "#" ends up where the port should be
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
-    return urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))
+    shown = urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))
+    if parts.scheme == "unix" and not host:  # older Pythons write it without the empty host
+        shown = "unix://" + shown.removeprefix("unix:").removeprefix("//")
+    return shown
 
 
 def redirected(target: Target, location: str) -> Target:
@@ -128,11 +158,16 @@ def redirected(target: Target, location: str) -> Target:
     Raises:
         ValueError: the location is no URL this client may go to (among them: from ``wss`` to ``ws``).
     """
-    base = f"http{target.url[2:]}"  # urljoin knows http, not ws
+    # urljoin knows http, not ws
+    base = f"http{target.url[2:]}" if target.path is None else f"http://{target.host}{target.resource}"
     url = urljoin(base, location)
     parts = urlsplit(url)
     scheme = _HTTP_TWINS.get(parts.scheme, parts.scheme)
+    if scheme == "unix":
+        raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
+    if target.path is not None and found.origin == (*target.origin[:3], None):
+        return replace(found, path=target.path)  # what calls itself localhost on a socket of this machine is itself
     if target.secure and not found.secure:
         raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
     if found.origin == target.origin and found.user is None:

@@ -18,11 +18,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from ._frames import Opcode, build_frame
+from ._frames import RSV1, Opcode, build_frame
 from ._masking import new_key
 from ._outgoing import Outgoing, Passage
 
 if TYPE_CHECKING:
+    from ._deflate import Deflater
     from ._line import Line
 
 __all__ = ["Wire"]
@@ -35,6 +36,9 @@ _ROUNDS: Final = 16
 
 _MAX_URGENT: Final = 128
 """Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
+
+_MAX_ANSWERS: Final = 2**20
+"""Bytes of answers that may wait for a full socket before no more is read that might want another."""
 
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
@@ -84,15 +88,16 @@ class Wire:
     """
 
     __slots__ = (
-        "_batch", "_is_closing", "_line", "_owner", "_pings", "_rest", "_source", "_urgent", "blocked", "error",
-        "is_open", "passage",
+        "_batch", "_deflater", "_is_closing", "_line", "_owner", "_pings", "_rest", "_source", "_urgent", "_urgent_put",
+        "_urgent_taken", "blocked", "error", "is_open", "passage",
     )  # fmt: skip
 
-    def __init__(self, line: Line, source: Source) -> None:
+    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None) -> None:
         """
         Args:
             line: where bytes go.
             source: where messages come from.
+            deflater: compresses them; None where that was not agreed on.
         """
         self.passage = Passage(source.number)
         self.blocked = False
@@ -102,8 +107,11 @@ class Wire:
         self._source = source
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
         self._owner = threading.Lock()
+        self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
         self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
+        self._urgent_put = 0  # bytes ever put there, by the I/O thread
+        self._urgent_taken = 0  # bytes ever taken from there, by the owner
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
         self._pings: dict[bytes, _Ping] = {}  # by payload, in their order; the owner adds, the I/O thread removes
@@ -175,7 +183,7 @@ class Wire:
             entry = entries[0]
             payload = self._source.payload(entry)
             if payload is not None:
-                frames.append(build_frame(entry.opcode, payload, new_key()))
+                frames.append(self._framed(entry.opcode, payload))
                 self.passage.taken += len(frames[-1])
                 if entry.opcode is Opcode.PING and len(self._pings) < recognised:
                     self._pings[payload] = _Ping(self.passage.taken, time.monotonic())
@@ -191,6 +199,12 @@ class Wire:
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
+    def _framed(self, opcode: Opcode, payload: bytes) -> bytes:
+        deflater = self._deflater
+        if deflater is not None and len(payload) >= deflater.threshold and opcode < Opcode.CLOSE:
+            return build_frame(opcode | RSV1, deflater.compress(payload), new_key())
+        return build_frame(opcode, payload, new_key())
+
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             self._urgent.clear()
@@ -199,6 +213,7 @@ class Wire:
         entries = []
         while self._urgent:
             entries.append(self._urgent.popleft())
+            self._urgent_taken += entries[-1].size
         return entries
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
@@ -209,8 +224,14 @@ class Wire:
             return
         if entry.opcode is Opcode.PONG and len(self._urgent) >= _MAX_URGENT:
             return
+        self._urgent_put += entry.size
         self._urgent.append(entry)
         self.pump()
+
+    @property
+    def choked(self) -> bool:
+        """Whether the peer takes too little of what its own messages make us answer."""
+        return self.blocked and self._urgent_put - self._urgent_taken > _MAX_ANSWERS
 
     def unblock(self) -> None:
         """There is room again."""

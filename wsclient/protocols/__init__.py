@@ -1,7 +1,7 @@
 """Message protocols: how a reply finds its request. Pure: no I/O, no clock, no threads of their own."""
 
-from ._base import OLDEST, Event, Failure, Incoming, Protocol, Reply
+from ._base import OLDEST, Control, Event, Failure, Incoming, Protocol, Reply
 from ._fifo import Fifo
 from ._json_id import JsonId
 
-__all__ = ["OLDEST", "Event", "Failure", "Fifo", "Incoming", "JsonId", "Protocol", "Reply"]
+__all__ = ["OLDEST", "Control", "Event", "Failure", "Fifo", "Incoming", "JsonId", "Protocol", "Reply"]

@@ -20,7 +20,7 @@ from .._pending import OLDEST
 if TYPE_CHECKING:
     from .._session import Session
 
-__all__ = ["OLDEST", "Draft", "Event", "Failure", "Incoming", "Protocol", "Reply"]
+__all__ = ["OLDEST", "Control", "Draft", "Event", "Failure", "Incoming", "Protocol", "Reply"]
 
 
 @dataclass(slots=True)  # not frozen: one is made for each message, and freezing doubles the cost
@@ -46,7 +46,14 @@ class Event:
     message: Any
 
 
-Incoming = Reply | Failure | Event
+@dataclass(slots=True)
+class Control:
+    """A message of the protocol's own, which nobody sees; ``answer`` goes out at once, before what is queued."""
+
+    answer: str | bytes | None = None
+
+
+Incoming = Reply | Failure | Event | Control
 
 
 class Protocol:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _codec
-from .._config import check_callable, check_count
+from .._checks import check_callable, check_count
 from .._frames import Opcode
 from .._outgoing import encoded
 from ._base import OLDEST, Draft, Event, Incoming, Protocol, Reply

@@ -1,0 +1,379 @@
+"""permessage-deflate: every rule of the negotiation once, and both directions of the bytes."""
+
+import os
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsclient._deflate import (
+    MAX_RESTARTS,
+    PIECE,
+    Agreement,
+    Deflate,
+    Deflater,
+    Inflater,
+    TooMuch,
+    agree,
+    offer,
+)
+
+PLAIN = Agreement(client_bits=15, server_bits=15, client_resets=False, server_resets=False)
+TAIL = b"\x00\x00\xff\xff"
+ROOM = 2**20
+TEXT = b'{"op": "subscribe", "channel": "trades", "instrument": "BTC-PERPETUAL"}'
+
+quick = settings(deadline=None, max_examples=100)
+
+
+class Peer:
+    """The other side, with nothing of ours in it."""
+
+    def __init__(self, bits=15, resets=False):
+        self.bits, self.resets = bits, resets
+        self.compressor = self.decompressor = None
+
+    def compress(self, data):
+        if self.compressor is None or self.resets:
+            self.compressor = zlib.compressobj(wbits=-self.bits)
+        return (self.compressor.compress(data) + self.compressor.flush(zlib.Z_SYNC_FLUSH))[:-4] or b"\x00"
+
+    def decompress(self, data):
+        if self.decompressor is None or self.resets:
+            self.decompressor = zlib.decompressobj(-self.bits)
+        return self.decompressor.decompress(data + TAIL)
+
+
+# --- the offer --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "permessage-deflate; client_max_window_bits"),
+        ({"client_max_window_bits": 10}, "permessage-deflate; client_max_window_bits=10"),
+        (
+            {"server_max_window_bits": 9},
+            "permessage-deflate; server_max_window_bits=9; client_max_window_bits",
+        ),
+        (
+            {"server_no_context_takeover": True, "client_no_context_takeover": True},
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
+        ),
+        ({"threshold": 1, "level": 9, "memory_level": 9}, "permessage-deflate; client_max_window_bits"),
+    ],
+)
+def test_the_offer_says_what_was_wished_for(options, expected):
+    assert offer(Deflate(**options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("threshold", 0, ValueError),
+        ("threshold", 1.5, TypeError),
+        ("level", 0, ValueError),
+        ("level", 10, ValueError),
+        ("memory_level", 0, ValueError),
+        ("memory_level", 10, ValueError),
+        ("client_max_window_bits", 8, ValueError),
+        ("client_max_window_bits", 16, ValueError),
+        ("client_max_window_bits", True, TypeError),
+        ("server_max_window_bits", 7, ValueError),
+        ("server_max_window_bits", 16, ValueError),
+        ("server_max_window_bits", "12", TypeError),
+        ("client_no_context_takeover", 1, TypeError),
+        ("server_no_context_takeover", None, TypeError),
+    ],
+)
+def test_what_can_not_work_is_refused_by_name(option, value, error):
+    with pytest.raises(error, match=option):
+        Deflate(**{option: value})
+
+
+def test_the_wishes_can_be_read():
+    assert repr(Deflate(threshold=7)).startswith("Deflate(")
+    assert "threshold=7" in repr(Deflate(threshold=7))
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [[], [""], [" , ,"]])
+@pytest.mark.parametrize("wishes", [None, Deflate()])
+def test_a_server_may_take_no_extension(lines, wishes):
+    assert agree(wishes, lines) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("permessage-deflate", PLAIN),
+        ("  permessage-deflate  ,", PLAIN),
+        ("permessage-deflate; client_max_window_bits=15; server_max_window_bits=15", PLAIN),
+        ("permessage-deflate;client_max_window_bits=9", PLAIN._replace(client_bits=9)),
+        ("permessage-deflate; client_max_window_bits=8", PLAIN._replace(client_bits=8)),
+        ('permessage-deflate ; server_max_window_bits = "10"', PLAIN._replace(server_bits=10)),
+        ("permessage-deflate; server_max_window_bits=8", PLAIN._replace(server_bits=8)),
+        ("permessage-deflate; client_no_context_takeover", PLAIN._replace(client_resets=True)),
+        ("permessage-deflate; server_no_context_takeover", PLAIN._replace(server_resets=True)),
+    ],
+)
+def test_what_a_server_may_answer_to_a_plain_offer(line, expected):
+    assert agree(Deflate(), [line]) == expected
+
+
+def test_what_was_wished_for_and_repeated_is_agreed_on():
+    wishes = Deflate(client_max_window_bits=11, server_max_window_bits=12, server_no_context_takeover=True)
+    line = "permessage-deflate; server_max_window_bits=10; server_no_context_takeover"
+    assert agree(wishes, [line]) == Agreement(11, 10, client_resets=False, server_resets=True)
+    assert agree(wishes, [line + "; client_max_window_bits=9"]).client_bits == 9
+
+
+def test_we_keep_to_our_own_wish_though_the_server_says_nothing_of_it():
+    assert agree(Deflate(client_no_context_takeover=True), ["permessage-deflate"]).client_resets
+
+
+@pytest.mark.parametrize(
+    ("wishes", "lines", "why"),
+    [
+        (None, ["permessage-deflate"], "not offered: permessage-deflate"),
+        ({}, ["permessage-bzip2"], "not offered: permessage-bzip2"),
+        ({}, ["x-webkit-deflate-frame"], "not offered"),
+        ({}, ["Permessage-Deflate"], "not offered"),
+        ({}, ["permessage-deflate, x"], "not offered"),
+        ({}, ["permessage-deflate", "permessage-deflate"], "not offered"),
+        ({}, ["permessage-deflate; "], "can't be read"),
+        ({}, ["permessage-deflate; a b"], "can't be read"),
+        ({}, ["permessage-deflate; server_max_window_bits="], "can't be read"),
+        ({}, ['permessage-deflate; server_max_window_bits="9'], "can't be read"),
+        ({}, ["permessage deflate"], "can't be read"),
+        ({}, ["; server_max_window_bits=9"], "can't be read"),
+        ({}, ["permessage-deflate; window_bits=9"], "unknown parameter 'window_bits'"),
+        ({}, ["permessage-deflate; Server_max_window_bits=9"], "unknown parameter"),
+        ({}, ["permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"], "twice"),
+        ({}, ["permessage-deflate; server_no_context_takeover=1"], "value"),
+        ({}, ["permessage-deflate; client_no_context_takeover=true"], "value"),
+        ({}, ["permessage-deflate; server_max_window_bits"], "no number from 8 to 15"),
+        ({}, ["permessage-deflate; server_max_window_bits=7"], "no number from 8 to 15"),
+        ({}, ["permessage-deflate; server_max_window_bits=16"], "no number from 8 to 15"),
+        ({}, ["permessage-deflate; server_max_window_bits=09"], "no number from 8 to 15"),
+        ({}, ["permessage-deflate; client_max_window_bits"], "no number from 8 to 15"),
+        ({"client_max_window_bits": 10}, ["permessage-deflate; client_max_window_bits=11"], "10 at most was offered"),
+        ({"server_max_window_bits": 10}, ["permessage-deflate; server_max_window_bits=11"], "10 at most was offered"),
+        ({"server_max_window_bits": 10}, ["permessage-deflate"], "without the server_max_window_bits"),
+        ({"server_no_context_takeover": True}, ["permessage-deflate"], "without the server_no_context_takeover"),
+    ],
+)
+def test_what_a_server_must_not_answer(wishes, lines, why):
+    with pytest.raises(ValueError, match=why):
+        agree(None if wishes is None else Deflate(**wishes), lines)
+
+
+@quick
+@given(st.lists(st.text(), max_size=3))
+def test_any_answer_is_agreed_on_or_refused(lines):
+    said = ""
+    try:
+        agree(Deflate(), lines)
+    except ValueError as error:
+        said = str(error)
+    assert not said or said.startswith("The server ")
+
+
+# --- outgoing ---------------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(
+    st.lists(st.binary(min_size=1, max_size=300) | st.sampled_from([TEXT, TEXT * 100]), max_size=8),
+    st.sampled_from([9, 12, 15]),
+    st.booleans(),
+)
+def test_what_is_compressed_the_other_side_can_read(messages, bits, resets):
+    deflater = Deflater(Deflate(client_max_window_bits=bits), PLAIN._replace(client_bits=bits, client_resets=resets))
+    peer = Peer(bits, resets)
+    assert [peer.decompress(deflater.compress(message)) for message in messages] == messages
+
+
+def test_a_message_builds_on_the_one_before_it_unless_that_is_forbidden():
+    keeps = Deflater(Deflate(), PLAIN)
+    first, second = keeps.compress(TEXT), keeps.compress(TEXT)
+    assert len(second) < len(first) / 4
+    resets = Deflater(Deflate(), PLAIN._replace(client_resets=True))
+    assert resets.compress(TEXT) == resets.compress(TEXT) == first
+
+
+def letters(count):
+    """Bytes without any repetition to speak of, which zlib still makes smaller, so that it does not give up on them."""
+    return os.urandom(count // 2).hex().encode()
+
+
+def gained(deflater, distance):
+    """Bytes saved where 400 letters come again so far behind."""
+    block, between = letters(400), letters(distance - 400)
+    again = len(deflater().compress(block + between + block))
+    return len(deflater().compress(block + between + letters(400))) - again
+
+
+@pytest.mark.parametrize(
+    ("agreed", "wished", "window"), [(10, None, 1024), (15, 10, 1024), (15, None, 4096), (15, 15, 2**15)]
+)
+def test_no_more_is_looked_back_than_was_agreed_on_and_wished_for(agreed, wished, window):
+    def deflater():
+        wishes = Deflate(client_max_window_bits=wished, level=9, memory_level=9)
+        return Deflater(wishes, PLAIN._replace(client_bits=agreed))
+
+    assert gained(deflater, window + 2) < 40 < 100 < gained(deflater, window - 300)
+
+
+def test_where_a_window_is_asked_for_that_zlib_can_not_do_nothing_is_compressed():
+    assert Deflater(Deflate(threshold=1), PLAIN._replace(client_bits=8)).threshold == float("inf")
+    assert Deflater(Deflate(threshold=5), PLAIN).threshold == 5
+
+
+def test_the_effort_is_the_callers_choice():
+    words = b" ".join(b"%d" % (n * n % 1009) for n in range(20_000))
+    fast, small = (len(Deflater(Deflate(level=level), PLAIN).compress(words)) for level in (1, 9))
+    assert small < fast
+
+
+def test_a_failure_within_a_message_leaves_no_half_of_it_behind():
+    deflater = Deflater(Deflate(), PLAIN)
+    deflater.compress(TEXT)
+    with pytest.raises(TypeError):
+        deflater.compress("no bytes")
+    assert deflater.compress(TEXT) == Deflater(Deflate(), PLAIN).compress(TEXT)
+
+
+# --- incoming ---------------------------------------------------------------------------------------------------------
+
+
+def inflate(inflater, pieces, room=ROOM):
+    found = []
+    for piece in pieces:
+        found += inflater.inflate(piece, room - sum(map(len, found)))
+    return b"".join(found + inflater.finish(room - sum(map(len, found))))
+
+
+def cut(data, size):
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@quick
+@given(
+    st.lists(st.binary(max_size=300) | st.sampled_from([TEXT, TEXT * 100, bytes(100_000)]), max_size=8),
+    st.sampled_from([9, 12, 15]),
+    st.booleans(),
+    st.integers(1, 50),
+)
+def test_what_the_other_side_compressed_can_be_read_in_any_pieces(messages, bits, resets, size):
+    peer, inflater = Peer(bits, resets), Inflater(PLAIN._replace(server_bits=bits, server_resets=resets))
+    for message in messages:
+        compressed = peer.compress(message)
+        if size > 25:
+            assert inflater.whole(compressed, ROOM) == message
+        else:
+            assert inflate(inflater, cut(compressed, size)) == message
+
+
+def test_a_server_that_begins_anew_is_not_read_with_the_last_messages_context():
+    resets, keeps = (Inflater(PLAIN._replace(server_resets=value)) for value in (True, False))
+    peer = Peer()
+    first, second = peer.compress(TEXT), peer.compress(TEXT)
+    assert resets.whole(first, ROOM) == keeps.whole(first, ROOM) == TEXT
+    assert keeps.whole(second, ROOM) == TEXT
+    with pytest.raises(zlib.error):
+        resets.whole(second, ROOM)
+
+
+def test_a_window_of_8_bits_is_read_though_zlib_makes_it_with_9():
+    """Told 8 bits zlib takes 9, and looks back 250 bytes: 9 bits less its own look-ahead."""
+    block, peer, inflater = letters(100), Peer(bits=9), Inflater(PLAIN._replace(server_bits=8))
+    for message in (block + letters(140), block, letters(1000) + block):
+        assert inflater.whole(peer.compress(message), ROOM) == message
+
+
+def test_the_examples_of_the_rfc():
+    """RFC 7692 §7.2.3: one block, again with its context, no compression, a last block, two blocks, nothing."""
+    inflater = Inflater(PLAIN)
+    hello = bytes.fromhex("f248cdc9c90700")
+    assert inflater.whole(hello, ROOM) == b"Hello"
+    assert inflater.whole(bytes.fromhex("f200110000"), ROOM) == b"Hello"
+    assert inflater.whole(bytes.fromhex("000500faff48656c6c6f00"), ROOM) == b"Hello"
+    assert inflater.whole(bytes.fromhex("f348cdc9c9070000"), ROOM) == b"Hello"
+    assert inflater.whole(bytes.fromhex("f24805000000ffffcac9c90700"), ROOM) == b"Hello"
+    assert inflater.whole(b"\x00", ROOM) == b""
+    assert inflater.whole(hello, ROOM) == b"Hello"
+
+
+def test_a_last_block_is_not_the_end():
+    ended = zlib.compressobj(wbits=-15)
+    compressed = ended.compress(TEXT) + ended.flush()
+    for pieces in ([compressed + b"\x00"], cut(compressed + b"\x00", 1)):
+        inflater = Inflater(PLAIN)
+        assert inflate(inflater, pieces) == TEXT
+        assert inflate(inflater, [Peer().compress(TEXT)]) == TEXT
+
+
+def test_last_blocks_without_end_are_refused():
+    with pytest.raises(zlib.error, match="last blocks"):
+        Inflater(PLAIN).inflate(b"\x03\x00" * (MAX_RESTARTS + 1), ROOM)
+    assert Inflater(PLAIN).inflate(b"\x03\x00" * MAX_RESTARTS, ROOM) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+@pytest.mark.parametrize("content", [b"\x00", b"0123456789abcdef"])
+def test_a_message_may_fill_its_room_and_not_a_byte_more(size, content):
+    message = (content * size)[:size]
+    compressed = Peer().compress(message)
+    assert Inflater(PLAIN).whole(compressed, size) == message
+    assert inflate(Inflater(PLAIN), cut(compressed, 1000), size) == message
+    if size:
+        with pytest.raises(TooMuch):
+            Inflater(PLAIN).whole(compressed, size - 1)
+        with pytest.raises(TooMuch):
+            inflate(Inflater(PLAIN), cut(compressed, 7), size - 1)
+
+
+def test_what_is_no_deflate_stream_is_told():
+    with pytest.raises(zlib.error):
+        Inflater(PLAIN).whole(b"\xff" * 20, ROOM)
+
+
+def test_a_bomb_costs_no_more_memory_than_its_room():
+    """A GiB of zeros in a MiB."""
+    maker = zlib.compressobj(9, wbits=-15)
+    zeros = bytes(2**20)
+    bomb = b"".join(maker.compress(zeros) for _ in range(1024)) + maker.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    assert len(bomb) == pytest.approx(2**20, rel=0.01)
+    room = 4 * 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMuch):
+            Inflater(PLAIN).whole(bomb, room)
+        _, whole = tracemalloc.get_traced_memory()
+        pieces = cut(bomb, 2**16)
+        tracemalloc.reset_peak()
+        with pytest.raises(TooMuch):
+            inflate(Inflater(PLAIN), pieces, room)
+        _, in_pieces = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert whole < room + len(bomb) * 2 + 4 * PIECE  # the bomb itself is held twice: with its tail, and what is unread
+    assert in_pieces < room + len(bomb) + 4 * PIECE
+
+
+@quick
+@given(st.binary(max_size=200), st.integers(0, 2000), st.integers(1, 60))
+def test_any_bytes_give_no_more_than_their_room_or_an_error(data, room, size):
+    inflater, found = Inflater(PLAIN), []
+    try:
+        for piece in cut(data, size):
+            found += inflater.inflate(piece, room - sum(map(len, found)))
+        found += inflater.finish(room - sum(map(len, found)))
+    except (zlib.error, TooMuch):
+        pass
+    assert sum(map(len, found)) <= room

@@ -1,0 +1,67 @@
+"""How much of a peer is put up with, beyond what has an option of its own. Frozen; shared freely."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._checks import check_count, check_seconds
+
+__all__ = ["DEFAULT_LIMITS", "Limits"]
+
+MAX_FRAGMENTS: Final = 2**17
+"""Fragments one message may come in. Autobahn's 9.3.1 sends 65 536 of them; nobody known sends more."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Bytes of status line and headers; ``http.client`` allows as much for one line alone."""
+
+MAX_HEADERS: Final = 128
+"""Header lines; ``http.client`` allows 100, ``websockets`` 128."""
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Bytes of an error's body that are kept; ``websockets`` keeps 1 MiB, nobody reads that much of an error page."""
+
+MAX_REDIRECTS: Final = 5
+"""Redirects followed for one connection; urllib3 allows 3, ``websockets`` 10, browsers none."""
+
+ATTEMPT_DELAY: Final = 0.25
+"""Seconds an address has for itself before the next is tried beside it (RFC 8305 §5, "Connection Attempt Delay")."""
+
+
+class Limits:
+    """Bounds that hardly anybody needs to change.
+
+    Args:
+        max_fragments: frames one message may come in; more close the connection with 1009.
+        max_head_bytes: bytes of the status line and headers with which a server or proxy answers.
+        max_headers: header lines of such an answer.
+        max_body_bytes: bytes kept of the body that comes with a refusal (``HandshakeError.body``).
+        max_redirects: redirects followed for one connection; 0 follows none.
+        attempt_delay: seconds after which the next address of a host is tried beside the one that has not answered.
+    """
+
+    __slots__ = (
+        "attempt_delay", "max_body_bytes", "max_fragments", "max_head_bytes", "max_headers", "max_redirects",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        max_fragments: int = MAX_FRAGMENTS,
+        max_head_bytes: int = MAX_HEAD_BYTES,
+        max_headers: int = MAX_HEADERS,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        max_redirects: int = MAX_REDIRECTS,
+        attempt_delay: float = ATTEMPT_DELAY,
+    ) -> None:
+        self.max_fragments = check_count("max_fragments", max_fragments)
+        self.max_head_bytes = check_count("max_head_bytes", max_head_bytes)
+        self.max_headers = check_count("max_headers", max_headers)
+        self.max_body_bytes = check_count("max_body_bytes", max_body_bytes, zero=True)
+        self.max_redirects = check_count("max_redirects", max_redirects, zero=True)
+        self.attempt_delay = check_seconds("attempt_delay", attempt_delay)
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
+
+
+DEFAULT_LIMITS: Final = Limits()

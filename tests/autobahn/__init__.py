@@ -1,0 +1,1 @@
+"""The Autobahn test suite against this client; see ``tests/README.md``."""

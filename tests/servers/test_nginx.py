@@ -1,0 +1,414 @@
+"""nginx in front of a server: TLS ends there, idle lines are cut, and it answers for an upstream that is down.
+
+A real nginx with a configuration of its own; its master and its worker form a process group.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import queue
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import HandshakeError, State
+
+from ..support import LONG, Server, eventually, json_handler
+
+
+def find(name):
+    """Where a program is; the PATH of a plain user may lack the directories of daemons."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
+NGINX = find("nginx")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="NGINX IS MISSING: a client behind nginx is not tested here")
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
+ADD = {"method": "add", "params": [1, 2]}
+
+IDLE = 2
+"""Seconds after which nginx cuts an idle line here; 60 by default, 5 in the wild."""
+
+
+# --- programs of others, in processes of their own; test_proxies.py has them too -------------------------------------
+
+
+def free_port():
+    """A port to listen at, now and after a restart.
+
+    It lies below the range that systems take for outgoing connections, so nobody takes it meanwhile.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+class Program:
+    """A program that listens at a port on loopback, from construction to ``stop()``."""
+
+    def __init__(self, home, command):
+        self._home = home
+        self._command = command
+        self._output = home / "output"
+        self.process = None
+        self.start()
+
+    def start(self):
+        with self._output.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command,
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a group of its own, so that its children can be hit as well
+            )
+        try:
+            eventually(self._is_up)
+        except BaseException:
+            self._end("SIGKILL")
+            raise
+
+    def _is_up(self):
+        assert self.process.poll() is None, f"the program ended by itself:\n{self.output}"
+        return self._listens()
+
+    def _listens(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), LONG).close()
+        except ConnectionError:
+            return False
+        return True
+
+    @property
+    def output(self):
+        return self._output.read_text(errors="replace")
+
+    def signal(self, name):
+        """To the program; its children hear of it from there."""
+        self.process.send_signal(getattr(signal, name))
+
+    def signal_all(self, name):
+        """To the program and its children."""
+        os.killpg(self.process.pid, getattr(signal, name))
+
+    def stop(self, how="SIGKILL"):
+        """End it, if it runs."""
+        if self.process is not None:
+            self._end(how)
+            eventually(lambda: not self._listens())  # a child may live a moment longer
+
+    def _end(self, how):
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            if how == "SIGKILL":  # nothing is handed on of it
+                self.signal_all(how)
+            else:
+                self.signal(how)
+        self.process.wait(LONG)
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+
+# --- nginx -----------------------------------------------------------------------------------------------------------
+
+CONFIGURATION = """
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log error.log notice;
+%(main)s
+
+events { worker_connections 256; }
+
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+
+    limit_conn_zone $server_port zone=places:1m;
+
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection "upgrade";
+    proxy_set_header Host $host;
+    proxy_read_timeout %(idle)ss;
+
+    server {
+        listen 127.0.0.1:%(port)s ssl;
+        ssl_certificate certificate.pem;
+        ssl_certificate_key key.pem;
+
+        location / {
+            proxy_pass http://127.0.0.1:%(upstream)s;
+        }
+
+        location /one {
+            limit_conn places 1;
+            limit_conn_status 429;
+            add_header Retry-After 2 always;
+            proxy_pass http://127.0.0.1:%(upstream)s;
+        }
+    }
+}
+"""
+
+
+class Nginx(Program):
+    """``/`` leads to the upstream; ``/one`` too, for one client at a time: others get a 429 and are to wait 2 s."""
+
+    def __init__(self, home, upstream, authority, trusting, *, idle=60, main=""):
+        self.port = free_port()
+        self._trusting = trusting
+        self._log = home / "error.log"
+        configuration = home / "nginx.conf"
+        facts = {"port": self.port, "upstream": upstream, "idle": idle, "main": main}
+        configuration.write_text(CONFIGURATION % facts)
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate.private_key_pem.write_to_path(home / "key.pem")
+        for part in certificate.cert_chain_pems:
+            part.write_to_path(home / "certificate.pem", append=True)
+        super().__init__(home, [NGINX, "-p", f"{home}/", "-c", configuration])
+
+    def client(self, path="", **options):
+        """A client of it, not started."""
+        options = {"reconnect": SOON, "ssl_context": self._trusting, **options}
+        return wsclient.Client(f"wss://localhost:{self.port}/{path}", **options)
+
+    def reload(self):
+        """Returns when the new worker serves, and the old one takes no new connection any more."""
+        self.signal("SIGHUP")
+        eventually(lambda: "gracefully shutting down" in self._log.read_text())
+
+
+@pytest.fixture
+def launch(tmp_path, authority, trusting):
+    """``launch(port)`` puts an nginx in front of that port."""
+    with contextlib.ExitStack() as stack:
+        yield lambda port, **options: stack.enter_context(Nginx(tmp_path, port, authority, trusting, **options))
+
+
+@pytest.fixture
+def nginx(launch, server):
+    return launch(server.port)
+
+
+def add(client):
+    """Proves that the client works; asked again should the line be cut, so that it does on a slow machine too."""
+    assert client.request(ADD, timeout=LONG, idempotent=True)["result"] == 3
+
+
+def echo(client, message):
+    return client.request({"method": "echo", "params": message}, timeout=LONG)["result"]
+
+
+def submit(client):
+    return client.submit(ADD, timeout=LONG, idempotent=True)
+
+
+# --- what passes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_request_gets_its_reply_over_tls_that_ends_at_nginx(nginx):
+    with nginx.client() as client:
+        assert client.request(ADD, timeout=LONG) == {"id": 1, "result": 3}
+        assert client.stats.connections == 1
+
+
+def test_a_megabyte_crosses_nginx_both_ways(nginx):
+    noise = secrets.token_bytes(1_000_000)
+    with nginx.client() as client:
+        assert client.request(noise, match=lambda message: isinstance(message, bytes), timeout=LONG) == noise
+        assert echo(client, "x" * 1_000_000) == "x" * 1_000_000
+        assert client.stats.connections == 1
+
+
+def test_compressible_text_crosses_nginx_both_ways(nginx):
+    """nginx hands extensions through, so text is deflated end to end where both ends can."""
+    text = "".join(f"{number}: the quick brown fox jumps over the lazy dog\n" for number in range(2_200))
+    assert len(text) > 100_000
+    with nginx.client() as client:
+        for _ in range(3):
+            assert client.request(text, match=lambda message: isinstance(message, str), timeout=LONG) == text
+            assert echo(client, text) == text
+
+
+def test_many_threads_share_one_line_through_nginx(nginx):
+    with nginx.client() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        texts = [str(number) * 10 ** (number % 5) for number in range(100)]
+        assert list(pool.map(lambda text: echo(client, text), texts)) == texts
+        assert client.stats.connections == 1
+
+
+# --- idle lines ------------------------------------------------------------------------------------------------------
+
+
+def test_nginx_cuts_an_idle_line_and_the_client_reconnects_by_itself(launch, server):
+    nginx = launch(server.port, idle=IDLE)
+    closes = queue.Queue()
+    with nginx.client(ping_interval=None, on_close=lambda _, *told: closes.put(told)) as client:
+        add(client)
+        assert closes.get(timeout=LONG) == (None, None)
+        assert client.last_disconnect.initiator == "network"
+        assert client.last_disconnect.idle > IDLE / 2
+        add(client)
+        assert client.stats.connections >= 2
+
+
+def test_keepalive_holds_a_line_that_nginx_would_cut(launch, server):
+    nginx = launch(server.port, idle=IDLE)
+    cut = threading.Event()
+    with nginx.client(ping_interval=IDLE / 8, on_close=lambda *_: cut.set()) as client:
+        assert not cut.wait(2.25 * IDLE)
+        add(client)
+        assert client.stats.connections == 1
+
+
+# --- restarts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_the_client_survives_a_restart_of_nginx(nginx, how):
+    with nginx.client() as client:
+        add(client)
+        nginx.stop(how)
+        eventually(lambda: client.state is State.WAITING)
+        meanwhile = submit(client)
+        assert not meanwhile.done()
+        nginx.start()
+        assert meanwhile.result(LONG)["result"] == 3
+        assert client.stats.connections == 2
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_of_the_requests_under_way_only_the_idempotent_are_asked_again(launch, how):
+    answers = threading.Event()
+
+    def handler(connection, message):
+        if answers.is_set():
+            json_handler(connection, message)
+
+    with Server(handler) as server:
+        nginx = launch(server.port)
+        with nginx.client() as client:
+            again, once = submit(client), client.submit(ADD, timeout=LONG)
+            server.wait_for(2)
+            nginx.stop(how)
+            with pytest.raises(wsclient.ConnectionLost) as caught:
+                once.result(LONG)
+            assert caught.value.sent is True
+            assert not again.done()
+            answers.set()
+            nginx.start()
+            assert again.result(LONG)["result"] == 3
+            assert len(server.received) == 3
+
+
+def test_a_reload_of_nginx_leaves_an_open_line_alone(nginx):
+    with nginx.client() as client:
+        add(client)
+        nginx.reload()
+        add(client)
+        with nginx.client() as newcomer:
+            add(newcomer)
+        assert client.stats.connections == 1
+
+
+def test_the_client_moves_over_when_a_reloaded_nginx_is_tired_of_old_lines(launch, server):
+    nginx = launch(server.port, main="worker_shutdown_timeout 100ms;")
+    closes = queue.Queue()
+    with nginx.client(on_close=lambda _, *told: closes.put(told)) as client:
+        add(client)
+        nginx.reload()
+        assert closes.get(timeout=LONG) == (None, None)
+        add(client)
+        assert client.stats.connections == 2
+
+
+# --- what nginx answers in the server's place ------------------------------------------------------------------------
+
+
+def check_502(error):
+    assert isinstance(error, HandshakeError)
+    assert error.status == 502
+    assert b"502 Bad Gateway" in error.body
+    assert error.headers["server"].startswith("nginx")
+    assert error.retry
+
+
+def test_a_502_is_told_by_the_first_attempt(launch, dead):
+    with pytest.raises(HandshakeError) as caught:
+        launch(dead).client().start()
+    check_502(caught.value)
+
+
+def test_502s_are_retried_until_the_upstream_is_up(launch):
+    port = free_port()
+    failures = queue.Queue()
+    client = launch(port).client(retry_first=True, on_connect_error=lambda _, attempt: failures.put(attempt))
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    for number in (1, 2, 3):
+        attempt = failures.get(timeout=LONG)
+        check_502(attempt.error)
+        assert (attempt.number, attempt.next_delay) == (number, 0.05)
+    with Server(port=port):
+        starter.join(LONG)
+        assert client.state is State.OPEN
+        add(client)
+        assert client.stats.connections == 1
+        client.close()
+
+
+def test_the_client_survives_a_restart_of_the_upstream(launch):
+    failures, closed = queue.Queue(), threading.Event()
+    with Server(port=free_port()) as server:
+        nginx = launch(server.port)
+        with nginx.client(
+            on_connect_error=lambda _, attempt: failures.put(attempt.error), on_close=lambda *_: closed.set()
+        ) as client:
+            add(client)
+            server.stop()
+            assert closed.wait(LONG)
+            for _ in range(2):
+                check_502(failures.get(timeout=LONG))
+            meanwhile = submit(client)
+            server.start()
+            assert meanwhile.result(LONG)["result"] == 3
+            assert client.stats.connections >= 2
+
+
+def test_a_429_is_not_fatal_and_its_retry_after_is_obeyed(nginx):
+    failures = queue.Queue()
+    with nginx.client("one") as first:
+        client = nginx.client("one", retry_first=True, on_connect_error=lambda _, attempt: failures.put(attempt))
+        began = time.monotonic()
+        starter = threading.Thread(target=client.start)
+        starter.start()
+        attempt = failures.get(timeout=LONG)
+        assert isinstance(attempt.error, HandshakeError)
+        assert attempt.error.status == 429
+        assert attempt.next_delay >= 2
+        add(first)
+    starter.join(LONG)  # there is a place now, but the client was told to wait
+    assert client.state is State.OPEN
+    assert time.monotonic() - began >= 2 * client.stats.failed_attempts
+    add(client)
+    client.close()

@@ -12,7 +12,7 @@ import pytest
 import wsclient
 from wsclient import State
 from wsclient._clock import Deadline
-from wsclient._pending import Waiter
+from wsclient._waiter import Waiter
 
 from .support import LONG, SHORT, Server, eventually
 

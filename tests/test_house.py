@@ -13,13 +13,16 @@ FLOORS = {
         "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_config", "_state",
         "_outgoing", "_inbox", "_counters", "_worker",
     ),
-    2: ("_outbox", "_pending", "_hooks", "_streams", "_retry", "protocols"),
+    2: (
+        "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",
+    ),
     3: (
-        "_wakeup", "_processes", "_line", "_nested_tls", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core", "_requests",
-        "_source", "_delivery", "_router", "_connection", "_session", "_transport",
+        "_wakeup", "_processes", "_line", "_nested_tls", "_dial", "_proxy", "_opening", "_orders", "_wire", "_core",
+        "_requests", "_departing", "_source", "_delivery", "_feeds", "_answering", "_router", "_beat", "_connection",
+        "_session", "_transport",
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
-    5: ("_names", "_construction", "_client", "_connect"),
+    5: ("_names", "_construction", "_messaging", "_client", "_connect"),
     6: ("__init__", "cli", "__main__"),
 }  # fmt: skip
 """Every module, from the cellar to the roof; each imports only what stands before it."""

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsclient import Client, _requests
+from wsclient import Client, _departing, _requests
 from wsclient._clock import Deadline
 from wsclient._outgoing import Passage
-from wsclient._pending import CANCELLED, FAILED, OK, OLDEST, TIMED_OUT, Pending, Request, RequestFuture, Waiter, key_of
+from wsclient._pending import CANCELLED, FAILED, OK, OLDEST, TIMED_OUT, Pending, Request, key_of
+from wsclient._waiter import RequestFuture, Waiter
 from wsclient.protocols import Fifo
 
 from .support import LONG, SHORT, eventually
@@ -422,7 +423,7 @@ def test_a_request_by_order_that_times_out_while_it_is_written_still_costs_the_c
     request.waiter = Waiter()
     _requests.begin(core, request, timed=False)
     assert core.outbox.take(1000, None) == [request]
-    assert _requests.payload_of(core, 1, request) == b"ask"
+    assert _departing.payload_of(core, 1, request) == b"ask"
     assert _requests.time_out(core, request)  # its caller's deadline passes here, on another thread
     request.put_on(Passage(1), 9)
     assert core.orders.drop is not None or core.pending.find(OLDEST) is request

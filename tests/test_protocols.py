@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsclient import Client, _codec, _requests
+from wsclient import Client, _codec, _departing, _requests
 from wsclient._clock import Deadline
 from wsclient._errors import ProtocolError
 from wsclient._frames import Opcode
 from wsclient._outgoing import Passage
-from wsclient._pending import Waiter
+from wsclient._waiter import Waiter
 from wsclient._router import Router
-from wsclient.protocols import OLDEST, Event, Failure, Fifo, JsonId, Protocol, Reply
+from wsclient.protocols import OLDEST, Call, Event, Failure, Fifo, JsonId, Protocol, Reply
 
 from .support import LONG, SHORT
 
@@ -260,7 +260,9 @@ def test_a_key_that_is_an_enum_is_found_too():
     assert json.loads(draft(JsonId(), {Key.ID: None, "a": 1}, 6)[1]) == {"id": 6, "a": 1}
 
 
-@pytest.mark.parametrize("options", [{"key": ""}, {"key": 5}, {"key": None}, {"method": 5}, {"method": ("a",)}])
+@pytest.mark.parametrize(
+    "options", [{"key": ""}, {"key": 5}, {"key": None}, {"method": 5}, {"method": ()}, {"key": ("a", "")}]
+)
 def test_wrong_names_of_members_are_refused(options):
     with pytest.raises(TypeError, match=next(iter(options))):
         JsonId(**options)
@@ -279,9 +281,8 @@ def test_an_object_with_an_id_is_the_reply_to_it(codec, id):
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ('{"method":"tick","params":[1]}', {"method": "tick", "params": [1]}),
+        ('{"method":5,"params":[1]}', {"method": 5, "params": [1]}),
         ('{"id":null,"error":{}}', {"id": None, "error": {}}),
-        ('{"id":7,"method":"ask"}', {"id": 7, "method": "ask"}),
         ('{"id":7,"method":null}', {"id": 7, "method": None}),
         ("{}", {}),
         ('[{"id":7}]', [{"id": 7}]),
@@ -298,8 +299,14 @@ def test_anything_else_is_an_event(payload, message):
 def test_the_names_of_the_members_can_be_chosen():
     protocol = JsonId("req_id", method="op")
     assert protocol.decode('{"req_id":7,"method":"x"}') == Reply(7, {"req_id": 7, "method": "x"})
-    assert protocol.decode('{"req_id":7,"op":"x"}') == Event({"req_id": 7, "op": "x"})
+    assert protocol.decode('{"req_id":7,"op":"x"}') == Call(7, "x", None, {"req_id": 7, "op": "x"})
     assert protocol.decode('{"id":7}') == Event({"id": 7})
+
+
+def test_an_object_with_a_method_is_an_event_of_that_topic_and_with_an_id_a_call():
+    tick, ask = {"method": "tick", "params": [1]}, {"id": 7, "method": "ask", "params": {"a": 1}}
+    assert JsonId().decode(json.dumps(tick)) == Event(tick, topic="tick")
+    assert JsonId().decode(json.dumps(ask)) == Call(7, "ask", {"a": 1}, ask)
 
 
 def test_where_no_member_makes_a_call_every_object_with_an_id_is_a_reply():
@@ -346,7 +353,7 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
 
 def send(core, request):
     """As far as anybody here can tell, it has been written whole."""
-    assert _requests.payload_of(core, 1, request) is not None
+    assert _departing.payload_of(core, 1, request) is not None
     request.put_on(Passage(1), 0)
 
 
@@ -547,7 +554,7 @@ def test_a_subclass_may_have_ids_that_are_no_numbers():
     core = client._wsclient.core
     request = _requests.make(core.protocol, {"sessionId": "a", "id": 5}, Deadline(None))
     _requests.begin(core, request, timed=False)
-    assert json.loads(_requests.payload_of(core, 1, request)) == {"sessionId": "a", "id": 5}
+    assert json.loads(_departing.payload_of(core, 1, request)) == {"sessionId": "a", "id": 5}
     assert core.pending.find(("a", 5)) is request
     client.close()
 
@@ -567,7 +574,7 @@ def test_an_error_of_new_id_is_told_as_it_is():
     request = _requests.make(core.protocol, ["ask"], Deadline(None))
     request.waiter = Waiter()
     _requests.begin(core, request, timed=False)
-    assert _requests.payload_of(core, 1, request) is None
+    assert _departing.payload_of(core, 1, request) is None
     assert str(request.waiter.error) == "no ids left"
     assert core.protocol.asked == 2
     client.close()

@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient import _requests
+from wsclient import _departing, _requests
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode
 from wsclient._outgoing import Outgoing
@@ -179,7 +179,7 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     request = _requests.make(core.protocol, {"method": "add"}, Deadline(None))
     request.waiter = Count()
     _requests.begin(core, request, timed=False)
-    assert _requests.payload_of(core, 1, request) is not None
+    assert _departing.payload_of(core, 1, request) is not None
     assert ENDINGS[first](core, request) is not False
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")
@@ -197,8 +197,8 @@ def test_what_is_bound_to_a_connection_that_is_over_goes_out_on_no_other():
     request.waiter = Count()
     core.pending.add(request, timed=False)
     message = Outgoing(Opcode.TEXT, b"hello", 5, bound=1)
-    assert _requests.payload_of(core, 2, message) is None
-    assert _requests.payload_of(core, 2, request) is None
+    assert _departing.payload_of(core, 2, message) is None
+    assert _departing.payload_of(core, 2, request) is None
     assert message.state == request.state == "lost"
     ((_, error),) = request.waiter.outcomes
     assert isinstance(error, wsclient.ConnectionLost)

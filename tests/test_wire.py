@@ -13,7 +13,8 @@ from wsclient._clock import Deadline
 from wsclient._frames import Opcode, build_frame
 from wsclient._line import Line
 from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._pending import CANCELLED, FAILED, TIMED_OUT, Request, Waiter
+from wsclient._pending import CANCELLED, FAILED, TIMED_OUT, Request
+from wsclient._waiter import Waiter
 from wsclient._router import Router
 from wsclient._source import Source
 from wsclient._wakeup import Poller, Wakeup

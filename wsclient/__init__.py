@@ -30,27 +30,49 @@ from ._events import Attempt, Disconnect, State, Stats
 from ._limits import Limits
 from ._retry import Reconnect
 from ._session import Session
-from ._streams import Stream
+from ._streams import Stream, Subscription
 from ._version import __version__
-from .protocols import OLDEST, Event, Failure, Fifo, Incoming, JsonId, Protocol, Reply
+from .protocols import (
+    OLDEST,
+    Call,
+    Control,
+    End,
+    Event,
+    Failure,
+    Fifo,
+    GraphQLTransportWs,
+    Incoming,
+    Item,
+    JsonId,
+    JsonRpc,
+    Protocol,
+    Reply,
+    Request,
+)
 
 __all__ = [
     "OLDEST",
     "Attempt",
+    "Call",
     "Client",
     "ClientClosed",
     "ConnectError",
     "ConnectionLost",
+    "Control",
     "Deflate",
     "Delivery",
     "Disconnect",
+    "End",
     "Event",
     "Failure",
     "Fifo",
     "ForkedClient",
+    "GraphQLTransportWs",
     "HandshakeError",
     "Incoming",
+    "Item",
     "JsonId",
+    "JsonRpc",
     "Limits",
     "MessageTooBig",
     "Protocol",
@@ -61,6 +83,7 @@ __all__ = [
     "Reconnect",
     "RemoteError",
     "Reply",
+    "Request",
     "RequestTimeout",
     "SendQueue",
     "SendQueueFull",
@@ -70,6 +93,7 @@ __all__ = [
     "State",
     "Stats",
     "Stream",
+    "Subscription",
     "TLSError",
     "WebSocketClientError",
     "WouldDeadlock",

@@ -6,6 +6,7 @@ is sent once, what was not is not, and nothing stays locked.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,18 +21,22 @@ from ._core import closed_error
 from ._delivery import Delivery
 from ._errors import ConnectionLost, WebSocketClientError
 from ._events import State, Stats
+from ._feeds import AnswersFeed, Feed, SubscriptionFeed
 from ._inbox import Inbox
 from ._outgoing import Outgoing, encoded
-from ._pending import RequestFuture, Waiter
 from ._state import FINAL
-from ._streams import Stream
+from ._streams import Stream, Subscription
+from ._waiter import RequestFuture, Waiter
 
 if TYPE_CHECKING:
     from ._config import Overflow
     from ._core import Core
     from ._pending import Request
 
-__all__ = ["listen", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until"]
+__all__ = [
+    "call_message", "listen", "reconnect", "request", "request_many", "send", "stats", "stream", "submit", "subscribe",
+    "wait_until",
+]  # fmt: skip
 
 _INSTEAD = "Use submit() and a done-callback."
 
@@ -58,6 +63,8 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
     """See ``Client.request``."""
     core.guard.check_may_wait("request()", _INSTEAD)
     _check_started(core, "request()")
+    if isinstance(message, list) and core.protocol._batches:
+        return _request_batch(core, message, timeout, **options)
     call = _make(core, message, timeout, **options)
     call.waiter = waiter = Waiter()
     try:
@@ -73,6 +80,36 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
         return waiter.value
     finally:
         del call, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+
+
+def _request_batch(
+    core: Core, messages: list[Any], timeout: float | None, *, match: Any, until: Any, idempotent: bool
+) -> list[Any]:
+    """One message that is an array of requests; the results, in their order."""
+    if match is not None or until is not None:
+        raise ValueError("match= and until= are for one request, not for a batch of them.")
+    if not messages:
+        raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
+    deadline, bound = _deadline(core, timeout), _bound(core)
+    calls = [_requests.make(core.protocol, one, deadline, idempotent=idempotent, bound=bound) for one in messages]
+    waiters = [Waiter() for _ in calls]
+    for call, waiter in zip(calls, waiters, strict=True):
+        call.waiter = waiter
+    try:
+        _requests.begin_batch(core, calls, deadline, bound=bound)
+        _go(core)
+        for call, waiter in zip(calls, waiters, strict=True):
+            _wait(core, call, waiter)
+            if waiter.error is not None:
+                raise waiter.error
+        return [waiter.value for waiter in waiters]
+    except BaseException:
+        for call in calls:
+            _requests.cancel(core, call, interrupted=True)
+        raise
+    finally:
+        del calls, waiters
+        call = waiter = None  # type: ignore[assignment]
 
 
 def request_many(
@@ -137,17 +174,8 @@ def listen(
 ) -> Stream:
     """See ``Client.listen``."""
     core.guard.check("listen()")
-    bounds = core.settings.bounds.receive_queue
-    check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
-    if key is not None and overflow != "latest":
-        raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
     stream = Stream(
-        Inbox(
-            bounds.max_messages if maxsize is None else check_count("maxsize", maxsize),
-            bounds.max_bytes,
-            overflow,
-            core.resume_reading,
-        ),
+        _inbox(core, maxsize, overflow, key),
         match=check_callable("match", match),
         key=check_callable("key", key),
         leave=partial(_leave_stream, core),
@@ -158,6 +186,90 @@ def listen(
         stream.close()
         raise closed_error(core, "listen()")
     return stream
+
+
+def stream(
+    core: Core,
+    message: Any,
+    until: Callable[[Any], bool] | None,
+    timeout: float | None,
+    maxsize: int | None,
+    overflow: Overflow,
+) -> Stream:
+    """See ``Client.stream``."""
+    core.guard.check("stream()")
+    _check_started(core, "stream()")
+    call = _make(core, message, timeout, until=until)
+    call.message = copy.deepcopy(message)
+    feed = AnswersFeed(core)
+    answers = Stream(
+        _inbox(core, maxsize, overflow, None),
+        match=None,
+        key=None,
+        leave=feed.leave,
+        check=partial(_check_may_read, core),
+    )
+    _attach(core, feed, answers)
+    feed.request, call.feed, call.waiter = call, feed, feed
+    _begin_feed(core, call, answers, timed=True)
+    return answers
+
+
+def subscribe(
+    core: Core,
+    message: Any,
+    match: Callable[[Any], bool] | None,
+    unsubscribe: Any,
+    resume: bool,
+    key: Callable[[Any], Any] | None,
+    on_gap: Callable[[Subscription], object] | None,
+    timeout: float | None,
+    maxsize: int | None,
+    overflow: Overflow,
+) -> Subscription:
+    """See ``Client.subscribe``."""
+    core.guard.check_may_wait("subscribe()", "Call it outside, or use send() and listen().")
+    _check_started(core, "subscribe()")
+    bound = _bound(core)
+    if resume is DEFAULT:
+        resume = bound is None
+    elif resume and bound is not None:
+        raise ValueError(
+            "subscribe(resume=True) inside on_open or on_reconnect would double with each connection; leave resume= "
+            "out there, or subscribe once outside of the hook."
+        )
+    feed = SubscriptionFeed(
+        core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
+    )
+    call = feed.make(_deadline(core, timeout), bound)
+    awaited = feed.is_awaited(call)
+    subscription = Subscription(
+        _inbox(core, maxsize, overflow, key),
+        on_gap=check_callable("on_gap", on_gap),
+        key=check_callable("key", key),
+        leave=feed.leave,
+        check=partial(_check_may_read, core),
+    )
+    _attach(core, feed, subscription)
+    core.subscriptions.add(feed)
+    _begin_feed(core, call, subscription, timed=False, calm=not awaited)
+    if awaited:
+        try:
+            _wait(core, call, feed.caller)
+        except BaseException:
+            subscription.close()
+            raise
+        if feed.caller.error is not None:
+            raise feed.caller.error
+    feed.established()
+    return subscription
+
+
+def call_message(core: Core, method: str, params: Any, *, notify: bool) -> Any:
+    """The message of a call or of a notification."""
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, not {method!r}.")
+    return core.protocol.build(method, params, notify)
 
 
 def reconnect(core: Core, reason: str) -> None:
@@ -196,12 +308,39 @@ def stats(core: Core) -> Stats:
         requests_late=counters.late,
         queue_depth=core.outbox.messages,
         queue_bytes=core.outbox.bytes,
-        dropped=core.outbox.dropped + core.hooks.dropped + core.streams.dropped,
+        dropped=core.outbox.dropped + core.hooks.dropped + core.handlers.dropped + core.streams.dropped,
         rtt_last=counters.rtt_last,
         rtt_min=counters.rtt_min,
         rtt_mean=counters.rtt_mean,
         uptime=0.0 if opened_at is None else time.monotonic() - opened_at,
     )
+
+
+def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
+    """Where the messages of a stream wait."""
+    bounds = core.settings.bounds.receive_queue
+    check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
+    if key is not None and overflow != "latest":
+        raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
+    most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
+    return Inbox(most, bounds.max_bytes, overflow, core.resume_reading)
+
+
+def _attach(core: Core, feed: Feed, stream: Stream) -> None:
+    feed.attach(stream)
+    core.streams.add_fed(stream)
+
+
+def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm: bool = False) -> None:
+    """Send what brings the answers; if that can't be, there is no stream."""
+    try:
+        _requests.begin(core, call, timed=timed, calm=calm)
+        _go(core)
+        if timed and call.deadline.at is not None and call.deadline.at < core.link.sleeps_until:
+            core.orders.wake()
+    except BaseException:
+        stream.close()
+        raise
 
 
 def _make(core: Core, message: Any, timeout: float | None, **options: Any) -> Request:

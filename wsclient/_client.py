@@ -1,25 +1,19 @@
-"""The public face. Each method says what it promises, and hands over."""
+"""The public face: a client's life, and a look at it. Each method says what it promises, and hands over."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from . import _calls
 from ._checks import check_seconds
 from ._clock import Deadline
-from ._config import DEFAULT, Overflow
-from ._construction import Constructed
-from ._delivery import Delivery, flush
 from ._errors import ClientClosed
 from ._events import Disconnect, State, Stats
-from ._streams import Stream
+from ._messaging import Messaging
 from .protocols import Protocol
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from typing_extensions import Self
 
 __all__ = ["Client"]
@@ -28,7 +22,7 @@ _CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the closing handshake; websocket-client has the same, websockets 10."""
 
 
-class Client(Constructed):
+class Client(Messaging):
     """A WebSocket client that keeps itself connected.
 
     A background thread opens the connection, keeps it alive and opens it anew when it is lost; any number of threads
@@ -144,145 +138,6 @@ class Client(Constructed):
         """Wait until the client is closed or failed; False if the time was over first."""
         self._wsclient.core.guard.check_may_wait("wait_closed()", "Look at .state instead.")
         return self._wsclient.lifecycle.join(Deadline.after(timeout, time.monotonic()))
-
-    # --- requests ----------------------------------------------------------------------------------------------------
-
-    def request(
-        self,
-        message: Any,
-        *,
-        timeout: float | None = DEFAULT,
-        match: Callable[[Any], bool] | None = None,
-        until: Callable[[Any], bool] | None = None,
-        idempotent: bool = False,
-    ) -> Any:
-        """Send a message and wait for the reply to this very message.
-
-        Args:
-            message: what to ask; encoded before anything else happens, never changed nor kept.
-            timeout: seconds for queue, wire and reply together; the default is ``request_timeout``, None waits for
-                ever.
-            match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
-                thread: keep it short.
-            until: replies it refuses are passed over, such as an acknowledgement before the answer. I/O thread.
-            idempotent: after a loss of the connection, send it again instead of failing.
-
-        Returns:
-            The decoded reply.
-
-        Raises:
-            RequestTimeout: no reply in time; ``.phase`` tells whether the message went out.
-            ConnectionLost: the connection was lost after the message went out.
-            RemoteError: the server answered with an error.
-            SendQueueFull, MessageTooBig: it could not be queued.
-            ClientClosed: the client is not running, or was closed meanwhile.
-            WouldDeadlock: called on the I/O thread.
-            TypeError, ValueError: the message can't be encoded, or its id is in flight.
-        """
-        return _calls.request(
-            self._wsclient.core, message, timeout, match=match, until=until, idempotent=idempotent
-        )  # fmt: skip
-
-    def submit(
-        self,
-        message: Any,
-        *,
-        timeout: float | None = DEFAULT,
-        match: Callable[[Any], bool] | None = None,
-        until: Callable[[Any], bool] | None = None,
-        idempotent: bool = False,
-    ) -> Future[Any]:
-        """The same without waiting; before ``start()`` it queues.
-
-        Returns:
-            A future of the reply. It works with ``concurrent.futures.wait``; ``cancel()`` withdraws the request; its
-            done-callbacks run on the hook thread.
-
-        Raises:
-            As ``request``, for what is known at once; the rest comes out of the future.
-        """
-        return _calls.submit(self._wsclient.core, message, timeout, match=match, until=until, idempotent=idempotent)
-
-    def request_many(
-        self,
-        messages: Iterable[Any],
-        *,
-        timeout: float | None = DEFAULT,
-        return_exceptions: bool = False,
-        idempotent: bool = False,
-    ) -> list[Any]:
-        """Send many messages without waiting in between, then wait for all replies.
-
-        Args:
-            messages: as for ``request``.
-            timeout: seconds for all of them together.
-            return_exceptions: give errors in place of replies, instead of raising the first; else the other requests
-                are withdrawn.
-            idempotent: as for ``request``.
-
-        Returns:
-            The replies, in the order of the messages.
-        """
-        return _calls.request_many(self._wsclient.core, messages, timeout, return_exceptions, idempotent)
-
-    # --- sending and receiving ---------------------------------------------------------------------------------------
-
-    def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
-        """Queue a message and return at once; messages of one thread keep their order.
-
-        Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect`` send belongs to their
-        connection alone.
-
-        Args:
-            message: ``str`` goes as text, ``bytes``-likes as binary, everything else through JSON as text.
-            timeout: seconds to wait for room in the queue; None for as long as it takes.
-            expires: seconds after which it is not sent any more.
-
-        Returns:
-            A ``Delivery`` that tells what became of it.
-
-        Raises:
-            SendQueueFull, MessageTooBig: it could not be queued.
-            ClientClosed: the client is closed, failed or draining.
-            TypeError, ValueError: the message can't be encoded.
-        """
-        return _calls.send(self._wsclient.core, message, timeout, expires)
-
-    def flush(self, timeout: float = 10) -> None:
-        """Wait until all that was queued before is written and, where pings are on, has provably arrived.
-
-        The proof is a pong of the peer's WebSocket layer; its program may not have looked at the messages yet.
-
-        Raises:
-            ConnectionLost: the connection ended meanwhile.
-            RequestTimeout: not within ``timeout`` seconds.
-            ClientClosed: the client is not running.
-        """
-        self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
-        flush(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
-
-    def listen(
-        self,
-        match: Callable[[Any], bool] | None = None,
-        *,
-        maxsize: int | None = None,
-        overflow: Overflow = "block",
-        key: Callable[[Any], Any] | None = None,
-    ) -> Stream:
-        """Messages that nobody awaited, from now on; also before ``start()``.
-
-        Args:
-            match: which of them; None for all. Runs on the I/O thread: keep it short.
-            maxsize: messages that may wait to be read; the default is that of ``receive_queue``.
-            overflow: what happens beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
-                stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop; ``"latest"`` keeps the
-                newest.
-            key: with ``"latest"``, keep the newest of each key. Runs on the I/O thread.
-
-        Returns:
-            A stream: iterate over it, or ``get(timeout)``; close it, or use it in a ``with`` block.
-        """
-        return _calls.listen(self._wsclient.core, match, maxsize, overflow, key)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 

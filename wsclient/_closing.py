@@ -39,6 +39,7 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
     core.state.move(final, error)
     core.streams.end(error if final is State.FAILED else None)
     core.hooks.end()
+    core.handlers.end()
     core.progress.announce()
 
 

@@ -66,6 +66,7 @@ def connect(
     on_pong: Callable[[Any, bytes], object] | None = None,
     on_session: Callable[[Any, Session], object] | None = None,
     on_connect_error: Callable[[Any, Attempt], object] | None = None,
+    handlers: Mapping[str, Callable[[Any], Any]] | None = None,
     name: str | None = None,
 ) -> Client:
     """Open a connection: ``Client(url, ...).start()``, most often used in a ``with`` block.

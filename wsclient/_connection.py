@@ -12,11 +12,13 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import _requests
+from ._beat import Beat
 from ._clock import Deadline, Heartbeat
 from ._close_frames import Close, CloseCode, build_close_payload
 from ._deflate import Inflater
 from ._errors import ProtocolError, WebSocketClientError
 from ._events import Disconnect
+from ._feeds import connection_lost
 from ._frames import MessageReader, Opcode, Received
 from ._outgoing import Outgoing
 from ._router import Router
@@ -70,8 +72,8 @@ class Connection:
         over: whether there is nothing left to wait for.
     """
 
-    __slots__ = ("_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number", "opened",
-                 "over", "router", "wire")  # fmt: skip
+    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number",
+                 "opened", "over", "router", "wire")  # fmt: skip
 
     def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
         """
@@ -95,6 +97,7 @@ class Connection:
         limits = core.settings.line.limits
         self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
         self._opened_at: float | None = None
+        self._beat = Beat(core)
         self._goodbye = [True]
         self._feed(opened.rest)
 
@@ -116,6 +119,7 @@ class Connection:
         """The set-up is done: let the queue out, then everyone else's messages."""
         self._opened_at = time.monotonic()
         self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
+        self._beat.begin(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.wire = self.wire
         self.wire.pump()
@@ -183,6 +187,7 @@ class Connection:
         self._poller.forget()
         self.opened.line.close()
         _requests.after_loss(core, self.number, cut, disconnect)
+        connection_lost(core, _requests.lost(disconnect, sent=True))
         core.progress.announce()
         return disconnect
 
@@ -225,7 +230,7 @@ class Connection:
         if self.ending is not None:
             timers.append(self.ending.deadline.at)
         else:
-            timers.append(self._heartbeat.next_at())
+            timers += [self._heartbeat.next_at(), self._beat.next_at]
         if self._core.link.paused:
             timers.append(now + _PAUSED_LOOK)
         return [at for at in timers if at is not None]
@@ -242,10 +247,14 @@ class Connection:
         elif self._heartbeat.dead(now) and not self._shows_life(now):
             silence = now - self._heartbeat.last_heard
             self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
-        elif self._heartbeat.ping_due(now):
-            payload = os.urandom(8)
-            self._heartbeat.pinged(payload, now)
-            self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
+        elif self._beat.missed:
+            self._end_now("keepalive", "a heartbeat of the message protocol was not answered", None)
+        else:
+            self._beat.look(self.wire, now)
+            if self._heartbeat.ping_due(now):
+                payload = os.urandom(8)
+                self._heartbeat.pinged(payload, now)
+                self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
 
     def _shows_life(self, now: float) -> bool:
         """A last look before the peer is called dead: this thread, or the whole process, may have been held up."""

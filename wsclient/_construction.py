@@ -79,6 +79,7 @@ class Constructed(Named):
         on_pong: Callable[[Any, bytes], object] | None = None,
         on_session: Callable[[Any, Session], object] | None = None,
         on_connect_error: Callable[[Any, Attempt], object] | None = None,
+        handlers: Mapping[str, Callable[[Any], Any]] | None = None,
         name: str | None = None,
     ) -> None:
         """
@@ -112,6 +113,7 @@ class Constructed(Named):
             limits: bounds that hardly anybody needs to change: fragments, header lines, redirects ...
             on_open, on_reconnect, on_message, on_close, on_error, on_ping, on_pong, on_session, on_connect_error: hooks
                 as functions; they get the client as their first argument.
+            handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
             name: shown in thread names and logs.
 
         Raises:
@@ -156,7 +158,11 @@ class Constructed(Named):
         }
         for hook, function in given.items():
             check_callable(hook, function)
+        if handlers is not None and not isinstance(handlers, Mapping):
+            raise TypeError(f"handlers must be a mapping of methods to functions, not {type(handlers).__name__}.")
         core = Core(settings, _claimed(protocol, settings.codec))
+        for method, function in (handlers or {}).items():
+            core.handlers.handle(method, function, 0)
         self._begin(Inside(core, Lifecycle(core, policy)), given)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ._counters import Counters
 from ._errors import ClientClosed, ForkedClient, WouldDeadlock, again
 from ._events import State
+from ._handlers import Handlers
 from ._hooks import Hooks
 from ._latch import Signal
 from ._orders import Orders
@@ -19,6 +20,7 @@ from ._outbox import Outbox
 from ._pending import Pending
 from ._state import StateCell
 from ._streams import Streams
+from ._subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from ._config import Settings
@@ -139,13 +141,15 @@ class Core:
         outbox: messages to send.
         pending: requests that wait.
         hooks: the user's hooks and their thread.
+        handlers: who answers the server's calls and hears of its events.
         streams: open streams.
+        subscriptions: what is subscribed to.
         counters: numbers for the statistics.
         progress: tells those who wait for a delivery or a flush to look again.
     """
 
-    __slots__ = ("counters", "guard", "hooks", "link", "orders", "outbox", "pending", "progress", "protocol",
-                 "settings", "state", "streams")  # fmt: skip
+    __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
+                 "protocol", "settings", "state", "streams", "subscriptions")  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         self.settings = settings
@@ -157,14 +161,16 @@ class Core:
         self.outbox = Outbox(settings.bounds.send_queue)
         self.pending = Pending(by_order=protocol._by_order)
         self.hooks = Hooks(settings.name, settings.bounds.receive_queue, self.resume_reading)
+        self.handlers = Handlers(settings.name, settings.bounds.receive_queue, self.hooks, self.resume_reading)
         self.streams = Streams()
+        self.subscriptions = Subscriptions()
         self.counters = Counters()
         self.progress = Signal()
 
     @property
     def full(self) -> bool:
         """Whether what comes in finds a queue at its bound, so that reading should pause."""
-        return self.hooks.full or self.streams.full
+        return self.hooks.full or self.streams.full or self.handlers.full
 
     def resume_reading(self) -> None:
         """A queue that was full has room again."""

@@ -105,14 +105,21 @@ class Hooks:
         hook = self._table.get("on_message")
         if hook is None:
             return
-        verdict = self._inbox.put(_Job("on_message", hook, (message,), None), size, pressing=pressing)
-        if self._worker.starter is None:
-            self._start()
+        verdict = self.post_job("on_message", hook, (message,), size, pressing=pressing)
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
                 f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "
                 "Do less in the hook, or give receive_queue= more room."
             ))  # fmt: skip
+
+    def post_job(
+        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, pressing: bool
+    ) -> Put:
+        """Have a function called among the hooks, within the bounds of messages."""
+        verdict = self._inbox.put(_Job(what, fn, args, None), size, pressing=pressing)
+        if self._worker.starter is None:
+            self._start()
+        return verdict
 
     def post_event(self, name: str, *args: Any) -> None:
         """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
@@ -166,6 +173,10 @@ class Hooks:
             self.bound = None
             del job  # the message must not live until the next one comes
         self.ident = None  # the operating system gives the number to another thread
+
+    def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Call a function on this thread; if it raises, that is logged and told to ``on_error``, here as well."""
+        self._run(_Job(what, fn, args, None))
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
         self._seen[name] += 1

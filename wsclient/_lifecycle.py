@@ -57,7 +57,7 @@ class Lifecycle:
     def __repr__(self) -> str:
         return f"<wsclient.Client {self._core.settings.name!r}>"
 
-    # --- beginning ----------------------------------------------------------------------------------------------------
+    # --- beginning ---------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None) -> None:
         """Start the thread if nobody has, and wait until the client is open.
@@ -108,7 +108,7 @@ class Lifecycle:
         finally:
             _processes.leave(self)
 
-    # --- end ----------------------------------------------------------------------------------------------------------
+    # --- end ---------------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str, timeout: float, *, wait: bool) -> None:
         """Close the client; see ``Client.close``."""
@@ -188,7 +188,7 @@ class Lifecycle:
         finish(self._core, State.CLOSED, None)
         _processes.leave(self)
 
-    # --- processes ----------------------------------------------------------------------------------------------------
+    # --- processes ---------------------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
         """This is a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""

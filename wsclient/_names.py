@@ -29,7 +29,9 @@ PUBLIC_NAMES: Final = frozenset({
 })  # fmt: skip
 """Every public name of a client, those yet to come included."""
 
-_OUR_MODULES: Final = frozenset(f"{__package__}.{name}" for name in ("_names", "_construction", "_client"))
+_OUR_MODULES: Final = frozenset(
+    f"{__package__}.{name}" for name in ("_names", "_construction", "_messaging", "_client")
+)
 _INTERNAL: Final = frozenset({"_wsclient", "_begin", "_set_hook"})
 
 

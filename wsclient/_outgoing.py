@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ._frames import Opcode
 
-__all__ = ["EXPIRED", "LOST", "Draft", "Outgoing", "Passage", "encoded"]
+__all__ = ["EXPIRED", "LOST", "Batch", "Draft", "Outgoing", "Passage", "encoded"]
 
 QUEUED: Final = "queued"
 WRITTEN: Final = "written"
@@ -123,6 +123,26 @@ class Outgoing:
     def put_on(self, passage: Passage, end: int) -> None:
         """It is the next on this connection and ends at that offset. Owner of the line only."""
         self.place = (passage, end)
+
+
+class Batch(Outgoing):
+    """Several messages that go out as one, and share its place.
+
+    Attributes:
+        members: the messages.
+    """
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: list[Any], *, bound: int | None) -> None:
+        super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
+        self.members = members
+
+    def put_on(self, passage: Passage, end: int) -> None:
+        """It is the next on this connection, with all its members. Owner of the line only."""
+        super().put_on(passage, end)
+        for member in self.members:
+            member.put_on(passage, end)
 
 
 class Draft:

@@ -15,18 +15,16 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._frames import Opcode
-from ._latch import InterruptSafeCondition, Latch
 from ._outgoing import Draft, Outgoing
 
 if TYPE_CHECKING:
     from ._clock import Deadline
 
 __all__ = [
+    "ABSENT",
     "CANCELLED",
     "FAILED",
     "OK",
@@ -35,8 +33,6 @@ __all__ = [
     "Clash",
     "Pending",
     "Request",
-    "RequestFuture",
-    "Waiter",
 ]
 
 OK: Final = "ok"
@@ -57,6 +53,17 @@ class _Oldest:
 
 OLDEST: Final[Any] = _Oldest()
 """As the id of a reply: it answers the oldest request written on this connection and unanswered."""
+
+
+class _Absent:
+    """The type of ``ABSENT``."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+ABSENT: Final[Any] = _Absent()
+"""No value at all, where None could be one."""
 
 
 class Clash(ValueError):
@@ -82,10 +89,14 @@ class Request(Outgoing):
         idempotent: whether it may be sent once more after its connection was lost.
         deadline: for queue, wire and reply together.
         waiter: who is told the outcome.
+        feed: gets each of many answers; None where one is awaited.
+        message: a copy of what was asked, for a protocol that wants to see it again; else ``ABSENT``.
+        last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
         outcome: how it ended; None while it waits. Written by whoever takes it.
     """
 
-    __slots__ = ("deadline", "draft", "id", "idempotent", "match", "outcome", "own", "until", "waiter")
+    __slots__ = ("deadline", "draft", "feed", "id", "idempotent", "last", "match", "message", "outcome", "own", "until",
+                 "waiter")  # fmt: skip
 
     is_request = True
 
@@ -112,6 +123,9 @@ class Request(Outgoing):
         self.idempotent = idempotent
         self.deadline = deadline
         self.waiter: Settled | None = None
+        self.feed: Any = None
+        self.message: Any = ABSENT
+        self.last: Any = ABSENT
         self.outcome: str | None = None
 
     @property
@@ -128,7 +142,8 @@ def key_of(id: Any) -> Any:
 class Pending:
     """Every request that waits."""
 
-    __slots__ = ("_by_order", "_in_flight", "_live", "_lock", "_matching", "_numbers", "_own", "_timers", "counts")
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_matching", "_numbers", "_own", "_timers",
+                 "counts")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -140,6 +155,7 @@ class Pending:
         self._lock = threading.Lock()
         self._by_order = by_order
         self._live: dict[Request, None] = {}
+        self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
         self._matching: dict[Request, None] = {}  # those of them that have a match function
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
@@ -157,12 +173,18 @@ class Pending:
         """How many requests are on the line and unanswered."""
         return len(self._in_flight)
 
-    def add(self, request: Request, *, timed: bool) -> None:
+    @property
+    def unfinished(self) -> bool:
+        """Whether a drain has to wait: for a reply, or for the end of answers that have one."""
+        return bool(self._live) or any(not request.feed.endless for request in list(self._calm))
+
+    def add(self, request: Request, *, timed: bool, calm: bool = False) -> None:
         """A request begins to wait.
 
         Args:
             request: the request.
             timed: whether ``expire`` ends it; False where the caller's own wait does.
+            calm: whether nobody waits for its first answer.
 
         Raises:
             ValueError: its id is the caller's and waits for a reply already.
@@ -173,7 +195,7 @@ class Pending:
             if not known:
                 if request.own is not None:
                     self._own[request.own] = request
-                self._live[request] = None
+                (self._calm if calm else self._live)[request] = None
                 if timer is not None:
                     heapq.heappush(self._timers, timer)
         if known:
@@ -187,7 +209,7 @@ class Pending:
         """
         key = request if request.match is not None else key_of(id)
         with self._lock:
-            waits = request in self._live
+            waits = request in self._live or request in self._calm
             clash = waits and (self._in_flight.get(key, request) is not request
                                or self._own.get(key, request) is not request)  # fmt: skip
             if waits and not clash:
@@ -223,11 +245,12 @@ class Pending:
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
             key = request.key
-            taken = request in self._live
+            live = request in self._live
+            taken = live or (request in self._calm and outcome is not TIMED_OUT)
             if taken:
-                del self._live[request]
+                del (self._live if live else self._calm)[request]
                 request.outcome = outcome
-                self.counts[outcome] += 1
+                self.counts[outcome] += live
                 if request.own is not None:
                     del self._own[request.own]
                 if request in self._matching:
@@ -240,6 +263,18 @@ class Pending:
             if flying and timer is not None:
                 heapq.heappush(self._timers, timer)
         return taken
+
+    def is_calm(self, request: Request) -> bool:
+        """Whether nobody waits for its first answer."""
+        return request in self._calm
+
+    def calm(self, request: Request) -> None:
+        """The first of many answers has come: nobody waits any more, and time plays no part."""
+        with self._lock:
+            if request in self._live:
+                del self._live[request]
+                self._calm[request] = None
+                self.counts[OK] += 1
 
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
@@ -258,9 +293,9 @@ class Pending:
         return flown
 
     def everything(self) -> list[Request]:
-        """Every request that waits, in the order they began."""
+        """Every request that has not ended, in the order they began; those with many answers last."""
         with self._lock:
-            return list(self._live)
+            return [*self._live, *self._calm]
 
     def next_deadline(self) -> float | None:
         """The moment ``expire`` should be called next; may name a request that has ended since."""
@@ -287,86 +322,3 @@ class Pending:
         timers = [timer for timer in self._timers if timer[2] in self._live or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self._timers = timers
-
-
-class Waiter:
-    """The caller of ``request()``: one thread, which waits for one outcome."""
-
-    __slots__ = ("_latch", "error", "value")
-
-    def __init__(self) -> None:
-        self._latch = Latch()
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def settle(self, value: Any, error: BaseException | None) -> None:
-        """Keep the outcome and let the caller go on."""
-        self.value = value
-        self.error = error
-        self._latch.open()
-
-    def wait(self, deadline: Deadline) -> bool:
-        """Wait for the outcome; False if the deadline passed first."""
-        return self._latch.wait(deadline)
-
-
-class RequestFuture(Future[Any]):
-    """What ``submit()`` returns: a ``Future`` whose ``cancel()`` withdraws the request.
-
-    Thread-safe. Done-callbacks run on the client's hook thread.
-    """
-
-    def __init__(
-        self,
-        request: Request,
-        withdraw: Callable[[Request], None],
-        post: Callable[[Callable[[], object]], None],
-    ) -> None:
-        """
-        Args:
-            request: what it stands for.
-            withdraw: ends the request as cancelled, if it has not ended.
-            post: runs a function on the hook thread.
-        """
-        super().__init__()
-        # Measured: with the standard one, a quarter of the interrupts that struck here left it locked for ever.
-        self._condition = InterruptSafeCondition()
-        self._request = request
-        self._withdraw = withdraw
-        self._post = post
-        self._told = False
-
-    def cancel(self) -> bool:
-        """Withdraw the request: it is not sent any more if it was queued, and its reply is nobody's.
-
-        Returns:
-            True if the future is cancelled; False if an outcome was there first.
-        """
-        try:
-            self._withdraw(self._request)
-        finally:  # an interrupt may have struck after the request was taken: finish what was decided
-            if self._request.outcome is CANCELLED:
-                super().cancel()
-                self._tell_of_cancel()
-        return self.cancelled()
-
-    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Have ``fn(future)`` called on the hook thread once the outcome is there."""
-        super().add_done_callback(partial(self._post_callback, fn))
-
-    def settle(self, value: Any, error: BaseException | None) -> None:
-        """Give the outcome to whoever waits."""
-        if error is not None:
-            self.set_exception(error)
-        else:
-            self.set_result(value)
-
-    def _post_callback(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
-        self._post(partial(fn, future))
-
-    def _tell_of_cancel(self) -> None:
-        """Wake ``concurrent.futures.wait()``, which does not notice ``cancel()`` alone. Once only."""
-        with self._condition:
-            if not self._told:
-                self._told = True
-                self.set_running_or_notify_cancel()

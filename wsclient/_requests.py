@@ -6,38 +6,44 @@ and a close may come at the same moment: one of them counts.
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from ._errors import ConnectionLost, ProtocolError, RequestTimeout, SendQueueFull, WebSocketClientError, again
-from ._outgoing import LOST, Outgoing, encoded
-from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Clash, Request
+from ._clock import Deadline
+from ._errors import ConnectionLost, RequestTimeout, SendQueueFull, WebSocketClientError, again
+from ._outgoing import LOST, Batch, Outgoing, encoded
+from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Request
+from .protocols import Request as Wrapped
 
 if TYPE_CHECKING:
-    from ._clock import Deadline
     from ._core import Core
     from ._events import Disconnect
     from .protocols import Protocol
 
 __all__ = [
+    "NEVER",
     "after_loss",
     "answer",
     "begin",
+    "begin_batch",
     "cancel",
     "end_all",
+    "ended_before",
     "expire",
     "fail",
     "lose_written",
+    "lost",
     "make",
-    "payload_of",
     "queue",
+    "requests_in",
+    "send_unseen",
     "time_out",
 ]
 
-_MAX_ID_TRIES: Final = 2**17
-"""Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
+NEVER: Final = Deadline(None)
+"""The deadline of what waits as long as it takes."""
 
 
 def make(
@@ -70,21 +76,25 @@ def make(
     id = None if match is not None else protocol.id_of(message)
     if match is None and id is None:
         draft = protocol._draft(message)
-        return Request(
+        request = Request(
             None, draft.size, draft=draft, until=until, idempotent=idempotent, deadline=deadline, bound=bound
         )
-    opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
-    return Request(
-        payload,
-        len(payload),
-        opcode=opcode,
-        id=id,
-        match=match,
-        until=until,
-        idempotent=idempotent,
-        deadline=deadline,
-        bound=bound,
-    )
+    else:
+        opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
+        request = Request(
+            payload,
+            len(payload),
+            opcode=opcode,
+            id=id,
+            match=match,
+            until=until,
+            idempotent=idempotent,
+            deadline=deadline,
+            bound=bound,
+        )
+    if protocol._judges() and match is None and until is None:
+        request.message = copy.deepcopy(message)
+    return request
 
 
 def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
@@ -104,28 +114,29 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
             core.outbox.put(entry, deadline, evicted)
     finally:
         for victim in evicted:
-            if isinstance(victim, Request):
-                fail(core, victim, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+            for request in requests_in(victim):
+                fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
     if entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound):
         core.outbox.withdraw(entry)  # its connection ended before it was queued: no later one may have it
 
 
-def begin(core: Core, request: Request, *, timed: bool) -> None:
+def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> None:
     """The request begins to wait, and is queued. Its waiter is set; an error here has told it nothing.
 
     Args:
         core: the client.
         request: what ``make`` gave.
         timed: whether the I/O thread keeps its deadline; False if the caller waits for it.
+        calm: whether nobody waits for its first answer.
 
     Raises:
         ValueError: the caller's id is in flight.
         RequestTimeout: the send queue had no room until the deadline.
         SendQueueFull, MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
     """
-    core.pending.add(request, timed=timed)
+    core.pending.add(request, timed=timed, calm=calm)
     try:
         queue(core, request, request.deadline)
     except WebSocketClientError as error:
@@ -139,54 +150,39 @@ def begin(core: Core, request: Request, *, timed: bool) -> None:
         raise
     if request.fate is LOST and core.pending.take(request, FAILED):
         if request.bound is not None and (core.link.wire is None or core.link.number != request.bound):
-            raise _ended_before()
+            raise ended_before()
         raise SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
 
-def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
-    """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire.
+def requests_in(entry: Outgoing) -> list[Request]:
+    """The requests that an entry of the send queue stands for."""
+    if isinstance(entry, Request):
+        return [entry]
+    return entry.members if isinstance(entry, Batch) else []
 
-    Args:
-        core: the client.
-        number: the connection's number. What is bound to another one is lost, even if it was queued a moment too late
-            to be swept out with it.
-        entry: the message.
+
+def begin_batch(core: Core, requests: list[Request], deadline: Deadline, *, bound: int | None) -> None:
+    """The requests begin to wait, and are queued as one message.
+
+    Raises:
+        As ``begin``.
     """
-    if entry.bound is not None and entry.bound != number:
-        entry.fate = LOST
-        if isinstance(entry, Request):
-            fail(core, entry, _ended_before())
-        return None
-    if not isinstance(entry, Request):
-        return entry.payload
+    batch = Batch(requests, bound=bound)
     try:
-        if not _depart(core, entry):
-            return None
-        if entry.draft is not None:
-            opcode, payload = entry.draft(entry.id)
-            entry.opcode, entry.payload, entry.size = opcode, payload, len(payload)
-    except Exception as error:  # a protocol of the user's own
-        fail(core, entry, error)
-        core.pending.drop_place(entry)
-        return None
-    return entry.payload
+        for request in requests:
+            core.pending.add(request, timed=False)
+        queue(core, batch, deadline)
+    except BaseException:
+        for request in requests:
+            cancel(core, request)
+        raise
+    if batch.fate is LOST:
+        for request in requests:
+            fail(core, request, SendQueueFull("The send queue is full and drops the newest message (drop_newest)."))
 
 
-def _depart(core: Core, request: Request) -> bool:
-    """Give a request the id under which it goes out, before anybody else can have it. False if nobody waits for it."""
-    if request.match is not None:
-        return core.pending.depart(request, request.id)
-    if request.own is not None:
-        core.protocol._passed(request.id)
-        return core.pending.depart(request, request.id)
-    for _ in range(_MAX_ID_TRIES):
-        id = core.protocol.new_id()
-        with contextlib.suppress(Clash):
-            return core.pending.depart(request, id)
-    raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")
-
-
-def _ended_before() -> ConnectionLost:
+def ended_before() -> ConnectionLost:
+    """The error for a request whose connection has ended before it was queued or written."""
     return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
 
 
@@ -215,7 +211,8 @@ def time_out(core: Core, request: Request) -> bool:
     """The deadline has passed. False if the request had ended before."""
     if not core.pending.take(request, TIMED_OUT):
         return False
-    error = _timeout("queued" if core.outbox.withdraw(request) else "waiting")
+    never_left = core.outbox.withdraw(request) or request.place is None  # the latter for one within a batch
+    error = _timeout("queued" if never_left else "waiting")
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _drop_if_by_order(core, request, error)
@@ -257,7 +254,7 @@ def lose_written(core: Core, disconnect: Disconnect) -> None:
     """The connection is ending: requests it has carried get no reply any more. They are told at once."""
     for request in core.pending.everything():
         if request.written() and not (request.idempotent and request.bound is None):
-            fail(core, request, _lost(disconnect, sent=True))
+            fail(core, request, lost(disconnect, sent=True))
 
 
 def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
@@ -272,13 +269,13 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
     back: list[Outgoing] = []
     for request in core.pending.end_connection():
         if request.bound is not None:
-            fail(core, request, _lost(disconnect, sent=request.written()))
+            fail(core, request, lost(disconnect, sent=request.written()))
         elif not request.written():
             pass  # it is among those cut off
         elif request.idempotent and request.outcome is None:
             back.append(request)
         else:
-            fail(core, request, _lost(disconnect, sent=True))
+            fail(core, request, lost(disconnect, sent=True))
     for entry in cut:
         if entry.counted and entry.bound is None and not (isinstance(entry, Request) and entry.outcome is not None):
             back.append(entry)
@@ -286,8 +283,26 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
             entry.fate = LOST
     core.outbox.restore(back)
     for entry in core.outbox.sweep(number):
-        if isinstance(entry, Request):
-            fail(core, entry, _lost(disconnect, sent=False))
+        for request in requests_in(entry):
+            fail(core, request, lost(disconnect, sent=False))
+
+
+def send_unseen(core: Core, message: Any, *, bound: int) -> None:
+    """Send a message on one connection; if it is wrapped as a request, its answer is seen by nobody.
+
+    Raises:
+        SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
+        TypeError, ValueError: it can't be encoded.
+    """
+    deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
+    if isinstance(message, Wrapped):
+        begin(core, make(core.protocol, message.message, deadline, bound=bound), timed=True)
+    else:
+        opcode, payload = encoded(core.protocol.encode(message))
+        queue(core, Outgoing(opcode, payload, len(payload), bound=bound), deadline)
+    core.kick()
+    if deadline.at is not None and deadline.at < core.link.sleeps_until:
+        core.orders.wake()
 
 
 def end_all(core: Core, error: BaseException) -> None:
@@ -296,7 +311,7 @@ def end_all(core: Core, error: BaseException) -> None:
         fail(core, request, again(error))
 
 
-def _lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
+def lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
     how = f" ({disconnect.reason})" if disconnect.reason else ""
     fate = (
         "the request had been sent, so the server may have acted on it; idempotent=True would send it again"

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _requests
+from . import _answering, _requests
 from ._errors import ProtocolError
 from ._outgoing import Outgoing, encoded
-from ._pending import FAILED, OLDEST, Request
-from .protocols import Control, Event, Failure, Reply
+from ._pending import ABSENT, FAILED, OLDEST, Request
+from .protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
-_KINDS = (Reply, Failure, Event, Control)
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
 
 
@@ -33,11 +32,14 @@ class Aside(NamedTuple):
         message: what came.
         size: its bytes.
         is_reply: whether it answers a request that nobody waits for.
+        topic, name: an event's, see there.
     """
 
     message: Any
     size: int
     is_reply: bool
+    topic: str | None = None
+    name: Any = None
 
 
 class Router:
@@ -50,7 +52,7 @@ class Router:
         pressing: whether reading goes on although a queue is full, because a request waits.
     """
 
-    __slots__ = ("_core", "_wire", "aside", "aside_bytes", "leaving", "pressing")
+    __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving", "pressing")
 
     def __init__(self, core: Core, wire: Wire) -> None:
         """
@@ -64,6 +66,7 @@ class Router:
         self.aside_bytes = 0
         self.pressing = False
         self.leaving = False
+        self._calls: list[tuple[Call, int]] = []  # that came before the connection was open
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.
@@ -82,7 +85,7 @@ class Router:
             meaning = self._core.protocol.decode(payload)
             if meaning is None:
                 return
-            if not isinstance(meaning, _KINDS):
+            if not isinstance(meaning, KINDS):
                 meaning = list(meaning)
         except ProtocolError:
             raise
@@ -95,13 +98,18 @@ class Router:
             self._deliver_all(meaning, payload, size)
         else:
             self._deliver(meaning, size)
+        for held in self._core.subscriptions.take_held():
+            self._hand_out(held.message, held.size, held.topic, held.name)
 
     def release(self) -> None:
         """The connection is open: what was set aside goes where it belongs."""
         aside, self.aside = self.aside, None
-        for message, size, is_reply in aside or ():
+        for message, size, is_reply, topic, name in aside or ():
             # No match= request may have one: each was sent later than these came.
-            self._hand_out(message, size, is_reply=is_reply)
+            self._hand_out(message, size, topic, name, is_reply=is_reply)
+        calls, self._calls = self._calls, []
+        for call, size in calls:
+            self._called(call, size)
 
     def take_aside(self) -> Any:
         """The oldest message that was set aside."""
@@ -110,22 +118,22 @@ class Router:
         self.aside_bytes -= taken.size
         return taken.message
 
-    def event(self, message: Any, size: int) -> None:
-        """A message that answers nothing by its id: for a ``match=`` request, else for every stream and the hook."""
+    def event(self, message: Any, size: int, topic: str | None = None, name: Any = None) -> None:
+        """A message that answers nothing by its id: for a ``match=`` request, else for subscriptions, else for all."""
         if self._is_matched(message):
             return
         core = self._core
         if self.aside is not None:
-            self._set_aside(Aside(message, size, False))
+            self._set_aside(Aside(message, size, False, topic, name))
             return
         if self.leaving and core.full:
             core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
             return
-        self._hand_out(message, size)
+        self._hand_out(message, size, topic, name)
 
     def _deliver_all(self, meanings: Iterable[Incoming], payload: str | bytes, size: int) -> None:
         for meaning in meanings:
-            if isinstance(meaning, _KINDS):
+            if isinstance(meaning, KINDS):
                 self._deliver(meaning, size)
             else:
                 self._skip(
@@ -134,39 +142,110 @@ class Router:
 
     def _deliver(self, meaning: Incoming, size: int) -> None:
         if isinstance(meaning, Event):
-            self.event(meaning.message, size)
-            return
-        if isinstance(meaning, Control):
+            self.event(meaning.message, size, meaning.topic, meaning.stream)
+        elif isinstance(meaning, Control):
             self._answer(meaning)
-            return
-        core = self._core
-        request = core.pending.find(meaning.id)
-        value = meaning.value if isinstance(meaning, Reply) else meaning.error
+        elif isinstance(meaning, Call):
+            self._called(meaning, size)
+        else:
+            self._answered(meaning, size)
+
+    def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
+        """Something answers a request: find out which."""
+        request = self._core.pending.find(meaning.id)
+        value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # nothing was asked, so it answers nothing
-            return
-        if request is None:
+        elif request is None:
+            if value is not ABSENT:
+                self._unclaimed(value, size)
+        elif request.outcome is not None:
+            self._kept_its_place(request, meaning, value, size)
+        else:
+            self._take(request, meaning, value, size)
+
+    def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """For a request that was given up, and keeps its place in the row until its last message has come."""
+        if not isinstance(meaning, Item) and (
+            isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
+        ):
+            self._core.pending.drop_place(request)
+        if value is not ABSENT:
             self._unclaimed(value, size)
-            return
+
+    def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        done: bool | None
         place = request.place
-        if request.outcome is not None:  # given up, and kept its place in the row until its last message has come
-            if isinstance(meaning, Failure) or self._accepts(request, request.until, value):
-                core.pending.drop_place(request)
-            self._unclaimed(value, size)
-            return
-        if isinstance(meaning, Reply) and not self._accepts(request, request.until, value):
-            if core.protocol._by_order and request.outcome is FAILED:
-                raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
-            return
         if place is not None and request.written():
             place[0].confirm(place[1])
         if isinstance(meaning, Failure):
-            done = _requests.fail(core, request, meaning.error)
+            done = _requests.fail(self._core, request, meaning.error)
+        elif request.feed is not None:
+            done = self._feed(request, meaning, value, size)
         else:
-            done = _requests.answer(core, request, value)
-        core.pending.drop_place(request)
-        if not done:
+            final = self._is_final(request, meaning, value)
+            if self._core.protocol._by_order and request.outcome is FAILED:
+                raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
+            if not final:
+                request.last = value
+                return
+            if value is ABSENT:
+                value = None if request.last is ABSENT else request.last
+            done = _requests.answer(self._core, request, value)
+        if done is None:
+            return
+        self._core.pending.drop_place(request)
+        if not done and value is not ABSENT:
             self._unclaimed(value, size)
+
+    def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
+        """Whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` says so."""
+        if isinstance(meaning, End):
+            return True
+        if isinstance(meaning, Item):
+            return request.until is not None and self._accepts(request, request.until, value)
+        return self._is_the_answer(request, value)
+
+    def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
+        """One of many answers. True or False if it was the last, as for ``answer``; None if it was not."""
+        core, feed = self._core, request.feed
+        is_reply = isinstance(meaning, Reply)
+        if is_reply and feed.endless:  # the reply to a subscribe
+            if not self._is_the_answer(request, value):
+                return None
+            if core.pending.is_calm(request) and feed.has_name:
+                feed.acknowledge(value)
+                return None
+            return _requests.answer(core, request, value)
+        final = self._is_final(request, meaning, value)
+        core.pending.calm(request)
+        if value is not ABSENT:
+            feed.item(value, size, self.pressing)
+        return _requests.answer(core, request, ABSENT) if final else None
+
+    def _is_the_answer(self, request: Request, value: Any) -> bool:
+        """Whether a reply is the answer, and no mere acknowledgement."""
+        if request.until is not None or request.message is ABSENT:
+            return self._accepts(request, request.until, value)
+        try:
+            return self._core.protocol.final(request.message, value)
+        except Exception as error:
+            _requests.fail(self._core, request, error)
+            return False
+
+    def _called(self, call: Call, size: int) -> None:
+        """The server asks us."""
+        core = self._core
+        if self.aside is not None:
+            self._calls.append((call, size))
+            return
+        handler = core.handlers.of_method(call.method)
+        number = self._wire.passage.number
+        if handler is not None:
+            core.handlers.post(handler, _answering.answer, (core, handler, call, number), size, self.pressing)
+            return
+        self.event(call if call.message is ABSENT else call.message, size)
+        _answering.refuse(core, call, number)
 
     def _answer(self, control: Control) -> None:
         if control.answer is not None:
@@ -194,11 +273,18 @@ class Router:
         else:
             self._hand_out(value, size, is_reply=True)
 
-    def _hand_out(self, message: Any, size: int, *, is_reply: bool = False) -> None:
-        """To whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
+    def _hand_out(
+        self, message: Any, size: int, topic: str | None = None, name: Any = None, *, is_reply: bool = False
+    ) -> None:
+        """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
+        core = self._core
         if not is_reply:
-            self._core.streams.offer(message, size, pressing=self.pressing)
-        self._core.hooks.post_message(message, size, pressing=self.pressing)
+            if core.subscriptions.offer(message, topic, name, size, pressing=self.pressing):
+                return
+            for handler in core.handlers.of_topic(topic):
+                core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+            core.streams.offer(message, size, pressing=self.pressing)
+        core.hooks.post_message(message, size, pressing=self.pressing)
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""

@@ -17,8 +17,8 @@ from ._config import DEFAULT
 from ._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
 from ._orders import Interrupted
 from ._outgoing import Outgoing, encoded
-from ._pending import Waiter
 from ._retry import FATAL_CLOSES, is_fatal
+from ._waiter import Waiter
 from .protocols import Protocol
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Session:
             return waiter.value
         finally:
             del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+
+    def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
+        """Call a method of the server's and wait for its result; see ``request`` and ``client.call``."""
+        return self.request(self._core.protocol.build(method, params, False), timeout=timeout)
 
     def recv(self, timeout: float | None = None) -> Any:
         """The oldest message that nobody has taken yet.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _requests
+from . import _departing
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -40,7 +40,7 @@ class Source:
 
     def payload(self, entry: Outgoing) -> bytes | None:
         """The payload of an entry, at the moment it is taken; None if nobody wants it any more, and for mere marks."""
-        return _requests.payload_of(self._core, self.number, entry)
+        return _departing.payload_of(self._core, self.number, entry)
 
     def written(self, batch: list[Outgoing]) -> None:
         """The operating system has all of these."""

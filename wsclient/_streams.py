@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-__all__ = ["Stream", "Streams"]
+__all__ = ["Stream", "Streams", "Subscription"]
 
 _log = logging.getLogger("wsclient")
 
@@ -80,7 +81,7 @@ class Stream(Iterator[Any]):
         self._check("next() of a stream")
         message = self._inbox.get(Deadline(None))
         if message is not EMPTY:
-            return message
+            return self._unpacked(message)
         if self._inbox.error is not None:
             raise again(self._inbox.error)
         raise StopIteration
@@ -99,7 +100,7 @@ class Stream(Iterator[Any]):
         self._check("get() of a stream")
         message = self._inbox.get(Deadline.after(timeout, time.monotonic()))
         if message is not EMPTY:
-            return message
+            return self._unpacked(message)
         if self._inbox.error is not None:
             raise again(self._inbox.error)
         if self._inbox.ended:
@@ -126,7 +127,7 @@ class Stream(Iterator[Any]):
         except Exception as error:  # whoever reads the stream learns that its own function failed
             self._end(error)
             return
-        verdict = self._inbox.put(message, size, key=key, pressing=pressing)
+        verdict = self._inbox.put(self._packed(message), size, key=key, pressing=pressing)
         if verdict is Put.KEPT:
             return
         if verdict is Put.FIRST_LOSS:
@@ -141,6 +142,65 @@ class Stream(Iterator[Any]):
         self._leave(self)
         self._inbox.end(error)
 
+    def _packed(self, message: Any) -> Any:
+        """What waits in the inbox for a message."""
+        return message
+
+    def _unpacked(self, item: Any) -> Any:
+        """The message, as it is handed out. On the reader's thread."""
+        return item
+
+
+class Subscription(Stream):
+    """What follows a subscription, made by ``client.subscribe()``; it lives through reconnects.
+
+    Where a connection was lost, messages may be missing. ``gaps`` rises, and ``on_gap`` is called, on the reader's
+    thread, right before the first message behind the gap is handed out: the moment to fetch what was missed.
+    """
+
+    def __init__(self, inbox: Inbox, *, on_gap: Callable[[Subscription], object] | None, **options: Any) -> None:
+        """For the client only; use ``client.subscribe()``.
+
+        Args:
+            inbox: where its messages wait.
+            on_gap: called with the subscription before the first message after a gap.
+            options: as for a stream.
+        """
+        super().__init__(inbox, match=None, **options)
+        self._on_gap = on_gap
+        self._epoch = 0  # connections lost so far; written by the I/O thread
+        self._seen = 0  # how many of them lie before what was handed out last
+        self._held: deque[Any] = deque()  # handed out next: their on_gap raised
+        self._reply: Any = None
+
+    @property
+    def reply(self) -> Any:
+        """The server's answer to the latest subscribe; None where none came."""
+        return self._reply
+
+    def __next__(self) -> Any:
+        return self._held.popleft() if self._held else super().__next__()
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next message, as ``Stream.get`` gives it."""
+        return self._held.popleft() if self._held else super().get(timeout)
+
+    def _packed(self, message: Any) -> Any:
+        return self._epoch, message
+
+    def _unpacked(self, item: Any) -> Any:
+        epoch, message = item
+        if epoch > self._seen:
+            self._seen = epoch
+            self.gaps += 1
+            if self._on_gap is not None:
+                try:
+                    self._on_gap(self)
+                except BaseException:
+                    self._held.append(message)
+                    raise
+        return message
+
 
 class Streams:
     """The open streams of one client.
@@ -152,47 +212,61 @@ class Streams:
         dropped: messages lost by all streams so far, closed ones included.
     """
 
-    __slots__ = ("_streams", "dropped")
+    __slots__ = ("_fed", "_streams", "dropped")
 
     def __init__(self) -> None:
         self._streams: dict[weakref.ref[Stream], None] = {}
+        self._fed: dict[weakref.ref[Stream], None] = {}  # those that get what answers one request alone
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
         """A stream begins; those that nobody holds any more are forgotten."""
-        for reference in list(self._streams):
-            if reference() is None:
-                self._streams.pop(reference, None)
+        self._forget(self._streams)
         self._streams[weakref.ref(stream)] = None
+
+    def add_fed(self, stream: Stream) -> None:
+        """One begins that gets its messages from elsewhere; it counts for ``full``, and ends with the others."""
+        self._forget(self._fed)
+        self._fed[weakref.ref(stream)] = None
 
     def discard(self, stream: Stream) -> None:
         """A stream is over."""
         self._streams.pop(weakref.ref(stream), None)
+        self._fed.pop(weakref.ref(stream), None)
+
+    def _forget(self, streams: dict[weakref.ref[Stream], None]) -> None:
+        for reference in list(streams):
+            if reference() is None:
+                streams.pop(reference, None)
 
     def offer(self, message: Any, size: int, *, pressing: bool) -> None:
         """Give a message to every stream that wants it. I/O thread only."""
-        for stream in self._open():
-            before = stream.dropped
-            stream._offer(message, size, pressing)
-            self.dropped += stream.dropped - before
+        for stream in self._open(self._streams):
+            self.feed(stream, message, size, pressing)
+
+    def feed(self, stream: Stream, message: Any, size: int, pressing: bool) -> None:
+        """Give a message to one stream. I/O thread only."""
+        before = stream.dropped
+        stream._offer(message, size, pressing)
+        self.dropped += stream.dropped - before
 
     @property
     def full(self) -> bool:
         """Whether reading should pause until some stream has been read."""
-        return any(stream._full for stream in self._open())
+        return any(stream._full for streams in (self._streams, self._fed) for stream in self._open(streams))
 
     def gap(self) -> None:
         """A connection was lost."""
-        for stream in self._open():
+        for stream in self._open(self._streams):
             stream.gaps += 1
 
     def end(self, error: BaseException | None) -> None:
         """No more messages will come."""
-        for stream in self._open():
+        for stream in [*self._open(self._streams), *self._open(self._fed)]:
             stream._end(error)
 
-    def _open(self) -> Iterable[Stream]:
+    def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:
         """The streams that somebody holds, in the order they began."""
-        if not self._streams:
+        if not streams:
             return ()
-        return [stream for reference in list(self._streams) if (stream := reference()) is not None]
+        return [stream for reference in list(streams) if (stream := reference()) is not None]

@@ -19,6 +19,7 @@ from ._connection import Connection
 from ._deflate import Deflater
 from ._errors import ConnectError, ConnectionLost
 from ._events import Attempt, State
+from ._feeds import subscribe_anew
 from ._handshake import check_headers
 from ._opening import Opener
 from ._orders import Interrupted
@@ -208,6 +209,7 @@ class Supervisor:
         core.link.number = connection.number
         core.counters.connections += 1
         self._campaign.opened()
+        subscribe_anew(core, connection.wire, connection.number)
         connection.open()
         core.state.move(State.OPEN)
         first = connection.number == 1 or core.hooks.get("on_reconnect") is None
@@ -252,7 +254,7 @@ class Supervisor:
             return
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
-        done = not core.outbox.messages and not core.pending.waiting
+        done = not core.outbox.messages and not core.pending.unfinished
         if done and (connection is None or connection.wire.idle()):  # in this order: what left the queue is on the wire
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
@@ -260,7 +262,7 @@ class Supervisor:
         elif drain.passed(now):
             core.orders.order_close(CloseCode.NORMAL, "", quick)
 
-    # --- what the opener asks of this thread --------------------------------------------------------------------------
+    # --- what the opener asks of this thread -------------------------------------------------------------------------
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until a socket is ready (see ``_dial.Watch``)."""
@@ -312,7 +314,7 @@ class Supervisor:
             link.sleeps_until = deadline.at
         return deadline.left(now)
 
-    # --- the caller's options -----------------------------------------------------------------------------------------
+    # --- the caller's options ----------------------------------------------------------------------------------------
 
     def _next_url(self) -> str:
         settings = self._core.settings

@@ -1,7 +1,41 @@
-"""Message protocols: how a reply finds its request. Pure: no I/O, no clock, no threads of their own."""
+"""Message protocols: what messages mean, and how a reply finds its request. Pure: no I/O, no clock, no threads."""
 
-from ._base import OLDEST, Control, Event, Failure, Incoming, Protocol, Reply
+from ._base import Protocol
 from ._fifo import Fifo
+from ._graphql import GraphQLTransportWs
 from ._json_id import JsonId
+from ._json_rpc import JsonRpc
+from ._meanings import (
+    ABSENT,
+    KINDS,
+    OLDEST,
+    Call,
+    Control,
+    End,
+    Event,
+    Failure,
+    Incoming,
+    Item,
+    Reply,
+    Request,
+)
 
-__all__ = ["OLDEST", "Control", "Event", "Failure", "Fifo", "Incoming", "JsonId", "Protocol", "Reply"]
+__all__ = [
+    "ABSENT",
+    "KINDS",
+    "OLDEST",
+    "Call",
+    "Control",
+    "End",
+    "Event",
+    "Failure",
+    "Fifo",
+    "GraphQLTransportWs",
+    "Incoming",
+    "Item",
+    "JsonId",
+    "JsonRpc",
+    "Protocol",
+    "Reply",
+    "Request",
+]

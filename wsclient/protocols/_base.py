@@ -8,73 +8,44 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _codec
 from .._frames import Opcode
 from .._outgoing import Draft, encoded
-from .._pending import OLDEST
+from ._meanings import Call, Event, Incoming, Request
 
 if TYPE_CHECKING:
     from .._session import Session
 
-__all__ = ["OLDEST", "Control", "Draft", "Event", "Failure", "Incoming", "Protocol", "Reply"]
-
-
-@dataclass(slots=True)  # not frozen: one is made for each message, and freezing doubles the cost
-class Reply:
-    """The answer to the request with this id; ``value`` is what ``request()`` returns."""
-
-    id: Any
-    value: Any
-
-
-@dataclass(slots=True)
-class Failure:
-    """An error that answers the request with this id; ``error`` is what ``request()`` raises."""
-
-    id: Any
-    error: BaseException
-
-
-@dataclass(slots=True)
-class Event:
-    """A message that answers nothing; streams and ``on_message`` get ``message``."""
-
-    message: Any
-
-
-@dataclass(slots=True)
-class Control:
-    """A message of the protocol's own, which nobody sees; ``answer`` goes out at once, before what is queued."""
-
-    answer: str | bytes | None = None
-
-
-Incoming = Reply | Failure | Event | Control
+__all__ = ["Draft", "Protocol"]
 
 
 class Protocol:
-    """How messages are encoded, and how a reply finds its request.
+    """How messages are encoded, what comes in means, and how a reply finds its request. Make a subclass for your own.
 
-    Which thread calls what: ``new_id`` is called by one thread at a time; ``decode`` and ``reset`` run on the I/O
-    thread; ``encode``, ``encode_request`` and ``id_of`` run on any thread, several at once.
+    One object serves one client. Which thread calls what: ``new_id`` is called by one thread at a time; ``decode``,
+    ``final``, ``stream_of``, ``reset`` and ``on_session`` run on the I/O thread; all others on any thread, several at
+    once. None of them may wait.
 
     Attributes:
         subprotocols: offered to the server where the client names none of its own (RFC 6455 §1.9).
         fatal_codes: close codes after which connecting again is pointless.
-        max_in_flight: requests that may be unanswered at once; None for any number.
+        max_in_flight: requests that may be unanswered at once; None for any number. The rest waits in the send queue.
+        heartbeat: seconds between two heartbeats of the protocol's own, and a function that makes one. Made a
+            ``Request``, it gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.
     """
 
     subprotocols: Sequence[str] = ()
     fatal_codes: frozenset[int] = frozenset()
     max_in_flight: int | None = None
+    heartbeat: tuple[float, Callable[[], Any | Request]] | None = None
     json: Any = _codec.JSON
 
     _by_order = False  # whether replies are told apart by their order alone
+    _batches = False  # whether a list of requests may go out as one message
     _sample_id: Any = None  # for trial encodings; never goes over the wire
 
     def reset(self) -> None:
@@ -100,8 +71,47 @@ class Protocol:
         """What a message means: nothing, one thing, or several in their order."""
         return Event(_codec.decode(payload, self.json))
 
+    def final(self, request: Any, value: Any) -> bool:
+        """Whether a reply is the answer; False for a mere acknowledgement, behind which the answer is yet to come.
+
+        Args:
+            request: a copy of the request's message.
+            value: the reply's value.
+        """
+        return True
+
+    def build(self, method: str, params: Any, notify: bool) -> Any:
+        """The message of ``client.call(method, params)``, or of ``client.notify``, which wants no answer."""
+        raise TypeError(f"{type(self).__name__} has no methods to call; use request() or send() with a whole message.")
+
+    def encode_result(self, id: Any, value: Any) -> str | bytes:
+        """The payload that answers a call of the server's."""
+        raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_result().")
+
+    def encode_error(self, id: Any, error: BaseException) -> str | bytes:
+        """The payload that answers a call of the server's with an error."""
+        raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_error().")
+
     def on_session(self, session: Session) -> None:
         """Set up a connection before the user's ``on_session`` and before anything else is sent; I/O thread."""
+
+    def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
+        """The name under which what follows a subscription comes in (``Event.stream``, or the id of ``Item``).
+
+        Args:
+            request: a copy of the subscription's message.
+            id: the id it went out with.
+            reply: what the server answered. Asked first without it, before the message is sent: a name then means that
+                no reply is awaited.
+
+        Returns:
+            The name; None if there is none (yet): then ``match=`` says what belongs to it.
+        """
+        return None
+
+    def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
+        """The message that ends a subscription; None if there is none. A ``Request`` gets an id of its own."""
+        return None
 
     def _serve(self, codec: Any) -> None:
         """A client has been made for this protocol. One thread at a time asks for ids, this one before all others."""
@@ -109,6 +119,18 @@ class Protocol:
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # it has no requests
                 self._sample_id = self.new_id()
+
+    def _refusal(self, id: Any, method: str) -> str | bytes | None:
+        """What answers a call of the server's that nobody handles; None where silence is the custom."""
+        return None
+
+    def _answered(self, call: Call, payload: str | bytes) -> str | bytes | None:
+        """What goes out now that a call has its answer; None if it waits for others."""
+        return payload
+
+    def _judges(self) -> bool:
+        """Whether ``final`` has anything to say, so that requests keep a copy of their message for it."""
+        return type(self).final is not Protocol.final
 
     def _passed(self, id: Any) -> None:
         """A request with an id of the caller's own goes out; called in turn with ``new_id``."""

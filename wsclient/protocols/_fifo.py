@@ -10,7 +10,8 @@ from .. import _codec
 from .._checks import check_callable, check_count
 from .._frames import Opcode
 from .._outgoing import encoded
-from ._base import OLDEST, Draft, Event, Incoming, Protocol, Reply
+from ._base import Draft, Protocol
+from ._meanings import OLDEST, Event, Incoming, Reply
 
 __all__ = ["Fifo"]
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from .. import _codec
+from .._checks import check_bool, check_callable
+from .._errors import RemoteError
 from .._frames import Opcode
-from ._base import Draft, Event, Incoming, Protocol, Reply
+from ._base import Draft, Protocol
+from ._batch import Answers, BatchCall
+from ._meanings import Call, Event, Failure, Incoming, Item, Reply
+from ._paths import NOTHING, Path, checked_path, found, placed
 
 __all__ = ["JsonId"]
 
 _LARGEST_SAFE_INTEGER: Final = 2**53 - 1
 """Above it a JavaScript peer can't echo an id exactly (RFC 8259 §6)."""
+
+_INTERNAL_ERROR: Final = -32603
+"""JSON-RPC's code for an error that says nothing of itself (JSON-RPC 2.0 §5.1)."""
 
 
 class JsonId(Protocol):
@@ -21,28 +30,69 @@ class JsonId(Protocol):
     A message without an id gets one from a counter; an id of the caller's own stays. Ids are never used again, and rise
     on the wire. An object with an id *and* a method is a call of the server's, no reply.
 
+    Where a member is named, a tuple of names leads into nested objects: ``("header", "msg_id")``.
+
     Args:
-        key: the name of the member that holds the id.
-        method: the name of the member that makes an object a call or an event; None where there is none.
+        key: the member that holds the id.
+        reply_key: where the id stands in a reply; the same by default.
+        ids: ``int`` counts, ``str`` counts in strings, a function makes one (unique in the client's life).
+        result: the member of a reply that ``request()`` returns; None returns the whole reply.
+        error: the member that makes a reply an error, or a function that finds it in the reply (None for none). What is
+            there, ``code``, ``message`` or ``reason``, ``data``, becomes a ``RemoteError``. None knows no errors.
+        item: recognises replies that are one of many; ``stream()`` and ``subscribe()`` hand them out.
+        final: told a request and a reply's value: False for a mere acknowledgement.
+        batch: whether one message may be an array of many, both ways: ``request([...])`` sends one.
+        method: the member that makes an object a call or an event; None where there is none.
+        topic: the member by which ``client.on()`` knows an event; None where there is none.
+        stream: the member of an event that names the subscription it belongs to.
+        name: the member of a subscription's reply that holds that name; None where the reply itself is the name.
     """
 
-    def __init__(self, key: str = "id", *, method: str | None = "method") -> None:
-        if not isinstance(key, str) or not key:
-            raise TypeError(f"key must be the name of a member, not {key!r}.")
-        if method is not None and not isinstance(method, str):
-            raise TypeError(f"method must be the name of a member or None, not {method!r}.")
-        self._key = key
-        self._method = method
-        self._head = f"{{{json.dumps(key)}:"
+    def __init__(
+        self,
+        key: Path = "id",
+        *,
+        reply_key: Path | None = None,
+        ids: type[int | str] | Callable[[], Any] = int,
+        result: Path | None = None,
+        error: Path | Callable[[Any], Any] | None = None,
+        item: Callable[[Any], bool] | None = None,
+        final: Callable[[Any, Any], bool] | None = None,
+        batch: bool = False,
+        method: Path | None = "method",
+        topic: Path | None = "method",
+        stream: Path | None = None,
+        name: Path | None = None,
+    ) -> None:
+        self._key = checked_path("key", key)
+        self._reply_key = self._key if reply_key is None else checked_path("reply_key", reply_key)
+        self._ids = check_callable("ids", ids)
+        if ids is None:
+            raise TypeError("ids must be int, str or a function that makes an id, not None.")
+        self._result = _optional("result", result)
+        self._find_error = check_callable("error", error) if callable(error) else None
+        self._error = None if callable(error) else _optional("error", error)
+        self._is_item = check_callable("item", item)
+        self._final = check_callable("final", final)
+        self._batches = check_bool("batch", batch)
+        self._method = _optional("method", method)
+        self._topic = _optional("topic", topic)
+        self._stream = _optional("stream", stream)
+        self._name = _optional("name", name)
+        self._head = f"{{{json.dumps(self._key[0])}:"
         self._highest = 0
 
-    def new_id(self) -> int:
-        """One more than the highest id that has gone out, the callers' own included."""
+    # --- ids ---------------------------------------------------------------------------------------------------------
+
+    def new_id(self) -> Any:
+        """One more than the highest id that has gone out, the callers' own included; or what ``ids`` makes."""
+        if self._ids is not int and self._ids is not str:
+            return self._ids()
         self._highest += 1
-        return self._highest
+        return self._highest if self._ids is int else str(self._highest)
 
     def id_of(self, message: Any) -> Any | None:
-        """The member ``key`` of a ``dict``; None if it has none.
+        """The id of a ``dict``; None if it has none.
 
         Raises:
             TypeError: the message is no ``dict``, so no reply could be told to be its own.
@@ -50,44 +100,154 @@ class JsonId(Protocol):
         """
         if not isinstance(message, dict):
             raise TypeError(
-                f"A request must be a dict, so that its reply can be found by its {self._key!r}; it is "
+                f"A request must be a dict, so that its reply can be found by its {self._key[-1]!r}; it is "
                 f"{type(message).__name__}. Give match=, or choose another protocol= (such as Fifo)."
             )
-        id = message.get(self._key)
-        if id is None:
+        id = found(message, self._key)
+        if id is None or id is NOTHING:
             return None
         if isinstance(id, bool) or not isinstance(id, (int, float, str)):
-            raise ValueError(f"The request's {self._key!r} must be a string or a number, not {id!r}.")
+            raise ValueError(f"The request's {self._key[-1]!r} must be a string or a number, not {id!r}.")
         return id
 
-    def encode_request(self, message: Any, id: Any) -> str | bytes:
-        """The message with this id, the other members as they are."""
-        return _codec.encode({**message, self._key: id}, self.json)
-
-    def decode(self, payload: str | bytes) -> Incoming:
-        """A reply if it is an object with an id and no method; else an event."""
-        message = _codec.decode(payload, self.json)
-        if isinstance(message, dict):
-            id = message.get(self._key)
-            if id is not None and (self._method is None or self._method not in message):
-                return Reply(id, message)
-        return Event(message)
-
     def _passed(self, id: Any) -> None:
+        if isinstance(id, str) and self._ids is str and id.isdecimal() and id.isascii():
+            id = int(id[:17])
         if isinstance(id, (int, float)) and self._highest < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
             self._highest = int(id)
 
+    # --- outgoing ----------------------------------------------------------------------------------------------------
+
+    def encode(self, message: Any) -> str | bytes:
+        """The payload of a message that wants no answer."""
+        return _codec.encode(self._dressed(message), self.json)
+
+    def encode_request(self, message: Any, id: Any) -> str | bytes:
+        """The message with this id, the other members as they are."""
+        return _codec.encode(placed(self._dressed(message), self._key, id), self.json)
+
+    def build(self, method: str, params: Any, notify: bool) -> Any:
+        """An object with a method and, where there are any, its params."""
+        if self._method is None:
+            return super().build(method, params, notify)
+        message = placed({}, self._method, method)
+        return message if params is None else {**message, "params": params}
+
+    def encode_result(self, id: Any, value: Any) -> str | bytes:
+        """An object with the call's id and the result."""
+        return self.encode(placed(placed({}, self._reply_key, id), self._result or ("result",), value))
+
+    def encode_error(self, id: Any, error: BaseException) -> str | bytes:
+        """An object with the call's id and an error that has a code, a message and perhaps data."""
+        if isinstance(error, RemoteError):
+            said = {"code": _INTERNAL_ERROR if error.code is None else error.code, "message": error.message}
+            if error.data is not None:
+                said["data"] = error.data
+        else:
+            said = {"code": _INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"}
+        return self.encode(placed(placed({}, self._reply_key, id), self._error or ("error",), said))
+
+    def _dressed(self, message: Any) -> Any:
+        """The message with what every message of this protocol has."""
+        return message
+
+    def _answered(self, call: Call, payload: str | bytes) -> str | bytes | None:
+        """What goes out now that a call has its answer: to a batch one array, with its last."""
+        return call.answers.add(payload) if isinstance(call, BatchCall) else payload
+
+    # --- incoming ----------------------------------------------------------------------------------------------------
+
+    def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
+        """A reply if it is an object with an id and no method; a call if it has both; else an event."""
+        message = _codec.decode(payload, self.json)
+        if self._batches and isinstance(message, list) and message:
+            return self._batch(message)
+        return self._meaning(message)
+
+    def _meaning(self, message: Any) -> Incoming:
+        if not isinstance(message, dict):
+            return Event(message)
+        if self._method is not None:
+            method = found(message, self._method)
+            if method is not NOTHING:
+                return self._call_or_event(message, method)
+        id = found(message, self._reply_key)
+        if id is None or id is NOTHING:
+            return self._event(message)
+        error = self._error_in(message)
+        if error is not None:
+            return Failure(id, error)
+        value = message if self._result is None else found(message, self._result)
+        if value is NOTHING:  # an acknowledgement perhaps; whoever asked may see for himself
+            value = message
+        if self._is_item is not None and self._is_item(message):
+            return Item(id, value)
+        return Reply(id, value)
+
+    def _call_or_event(self, message: dict[str, Any], method: Any) -> Incoming:
+        id = found(message, self._key)
+        if id is None or id is NOTHING or not isinstance(method, str):
+            return self._event(message)
+        return Call(id, method, message.get("params"), message)
+
+    def _event(self, message: Any) -> Event:
+        topic = NOTHING if self._topic is None else found(message, self._topic)
+        stream = None if self._stream is None else found(message, self._stream)
+        return Event(message, topic if isinstance(topic, str) else None, None if stream is NOTHING else stream)
+
+    def _batch(self, messages: list[Any]) -> list[Incoming]:
+        meanings = [self._meaning(message) for message in messages]
+        answers = Answers(sum(isinstance(meaning, Call) for meaning in meanings))
+        return [BatchCall.of(one, answers) if isinstance(one, Call) else one for one in meanings]
+
+    def _error_in(self, message: dict[str, Any]) -> RemoteError | None:
+        if self._find_error is not None:
+            said = self._find_error(message)
+        else:
+            said = None if self._error is None else found(message, self._error)
+        if said is None or said is NOTHING:
+            return None
+        if not isinstance(said, dict):
+            return RemoteError(None, said) if isinstance(said, str) else RemoteError(None, "", said)
+        words = said.get("message", said.get("reason", ""))
+        return RemoteError(said.get("code"), words if isinstance(words, str) else str(words), said.get("data"))
+
+    # --- more than one answer ----------------------------------------------------------------------------------------
+
+    def final(self, request: Any, value: Any) -> bool:
+        """What the option of that name says."""
+        return self._final is None or bool(self._final(request, value))
+
+    def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
+        """The id where one request has many answers; else the name that stands in the reply."""
+        if self._is_item is not None:
+            return id
+        if self._stream is None or reply is None:
+            return None
+        name = reply if self._name is None else found(reply, self._name)
+        return name if isinstance(name, (str, int, float)) and not isinstance(name, bool) else None
+
+    def _judges(self) -> bool:
+        return self._final is not None or type(self).final is not JsonId.final
+
+    # --- encoded before the id is known ------------------------------------------------------------------------------
+
     def _encodes_by_id(self) -> bool:
         kind = type(self)  # a subclass may encode in its own way
-        return kind.encode_request is not JsonId.encode_request or kind.encode is not Protocol.encode
+        return (
+            len(self._key) > 1
+            or kind.encode_request is not JsonId.encode_request
+            or kind.encode is not JsonId.encode
+        )  # fmt: skip
 
     def _draft(self, message: Any) -> Draft:
         """Encoded once; the id is put in front of the other members when it is known."""
         if self._encodes_by_id():
             return super()._draft(message)
-        others = message
-        if self._key in message:
-            others = {name: value for name, value in message.items() if name != self._key}
+        key = self._key[0]
+        others = self._dressed(message)
+        if key in others:
+            others = {name: value for name, value in others.items() if name != key}
         text = _codec.encode(others, self.json)
         text = text.strip() if isinstance(text, str) else ""
         if not text.startswith("{") or not text.endswith("}"):
@@ -110,3 +270,7 @@ class _Splice(Draft):
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
         text = str(id) if type(id) is int else str(_codec.encode([id], self._codec)).strip()[1:-1]
         return Opcode.TEXT, b"".join((self._head, text.encode(), self._tail))
+
+
+def _optional(name: str, path: Any) -> tuple[str, ...] | None:
+    return None if path is None else checked_path(name, path)

@@ -1,0 +1,57 @@
+"""Answers to the server's calls; each goes to the connection that asked, and to no other."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from . import _requests
+from ._errors import RemoteError, WebSocketClientError
+from ._outgoing import Outgoing, encoded
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._handlers import Handler
+    from .protocols import Call
+
+__all__ = ["answer", "refuse"]
+
+_log = logging.getLogger("wsclient")
+
+
+def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
+    """Run the handler and send what it returns or raises. On the handler's thread.
+
+    Raises:
+        Exception: what the handler raised, but for a ``RemoteError``, which is an answer like any other; it has been
+            answered, and is for the log and ``on_error``.
+    """
+    failure: BaseException | None = None
+    try:
+        payload = core.protocol.encode_result(call.id, handler.fn(call.params))
+    except Exception as error:
+        failure = error
+        payload = core.protocol.encode_error(call.id, error)
+    _send(core, core.protocol._answered(call, payload), number)
+    if failure is not None and not isinstance(failure, RemoteError):
+        raise failure
+
+
+def refuse(core: Core, call: Call, number: int) -> None:
+    """Nobody handles the method: answer so, where that is the custom. I/O thread only."""
+    payload = core.protocol._refusal(call.id, call.method)
+    if payload is not None:
+        _send(core, core.protocol._answered(call, payload), number)
+
+
+def _send(core: Core, payload: str | bytes | None, number: int) -> None:
+    if payload is None:  # it waits for the other answers of its batch
+        return
+    opcode, data = encoded(payload)
+    entry = Outgoing(opcode, data, len(data), bound=number)
+    try:
+        _requests.queue(core, entry, _requests.NEVER)
+    except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more
+        _log.warning("%s: the answer to a call was not sent: %s", core.settings.name, error)
+        return
+    core.kick()

@@ -1,0 +1,70 @@
+"""What a message becomes as it is taken to the line: here a request gets its id, so that ids rise on the wire.
+
+Run by whoever owns the way out, one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from . import _requests
+from ._errors import ProtocolError
+from ._outgoing import LOST, Batch, Outgoing
+from ._pending import Clash, Request
+
+if TYPE_CHECKING:
+    from ._core import Core
+
+__all__ = ["payload_of"]
+
+_MAX_ID_TRIES: Final = 2**17
+"""Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
+
+
+def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
+    """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire.
+
+    Args:
+        core: the client.
+        number: the connection's number. What is bound to another one is lost, even if it was queued a moment too late
+            to be swept out with it.
+        entry: the message.
+    """
+    if entry.bound is not None and entry.bound != number:
+        entry.fate = LOST
+        for request in _requests.requests_in(entry):
+            _requests.fail(core, request, _requests.ended_before())
+        return None
+    if isinstance(entry, Batch):
+        members = [payload for one in entry.members if (payload := payload_of(core, number, one)) is not None]
+        return b"[%b]" % b",".join(members) if members else None
+    if not isinstance(entry, Request):
+        return entry.payload
+    try:
+        if not _depart(core, entry):
+            return None
+        if entry.feed is not None:
+            entry.feed.departed(entry)
+        if entry.draft is not None:
+            opcode, payload = entry.draft(entry.id)
+            entry.opcode, entry.payload, entry.size = opcode, payload, len(payload)
+    except Exception as error:  # a protocol of the user's own
+        _requests.fail(core, entry, error)
+        core.pending.drop_place(entry)
+        return None
+    return entry.payload
+
+
+def _depart(core: Core, request: Request) -> bool:
+    """Give a request the id under which it goes out, before anybody else can have it. False if nobody waits for it."""
+    if request.match is not None:
+        return core.pending.depart(request, request.id)
+    if request.own is not None:
+        core.protocol._passed(request.id)
+        return core.pending.depart(request, request.id)
+    for _ in range(_MAX_ID_TRIES):
+        id = core.protocol.new_id()
+        with contextlib.suppress(Clash):
+            return core.pending.depart(request, id)
+    raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")

@@ -1,0 +1,195 @@
+"""Who answers the server's calls, and who hears of its events by topic; on the hook thread or on workers.
+
+Guarantees:
+    * A handler without workers runs among the hooks, in order with them. One with workers may wait for what a hook
+      queued behind it must do.
+    * Looking up takes no lock: each table changes by one operation of a ``dict`` or one assignment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ._checks import check_callable, check_count
+from ._clock import Deadline
+from ._errors import SlowConsumer
+from ._inbox import EMPTY, Inbox, Put
+from ._worker import Worker
+
+if TYPE_CHECKING:
+    from ._config import Queue
+    from ._hooks import Hooks
+
+__all__ = ["Handler", "Handlers"]
+
+_FOREVER = Deadline(None)
+
+
+class Handler:
+    """One function, and where it runs."""
+
+    __slots__ = ("fn", "name", "pool")
+
+    def __init__(self, name: str, fn: Callable[[Any], object], pool: Pool | None) -> None:
+        """
+        Args:
+            name: for the log.
+            fn: what to call.
+            pool: its workers; None for the hook thread.
+        """
+        self.name = name
+        self.fn = fn
+        self.pool = pool
+
+
+class Pool:
+    """Worker threads that share one queue. They start with the first job."""
+
+    def __init__(self, name: str, workers: int, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: of the threads.
+            workers: how many.
+            bounds: of the queue.
+            hooks: run a job, and report what it raised.
+            on_room: called when a full queue has room again.
+        """
+        self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self._hooks = hooks
+        self._workers = [Worker(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
+
+    def put(self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool) -> Put:
+        """Have a worker call the function. I/O thread only."""
+        verdict = self.inbox.put((what, fn, args), size, pressing=pressing)
+        for worker in self._workers:
+            if worker.starter is None:
+                worker.start(self)
+                break
+        return verdict
+
+    def end(self) -> None:
+        """After what is queued, run nothing more."""
+        self.inbox.end()
+
+    def _work(self) -> None:
+        while (job := self.inbox.get(_FOREVER)) is not EMPTY:
+            self._hooks.run_here(*job)
+            del job
+
+
+class Handlers:
+    """The handlers of one client."""
+
+    __slots__ = ("_bounds", "_hooks", "_lock", "_methods", "_name", "_numbers", "_on_room", "_pools", "_topics")
+
+    def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: the client's.
+            bounds: of each pool's queue.
+            hooks: the client's hooks.
+            on_room: called when a full queue has room again.
+        """
+        self._name = name
+        self._bounds = bounds
+        self._hooks = hooks
+        self._on_room = on_room
+        self._numbers = itertools.count(1)
+        # Guards additions to the tables below; whoever reads them takes it not.
+        self._lock = threading.Lock()
+        self._methods: dict[str, Handler] = {}
+        self._topics: dict[str, tuple[Handler, ...]] = {}
+        self._pools: tuple[Pool, ...] = ()
+
+    # --- any thread --------------------------------------------------------------------------------------------------
+
+    def handle(self, method: str, fn: Callable[[Any], object], workers: int) -> None:
+        """Have calls of a method answered by a function.
+
+        Raises:
+            ValueError: the method has a handler.
+        """
+        handler = self._make("handle", method, fn, workers)
+        with self._lock:
+            taken = method in self._methods
+            if not taken:
+                self._methods[method] = handler
+        if taken:
+            raise ValueError(f"handle: the method {method!r} has a handler already.")
+
+    def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
+        """Have a function called for each event of a topic."""
+        handler = self._make("on", topic, fn, workers)
+        with self._lock:
+            self._topics[topic] = (*self._topics.get(topic, ()), handler)
+        return handler
+
+    def remove(self, topic: str, handler: Handler) -> None:
+        """The function hears no more of the topic. Any number of times."""
+        with self._lock:
+            left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
+            if left:
+                self._topics[topic] = left
+            else:
+                self._topics.pop(topic, None)
+            if handler.pool is not None:
+                self._pools = tuple(pool for pool in self._pools if pool is not handler.pool)
+        if handler.pool is not None:
+            handler.pool.end()
+
+    # --- the I/O thread ----------------------------------------------------------------------------------------------
+
+    def of_method(self, method: str) -> Handler | None:
+        """Who answers calls of this method."""
+        return self._methods.get(method)
+
+    def of_topic(self, topic: str | None) -> tuple[Handler, ...]:
+        """Who hears of events of this topic."""
+        return () if topic is None else self._topics.get(topic, ())
+
+    def post(
+        self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool
+    ) -> None:
+        """Have a job of this handler's run where it runs."""
+        if handler.pool is None:
+            verdict = self._hooks.post_job(handler.name, fn, args, size, pressing=pressing)
+        else:
+            verdict = handler.pool.put(handler.name, fn, args, size, pressing)
+        if verdict is Put.FIRST_LOSS:
+            self._hooks.post_error(SlowConsumer(
+                f"{handler.name} can't keep up, so some of what comes in for it is dropped. Do less in it, give it "
+                "more workers=, or give receive_queue= more room."
+            ))  # fmt: skip
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause until some workers have caught up."""
+        return any(pool.inbox.full for pool in self._pools)
+
+    @property
+    def dropped(self) -> int:
+        """Jobs that found no room in a pool's queue."""
+        return sum(pool.inbox.dropped for pool in self._pools)
+
+    def end(self) -> None:
+        """After what is queued, run nothing more."""
+        for pool in self._pools:
+            pool.end()
+
+    def _make(self, call: str, name: str, fn: Callable[[Any], object], workers: int) -> Handler:
+        if not isinstance(name, str):
+            raise TypeError(f"{call} takes a name, not {name!r}.")
+        if fn is None:
+            raise TypeError(f"{call}({name!r}) takes a function, not None.")
+        check_callable(f"{call}({name!r})", fn)
+        check_count("workers", workers, zero=True)
+        pool = None
+        if workers:
+            threads = f"{self._name}-worker-{next(self._numbers)}"
+            pool = Pool(threads, workers, self._bounds, self._hooks, self._on_room)
+            with self._lock:
+                self._pools = (*self._pools, pool)
+        return Handler(f"{call}({name!r})", fn, pool)

@@ -19,7 +19,7 @@ import wsclient
 from wsclient import ProxyError, State
 
 from ..support import LONG, SHORT, Server, eventually
-from .test_nginx import Program, find, free_port
+from ..support.program import Program, find, free_port
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 ADD = {"method": "add", "params": [1, 2]}

@@ -11,7 +11,7 @@ FLOORS = {
     0: ("_version", "_errors", "_events", "_clock", "_masking", "_url", "_checks", "_limits"),
     1: (
         "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_config", "_state",
-        "_outgoing", "_inbox", "_counters", "_worker",
+        "_tls_errors", "_outgoing", "_inbox", "_counters", "_worker",
     ),
     2: (
         "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",

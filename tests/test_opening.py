@@ -12,8 +12,9 @@ import pytest
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
 from wsclient._config import LineOptions
+from wsclient._limits import MAX_REDIRECTS
 from wsclient._line import Line, TLSLine
-from wsclient._opening import _BODY_PATIENCE, MAX_REDIRECTS, Opener
+from wsclient._opening import _BODY_PATIENCE, Opener
 from wsclient._orders import Interrupted
 from wsclient._url import parse
 from wsclient._wakeup import READ, WRITE
@@ -171,7 +172,8 @@ def test_the_callers_headers_go_out_and_no_others_that_tell_of_us(stage, opening
 
 
 def test_frames_behind_the_upgrade_are_kept(stage, opening, watcher):
-    line, _, _, _, rest = opening(stage(upgrade(then=frame(1, b"hello"))).url)
+    opened = opening(stage(upgrade(then=frame(1, b"hello"))).url)
+    line, rest = opened.line, opened.rest
     while len(rest) < 7:
         watcher.wait(line.sock, READ, within(LONG))
         rest += line.receive(100)
@@ -599,20 +601,20 @@ def test_a_server_that_speaks_no_tls_is_told_and_may_be_restarting(stage, openin
         until_the_end(peer)
 
     server = stage(act)
-    with pytest.raises(TLSError, match="no TLS in common") as caught:
+    with pytest.raises(TLSError, match="answered with something that is not TLS") as caught:
         opening(f"wss://127.0.0.1:{server.port}/")
     assert caught.value.retry
     assert not watcher.open()
 
 
-def test_a_server_of_another_tls_version_is_told(authority, stage, opening, watcher, trusting):
+def test_a_server_of_another_tls_version_is_fatal(authority, stage, opening, watcher, trusting):
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(old)
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     trusting.minimum_version = ssl.TLSVersion.TLSv1_3
-    with pytest.raises(TLSError, match="no TLS in common") as caught:
+    with pytest.raises(TLSError, match=r"speaks no TLS version of ours \(TLS 1\.3 or newer\)") as caught:
         opening(stage(tls=old).url, tls=trusting)
-    assert caught.value.retry
+    assert not caught.value.retry
     assert not watcher.open()
 
 
@@ -634,7 +636,7 @@ def test_a_server_that_wants_a_certificate_of_ours_is_told(authority, stage, ope
                     pass
 
     server = stage(act)
-    with pytest.raises(TLSError, match="no TLS in common") as caught:
+    with pytest.raises(TLSError, match=r"wants a certificate of this client.*load_cert_chain") as caught:
         opening(f"wss://localhost:{server.port}/", tls=trusting)
     assert caught.value.retry
     assert not watcher.open()

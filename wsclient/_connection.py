@@ -285,7 +285,7 @@ class Connection:
             now = time.monotonic()
             self._heartbeat.heard(now)
             self._feed(data)
-            if now > enough or (len(data) < READ_SIZE and not line.pending()):
+            if now > enough or (line.short_means_empty and len(data) < READ_SIZE):
                 return
             if self.wire.choked or (self._core.full and not self.router.pressing):
                 return

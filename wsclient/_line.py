@@ -33,6 +33,9 @@ class Line:
 
     __slots__ = ("read_event", "sock", "write_event")
 
+    short_means_empty = True
+    """Whether ``receive`` giving less than was asked for says that nothing more is there."""
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.read_event = READ
@@ -79,6 +82,8 @@ class TLSLine(Line):
     """A TLS connection."""
 
     __slots__ = ("_lock", "_tls")
+
+    short_means_empty = False  # a call gives what one record holds
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)

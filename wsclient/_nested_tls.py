@@ -32,6 +32,8 @@ class NestedTLSLine(Line):
 
     __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_promised", "_unsent")
 
+    short_means_empty = False  # a call gives what one record holds
+
     def __init__(self, outer: ssl.SSLSocket, host: str, context: ssl.SSLContext) -> None:
         """
         Args:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from . import _dial, _handshake, _http, _proxy, _url
+from . import _dial, _handshake, _http, _proxy, _tls_errors, _url
 from ._clock import Deadline
-from ._errors import ConnectError, HandshakeError, ProxyError, TLSError
+from ._errors import ConnectError, HandshakeError, ProxyError
 from ._line import Line, TLSLine, make_line
 from ._nested_tls import start_nested_tls
 
@@ -31,48 +31,6 @@ _BODY_PATIENCE: Final = 1.0
 """Seconds to wait for the rest of an error's body."""
 
 _PIECE: Final = 16 * 1024
-
-_UNKNOWN_AUTHORITY: Final = (
-    "its authority is unknown here; have the server send its whole chain, and where the authority is one of your own,"
-    " pass its certificate as ssl_ca= or load it into ssl_context="
-)
-# By OpenSSL's verify codes. All are fatal: somebody has to renew a certificate, or to trust it.
-_REFUSED_CERTIFICATES: Final = {
-    9: "it is not valid yet; check the clock of this machine, then that of whoever made it",
-    10: "it has expired, or one of its chain has; have it renewed, unless the clock of this machine is wrong",
-    18: "it is self-signed; if it is to be trusted, pass it as ssl_ca= or load it into ssl_context=",
-    19: "its chain ends in a self-signed certificate, of an authority that is unknown here; if that is to be trusted,"
-    " pass it as ssl_ca= or load it into ssl_context=",
-    62: "it is not for {host!r}; use a name in the URL that it is for, or have this one added to it",
-    64: "it is not for {host!r}; use a host name in the URL that it is for, or have this address added to it",
-    **dict.fromkeys((2, 20, 21), _UNKNOWN_AUTHORITY),
-}
-
-# What OpenSSL says where both sides speak TLS, but no version in common. Fatal: a restart brings no new one.
-_NO_COMMON_VERSION: Final = frozenset({
-    "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "NO_PROTOCOLS_AVAILABLE",
-})  # fmt: skip
-
-_NO_TLS: Final = "answered with something that is not TLS; if it always does, the scheme or the port is wrong"
-_NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another there, or in ssl_context="
-_OUR_CERTIFICATE: Final = (
-    "wants a certificate of this client, and one that it trusts; load it into ssl_context= (load_cert_chain)"
-)
-# What else OpenSSL says of a peer whose TLS can't be ours. It is retried like any failure: a load balancer that
-# restarts may say so too.
-_NO_COMMON_TLS: Final = {
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it wants a"
-    " certificate of this client; load it into ssl_context= (load_cert_chain)",
-    **dict.fromkeys((
-        "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
-    ), _NO_TLS),
-    **dict.fromkeys(("NO_CIPHERS_AVAILABLE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"), _NO_CIPHER),
-    **dict.fromkeys((
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED",
-        "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_REVOKED",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-    ), _OUR_CERTIFICATE),
-}  # fmt: skip
 
 
 class Opened(NamedTuple):
@@ -204,7 +162,7 @@ class Opener:
             raise ProxyError(
                 f"The proxy {proxy!r} can't be reached: {_reason(error)}.",
                 last=error,
-                retry=not isinstance(error, ssl.SSLCertVerificationError),
+                retry=not _tls_errors.is_fatal(error),
             ) from error
         line = make_line(sock)
         try:
@@ -212,9 +170,9 @@ class Opener:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
                 self.sock = None  # TLS takes the descriptor over, and waits for it at once
-                line = TLSLine(_dial.start_tls(sock, target.host, self._tls(), self._watch, deadline))
+                line = TLSLine(_dial.start_tls(sock, target.tls_name, self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
-                line = start_nested_tls(sock, target.host, self._tls(), self._watch, deadline)
+                line = start_nested_tls(sock, target.tls_name, self._tls(), self._watch, deadline)
         except BaseException:
             line.close()
             raise
@@ -316,31 +274,13 @@ class Opener:
 
     def _explain(self, error: OSError, target: Target) -> ConnectError:
         where = _url.redact(target.url)
-        if isinstance(error, ssl.SSLCertVerificationError):
-            words = _refused_certificate(error, target.host)
-            return TLSError(f"The certificate of {target.host!r} was refused: {words}.", last=error, retry=False)
-        if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_VERSION:
-            words = f"speaks no TLS version of ours ({_versions(self._tls())}); let it speak a newer one"
-            return TLSError(f"{where} {words} (OpenSSL: {error.reason}).", last=error, retry=False)
-        if isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_TLS:
-            return TLSError(f"{where} {_NO_COMMON_TLS[error.reason]} (OpenSSL: {error.reason}).", last=error)
+        if isinstance(error, ssl.SSLError):
+            refusal = _tls_errors.explain(error, where, target.host, self._tls())
+            if refusal is not None:
+                return refusal
         if isinstance(error, TimeoutError):
             return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
         return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
-
-
-def _refused_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
-    words = _REFUSED_CERTIFICATES.get(error.verify_code)
-    return error.verify_message.rstrip(".") if words is None else words.format(host=host)
-
-
-def _versions(context: ssl.SSLContext) -> str:
-    """The TLS versions that a context allows."""
-    oldest, newest = context.minimum_version.name, context.maximum_version.name
-    if oldest == "MINIMUM_SUPPORTED":
-        return "those that ssl_context= allows"
-    words = f"{oldest} or newer" if newest == "MAXIMUM_SUPPORTED" else f"{oldest} to {newest}"
-    return words.replace("v", " ").replace("_", ".")
 
 
 def _asked(give: Callable[[], socket.socket]) -> socket.socket:

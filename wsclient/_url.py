@@ -54,6 +54,11 @@ class Target:
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def tls_name(self) -> str:
+        """What the certificate must be for: a dot that ends a name is for the resolver alone (RFC 6066 §3)."""
+        return self.host.removesuffix(".")
+
+    @property
     def origin(self) -> tuple[str, str, int, str | None]:
         """Scheme, host and port: what "same origin" means (RFC 6454 §4); on this machine the socket's path as well."""
         return self.scheme, self.host.lower(), self.port, self.path

@@ -219,6 +219,19 @@ class SubscriptionFeed(Feed):
                 stream._end(error)
             return False
 
+    def item(self, value: Any, size: int, pressing: bool) -> None:
+        """One of the messages. I/O thread only."""
+        if self._open:
+            super().item(value, size, pressing)
+        else:  # closed just as a new connection was asked for it
+            self._let_go(None)
+
+    def _let_go(self, reply: Any) -> None:
+        request = self.request
+        if request is not None:
+            _requests.cancel(self._core, request)
+            self._unsubscribe(request, self._goodbye(request, reply))
+
     def acknowledge(self, value: Any) -> None:
         """A reply came that ends nothing."""
         stream = self._stream()
@@ -237,6 +250,9 @@ class SubscriptionFeed(Feed):
     def _replied(self, value: Any) -> None:
         request = self.request
         assert request is not None
+        if not self._open:
+            self._let_go(value)
+            return
         self.acknowledge(value)
         if self._named is None:
             try:
@@ -263,7 +279,7 @@ class SubscriptionFeed(Feed):
         super()._finish(error)
 
     def _set_name(self, name: Any) -> None:
-        if name is not None:
+        if name is not None and self._open:
             self._named = name
             self._core.subscriptions.set_name(self, name)
 

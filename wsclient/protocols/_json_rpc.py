@@ -34,7 +34,7 @@ class JsonRpc(JsonId):
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
         """``eth_unsubscribe`` for ``eth_subscribe``, with the name that the server gave."""
         method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(method, str) or not method.endswith("_subscribe"):
+        if reply is None or not isinstance(method, str) or not method.endswith("_subscribe"):
             return None
         return Request(self.build(f"{method.removesuffix('subscribe')}unsubscribe", [reply], False))
 

@@ -655,7 +655,15 @@ def test_a_compressed_message_arrives(size, cuts, pieces):
 def test_messages_that_are_not_compressed_come_in_between():
     make, source = Compressor(), inflating()
     stream = make.frames(TEXT, b"one") + frame(TEXT, b"two") + make.frames(TEXT, b"one") + frame(PING, b"x")
-    assert fed(source, stream)[0] == [(TEXT, "one", 3), (TEXT, "two", 3), (TEXT, "one", 3), (PING, b"x", 1)]
+    stream += frame(TEXT, b"th", fin=False) + frame(CONTINUATION, b"ree") + frame(BINARY, bytes(70_000))
+    assert fed(source, stream)[0] == [
+        (TEXT, "one", 3),
+        (TEXT, "two", 3),
+        (TEXT, "one", 3),
+        (PING, b"x", 1),
+        (TEXT, "three", 5),
+        (BINARY, bytes(70_000), 70_000),
+    ]
 
 
 def test_control_frames_come_between_compressed_fragments():

@@ -182,7 +182,7 @@ class Inflater:
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise zlib.error("too many last blocks")
-            if not data and len(piece) < most:  # a full piece may have left some of it inside zlib
+            if not data:  # what a full piece left inside zlib comes with the next bytes, the tail's at the latest
                 break
         self._decompressor = source
         return pieces

@@ -11,8 +11,9 @@ import tenacity
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 import wsclient
+from wsclient import _deflate
 
-from .support import LONG, Server
+from .support import LONG, Server, eventually
 from .support.raw import frame
 
 LARGE = "the same words again and again, " * 200
@@ -247,4 +248,31 @@ def test_compressed_messages_may_come_with_the_upgrade(raw):
         raw.accept().upgrade(TAKEN, then=frame(1, deflated(b'{"early": true}'), rsv=4))
         assert stream.get(LONG) == {"early": True}
         starter.join(LONG)
+        client.close(timeout=0)
+
+
+def test_a_large_message_that_is_being_compressed_does_not_outlive_its_connection(raw):
+    """Whoever sends returns soon, and the next connection has it whole."""
+    words = os.urandom(3 * 2**20).hex()
+    slow = wsclient.Deflate(level=9, memory_level=9, client_max_window_bits=15)
+    client, peer = connected(raw, TAKEN, compression=slow, reconnect=AT_ONCE)
+    with client:
+        gone = threading.Event()
+        compress = _deflate.Deflater.compress
+
+        def held(deflater, payload, wanted=None):
+            if not gone.is_set():
+                peer.close()
+                eventually(lambda: not wanted())
+                gone.set()
+            return compress(deflater, payload, wanted)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_deflate.Deflater, "compress", held)
+            sender = threading.Thread(target=client.send, args=(words,))
+            sender.start()
+            sender.join(LONG)
+            assert not sender.is_alive()
+            peer = raw.accept().upgrade(TAKEN)
+            assert inflated(first_bits(peer)[1]).decode() == words
         client.close(timeout=0)

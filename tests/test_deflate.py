@@ -14,6 +14,7 @@ from wsclient._deflate import (
     Agreement,
     Deflate,
     Deflater,
+    GaveUp,
     Inflater,
     TooMuch,
     agree,
@@ -246,6 +247,20 @@ def test_a_failure_within_a_message_leaves_no_half_of_it_behind():
     with pytest.raises(TypeError):
         deflater.compress("no bytes")
     assert deflater.compress(TEXT) == Deflater(Deflate(), PLAIN).compress(TEXT)
+
+
+def test_a_large_message_is_given_up_when_nobody_wants_it_any_more():
+    deflater, asked = Deflater(Deflate(), PLAIN), []
+
+    def wanted():
+        asked.append(1)
+        return len(asked) < 3
+
+    with pytest.raises(GaveUp):
+        deflater.compress(bytes(4 * PIECE), wanted)
+    assert len(asked) == 3
+    large = os.urandom(3 * PIECE + 1)
+    assert Peer().decompress(Deflater(Deflate(), PLAIN).compress(large, lambda: True)) == large
 
 
 # --- incoming ---------------------------------------------------------------------------------------------------------

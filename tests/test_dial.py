@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import time
 
@@ -15,7 +16,7 @@ import trustme
 
 from wsclient._clock import Deadline
 from wsclient._config import LineOptions
-from wsclient._dial import _outcome, connect, resolve, start_tls, tls_context
+from wsclient._dial import _outcome, connect, connect_unix, resolve, start_tls, tls_context
 from wsclient._errors import ConnectError
 from wsclient._orders import Interrupted
 from wsclient._wakeup import Poller, Wakeup
@@ -399,6 +400,193 @@ def test_a_socket_that_reached_itself_is_a_refusal(waiter):
     with pytest.raises(ConnectionRefusedError):
         connect([(socket.AF_INET, name)], name, waiter, within(LONG))
     assert descriptors() == before
+
+
+def test_how_long_an_address_has_the_line_to_itself_may_be_chosen(waiter, silent, address):
+    with pytest.raises(TimeoutError):
+        connect([silent, address], None, waiter, within(3 * SHORT), attempt_delay=10 * LONG)
+    assert waiter.tried == 1
+    with connect([silent, address], None, waiter, within(LONG), attempt_delay=0.001) as sock:
+        assert sock.getpeername() == address[1]
+
+
+# --- on this machine -------------------------------------------------------------------------------------------------
+
+local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
+full_backlogs_wait = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses at once")
+
+
+@contextlib.contextmanager
+def socket_path():
+    """A path short enough for the address of a socket, which takes 104 bytes in places."""
+    with tempfile.TemporaryDirectory(prefix="ws", dir="/tmp" if os.path.isdir("/tmp") else None) as folder:
+        yield os.path.join(folder, "s")
+
+
+@pytest.fixture
+def path():
+    with socket_path() as path:
+        yield path
+
+
+def listening(path, backlog=100):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(backlog)
+    listener.settimeout(LONG)
+    return listener
+
+
+class Busy:
+    """A server on this machine whose backlog is full. ``take()`` makes room for one more."""
+
+    def __init__(self, path):
+        self._listener = listening(path, backlog=0)
+        self._callers = []
+        self.taken = []
+        while self._queue_another(path):
+            assert len(self._callers) < 20, "the backlog has no end here"
+
+    def _queue_another(self, path):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)
+        self._callers.append(sock)
+        return not sock.connect_ex(path)
+
+    def take(self):
+        self.taken.append(self._listener.accept()[0])
+        return self.taken[-1]
+
+    def close(self):
+        for sock in (*self._callers, *self.taken, self._listener):
+            sock.close()
+
+
+@pytest.fixture
+def busy(path):
+    busy = Busy(path)
+    yield busy
+    busy.close()
+
+
+@local
+def test_a_server_on_this_machine_is_reached_by_its_path(waiter, path):
+    before = descriptors()
+    with listening(path) as listener:
+        with connect_unix(path, waiter, within(LONG)) as sock:
+            assert sock.family is socket.AF_UNIX
+            assert sock.type is socket.SOCK_STREAM
+            assert sock.gettimeout() == 0.0
+            assert sock.getpeername() == path
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(b"x")
+                waiter.wait(sock, 1, within(LONG))
+                assert sock.recv(1) == b"x"
+    assert descriptors() == before
+    assert waiter.count == 1, "it waited though there was nothing to wait for"
+
+
+@local
+def test_where_nothing_is_at_the_path_that_is_told(waiter, path):
+    before = descriptors()
+    with pytest.raises(FileNotFoundError) as caught:
+        connect_unix(path, waiter, within(LONG))
+    assert caught.value.strerror
+    assert descriptors() == before
+
+
+@local
+def test_where_nobody_listens_at_the_path_any_more_it_is_a_refusal(waiter, path):
+    listening(path).close()
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        connect_unix(path, waiter, within(LONG))
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert caught.value.strerror
+    assert descriptors() == before
+
+
+@local
+def test_what_is_no_socket_is_an_error(waiter, path):
+    with open(path, "w"):
+        pass
+    with pytest.raises(OSError, match=r"."):
+        connect_unix(path, waiter, within(LONG))
+
+
+@local
+def test_a_path_that_is_too_long_leaves_no_socket_behind(waiter):
+    before = descriptors()
+    with pytest.raises(OSError, match="too long"):
+        connect_unix("/" + "x" * 200, waiter, within(LONG))
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_takes_no_more_is_waited_for_until_there_is_room(waiter, path, busy):
+    def make_room():
+        assert waiter.waits.wait(LONG)
+        busy.take()
+
+    before = descriptors()
+    server = threading.Thread(target=make_room)
+    server.start()
+    with connect_unix(path, waiter, within(LONG)) as sock:
+        server.join()
+        assert descriptors() == before + 2
+        assert sock.gettimeout() == 0.0
+        while len(busy.taken) < len(busy._callers):
+            peer = busy.take()
+        peer.sendall(b"x")
+        waiter.wait(sock, 1, within(LONG))
+        assert sock.recv(1) == b"x"
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_takes_no_more_meets_the_deadline(waiter, path, busy):
+    before = descriptors()
+    started = time.monotonic()
+    deadline = within(SHORT)
+    with pytest.raises(TimeoutError) as caught:
+        connect_unix(path, waiter, deadline)
+    assert SHORT <= time.monotonic() - started < LONG / 2
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert max(waiter.deadlines) == deadline.at
+    assert waiter.count < 100, "it did not wait but asked again and again"
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_deadline_that_has_passed_is_a_timeout_on_this_machine_too(waiter, path, busy):
+    with pytest.raises(TimeoutError):
+        connect_unix(path, waiter, within(0))
+    assert waiter.count == 0
+
+
+@local
+@full_backlogs_wait
+def test_an_order_ends_the_wait_for_a_server_that_takes_no_more(waiter, path, busy):
+    before = descriptors()
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
+    timer.start()
+    with pytest.raises(Interrupted):
+        connect_unix(path, waiter, within(LONG))
+    timer.join()
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_goes_while_it_takes_no_more_is_a_refusal(waiter, path, busy):
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and busy.close())
+    timer.start()
+    with pytest.raises(ConnectionRefusedError):
+        connect_unix(path, waiter, within(LONG))
+    timer.join()
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------

@@ -738,6 +738,16 @@ def test_what_does_not_get_smaller_may_fill_the_limit_all_the_same(size):
     assert fed(inflating(size), stream) == ([(BINARY, data, size)], None)
 
 
+def test_the_least_clever_compressor_may_fill_the_limit_too():
+    """With little memory zlib makes random bytes 4 % longer."""
+    data = os.urandom(100_000)
+    maker = zlib.compressobj(6, zlib.DEFLATED, -15, 1)
+    compressed = (maker.compress(data) + maker.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert len(compressed) > 103_000
+    stream = frame(BINARY, compressed[:9], fin=False, rsv=RSV1) + frame(CONTINUATION, compressed[9:])
+    assert fed(inflating(len(data)), stream) == ([(BINARY, data, len(data))], None)
+
+
 def test_a_compressed_message_of_nothing_ends_too():
     """Empty blocks inflate to nothing, so only the bytes on the wire can bound them."""
     source = inflating(1000)

@@ -1,6 +1,7 @@
 """How much of a peer is put up with: each limit checked, and each held when it is set through the public option."""
 
 import contextlib
+import dataclasses
 import math
 import socket
 import threading
@@ -28,6 +29,8 @@ from .test_opening import Stage, Watcher, redirect, respond, say, until_the_end,
 
 TEXT, CONTINUATION, CLOSE = 1, 0, 8
 
+NAMES = [field.name for field in dataclasses.fields(Limits)]
+
 
 @pytest.fixture
 def stage():
@@ -50,7 +53,7 @@ MAY_BE_ZERO = ["max_body_bytes", "max_redirects"]
 
 
 def test_the_limits_have_these_defaults():
-    values = {name: getattr(Limits(), name) for name in Limits.__slots__}
+    values = {name: getattr(Limits(), name) for name in NAMES}
     assert values == {
         "max_fragments": 131_072,
         "max_head_bytes": 65_536,
@@ -59,7 +62,7 @@ def test_the_limits_have_these_defaults():
         "max_redirects": 5,
         "attempt_delay": 0.25,
     }
-    assert values == {name: getattr(DEFAULT_LIMITS, name) for name in Limits.__slots__}
+    assert values == {name: getattr(DEFAULT_LIMITS, name) for name in NAMES}
     assert values == {
         "max_fragments": MAX_FRAGMENTS,
         "max_head_bytes": MAX_HEAD_BYTES,
@@ -75,7 +78,7 @@ def test_the_limits_have_these_defaults():
 def test_a_count_is_kept_and_leaves_the_others_alone(name, value):
     limits = Limits(**{name: value})
     assert getattr(limits, name) == value
-    for other in set(Limits.__slots__) - {name}:
+    for other in set(NAMES) - {name}:
         assert getattr(limits, other) == getattr(DEFAULT_LIMITS, other)
 
 
@@ -133,13 +136,15 @@ def test_limits_are_given_by_name():
 def test_limits_have_no_room_for_what_is_none():
     with pytest.raises(AttributeError):
         Limits().max_redirect = 5
+    with pytest.raises(AttributeError):
+        DEFAULT_LIMITS.max_redirects = 0  # all clients share it
 
 
 def test_limits_show_as_they_could_be_written():
     limits = Limits(max_redirects=0, attempt_delay=1.5)
     assert repr(limits).startswith("Limits(")
     twin = eval(repr(limits))
-    for name in Limits.__slots__:
+    for name in NAMES:
         assert getattr(twin, name) == getattr(limits, name)
     assert repr(twin) == repr(limits)
 

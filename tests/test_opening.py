@@ -313,6 +313,15 @@ def test_cookies_that_come_with_a_redirect_are_not_sent(stage, opening):
     assert server.peers[1].header("Cookie") is None
 
 
+def test_a_subprotocol_that_may_be_a_secret_does_not_leave_the_origin(stage, opening):
+    """Kubernetes takes a token that way."""
+    other = stage(lambda peer: peer.upgrade())
+    server = stage(redirect(f"ws://127.0.0.1:{other.port}/"))
+    with pytest.raises(HandshakeError, match="may be a secret") as caught:
+        opening(server.url, subprotocols=("v4.channel.k8s.io", "base64url.bearer." + "t" * 40))
+    assert not caught.value.retry
+
+
 def test_subprotocols_are_offered_wherever_a_redirect_leads(stage, opening):
     there = stage(upgrade("Sec-WebSocket-Protocol: chat"))
     here = stage(redirect(there.url))

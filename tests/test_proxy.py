@@ -16,6 +16,7 @@ from wsclient import ConnectError, HandshakeError, ProxyError
 from wsclient._config import LineOptions
 from wsclient._dial import connect, resolve
 from wsclient._line import make_line
+from wsclient._nested_tls import NestedTLSLine
 from wsclient._opening import Opener
 from wsclient._orders import Interrupted
 from wsclient._proxy import Proxy, choose, open_tunnel
@@ -498,7 +499,6 @@ def test_credentials_that_socks_can_not_carry_are_fatal_and_not_shown(socks, tun
         ("socks4a", [(b"\x04", b"HTTP/1.1 400 Bad Request\r\n\r\n")], "0x48"),
         ("socks5h", [HELLO5, (ASK5, b"\x05\x05\x00")], "Connection refused by destination"),
         ("socks5h", [HELLO5, (ASK5, b"\x05\x00\x00\x07")], "0x7"),
-        ("socks5h", [(HELLO5[0], b"\x05\xff")], "No acceptable authentication"),
         ("socks5h", [(HELLO5[0], b"HTTP/1.1 400 Bad Request\r\n\r\n")], "version"),
     ],
 )
@@ -514,6 +514,13 @@ def test_a_socks_proxy_that_refuses_the_password_is_a_proxy_error_without_it(soc
     with pytest.raises(ProxyError, match="authentication failure") as caught:
         tunnel(conversation(*turns), scheme="socks5h", user="me:hush@")
     assert "hush" not in str(caught.value)
+    assert not caught.value.retry
+
+
+def test_a_socks_proxy_that_wants_another_log_in_is_fatal(socks, tunnel):
+    with pytest.raises(ProxyError, match="No acceptable authentication") as caught:
+        tunnel(conversation((HELLO5[0], b"\x05\xff")), scheme="socks5h")
+    assert not caught.value.retry
 
 
 @pytest.mark.parametrize(
@@ -647,18 +654,23 @@ def test_the_certificate_behind_the_tunnel_must_be_the_servers(watcher, server_t
 # --- a proxy that speaks TLS itself ----------------------------------------------------------------------------------
 
 
-def test_wss_through_an_https_proxy_is_refused(stage, watcher, server_tls, trusting):
-    proxy = stage(until_the_end, tls=server_tls)
-    with pytest.raises(ProxyError, match="TLS within TLS"):
-        opener(watcher, f"https://localhost:{proxy.port}", tls=trusting).open("wss://example.org/", {})
+def test_wss_through_an_https_proxy_is_tls_within_tls(watcher, server_tls, trusting):
+    with Server(tls=server_tls) as server, Tunnels("https", tls=server_tls) as proxy:
+        opened = opener(watcher, f"https://localhost:{proxy.port}", tls=trusting).open(server.url, {})
+        assert type(opened.line) is NestedTLSLine
+        assert proxy.asked == [("localhost", server.port)]
+        opened.line.close()
     assert not watcher.open()
 
 
-def test_wss_through_an_https_proxy_is_not_tried_again(stage, watcher, server_tls, trusting):
-    proxy = stage(until_the_end, tls=server_tls)
-    with pytest.raises(ProxyError) as caught:
-        opener(watcher, f"https://localhost:{proxy.port}", tls=trusting).open("wss://example.org/", {})
+def test_an_https_proxy_is_asked_for_wss_as_any_other(stage, watcher, server_tls, trusting):
+    proxy = stage(respond("403 Forbidden"), tls=server_tls)
+    with pytest.raises(ProxyError, match=r"refused a tunnel to example\.org:443 with HTTP 403 Forbidden") as caught:
+        opener(watcher, f"https://me:hush@localhost:{proxy.port}", tls=trusting).open("wss://example.org/", {})
+    assert proxy.requests == ["CONNECT example.org:443 HTTP/1.1"]
+    assert proxy.peers[0].header("Proxy-Authorization") == basic("me:hush")
     assert not caught.value.retry
+    assert not watcher.open()
 
 
 def test_the_certificate_of_an_https_proxy_is_verified(stage, watcher, server_tls):
@@ -795,6 +807,14 @@ def test_wss_through_a_proxy(scheme, server_tls, trusting):
             text = "ü" * 2**18
             assert client.request(text, match=lambda message: True, timeout=LONG) == text
     assert len(proxy.asked) == 1
+
+
+def test_wss_through_an_https_proxy(server_tls, trusting):
+    with Server(tls=server_tls) as server:
+        with Tunnels("https", tls=server_tls, login=("me", "secret")) as proxy:
+            with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
+                add(client)
+    assert proxy.asked == [("localhost", server.port)]
 
 
 def test_ws_through_an_https_proxy(server, server_tls, trusting):

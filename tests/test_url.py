@@ -1,6 +1,8 @@
 """WebSocket URLs: taken apart, made safe to print, and followed through redirects."""
 
+import os
 import re
+import socket
 
 import pytest
 from hypothesis import example, given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from wsclient._url import Target, parse, redact, redirected
 
 quick = settings(deadline=None, max_examples=200)
+
+local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
 
 
 # --- taken apart ------------------------------------------------------------------------------------------------------
@@ -115,8 +119,127 @@ def test_a_target_needs_no_user():
 
 
 def test_the_origin_is_scheme_host_and_port():
-    assert parse("wss://u:p@Example.org/a?b").origin == ("wss", "example.org", 443)
-    assert parse("ws://example.org:443/").origin == ("ws", "example.org", 443)
+    assert parse("wss://u:p@Example.org/a?b").origin == ("wss", "example.org", 443, None)
+    assert parse("ws://example.org:443/").origin == ("ws", "example.org", 443, None)
+
+
+def test_a_server_on_the_network_has_no_path_on_this_machine():
+    assert parse("ws://localhost/run/app.sock").path is None
+
+
+# --- on this machine --------------------------------------------------------------------------------------------------
+
+
+@local
+def test_a_unix_url_is_taken_apart():
+    target = parse("unix:///run/app.sock")
+    assert (target.path, target.resource) == ("/run/app.sock", "/")
+    assert (target.host, target.port, target.secure, target.scheme) == ("localhost", 80, False, "ws")
+    assert (target.user, target.password) == (None, "")
+    assert target.host_header == "localhost"
+    assert target.url == "unix:///run/app.sock"
+
+
+@local
+@pytest.mark.parametrize(
+    ("url", "path", "resource"),
+    [
+        ("unix:///run/app.sock:/chat", "/run/app.sock", "/chat"),
+        ("unix:///run/app.sock:/chat?a=1&b=2", "/run/app.sock", "/chat?a=1&b=2"),
+        ("unix:///run/app.sock?a=1", "/run/app.sock", "/?a=1"),
+        ("unix:///run/app.sock:?a=1", "/run/app.sock", "/?a=1"),
+        ("unix:///run/app.sock:", "/run/app.sock", "/"),
+        ("unix:///run/app.sock:/", "/run/app.sock", "/"),
+        ("unix:///run/app.sock:/a:b", "/run/app.sock", "/a:b"),
+        ("unix:///run/my%20app.sock:/my%20chat", "/run/my app.sock", "/my%20chat"),
+        ("unix:///run/a%3Ab%3Fc%23d.sock:/x", "/run/a:b?c#d.sock", "/x"),
+        ("unix:///run/grün.sock:/grün", "/run/grün.sock", "/gr%C3%BCn"),
+        ("unix:///run/gr%C3%BCn.sock", "/run/grün.sock", "/"),
+        ("unix:///run/app@2.sock:/chat", "/run/app@2.sock", "/chat"),
+        ("unix:///run/../tmp/s:/a/../b", "/run/../tmp/s", "/a/../b"),
+        ("UNIX:///Run/App", "/Run/App", "/"),
+    ],
+)
+def test_a_colon_parts_the_path_of_the_socket_from_what_is_asked_for(url, path, resource):
+    target = parse(url)
+    assert (target.path, target.resource) == (path, resource)
+
+
+@local
+def test_each_socket_of_this_machine_is_an_origin_of_its_own():
+    assert parse("unix:///a:/x").origin == ("ws", "localhost", 80, "/a")
+    assert parse("unix:///a:/x").origin == parse("unix:///a:/y?z").origin
+    assert parse("unix:///a").origin != parse("unix:///b").origin
+    assert parse("unix:///a").origin != parse("ws://localhost/").origin
+
+
+@local
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("unix://run/app.sock", "names a host; unix:// takes three slashes and a path"),
+        ("unix://localhost/run/app.sock", "names a host"),
+        ("unix://:80/run/app.sock", "names a host"),
+        ("unix://joe:hunter2@/run/app.sock", "names a host"),
+        ("unix://joe:hunter2@host:99999/run/app.sock", "can't be read"),
+        ("unix://", "names no path; write unix:///"),
+        ("unix:///", "names no path"),
+        ("unix:///:/chat", "names no path"),
+        ("unix:///?token=hunter2", "names no path"),
+        ("unix:///run/app.sock#hunter2", "has a fragment"),
+        ("unix:///run/app.sock:/chat#", "has a fragment"),
+        ("unix:///run/my app.sock", "contains a space"),
+        ("unix:///run/app.sock:/a\r\nX: hunter2", "control character"),
+        ("unix:///run/\ud800", "surrogate"),
+        ("unix:///run/\ud800?token=hunter2", "surrogate"),
+    ],
+)
+def test_what_is_no_unix_url_is_refused_with_the_reason(url, why):
+    with pytest.raises(ValueError, match=rf"^url .*{re.escape(why)}.*\.$") as caught:
+        parse(url)
+    assert "hunter2" not in str(caught.value).replace("X: hunter2", "")
+
+
+def test_where_there_are_no_unix_sockets_the_url_says_so(monkeypatch):
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    with pytest.raises(ValueError, match=r"^url 'unix:///run/app.sock': this platform has no unix:// sockets\.$"):
+        parse("unix:///run/app.sock")
+    assert parse("ws://host/").host == "host"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("unix:///run/app.sock", "unix:///run/app.sock"),
+        ("unix:///run/app.sock:/chat", "unix:///run/app.sock:/chat"),
+        ("unix:///run/app.sock:/chat?token=hunter2&x=1", "unix:///run/app.sock:/chat?token=***&x=***"),
+        ("unix:///run/app.sock?hunter2", "unix:///run/app.sock?***"),
+        ("unix:///run/app.sock#hunter2", "unix:///run/app.sock#***"),
+        ("unix:///run/my%20app.sock", "unix:///run/my%20app.sock"),
+        ("unix:/run/app.sock", "unix:///run/app.sock"),
+        ("unix:///", "unix:///"),
+        ("unix://joe:hunter2@/run/app.sock", "unix://***@/run/app.sock"),
+    ],
+)
+def test_a_unix_url_shows_its_path_and_no_secret(url, shown):
+    assert redact(url) == shown
+
+
+@local
+@quick
+@given(
+    path=st.text(alphabet="ab/.:%20@?=&ü", max_size=12).map("/s".__add__),
+    query=st.none() | st.text(alphabet="ab&;=", max_size=8),
+)
+def test_whatever_the_unix_url_it_gives_a_path_or_a_value_error(path, query):
+    url = f"unix://{path}" + ("" if query is None else f"?{query}")
+    try:
+        target = parse(url)
+    except ValueError as error:
+        assert str(error).startswith("url ")  # noqa: PT017
+    else:
+        assert target.path.startswith("/s")
+        assert re.fullmatch(r"[!-~]+", target.resource)
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------
@@ -125,11 +248,11 @@ def test_the_origin_is_scheme_host_and_port():
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://host/", "must begin with ws:// or wss://"),
-        ("https://host/", "must begin with ws:// or wss://"),
-        ("host/path", "must begin with ws:// or wss://"),
-        ("//host/path", "must begin with ws:// or wss://"),
-        ("", "must begin with ws:// or wss://"),
+        ("http://host/", "must begin with ws://, wss:// or unix://."),
+        ("https://host/", "must begin with ws://, wss:// or unix://."),
+        ("host/path", "must begin with ws://, wss:// or unix://."),
+        ("//host/path", "must begin with ws://, wss:// or unix://."),
+        ("", "must begin with ws://, wss:// or unix://."),
         ("ws://", "names no host"),
         ("ws:///path", "names no host"),
         ("ws://:80/", "names no host"),
@@ -349,3 +472,116 @@ def test_no_location_makes_a_redirect_do_anything_but_lead_or_be_refused(locatio
     except ValueError:
         return
     assert target.secure
+
+
+# --- redirects on, to and from this machine ---------------------------------------------------------------------------
+
+
+@local
+@pytest.mark.parametrize(
+    ("start", "location", "resource"),
+    [
+        ("unix:///run/s:/a/b", "/c", "/c"),
+        ("unix:///run/s:/a/b", "c?d=1", "/a/c?d=1"),
+        ("unix:///run/s:/a/b", "../c", "/c"),
+        ("unix:///run/s:/a?b", "?c", "/a?c"),
+        ("unix:///run/s", "c", "/c"),
+        ("unix:///run/s", "/c#part", "/c"),
+        ("unix:///run/s?next=http://other/x", "c", "/c"),
+        ("unix:///run/s", "http://localhost/c", "/c"),
+        ("unix:///run/s", "http://localhost:80/c", "/c"),
+        ("unix:///run/s", "HTTP://LocalHost/c", "/c"),
+        ("unix:///run/s", "ws://localhost/c", "/c"),
+        ("unix:///run/s", "//localhost/c", "/c"),
+    ],
+)
+def test_a_redirect_within_the_server_stays_on_its_socket(start, location, resource):
+    target = redirected(parse(start), location)
+    assert (target.path, target.resource, target.host_header) == ("/run/s", resource, "localhost")
+    assert target.origin == parse(start).origin
+    again = redirected(target, "/again")
+    assert (again.path, again.resource) == ("/run/s", "/again")
+
+
+@local
+@pytest.mark.parametrize(
+    ("location", "end"),
+    [
+        ("http://other/c", "ws://other/c"),
+        ("//other/c", "ws://other/c"),
+        ("https://other/c", "wss://other/c"),
+        ("https://localhost/c", "wss://localhost/c"),
+        ("http://localhost:81/c", "ws://localhost:81/c"),
+        ("http://127.0.0.1/c", "ws://127.0.0.1/c"),
+        ("http://localhost./c", "ws://localhost./c"),
+    ],
+)
+def test_a_redirect_to_another_server_leaves_the_socket(location, end):
+    target = redirected(parse("unix:///run/s:/a"), location)
+    assert target == parse(end)
+    assert target.path is None
+
+
+@local
+def test_credentials_that_a_redirect_names_for_the_socket_stay_behind_when_another_leaves_it():
+    named = redirected(parse("unix:///run/s"), "http://joe:secret@localhost/b")
+    assert (named.path, named.user, named.password) == ("/run/s", "joe", "secret")
+    left = redirected(named, "http://other/c")
+    assert (left.path, left.user, left.password) == (None, None, "")
+
+
+@local
+def test_back_on_the_network_localhost_is_the_networks():
+    left = redirected(parse("unix:///run/s"), "http://other/c")
+    assert redirected(left, "http://localhost/c").path is None
+
+
+@pytest.mark.parametrize("start", ["ws://host/a", "wss://host/a", "ws://localhost/a"])
+@pytest.mark.parametrize("location", ["unix:///run/s", "UNIX:///run/s", "unix:/run/s", "unix://localhost/run/s:/c"])
+def test_no_redirect_of_a_server_leads_to_a_socket_of_this_machine(start, location):
+    with pytest.raises(ValueError, match=r"^The redirect leads to a socket of this machine; it is not followed\.$"):
+        redirected(parse(start), location)
+
+
+@local
+@pytest.mark.parametrize("location", ["unix:///run/other", "unix:///run/s:/c"])
+def test_nor_does_one_of_a_server_on_this_machine(location):
+    with pytest.raises(ValueError, match="leads to a socket of this machine"):
+        redirected(parse("unix:///run/s"), location)
+
+
+@quick
+@given(st.text(max_size=40) | st.text(alphabet="unixUNIX:/.\\t\t\n ", max_size=12))
+@example("unix:///run/s")
+@example("\tunix:///run/s")
+@example("un\nix:///run/s")
+def test_no_location_leads_from_the_network_to_a_socket_of_this_machine(location):
+    try:
+        target = redirected(parse("ws://host/a"), location)
+    except ValueError:
+        return
+    assert target.path is None
+
+
+def test_a_dot_at_the_end_of_a_name_is_no_part_of_what_the_certificate_is_for():
+    target = parse("wss://example.org./")
+    assert target.host == "example.org."
+    assert target.tls_name == "example.org"
+    assert parse("wss://[::1]/").tls_name == "::1"
+
+
+@pytest.mark.parametrize("url", ["unix:///s:chat", "unix:///s:http://evil/", "unix:///s%00x", "unix:tmp/s"])
+def test_a_unix_url_that_means_something_else_is_refused(url):
+    with pytest.raises(ValueError, match="url 'unix:"):
+        parse(url)
+
+
+def test_a_unix_path_may_have_any_bytes():
+    assert os.fsencode(parse("unix:///tmp/%ff").path) == b"/tmp/\xff"
+
+
+@pytest.mark.parametrize("url", ["ws://user:[s3cr3t]@host/", "ws://user:s3cr3t\uff1fx@host/"])
+def test_a_url_that_can_not_be_read_shows_no_password(url):
+    with pytest.raises(ValueError, match="can't be read") as caught:
+        parse(url)
+    assert "s3cr3t" not in str(caught.value)

@@ -17,7 +17,7 @@ from . import _url
 from ._checks import check_bool, check_callable, check_choice, check_count, check_seconds
 from ._codec import checked_json
 from ._deflate import Deflate
-from ._handshake import check_headers
+from ._handshake import check_headers, shown
 from ._http import is_token
 from ._limits import DEFAULT_LIMITS, Limits
 
@@ -257,9 +257,11 @@ def _checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
         raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
     for one in subprotocols:
         if not isinstance(one, str) or not is_token(one):
-            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {one!r} is none.")
+            words = shown(one) if isinstance(one, str) else one
+            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words!r} is none.")
     if len(set(subprotocols)) < len(subprotocols):
-        raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {subprotocols!r}.")
+        words = ", ".join(map(shown, subprotocols))
+        raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {words}.")
     return tuple(subprotocols)
 
 

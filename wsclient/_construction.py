@@ -102,7 +102,7 @@ class Constructed(Named):
             proxy: the proxy's URL, ``"env"`` for the environment's, or None for none.
             source_address: local address to connect from, or ``(address, port)``.
             sock: a connected stream socket to use instead of connecting, for one connection; or a function that is
-                asked for one before every attempt. The client closes it. ``wss`` speaks TLS on it.
+                asked for one before every attempt. A client that was started closes it. ``wss`` speaks TLS on it.
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
             request_timeout: seconds a request may take if it says nothing else; None waits for ever.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ._checks import check_bool, check_count
 from ._http import NAME_PATTERN
 
-__all__ = ["Agreement", "Deflate", "Deflater", "Inflater", "TooMuch", "agree", "offer"]
+__all__ = ["Agreement", "Deflate", "Deflater", "GaveUp", "Inflater", "TooMuch", "agree", "offer"]
 
 THRESHOLD: Final = 1024
 """Bytes below which a message goes out as it is: it would cost more time than it saves. ``ws`` (npm) has the same."""
@@ -44,6 +45,7 @@ _PARAMETER: Final = re.compile(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Deflate:
     """How messages are compressed; ``compression="deflate"`` stands for ``Deflate()``.
 
@@ -59,32 +61,24 @@ class Deflate:
         server_no_context_takeover: have the server do so.
     """
 
-    __slots__ = (
-        "client_max_window_bits", "client_no_context_takeover", "level", "memory_level", "server_max_window_bits",
-        "server_no_context_takeover", "threshold",
-    )  # fmt: skip
+    threshold: int = THRESHOLD
+    level: int = LEVEL
+    memory_level: int = MEMORY_LEVEL
+    client_max_window_bits: int | None = None
+    server_max_window_bits: int | None = None
+    client_no_context_takeover: bool = False
+    server_no_context_takeover: bool = False
 
-    def __init__(
-        self,
-        *,
-        threshold: int = THRESHOLD,
-        level: int = LEVEL,
-        memory_level: int = MEMORY_LEVEL,
-        client_max_window_bits: int | None = None,
-        server_max_window_bits: int | None = None,
-        client_no_context_takeover: bool = False,
-        server_no_context_takeover: bool = False,
-    ) -> None:
-        self.threshold = check_count("threshold", threshold)
-        self.level = _within("level", level, 1, 9)
-        self.memory_level = _within("memory_level", memory_level, 1, 9)
-        self.client_max_window_bits = _window("client_max_window_bits", client_max_window_bits, 9)
-        self.server_max_window_bits = _window("server_max_window_bits", server_max_window_bits, 8)
-        self.client_no_context_takeover = check_bool("client_no_context_takeover", client_no_context_takeover)
-        self.server_no_context_takeover = check_bool("server_no_context_takeover", server_no_context_takeover)
-
-    def __repr__(self) -> str:
-        return f"Deflate({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
+    def __post_init__(self) -> None:
+        check_count("threshold", self.threshold)
+        _check_within("level", self.level, 1, 9)
+        _check_within("memory_level", self.memory_level, 1, 9)
+        if self.client_max_window_bits is not None:
+            _check_within("client_max_window_bits", self.client_max_window_bits, 9, _LARGEST_WINDOW)
+        if self.server_max_window_bits is not None:
+            _check_within("server_max_window_bits", self.server_max_window_bits, 8, _LARGEST_WINDOW)
+        check_bool("client_no_context_takeover", self.client_no_context_takeover)
+        check_bool("server_no_context_takeover", self.server_no_context_takeover)
 
 
 class Agreement(NamedTuple):
@@ -107,6 +101,10 @@ class TooMuch(Exception):
     """A message inflates to more than there is room for. Callers of the library never see it."""
 
 
+class GaveUp(Exception):
+    """A message was not compressed to its end, since the connection is over."""
+
+
 class Deflater:
     """Compresses outgoing messages. One thread at a time: the owner of the way out."""
 
@@ -125,15 +123,28 @@ class Deflater:
         # With 8 bits, which zlib can't do, everything goes out as it is: the other side must take that as well.
         self.threshold: float = settings.threshold if bits > 8 else float("inf")
 
-    def compress(self, payload: bytes) -> bytes:
-        """The payload of a frame whose first reserved bit is set."""
+    def compress(self, payload: bytes, wanted: Callable[[], bool] | None = None) -> bytes:
+        """The payload of a frame whose first reserved bit is set.
+
+        Args:
+            payload: the message.
+            wanted: asked now and then whether to go on; a large one takes seconds.
+
+        Raises:
+            GaveUp: it said no; nothing more can be compressed on this connection.
+        """
         compressor, self._compressor = self._compressor, None  # if it raises, no half a message stays in there
         if compressor is None:
             compressor = zlib.compressobj(*self._settings)
-        compressed: bytes = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        pieces = []
+        for start in range(0, len(payload), PIECE):
+            if wanted is not None and not wanted():
+                raise GaveUp
+            pieces.append(compressor.compress(payload[start : start + PIECE]))
+        pieces.append(compressor.flush(zlib.Z_SYNC_FLUSH))
         if not self._resets:
             self._compressor = compressor
-        return compressed[:-4]
+        return b"".join(pieces)[:-4]
 
 
 class Inflater:
@@ -301,11 +312,6 @@ _KNOWN_PARAMETERS: Final = frozenset({
 })  # fmt: skip
 
 
-def _within(name: str, value: Any, least: int, most: int) -> int:
+def _check_within(name: str, value: Any, least: int, most: int) -> None:
     if check_count(name, value) < least or value > most:
         raise ValueError(f"{name} must be from {least} to {most}, not {value!r}.")
-    return int(value)
-
-
-def _window(name: str, value: Any, least: int) -> int | None:
-    return None if value is None else _within(name, value, least, _LARGEST_WINDOW)

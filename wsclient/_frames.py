@@ -90,8 +90,8 @@ class _Message:
         most = self._limit
         if self._inflater is None:
             self.size = self.on_the_wire
-        else:  # what can't be made smaller grows a little, and a stream of nothing must end too
-            most += most // 64 + 64
+        else:  # what can't be made smaller grows a little, each fragment too, and a stream of nothing must end as well
+            most += most // 8 + 8 * self.fragments + 64
         if self.on_the_wire > most:
             raise _too_big(self.on_the_wire, self._limit)
         if self.fragments > max_fragments:

@@ -33,9 +33,11 @@ __all__ = [
     "check_extensions",
     "check_headers",
     "check_upgrade",
+    "may_be_secret",
     "may_pass",
     "new_key",
     "refused",
+    "shown",
 ]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -162,8 +164,8 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
-        offered = ", ".join(map(_shown, subprotocols)) or "none"
-        took = ", ".join(map(_shown, chosen)) or "none"
+        offered = ", ".join(map(shown, subprotocols)) or "none"
+        took = ", ".join(map(shown, chosen)) or "none"
         raise _bad(response, f"The server took the subprotocol {took}, where {offered} was offered.", retry=False)
     return chosen[0]
 
@@ -210,9 +212,14 @@ def _bad(response: Response, text: str, *, retry: bool = True) -> HandshakeError
     return HandshakeError(text, status=response.status, headers=response.headers, retry=retry)
 
 
-def _shown(subprotocol: str) -> str:
-    """A long one may be a secret: some servers take a token that way (Kubernetes does)."""
-    return subprotocol if len(subprotocol) <= _LONGEST_NAME else f"{subprotocol[:_SHOWN]}***"
+def may_be_secret(subprotocol: str) -> bool:
+    """Whether it is too long for a mere name: some servers take a token that way (Kubernetes does)."""
+    return len(subprotocol) > _LONGEST_NAME
+
+
+def shown(subprotocol: str) -> str:
+    """A subprotocol, without what may be secret in it."""
+    return f"{subprotocol[:_SHOWN]}***" if may_be_secret(subprotocol) else subprotocol
 
 
 def _tokens(value: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from ._checks import check_count, check_seconds
@@ -27,6 +28,7 @@ ATTEMPT_DELAY: Final = 0.25
 """Seconds an address has for itself before the next is tried beside it (RFC 8305 §5, "Connection Attempt Delay")."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Bounds that hardly anybody needs to change.
 
@@ -39,29 +41,20 @@ class Limits:
         attempt_delay: seconds after which the next address of a host is tried beside the one that has not answered.
     """
 
-    __slots__ = (
-        "attempt_delay", "max_body_bytes", "max_fragments", "max_head_bytes", "max_headers", "max_redirects",
-    )  # fmt: skip
+    max_fragments: int = MAX_FRAGMENTS
+    max_head_bytes: int = MAX_HEAD_BYTES
+    max_headers: int = MAX_HEADERS
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_redirects: int = MAX_REDIRECTS
+    attempt_delay: float = ATTEMPT_DELAY
 
-    def __init__(
-        self,
-        *,
-        max_fragments: int = MAX_FRAGMENTS,
-        max_head_bytes: int = MAX_HEAD_BYTES,
-        max_headers: int = MAX_HEADERS,
-        max_body_bytes: int = MAX_BODY_BYTES,
-        max_redirects: int = MAX_REDIRECTS,
-        attempt_delay: float = ATTEMPT_DELAY,
-    ) -> None:
-        self.max_fragments = check_count("max_fragments", max_fragments)
-        self.max_head_bytes = check_count("max_head_bytes", max_head_bytes)
-        self.max_headers = check_count("max_headers", max_headers)
-        self.max_body_bytes = check_count("max_body_bytes", max_body_bytes, zero=True)
-        self.max_redirects = check_count("max_redirects", max_redirects, zero=True)
-        self.attempt_delay = check_seconds("attempt_delay", attempt_delay)
-
-    def __repr__(self) -> str:
-        return f"Limits({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
+    def __post_init__(self) -> None:
+        check_count("max_fragments", self.max_fragments)
+        check_count("max_head_bytes", self.max_head_bytes)
+        check_count("max_headers", self.max_headers)
+        check_count("max_body_bytes", self.max_body_bytes, zero=True)
+        check_count("max_redirects", self.max_redirects, zero=True)
+        object.__setattr__(self, "attempt_delay", check_seconds("attempt_delay", self.attempt_delay))
 
 
 DEFAULT_LIMITS: Final = Limits()

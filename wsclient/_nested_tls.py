@@ -10,6 +10,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 from typing import TYPE_CHECKING, Final
@@ -66,6 +67,10 @@ class NestedTLSLine(Line):
                         return self.write_event
                     if not self._fill():
                         return self.read_event
+                except ssl.SSLError:
+                    with contextlib.suppress(OSError):
+                        self._flush()  # the alert, which says why
+                    raise
                 else:
                     return 0 if self._flush() else self.write_event
 

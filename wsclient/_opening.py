@@ -84,6 +84,11 @@ class Opener:
         self.sock: socket.socket | None = None
         self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
 
+    def close(self) -> None:
+        """No more connections are opened; a socket of the caller's that was not used is closed."""
+        if isinstance(self._given, socket.socket):
+            self._given.close()
+
     def open(self, url: str, headers: Mapping[str, str]) -> Opened:
         """Open a connection.
 
@@ -109,8 +114,31 @@ class Opener:
                 raise self._explain(error, target) from error
             if isinstance(outcome, Opened):
                 return outcome
-            target, headers = _follow(target, headers, outcome)
+            target, headers = self._follow(target, headers, outcome)
         raise HandshakeError(f"The server redirected more than {most} times.", status=http.HTTPStatus.FOUND)
+
+    def _follow(
+        self, target: Target, headers: Mapping[str, str], response: Response
+    ) -> tuple[Target, Mapping[str, str]]:
+        """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
+
+        Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
+        """
+        try:
+            found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
+            stays = found.origin == target.origin
+            if not stays and any(map(_handshake.may_be_secret, self._subprotocols)):
+                raise ValueError("It is another origin, and one of subprotocols= is so long that it may be a secret.")
+            if isinstance(self._options.sock, socket.socket) or (self._options.sock is not None and not stays):
+                raise ValueError("The socket given as sock= leads to one place only.")
+        except ValueError as error:
+            raise HandshakeError(
+                f"The server redirected to a place this client does not go to. {error}",
+                status=response.status,
+                headers=response.headers,
+                retry=False,
+            ) from error
+        return found, headers if stays else {}
 
     def _look_up(self, target: Target) -> tuple[list[_dial.Address], _proxy.Proxy | None]:
         if self._options.sock is not None or target.path is not None:
@@ -305,22 +333,3 @@ def _as_text(value: str) -> str:
         return value.encode("latin-1").decode()
     except UnicodeError:
         return value
-
-
-def _follow(target: Target, headers: Mapping[str, str], response: Response) -> tuple[Target, Mapping[str, str]]:
-    """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
-
-    Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
-    """
-    try:
-        found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
-    except ValueError as error:
-        raise HandshakeError(
-            f"The server redirected to a place this client does not go to. {error}",
-            status=response.status,
-            headers=response.headers,
-            retry=False,
-        ) from error
-    if found.origin == target.origin:
-        return found, headers
-    return found, {}

@@ -5,6 +5,7 @@ Any thread that owns the way out calls this, one at a time.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from . import _departing
@@ -59,6 +60,11 @@ class Source:
     def wake(self) -> None:
         """The I/O thread is needed."""
         self._core.orders.wake()
+
+    def is_wanted(self) -> bool:
+        """Whether there is time left to send anything: not once the time for closing is over."""
+        close = self._core.orders.close
+        return close is None or not close.deadline.passed(time.monotonic())
 
     def _room(self) -> int | None:
         """How many more requests may be in flight; None for any number."""

@@ -100,6 +100,7 @@ class Supervisor:
         finally:
             finish(core, final, error)
             core.orders.attach(None)
+            self._opener.close()
             if self._poller is not None:
                 self._poller.close()
             if wakeup is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from dataclasses import dataclass, replace
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 __all__ = ["Target", "parse", "redact", "redirected"]
 
@@ -85,8 +86,10 @@ def parse(url: str) -> Target:
         raise ValueError(f"url {shown!r} contains a space or a control character; quote it as %XX.")
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise ValueError(f"url {shown!r} can't be read: {error}.") from None
+    except ValueError:  # its sentence quotes what may be a piece of a password
+        raise ValueError(
+            f"url {shown!r} can't be read; look for brackets and odd characters before the path."
+        ) from None
     if not _has_port(parts):
         raise ValueError(f"url {shown!r} has a port that can't be read as a number up to 65535.")
     if parts.scheme not in _DEFAULT_PORTS and parts.scheme != "unix":
@@ -112,9 +115,11 @@ def parse(url: str) -> Target:
 
 def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
     where, _, path = parts.path.partition(":")
+    if path and not path.startswith("/"):
+        raise ValueError(f"url {shown!r}: what is asked for, behind the colon, must begin with a slash.")
     if parts.netloc:
         raise ValueError(f"url {shown!r} names a host; unix:// takes three slashes and a path: unix:///run/app.sock.")
-    if len(where) < 2:
+    if len(where) < 2 or not where.startswith("/") or "%00" in where:
         raise ValueError(f"url {shown!r} names no path; write unix:///run/app.sock.")
     if not hasattr(socket, "AF_UNIX"):
         raise ValueError(f"url {shown!r}: this platform has no unix:// sockets.")
@@ -124,7 +129,7 @@ def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
         port=_DEFAULT_PORTS["ws"],
         secure=False,
         resource=_resource(path, parts.query, url),
-        path=unquote(where),
+        path=os.fsdecode(unquote_to_bytes(where)),
     )
 
 

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
 from ._masking import new_key
 from ._outgoing import Outgoing, Passage
@@ -71,6 +72,9 @@ class Source(Protocol):
     def wake(self) -> None:
         """The I/O thread is needed."""
 
+    def is_wanted(self) -> bool:
+        """Whether there is time left to send anything."""
+
 
 class _Ping(NamedTuple):
     end: int
@@ -88,8 +92,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_batch", "_deflater", "_is_closing", "_line", "_owner", "_pings", "_rest", "_source", "_urgent", "_urgent_put",
-        "_urgent_taken", "blocked", "error", "is_open", "passage",
+        "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
+        "_urgent_put", "_urgent_taken", "blocked", "error", "is_open", "passage",
     )  # fmt: skip
 
     def __init__(self, line: Line, source: Source, deflater: Deflater | None = None) -> None:
@@ -99,6 +103,7 @@ class Wire:
             source: where messages come from.
             deflater: compresses them; None where that was not agreed on.
         """
+        self._is_ending = False  # `end` was called; whoever compresses a large message stops
         self.passage = Passage(source.number)
         self.blocked = False
         self.error: OSError | None = None
@@ -144,6 +149,10 @@ class Wire:
         if not self._rest:
             try:
                 self._take()
+            except GaveUp:
+                self.error = ConnectionError("the connection ended while a large message was compressed")
+                self._source.wake()
+                return
             except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
                 self.error = ConnectionError("a frame could not be made")
                 self._source.wake()
@@ -202,8 +211,12 @@ class Wire:
     def _framed(self, opcode: Opcode, payload: bytes) -> bytes:
         deflater = self._deflater
         if deflater is not None and len(payload) >= deflater.threshold and opcode < Opcode.CLOSE:
-            return build_frame(opcode | RSV1, deflater.compress(payload), new_key())
+            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
         return build_frame(opcode, payload, new_key())
+
+    def _is_wanted(self) -> bool:
+        """Whether what is being made can still go out."""
+        return not self._is_ending and self._source.is_wanted()
 
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
@@ -278,6 +291,7 @@ class Wire:
         Returns:
             The messages that were cut off before their last byte, in order; the peer can't have got them.
         """
+        self._is_ending = True
         with self._owner:  # held by others for the length of one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)

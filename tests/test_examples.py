@@ -2,10 +2,14 @@
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+
+from .support.node import NODE, npm
+from .support.program import Program, free_port
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
@@ -80,5 +84,53 @@ def test_every_example_is_listed_short_and_run_here():
     listed = set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
     assert listed == files
     for name in files:
-        assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 40, name
+        most = 75 if name == "own_protocol.py" else 40  # that one brings a protocol and the server that speaks it
+        assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= most, name
         assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name
+
+
+def test_own_protocol():
+    assert run("own_protocol.py") == ["answer: desserts", "error: nothing to turn", "items: one two three"]
+
+
+@pytest.mark.skipif(shutil.which("aria2c") is None, reason="ARIA2 IS MISSING: json_rpc.py is not run")
+def test_json_rpc(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where it puts what it downloads
+    version, downloaded = run("json_rpc.py")
+    assert re.fullmatch(r"aria2 [\d.]+", version)
+    (file,) = tmp_path.glob("*/*")
+    size = file.stat().st_size
+    assert size > 0
+    assert downloaded == f"downloaded {size} of {size} bytes: {file}"
+
+
+class GraphQL(Program):
+    def __init__(self, home):
+        self.port = free_port()
+        server = pathlib.Path(__file__).parent / "servers" / "graphql_server.cjs"
+        super().__init__(home, [NODE, server, str(self.port)])
+
+
+@pytest.mark.skipif(
+    npm("graphql-ws/use/ws", "graphql", "ws") is None,
+    reason="GRAPHQL-WS IS MISSING: graphql_subscription.py is not run",
+)
+def test_graphql_subscription(tmp_path):
+    with GraphQL(tmp_path) as server:
+        assert run("graphql_subscription.py", f"ws://127.0.0.1:{server.port}/") == [
+            "{'data': {'add': 42}}",
+            "count: 1",
+            "count: 2",
+            "count: 3",
+            "ticks: 1 2 3",
+            "ticks: 1 2 3",
+            "2 connections, 1 gap",
+            'RemoteError: The server answered with error: Cannot query field "nope" on type "Query".',
+        ]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="CHROMIUM IS MISSING: chrome_devtools.py is not run here")
+def test_chrome_devtools(tmp_path):
+    picture = tmp_path / "page.png"
+    assert run("chrome_devtools.py", str(picture)) == ["title: A page"]
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -11,8 +11,6 @@ import tenacity
 import wsclient
 from wsclient import _departing, _requests
 from wsclient._clock import Deadline
-from wsclient._frames import Opcode
-from wsclient._outgoing import Outgoing
 
 from .support import LONG, FaultProxy, Server, eventually
 
@@ -186,21 +184,4 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     assert not ENDINGS[second](core, request)
     assert request.waiter.outcomes == told
     assert sum(core.pending.counts.values()) == 1
-    client.close()
-
-
-def test_what_is_bound_to_a_connection_that_is_over_goes_out_on_no_other():
-    """It may have been queued a moment after its connection was swept out of the queue."""
-    client = wsclient.Client("ws://localhost/")
-    core = client._wsclient.core
-    request = _requests.make(core.protocol, {"method": "add"}, Deadline(None), bound=1)
-    request.waiter = Count()
-    core.pending.add(request, timed=False)
-    message = Outgoing(Opcode.TEXT, b"hello", 5, bound=1)
-    assert _departing.payload_of(core, 2, message) is None
-    assert _departing.payload_of(core, 2, request) is None
-    assert message.state == request.state == "lost"
-    ((_, error),) = request.waiter.outcomes
-    assert isinstance(error, wsclient.ConnectionLost)
-    assert error.sent is False
     client.close()

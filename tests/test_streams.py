@@ -8,7 +8,7 @@ import pytest
 
 from wsclient._errors import ClientClosed, SlowConsumer, WouldDeadlock
 from wsclient._inbox import Inbox
-from wsclient._streams import Stream, Streams
+from wsclient._streams import Stream, Streams, Subscription
 
 from .support import LONG, eventually
 
@@ -397,3 +397,91 @@ def test_a_stream_that_the_garbage_collector_closes_does_not_lock_out_one_that_c
     gc.collect()
     streams.gap()
     assert {stream.gaps for stream in others} == {1}
+
+
+# --- subscriptions ---------------------------------------------------------------------------------------------------
+
+
+def subscribe(*, on_gap=None, key=None, overflow="block"):
+    inbox = Inbox(100, 10_000, overflow)
+    return Subscription(inbox, on_gap=on_gap, key=key, leave=lambda stream: None, check=may_wait)
+
+
+def give(subscription, *messages):
+    for message in messages:
+        subscription._offer(message, 1, False)
+
+
+def test_a_gap_counts_when_the_first_message_behind_it_is_handed_out():
+    told = []
+    subscription = subscribe(on_gap=lambda one: told.append((one, one.gaps)))
+    give(subscription, 1)
+    subscription._epoch += 1
+    give(subscription, 2, 3)
+    assert (subscription.get(0), subscription.gaps, told) == (1, 0, [])
+    assert (next(subscription), subscription.gaps, told) == (2, 1, [(subscription, 1)])
+    assert (subscription.get(0), subscription.gaps) == (3, 1)
+    assert len(told) == 1
+
+
+def test_losses_with_no_message_in_between_are_one_gap():
+    subscription = subscribe()
+    subscription._epoch += 2
+    assert subscription.gaps == 0
+    give(subscription, 1)
+    assert (subscription.get(0), subscription.gaps) == (1, 1)
+
+
+@pytest.mark.parametrize("read_one", [next, lambda one: one.get(0)])
+def test_an_on_gap_that_raises_keeps_the_message_and_is_not_asked_again_for_it(read_one):
+    def on_gap(subscription):
+        told.append(subscription.gaps)
+        raise RuntimeError("no back-fill")
+
+    told = []
+    subscription = subscribe(on_gap=on_gap)
+    subscription._epoch += 1
+    give(subscription, 1, 2)
+    with pytest.raises(RuntimeError, match="no back-fill"):
+        read_one(subscription)
+    assert [read_one(subscription), read_one(subscription)] == [1, 2]
+    assert told == [1]
+
+
+def test_close_forgets_the_message_that_a_failed_on_gap_kept_too():
+    def on_gap(subscription):
+        raise RuntimeError("no back-fill")
+
+    subscription = subscribe(on_gap=on_gap)
+    subscription._epoch += 1
+    give(subscription, 1)
+    with pytest.raises(RuntimeError, match="no back-fill"):
+        next(subscription)
+    subscription.close()
+    assert list(subscription) == []
+
+
+def test_on_gap_may_read_on():
+    subscription = subscribe(on_gap=lambda one: read_on.append(one.get(0)))
+    read_on = []
+    subscription._epoch += 1
+    give(subscription, 1, 2)
+    assert subscription.get(0) == 1
+    assert read_on == [2]
+
+
+def test_latest_tells_of_the_gap_that_lies_before_the_newest():
+    subscription = subscribe(overflow="latest", key=lambda message: message[0])
+    give(subscription, "a1", "b1")
+    subscription._epoch += 1
+    give(subscription, "b2")
+    assert (subscription.get(0), subscription.gaps) == ("a1", 0)
+    assert (subscription.get(0), subscription.gaps) == ("b2", 1)
+    assert subscription.dropped == 1
+
+
+def test_a_subscription_has_no_reply_before_the_server_gave_one():
+    subscription = subscribe()
+    assert subscription.reply is None
+    subscription._reply = {"name": 1}
+    assert subscription.reply == {"name": 1}

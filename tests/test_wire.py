@@ -14,9 +14,9 @@ from wsclient._frames import Opcode, build_frame
 from wsclient._line import Line
 from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
 from wsclient._pending import CANCELLED, FAILED, TIMED_OUT, Request
-from wsclient._waiter import Waiter
 from wsclient._router import Router
 from wsclient._source import Source
+from wsclient._waiter import Waiter
 from wsclient._wakeup import Poller, Wakeup
 from wsclient._wire import JOINED_BYTES, Wire
 

@@ -31,7 +31,7 @@ def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
         payload = core.protocol.encode_result(call.id, handler.fn(call.params))
     except Exception as error:
         failure = error
-        payload = core.protocol.encode_error(call.id, error)
+        payload = _error(core, call, error)
     _send(core, core.protocol._answered(call, payload), number)
     if failure is not None and not isinstance(failure, RemoteError):
         raise failure
@@ -39,9 +39,15 @@ def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
 
 def refuse(core: Core, call: Call, number: int) -> None:
     """Nobody handles the method: answer so, where that is the custom. I/O thread only."""
-    payload = core.protocol._refusal(call.id, call.method)
-    if payload is not None:
-        _send(core, core.protocol._answered(call, payload), number)
+    _send(core, core.protocol._answered(call, core.protocol._refusal(call.id, call.method)), number)
+
+
+def _error(core: Core, call: Call, error: Exception) -> str | bytes:
+    try:
+        return core.protocol.encode_error(call.id, error)
+    except Exception:  # its data has no form that goes over the wire; the words have
+        code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
+        return core.protocol.encode_error(call.id, RemoteError(code, str(error)))
 
 
 def _send(core: Core, payload: str | bytes | None, number: int) -> None:

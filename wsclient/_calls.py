@@ -23,7 +23,7 @@ from ._errors import ConnectionLost, WebSocketClientError
 from ._events import State, Stats
 from ._feeds import AnswersFeed, Feed, SubscriptionFeed
 from ._inbox import Inbox
-from ._outgoing import Outgoing, encoded
+from ._outgoing import Batch, Outgoing, encoded
 from ._state import FINAL
 from ._streams import Stream, Subscription
 from ._waiter import RequestFuture, Waiter
@@ -95,8 +95,9 @@ def _request_batch(
     waiters = [Waiter() for _ in calls]
     for call, waiter in zip(calls, waiters, strict=True):
         call.waiter = waiter
+    batch: Batch | None = None
     try:
-        _requests.begin_batch(core, calls, deadline, bound=bound)
+        batch = _requests.begin_batch(core, calls, deadline, bound=bound)
         _go(core)
         for call, waiter in zip(calls, waiters, strict=True):
             _wait(core, call, waiter)
@@ -106,6 +107,8 @@ def _request_batch(
     except BaseException:
         for call in calls:
             _requests.cancel(core, call, interrupted=True)
+        if batch is not None:
+            core.outbox.withdraw(batch)
         raise
     finally:
         del calls, waiters

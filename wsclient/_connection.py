@@ -138,6 +138,7 @@ class Connection:
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
         self._look_after(time.monotonic())
+        self.router.hand_out_held()
         if not self.over:
             self.wire.pump()  # at the end: whatever any step above was woken for goes out
         self._core.progress.announce()
@@ -187,6 +188,7 @@ class Connection:
         self._poller.forget()
         self.opened.line.close()
         _requests.after_loss(core, self.number, cut, disconnect)
+        self.router.hand_out_held(everything=True)
         connection_lost(core, _requests.lost(disconnect, sent=True))
         core.progress.announce()
         return disconnect

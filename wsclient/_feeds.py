@@ -30,6 +30,10 @@ __all__ = ["AnswersFeed", "SubscriptionFeed", "connection_lost", "subscribe_anew
 _log = logging.getLogger("wsclient")
 
 
+def _never(message: Any) -> bool:
+    return False
+
+
 class Feed:
     """What both kinds have in common.
 
@@ -95,18 +99,24 @@ class Feed:
         _requests.cancel(self._core, request)
         return request.place is not None
 
-    def _unsubscribe(self, request: Request, message: Any) -> None:
+    def _goodbye(self, request: Request) -> Any | Wrapped | None:
+        """What ends it on the server's side; None if there is nothing to say."""
+        raise NotImplementedError
+
+    def _unsubscribe(self, request: Request) -> None:
         """Tell the server that it may stop; it may be too late for that."""
         core = self._core
         place = request.place
-        if message is None or place is None or place[0].ended or core.link.wire is None:
+        if place is None or place[0].ended or core.link.wire is None:
             return
         try:
-            _requests.send_unseen(core, message, bound=place[0].number)
+            message = self._goodbye(request)
+            if message is not None:
+                _requests.send_unseen(core, message, bound=place[0].number)
         except WebSocketClientError as error:
             _log.debug("%s: an unsubscribe was not sent: %s", core.settings.name, error)
-        except Exception:
-            _log.exception("%s: an unsubscribe could not be encoded.", core.settings.name)
+        except Exception:  # the caller's function, or a protocol of the user's own
+            _log.exception("%s: an unsubscribe could not be made.", core.settings.name)
 
 
 class AnswersFeed(Feed):
@@ -124,7 +134,10 @@ class AnswersFeed(Feed):
         if not self._claim():
             return
         if self._give_up(request) and request is not None:
-            self._unsubscribe(request, core.protocol.unsubscribe(request.message, request.id, None))
+            self._unsubscribe(request)
+
+    def _goodbye(self, request: Request) -> Any | Wrapped | None:
+        return self._core.protocol.unsubscribe(request.message, request.id, None)
 
 
 class SubscriptionFeed(Feed):
@@ -157,13 +170,16 @@ class SubscriptionFeed(Feed):
         super().__init__(core)
         self.resume = resume
         self.caller = Waiter()
+        self._waiting = [self.caller]  # until it is told; once
+        self._reply: Any = ABSENT  # the server's, on the present connection
         self._ask = message if callable(message) else None
         self._message = ABSENT if callable(message) else copy.deepcopy(message)
         self._match = match
         self._end_message = unsubscribe
         self._named: Any = None  # its name on the present connection
         self._alive = False  # whether the present connection has it
-        self._established = False  # whether subscribe() has returned
+        self._established = False  # whether the first answer came, or none is awaited
+        self._is_awaited = True
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +191,13 @@ class SubscriptionFeed(Feed):
         """
         message = self._message if self._ask is None else self._ask()
         protocol = self._core.protocol
-        request = _requests.make(protocol, message, deadline, idempotent=self.resume and bound is None, bound=bound)
+        again_if_lost = self.resume and bound is None
+        try:
+            request = _requests.make(protocol, message, deadline, idempotent=again_if_lost, bound=bound)
+        except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
+            if self._match is None:
+                raise
+            request = _requests.make(protocol, message, deadline, match=_never, idempotent=again_if_lost, bound=bound)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
         self.request = request
@@ -184,10 +206,10 @@ class SubscriptionFeed(Feed):
     def is_awaited(self, request: Request) -> bool:
         """Whether a reply comes before anything else: not where the name is known, nor where ``match`` claims."""
         protocol = self._core.protocol
-        if self._match is not None and not protocol._by_order:
-            return False
         sample = 0 if protocol._sample_id is None else protocol._sample_id
-        return protocol.stream_of(request.message, sample) is None
+        claimed = self._match is not None and not protocol._by_order
+        self._is_awaited = not claimed and protocol.stream_of(request.message, sample) is None
+        return self._is_awaited
 
     def departed(self, request: Request) -> None:
         """Whoever owns the way out: from here on what follows may come."""
@@ -222,18 +244,31 @@ class SubscriptionFeed(Feed):
     def item(self, value: Any, size: int, pressing: bool) -> None:
         """One of the messages. I/O thread only."""
         if self._open:
+            if self._waiting:  # it comes in place of a reply
+                self._tell(None, None)
             super().item(value, size, pressing)
         else:  # closed just as a new connection was asked for it
-            self._let_go(None)
+            self._let_go()
 
-    def _let_go(self, reply: Any) -> None:
+    def _let_go(self) -> None:
         request = self.request
         if request is not None:
             _requests.cancel(self._core, request)
-            self._unsubscribe(request, self._goodbye(request, reply))
+            self._unsubscribe(request)
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        """Whoever called ``subscribe()`` may go on."""
+        try:
+            waiter = self._waiting.pop()
+        except IndexError:
+            return
+        if error is None:
+            self.established()
+        waiter.settle(value, error)
 
     def acknowledge(self, value: Any) -> None:
         """A reply came that ends nothing."""
+        self._reply = value
         stream = self._stream()
         if stream is not None:
             stream._reply = value
@@ -244,16 +279,17 @@ class SubscriptionFeed(Feed):
             self._failed(error)
         elif value is ABSENT:
             self._finish(None)
+            self._tell(None, None)
         else:
             self._replied(value)
 
     def _replied(self, value: Any) -> None:
         request = self.request
         assert request is not None
-        if not self._open:
-            self._let_go(value)
-            return
         self.acknowledge(value)
+        if not self._open:
+            self._let_go()
+            return
         if self._named is None:
             try:
                 self._set_name(self._core.protocol.stream_of(request.message, request.id, value))
@@ -266,16 +302,17 @@ class SubscriptionFeed(Feed):
                 f"{value!r:.100}. Give match=."
             ))  # fmt: skip
             return
-        self.caller.settle(value, None)
+        self._tell(value, None)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, ConnectionLost) and self.resume and self._established:
             return  # asked anew on the next connection
-        self.caller.settle(None, again(error))
-        self._finish(None if isinstance(error, ClientClosed) else error)
+        self._finish(None if isinstance(error, ClientClosed) else error)  # first: the caller finds nothing left
+        self._tell(None, again(error))
 
     def _finish(self, error: BaseException | None) -> None:
         self._core.subscriptions.discard(self, self._named)
+        self._core.orders.wake()  # what was held for its name waits no longer
         super()._finish(error)
 
     def _set_name(self, name: Any) -> None:
@@ -284,7 +321,7 @@ class SubscriptionFeed(Feed):
             self._core.subscriptions.set_name(self, name)
 
     def established(self) -> None:
-        """``subscribe()`` returns. From now on a new connection is asked anew, with a fresh message."""
+        """The first answer came, or none is awaited. From now on each new connection gets a fresh message."""
         self._established = True
         if self.request is not None:
             self.request.idempotent = False
@@ -296,13 +333,14 @@ class SubscriptionFeed(Feed):
         self._alive = False
         self._core.subscriptions.forget_name(self, self._named)
         self._named = None
+        self._reply = ABSENT
         stream = self._stream()
         if stream is None:
             self.leave(None)
         elif self.resume:
             stream._epoch += self._established
         else:
-            self._failed(error)
+            self._failed(_over(error))
 
     def ask_anew(self, wire: Wire, number: int) -> None:
         """A new connection is about to open."""
@@ -317,10 +355,10 @@ class SubscriptionFeed(Feed):
         try:
             request = self.make(deadline, number)
             awaited = self.is_awaited(request)
+            core.pending.add(request, timed=awaited, calm=not awaited)
         except Exception as error:
             self._failed(error)
             return
-        core.pending.add(request, timed=awaited, calm=not awaited)
         wire.send_first(request)
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -333,15 +371,27 @@ class SubscriptionFeed(Feed):
             core.streams.discard(stream)
         if not self._claim():
             return
+        in_flight = request is not None and request.outcome is None and request.place is not None
+        if in_flight and self._is_awaited and self._reply is ABSENT:
+            return  # its reply, when it comes, tells what to unsubscribe from
         if self._give_up(request) and request is not None and self._alive:
-            self._unsubscribe(request, self._goodbye(request, getattr(stream, "reply", None)))
+            self._unsubscribe(request)
 
-    def _goodbye(self, request: Request, reply: Any) -> Any | Wrapped:
+    def _goodbye(self, request: Request) -> Any | Wrapped | None:
+        reply = None if self._reply is ABSENT else self._reply
         if callable(self._end_message):
             return self._end_message(request.message, reply)
         if self._end_message is not None:
             return self._end_message
         return self._core.protocol.unsubscribe(request.message, request.id, reply)
+
+
+def _over(error: ConnectionLost) -> ConnectionLost:
+    """The error for a subscription that ends with its connection."""
+    words = "The connection of this subscription ended, and it was made with resume=False; subscribe again."
+    over = ConnectionLost(words, sent=True, disconnect=error.disconnect)
+    over.__cause__ = error.__cause__
+    return over
 
 
 def connection_lost(core: Core, error: ConnectionLost) -> None:

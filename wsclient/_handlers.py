@@ -66,7 +66,7 @@ class Pool:
         verdict = self.inbox.put((what, fn, args), size, pressing=pressing)
         for worker in self._workers:
             if worker.starter is None:
-                worker.start(self)
+                self._hooks.start_worker(worker)
                 break
         return verdict
 
@@ -83,7 +83,18 @@ class Pool:
 class Handlers:
     """The handlers of one client."""
 
-    __slots__ = ("_bounds", "_hooks", "_lock", "_methods", "_name", "_numbers", "_on_room", "_pools", "_topics")
+    __slots__ = (
+        "_bounds",
+        "_dropped",
+        "_hooks",
+        "_lock",
+        "_methods",
+        "_name",
+        "_numbers",
+        "_on_room",
+        "_pools",
+        "_topics",
+    )
 
     def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
         """
@@ -103,6 +114,7 @@ class Handlers:
         self._methods: dict[str, Handler] = {}
         self._topics: dict[str, tuple[Handler, ...]] = {}
         self._pools: tuple[Pool, ...] = ()
+        self._dropped = 0  # by pools that are gone
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
@@ -114,10 +126,9 @@ class Handlers:
         """
         handler = self._make("handle", method, fn, workers)
         with self._lock:
-            taken = method in self._methods
-            if not taken:
-                self._methods[method] = handler
+            taken = self._methods.setdefault(method, handler) is not handler
         if taken:
+            self._end_pool(handler)
             raise ValueError(f"handle: the method {method!r} has a handler already.")
 
     def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
@@ -135,10 +146,19 @@ class Handlers:
                 self._topics[topic] = left
             else:
                 self._topics.pop(topic, None)
-            if handler.pool is not None:
-                self._pools = tuple(pool for pool in self._pools if pool is not handler.pool)
-        if handler.pool is not None:
-            handler.pool.end()
+        self._end_pool(handler)
+
+    def _end_pool(self, handler: Handler) -> None:
+        """The handler's workers have no more to do."""
+        gone = handler.pool
+        if gone is None:
+            return
+        with self._lock:
+            known = gone in self._pools
+            self._pools = tuple(pool for pool in self._pools if pool is not gone)
+        gone.end()
+        if known:
+            self._dropped += gone.inbox.dropped
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -172,7 +192,7 @@ class Handlers:
     @property
     def dropped(self) -> int:
         """Jobs that found no room in a pool's queue."""
-        return sum(pool.inbox.dropped for pool in self._pools)
+        return self._dropped + sum(pool.inbox.dropped for pool in self._pools)
 
     def end(self) -> None:
         """After what is queued, run nothing more."""

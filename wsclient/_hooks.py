@@ -175,8 +175,19 @@ class Hooks:
         self.ident = None  # the operating system gives the number to another thread
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Call a function on this thread; if it raises, that is logged and told to ``on_error``, here as well."""
-        self._run(_Job(what, fn, args, None))
+        """Call a function on this thread; if it raises, that is logged, and told to ``on_error`` among the hooks."""
+        try:
+            fn(*args)
+        except BaseException as error:  # sys.exit() too must not end the thread on which the next one runs
+            _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
+            self.post("on_error", error)
+
+    def start_worker(self, worker: Worker) -> None:
+        """Start a thread of the client's; that there can be none is logged."""
+        try:
+            worker.start(self)
+        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+            _log.error("%s: hooks can't run: %s", self._name, error)
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
         self._seen[name] += 1
@@ -190,10 +201,7 @@ class Hooks:
         return True
 
     def _start(self) -> None:
-        try:
-            self._worker.start(self)
-        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
-            _log.error("%s: hooks can't run: %s", self._name, error)
+        self.start_worker(self._worker)
 
     def _run(self, job: _Job) -> None:
         try:

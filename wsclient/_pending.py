@@ -163,6 +163,10 @@ class Pending:
         self._numbers = itertools.count()
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
 
+    def keep_order(self) -> None:
+        """Replies are told apart by their order, as it turns out."""
+        self._by_order = True
+
     @property
     def waiting(self) -> bool:
         """Whether any request waits."""

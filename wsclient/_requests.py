@@ -161,8 +161,8 @@ def requests_in(entry: Outgoing) -> list[Request]:
     return entry.members if isinstance(entry, Batch) else []
 
 
-def begin_batch(core: Core, requests: list[Request], deadline: Deadline, *, bound: int | None) -> None:
-    """The requests begin to wait, and are queued as one message.
+def begin_batch(core: Core, requests: list[Request], deadline: Deadline, *, bound: int | None) -> Batch:
+    """The requests begin to wait, and are queued as one message, which is given.
 
     Raises:
         As ``begin``.
@@ -177,8 +177,11 @@ def begin_batch(core: Core, requests: list[Request], deadline: Deadline, *, boun
             cancel(core, request)
         raise
     if batch.fate is LOST:
+        gone = bound is not None and (core.link.wire is None or core.link.number != bound)
         for request in requests:
-            fail(core, request, SendQueueFull("The send queue is full and drops the newest message (drop_newest)."))
+            full = SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
+            fail(core, request, ended_before() if gone else full)
+    return batch
 
 
 def ended_before() -> ConnectionLost:
@@ -281,6 +284,8 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
             back.append(entry)
         else:
             entry.fate = LOST
+            for request in requests_in(entry):
+                fail(core, request, lost(disconnect, sent=False))
     core.outbox.restore(back)
     for entry in core.outbox.sweep(number):
         for request in requests_in(entry):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _answering, _requests
-from ._errors import ProtocolError
+from ._errors import ProtocolError, SlowConsumer
 from ._outgoing import Outgoing, encoded
 from ._pending import ABSENT, FAILED, OLDEST, Request
 from .protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
@@ -98,8 +98,15 @@ class Router:
             self._deliver_all(meaning, payload, size)
         else:
             self._deliver(meaning, size)
-        for held in self._core.subscriptions.take_held():
-            self._hand_out(held.message, held.size, held.topic, held.name)
+
+    def hand_out_held(self, *, everything: bool = False) -> None:
+        """Messages that waited for a subscription's name go where they belong, once it is known or will never be.
+
+        Args:
+            everything: the connection is over, so no name will come.
+        """
+        for held in self._core.subscriptions.take_held(everything=everything):
+            self._hand_out(held.message, held.size, held.topic, None if everything else held.name)
 
     def release(self) -> None:
         """The connection is open: what was set aside goes where it belongs."""
@@ -152,6 +159,9 @@ class Router:
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Something answers a request: find out which."""
+        if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
+            self._core.protocol.replies_in_order = True
+            self._core.pending.keep_order()
         request = self._core.pending.find(meaning.id)
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
@@ -163,6 +173,7 @@ class Router:
             self._kept_its_place(request, meaning, value, size)
         else:
             self._take(request, meaning, value, size)
+            self.hand_out_held()
 
     def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         """For a request that was given up, and keeps its place in the row until its last message has come."""
@@ -184,8 +195,7 @@ class Router:
             done = self._feed(request, meaning, value, size)
         else:
             final = self._is_final(request, meaning, value)
-            if self._core.protocol._by_order and request.outcome is FAILED:
-                raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
+            self._check_order(request)
             if not final:
                 request.last = value
                 return
@@ -197,6 +207,10 @@ class Router:
         self._core.pending.drop_place(request)
         if not done and value is not ABSENT:
             self._unclaimed(value, size)
+
+    def _check_order(self, request: Request) -> None:
+        if self._core.protocol._by_order and request.outcome is FAILED:
+            raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
     def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
         """Whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` says so."""
@@ -211,13 +225,16 @@ class Router:
         core, feed = self._core, request.feed
         is_reply = isinstance(meaning, Reply)
         if is_reply and feed.endless:  # the reply to a subscribe
-            if not self._is_the_answer(request, value):
+            final = self._is_the_answer(request, value)
+            self._check_order(request)
+            if not final:
                 return None
             if core.pending.is_calm(request) and feed.has_name:
                 feed.acknowledge(value)
                 return None
             return _requests.answer(core, request, value)
         final = self._is_final(request, meaning, value)
+        self._check_order(request)
         core.pending.calm(request)
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
@@ -237,7 +254,12 @@ class Router:
         """The server asks us."""
         core = self._core
         if self.aside is not None:
-            self._calls.append((call, size))
+            bounds = core.settings.bounds.receive_queue
+            if len(self._calls) < bounds.max_messages and self.aside_bytes + size <= bounds.max_bytes:
+                self._calls.append((call, size))
+                self.aside_bytes += size
+            else:
+                core.hooks.post_error(SlowConsumer("The server asks more than can wait for the set-up to be through."))
             return
         handler = core.handlers.of_method(call.method)
         number = self._wire.passage.number

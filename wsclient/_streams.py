@@ -179,11 +179,24 @@ class Subscription(Stream):
         return self._reply
 
     def __next__(self) -> Any:
-        return self._held.popleft() if self._held else super().__next__()
+        self._check("next() of a subscription")
+        try:
+            return self._held.popleft()
+        except IndexError:
+            return super().__next__()
 
     def get(self, timeout: float | None = None) -> Any:
         """The next message, as ``Stream.get`` gives it."""
-        return self._held.popleft() if self._held else super().get(timeout)
+        self._check("get() of a subscription")
+        try:
+            return self._held.popleft()
+        except IndexError:
+            return super().get(timeout)
+
+    def close(self) -> None:
+        """Unsubscribe and take no more messages. Any thread may call it, any number of times."""
+        super().close()
+        self._held.clear()
 
     def _packed(self, message: Any) -> Any:
         return self._epoch, message

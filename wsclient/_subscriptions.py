@@ -47,7 +47,7 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._members: dict[Any, None] = {}
-        self._names: dict[Hashable, Any] = {}
+        self._names: dict[Hashable, tuple[Any, ...]] = {}
         self._held: list[Held] = []
 
     def __iter__(self) -> Any:
@@ -64,44 +64,46 @@ class Subscriptions:
 
     def set_name(self, member: Member, name: Any) -> None:
         """From now on messages with this name are the member's."""
-        self._names[name] = member
+        self._names[name] = (*self._names.get(name, ()), member)
 
     def forget_name(self, member: Member, name: Any) -> None:
         """The name means nothing any more."""
-        if name is not None and self._names.get(name) is member:
+        if name is None:
+            return
+        left = tuple(one for one in self._names.get(name, ()) if one is not member)
+        if left:
+            self._names[name] = left
+        else:
             self._names.pop(name, None)
 
     def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
         """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
         if not self._members:
             return False
-        owner = self._owner(name)
-        if owner is None and name is not None and len(self._held) < MAX_HELD and self._is_awaited():
+        owners = self._owners(name)
+        if not owners and name is not None and len(self._held) < MAX_HELD and self._is_awaited():
             self._held.append(Held(name, message, topic, size))
             return True
-        claimed = owner is not None
-        if owner is not None:
-            owner.item(message, size, pressing)
-        for member in self:
-            if member is not owner and member.wants(message):
-                member.item(message, size, pressing)
-                claimed = True
-        return claimed
+        claimed = [*owners, *(member for member in self if member not in owners and member.wants(message))]
+        for member in claimed:
+            member.item(message, size, pressing)
+        return bool(claimed)
 
-    def take_held(self) -> list[Held]:
+    def take_held(self, *, everything: bool = False) -> list[Held]:
         """Messages that waited for a name and need not wait any longer, in their order. I/O thread only."""
         if not self._held:
             return []
-        waits = self._is_awaited()
-        free = [held for held in self._held if not waits or self._owner(held.name) is not None]
-        self._held = [held for held in self._held if held not in free] if waits else []
-        return free
+        waits = not everything and self._is_awaited()
+        held, self._held = self._held, []
+        if waits:
+            self._held = [one for one in held if not self._owners(one.name)]
+        return [one for one in held if not waits or self._owners(one.name)]
 
     def _is_awaited(self) -> bool:
         return any(member.awaits_name for member in self)
 
-    def _owner(self, name: Any) -> Any:
+    def _owners(self, name: Any) -> tuple[Any, ...]:
         try:
-            return None if name is None else self._names.get(name)
+            return () if name is None else self._names.get(name, ())
         except TypeError:  # a name that can't be a key: nobody has it
-            return None
+            return ()

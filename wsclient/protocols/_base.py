@@ -33,6 +33,9 @@ class Protocol:
         subprotocols: offered to the server where the client names none of its own (RFC 6455 §1.9).
         fatal_codes: close codes after which connecting again is pointless.
         max_in_flight: requests that may be unanswered at once; None for any number. The rest waits in the send queue.
+        replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). Then one that was
+            given up after it was written costs the connection, since later replies could no longer be told apart. It is
+            also set by the first such reply.
         heartbeat: seconds between two heartbeats of the protocol's own, and a function that makes one. Made a
             ``Request``, it gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.
@@ -41,10 +44,10 @@ class Protocol:
     subprotocols: Sequence[str] = ()
     fatal_codes: frozenset[int] = frozenset()
     max_in_flight: int | None = None
+    replies_in_order: bool = False
     heartbeat: tuple[float, Callable[[], Any | Request]] | None = None
     json: Any = _codec.JSON
 
-    _by_order = False  # whether replies are told apart by their order alone
     _batches = False  # whether a list of requests may go out as one message
     _sample_id: Any = None  # for trial encodings; never goes over the wire
 
@@ -124,7 +127,7 @@ class Protocol:
         """What answers a call of the server's that nobody handles; None where silence is the custom."""
         return None
 
-    def _answered(self, call: Call, payload: str | bytes) -> str | bytes | None:
+    def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
         """What goes out now that a call has its answer; None if it waits for others."""
         return payload
 
@@ -134,6 +137,10 @@ class Protocol:
 
     def _passed(self, id: Any) -> None:
         """A request with an id of the caller's own goes out; called in turn with ``new_id``."""
+
+    @property
+    def _by_order(self) -> bool:
+        return self.replies_in_order
 
     def _encodes_by_id(self) -> bool:
         """Whether a request can be encoded only once its id is known."""

@@ -30,14 +30,15 @@ class Answers:
         self._missing = calls
         self._payloads: list[str] = []
 
-    def add(self, payload: str | bytes) -> str | None:
-        """One more answer; gives the whole array with the last of them."""
-        text = payload if isinstance(payload, str) else payload.decode()
+    def add(self, payload: str | bytes | None) -> str | None:
+        """One more answer, or None where silence is one; gives the whole array with the last of them."""
+        text = payload.decode() if isinstance(payload, bytes) else payload
         with self._lock:
-            self._payloads.append(text)
+            if text is not None:
+                self._payloads.append(text)
             self._missing -= 1
             whole = self._payloads if self._missing <= 0 else None
-        return None if whole is None else f"[{','.join(whole)}]"
+        return f"[{','.join(whole)}]" if whole else None
 
 
 @dataclass(slots=True)

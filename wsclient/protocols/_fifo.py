@@ -28,7 +28,7 @@ class Fifo(Protocol):
         max_in_flight: requests that may be unanswered at once; 1 for a server that can't take a second one meanwhile.
     """
 
-    _by_order = True
+    replies_in_order = True
 
     def __init__(self, *, event: Callable[[Any], bool] | None = None, max_in_flight: int | None = None) -> None:
         self._event = check_callable("event", event)

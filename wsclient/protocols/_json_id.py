@@ -151,7 +151,7 @@ class JsonId(Protocol):
         """The message with what every message of this protocol has."""
         return message
 
-    def _answered(self, call: Call, payload: str | bytes) -> str | bytes | None:
+    def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
         """What goes out now that a call has its answer: to a batch one array, with its last."""
         return call.answers.add(payload) if isinstance(call, BatchCall) else payload
 

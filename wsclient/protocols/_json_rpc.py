@@ -39,6 +39,8 @@ class JsonRpc(JsonId):
         return Request(self.build(f"{method.removesuffix('subscribe')}unsubscribe", [reply], False))
 
     def _dressed(self, message: Any) -> Any:
+        if isinstance(message, list):
+            return [self._dressed(one) for one in message]
         if self._version is None or not isinstance(message, dict) or "jsonrpc" in message:
             return message
         return {"jsonrpc": self._version, **message}

@@ -1,0 +1,223 @@
+"""ganache of npm, an Ethereum node: subscriptions by the name that the server gives, and errors with data.
+
+Sent SIGTERM, it closes with 1000, as if somebody had asked it to.
+"""
+
+import concurrent.futures
+import pathlib
+import queue
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import RemoteError, State
+
+from ..support import LONG, eventually
+from ..support.node import NODE, npm
+from ..support.program import Program, free_port
+
+FOUND = npm("ganache")
+pytestmark = pytest.mark.skipif(FOUND is None, reason="GANACHE IS MISSING: subscriptions are not tested on a real node")
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
+NEW_HEADS = {"method": "eth_subscribe", "params": ["newHeads"]}
+
+REVERTS = "0x602a60005260206000fd"
+"""A program that gives up and says 42: mstore(0, 42); revert(0, 32)."""
+
+
+class Ganache(Program):
+    def __init__(self, home):
+        self.port = free_port()
+        program = pathlib.Path(FOUND).with_name("cli.js")
+        super().__init__(home, [
+            NODE, program, "--server.host", "127.0.0.1", "--server.port", str(self.port), "--wallet.totalAccounts", "1",
+        ])  # fmt: skip
+
+    def connect(self, **options):
+        options = {"protocol": wsclient.JsonRpc(), "reconnect": SOON, **options}
+        return wsclient.connect(f"ws://127.0.0.1:{self.port}/", **options)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """One for all tests that do not end it: it takes its time to start."""
+    with Ganache(tmp_path_factory.mktemp("ganache")) as ganache:
+        yield ganache
+
+
+@pytest.fixture
+def ganache(tmp_path):
+    with Ganache(tmp_path) as ganache:
+        yield ganache
+
+
+def call(client, method, *params, **options):
+    return client.call(method, list(params), timeout=LONG, **options)
+
+
+def mine(client):
+    """One more block, by hand."""
+    assert call(client, "evm_mine", idempotent=True) == "0x0"
+
+
+def height(client):
+    return int(call(client, "eth_blockNumber", idempotent=True), 16)
+
+
+def number(head):
+    return int(head["params"]["result"]["number"], 16)
+
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+
+def test_calls_get_their_results_from_many_threads(lasting):
+    with lasting.connect() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        texts = [f"0x{n:04x}" for n in range(50)]
+        hashes = [call(client, "web3_sha3", text) for text in texts]
+        assert len(set(hashes)) == 50
+        assert list(pool.map(lambda text: call(client, "web3_sha3", text), texts)) == hashes
+        assert client.stats.connections == 1
+
+
+def test_a_batch_gives_the_results_in_order(lasting):
+    with lasting.connect() as client:
+        batch = [{"method": "eth_chainId"}, {"method": "web3_sha3", "params": ["0x"]}, {"method": "net_listening"}]
+        assert client.request(batch, timeout=LONG) == [
+            "0x539",
+            "0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470",
+            True,
+        ]
+
+
+def test_an_error_has_the_data_that_came_with_it(lasting):
+    with lasting.connect() as client:
+        with pytest.raises(RemoteError, match="revert") as caught:
+            call(client, "eth_call", {"data": REVERTS}, "latest")
+        assert caught.value.code == -32000
+        assert int(caught.value.data, 16) == 42
+        assert call(client, "net_version")
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "words"),
+    [
+        ("no_such", [], "method no_such does not exist"),
+        ("eth_getBalance", [], "Incorrect number of arguments"),
+        ("eth_subscribe", ["nonsense"], "nonsense"),
+    ],
+)
+def test_an_error_without_data_has_its_code_and_its_words(lasting, method, params, words):
+    with lasting.connect() as client:
+        with pytest.raises(RemoteError, match=words) as caught:
+            call(client, method, *params)
+        assert isinstance(caught.value.code, int)
+        assert caught.value.data is None
+        assert call(client, "net_version")
+        assert client.stats.connections == 1
+
+
+# --- subscriptions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_subscription_hands_out_every_new_block_in_order_and_nobody_else_sees_them(lasting):
+    seen = queue.Queue()
+    with lasting.connect(on_message=lambda _, message: seen.put(message)) as client, client.listen() as others:
+        with client.subscribe(NEW_HEADS) as heads:
+            first = height(client) + 1
+            for _ in range(30):
+                mine(client)
+            assert [number(heads.get(LONG)) for _ in range(30)] == list(range(first, first + 30))
+            assert (heads.gaps, heads.dropped) == (0, 0)
+        with pytest.raises(TimeoutError):
+            others.get(0)
+        assert seen.empty()
+
+
+def test_each_subscription_gets_its_own(lasting):
+    with lasting.connect() as client:
+        with client.subscribe(NEW_HEADS) as heads:
+            with client.subscribe({"method": "eth_subscribe", "params": ["newPendingTransactions"]}) as pending:
+                assert heads.reply != pending.reply
+                before = height(client)
+                sender = call(client, "eth_accounts")[0]
+                sent = call(client, "eth_sendTransaction", {"from": sender, "to": sender})
+                assert pending.get(LONG)["params"]["result"] == sent
+                assert number(heads.get(LONG)) == before + 1
+                mine(client)
+                assert number(heads.get(LONG)) == before + 2
+                with pytest.raises(TimeoutError):
+                    pending.get(0)
+
+
+def test_a_subscription_that_is_closed_is_closed_at_the_server_too(lasting):
+    with lasting.connect() as client, client.subscribe(NEW_HEADS) as left:
+        with client.subscribe(NEW_HEADS) as closed:
+            assert closed.reply != left.reply
+        assert call(client, "eth_unsubscribe", closed.reply) is False
+        mine(client)
+        assert number(left.get(LONG)) == height(client)
+        assert call(client, "eth_unsubscribe", left.reply) is True
+
+
+def test_a_subscription_that_is_refused_raises(lasting):
+    with lasting.connect() as client:
+        with pytest.raises(RemoteError, match="nonsense"):
+            client.subscribe({"method": "eth_subscribe", "params": ["nonsense"]})
+        assert call(client, "net_version")
+
+
+# --- restarts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "code"), [("SIGTERM", 1000), ("SIGKILL", None)])
+def test_a_subscription_goes_on_under_another_name_after_a_restart(ganache, how, code):
+    closes, gaps = queue.Queue(), []
+    with ganache.connect(on_close=lambda _, *told: closes.put(told)) as client:
+        client.subscribe(NEW_HEADS).close()
+        with client.subscribe(NEW_HEADS, on_gap=lambda heads: gaps.append((heads, height(client)))) as heads:
+            mine(client)
+            mine(client)
+            assert [number(heads.get(LONG)) for _ in range(2)] == [1, 2]
+            name = heads.reply
+            ganache.stop(how)
+            assert closes.get(timeout=LONG)[0] == code  # 1000 that nobody here asked for is a loss like any other
+            assert client.last_disconnect.initiator == ("remote" if code else "network")
+            meanwhile = client.submit({"method": "evm_mine"}, timeout=LONG)
+            assert not meanwhile.done()
+            ganache.start()
+            assert meanwhile.result(LONG) == "0x0"
+            assert heads.gaps == 0  # nothing behind the gap has been handed out
+            assert number(heads.get(LONG)) == 1  # it had been subscribed before the block was mined
+            assert (heads.gaps, gaps) == (1, [(heads, 1)])
+            assert heads.reply != name
+            mine(client)
+            assert number(heads.get(LONG)) == 2
+            assert heads.gaps == 1
+        assert client.stats.connections == 2
+
+
+def test_one_restart_after_another_is_survived_by_a_subscription(ganache):
+    with ganache.connect() as client, client.subscribe(NEW_HEADS) as heads:
+        for count, how in enumerate(("SIGKILL", "SIGTERM"), start=1):
+            ganache.stop(how)
+            ganache.start()
+            eventually(lambda count=count: client.stats.connections > count)
+            mine(client)
+            assert number(heads.get(LONG)) == 1
+            assert heads.gaps == count
+            assert client.stats.connections == count + 1
+
+
+def test_a_subscription_that_shall_not_resume_ends_with_the_connection(ganache):
+    with ganache.connect() as client, client.subscribe(NEW_HEADS, resume=False) as heads:
+        mine(client)
+        assert number(heads.get(LONG)) == 1
+        ganache.stop("SIGTERM")
+        with pytest.raises(wsclient.ConnectionLost):
+            heads.get(LONG)
+        assert client.state is not State.FAILED
+        ganache.start()
+        assert height(client) == 0

@@ -1,0 +1,176 @@
+"""Who waits for an outcome: a thread inside request(), and a future that behaves as futures do."""
+
+import concurrent.futures
+import math
+import threading
+
+import pytest
+
+from wsclient._clock import Deadline
+from wsclient._pending import CANCELLED, FAILED, OK, Pending, Request
+from wsclient._waiter import RequestFuture, Waiter
+
+from .support import LONG, eventually
+
+# --- waiters ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_waiter_gets_the_reply_that_came_before_it_waited():
+    waiter = Waiter()
+    waiter.settle("reply", None)
+    assert waiter.wait(Deadline(-math.inf))
+    assert (waiter.value, waiter.error) == ("reply", None)
+
+
+def test_a_waiter_gets_the_error_that_comes_while_it_waits():
+    waiter = Waiter()
+    error = OSError()
+    thread = threading.Thread(target=waiter.settle, args=(None, error))
+    assert not waiter.wait(Deadline(-math.inf))
+    thread.start()
+    assert waiter.wait(Deadline(None))
+    thread.join(LONG)
+    assert waiter.error is error
+
+
+# --- futures ---------------------------------------------------------------------------------------------------------
+
+
+class Ask:
+    """A request with its future; ``posted`` is what the hook thread would run."""
+
+    def __init__(self):
+        self.pending = Pending()
+        self.request = Request(b"", 0, deadline=Deadline(None))
+        self.pending.add(self.request, timed=False)
+        assert self.pending.depart(self.request, 1)
+        self.posted = []
+        self.withdrawn = 0
+        self.future = RequestFuture(self.request, self.withdraw, self.posted.append)
+
+    def withdraw(self, request):
+        assert request is self.request
+        self.withdrawn += self.pending.take(request, CANCELLED)
+
+    def answer(self, value=None, error=None):
+        assert self.pending.take(self.request, OK if error is None else FAILED)
+        self.future.settle(value, error)
+
+
+def test_a_future_gives_the_reply():
+    ask = Ask()
+    assert not ask.future.done()
+    ask.answer("reply")
+    assert ask.future.result(0) == "reply"
+    assert ask.future.exception(0) is None
+
+
+def test_a_future_raises_the_error():
+    ask = Ask()
+    ask.answer(error=OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        ask.future.result(0)
+
+
+def test_cancel_withdraws_the_request():
+    ask = Ask()
+    assert ask.future.cancel()
+    assert ask.withdrawn == 1
+    assert ask.future.cancelled()
+    assert ask.future.done()
+    with pytest.raises(concurrent.futures.CancelledError):
+        ask.future.result(0)
+
+
+def test_a_second_cancel_is_harmless():
+    ask = Ask()
+    ask.future.add_done_callback(lambda future: None)
+    assert ask.future.cancel()
+    assert ask.future.cancel()
+    assert ask.withdrawn == 1
+    assert len(ask.posted) == 1
+
+
+def test_cancel_after_the_reply_is_false_and_changes_nothing():
+    ask = Ask()
+    ask.answer("reply")
+    assert not ask.future.cancel()
+    assert ask.future.result(0) == "reply"
+
+
+def test_cancel_between_the_decision_and_the_reply_is_false():
+    ask = Ask()
+    ask.pending.take(ask.request, OK)
+    assert not ask.future.cancel()
+    ask.future.settle("reply", None)
+    assert ask.future.result(0) == "reply"
+
+
+def test_a_cancel_whose_withdrawal_is_interrupted_is_finished_all_the_same():
+    ask = Ask()
+
+    def withdraw(request):
+        ask.withdraw(request)
+        raise KeyboardInterrupt
+
+    future = RequestFuture(ask.request, withdraw, ask.posted.append)
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+    assert future.cancelled()
+    assert concurrent.futures.wait([future], 0).done == {future}
+
+
+def test_a_cancelled_future_counts_as_done_for_wait_and_as_completed():
+    ask = Ask()
+    ask.future.cancel()
+    assert concurrent.futures.wait([ask.future], 0).done == {ask.future}
+    assert list(concurrent.futures.as_completed([ask.future], 0)) == [ask.future]
+
+
+@pytest.mark.parametrize("end", [RequestFuture.cancel, lambda future: future.settle("reply", None)])
+def test_whoever_waits_with_concurrent_futures_is_woken(end):
+    asks = [Ask(), Ask()]
+    futures = [ask.future for ask in asks]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(concurrent.futures.wait, futures, LONG, concurrent.futures.FIRST_COMPLETED)
+        eventually(lambda: futures[1]._waiters)
+        end(futures[1])
+        assert waiting.result(LONG).done == {futures[1]}
+
+
+def test_whoever_waits_for_the_result_is_woken_by_cancel():
+    ask = Ask()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask.future.exception, LONG)
+        eventually(lambda: ask.future._condition._waiters)
+        ask.future.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            waiting.result(LONG)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("end", [Ask.answer, lambda ask: ask.future.cancel()])
+def test_done_callbacks_go_through_post_and_get_the_future(when, end):
+    ask = Ask()
+    seen = []
+    if when == "after":
+        end(ask)
+    ask.future.add_done_callback(seen.append)
+    if when == "before":
+        assert ask.posted == []
+        end(ask)
+    assert seen == []
+    (job,) = ask.posted
+    job()
+    assert seen == [ask.future]
+
+
+def test_done_callbacks_keep_their_order():
+    ask = Ask()
+    seen = []
+    for n in range(5):
+        ask.future.add_done_callback(lambda future, n=n: seen.append(n))
+    ask.answer()
+    for job in ask.posted:
+        job()
+    assert seen == [0, 1, 2, 3, 4]

@@ -153,7 +153,8 @@ def test_a_socket_is_for_one_connection_and_then_the_client_has_failed(server):
     waiter = client.submit({"method": "silence"})
     server.wait_for(2)
     server.cut_all()
-    assert client.wait_until(State.FAILED, LONG)
+    assert client.wait_closed(LONG)
+    assert client.state is State.FAILED
     with pytest.raises(wsclient.ConnectionLost):
         waiter.result(LONG)
     with pytest.raises(ClientClosed) as caught:
@@ -204,6 +205,7 @@ def test_a_redirect_would_need_another_socket(stage, watcher):
     with pytest.raises(ConnectError, match="leads to one place only") as caught:
         opener(watcher, sock).open("ws://example.org/", {})
     assert not caught.value.retry
+    assert sock.fileno() == -1
 
 
 def test_a_function_is_asked_for_no_socket_to_another_origin(stage, watcher):
@@ -229,7 +231,6 @@ def test_a_socket_that_was_not_used_is_closed_with_the_client(server):
     with pytest.raises(ConnectError):
         client.start()
     assert client.wait_closed(LONG)
-    assert sock.fileno() == -1
     assert sock.fileno() == -1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import queue
 import socket
 import struct
@@ -116,6 +117,9 @@ class Server:
         self.cut_all()
         server.shutdown()
         self._thread.join(15)
+        for pipe in (getattr(server, "shutdown_watcher", None), getattr(server, "shutdown_notifier", None)):
+            if isinstance(pipe, int):  # websockets before 17 leaves both ends open
+                os.close(pipe)
 
     def __enter__(self):
         return self

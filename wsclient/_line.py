@@ -19,7 +19,11 @@ import threading
 
 from ._wakeup import READ, WRITE
 
-__all__ = ["Line", "TLSLine", "make_line"]
+__all__ = ["RECORD", "Line", "TLSLine", "make_line"]
+
+RECORD = 16 * 1024
+"""Bytes of one TLS record (RFC 8446 §5.1). No more is sent a call: of several records some would be out when the socket
+is full, and nobody told, so that what they hold would go out once more on the next connection."""
 
 
 class Line:
@@ -109,7 +113,7 @@ class TLSLine(Line):
     def send(self, data: bytes | memoryview) -> int:
         try:
             with self._lock:
-                sent = self._tls.send(data)
+                sent = self._tls.send(data[:RECORD])
         except ssl.SSLWantWriteError:
             self.write_event = WRITE
             return 0

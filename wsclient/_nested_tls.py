@@ -15,7 +15,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Final
 
-from ._line import Line
+from ._line import RECORD, Line
 from ._wakeup import READ, WRITE
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ class NestedTLSLine(Line):
                 try:
                     return self._inner.read(size)
                 except ssl.SSLWantReadError:
-                    self._flush()  # the answer to a new key; if it can't go now, it goes with the next that is sent
+                    if not self._promised:  # else the sender would not be told
+                        with contextlib.suppress(OSError):  # whoever sends next is told; what came is still read
+                            self._flush()  # the answer to a new key; it may also go with the next that is sent
                     if not self._fill():
                         return None
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -92,7 +94,7 @@ class NestedTLSLine(Line):
                 return 0
             if not self._promised:
                 try:
-                    self._promised = self._inner.write(data[:_RECORDS])
+                    self._promised = self._inner.write(data[:RECORD])
                 except ssl.SSLWantReadError:  # TLS 1.2 may negotiate anew
                     self.write_event = READ
                     return 0

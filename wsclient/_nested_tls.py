@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["NestedTLSLine", "start_nested_tls"]
 
 _RECORDS: Final = 64 * 1024
-"""Bytes read from the outer layer at a time, and encrypted at a time by the inner one."""
+"""Bytes read from the outer layer at a time."""
 
 
 class NestedTLSLine(Line):

@@ -18,10 +18,10 @@ from ._close_frames import Close, CloseCode, build_close_payload
 from ._deflate import Inflater
 from ._errors import ProtocolError, WebSocketClientError
 from ._events import Disconnect
-from ._feeds import connection_lost
 from ._frames import MessageReader, Opcode, Received
 from ._outgoing import Outgoing
 from ._router import Router
+from ._subscribing import connection_lost
 from ._wakeup import READ
 from ._wire import Wire
 

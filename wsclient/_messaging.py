@@ -157,7 +157,7 @@ class Messaging(Constructed):
         Raises:
             SendQueueFull, MessageTooBig: it could not be queued.
             ClientClosed: the client is closed, failed or draining.
-            TypeError, ValueError: the message can't be encoded.
+            TypeError, ValueError: the message can't be encoded, or a request waits under its id.
         """
         return _calls.send(self._wsclient.core, message, timeout, expires)
 

@@ -50,7 +50,7 @@ class Source:
             if entry.counted:
                 counters.messages_sent += 1
                 counters.bytes_sent += entry.size
-            if not entry.is_request:
+            if not entry.requests:
                 entry.payload = None
 
     def progressed(self) -> None:

@@ -19,13 +19,13 @@ from ._connection import Connection
 from ._deflate import Deflater
 from ._errors import ConnectError, ConnectionLost
 from ._events import Attempt, State
-from ._feeds import subscribe_anew
 from ._handshake import check_headers
 from ._opening import Opener
 from ._orders import Interrupted
 from ._retry import Campaign
 from ._session import set_up
 from ._source import Source
+from ._subscribing import subscribe_anew
 from ._transport import Transport
 from ._wakeup import Poller, Wakeup
 from ._wire import Wire

@@ -160,6 +160,10 @@ def test_a_batch_counts_as_many_requests_in_flight_as_it_holds(raw):
     answer(peer, first)
     asked = received(peer)
     assert [one["method"] for one in asked] == ["a", "b"]
+    peer.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        peer.receive_text()
+    peer.sock.settimeout(LONG)
     answer(peer, asked[0])
     last = received(peer)
     assert last["method"] == "behind"

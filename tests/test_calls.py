@@ -103,6 +103,18 @@ def test_no_request_gets_the_id_of_a_message_that_was_sent(raw):
     client.close(timeout=0)
 
 
+def test_a_message_under_the_id_of_a_request_that_is_queued_is_refused(raw):
+    client, peer, _ = open_against(raw)
+    peer.reset()
+    raw.accept()
+    eventually(lambda: client.state is not State.OPEN)
+    client.submit({"id": 9, "method": "slow"})
+    with pytest.raises(ValueError, match="in flight already"):
+        client.send({"id": 9, "method": "other"})
+    assert client.stats.queue_depth == 1
+    client.close(timeout=0)
+
+
 def test_a_request_queued_before_a_message_does_not_take_its_id(raw):
     client, peer, _ = open_against(raw)
     peer.reset()

@@ -325,6 +325,15 @@ def test_without_batches_a_list_is_no_request(raw):
     client.close(timeout=0)
 
 
+def test_a_late_error_reaches_on_message_whole(raw):
+    client, peer, seen = open_against(raw, protocol=JsonRpc())
+    late = {"jsonrpc": "2.0", "id": 99, "error": {"code": 1, "message": "no"}}
+    peer.send_text(json.dumps(late))
+    eventually(lambda: seen == [late])
+    assert client.stats.requests_late == 1
+    client.close(timeout=0)
+
+
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from wsclient._config import SendQueue
 from wsclient._errors import ClientClosed, MessageTooBig, SendQueueFull
 from wsclient._frames import Opcode
 from wsclient._outbox import Outbox
-from wsclient._outgoing import EXPIRED, LOST, Outgoing, Passage
+from wsclient._outgoing import EXPIRED, LOST, Batch, Outgoing, Passage
 from wsclient._pending import Request
 
 from .support import LONG, SHORT, eventually
@@ -77,6 +77,16 @@ def test_take_joins_as_many_bytes_as_it_may_and_no_more():
     assert outbox.take(10, None) == [a, b]
     assert outbox.take(10, None) == [c]
     assert outbox.take(10, None) == []
+
+
+def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
+    """Else whoever has the line would look at it for ever."""
+    outbox = Outbox(SendQueue())
+    batch = Batch([request(), request()], deadline=FOREVER, bound=None)
+    outbox.put(batch, FOREVER, [])
+    assert [outbox.ready(room) for room in (None, 3, 2, 1, 0, -1)] == [True, True, True, False, False, False]
+    assert [outbox.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
+    assert outbox.take(ANY_SIZE, 2) == [batch]
 
 
 def test_a_message_larger_than_a_batch_comes_alone():

@@ -1,5 +1,6 @@
 """``subscribe()`` at the public level, against a peer that sends exactly what the test tells it."""
 
+import concurrent.futures
 import gc
 import weakref
 
@@ -7,6 +8,8 @@ import pytest
 
 import wsclient
 from wsclient import JsonId, JsonRpc, State, _departing
+from wsclient._clock import Deadline
+from wsclient._subscribing import SubscriptionFeed
 
 from .support import LONG, SHORT, eventually
 from .support.peers import (
@@ -542,6 +545,46 @@ def test_subscribe_ends_in_time_between_two_connections(against, raw):
     assert taken(waiting)["mark"] == 1  # it is not asked any more
 
 
+def test_the_time_of_a_subscription_that_is_asked_again_is_the_callers(against, raw):
+    client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
+    future = subscribing(client, timeout=None)
+    taken(peer)
+    peer = cut(client, peer, raw)
+    asked = taken(peer)
+    assert not concurrent.futures.wait([future], 2 * SHORT).done
+    put(peer, reply(asked, "0xa"))
+    future.result(LONG)
+
+
+def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
+    client, _, _ = against(protocol=JsonRpc())
+    core = client._wsclient.core
+    feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
+    request = feed.make(Deadline.after(0, 0), None)
+    core.pending.add(request, timed=False)
+    core.pending.take(request, "ok")  # the I/O thread has the reply, and has told nobody yet
+    waiting = beginning(feed.wait)
+    assert not concurrent.futures.wait([waiting], SHORT).done
+    feed.settle("0xa", None)
+    waiting.result(LONG)
+    assert (feed.caller.value, feed.caller.error) == ("0xa", None)
+
+
+def test_closed_before_it_was_asked_anew_it_is_neither_asked_nor_unsubscribed(against):
+    client, peer, _ = against(protocol=Ticks())
+    core = client._wsclient.core
+    subscription = client.subscribe({"ask": 1})
+    taken(peer)
+    (feed,) = core.subscriptions
+    feed.lost(wsclient.ConnectionLost("as if"))
+    with core.link.wire._owner:  # nobody writes meanwhile
+        feed.request = None
+        feed.ask_anew(core.link.wire, core.link.number)
+        subscription.close()
+    client.send({"mark": 1})
+    assert taken(peer) == {"mark": 1}
+
+
 def test_subscribe_ends_with_the_client_between_two_connections(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client, timeout=None)
@@ -601,9 +644,8 @@ def test_closing_while_the_new_reply_is_awaited_does_not_unsubscribe_the_old_nam
     eventually(lambda: client.state is State.OPEN)
     subscription.close()
     put(peer, reply(asked, "0xnew"))
-    client.send({"mark": 1})
     got = taken(peer)
-    assert got.get("params") != ["0xold"]
+    assert (got["method"], got["params"]) == ("eth_unsubscribe", ["0xnew"])  # as soon as its name is known
 
 
 def test_closing_while_offline_means_it_is_not_asked_anew(against, raw):

@@ -110,7 +110,7 @@ class Feed:
     def _unsubscribe(self, request: Request) -> None:
         """Tell the server that it may stop; it may be too late for that."""
         core, place = self._core, request.place
-        if core.link.wire is None or (place is not None and place[0].ended):
+        if place is not None and place[0].ended:
             return
         number = core.link.number if place is None else place[0].number  # without a place it is being written just now
         try:

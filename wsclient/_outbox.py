@@ -213,7 +213,7 @@ class Outbox:
             for entry in reversed(list(entries)):
                 self.messages += entry.counted
                 self.bytes += entry.size if entry.counted else 0
-                entry.take_off()
+                entry.place = None
                 entry.queued = True
                 self._note_expiry(entry)
                 self._entries.appendleft(entry)

@@ -126,10 +126,6 @@ class Outgoing:
         """It is the next on this connection and ends at that offset. Owner of the line only."""
         self.place = (passage, end)
 
-    def take_off(self) -> None:
-        """Its connection is over, and did not take it. Guarded by the queue's lock."""
-        self.place = None
-
 
 class Batch(Outgoing):
     """Several requests that go out as one message, and share its place.
@@ -158,12 +154,6 @@ class Batch(Outgoing):
         super().put_on(passage, end)
         for member in self.members:
             member.put_on(passage, end)
-
-    def take_off(self) -> None:
-        """Its connection is over, and took none of its members. Guarded by the queue's lock."""
-        super().take_off()
-        for member in self.members:
-            member.take_off()
 
 
 class Draft:

@@ -14,7 +14,6 @@ Guarantees:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 import time
@@ -46,8 +45,6 @@ _NOTE_BYTES: Final = 100
 
 _FACTS: Final = frozenset({"open", "lost", "failed"})
 _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: "ping", Opcode.PONG: "pong"}
-
-_log = logging.getLogger("wsclient")
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Recorder:
             recording: where to, and what is secret.
             name: the client's.
             wake: has the I/O thread look at the notes.
-            tell: gets the error that ends the recording.
+            tell: gets the error that ends the recording, and logs it.
         """
         self._recording = recording
         self._name = name
@@ -158,8 +155,8 @@ class Recorder:
     def lost(self, connection: int, disconnect: Disconnect) -> None:
         """A connection is over."""
         error = None if disconnect.error is None else type(disconnect.error).__name__
-        members = {"initiator": disconnect.initiator, "code": disconnect.code, "reason": disconnect.reason}
-        self._note("lost", {**members, "error": error}, connection)
+        members = {"initiator": disconnect.initiator, "code": disconnect.code, "error": error}
+        self._note("lost", {**members, "reason": self._redactor.text(disconnect.reason)}, connection)
 
     def failed(self, error: BaseException, number: int) -> None:
         """An attempt to connect failed. Its class and status are told; its text may quote the server, or user code."""
@@ -254,7 +251,6 @@ class Recorder:
         path = os.fspath(self._recording.path)
         error = OSError(f"The recording to {path!r} has stopped ({cause}); the client goes on without it.")
         error.__cause__ = cause
-        _log.warning("%s: %s", self._name, error, exc_info=cause)
         self._tell(error)
 
 

@@ -41,11 +41,12 @@ def messages(path, direction=None):
 
 
 def test_a_session_is_recorded_and_on_disk_when_close_returns(server, path):
-    with wsclient.connect(server.url, record=path, name="feed") as client:
+    with wsclient.connect(server.url, record=path, name="feed") as client, client.listen() as stream:
         assert client.request({"method": "add", "params": [1, 2]})["result"] == 3
         client.send("hello")
         client.send(b"\0\1")
         client.flush(LONG)
+        assert [stream.get(LONG), stream.get(LONG)] == ["hello", b"\0\1"]
     tape = read(path)
     (connection,) = tape.connections
     assert tape.client == "feed"
@@ -189,6 +190,7 @@ def test_each_connection_and_how_it_ended_is_recorded(server, path):
         server.cut_all()
         assert again.wait(LONG)
         again.clear()
+        server.opened.get(timeout=LONG)
         server.close_all(1012, "restart")
         assert again.wait(LONG)
     assert [connection.lost for connection in read(path).connections] == [

@@ -96,8 +96,8 @@ def test_replay_offline():
         "the password is in the file: False",
         "played back: welcome, ann: 3",
     ]
-    expected, got = ('{"id":2,"jsonrpc":"2.0","method":"add","params":[1,%d]}' % n for n in (2, 3))
-    assert changed == f"changed: expected {expected}, got {got}."
+    expected = '{"id":2,"jsonrpc":"2.0","method":"add","params":[1,2]}'
+    assert changed == f"changed: expected {expected}, got {expected.replace('2]', '3]')}."
 
 
 def test_own_protocol():

@@ -12,6 +12,7 @@ import pytest
 
 import wsclient
 from wsclient import _recording, _tape
+from wsclient._frames import Opcode
 from wsclient._tape import RECEIVED, SENT
 
 from .support import LONG, Server, eventually, json_handler
@@ -107,6 +108,50 @@ def test_more_than_the_backlog_holds_is_recorded_whole(mute_server, path):
         client.flush(LONG)
     assert sum(map(len, sent)) > 10 * _recording.MAX_BACKLOG
     assert messages(path, SENT) == sent
+
+
+def test_senders_that_are_ahead_of_the_file_wait_in_their_queue(server, path):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def match(message):  # holds the I/O thread, which writes the file
+        reached.set()
+        return go_on.wait(LONG)
+
+    with wsclient.connect(server.url, record=path, compression=None, ping_interval=None) as client:
+        client.submit("hello", match=match)
+        assert reached.wait(LONG)
+        sent = [f"{n} " + "x" * 50_000 for n in range(40)]
+        run_all([lambda: [client.send(message) for message in sent]])
+        recorder = client._wsclient.core.recorder
+        assert recorder.full
+        assert recorder._noted - recorder._written < _recording.MAX_BACKLOG + 100_000
+        assert client.stats.queue_depth > 20
+        go_on.set()
+        client.flush(LONG)
+    assert messages(path, SENT)[1:] == sent
+
+
+def test_what_a_thread_has_sent_is_in_the_file_soon_though_nothing_else_happens(mute_server, path):
+    with wsclient.connect(mute_server.url, record=path, ping_interval=None) as client:
+        eventually(lambda: messages(path) == [])
+        run_all([lambda: client.send("hello")])
+        eventually(lambda: messages(path) == ["hello"])
+
+
+def test_a_recording_that_has_stopped_holds_nobody_up(path):
+    errors = []
+    recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, errors.append)
+    recorder.begin()
+    recorder.sent(1, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
+    assert recorder.full
+    os.close(recorder._file.fileno())
+    recorder.write()
+    assert not recorder.full
+    assert len(errors) == 1
+    recorder.sent(1, Opcode.BINARY, b"more")
+    recorder.write()
+    recorder.close()
+    assert len(errors) == 1
 
 
 def test_a_large_message_that_comes_is_recorded(server, path):
@@ -360,6 +405,7 @@ def test_a_forked_child_writes_nothing(path):
     program = """
         import os, sys, warnings, wsclient
         from tests.support import Server
+        from wsclient._frames import Opcode
         warnings.simplefilter("ignore", DeprecationWarning)
         with Server() as server:
             client = wsclient.connect(server.url, record=sys.argv[1])
@@ -367,10 +413,10 @@ def test_a_forked_child_writes_nothing(path):
             recorder = client._wsclient.core.recorder
             child = os.fork()
             if child == 0:
-                recorder.sent(1, 1, b"the child")
+                recorder.sent(1, Opcode.TEXT, b"the child")
                 recorder.write()
                 recorder.close()
-                os._exit(0 if recorder._file is None else 1)
+                os._exit(0)
             assert os.waitpid(child, 0)[1] == 0
             client.request({"method": "add", "params": [2]})
             client.close()

@@ -212,6 +212,21 @@ def test_leniently_a_call_of_the_servers_keeps_its_id_and_answers_nothing():
     assert player.unexpected == []
 
 
+def test_leniently_a_call_that_bears_the_id_of_a_request_is_a_push_all_the_same():
+    call = ask(1, "confirm")
+    player = lenient(">" + ask(1, "a"), ">" + ask(2, "b"), "<" + call, "<" + reply(1, "A"), "<" + reply(2, "B"))
+    player.take(ask(2, "b"), 100)
+    assert said(player) == [call, reply(2, "B")]
+
+
+def test_leniently_what_answers_two_messages_waits_for_both():
+    player = lenient(">" + ask(1, "a"), ">" + ask(2, "b"), f"<[{reply(1, 'A')},{reply(2, 'B')}]")
+    player.take(ask(1, "a"), 100)
+    assert said(player) == []
+    player.take(ask(2, "b"), 100)
+    assert len(said(player)) == 2
+
+
 def test_leniently_the_batch_of_now_gets_the_answers_under_its_ids():
     player = lenient(f">[{ask(1)},{ask(2)}]", f"<[{reply(2, 'B')},{reply(1, 'A')}]")
     player.take(f"[{ask(11)},{ask(12)}]", 100)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import json
+import socket
 import threading
 import time
 
@@ -10,6 +11,8 @@ import pytest
 
 import wsclient
 from wsclient import _tape
+from wsclient._close_frames import build_close_payload
+from wsclient._frames import Opcode, build_frame
 from wsclient._tape import RECEIVED, SENT
 from wsclient.testing import Replay, ReplayMismatch
 
@@ -244,6 +247,46 @@ def test_every_close_code_that_came_comes_again(tmp_path, code):
     assert ended == [(code, "" if code == 1005 else "why")]
 
 
+def greeted(replay):
+    """A socket on which the upgrade is done."""
+    sock = socket.create_connection(("127.0.0.1", replay.port), LONG)
+    lines = ["GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]  # fmt: skip
+    sock.sendall("\r\n".join(lines).encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += sock.recv(1)
+    return sock
+
+
+def test_an_empty_close_frame_comes_again_as_an_empty_one(tmp_path):
+    with Replay(written(tmp_path, opened(1), line("close", RECEIVED, code=1005, reason=""))) as replay:
+        with greeted(replay) as sock:
+            assert sock.recv(2) == b"\x88\0"
+
+
+def test_a_last_message_and_a_wrong_close_code_in_one_breath_are_told_apart(tmp_path):
+    path = written(tmp_path, opened(1), line("message", SENT, text="a"), line("close", SENT, code=1000, reason=""))
+    replay = Replay(path)
+    with greeted(replay) as sock:
+        close = build_frame(Opcode.CLOSE, build_close_payload(4000, ""), bytes(4))
+        sock.sendall(build_frame(Opcode.TEXT, b"a", bytes(4)) + close)
+        assert sock.recv(4) == b"\x88\x02\x0f\xa0"
+    replay.close()
+    assert replay.mismatches == ["connection 1, line 4: the client should close with 1000, and closed with 4000."]
+
+
+def test_fragments_are_one_message(tmp_path):
+    with Replay(written(tmp_path, opened(1), line("message", SENT, text="grün"))) as replay, greeted(replay) as sock:
+        first, second = bytearray(build_frame(Opcode.TEXT, "grü".encode()[:-1], bytes(4))), "ü".encode()[1:] + b"n"
+        first[0] &= 0x7F  # more is to come
+        sock.sendall(first + build_frame(Opcode.PING, b"", bytes(4)))
+        sock.sendall(build_frame(Opcode.CONTINUATION, second, bytes(4)))
+        sock.sendall(build_frame(Opcode.CLOSE, b"", bytes(4)))
+        assert sock.recv(2) == b"\x8a\0"
+        assert sock.recv(2) == b"\x88\0"
+
+
 def test_pings_of_the_server_are_played(tmp_path):
     pinged = threading.Event()
     with Replay(written(tmp_path, opened(1), line("ping", RECEIVED, base64="YWJj"))) as replay:
@@ -338,8 +381,6 @@ def test_other_ids_can_be_named(tmp_path):
 
 
 def test_what_a_client_sends_that_does_not_speak_http_harms_nobody(tmp_path):
-    import socket
-
     with Replay(written(tmp_path, opened(1))) as replay:
         with socket.create_connection(("127.0.0.1", replay.port), LONG) as sock:
             sock.sendall(b"nonsense\r\n\r\n")

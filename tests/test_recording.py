@@ -142,9 +142,9 @@ def test_a_recording_that_has_stopped_holds_nobody_up(path):
     errors = []
     recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, errors.append)
     recorder.begin()
+    recorder.sent(1, Opcode.TEXT, b"\xff")  # no text: only a defect of ours could lead to that
     recorder.sent(1, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
     assert recorder.full
-    os.close(recorder._file.fileno())
     recorder.write()
     assert not recorder.full
     assert len(errors) == 1
@@ -152,6 +152,7 @@ def test_a_recording_that_has_stopped_holds_nobody_up(path):
     recorder.write()
     recorder.close()
     assert len(errors) == 1
+    assert path.read_bytes().count(b"\n") == 1
 
 
 def test_a_large_message_that_comes_is_recorded(server, path):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
@@ -25,6 +25,7 @@ from ._outgoing import Outgoing, Passage
 
 if TYPE_CHECKING:
     from ._deflate import Deflater
+    from ._events import Disconnect
     from ._line import Line
 
 __all__ = ["Wire"]
@@ -76,6 +77,19 @@ class Source(Protocol):
         """Whether there is time left to send anything."""
 
 
+class Tape(Protocol):
+    """Where messages are noted that have gone out; see ``_source.RecordedSource``."""
+
+    def received(self, opcode: Opcode, payload: Any) -> None:
+        """Something has come."""
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """The connection is over."""
+
+    def handed_over(self, batch: list[Outgoing]) -> bool:
+        """The operating system has more of these. False if no more should go out before the I/O thread has looked."""
+
+
 class _Ping(NamedTuple):
     end: int
     taken_at: float
@@ -88,26 +102,30 @@ class Wire:
         passage: how far its bytes have come.
         blocked: the socket took no more; the I/O thread watches for room.
         error: why writing failed; the I/O thread ends the connection then.
+        tape: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
     """
 
     __slots__ = (
         "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
         "_urgent_put", "_urgent_taken", "blocked", "error", "is_open", "passage",
+        "tape",
     )  # fmt: skip
 
-    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None) -> None:
+    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
         """
         Args:
             line: where bytes go.
             source: where messages come from.
             deflater: compresses them; None where that was not agreed on.
+            tape: notes what crosses the wire.
         """
         self._is_ending = False  # `end` was called; whoever compresses a large message stops
         self.passage = Passage(source.number)
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
+        self.tape = tape
         self._line = line
         self._source = source
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
@@ -170,6 +188,9 @@ class Wire:
                 return
             self.passage.sent += sent
             self._rest = self._rest[sent:]
+            if self.tape is not None and not self.tape.handed_over(self._batch):
+                self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
+                self._source.wake()
         if not self._rest:
             self._source.written(self._batch)
             self._batch = []

@@ -220,10 +220,13 @@ def test_a_duplicate_that_chromium_refuses_fails_the_id_and_the_real_reply_is_la
     client.on_message = lambda client, message: late.put(message) if "result" in message else None
     page = Page(client)
     first = client.submit({"id": 500, **page.evaluation(HELD)}, timeout=LONG)
-    client.send({"id": 500, **page.evaluation("'duplicate'")})  # send() gives no id and checks none
+    duplicate = {"id": 500, **page.evaluation("'duplicate'")}
+    with pytest.raises(ValueError, match="in flight already"):
+        client.send(duplicate)
+    client.send(json.dumps(duplicate))  # nobody looks into text
     with pytest.raises(RemoteError, match="Duplicate"):
         first.result(LONG)
-    assert late.get(timeout=LONG)["result"]["value"] == "duplicate"
+    assert late.get(timeout=LONG)["result"]["result"]["value"] == "duplicate"
     assert client.stats.requests_late == 1
     assert evaluate(client, page, "'goes on'") == "goes on"
 

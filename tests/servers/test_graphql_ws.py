@@ -130,7 +130,7 @@ def test_the_server_stops_when_a_subscription_is_closed(graphql, way):
             assert second.get(LONG) == {"data": {"ticks": 2}}
         eventually(lambda: ask(client, "live") == 0)
         assert client.stats.connections == 1
-        assert all("ticks" in message["data"] for message in late.queue)  # on their way when we left
+        assert all("ticks" in message["payload"]["data"] for message in late.queue)  # on their way when we left
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------

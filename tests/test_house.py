@@ -12,7 +12,7 @@ FLOORS = {
     1: (
         "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_redaction", "_tape",
         "_recording", "_config", "_state",
-        "_tls_errors", "_outgoing", "_inbox", "_counters", "_worker",
+        "_tls_errors", "_outgoing", "_urgent", "_pings", "_inbox", "_counters", "_worker",
     ),
     2: (
         "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",

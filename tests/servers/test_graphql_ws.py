@@ -183,7 +183,7 @@ def test_params_are_asked_for_on_every_connection(graphql):
 def test_a_token_that_is_stale_is_asked_for_anew(graphql):
     """4403 is not for ever: whoever is refused may be let in later."""
     tokens = iter(["stale", "sesame"])
-    with graphql.client(lambda: {"token": next(tokens)}, retry_first=True) as client:
+    with graphql.client(lambda: {"token": next(tokens)}, retry_first=True).start(LONG) as client:
         assert ask(client, "inits") == ["stale", "sesame"]
         assert client.stats.failed_attempts == 1
 

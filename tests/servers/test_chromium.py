@@ -10,7 +10,6 @@ import http.server
 import json
 import queue
 import re
-import shutil
 import struct
 import threading
 import urllib.request
@@ -22,10 +21,12 @@ import wsclient
 from wsclient import ConnectionLost, RemoteError, RequestTimeout, State
 
 from ..support import LONG, SHORT, eventually
-from ..support.program import Program, find, free_port
+from ..support.program import Program, find, free_port, removed
 
 CHROMIUM = find("chromium") or find("chromium-browser") or find("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="CHROMIUM IS MISSING: a real browser is not tested here")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="CHROMIUM IS MISSING, so no real browser is tested: apt-get install chromium"
+)
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 HELD = "new Promise(resolve => globalThis.release = resolve)"
@@ -70,7 +71,7 @@ class Chromium(Program):
 
     def stop(self, how="SIGKILL"):
         super().stop(how)
-        shutil.rmtree(self._profile, ignore_errors=True)
+        eventually(lambda: removed(self._profile))
 
 
 @pytest.fixture

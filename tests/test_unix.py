@@ -181,7 +181,7 @@ def test_a_server_that_starts_anew_is_found_again(server):
     with wsclient.connect(server.url, reconnect=again) as client:
         add(client)
         server.stop()
-        os.unlink(server.path)
+        os.unlink(server._path)
         eventually(lambda: client.stats.failed_attempts > 0)
         assert client.state in (State.WAITING, State.CONNECTING)
         server.start()

@@ -11,6 +11,7 @@ import trustme
 from wsclient import _processes
 
 from .support import LONG, FaultProxy, RawServer, Server, eventually
+from .support.peers import open_against
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +88,18 @@ def dead():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def against(raw):
+    """Opens a client as ``open_against`` does, and closes it in the end."""
+    clients = []
+
+    def open_one(**options):
+        client, peer, seen = open_against(raw, **options)
+        clients.append(client)
+        return client, peer, seen
+
+    yield open_one
+    for client in clients:
+        client.close(timeout=0)

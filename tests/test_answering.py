@@ -10,7 +10,7 @@ import wsclient
 from wsclient import JsonId, JsonRpc
 
 from .support import LONG, SHORT, eventually
-from .test_router import open_against
+from .support.peers import open_against
 
 
 def ask(peer, id, method, params=None):

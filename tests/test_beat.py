@@ -9,7 +9,7 @@ import wsclient
 from wsclient import JsonId
 
 from .support import LONG, SHORT, eventually
-from .test_router import open_against
+from .support.peers import open_against
 
 
 class Beating(JsonId):

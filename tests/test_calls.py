@@ -15,6 +15,7 @@ from wsclient._clock import Deadline
 from wsclient._waiter import Waiter
 
 from .support import LONG, SHORT, Server, eventually
+from .support.peers import open_against
 
 
 @pytest.fixture
@@ -68,6 +69,61 @@ def test_an_id_in_flight_is_refused_and_nothing_is_sent(client, server):
     first.cancel()
     assert client.request({"id": 5, "method": "echo", "params": 1}, timeout=LONG)["result"] == 1
     assert len(server.received) == 2
+
+
+def test_a_message_under_the_id_of_a_request_in_flight_is_refused(raw):
+    """The server may answer it, and that would be taken for the reply to the request."""
+    client, peer, _ = open_against(raw)
+    future = client.submit({"id": 7, "method": "slow"})
+    auto = client.submit({"method": "slow"})
+    own, given = (json.loads(peer.receive_text())["id"] for _ in range(2))
+    for id in (own, given, float(own)):
+        with pytest.raises(ValueError, match="in flight already"):
+            client.send({"id": id, "method": "other"})
+    client.send({"id": str(own), "method": "other"})  # another id
+    client.send({"id": own, "result": 1})  # an answer to a call of the server's, whose ids are its own
+    assert [json.loads(peer.receive_text())["id"] for _ in range(2)] == ["7", 7]
+    for id in (own, given):
+        peer.send_text(json.dumps({"id": id, "result": 1}))
+    assert [future.result(LONG)["id"], auto.result(LONG)["id"]] == [own, given]
+    client.send({"id": 7, "method": "other"})
+    assert json.loads(peer.receive_text())["id"] == 7
+    client.close(timeout=0)
+
+
+def test_no_request_gets_the_id_of_a_message_that_was_sent(raw):
+    client, peer, seen = open_against(raw)
+    client.send({"id": 3, "method": "mine"})
+    futures = [client.submit({"method": "ours"}) for _ in range(3)]
+    mine, *ours = (json.loads(peer.receive_text())["id"] for _ in range(4))
+    assert (mine, ours) == (3, [4, 5, 6])
+    peer.send_text(json.dumps({"id": mine, "result": "to nobody's request"}))
+    eventually(lambda: [message["id"] for message in seen] == [3])
+    assert not any(future.done() for future in futures)
+    client.close(timeout=0)
+
+
+def test_a_message_under_the_id_of_a_request_that_is_queued_is_refused(raw):
+    client, peer, _ = open_against(raw)
+    peer.reset()
+    raw.accept()
+    eventually(lambda: client.state is not State.OPEN)
+    client.submit({"id": 9, "method": "slow"})
+    with pytest.raises(ValueError, match="in flight already"):
+        client.send({"id": 9, "method": "other"})
+    assert client.stats.queue_depth == 1
+    client.close(timeout=0)
+
+
+def test_a_request_queued_before_a_message_does_not_take_its_id(raw):
+    client, peer, _ = open_against(raw)
+    peer.reset()
+    waiting = raw.accept()
+    client.submit({"method": "queued"})
+    client.send({"id": 1, "method": "mine"})
+    waiting.upgrade()
+    assert [json.loads(waiting.receive_text())["id"] for _ in range(2)] == [2, 1]
+    client.close(timeout=0)
 
 
 def test_a_request_without_a_reply_times_out_and_says_it_was_sent(client, server):

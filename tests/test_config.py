@@ -47,6 +47,7 @@ OPTIONS = {
     "receive_queue": ReceiveQueue(),
     "max_message_size": 2**24,
     "limits": DEFAULT_LIMITS,
+    "record": None,
     "name": None,
 }
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 import wsclient
-from wsclient import Client, Fifo, JsonId, JsonRpc, Protocol, _departing, _requests
+from wsclient import Client, Fifo, JsonId, JsonRpc, Protocol, _batches, _departing, _requests
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode
 from wsclient._outgoing import Outgoing, Passage
@@ -139,16 +139,27 @@ def test_an_error_of_encode_request_is_told_as_it_is_and_keeps_no_place():
     assert core.pending.find(OLDEST) is None
 
 
+def test_a_message_whose_id_a_request_took_in_the_same_moment_is_lost_and_that_is_logged(core, caplog):
+    request = begun(core, {"n": 1})
+    entry = _requests.plain(core, {"id": 2, "method": "mine"})
+    request.id = entry.ids[0]
+    core.pending.depart(request, entry.ids[0])
+    assert payload_of(core, entry) is None
+    assert entry.state == "lost"
+    assert "request with its id 2 is in flight" in caplog.text
+    (request,) = core.pending.everything()
+    assert _requests.answer(core, request, 1)
+    assert payload_of(core, _requests.plain(core, {"id": 2, "method": "mine"})) is not None
+
+
 # --- several as one --------------------------------------------------------------------------------------------------
 
 
 def batch_of(core, *messages, bound=None):
-    requests = [_requests.make(core.protocol, message, NEVER, bound=bound) for message in messages]
-    for request in requests:
-        request.waiter = Waiter()
-    _requests.begin_batch(core, requests, NEVER, bound=bound)
-    (batch,) = core.outbox.take(1000, None)
-    return batch, requests
+    batch = _batches.make(core, list(messages), NEVER, bound=bound, match=None, until=None, idempotent=False)
+    _batches.begin(core, batch, Waiter())
+    assert core.outbox.take(1000, None) == [batch]
+    return batch, batch.members
 
 
 def test_a_batch_is_one_array_with_fresh_ids_in_its_order():
@@ -182,7 +193,7 @@ def test_a_batch_of_another_connection_ends_with_it():
     for request in requests:
         request.waiter = Waiter()
         core.pending.add(request, timed=False)
-    batch = _requests.Batch(requests, bound=1)
+    batch = _requests.Batch(requests, deadline=NEVER, bound=1)
     assert payload_of(core, batch, 2) is None
     assert batch.state == "lost"
     assert all(isinstance(request.waiter.error, wsclient.ConnectionLost) for request in requests)

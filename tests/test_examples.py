@@ -89,6 +89,17 @@ def test_every_example_is_listed_short_and_run_here():
         assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name
 
 
+def test_replay_offline():
+    *first, changed = run("replay_offline.py")
+    assert first == [
+        "recorded: welcome, ann: 3",
+        "the password is in the file: False",
+        "played back: welcome, ann: 3",
+    ]
+    expected = '{"id":2,"jsonrpc":"2.0","method":"add","params":[1,2]}'
+    assert changed == f"changed: expected {expected}, got {expected.replace('2]', '3]')}."
+
+
 def test_own_protocol():
     assert run("own_protocol.py") == ["answer: desserts", "error: nothing to turn", "items: one two three"]
 

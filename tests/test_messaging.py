@@ -9,7 +9,7 @@ import wsclient
 from wsclient import Fifo, JsonId, JsonRpc
 
 from .support import LONG, SHORT, eventually
-from .test_router import open_against
+from .support.peers import open_against
 
 
 def received(peer):
@@ -202,7 +202,7 @@ def test_replies_to_a_batch_may_come_one_by_one(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_with_a_reply_missing_times_out_and_the_rest_is_withdrawn(raw):
+def test_a_batch_with_a_reply_missing_times_out_and_gives_the_others(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
     asking = Asking(client.request, BATCH, timeout=SHORT)
     first, middle, last = (one["id"] for one in received(peer))
@@ -210,6 +210,9 @@ def test_a_batch_with_a_reply_missing_times_out_and_the_rest_is_withdrawn(raw):
     with pytest.raises(wsclient.RequestTimeout) as caught:
         asking.result()
     assert caught.value.phase == "waiting"
+    one, missing, three = caught.value.results
+    assert (one, three) == (1, 3)
+    assert isinstance(missing, wsclient.RequestTimeout)
     reply(peer, middle, "late")
     eventually(lambda: len(seen) == 1)
     assert client._wsclient.core.pending.in_flight == 0
@@ -220,9 +223,15 @@ def test_an_error_in_a_batch_is_raised(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     asking = Asking(client.request, BATCH, timeout=LONG)
     ids = [one["id"] for one in received(peer)]
-    peer.send_text(json.dumps([{"id": ids[0], "result": 1}, {"id": ids[1], "error": {"code": 9, "message": "no"}}]))
-    with pytest.raises(wsclient.RemoteError, match="no"):
-        asking.result()  # without waiting for the third
+    peer.send_text(json.dumps([
+        {"id": ids[1], "error": {"code": 9, "message": "no"}},
+        {"id": ids[2], "error": {"code": 8, "message": "nor this"}},
+    ]))  # fmt: skip
+    reply(peer, ids[0], 1)
+    with pytest.raises(wsclient.RemoteError, match="no") as caught:
+        asking.result()
+    assert [caught.value.code, caught.value.results[0]] == [9, 1]
+    assert [error.code for error in caught.value.results[1:]] == [9, 8]
     client.close(timeout=0)
 
 
@@ -245,14 +254,11 @@ def test_an_idempotent_batch_is_sent_again_but_for_what_was_answered(raw):
     eventually(lambda: client.stats.requests_ok == 1)
     peer.reset()
     again = raw.accept().upgrade()
-    methods = []
-    while len(methods) < 2:
-        sent = received(again)
-        for one in sent if isinstance(sent, list) else [sent]:
-            methods.append(one["method"])
-            assert one["id"] > max(ids)
-            reply(again, one["id"], one["method"].upper())
-    assert methods == ["b", "c"]
+    sent = received(again)  # one message, as before
+    assert [one["method"] for one in sent] == ["b", "c"]
+    for one in sent:
+        assert one["id"] > max(ids)
+        reply(again, one["id"], one["method"].upper())
     assert asking.result() == ["A", "B", "C"]
     client.close(timeout=0)
 
@@ -316,6 +322,15 @@ def test_without_batches_a_list_is_no_request(raw):
     client, _, _ = open_against(raw, protocol=JsonId())
     with pytest.raises(TypeError, match="must be a dict"):
         client.request(BATCH)
+    client.close(timeout=0)
+
+
+def test_a_late_error_reaches_on_message_whole(raw):
+    client, peer, seen = open_against(raw, protocol=JsonRpc())
+    late = {"jsonrpc": "2.0", "id": 99, "error": {"code": 1, "message": "no"}}
+    peer.send_text(json.dumps(late))
+    eventually(lambda: seen == [late])
+    assert client.stats.requests_late == 1
     client.close(timeout=0)
 
 

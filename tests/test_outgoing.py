@@ -142,7 +142,7 @@ def test_a_message_may_go_anywhere_at_any_time_by_default():
     out = message()
     assert (out.opcode, out.payload, out.size) == (Opcode.TEXT, b"hello", 5)
     assert (out.expires_at, out.bound, out.queued, out.place, out.fate) == (None, None, False, None, None)
-    assert out.is_request is False
+    assert out.requests == 0
 
 
 def test_a_message_keeps_its_expiry_and_its_connection():

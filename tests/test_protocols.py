@@ -36,6 +36,7 @@ from wsclient.protocols import (
     _batch,
     _paths,
 )
+from wsclient.protocols._numbers import Numbers
 
 from .support import LONG, SHORT
 
@@ -256,6 +257,88 @@ def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
         else:
             used.add(id)
             protocol._passed(id)
+
+
+class ByContent(Protocol):
+    """Knows a reply by what was asked."""
+
+    def id_of(self, message):
+        return message["ask"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message", "ids"),
+    [
+        (JsonId(), {"id": 5, "method": "a"}, (5,)),
+        (JsonId(), {"id": "5"}, ("5",)),
+        (JsonId(), {"method": "a"}, ()),
+        (JsonId(), {"id": True}, ()),
+        (JsonId(), {"id": None}, ()),
+        (JsonId(), {"id": [1]}, ()),
+        (JsonId(), "text", ()),
+        (JsonId(), [{"id": 5}], ()),
+        (JsonId(), {"id": 5, "result": 1}, ()),
+        (JsonId(), {"id": 5, "error": 1}, ()),
+        (JsonId(), {"id": 5, "method": "a", "result": 1}, (5,)),
+        (JsonId(method=None), {"id": 5, "result": 1}, (5,)),
+        (JsonId(result=("ok", "is")), {"id": 5, "ok": {"is": 1}}, ()),
+        (JsonId(result=("ok", "is")), {"id": 5, "result": 1}, (5,)),
+        (JsonId(("head", "id")), {"head": {"id": 5}}, (5,)),
+        (
+            JsonRpc(),
+            [{"id": 5, "method": "a"}, {"method": "b"}, {"id": 6, "result": 1}, {"id": 7, "method": "c"}],
+            (5, 7),
+        ),
+        (GraphQLTransportWs(), {"id": "5", "type": "subscribe", "payload": {}}, ("5",)),
+        (GraphQLTransportWs(), {"id": "5", "type": "complete"}, ()),
+        (GraphQLTransportWs(), {"type": "subscribe"}, ()),
+        (GraphQLTransportWs(), "text", ()),
+        (Fifo(), {"id": 5}, ()),
+        (ByContent(), {"ask": "x"}, ("x",)),
+        (ByContent(), {"tell": "x"}, ()),
+        (ByContent(), "text", ()),
+    ],
+)
+def test_under_which_ids_a_server_may_answer_what_is_merely_sent(protocol, message, ids):
+    assert protocol._ids_in(message) == ids
+
+
+def test_a_subclass_that_finds_ids_in_its_own_way_is_asked_for_those_of_what_is_sent_too():
+    class Elsewhere(JsonId):
+        def id_of(self, message):
+            return message["elsewhere"]
+
+    assert Elsewhere()._ids_in({"elsewhere": 5, "id": 6}) == (5,)
+
+
+def test_graphql_gives_no_id_that_the_caller_has_used():
+    protocol = GraphQLTransportWs()
+    protocol._passed("3")
+    for id in ("word", 9, "\u0663"):
+        protocol._passed(id)
+    assert protocol.new_id() == "4"
+
+
+def test_eight_threads_step_over_ids_and_none_of_them_is_given():
+    numbers = Numbers()
+    given, used = [], []
+
+    def step(start):
+        for number in range(start, 4000, 8):
+            numbers.step_over(number)
+            used.append((number, len(given)))
+
+    threads = [threading.Thread(target=step, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3000):
+        given.append(numbers.next())  # noqa: PERF401 - the other threads look at how many there are
+    for thread in threads:
+        thread.join(LONG)
+    assert given == sorted(set(given))
+    places = {number: place for place, number in enumerate(given)}
+    for number, taken in used:  # what was given had been given before, not after the step
+        assert places.get(number, 0) <= taken
 
 
 @pytest.mark.parametrize("id", [True, False, [1], {"a": 1}, b"5", (1,)])

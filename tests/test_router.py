@@ -5,7 +5,6 @@ import select
 import threading
 
 import pytest
-import tenacity
 
 import wsclient
 from wsclient import Fifo
@@ -13,21 +12,8 @@ from wsclient._connection import READ_SIZE
 from wsclient.protocols import Control
 
 from .support import LONG, SHORT, Server, eventually
+from .support.peers import open_against
 from .support.raw import frame
-
-SOON = wsclient.Reconnect(wait=tenacity.wait_none())
-
-
-def open_against(raw, **options):
-    """A client that is open, the peer that answered it, and what ``on_message`` saw."""
-    seen = []
-    options.setdefault("reconnect", SOON)
-    client = wsclient.Client(raw.url, on_message=lambda _, message: seen.append(message), ping_interval=None, **options)
-    starter = threading.Thread(target=client.start)
-    starter.start()
-    peer = raw.accept().upgrade()
-    starter.join(LONG)
-    return client, peer, seen
 
 
 def test_replies_out_of_order_find_their_requests(raw):
@@ -424,7 +410,7 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
             stopped += not select.select([], [peer.sock], [], 0.05)[1]
     wire = client._wsclient.core.link.wire
     assert wire.choked
-    assert wire._urgent_put - wire._urgent_taken < 2**20 + 2 * READ_SIZE * 2**14 // 100
+    assert wire._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
     received = client.stats.messages_received
     assert received < sent // 102
     peer.sock.settimeout(LONG)

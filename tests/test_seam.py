@@ -8,8 +8,8 @@ import wsclient
 from wsclient import Control, End, Event, Failure, Item, Protocol, Reply
 
 from .support import LONG, SHORT, eventually
+from .support.peers import open_against
 from .test_messaging import Asking
-from .test_router import open_against
 
 
 class Lines(Protocol):

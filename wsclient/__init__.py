@@ -28,6 +28,7 @@ from ._errors import (
 )
 from ._events import Attempt, Disconnect, State, Stats
 from ._limits import Limits
+from ._recording import Recording
 from ._retry import Reconnect
 from ._session import Session
 from ._streams import Stream, Subscription
@@ -81,6 +82,7 @@ __all__ = [
     "Queue",
     "ReceiveQueue",
     "Reconnect",
+    "Recording",
     "RemoteError",
     "Reply",
     "Request",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from . import _requests
 from ._clock import Deadline
 from ._errors import ProtocolError, RequestTimeout
-from ._outgoing import Outgoing, encoded
 from .protocols import Request as Wrapped
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Beat:
     def _send(self, wire: Wire, message: Any, now: float) -> None:
         protocol, number = self._core.protocol, wire.passage.number
         if not isinstance(message, Wrapped):
-            opcode, payload = encoded(protocol.encode(message))
-            wire.send_first(Outgoing(opcode, payload, len(payload), bound=number))
+            wire.send_first(_requests.plain(self._core, message, bound=number))
             return
         assert protocol.heartbeat is not None
         patience = self._core.settings.line.ping_timeout or protocol.heartbeat[0]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import _requests
+from . import _batches, _requests
 from ._checks import check_callable, check_choice, check_count, check_seconds
 from ._clock import Deadline
 from ._close_frames import CloseCode, check_close
@@ -21,11 +21,12 @@ from ._core import closed_error
 from ._delivery import Delivery
 from ._errors import ConnectionLost, WebSocketClientError
 from ._events import State, Stats
-from ._feeds import AnswersFeed, Feed, SubscriptionFeed
+from ._feeds import AnswersFeed, Feed
 from ._inbox import Inbox
-from ._outgoing import Batch, Outgoing, encoded
+from ._outgoing import Batch
 from ._state import FINAL
 from ._streams import Stream, Subscription
+from ._subscribing import SubscriptionFeed
 from ._waiter import RequestFuture, Waiter
 
 if TYPE_CHECKING:
@@ -45,14 +46,8 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     """See ``Client.send``."""
     core.guard.check("send()")
     now = time.monotonic()
-    opcode, payload = encoded(core.protocol.encode(message))
-    entry = Outgoing(
-        opcode,
-        payload,
-        len(payload),
-        expires_at=None if expires is None else now + check_seconds("expires", expires),
-        bound=_bound(core),
-    )
+    expires_at = None if expires is None else now + check_seconds("expires", expires)
+    entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
     deadline = Deadline(None) if timeout is None else Deadline.after(check_seconds("timeout", timeout, zero=True), now)
     _requests.queue(core, entry, deadline)
     core.kick()
@@ -63,16 +58,14 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
     """See ``Client.request``."""
     core.guard.check_may_wait("request()", _INSTEAD)
     _check_started(core, "request()")
-    if isinstance(message, list) and core.protocol._batches:
-        return _request_batch(core, message, timeout, **options)
     call = _make(core, message, timeout, **options)
-    call.waiter = waiter = Waiter()
+    waiter = Waiter()
     try:
-        _requests.begin(core, call, timed=False)
+        _begin(core, call, waiter, timed=False)
         _go(core)
         _wait(core, call, waiter)
     except BaseException:
-        _requests.cancel(core, call, interrupted=True)
+        _withdraw(core, call, interrupted=True)
         raise
     try:
         if waiter.error is not None:
@@ -80,39 +73,6 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
         return waiter.value
     finally:
         del call, waiter  # else the error, its traceback, this frame and the waiter would hold each other
-
-
-def _request_batch(
-    core: Core, messages: list[Any], timeout: float | None, *, match: Any, until: Any, idempotent: bool
-) -> list[Any]:
-    """One message that is an array of requests; the results, in their order."""
-    if match is not None or until is not None:
-        raise ValueError("match= and until= are for one request, not for a batch of them.")
-    if not messages:
-        raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
-    deadline, bound = _deadline(core, timeout), _bound(core)
-    calls = [_requests.make(core.protocol, one, deadline, idempotent=idempotent, bound=bound) for one in messages]
-    waiters = [Waiter() for _ in calls]
-    for call, waiter in zip(calls, waiters, strict=True):
-        call.waiter = waiter
-    batch: Batch | None = None
-    try:
-        batch = _requests.begin_batch(core, calls, deadline, bound=bound)
-        _go(core)
-        for call, waiter in zip(calls, waiters, strict=True):
-            _wait(core, call, waiter)
-            if waiter.error is not None:
-                raise waiter.error
-        return [waiter.value for waiter in waiters]
-    except BaseException:
-        for call in calls:
-            _requests.cancel(core, call, interrupted=True)
-        if batch is not None:
-            core.outbox.withdraw(batch)
-        raise
-    finally:
-        del calls, waiters
-        call = waiter = None  # type: ignore[assignment]
 
 
 def request_many(
@@ -154,17 +114,15 @@ def submit(core: Core, message: Any, timeout: float | None, **options: Any) -> R
     core.guard.check("submit()")
     call = _make(core, message, timeout, **options)
     future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
-    call.waiter = future
     try:
-        _requests.begin(core, call, timed=True)
+        _begin(core, call, future, timed=True)
     except ConnectionLost as error:
         future.settle(None, error)
     except BaseException:
-        _requests.cancel(core, call)
+        _withdraw(core, call)
         raise
     _go(core)
-    if call.deadline.at is not None and call.deadline.at < core.link.sleeps_until:
-        core.orders.wake()
+    _requests.mind(core, call.deadline)
     return future
 
 
@@ -202,7 +160,8 @@ def stream(
     """See ``Client.stream``."""
     core.guard.check("stream()")
     _check_started(core, "stream()")
-    call = _make(core, message, timeout, until=until)
+    check_callable("until", until)
+    call = _requests.make(core.protocol, message, _deadline(core, timeout), until=until, bound=_bound(core))
     call.message = copy.deepcopy(message)
     feed = AnswersFeed(core)
     answers = Stream(
@@ -258,7 +217,7 @@ def subscribe(
     _begin_feed(core, call, subscription, timed=False, calm=not awaited)
     if awaited:
         try:
-            _wait(core, call, feed.caller)
+            feed.wait()
         except BaseException:
             subscription.close()
             raise
@@ -339,16 +298,19 @@ def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm:
     try:
         _requests.begin(core, call, timed=timed, calm=calm)
         _go(core)
-        if timed and call.deadline.at is not None and call.deadline.at < core.link.sleeps_until:
-            core.orders.wake()
+        if timed:
+            _requests.mind(core, call.deadline)
     except BaseException:
         stream.close()
         raise
 
 
-def _make(core: Core, message: Any, timeout: float | None, **options: Any) -> Request:
-    check_callable("match", options.get("match"))
-    check_callable("until", options.get("until"))
+def _make(core: Core, message: Any, timeout: float | None, **options: Any) -> Request | Batch:
+    """The request, or the batch where a list is one."""
+    check_callable("match", options["match"])
+    check_callable("until", options["until"])
+    if isinstance(message, list) and core.protocol._batches:
+        return _batches.make(core, message, _deadline(core, timeout), bound=_bound(core), **options)
     return _requests.make(core.protocol, message, _deadline(core, timeout), bound=_bound(core), **options)
 
 
@@ -367,8 +329,25 @@ def _go(core: Core) -> None:
         core.orders.wake()
 
 
-def _wait(core: Core, call: Request, waiter: Waiter) -> None:
-    if not waiter.wait(call.deadline) and not _requests.time_out(core, call):
+def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *, timed: bool) -> None:
+    """It begins to wait, and is queued."""
+    if isinstance(call, Batch):
+        _batches.begin(core, call, waiter)
+    else:
+        call.waiter = waiter
+        _requests.begin(core, call, timed=timed)
+
+
+def _withdraw(core: Core, call: Request | Batch, *, interrupted: bool = False) -> None:
+    if isinstance(call, Batch):
+        _batches.cancel(core, call, interrupted=interrupted)
+    else:
+        _requests.cancel(core, call, interrupted=interrupted)
+
+
+def _wait(core: Core, call: Request | Batch, waiter: Waiter) -> None:
+    time_out: Any = _batches.time_out if isinstance(call, Batch) else _requests.time_out
+    if not waiter.wait(call.deadline) and not time_out(core, call):
         waiter.wait(Deadline(None))  # somebody else has ended it, and tells the waiter in a moment
 
 
@@ -382,9 +361,9 @@ def _check_started(core: Core, call: str) -> None:
         raise closed_error(core, call)
 
 
-def _cancel(core: Core, call: Request) -> None:
+def _cancel(core: Core, call: Request | Batch) -> None:
     core.guard.check_fork("cancel()")
-    _requests.cancel(core, call)
+    _withdraw(core, call)
 
 
 def _leave_stream(core: Core, stream: Stream) -> None:

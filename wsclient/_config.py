@@ -20,6 +20,7 @@ from ._deflate import Deflate
 from ._handshake import check_headers, shown
 from ._http import is_token
 from ._limits import DEFAULT_LIMITS, Limits
+from ._recording import Recording, checked_recording
 
 __all__ = [
     "DEFAULT",
@@ -163,6 +164,7 @@ class Settings:
     codec: Any
     retry_first: bool
     name: str
+    recording: Recording | None
 
     @property
     def shown_url(self) -> str:
@@ -193,6 +195,7 @@ def make_settings(
     receive_queue: Queue,
     max_message_size: int,
     limits: Limits,
+    record: Any,
     name: str | None,
 ) -> Settings:
     """Validate the options of a client.
@@ -231,6 +234,7 @@ def make_settings(
         codec=checked_json(json),
         retry_first=check_bool("retry_first", retry_first),
         name=_checked_name(name),
+        recording=checked_recording(record),
     )
 
 

@@ -24,9 +24,11 @@ from ._retry import Reconnect
 from .protocols import Protocol
 
 if TYPE_CHECKING:
+    import os
     import socket
     import ssl
 
+    from ._recording import Recording
     from ._session import Session
 
 __all__ = ["connect"]
@@ -68,6 +70,7 @@ def connect(
     on_connect_error: Callable[[Any, Attempt], object] | None = None,
     handlers: Mapping[str, Callable[[Any], Any]] | None = None,
     name: str | None = None,
+    record: str | os.PathLike[str] | Recording | None = None,
 ) -> Client:
     """Open a connection: ``Client(url, ...).start()``, most often used in a ``with`` block.
 

@@ -18,10 +18,10 @@ from ._close_frames import Close, CloseCode, build_close_payload
 from ._deflate import Inflater
 from ._errors import ProtocolError, WebSocketClientError
 from ._events import Disconnect
-from ._feeds import connection_lost
 from ._frames import MessageReader, Opcode, Received
 from ._outgoing import Outgoing
 from ._router import Router
+from ._subscribing import connection_lost
 from ._wakeup import READ
 from ._wire import Wire
 
@@ -128,6 +128,8 @@ class Connection:
         """Wait until something happens, but not beyond ``until``, and deal with it."""
         now = time.monotonic()
         line = self.opened.line
+        if self._core.recorder is not None:
+            self._core.recorder.write()  # before the wait: whatever is noted from here on ends it
         ready = self._wait(now, until)
         # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
         _requests.expire(self._core, time.monotonic())
@@ -185,6 +187,8 @@ class Connection:
         core.link.paused = False
         core.link.proofs.clear()
         cut = self.wire.end()
+        if self.wire.tape is not None:
+            self.wire.tape.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
         _requests.after_loss(core, self.number, cut, disconnect)
@@ -301,14 +305,23 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
+        dispatch = self._dispatch
+        if self.wire.tape is not None:
+            self.wire.settle()  # whatever may have provoked these bytes is noted before them
+            dispatch = self._note
         try:
             for received in self._reader.feed(data):
-                self._dispatch(received)
+                dispatch(received)
         except ProtocolError as error:  # raised by the message protocol
             self._refuse(CloseCode.PROTOCOL_ERROR, error)
         failure = self._reader.failure
         if failure is not None:
             self._refuse(failure.code, failure.error)
+
+    def _note(self, received: Received) -> None:
+        assert self.wire.tape is not None
+        self.wire.tape.received(received[0], received[1])
+        self._dispatch(received)
 
     def _dispatch(self, received: Received) -> None:
         opcode, payload, size = received
@@ -325,9 +338,8 @@ class Connection:
     def _take_pong(self, payload: bytes) -> None:
         matched = self.wire.pong(payload, time.monotonic())
         if matched is not None:
-            seconds, answered = matched
-            self._core.counters.add_round_trip(seconds)
-            for known in answered:
+            self._core.counters.add_round_trip(matched.seconds)
+            for known in matched.payloads:
                 self._heartbeat.answered(known)
         self._core.hooks.post_event("on_pong", payload)
 

@@ -28,10 +28,12 @@ from ._retry import Reconnect, checked_reconnect
 from .protocols import JsonId, Protocol
 
 if TYPE_CHECKING:
+    import os
     import socket
     import ssl
 
     from ._events import Attempt
+    from ._recording import Recording
     from ._session import Session
 
 __all__ = ["DEFAULT_RECEIVE_QUEUE", "DEFAULT_RECONNECT", "DEFAULT_SEND_QUEUE", "Constructed"]
@@ -81,6 +83,7 @@ class Constructed(Named):
         on_connect_error: Callable[[Any, Attempt], object] | None = None,
         handlers: Mapping[str, Callable[[Any], Any]] | None = None,
         name: str | None = None,
+        record: str | os.PathLike[str] | Recording | None = None,
     ) -> None:
         """
         Args:
@@ -115,6 +118,9 @@ class Constructed(Named):
                 as functions; they get the client as their first argument.
             handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
             name: shown in thread names and logs.
+            record: a file to which everything that crosses the wire is written, without its secrets, or a
+                ``Recording`` that also says what is secret; ``start()`` makes the file anew.
+                ``wsclient.testing.Replay`` plays it back.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -142,6 +148,7 @@ class Constructed(Named):
             receive_queue=receive_queue,
             max_message_size=max_message_size,
             limits=limits,
+            record=record,
             name=name,
         )
         policy = checked_reconnect(reconnect, settings.retry_first)

@@ -18,6 +18,7 @@ from ._latch import Signal
 from ._orders import Orders
 from ._outbox import Outbox
 from ._pending import Pending
+from ._recording import Recorder
 from ._state import StateCell
 from ._streams import Streams
 from ._subscriptions import Subscriptions
@@ -145,11 +146,12 @@ class Core:
         streams: open streams.
         subscriptions: what is subscribed to.
         counters: numbers for the statistics.
+        recorder: writes down what crosses the wire; None where that is not wanted.
         progress: tells those who wait for a delivery or a flush to look again.
     """
 
     __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
-                 "protocol", "settings", "state", "streams", "subscriptions")  # fmt: skip
+                 "protocol", "recorder", "settings", "state", "streams", "subscriptions")  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         self.settings = settings
@@ -166,6 +168,10 @@ class Core:
         self.subscriptions = Subscriptions()
         self.counters = Counters()
         self.progress = Signal()
+        recording = settings.recording
+        self.recorder = (
+            None if recording is None else Recorder(recording, settings.name, self.orders.wake, self.hooks.post_error)
+        )
 
     @property
     def full(self) -> bool:

@@ -6,6 +6,7 @@ Run by whoever owns the way out, one thread at a time.
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Final
 
 from . import _requests
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ._core import Core
 
 __all__ = ["payload_of"]
+
+_log = logging.getLogger("wsclient")
 
 _MAX_ID_TRIES: Final = 2**17
 """Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
@@ -40,7 +43,7 @@ def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
         members = [payload for one in entry.members if (payload := payload_of(core, number, one)) is not None]
         return b"[%b]" % b",".join(members) if members else None
     if not isinstance(entry, Request):
-        return entry.payload
+        return entry.payload if not entry.ids or _is_nobodys(core, entry) else None
     try:
         if not _depart(core, entry):
             return None
@@ -54,6 +57,19 @@ def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
         core.pending.drop_place(entry)
         return None
     return entry.payload
+
+
+def _is_nobodys(core: Core, entry: Outgoing) -> bool:
+    """Whether no answer to a mere message could be taken for a request's; else it is lost.
+
+    ``plain`` has looked, and set its ids aside; a request that had taken one in that same moment has departed by now.
+    """
+    clash = next((id for id in entry.ids if core.pending.find(id) is not None), None)
+    if clash is None:
+        return True
+    entry.fate = LOST
+    _log.warning("%s: a message was not sent: a request with its id %r is in flight.", core.settings.name, clash)
+    return False
 
 
 def _depart(core: Core, request: Request) -> bool:

@@ -45,7 +45,13 @@ class WebSocketClientError(Exception):
     """The root of every error of this package; catch it to catch them all.
 
     All of them can be pickled, as a process pool does. A foreign error within that can not is replaced by its words.
+
+    Attributes:
+        results: where one request of a batch failed, what became of all of them: results, and errors in their places.
+            None otherwise.
     """
+
+    results: list[Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: _portable(value) for name, value in self.__dict__.items()}

@@ -194,6 +194,8 @@ class Lifecycle:
         """This is a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
         self._core.guard.forked = True
         self._core.orders.close_descriptors()
+        if self._core.recorder is not None:
+            self._core.recorder.after_fork()
         for sock in self._supervisor.sockets():
             sock.close()
 

@@ -59,7 +59,7 @@ class Outbox:
             head = self._entries[0]
         except IndexError:
             return False
-        return not (requests is not None and requests <= 0 and head.is_request and head.queued)
+        return not (requests is not None and head.requests > max(requests, 0) and head.queued)
 
     def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
         """Queue a message.
@@ -171,10 +171,10 @@ class Outbox:
             now = time.monotonic()
             while self._entries and (not batch or total + self._entries[0].size <= max_bytes):
                 entry = self._entries[0]
-                if entry.queued and entry.is_request and requests is not None:
-                    if requests <= 0:
+                if entry.queued and requests is not None:
+                    if entry.requests > max(requests, 0):
                         break
-                    requests -= 1
+                    requests -= entry.requests
                 self._entries.popleft()
                 if not entry.queued:
                     continue

@@ -74,12 +74,13 @@ class Outgoing:
         queued: whether it is in the queue now. Guarded by the queue's lock.
         place: the passage it was put on and the offset of its end there; None while it is on none.
         fate: ``"expired"`` or ``"lost"`` once that is certain.
+        ids: those the caller put into it, under which the server may answer although nobody waits.
     """
 
-    __slots__ = ("bound", "counted", "expires_at", "fate", "opcode", "payload", "place", "queued", "size")
+    __slots__ = ("bound", "counted", "expires_at", "fate", "ids", "opcode", "payload", "place", "queued", "size")
 
-    is_request = False
-    """Whether an answer is awaited."""
+    requests = 0
+    """How many answers are awaited."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Outgoing:
         self.queued = False
         self.place: tuple[Passage, int] | None = None
         self.fate: str | None = None
+        self.ids: tuple[Any, ...] = ()
 
     @property
     def state(self) -> str:
@@ -126,17 +128,26 @@ class Outgoing:
 
 
 class Batch(Outgoing):
-    """Several messages that go out as one, and share its place.
+    """Several requests that go out as one message, and share its place.
 
     Attributes:
-        members: the messages.
+        members: the requests.
+        deadline: theirs.
+        outcome: ``"cancelled"`` once the caller has withdrawn it; None otherwise.
     """
 
-    __slots__ = ("members",)
+    __slots__ = ("deadline", "members", "outcome")
 
-    def __init__(self, members: list[Any], *, bound: int | None) -> None:
+    def __init__(self, members: list[Any], *, deadline: Any, bound: int | None) -> None:
         super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
         self.members = members
+        self.deadline = deadline
+        self.outcome: str | None = None
+
+    @property
+    def requests(self) -> int:  # type: ignore[override]
+        """How many answers are awaited."""
+        return len(self.members)
 
     def put_on(self, passage: Passage, end: int) -> None:
         """It is the next on this connection, with all its members. Owner of the line only."""

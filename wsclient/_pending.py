@@ -22,6 +22,7 @@ from ._outgoing import Draft, Outgoing
 
 if TYPE_CHECKING:
     from ._clock import Deadline
+    from ._outgoing import Batch
 
 __all__ = [
     "ABSENT",
@@ -91,14 +92,15 @@ class Request(Outgoing):
         waiter: who is told the outcome.
         feed: gets each of many answers; None where one is awaited.
         message: a copy of what was asked, for a protocol that wants to see it again; else ``ABSENT``.
+        batch: the message it goes out in with others; None where it goes alone.
         last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
         outcome: how it ended; None while it waits. Written by whoever takes it.
     """
 
-    __slots__ = ("deadline", "draft", "feed", "id", "idempotent", "last", "match", "message", "outcome", "own", "until",
-                 "waiter")  # fmt: skip
+    __slots__ = ("batch", "deadline", "draft", "feed", "id", "idempotent", "last", "match", "message", "outcome",
+                 "own", "until", "waiter")  # fmt: skip
 
-    is_request = True
+    requests = 1
 
     def __init__(
         self,
@@ -124,6 +126,7 @@ class Request(Outgoing):
         self.deadline = deadline
         self.waiter: Settled | None = None
         self.feed: Any = None
+        self.batch: Batch | None = None
         self.message: Any = ABSENT
         self.last: Any = ABSENT
         self.outcome: str | None = None
@@ -132,6 +135,10 @@ class Request(Outgoing):
     def key(self) -> Any:
         """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
         return self if self.match is not None else key_of(self.id)
+
+
+def _taken(id: Any) -> ValueError:
+    return ValueError(f"A request with the id {id!r} is in flight already; use another id.")
 
 
 def key_of(id: Any) -> Any:
@@ -203,7 +210,20 @@ class Pending:
                 if timer is not None:
                     heapq.heappush(self._timers, timer)
         if known:
-            raise ValueError(f"A request with the id {request.id!r} is in flight already; use another id.")
+            raise _taken(request.id)
+
+    def check_free(self, id: Any) -> None:
+        """Make sure that no request waits under an id.
+
+        Raises:
+            ValueError: one does.
+        """
+        try:
+            known = key_of(id) in self._own or key_of(id) in self._in_flight
+        except TypeError:  # an id that can't be a key: nobody asked under it
+            return
+        if known:
+            raise _taken(id)
 
     def depart(self, request: Request, id: Any) -> bool:
         """The request is about to be written, under this id. False if nobody waits for it any more.

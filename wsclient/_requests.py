@@ -27,7 +27,6 @@ __all__ = [
     "after_loss",
     "answer",
     "begin",
-    "begin_batch",
     "cancel",
     "end_all",
     "ended_before",
@@ -36,10 +35,14 @@ __all__ = [
     "lose_written",
     "lost",
     "make",
+    "mind",
+    "plain",
     "queue",
+    "refused",
     "requests_in",
     "send_unseen",
     "time_out",
+    "timeout",
 ]
 
 NEVER: Final = Deadline(None)
@@ -97,6 +100,36 @@ def make(
     return request
 
 
+def plain(core: Core, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
+    """Encode a message that wants no answer. If the server might give one all the same, it must be nobody else's: no
+    request will get an id that stands in it.
+
+    Args:
+        core: the client.
+        message: what to send.
+        expires_at: as in ``Outgoing``, like the next.
+        bound: see there.
+
+    Raises:
+        TypeError: it can't be encoded.
+        ValueError: likewise; or a request waits under its id.
+    """
+    protocol = core.protocol
+    opcode, payload = encoded(protocol.encode(message))
+    entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, bound=bound)
+    entry.ids = protocol._ids_in(message)
+    for id in entry.ids:
+        protocol._passed(id)
+        core.pending.check_free(id)
+    return entry
+
+
+def mind(core: Core, deadline: Deadline) -> None:
+    """Have the I/O thread look around by this deadline."""
+    if deadline.at is not None and deadline.at < core.link.sleeps_until:
+        core.orders.wake()
+
+
 def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
     """Put a message into the send queue, without starting to write it.
 
@@ -118,8 +151,8 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
                 fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
-    if entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound):
-        core.outbox.withdraw(entry)  # its connection ended before it was queued: no later one may have it
+    if _is_too_late(core, entry):
+        core.outbox.withdraw(entry)  # no later connection may have it
 
 
 def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> None:
@@ -143,15 +176,20 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> N
         if not core.pending.take(request, FAILED):
             return  # somebody else has ended it meanwhile, and told its waiter
         if isinstance(error, SendQueueFull) and request.deadline.passed(time.monotonic()):
-            raise _timeout("queued") from error
+            raise timeout("queued") from error
         raise
     except BaseException:
         cancel(core, request, interrupted=True)
         raise
     if request.fate is LOST and core.pending.take(request, FAILED):
-        if request.bound is not None and (core.link.wire is None or core.link.number != request.bound):
-            raise ended_before()
-        raise SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
+        raise refused(core, request)
+
+
+def refused(core: Core, entry: Outgoing) -> WebSocketClientError:
+    """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
+    if _is_too_late(core, entry):
+        return ended_before()
+    return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
 
 def requests_in(entry: Outgoing) -> list[Request]:
@@ -159,29 +197,6 @@ def requests_in(entry: Outgoing) -> list[Request]:
     if isinstance(entry, Request):
         return [entry]
     return entry.members if isinstance(entry, Batch) else []
-
-
-def begin_batch(core: Core, requests: list[Request], deadline: Deadline, *, bound: int | None) -> Batch:
-    """The requests begin to wait, and are queued as one message, which is given.
-
-    Raises:
-        As ``begin``.
-    """
-    batch = Batch(requests, bound=bound)
-    try:
-        for request in requests:
-            core.pending.add(request, timed=False)
-        queue(core, batch, deadline)
-    except BaseException:
-        for request in requests:
-            cancel(core, request)
-        raise
-    if batch.fate is LOST:
-        gone = bound is not None and (core.link.wire is None or core.link.number != bound)
-        for request in requests:
-            full = SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
-            fail(core, request, ended_before() if gone else full)
-    return batch
 
 
 def ended_before() -> ConnectionLost:
@@ -203,7 +218,7 @@ def fail(core: Core, request: Request, error: BaseException) -> bool:
     """The request ends with an error. False if it had ended before."""
     if not core.pending.take(request, FAILED):
         return False
-    core.outbox.withdraw(request)
+    _take_back(core, request)
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _make_room(core)
@@ -214,8 +229,7 @@ def time_out(core: Core, request: Request) -> bool:
     """The deadline has passed. False if the request had ended before."""
     if not core.pending.take(request, TIMED_OUT):
         return False
-    never_left = core.outbox.withdraw(request) or request.place is None  # the latter for one within a batch
-    error = _timeout("queued" if never_left else "waiting")
+    error = timeout("queued" if _take_back(core, request) else "waiting")
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _drop_if_by_order(core, request, error)
@@ -223,8 +237,8 @@ def time_out(core: Core, request: Request) -> bool:
     return True
 
 
-def cancel(core: Core, request: Request, *, interrupted: bool = False) -> None:
-    """The caller wants no reply any more; nobody is told.
+def cancel(core: Core, request: Request, *, interrupted: bool = False) -> bool:
+    """The caller wants no reply any more; nobody is told. True if it was ended so, and may have gone out.
 
     Args:
         core: the client.
@@ -233,14 +247,16 @@ def cancel(core: Core, request: Request, *, interrupted: bool = False) -> None:
             of costing the connection at once.
     """
     if not core.pending.take(request, CANCELLED):
-        return
-    if not core.outbox.withdraw(request):
+        return False
+    went_out = not _take_back(core, request)
+    if went_out:
         if not interrupted or request.deadline.at is None:
             given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
             _drop_if_by_order(core, request, given_up)
         elif core.pending.holds_place(request):
             core.orders.wake()  # for its new timer
     _make_room(core)
+    return went_out
 
 
 def expire(core: Core, now: float) -> None:
@@ -250,7 +266,7 @@ def expire(core: Core, now: float) -> None:
         return
     for request in core.pending.expire(now):
         if not time_out(core, request):
-            _drop_if_by_order(core, request, _timeout("waiting"))
+            _drop_if_by_order(core, request, timeout("waiting"))
 
 
 def lose_written(core: Core, disconnect: Disconnect) -> None:
@@ -269,19 +285,19 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
         cut: messages cut off before their last byte, in order.
         disconnect: how it ended.
     """
-    back: list[Outgoing] = []
+    back: dict[Outgoing, None] = {}  # a batch once, whole: its members that have ended are left out as it departs
     for request in core.pending.end_connection():
         if request.bound is not None:
             fail(core, request, lost(disconnect, sent=request.written()))
         elif not request.written():
             pass  # it is among those cut off
         elif request.idempotent and request.outcome is None:
-            back.append(request)
+            back[request.batch or request] = None
         else:
             fail(core, request, lost(disconnect, sent=True))
     for entry in cut:
         if entry.counted and entry.bound is None and not (isinstance(entry, Request) and entry.outcome is not None):
-            back.append(entry)
+            back[entry] = None
         else:
             entry.fate = LOST
             for request in requests_in(entry):
@@ -303,11 +319,9 @@ def send_unseen(core: Core, message: Any, *, bound: int) -> None:
     if isinstance(message, Wrapped):
         begin(core, make(core.protocol, message.message, deadline, bound=bound), timed=True)
     else:
-        opcode, payload = encoded(core.protocol.encode(message))
-        queue(core, Outgoing(opcode, payload, len(payload), bound=bound), deadline)
+        queue(core, plain(core, message, bound=bound), deadline)
     core.kick()
-    if deadline.at is not None and deadline.at < core.link.sleeps_until:
-        core.orders.wake()
+    mind(core, deadline)
 
 
 def end_all(core: Core, error: BaseException) -> None:
@@ -330,7 +344,26 @@ def lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
     return error
 
 
-def _timeout(phase: str) -> RequestTimeout:
+def _take_back(core: Core, request: Request) -> bool:
+    """Take a request that has ended out of the queue; True if it was still there, so that it will never be sent."""
+    batch = request.batch
+    if batch is None:
+        return core.outbox.withdraw(request)
+    if not batch.queued:
+        return False
+    # As the batch departs this one is left out. The last one first: mostly they end in their order.
+    if all(one.outcome is not None for one in reversed(batch.members)):
+        core.outbox.withdraw(batch)
+    return True
+
+
+def _is_too_late(core: Core, entry: Outgoing) -> bool:
+    """Whether the one connection it may go to is over."""
+    return entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound)
+
+
+def timeout(phase: str) -> RequestTimeout:
+    """The error for a request whose deadline has passed: still ``"queued"``, or ``"waiting"`` for its reply."""
     if phase == "queued":
         return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
     return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)

@@ -167,8 +167,7 @@ class Router:
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # nothing was asked, so it answers nothing
         elif request is None:
-            if value is not ABSENT:
-                self._unclaimed(value, size)
+            self._unclaimed(meaning, value, size)
         elif request.outcome is not None:
             self._kept_its_place(request, meaning, value, size)
         else:
@@ -181,8 +180,7 @@ class Router:
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
             self._core.pending.drop_place(request)
-        if value is not ABSENT:
-            self._unclaimed(value, size)
+        self._unclaimed(meaning, value, size)
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         done: bool | None
@@ -205,8 +203,8 @@ class Router:
         if done is None:
             return
         self._core.pending.drop_place(request)
-        if not done and value is not ABSENT:
-            self._unclaimed(value, size)
+        if not done:
+            self._unclaimed(meaning, value, size)
 
     def _check_order(self, request: Request) -> None:
         if self._core.protocol._by_order and request.outcome is FAILED:
@@ -285,15 +283,16 @@ class Router:
         self.aside.append(message)
         self.aside_bytes += message.size
 
-    def _unclaimed(self, value: Any, size: int) -> None:
-        """A reply for which no request waits: late, or unknown."""
-        if self._is_matched(value):
+    def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """A reply for which no request waits: late, or unknown. Only the whole of it says what it answers."""
+        message = value if meaning.message is ABSENT else meaning.message
+        if message is ABSENT or self._is_matched(message):  # a mere end, or a match= request takes it
             return
         self._core.counters.late += 1
         if self.aside is not None:
-            self._set_aside(Aside(value, size, True))
+            self._set_aside(Aside(message, size, True))
         else:
-            self._hand_out(value, size, is_reply=True)
+            self._hand_out(message, size, is_reply=True)
 
     def _hand_out(
         self, message: Any, size: int, topic: str | None = None, name: Any = None, *, is_reply: bool = False

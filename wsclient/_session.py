@@ -16,7 +16,6 @@ from ._clock import Deadline
 from ._config import DEFAULT
 from ._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
 from ._orders import Interrupted
-from ._outgoing import Outgoing, encoded
 from ._retry import FATAL_CLOSES, is_fatal
 from ._waiter import Waiter
 from .protocols import Protocol
@@ -64,11 +63,10 @@ class Session:
 
         Raises:
             ConnectionLost: the connection has ended.
-            TypeError, ValueError: the message can't be encoded.
+            TypeError, ValueError: the message can't be encoded, or a request waits under its id.
         """
         connection = self._running()
-        opcode, payload = encoded(self._core.protocol.encode(message))
-        connection.wire.send_first(Outgoing(opcode, payload, len(payload), bound=connection.number))
+        connection.wire.send_first(_requests.plain(self._core, message, bound=connection.number))
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None

@@ -19,13 +19,13 @@ from ._connection import Connection
 from ._deflate import Deflater
 from ._errors import ConnectError, ConnectionLost
 from ._events import Attempt, State
-from ._feeds import subscribe_anew
 from ._handshake import check_headers
 from ._opening import Opener
 from ._orders import Interrupted
 from ._retry import Campaign
 from ._session import set_up
-from ._source import Source
+from ._source import RecordedSource, Source
+from ._subscribing import subscribe_anew
 from ._transport import Transport
 from ._wakeup import Poller, Wakeup
 from ._wire import Wire
@@ -92,12 +92,16 @@ class Supervisor:
             wakeup = Wakeup()
             self._poller = Poller(wakeup)
             core.orders.attach(wakeup)
+            if core.recorder is not None:
+                core.recorder.begin()
             final, error = self._live()
         except BaseException as bug:
             _log.exception("%s: the background thread failed.", core.settings.name)
             final = State.FAILED if core.orders.close is None else State.CLOSED
             error = bug
         finally:
+            if core.recorder is not None:
+                core.recorder.close()  # before anyone can find out that the client is closed, and reads the file
             finish(core, final, error)
             core.orders.attach(None)
             self._opener.close()
@@ -173,6 +177,8 @@ class Supervisor:
         core = self._core
         core.counters.failed_attempts += 1
         verdict = self._campaign.attempt_failed(failure, now)
+        if core.recorder is not None:
+            core.recorder.failed(failure, verdict.number)
         _log.info("%s: attempt %d failed: %s", core.settings.name, verdict.number, failure)
         core.hooks.post("on_connect_error", Attempt(failure, verdict.number, verdict.delay))
         return verdict
@@ -184,13 +190,21 @@ class Supervisor:
         opened = self._opener.open(url, headers)
         try:
             core.protocol.reset()
-            wire = Wire(opened.line, Source(core, core.link.number + 1), self._deflater(opened))
             assert self._poller is not None
-            self._connection = Connection(core, self._poller, opened, wire)
+            self._connection = Connection(core, self._poller, opened, self._wire(opened))
         except BaseException:
             opened.line.close()
             raise
         return opened.line.sock
+
+    def _wire(self, opened: Opened) -> Wire:
+        core, deflater = self._core, self._deflater(opened)
+        number = core.link.number + 1
+        if core.recorder is None:
+            return Wire(opened.line, Source(core, number), deflater)
+        recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
+        source = RecordedSource(core, number, core.recorder, recorded)
+        return Wire(opened.line, source, deflater, source)
 
     def _deflater(self, opened: Opened) -> Deflater | None:
         compression = self._core.settings.greeting.compression
@@ -302,6 +316,8 @@ class Supervisor:
         core = self._core
         link = core.link
         self._mind_drain(None)
+        if core.recorder is not None:
+            core.recorder.write()
         if core.orders.close is not None or core.orders.reconnect is not None:
             raise Interrupted("An order ends the wait.")
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us

@@ -12,6 +12,7 @@ from ._pending import CANCELLED, Request
 
 if TYPE_CHECKING:
     from ._clock import Deadline
+    from ._outgoing import Batch
 
 __all__ = ["RequestFuture", "Waiter"]
 
@@ -45,8 +46,8 @@ class RequestFuture(Future[Any]):
 
     def __init__(
         self,
-        request: Request,
-        withdraw: Callable[[Request], None],
+        request: Request | Batch,
+        withdraw: Callable[[Any], None],
         post: Callable[[Callable[[], object]], None],
     ) -> None:
         """

@@ -16,15 +16,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
 from ._masking import new_key
 from ._outgoing import Outgoing, Passage
+from ._pings import MAX_PINGS, Answered, Pings
+from ._urgent import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from ._deflate import Deflater
+    from ._events import Disconnect
     from ._line import Line
 
 __all__ = ["Wire"]
@@ -35,18 +38,8 @@ JOINED_BYTES: Final = 64 * 1024
 _ROUNDS: Final = 16
 """Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
 
-_MAX_URGENT: Final = 128
-"""Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
-
-_MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may wait for a full socket before no more is read that might want another."""
-
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
-
-_MAX_PINGS: Final = 4096
-"""Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
-top of them, up to as many."""
 
 
 class Source(Protocol):
@@ -76,9 +69,17 @@ class Source(Protocol):
         """Whether there is time left to send anything."""
 
 
-class _Ping(NamedTuple):
-    end: int
-    taken_at: float
+class Tape(Protocol):
+    """Where messages are noted that have gone out; see ``_source.RecordedSource``."""
+
+    def received(self, opcode: Opcode, payload: Any) -> None:
+        """Something has come."""
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """The connection is over."""
+
+    def handed_over(self, batch: list[Outgoing]) -> bool:
+        """The operating system has more of these. False if no more should go out before the I/O thread has looked."""
 
 
 class Wire:
@@ -88,38 +89,39 @@ class Wire:
         passage: how far its bytes have come.
         blocked: the socket took no more; the I/O thread watches for room.
         error: why writing failed; the I/O thread ends the connection then.
+        tape: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
     """
 
     __slots__ = (
         "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
-        "_urgent_put", "_urgent_taken", "blocked", "error", "is_open", "passage",
+        "blocked", "error", "is_open", "passage", "tape",
     )  # fmt: skip
 
-    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None) -> None:
+    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
         """
         Args:
             line: where bytes go.
             source: where messages come from.
             deflater: compresses them; None where that was not agreed on.
+            tape: notes what crosses the wire.
         """
         self._is_ending = False  # `end` was called; whoever compresses a large message stops
         self.passage = Passage(source.number)
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
+        self.tape = tape
         self._line = line
         self._source = source
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
         self._owner = threading.Lock()
         self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
-        self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
-        self._urgent_put = 0  # bytes ever put there, by the I/O thread
-        self._urgent_taken = 0  # bytes ever taken from there, by the owner
+        self._urgent = Urgent()  # the I/O thread puts, the owner takes
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
-        self._pings: dict[bytes, _Ping] = {}  # by payload, in their order; the owner adds, the I/O thread removes
+        self._pings = Pings()  # the owner adds, the I/O thread removes
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -170,12 +172,15 @@ class Wire:
                 return
             self.passage.sent += sent
             self._rest = self._rest[sent:]
+            if self.tape is not None and not self.tape.handed_over(self._batch):
+                self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
+                self._source.wake()
         if not self._rest:
             self._source.written(self._batch)
             self._batch = []
 
     def _take(self) -> None:
-        recognised = 2 * _MAX_PINGS if self._urgent else _MAX_PINGS
+        recognised = 2 * MAX_PINGS if self._urgent else MAX_PINGS
         entries = deque(self._next_entries())
         try:
             self._frame(entries, recognised)
@@ -194,8 +199,8 @@ class Wire:
             if payload is not None:
                 frames.append(self._framed(entry.opcode, payload))
                 self.passage.taken += len(frames[-1])
-                if entry.opcode is Opcode.PING and len(self._pings) < recognised:
-                    self._pings[payload] = _Ping(self.passage.taken, time.monotonic())
+                if entry.opcode is Opcode.PING:
+                    self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
@@ -223,11 +228,7 @@ class Wire:
             self._urgent.clear()
         if not self._urgent:
             return self._source.take(JOINED_BYTES) if self.is_open else []
-        entries = []
-        while self._urgent:
-            entries.append(self._urgent.popleft())
-            self._urgent_taken += entries[-1].size
-        return entries
+        return self._urgent.take()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -235,16 +236,13 @@ class Wire:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
         if self._is_closing:
             return
-        if entry.opcode is Opcode.PONG and len(self._urgent) >= _MAX_URGENT:
-            return
-        self._urgent_put += entry.size
-        self._urgent.append(entry)
+        self._urgent.put(entry)
         self.pump()
 
     @property
     def choked(self) -> bool:
         """Whether the peer takes too little of what its own messages make us answer."""
-        return self.blocked and self._urgent_put - self._urgent_taken > _MAX_ANSWERS
+        return self.blocked and self._urgent.bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """There is room again."""
@@ -267,23 +265,12 @@ class Wire:
             self._owner.release()
             self.pump()  # for whoever found the line taken just now
 
-    def pong(self, payload: bytes, now: float) -> tuple[float, list[bytes]] | None:
-        """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
-
-        Returns:
-            The round trip in seconds, and the payloads of all pings answered; None if it matches none.
-        """
-        ping = self._pings.get(payload)
-        if ping is None:
-            return None
-        answered: list[bytes] = []
-        for known in list(self._pings):
-            del self._pings[known]
-            answered.append(known)
-            if known == payload:
-                break
-        self.passage.confirm(ping.end)
-        return now - ping.taken_at, answered
+    def pong(self, payload: bytes, now: float) -> Answered | None:
+        """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""
+        answered = self._pings.answer(payload, now)
+        if answered is not None:
+            self.passage.confirm(answered.end)
+        return answered
 
     def end(self) -> list[Outgoing]:
         """Stop writing for good.
@@ -294,11 +281,10 @@ class Wire:
         self._is_ending = True
         with self._owner:  # held by others for the length of one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
-            cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)
+            cut = [entry for entry in self._batch if not entry.written()] + self._urgent.take()
             self._source.written(written)
             self.passage.ended = True
             self.is_open = False
             self._batch = []
             self._rest = memoryview(b"")
-            self._urgent.clear()
         return cut

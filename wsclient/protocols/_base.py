@@ -136,7 +136,17 @@ class Protocol:
         return type(self).final is not Protocol.final
 
     def _passed(self, id: Any) -> None:
-        """A request with an id of the caller's own goes out; called in turn with ``new_id``."""
+        """A message with an id of the caller's own goes out, so ``new_id`` must not give it. Any thread."""
+
+    def _ids_in(self, message: Any) -> tuple[Any, ...]:
+        """The ids under which the server may answer a message that is sent without waiting."""
+        if type(self).id_of is Protocol.id_of:
+            return ()
+        try:
+            id = self.id_of(message)
+        except (TypeError, ValueError, LookupError, AttributeError):  # it is no request
+            return ()
+        return () if id is None else (id,)
 
     @property
     def _by_order(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from .._checks import check_callable
 from .._errors import RemoteError, SessionError
 from ._base import Protocol
 from ._meanings import Control, End, Event, Failure, Incoming, Item
+from ._numbers import Numbers
 
 if TYPE_CHECKING:
     from .._session import Session
@@ -34,7 +34,7 @@ class GraphQLTransportWs(Protocol):
 
     def __init__(self, params: Any | Callable[[], Any] = None) -> None:
         self._params = check_callable("params", params) if callable(params) else params
-        self._numbers = itertools.count(1)
+        self._numbers = Numbers()
 
     def on_session(self, session: Session) -> None:
         """``connection_init``, and the wait for ``connection_ack``."""
@@ -46,7 +46,7 @@ class GraphQLTransportWs(Protocol):
 
     def new_id(self) -> str:
         """A string, as the protocol wants it."""
-        return str(next(self._numbers))
+        return str(self._numbers.next())
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
         """A ``subscribe`` message around the operation."""
@@ -61,9 +61,9 @@ class GraphQLTransportWs(Protocol):
             return Event(message)
         kind, id, content = message.get("type"), message.get("id"), message.get("payload")
         if kind == "next":
-            return Item(id, content)
+            return Item(id, content, message)
         if kind == "error":
-            return Failure(id, _error(content))
+            return Failure(id, _error(content), message)
         if kind == "complete":
             return End(id)
         if kind == "ping":
@@ -74,6 +74,14 @@ class GraphQLTransportWs(Protocol):
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
         """Each operation has an id; no acknowledgement comes before its results."""
         return id
+
+    def _passed(self, id: Any) -> None:
+        if isinstance(id, str) and id.isdecimal() and id.isascii():
+            self._numbers.step_over(int(id[:17]))
+
+    def _ids_in(self, message: Any) -> tuple[Any, ...]:
+        is_operation = isinstance(message, dict) and message.get("type") == "subscribe" and "id" in message
+        return (message["id"],) if is_operation else ()
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any:
         """``complete``, with the operation's id."""

@@ -13,12 +13,10 @@ from .._frames import Opcode
 from ._base import Draft, Protocol
 from ._batch import Answers, BatchCall
 from ._meanings import Call, Event, Failure, Incoming, Item, Reply
+from ._numbers import Numbers
 from ._paths import NOTHING, Path, checked_path, found, placed
 
 __all__ = ["JsonId"]
-
-_LARGEST_SAFE_INTEGER: Final = 2**53 - 1
-"""Above it a JavaScript peer can't echo an id exactly (RFC 8259 §6)."""
 
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an error that says nothing of itself (JSON-RPC 2.0 §5.1)."""
@@ -80,7 +78,7 @@ class JsonId(Protocol):
         self._stream = _optional("stream", stream)
         self._name = _optional("name", name)
         self._head = f"{{{json.dumps(self._key[0])}:"
-        self._highest = 0
+        self._numbers = Numbers()
 
     # --- ids ---------------------------------------------------------------------------------------------------------
 
@@ -88,8 +86,8 @@ class JsonId(Protocol):
         """One more than the highest id that has gone out, the callers' own included; or what ``ids`` makes."""
         if self._ids is not int and self._ids is not str:
             return self._ids()
-        self._highest += 1
-        return self._highest if self._ids is int else str(self._highest)
+        number = self._numbers.next()
+        return number if self._ids is int else str(number)
 
     def id_of(self, message: Any) -> Any | None:
         """The id of a ``dict``; None if it has none.
@@ -113,8 +111,25 @@ class JsonId(Protocol):
     def _passed(self, id: Any) -> None:
         if isinstance(id, str) and self._ids is str and id.isdecimal() and id.isascii():
             id = int(id[:17])
-        if isinstance(id, (int, float)) and self._highest < id <= _LARGEST_SAFE_INTEGER:  # 7.0 too: its reply may say 7
-            self._highest = int(id)
+        if isinstance(id, (int, float)):
+            self._numbers.step_over(id)
+
+    def _ids_in(self, message: Any) -> tuple[Any, ...]:
+        if self._batches and isinstance(message, list):
+            return tuple(id for one in message for id in self._ids_in(one))
+        if not isinstance(message, dict) or self._is_answer(message):
+            return ()
+        if type(self).id_of is not JsonId.id_of:
+            return super()._ids_in(message)
+        id = found(message, self._key)
+        return (id,) if isinstance(id, (int, float, str)) and not isinstance(id, bool) else ()
+
+    def _is_answer(self, message: dict[str, Any]) -> bool:
+        """Whether it looks like what answers a call of the server's, whose ids are the server's own."""
+        if self._method is None or found(message, self._method) is not NOTHING:
+            return False
+        members = (self._result or ("result",), self._error or ("error",))
+        return any(found(message, member) is not NOTHING for member in members)
 
     # --- outgoing ----------------------------------------------------------------------------------------------------
 
@@ -176,13 +191,13 @@ class JsonId(Protocol):
             return self._event(message)
         error = self._error_in(message)
         if error is not None:
-            return Failure(id, error)
+            return Failure(id, error, message)
         value = message if self._result is None else found(message, self._result)
         if value is NOTHING:  # an acknowledgement perhaps; whoever asked may see for himself
             value = message
         if self._is_item is not None and self._is_item(message):
-            return Item(id, value)
-        return Reply(id, value)
+            return Item(id, value, message)
+        return Reply(id, value, message)
 
     def _call_or_event(self, message: dict[str, Any], method: Any) -> Incoming:
         id = found(message, self._key)

@@ -5,7 +5,7 @@ One frame may hold none of these, one, or several in their order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .._pending import ABSENT, OLDEST
@@ -18,26 +18,47 @@ __all__ = ["ABSENT", "KINDS", "OLDEST", "Call", "Control", "End", "Event", "Fail
 
 @dataclass(slots=True)
 class Reply:
-    """The answer to the request with this id; ``value`` is what ``request()`` returns."""
+    """The answer to the request with this id; ``value`` is what ``request()`` returns.
+
+    Attributes:
+        id: the request's.
+        value: see above.
+        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
+    """
 
     id: Any
     value: Any
+    message: Any = field(default=ABSENT, repr=False, compare=False)
 
 
 @dataclass(slots=True)
 class Failure:
-    """An error that answers the request with this id; ``error`` is what ``request()`` raises."""
+    """An error that answers the request with this id; ``error`` is what ``request()`` raises.
+
+    Attributes:
+        id: the request's.
+        error: see above.
+        message: what ``on_message`` gets where nobody waits for it; the error if it is left out.
+    """
 
     id: Any
     error: BaseException
+    message: Any = field(default=ABSENT, repr=False, compare=False)
 
 
 @dataclass(slots=True)
 class Item:
-    """One of many answers to the request with this id; ``stream()`` and ``subscribe()`` hand each of them out."""
+    """One of many answers to the request with this id; ``stream()`` and ``subscribe()`` hand each of them out.
+
+    Attributes:
+        id: the request's.
+        value: see above.
+        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
+    """
 
     id: Any
     value: Any
+    message: Any = field(default=ABSENT, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -45,10 +66,16 @@ class End:
     """There are no more answers to the request with this id.
 
     Without a value ``request()`` returns the last ``Item``; with one, that, and a stream hands it out as its last.
+
+    Attributes:
+        id: the request's.
+        value: see above.
+        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
     """
 
     id: Any
     value: Any = ABSENT
+    message: Any = field(default=ABSENT, repr=False, compare=False)
 
 
 @dataclass(slots=True)

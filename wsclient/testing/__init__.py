@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from ._proxy import FaultProxy
     from ._proxy_stats import ProxyStats
     from ._raw import RawServer
+    from ._replay import Replay, ReplayMismatch
     from ._server import Server
 
-__all__ = ["FaultProxy", "Peer", "ProxyStats", "RawServer", "Server", "frame"]
+__all__ = ["FaultProxy", "Peer", "ProxyStats", "RawServer", "Replay", "ReplayMismatch", "Server", "frame"]
 
 _HOMES: Final = {
     "FaultProxy": "_proxy",
     "Peer": "_peer",
     "ProxyStats": "_proxy_stats",
     "RawServer": "_raw",
+    "Replay": "_replay",
+    "ReplayMismatch": "_replay",
     "Server": "_server",
     "frame": "_peer",
 }

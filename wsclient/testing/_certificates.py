@@ -57,7 +57,8 @@ def client_context_of(certificate: Certificate | None) -> ssl.SSLContext:
         raise AttributeError("This server speaks no TLS, so there is no client_context; construct it with tls=True.")
     if certificate.client_context is None:
         raise AttributeError(
-            "This server was given an SSLContext of your own; only you know which client trusts it. tls=True makes both."
+            "This server was given an SSLContext of your own; only you know which client trusts it. "
+            "tls=True makes both."
         )
     return certificate.client_context
 

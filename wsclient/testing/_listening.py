@@ -1,4 +1,4 @@
-"""One run of a ``websockets`` server, from its first ``listen`` to its last thread; whichever release of it is there."""
+"""One run of a ``websockets`` server, from its first ``listen`` to its last thread, whichever release it is."""
 
 from __future__ import annotations
 

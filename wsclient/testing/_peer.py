@@ -137,7 +137,7 @@ class Peer:
         return whole[half:]
 
     def trickle(self, data: bytes, seconds_between: float) -> None:
-        """Send byte by byte, with a pause before each but the first. Ends early, by ``ConnectionError``, when released."""
+        """Send byte by byte, with a pause before each but the first; ends by ``ConnectionError`` when released."""
         for at in range(len(data)):
             if at and self.silence(seconds_between):
                 raise ConnectionError("the peer was released in the middle of a trickle")
@@ -226,4 +226,3 @@ class Peer:
         if not data:
             raise ConnectionError(complaint)
         self._buffer += data
-

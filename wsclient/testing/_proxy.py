@@ -1,8 +1,8 @@
 """A TCP proxy that breaks the line in the ways networks do, between any client and any server.
 
 Guarantees:
-    * Every method may be called from any thread, and what it orders is in force when it returns: no test needs to sleep.
-      It raises ``TimeoutError`` rather than wait longer than 10 s.
+    * Every method may be called from any thread, and what it orders is in force when it returns: no test needs to
+      sleep. It raises ``TimeoutError`` rather than wait longer than 10 s.
     * Bytes are never changed, doubled or reordered; TLS passes through untouched.
     * One thread, however many connections there are (``_switch``).
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._checks import check_choice, check_count, check_seconds
 from .._clock import Deadline
@@ -24,6 +24,9 @@ from ._shaping import Shape
 from ._sockets import listen
 from ._switch import Order, Switch
 from ._targets import parse_target
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["FaultProxy"]
 
@@ -85,7 +88,8 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """The target's URL, through the proxy: same scheme, path and query. ``localhost`` stays ``localhost``, so that
-        its certificate is still the right one; a host elsewhere becomes ``127.0.0.1``."""
+        its certificate is still the right one; a host elsewhere becomes ``127.0.0.1``.
+        """
         return self._target.url_through(self._host, self.port)
 
     @property
@@ -192,6 +196,18 @@ class FaultProxy:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until ``close()`` was called elsewhere.
+
+        Args:
+            timeout: seconds; None waits for as long as it takes.
+
+        Returns:
+            False if the timeout passed first.
+        """
+        self._thread.join(None if timeout is None else check_seconds("timeout", timeout, zero=True))
+        return not self._thread.is_alive()
+
     def close(self) -> None:
         """Cut every connection and listen no more. Idempotent.
 
@@ -206,7 +222,7 @@ class FaultProxy:
 
     stop = close
 
-    def __enter__(self) -> FaultProxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -228,7 +244,7 @@ class FaultProxy:
         self._switch.take_waiting_clients()
         self._switch.reset(self._switch.lines())
 
-    def _reshape(self, **changes: float | None) -> None:
+    def _reshape(self, **changes: Any) -> None:
         self._switch.reshape(replace(self._switch.faults.shape, **changes))
 
 

@@ -47,12 +47,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .._checks import check_callable
 from ._certificates import certificate_for, client_context_of, url_of
 from ._peer import PATIENCE, Peer
 from ._sockets import listen, shut
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["RawServer"]
 
@@ -157,7 +160,7 @@ class RawServer:
         if self.errors:
             raise self.errors[0]
 
-    def __enter__(self) -> RawServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *exc: object) -> None:

@@ -15,11 +15,10 @@ import json
 import logging
 import queue
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -33,10 +32,13 @@ from ._certificates import certificate_for, client_context_of, url_of
 from ._listening import Listening
 from ._sockets import make_reset, shut
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = ["Server"]
 
 WAIT: Final = 15.0
-"""Seconds ``wait_for`` gives by default: enough for a machine under load, and a test that passes never waits so long."""
+"""Seconds ``wait_for`` gives by default: enough on a machine under load; a test that passes never waits so long."""
 
 Handler = Callable[[ServerConnection, Any], Any]
 _log = logging.getLogger("wsclient.testing")
@@ -136,7 +138,7 @@ class Server:
         if self.errors:
             raise self.errors[0]
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *exc: object) -> None:
@@ -177,8 +179,8 @@ class Server:
             with self._changed.watch() as latch:
                 if len(self.received) < count and not latch.wait(deadline):
                     raise TimeoutError(
-                        f"{len(self.received)} of {count} messages came within {timeout:g} s, on {len(self.connections)} "
-                        f"open connections. The last of them: {self.received[-5:]!r}"
+                        f"{len(self.received)} of {count} messages came within {timeout:g} s, on "
+                        f"{len(self.connections)} open connections. The last of them: {self.received[-5:]!r}"
                     )
         return self.received[:count]
 
@@ -225,7 +227,7 @@ class Server:
             status, headers = self._refusals.popleft()
         except IndexError:
             own = self._options.get("process_request")
-            return own(connection, request) if own is not None else None  # type: ignore[no-any-return]
+            return own(connection, request) if own is not None else None
         return _refusal(status, headers)
 
     def _serve(self, connection: ServerConnection) -> None:

@@ -1,8 +1,8 @@
 """The one thread of a ``FaultProxy``: takes connections, hands bytes on, and puts the faults into force.
 
 Guarantees:
-    * One thread owns every socket, flow and fault. Other threads hand it *orders* (a deque and a wake-up) and wait until
-      they are carried out; so what an order changes is in force when its caller goes on.
+    * One thread owns every socket, flow and fault. Other threads hand it *orders* (a deque and a wake-up) and wait
+      until they are carried out; so what an order changes is in force when its caller goes on.
     * Nothing blocks that thread but its ``select``: all sockets are non-blocking, and the target's name was looked up
       before.
     * At most ``BUFFER_SIZE`` bytes are under way in each direction of each connection; then its sender is not read.
@@ -87,8 +87,19 @@ class Switch:
     """
 
     __slots__ = (
-        "_addresses", "_chance", "_counts", "_lingering", "_lines", "_listener", "_orders", "_running", "_selector",
-        "_wakeup", "changed", "failure", "faults",
+        "_addresses",
+        "_chance",
+        "_counts",
+        "_lines",
+        "_lingering",
+        "_listener",
+        "_orders",
+        "_running",
+        "_selector",
+        "_wakeup",
+        "changed",
+        "failure",
+        "faults",
     )  # fmt: skip
 
     def __init__(self, listener: socket.socket, addresses: list[Address], shape: Shape, seed: int) -> None:
@@ -266,7 +277,8 @@ class Switch:
 
     def _watch(self, line: Line) -> None:
         """Have the selector wait for what the line can use: room to write where something is due, bytes where there is
-        room for them."""
+        room for them.
+        """
         wanted = dict.fromkeys(line.sockets(), 0)
         if not self.faults.frozen:
             if line.far is not None and not line.connected:

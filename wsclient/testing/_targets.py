@@ -49,7 +49,7 @@ class Target:
         return [(family, address) for family, _, _, _, address in found]
 
     def url_through(self, host: str, port: int) -> str:
-        """The target's URL with the proxy's place in it. A local host name stays, since certificates are made for it."""
+        """The target's URL with the proxy's place in it. A local host stays, since certificates are made for it."""
         name = self.host if self.is_local else host
         bracketed = f"[{name}]" if ":" in name else name
         user, at, _ = self.url.netloc.rpartition("@")

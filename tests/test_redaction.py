@@ -1,0 +1,132 @@
+"""Secrets are found by their names, wherever in a text they stand, and all else stays as it was."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient._redaction import REDACTED, SECRET_NAMES, Redactor, normal
+
+PLAIN = Redactor()
+SECRET = "s3cr3t!"
+
+leaves = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"password":"s3cr3t!"}', '{"password":"[redacted]"}'),
+        ('{"a": 1, "PassWord" : "s3cr3t!" , "b": 2.50}', '{"a": 1, "PassWord" : "[redacted]" , "b": 2.50}'),
+        ('{"token": {"value": ["s3cr3t!", "]}"]}, "b": 2}', '{"token": "[redacted]", "b": 2}'),
+        ('[{"secret":["s3cr3t!"]},{"n":1}]', '[{"secret":"[redacted]"},{"n":1}]'),
+        ('{"a":{"b":[{"api_key":"s3cr3t!"}]}}', '{"a":{"b":[{"api_key":"[redacted]"}]}}'),
+        ('{"token":12345,"b":null}', '{"token":"[redacted]","b":null}'),
+        ('{"token":null}', '{"token":"[redacted]"}'),
+        ('{"password":"a\\"s3cr3t!","b":1}', '{"password":"[redacted]","b":1}'),
+        ('{"p\\u0061ssword":"s3cr3t!"}', '{"p\\u0061ssword":"[redacted]"}'),
+        ('42["login",{"password":"s3cr3t!"}]', '42["login",{"password":"[redacted]"}]'),
+        ('a["{\\"password\\":\\"s3cr3t!\\"}"]', 'a["{\\"password\\":\\"[redacted]\\"}"]'),
+        ('{"password":"s3cr3t!', '{"password":"[redacted]"'),
+        ('{"token":{"a":"s3cr3t!"', '{"token":"[redacted]"'),
+        ('{"x":NaN,"token":"s3cr3t!"}{"token":"s3cr3t!"}', '{"x":NaN,"token":"[redacted]"}{"token":"[redacted]"}'),
+    ],
+)  # fmt: skip
+def test_a_secret_member_is_replaced_and_the_rest_stays_to_the_byte(text, expected):
+    assert PLAIN.text(text) == expected
+    assert PLAIN.data(text.encode()) == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "passwd", "token", "access_token", "accessToken", "secret", "client_secret", "api_key", "apikey",
+     "X-Api-Key", "Authorization", "session", "sessionId", "refresh-token", "db_password"],
+)  # fmt: skip
+def test_these_names_are_secret(name):
+    assert PLAIN.is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["id", "method", "max_tokens", "key", "passwords", "sessions", "authority", ""])
+def test_these_names_are_not(name):
+    assert not PLAIN.is_secret(name)
+
+
+def test_further_names_are_secret_and_some_are_none_if_the_user_says_so():
+    redactor = Redactor(["PIN"], ["session_id"])
+    assert (
+        redactor.text('{"pin":1,"sessionId":2,"session":3}')
+        == '{"pin":"[redacted]","sessionId":2,"session":"[redacted]"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", '{"a":1}', '"password"', "password: s3cr3t", '{"a":"password"}', '{"', '\\"']
+)
+def test_text_without_a_secret_member_is_the_same_object(text):
+    assert PLAIN.text(text) is text
+
+
+def test_binary_that_is_no_text_stays():
+    data = b'\xff{"password":"x"}'
+    assert PLAIN.data(data) is data
+
+
+def test_nesting_that_no_decoder_takes_hides_nothing():
+    text = "[" * 100_000 + '{"password":"s3cr3t!"}'
+    assert SECRET not in PLAIN.text(text)
+    assert SECRET not in PLAIN.text('{"n":' + "9" * 10_000 + ',"password":"s3cr3t!"}')
+
+
+def test_headers_are_told_by_their_names():
+    for name in ("Set-Cookie", "set-cookie", "Cookie", "Authorization", "Proxy-Authorization", "X-Auth-Token"):
+        assert PLAIN.header(name, SECRET) == REDACTED
+    assert PLAIN.header("Server", "nginx") == "nginx"
+    assert Redactor(keep=["cookie", "set_cookie"]).header("Set-Cookie", SECRET) == REDACTED
+
+
+def planted(value, path, name):
+    """The value with a secret member somewhere in it."""
+    if isinstance(value, list) and value and path:
+        i = path[0] % len(value)
+        return [*value[:i], planted(value[i], path[1:], name), *value[i + 1 :]]
+    if isinstance(value, dict) and value and path:
+        key = sorted(value)[path[0] % len(value)]
+        return {**value, key: planted(value[key], path[1:], name)}
+    return {name: SECRET, "rest": value}
+
+
+@given(values, st.lists(st.integers(0, 9), max_size=5), st.sampled_from(SECRET_NAMES), st.booleans(), st.booleans())
+def test_whatever_stands_around_a_secret_it_goes_and_what_is_left_is_json(value, path, name, ascii, wrapped):
+    message = planted(value, path, f"my_{name}")
+    text = json.dumps(message, ensure_ascii=ascii)
+    if wrapped:
+        text = json.dumps([text])
+    redacted = PLAIN.text(text)
+    assert SECRET not in redacted
+    found = json.loads(redacted)
+    assert REDACTED in json.dumps(json.loads(found[0]) if wrapped else found)
+
+
+@given(values)
+def test_without_secret_names_nothing_changes(value):
+    def plain(one):
+        if isinstance(one, dict):
+            return all(not PLAIN.is_secret(key) and plain(member) for key, member in one.items())
+        return all(map(plain, one)) if isinstance(one, list) else not isinstance(one, str) or ":" not in one
+
+    if plain(value):
+        text = json.dumps(value)
+        assert PLAIN.text(text) == text
+
+
+@given(st.text())
+def test_any_text_is_taken_and_redacting_twice_is_redacting_once(text):
+    once = PLAIN.text(text)
+    assert PLAIN.text(once) == once
+
+
+@given(st.text())
+def test_a_normal_name_has_small_letters_and_digits_alone(name):
+    assert normal(normal(name)) == normal(name)

@@ -1,0 +1,106 @@
+"""The format of recordings: what is written is read; anything else is refused, with the line."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient import _tape
+from wsclient._tape import RECEIVED, SENT
+
+HEAD = _tape.head("feed", ["pin"], ["sessionId"])
+OPEN = _tape.line(0.1, "open", connection=1, url="ws://h/", subprotocol=None, headers=[["server", "x"]])
+SAID = _tape.line(0.2, "message", connection=1, direction=SENT, text="hello")
+LOST = _tape.line(0.3, "lost", connection=1, initiator="network", code=None, reason="", error=None)
+
+
+def refusal(*lines):
+    with pytest.raises(ValueError, match=r"^tape\.jsonl, line \d+: .*\.$") as caught:
+        _tape.parse(lines, "tape.jsonl")
+    return str(caught.value)
+
+
+def test_what_is_written_is_read():
+    tape = _tape.parse(
+        [
+            HEAD,
+            _tape.line(0, "failed", number=1, error="ConnectError", status=503),
+            OPEN,
+            SAID,
+            _tape.line(0.25, "message", connection=1, direction=RECEIVED, base64="AAE="),
+            _tape.line(0.26, "ping", connection=1, direction=RECEIVED, base64=""),
+            _tape.line(0.27, "pong", connection=1, direction=SENT, base64=""),
+            _tape.line(0.28, "close", connection=1, direction=RECEIVED, code=1001, reason="bye"),
+            LOST,
+            _tape.line(0.4, "open", connection=2, url="ws://h/", subprotocol="chat", headers=[]),
+        ],
+        "tape.jsonl",
+    )
+    first, second = tape.connections
+    assert (tape.client, tape.redact, tape.keep, tape.failed) == ("feed", ("pin",), ("sessionId",), 1)
+    assert (first.number, first.at, first.subprotocol, first.headers) == (1, 0.1, None, [("server", "x")])
+    assert [(e.line, e.kind, e.direction, e.payload, e.code) for e in first.entries] == [
+        (4, "message", SENT, "hello", None),
+        (5, "message", RECEIVED, b"\0\1", None),
+        (6, "ping", RECEIVED, b"", None),
+        (7, "pong", SENT, b"", None),
+        (8, "close", RECEIVED, "bye", 1001),
+    ]
+    assert (first.lost, first.lost_at) == (("network", None), 0.3)
+    assert (second.number, second.subprotocol, second.lost) == (2, "chat", None)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), st.floats(0, 1e6))
+def test_every_payload_comes_back_and_a_line_is_a_line(payload, at):
+    line = _tape.line(at, "message", connection=1, direction=SENT, **_tape.payload(payload))
+    assert line.count(b"\n") == 1
+    (entry,) = _tape.parse([HEAD, OPEN, line], "x").connections[0].entries
+    assert entry.payload == payload
+    assert entry.at == round(at, 6)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((), "line 1: the file is empty"),
+        ((b"not json\n",), "line 1: this is no JSON"),
+        ((b"\xff\n",), "line 1: this is no JSON"),
+        ((b"[" * 100_000 + b"\n",), "line 1: this is no JSON"),
+        ((b"[]\n",), "line 1: a JSON object"),
+        ((b"{}\n",), 'line 1: a recording of wsclient begins with "format"'),
+        ((HEAD.replace(b'"version":1', b'"version":2'),), "line 1: the recording has version 2 of the format"),
+        ((HEAD.replace(b'"version":1', b'"version":true'),), "line 1: the version"),
+        ((HEAD.replace(b'["pin"]', b"5"),), "line 1: the head must name"),
+        ((HEAD, OPEN, SAID[:-1]), "line 3: the line is cut off"),
+        ((HEAD, OPEN, SAID[:9] + b"\n"), "line 3: this is no JSON"),
+        ((HEAD, HEAD), "line 2: kind must be one of"),
+        ((HEAD, SAID), "line 2: connection 1 is not the one"),
+        ((HEAD, OPEN, OPEN), "line 3: connection 1 is opened where 2 is next"),
+        ((HEAD, OPEN, LOST, SAID), "line 4: connection 1 has ended"),
+        ((HEAD, OPEN, SAID.replace(b"sent", b"seen")), "line 3: direction must be"),
+        ((HEAD, OPEN, SAID.replace(b'"text"', b'"words"')), "line 3: a payload must be either"),
+        ((HEAD, OPEN, SAID.replace(b'"text"', b'"base64"')), "line 3: the base64 is damaged"),
+        ((HEAD, OPEN, SAID.replace(b"0.2", b'"0.2"')), "line 3: at must be"),
+        ((HEAD, OPEN, SAID.replace(b"0.2", b"NaN")), "line 3: at must be"),
+        ((HEAD, OPEN.replace(b'"url"', b'"uri"')), "line 2: the line of kind open lacks a valid 'url'"),
+        ((HEAD, OPEN.replace(b'["server","x"]', b'["server"]')), "line 2: headers must be"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_and_the_line_named(lines, words):
+    assert words in refusal(*lines)
+
+
+@given(st.data())
+def test_a_file_with_one_byte_changed_is_read_or_refused_in_a_sentence(data):
+    text = bytearray(HEAD + OPEN + SAID + LOST)
+    text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
+    lines = bytes(text).splitlines(keepends=True)
+    try:
+        _tape.parse(lines, "tape.jsonl")
+    except ValueError as error:
+        assert str(error).startswith("tape.jsonl, line ")  # noqa: PT017
+
+
+def test_the_time_has_six_digits():
+    assert json.loads(_tape.line(0.123456789, "failed", number=1, error="E", status=None))["at"] == 0.123457

@@ -1,0 +1,265 @@
+"""The format of recordings: one JSON object a line, UTF-8. Pure; the client writes it, ``wsclient.testing`` reads it.
+
+The first line is the head: ``{"format": "wsclient-recording", "version": 1, "client": ..., "redact": [...], "keep":
+[...]}``. Each line after it tells one thing, in the order in which it crossed the wire, ``"at"`` seconds after the
+recording began:
+
+==========  ========================================================================================================
+``kind``    further members
+==========  ========================================================================================================
+open        ``connection`` (1 for the first), ``url``, ``subprotocol``, ``headers`` (pairs, the server's response)
+message     ``connection``, ``direction`` (``sent`` or ``received``), and ``text`` or ``base64``
+ping, pong  ``connection``, ``direction``, ``base64``
+close       ``connection``, ``direction``, ``code`` (1005 for an empty frame), ``reason``
+lost        ``connection``, ``initiator``, ``code``, ``reason``, ``error``, as in ``wsclient.Disconnect``
+failed      an attempt that led to no open connection: ``number``, ``error`` (its class), ``status``
+==========  ========================================================================================================
+
+Lines of a kind unknown to this version are an error: a newer format says so by its version.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+__all__ = ["FORMAT", "RECEIVED", "SENT", "VERSION", "Entry", "RecordedConnection", "Tape", "head", "line", "parse",
+           "payload"]  # fmt: skip
+
+FORMAT: Final = "wsclient-recording"
+VERSION: Final = 1
+SENT: Final = "sent"
+RECEIVED: Final = "received"
+
+_DIGITS: Final = 6
+"""Digits of ``at`` behind the point: microseconds, below which no two threads agree."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_OPTIONAL_TEXT: Final = (str, type(None))
+_OPTIONAL_NUMBER: Final = (int, type(None))
+_MEMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "open": {"connection": int, "url": str, "subprotocol": _OPTIONAL_TEXT, "headers": list},
+    "message": {"connection": int, "direction": str},
+    "ping": {"connection": int, "direction": str, "base64": str},
+    "pong": {"connection": int, "direction": str, "base64": str},
+    "close": {"connection": int, "direction": str, "code": int, "reason": str},
+    "lost": {"connection": int, "initiator": str, "code": _OPTIONAL_NUMBER, "reason": str, "error": _OPTIONAL_TEXT},
+    "failed": {"number": int, "error": str, "status": _OPTIONAL_NUMBER},
+}
+"""What a line of each kind must have."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A frame or message that crossed the wire.
+
+    Attributes:
+        line: where it stands in the file, from 1.
+        at: seconds since the recording began.
+        kind: ``"message"``, ``"ping"``, ``"pong"`` or ``"close"``.
+        direction: ``"sent"`` by the client, or ``"received"``.
+        payload: its text or bytes; a close frame's reason.
+        code: a close frame's code; None for anything else.
+    """
+
+    line: int
+    at: float
+    kind: str
+    direction: str
+    payload: str | bytes
+    code: int | None = None
+
+
+@dataclass
+class RecordedConnection:
+    """One connection of a recording.
+
+    Attributes:
+        number: 1 for the first.
+        line: where it was opened.
+        at: seconds since the recording began.
+        subprotocol: the one agreed on, or None.
+        headers: those of the server's response.
+        entries: what crossed the wire, in order.
+        lost: who ended it (``Disconnect.initiator``), with the close code; None where the recording ends before it.
+        lost_at: when.
+    """
+
+    number: int
+    line: int
+    at: float
+    subprotocol: str | None
+    headers: list[tuple[str, str]]
+    entries: list[Entry] = field(default_factory=list)
+    lost: tuple[str, int | None] | None = None
+    lost_at: float = 0.0
+
+
+@dataclass
+class Tape:
+    """A recording that was read.
+
+    Attributes:
+        client: the recorded client's name.
+        redact, keep: names that were taken for secrets beside the usual ones, and names that were not.
+        connections: its connections, in order.
+        failed: attempts that failed.
+    """
+
+    client: str
+    redact: tuple[str, ...]
+    keep: tuple[str, ...]
+    connections: list[RecordedConnection] = field(default_factory=list)
+    failed: int = 0
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def head(client: str, redact: Iterable[str], keep: Iterable[str]) -> bytes:
+    """The first line."""
+    members = {"format": FORMAT, "version": VERSION, "client": client, "redact": list(redact), "keep": list(keep)}
+    return _encode(members).encode() + b"\n"
+
+
+def line(at: float, kind: str, **members: Any) -> bytes:
+    """Any other line; ``at`` in seconds since the recording began."""
+    return _encode({"at": round(at, _DIGITS), "kind": kind, **members}).encode(errors="replace") + b"\n"
+
+
+def payload(data: str | bytes) -> dict[str, str]:
+    """The member that holds a payload."""
+    return {"text": data} if isinstance(data, str) else {"base64": base64.b64encode(data).decode()}
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def parse(lines: Iterable[bytes], name: str) -> Tape:
+    """Read a recording.
+
+    Args:
+        lines: those of the file.
+        name: the file's, for errors.
+
+    Raises:
+        ValueError: it is no recording, is damaged, or is of a newer version; the sentence names the line.
+    """
+    tape: Tape | None = None
+    for number, text in enumerate(lines, 1):
+        try:
+            members = _members(text)
+            if tape is None:
+                tape = _head(members)
+            else:
+                _add(tape, number, members)
+        except ValueError as error:
+            raise ValueError(f"{name}, line {number}: {error}") from error
+    if tape is None:
+        raise ValueError(f"{name}, line 1: the file is empty, so it is no recording of wsclient.")
+    return tape
+
+
+def _members(text: bytes) -> dict[str, Any]:
+    if not text.endswith(b"\n"):
+        raise ValueError("the line is cut off; record the session again.")
+    try:
+        members = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"this is no JSON ({error}), so the recording is damaged or is none.") from error
+    if not isinstance(members, dict):
+        raise ValueError("a JSON object must stand here; the recording is damaged or is none.")
+    return members
+
+
+def _head(members: Mapping[str, Any]) -> Tape:
+    if members.get("format") != FORMAT:
+        raise ValueError(f'a recording of wsclient begins with "format": "{FORMAT}"; this file does not.')
+    version = members.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"the version of the format must be a whole number from 1, not {version!r}.")
+    if version > VERSION:
+        raise ValueError(
+            f"the recording has version {version} of the format, this wsclient reads up to {VERSION}; use a newer one."
+        )
+    redact: Any
+    keep: Any
+    client, redact, keep = members.get("client"), members.get("redact"), members.get("keep")
+    if not isinstance(client, str) or not _is_texts(redact) or not _is_texts(keep):
+        raise ValueError("the head must name the client and what was redacted.")
+    return Tape(client, tuple(redact), tuple(keep))
+
+
+def _add(tape: Tape, number: int, members: Mapping[str, Any]) -> None:
+    kind, at = members.get("kind"), members.get("at")
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        raise ValueError(f"kind must be one of {', '.join(_MEMBERS)}, not {kind!r}.")
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at < float("inf"):
+        raise ValueError(f"at must be a number of seconds from 0, not {at!r}.")
+    for name, wanted in _MEMBERS[kind].items():
+        if not _is(members.get(name, ...), wanted):
+            raise ValueError(f"the line of kind {kind} lacks a valid {name!r}.")
+    if kind == "failed":
+        tape.failed += 1
+    elif kind == "open":
+        tape.connections.append(_opened(tape, number, float(at), members))
+    else:
+        _extend(_connection(tape, members["connection"]), number, float(at), kind, members)
+
+
+def _opened(tape: Tape, number: int, at: float, members: Mapping[str, Any]) -> RecordedConnection:
+    expected = len(tape.connections) + 1
+    if members["connection"] != expected:
+        raise ValueError(f"connection {members['connection']} is opened where {expected} is next.")
+    headers = members["headers"]
+    if not all(isinstance(pair, list) and len(pair) == 2 and _is_texts(pair) for pair in headers):
+        raise ValueError("headers must be a list of pairs of text.")
+    return RecordedConnection(expected, number, at, members["subprotocol"], [(name, value) for name, value in headers])
+
+
+def _connection(tape: Tape, number: int) -> RecordedConnection:
+    if number != len(tape.connections) or number < 1:
+        raise ValueError(f"connection {number} is not the one that was opened last.")
+    connection = tape.connections[-1]
+    if connection.lost is not None:
+        raise ValueError(f"connection {number} has ended before this line.")
+    return connection
+
+
+def _extend(connection: RecordedConnection, number: int, at: float, kind: str, members: Mapping[str, Any]) -> None:
+    if kind == "lost":
+        connection.lost, connection.lost_at = (members["initiator"], members["code"]), at
+        return
+    direction = members["direction"]
+    if direction not in (SENT, RECEIVED):
+        raise ValueError(f"direction must be {SENT!r} or {RECEIVED!r}, not {direction!r}.")
+    if kind == "close":
+        entry = Entry(number, at, kind, direction, members["reason"], members["code"])
+    else:
+        entry = Entry(number, at, kind, direction, _payload(members))
+    connection.entries.append(entry)
+
+
+def _payload(members: Mapping[str, Any]) -> str | bytes:
+    text, data = members.get("text"), members.get("base64")
+    if isinstance(text, str) and data is None:
+        return text
+    if not isinstance(data, str) or text is not None:
+        raise ValueError("a payload must be either text or base64.")
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the base64 is damaged ({error}).") from error
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    return isinstance(value, wanted) and not isinstance(value, bool)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

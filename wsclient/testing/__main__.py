@@ -1,0 +1,78 @@
+"""``python -m wsclient.testing``: faults from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from ._console import QUIT, carry_out
+
+__all__ = ["main"]
+
+INTERRUPTED: Final = "\nInterrupted."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: as on the command line; None takes those of the process.
+
+    Returns:
+        The exit code: 0 if all went well, 1 if a promise was broken, 2 if the command can't run.
+    """
+    options = _parser().parse_args(arguments)
+    return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wsclient.testing", description="Faults for tests, from a shell.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_proxy(commands.add_parser("proxy", help="a TCP proxy that breaks the line when it is told to"))
+    return parser
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="the server: a URL, host:port, or a port of this machine")
+    parser.add_argument("--port", type=int, default=0, help="where to listen on loopback; a free port by default")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every byte")
+    parser.add_argument("--jitter", type=float, default=0.0, metavar="SECONDS", help="how far the delay varies")
+    parser.add_argument("--bandwidth", type=float, default=None, metavar="BYTES", help="bytes per second each way")
+    parser.add_argument("--seed", type=int, default=0, help="for the jitter")
+    parser.set_defaults(run=_run_proxy)
+
+
+def _run_proxy(options: argparse.Namespace) -> int:
+    from ._proxy import FaultProxy
+
+    try:
+        proxy = FaultProxy(
+            options.target,
+            port=options.port,
+            latency=options.latency,
+            jitter=options.jitter,
+            bandwidth=options.bandwidth,
+            seed=options.seed,
+        )
+    except (ValueError, OSError) as error:
+        print(f"The proxy can't start: {error}", file=sys.stderr)
+        return 2
+    with proxy:
+        print(f"{proxy.url} leads to {options.target}; type help", flush=True)
+        try:
+            for line in sys.stdin:
+                answer = carry_out(proxy, line)
+                if answer == QUIT:
+                    return 0
+                if answer:
+                    print(answer, flush=True)
+            proxy.wait_closed()  # no terminal, such as under a supervisor: until it is interrupted
+        except KeyboardInterrupt:
+            print(INTERRUPTED, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,9 +24,10 @@ def drained(flow, now):
 def test_a_plain_line_hands_out_at_once():
     line = flow()
     line.feed(b"abc", 5.0)
-    assert line.next_at(5.0) is None
+    assert line.next_at(5.0) <= 5.0
     assert drained(line, 5.0) == b"abc"
     assert line.size == 0
+    assert line.next_at(5.0) is None
 
 
 def test_latency_holds_every_byte_and_the_end_so_long():
@@ -94,6 +95,21 @@ def test_bytes_come_out_in_order_each_once_and_never_too_early(pieces, latency, 
         out += drained(line, now)
     assert out == sent
     assert line.size == 0
+
+
+@given(st.floats(0, 0.5), st.none() | st.floats(1, 10_000), st.floats(0, 2))
+def test_whatever_became_due_between_two_looks_is_not_slept_over(latency, bandwidth, later):
+    """A loop that hands out at one moment and asks a little later how long it may sleep."""
+    line = flow(latency=latency, bandwidth=bandwidth)
+    line.feed(b"abc", 0.0)
+    line.end(0.0)
+    now = 0.0
+    while not line.over(now):
+        drained(line, now)
+        now += later
+        at = line.next_at(now)
+        assert at is not None
+        now = max(now, at)
 
 
 @given(st.floats(0.01, 1), st.integers(0, 10))

@@ -93,7 +93,6 @@ class Switch:
         "_lines",
         "_lingering",
         "_listener",
-        "_now",
         "_orders",
         "_running",
         "_selector",
@@ -123,7 +122,6 @@ class Switch:
         self._lingering: dict[socket.socket, float] = {}  # and until when
         self._orders: deque[Order] = deque()
         self._running = True
-        self._now = time.monotonic()  # when the flows were last emptied
         self._wakeup = Wakeup()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, READ)
@@ -162,7 +160,7 @@ class Switch:
         self._running = False
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(self._patience()):
+        for key, _ in self._selector.select(self._patience(time.monotonic())):
             if key.fileobj is self._wakeup:
                 self._wakeup.clear()
             elif key.fileobj is self._listener:
@@ -172,7 +170,7 @@ class Switch:
             else:
                 self._throw_away(key.fileobj)  # type: ignore[arg-type]
         self._carry_out_orders()
-        self._now = now = time.monotonic()
+        now = time.monotonic()
         if not self.faults.frozen:
             for line in list(self._lines):
                 self._move(line, now)
@@ -182,17 +180,22 @@ class Switch:
             self._watch(line)
         self.changed.announce()
 
-    def _patience(self) -> float | None:
-        """Seconds until time alone gives something to do; None if it never does.
-
-        The flows are asked about the moment at which they were last emptied: one that has become due since then is to
-        be looked at again, and would not say so any more if it were asked about now.
-        """
+    def _patience(self, now: float) -> float | None:
         moments = list(self._lingering.values())
         if not self.faults.frozen:
             for line in self._lines:
-                moments += [at for flow in line.flows.values() if (at := flow.next_at(self._now)) is not None]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+                moments += [
+                    at
+                    for way in _BOTH
+                    if self._can_move(line, way) and (at := line.flows[way].next_at(now)) is not None
+                ]
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _can_move(self, line: Line, direction: str) -> bool:
+        """Whether time may bring something on; not where a socket has to say so first, nor behind the end."""
+        if not line.connected or direction in line.stuck or direction in line.shut:
+            return False
+        return direction not in self.faults.dropping or line.flows[direction].size > 0
 
     def _carry_out_orders(self) -> None:
         while self._orders:

@@ -264,6 +264,15 @@ def test_latency_delays_what_comes_in_from_then_on(tcp, connected):
     assert exactly(far, 4) == b"soon"
 
 
+def test_what_falls_due_between_two_looks_is_not_forgotten(tcp, connected):
+    """A few bytes fall due within microseconds, while the proxy's thread is still busy with those before them."""
+    near, far = connected
+    tcp.bandwidth(2_000_000)
+    for _ in range(300):
+        near.sendall(b"0123456789")
+        assert exactly(far, 10) == b"0123456789"
+
+
 def test_bandwidth_slows_down_and_off_ends_it(tcp, connected):
     near, far = connected
     tcp.bandwidth(20_000)

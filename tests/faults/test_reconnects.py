@@ -29,7 +29,8 @@ def test_ten_thousand_reconnects_leave_everything_flat(figures):
         f"{MARKS[-1]} reconnects in {took:.1f} s, {took / MARKS[-1] * 1000:.2f} ms each, the server's part included",
         "  connections   threads   descriptors   RSS (KiB)   stack (frames)",
         *(
-            f"  {at['connections']:11}   {at['threads']:7}   {at['descriptors']:11}   {at['resident'] >> 10:9}   {at['depth']:14}"
+            f"  {at['connections']:11}   {at['threads']:7}   {at['descriptors']:11}   {at['resident'] >> 10:9}"
+            f"   {at['depth']:14}"
             for at in measured
         ),
     )

@@ -2,8 +2,8 @@
 
 python -m tests.scripts.lean_server PORT [answers-held]
 
-Answers ``{"id": ..., "method": "echo", "params": ...}``, pings and closes; ``"held"`` it answers only where told to. Knows
-short messages only (below 126 bytes), whole in one frame.
+Answers ``{"id": ..., "method": "echo", "params": ...}``, pings and closes; ``"held"`` it answers only where told to.
+Knows short messages only (below 126 bytes), whole in one frame.
 """
 
 import base64

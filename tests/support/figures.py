@@ -1,4 +1,4 @@
-"""What a process holds, counted: descriptors, sockets, threads, memory, stack. The first four need Linux's ``/proc``."""
+"""What a process holds, counted: descriptors, sockets, threads, memory, stack. All but the last need ``/proc``."""
 
 import os
 import sys

@@ -168,19 +168,23 @@ def test_a_program_that_replaces_a_busy_one_inherits_nothing_and_the_server_sees
 # --- the end of the interpreter --------------------------------------------------------------------------------------
 
 
-def reluctant(peer):
-    """Refuses what it is asked, or never reads on: as the path says."""
-    peer.upgrade()
-    if b"/failed" in peer.request:
-        peer.receive_text()
-        peer.send_frame(8, (1008).to_bytes(2, "big"))
-        peer.exactly(1_000_000)
-    else:
-        threading.Event().wait(LONG)
+class Reluctant:
+    """Refuses what it is asked, or never reads until the test is over: as the path says."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __call__(self, peer):
+        peer.upgrade()
+        if b"/failed" in peer.request:
+            peer.receive_text()
+            peer.send_frame(8, (1008).to_bytes(2, "big"))
+        self.over.wait(LONG)
 
 
 @pytest.mark.parametrize(("state", "warns"), [("closing", True), ("failed", False), ("stuck line", True)])
 def test_the_interpreter_ends_in_the_other_states_too(state, warns):
+    reluctant = Reluctant()
     with RawServer(reluctant) as server:
         began = time.monotonic()
         done = subprocess.run(
@@ -193,6 +197,7 @@ def test_the_interpreter_ends_in_the_other_states_too(state, warns):
             timeout=60,
         )
         assert time.monotonic() - began < LONG
+        reluctant.over.set()
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{state} ends"
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ FLOORS = {
     1: (
         "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_redaction", "_tape",
         "_recording", "_config", "_state",
-        "_tls_errors", "_outgoing", "_inbox", "_counters", "_worker",
+        "_tls_errors", "_outgoing", "_urgent", "_pings", "_inbox", "_counters", "_worker",
     ),
     2: (
         "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",
@@ -34,11 +34,15 @@ OUTSIDE = {
     "python_socks": ("_proxy",),
     "rich": ("cli", "testing"),
     "websockets": ("cli", "testing"),
+    "pytest": ("testing",),
+    "trustme": ("testing",),
 }
 """Who alone imports a package that is not the standard library's."""
 
 
-PRINTING = ("cli", "testing/__main__.py", "testing/_soak/_screen.py", "testing/_soak/_live.py")
+PRINTING = (
+    "cli", "testing/__main__.py", "testing/_soak/_command.py", "testing/_soak/_screen.py", "testing/_soak/_live.py",
+)  # fmt: skip
 """What belongs to a command line, and alone may print."""
 
 

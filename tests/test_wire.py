@@ -190,7 +190,7 @@ def test_nothing_follows_a_close_frame(ends):
 def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow_it(ends):
     ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
     ends.wire.pump()
-    ends.wire._urgent.append(ping())  # the I/O thread had looked before another thread took the close frame
+    ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
     ends.wire.pump()
     assert not ends.wire._has_work()
     ends.near.shutdown(socket.SHUT_WR)
@@ -289,20 +289,20 @@ def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
     ends.wire.send_first(ping(b"p1"))
     (behind,) = ends.queue("behind")
     ends.wire.pump()
-    round_trip, answered = ends.wire.pong(b"p1", math.inf)
-    assert round_trip == math.inf
-    assert answered == [b"p1"]
+    answered = ends.wire.pong(b"p1", math.inf)
+    assert answered.seconds == math.inf
+    assert answered.payloads == [b"p1"]
     assert (before.state, behind.state) == (CONFIRMED, WRITTEN)
 
 
 def test_a_pong_answers_earlier_pings_too_and_stays_unmatched_the_second_time(ends):
     for payload in (b"p1", b"p2", b"p3"):
         ends.wire.send_first(ping(payload))
-    assert ends.wire.pong(b"p2", math.inf)[1] == [b"p1", b"p2"]
+    assert ends.wire.pong(b"p2", math.inf).payloads == [b"p1", b"p2"]
     assert ends.wire.pong(b"p2", math.inf) is None
     assert ends.wire.pong(b"p1", math.inf) is None
     assert ends.wire.pong(b"never sent", math.inf) is None
-    assert ends.wire.pong(b"p3", math.inf)[1] == [b"p3"]
+    assert ends.wire.pong(b"p3", math.inf).payloads == [b"p3"]
 
 
 # --- many writers ----------------------------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
     ends.write_all()
     thread.join(LONG)
     assert len(frames) == 10_001
-    _, answered = ends.wire.pong(b"keepalive", math.inf)
+    answered = ends.wire.pong(b"keepalive", math.inf).payloads
     assert answered[0] == b"0"
     assert len(answered) < 10_000
 

@@ -338,9 +338,8 @@ class Connection:
     def _take_pong(self, payload: bytes) -> None:
         matched = self.wire.pong(payload, time.monotonic())
         if matched is not None:
-            seconds, answered = matched
-            self._core.counters.add_round_trip(seconds)
-            for known in answered:
+            self._core.counters.add_round_trip(matched.seconds)
+            for known in matched.payloads:
                 self._heartbeat.answered(known)
         self._core.hooks.post_event("on_pong", payload)
 

@@ -40,7 +40,8 @@ class Messaging(Constructed):
         """Send a message and wait for the reply to this very message.
 
         Args:
-            message: what to ask; encoded before anything else happens, never changed nor kept.
+            message: what to ask; encoded before anything else happens, never changed nor kept. Where the protocol knows
+                batches (``JsonRpc``), a list of messages goes out as one.
             timeout: seconds for queue, wire and reply together; the default is ``request_timeout``, None waits for
                 ever.
             match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
@@ -49,7 +50,7 @@ class Messaging(Constructed):
             idempotent: after a loss of the connection, send it again instead of failing.
 
         Returns:
-            The decoded reply.
+            The decoded reply; of a batch, the list of them, in its order.
 
         Raises:
             RequestTimeout: no reply in time; ``.phase`` tells whether the message went out.
@@ -59,6 +60,8 @@ class Messaging(Constructed):
             ClientClosed: the client is not running, or was closed meanwhile.
             WouldDeadlock: called on the I/O thread.
             TypeError, ValueError: the message can't be encoded, or its id is in flight.
+
+        Of a batch, the first error is raised once all its requests have ended; ``.results`` has the outcome of each.
         """
         return _calls.request(
             self._wsclient.core, message, timeout, match=match, until=until, idempotent=idempotent

@@ -16,12 +16,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
 from ._masking import new_key
 from ._outgoing import Outgoing, Passage
+from ._pings import MAX_PINGS, Answered, Pings
+from ._urgent import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from ._deflate import Deflater
@@ -36,18 +38,8 @@ JOINED_BYTES: Final = 64 * 1024
 _ROUNDS: Final = 16
 """Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
 
-_MAX_URGENT: Final = 128
-"""Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
-
-_MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may wait for a full socket before no more is read that might want another."""
-
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
-
-_MAX_PINGS: Final = 4096
-"""Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
-top of them, up to as many."""
 
 
 class Source(Protocol):
@@ -90,11 +82,6 @@ class Tape(Protocol):
         """The operating system has more of these. False if no more should go out before the I/O thread has looked."""
 
 
-class _Ping(NamedTuple):
-    end: int
-    taken_at: float
-
-
 class Wire:
     """The way out of one connection.
 
@@ -108,8 +95,7 @@ class Wire:
 
     __slots__ = (
         "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
-        "_urgent_put", "_urgent_taken", "blocked", "error", "is_open", "passage",
-        "tape",
+        "blocked", "error", "is_open", "passage", "tape",
     )  # fmt: skip
 
     def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
@@ -132,12 +118,10 @@ class Wire:
         self._owner = threading.Lock()
         self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
-        self._urgent: deque[Outgoing] = deque()  # control frames and set-up messages; appended to by the I/O thread
-        self._urgent_put = 0  # bytes ever put there, by the I/O thread
-        self._urgent_taken = 0  # bytes ever taken from there, by the owner
+        self._urgent = Urgent()  # the I/O thread puts, the owner takes
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
-        self._pings: dict[bytes, _Ping] = {}  # by payload, in their order; the owner adds, the I/O thread removes
+        self._pings = Pings()  # the owner adds, the I/O thread removes
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -196,7 +180,7 @@ class Wire:
             self._batch = []
 
     def _take(self) -> None:
-        recognised = 2 * _MAX_PINGS if self._urgent else _MAX_PINGS
+        recognised = 2 * MAX_PINGS if self._urgent else MAX_PINGS
         entries = deque(self._next_entries())
         try:
             self._frame(entries, recognised)
@@ -215,8 +199,8 @@ class Wire:
             if payload is not None:
                 frames.append(self._framed(entry.opcode, payload))
                 self.passage.taken += len(frames[-1])
-                if entry.opcode is Opcode.PING and len(self._pings) < recognised:
-                    self._pings[payload] = _Ping(self.passage.taken, time.monotonic())
+                if entry.opcode is Opcode.PING:
+                    self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
@@ -244,11 +228,7 @@ class Wire:
             self._urgent.clear()
         if not self._urgent:
             return self._source.take(JOINED_BYTES) if self.is_open else []
-        entries = []
-        while self._urgent:
-            entries.append(self._urgent.popleft())
-            self._urgent_taken += entries[-1].size
-        return entries
+        return self._urgent.take()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -256,16 +236,13 @@ class Wire:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
         if self._is_closing:
             return
-        if entry.opcode is Opcode.PONG and len(self._urgent) >= _MAX_URGENT:
-            return
-        self._urgent_put += entry.size
-        self._urgent.append(entry)
+        self._urgent.put(entry)
         self.pump()
 
     @property
     def choked(self) -> bool:
         """Whether the peer takes too little of what its own messages make us answer."""
-        return self.blocked and self._urgent_put - self._urgent_taken > _MAX_ANSWERS
+        return self.blocked and self._urgent.bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """There is room again."""
@@ -288,23 +265,12 @@ class Wire:
             self._owner.release()
             self.pump()  # for whoever found the line taken just now
 
-    def pong(self, payload: bytes, now: float) -> tuple[float, list[bytes]] | None:
-        """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
-
-        Returns:
-            The round trip in seconds, and the payloads of all pings answered; None if it matches none.
-        """
-        ping = self._pings.get(payload)
-        if ping is None:
-            return None
-        answered: list[bytes] = []
-        for known in list(self._pings):
-            del self._pings[known]
-            answered.append(known)
-            if known == payload:
-                break
-        self.passage.confirm(ping.end)
-        return now - ping.taken_at, answered
+    def pong(self, payload: bytes, now: float) -> Answered | None:
+        """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""
+        answered = self._pings.answer(payload, now)
+        if answered is not None:
+            self.passage.confirm(answered.end)
+        return answered
 
     def end(self) -> list[Outgoing]:
         """Stop writing for good.
@@ -315,11 +281,10 @@ class Wire:
         self._is_ending = True
         with self._owner:  # held by others for the length of one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
-            cut = [entry for entry in self._batch if not entry.written()] + list(self._urgent)
+            cut = [entry for entry in self._batch if not entry.written()] + self._urgent.take()
             self._source.written(written)
             self.passage.ended = True
             self.is_open = False
             self._batch = []
             self._rest = memoryview(b"")
-            self._urgent.clear()
         return cut

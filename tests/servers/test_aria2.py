@@ -17,7 +17,9 @@ from ..support import LONG, eventually
 from ..support.program import Program, find, free_port
 
 ARIA2 = find("aria2c")
-pytestmark = pytest.mark.skipif(ARIA2 is None, reason="ARIA2 IS MISSING: JSON-RPC is not tested on it")
+pytestmark = pytest.mark.skipif(
+    ARIA2 is None, reason="ARIA2 IS MISSING, so JSON-RPC is not tested on it: apt-get install aria2"
+)
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 TOKEN = "token:open sesame"

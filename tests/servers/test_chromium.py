@@ -10,7 +10,6 @@ import http.server
 import json
 import queue
 import re
-import shutil
 import struct
 import threading
 import urllib.request
@@ -22,10 +21,12 @@ import wsclient
 from wsclient import ConnectionLost, RemoteError, RequestTimeout, State
 
 from ..support import LONG, SHORT, eventually
-from ..support.program import Program, find, free_port
+from ..support.program import Program, find, free_port, removed
 
 CHROMIUM = find("chromium") or find("chromium-browser") or find("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="CHROMIUM IS MISSING: a real browser is not tested here")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="CHROMIUM IS MISSING, so no real browser is tested: apt-get install chromium"
+)
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 HELD = "new Promise(resolve => globalThis.release = resolve)"
@@ -70,7 +71,7 @@ class Chromium(Program):
 
     def stop(self, how="SIGKILL"):
         super().stop(how)
-        shutil.rmtree(self._profile, ignore_errors=True)
+        eventually(lambda: removed(self._profile))
 
 
 @pytest.fixture
@@ -220,10 +221,13 @@ def test_a_duplicate_that_chromium_refuses_fails_the_id_and_the_real_reply_is_la
     client.on_message = lambda client, message: late.put(message) if "result" in message else None
     page = Page(client)
     first = client.submit({"id": 500, **page.evaluation(HELD)}, timeout=LONG)
-    client.send({"id": 500, **page.evaluation("'duplicate'")})  # send() gives no id and checks none
+    duplicate = {"id": 500, **page.evaluation("'duplicate'")}
+    with pytest.raises(ValueError, match="in flight already"):
+        client.send(duplicate)
+    client.send(json.dumps(duplicate))  # nobody looks into text
     with pytest.raises(RemoteError, match="Duplicate"):
         first.result(LONG)
-    assert late.get(timeout=LONG)["result"]["value"] == "duplicate"
+    assert late.get(timeout=LONG)["result"]["result"]["value"] == "duplicate"
     assert client.stats.requests_late == 1
     assert evaluate(client, page, "'goes on'") == "goes on"
 

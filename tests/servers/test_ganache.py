@@ -18,7 +18,11 @@ from ..support.node import NODE, npm
 from ..support.program import Program, free_port
 
 FOUND = npm("ganache")
-pytestmark = pytest.mark.skipif(FOUND is None, reason="GANACHE IS MISSING: subscriptions are not tested on a real node")
+pytestmark = pytest.mark.skipif(
+    FOUND is None,
+    reason="GANACHE IS MISSING, so subscriptions are not tested on a real node: apt-get install nodejs npm, "
+    "npm install ganache@7, and have NODE_PATH name its node_modules",
+)
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 NEW_HEADS = {"method": "eth_subscribe", "params": ["newHeads"]}

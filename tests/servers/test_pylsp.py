@@ -18,18 +18,26 @@ from ..support import LONG, SHORT, eventually
 from ..support.program import Program, find, free_port
 
 PYLSP = find("pylsp")
-pytestmark = pytest.mark.skipif(PYLSP is None, reason="PYLSP IS MISSING: no language server is tested here")
+TO_INSTALL = "pip install 'python-lsp-server[websockets,pyflakes]'"
 
 
 def has(module):
     """Whether the environment of pylsp has a module."""
-    python = pathlib.Path(PYLSP).resolve().with_name("python")
-    return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+    if PYLSP is None:
+        return False
+    try:
+        python = pathlib.Path(PYLSP).resolve().with_name("python3")
+        return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
+    except OSError:  # no Python stands beside it
+        return False
 
 
+pytestmark = pytest.mark.skipif(
+    not has("websockets"), reason=f"PYLSP IS MISSING, so no language server is tested: {TO_INSTALL}"
+)
 needs_pyflakes = pytest.mark.skipif(
-    PYLSP is not None and not has("pyflakes"),
-    reason="PYFLAKES IS MISSING beside pylsp, which then asks and reports nothing by itself",
+    not has("pyflakes"),
+    reason=f"PYFLAKES IS MISSING beside pylsp, which then asks and reports nothing by itself: {TO_INSTALL}",
 )
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
@@ -39,9 +47,10 @@ UNANSWERED = {"jsonrpc": "1.0", "method": "initialize", "params": INITIALIZE}
 
 
 class Pylsp(Program):
-    def __init__(self, home):
+    def __init__(self, home, cache):
         self.port = free_port()
-        super().__init__(home, [PYLSP, "--ws", "--host", "127.0.0.1", "--port", str(self.port)])
+        command = [PYLSP, "--ws", "--host", "127.0.0.1", "--port", str(self.port)]
+        super().__init__(home, command, XDG_CACHE_HOME=str(cache))
 
     def client(self, **options):
         """A client of it, not started; each connection is initialized before anything else."""
@@ -54,9 +63,15 @@ def initialize(client, session):
     session.send({"method": "initialized", "params": {}})
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What it has learnt of Python's own modules, which takes it its time."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def pylsp(tmp_path):
-    with Pylsp(tmp_path) as pylsp:
+def pylsp(tmp_path, cache):
+    with Pylsp(tmp_path, cache) as pylsp:
         yield pylsp
 
 

@@ -1,5 +1,7 @@
-"""A server as the documentation of ``websockets`` has it, on asyncio, in a process of its own."""
+"""Servers of ``websockets``, each in a process of its own: as its documentation has one, and as our examples do."""
 
+import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -31,16 +33,23 @@ ECHO = textwrap.dedent(
 )
 
 
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "echo_server.py"
+
+
 class EchoServer:
-    def __init__(self):
+    def __init__(self, *program):
+        self._program = program
         self.port = 0
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", ECHO, str(self.port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, *self._program, str(self.port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        self.port = int(self.process.stdout.readline())
+        self.port = int(re.search(r"(\d+)/?$", self.process.stdout.readline())[1])
 
     @property
     def url(self):
@@ -54,9 +63,16 @@ class EchoServer:
 
 @pytest.fixture
 def echo():
-    echo = EchoServer()
+    echo = EchoServer("-c", ECHO)
     yield echo
     echo.stop()
+
+
+@pytest.fixture
+def example():
+    example = EchoServer(str(EXAMPLE))
+    yield example
+    example.stop()
 
 
 def test_text_binary_and_json_are_echoed_in_order(echo):
@@ -73,9 +89,20 @@ def test_json_with_ids_is_echoed_to_its_asker(echo):
         assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
 
 
+def test_the_server_of_the_examples_answers_in_order(example):
+    with wsclient.connect(example.url, protocol=wsclient.Fifo()) as client:
+        asked = [str(n) if n % 2 else {"id": "mine", "params": [n, 1]} for n in range(200)]
+        answers = client.request_many(asked, timeout=LONG)
+        assert answers == [f"Echo: {n}" if n % 2 else {"id": "mine", "result": n + 1} for n in range(200)]
+        assert client.request(b"\x00\xff", timeout=LONG) == b"\x00\xff"
+        assert client.stats.connections == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX's")
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_the_client_survives_a_restart_of_the_server(echo, how):
+@pytest.mark.parametrize("which", ["echo", "example"])
+def test_the_client_survives_a_restart_of_the_server(request, which, how):
+    echo, prefix = request.getfixturevalue(which), "Echo: " if which == "example" else ""
     closes = []
     policy = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
     with wsclient.connect(
@@ -84,11 +111,11 @@ def test_the_client_survives_a_restart_of_the_server(echo, how):
         reconnect=policy,
         on_close=lambda client, code, reason: closes.append(code),
     ) as client:
-        assert client.request("before", timeout=LONG) == "before"
+        assert client.request("before", timeout=LONG) == f"{prefix}before"
         echo.stop(getattr(signal, how))
         eventually(lambda: client.state is wsclient.State.WAITING)
         future = client.submit("queued meanwhile", timeout=LONG)
         echo.start()
-        assert future.result(LONG) == "queued meanwhile"
+        assert future.result(LONG) == f"{prefix}queued meanwhile"
         assert client.stats.connections == 2
     assert closes == [None, 1000]  # the process dies without a word, and our own close is answered

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import pathlib
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 from . import LONG, eventually
 
@@ -27,21 +29,53 @@ def free_port():
             return port
 
 
-class Program:
-    """A program that listens at a port on loopback, from construction to ``stop()``."""
+def living(group):
+    """The processes of a group, but for those that have ended and whose parent has yet to look. Linux only."""
+    pids = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _, its_group, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+            if int(its_group) == group and state not in "ZX":
+                pids.append(int(stat.parent.name))
+    return pids
 
-    def __init__(self, home, command):
+
+def removed(folder):
+    """Whether a folder is gone, now that we have tried to remove it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not os.path.exists(folder)
+
+
+class Program:
+    """A program that listens at a port on loopback, from construction to ``stop()``.
+
+    What it writes where programs put their temporary files, caches and settings is thrown away when it ends, however it
+    ends: killed, none of them would do so itself.
+    """
+
+    def __init__(self, home, command, **environment):
+        """
+        Args:
+            home: the folder it runs in.
+            command: the program and its arguments.
+            environment: variables of its own.
+        """
         self._home = home
         self._command = command
+        self._environment = environment
         self._output = home / "output"
+        self._scratch = None
         self.process = None
         self.start()
 
     def start(self):
+        self._scratch = tempfile.mkdtemp(prefix="program-")  # short: sockets in it have no room for a long path
+        places = ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
                 self._command,
                 cwd=self._home,
+                env={**os.environ, **dict.fromkeys(places, self._scratch), **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -80,9 +114,10 @@ class Program:
         """End it, if it runs."""
         if self.process is not None:
             self._end(how)
-            eventually(lambda: not self._listens())  # a child may live a moment longer
+            eventually(lambda: not self._listens())
 
     def _end(self, how):
+        group = self.process.pid
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             if how == "SIGKILL":  # nothing is handed on of it
                 self.signal_all(how)
@@ -90,6 +125,8 @@ class Program:
                 self.signal(how)
         self.process.wait(LONG)
         self.process = None
+        eventually(lambda: not living(group))  # a child may live a moment longer
+        eventually(lambda: removed(self._scratch))  # and one outside of the group yet another
 
     def __enter__(self):
         return self

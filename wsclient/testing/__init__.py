@@ -1,5 +1,54 @@
-"""Servers for the tests of programs that use wsclient. Needs ``pip install 'wsclient-sdk[testing]'``."""
+"""Servers and faults for the tests of your own program. What they need is the extra ``testing``.
 
-from ._replay import Replay, ReplayMismatch
+    from wsclient.testing import FaultProxy, Server
 
-__all__ = ["Replay", "ReplayMismatch"]
+    with Server() as server, FaultProxy(server.url) as proxy:     # an echo server, and a line that can be broken
+        with wsclient.connect(proxy.url) as client:
+            proxy.cut()                                           # the client reconnects
+
+Everything listens on loopback and on a free port, is ready once it is constructed, is a context manager, and may be
+called from any thread. Each name is loaded when it is first used, so that the pytest plugin costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ._peer import Peer, frame
+    from ._proxy import FaultProxy
+    from ._proxy_stats import ProxyStats
+    from ._raw import RawServer
+    from ._replay import Replay, ReplayMismatch
+    from ._server import Server
+
+__all__ = ["FaultProxy", "Peer", "ProxyStats", "RawServer", "Replay", "ReplayMismatch", "Server", "frame"]
+
+_HOMES: Final = {
+    "FaultProxy": "_proxy",
+    "Peer": "_peer",
+    "ProxyStats": "_proxy_stats",
+    "RawServer": "_raw",
+    "Replay": "_replay",
+    "ReplayMismatch": "_replay",
+    "Server": "_server",
+    "frame": "_peer",
+}
+"""Where each public name lives."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f".{_HOMES[name]}", __name__)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name
+        ) from error
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,17 +1,18 @@
-"""``python -m wsclient.testing``: what the test kit does on a command line."""
+"""``python -m wsclient.testing``: faults from a shell."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-COMMANDS: Final = {
-    "soak": ("_soak._command", "break a client's line at random under load, and check what it promises"),
-}
-"""By name: the module with ``add_arguments(parser)`` and ``run(options) -> int``, and what the command does."""
+from ._console import QUIT, carry_out
+from ._soak import _command as soak
+
+__all__ = ["main"]
+
+INTERRUPTED: Final = "\nInterrupted."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,23 +22,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as on the command line; None takes those of the process.
 
     Returns:
-        The command's exit code; 2 if it can't run.
+        The exit code: 0 if all went well, 1 if a promise was broken, 2 if the command can't run.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m wsclient.testing", description="Servers and faults for tests, on a command line."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (module, purpose) in COMMANDS.items():
-        try:
-            command = importlib.import_module(f".{module}", __package__)
-        except ModuleNotFoundError as error:
-            print(f"This command needs {error.name}: pip install 'wsclient-sdk[testing]'", file=sys.stderr)
-            return 2
-        one = commands.add_parser(name, help=purpose)
-        command.add_arguments(one)
-        one.set_defaults(run=command.run)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wsclient.testing", description="Faults for tests, from a shell.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_proxy(commands.add_parser("proxy", help="a TCP proxy that breaks the line when it is told to"))
+    soak.add_arguments(commands.add_parser("soak", help="break a client's line at random under load, and judge it"))
+    return parser
+
+
+def _add_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="the server: a URL, host:port, or a port of this machine")
+    parser.add_argument("--port", type=int, default=0, help="where to listen on loopback; a free port by default")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every byte")
+    parser.add_argument("--jitter", type=float, default=0.0, metavar="SECONDS", help="how far the delay varies")
+    parser.add_argument("--bandwidth", type=float, default=None, metavar="BYTES", help="bytes per second each way")
+    parser.add_argument("--seed", type=int, default=0, help="for the jitter")
+    parser.set_defaults(run=_run_proxy)
+
+
+def _run_proxy(options: argparse.Namespace) -> int:
+    from ._proxy import FaultProxy
+
+    try:
+        proxy = FaultProxy(
+            options.target,
+            port=options.port,
+            latency=options.latency,
+            jitter=options.jitter,
+            bandwidth=options.bandwidth,
+            seed=options.seed,
+        )
+    except (ValueError, OSError) as error:
+        print(f"The proxy can't start: {error}", file=sys.stderr)
+        return 2
+    with proxy:
+        print(f"{proxy.url} leads to {options.target}; type help", flush=True)
+        try:
+            for line in sys.stdin:
+                answer = carry_out(proxy, line)
+                if answer == QUIT:
+                    return 0
+                if answer:
+                    print(answer, flush=True)
+            proxy.wait_closed()  # no terminal, such as under a supervisor: until it is interrupted
+        except KeyboardInterrupt:
+            print(INTERRUPTED, flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
-
-from ._run import soak
-from ._screen import choose
+import sys
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,14 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--seconds", type=_length, help="how long, in seconds")
     parser.add_argument("--seed", type=int, help="draws faults and load; by chance if not given, and printed")
     parser.add_argument("--plain", action="store_true", help="plain text, as when the output is no terminal")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run it.
 
     Returns:
-        The exit code: 0 if every promise was kept, 1 if one was broken or nothing was judged.
+        The exit code: 0 if every promise was kept, 1 if one was broken or nothing was judged, 2 if it can't run.
     """
+    try:
+        from ._run import soak
+        from ._screen import choose
+    except ModuleNotFoundError as error:
+        print(f"This command needs {error.name}: pip install 'wsclient-sdk[testing]'", file=sys.stderr)
+        return 2
     seconds = options.seconds if options.seconds is not None else 60.0 * (options.minutes or 1.0)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     results = soak(seconds, seed, choose(options.plain))

@@ -1,0 +1,49 @@
+"""Which pings a pong answers."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient._pings import Pings
+
+
+def sent(*payloads, most=100):
+    pings = Pings()
+    for number, payload in enumerate(payloads):
+        pings.add(payload, end=10 * number, now=float(number), most=most)
+    return pings
+
+
+def test_a_pong_answers_its_ping_and_every_earlier_one():
+    pings = sent(b"a", b"b", b"c")
+    answered = pings.answer(b"b", 5.0)
+    assert (answered.end, answered.seconds, answered.payloads) == (10, 4.0, [b"a", b"b"])
+    assert len(pings) == 1
+
+
+def test_a_pong_answers_once():
+    pings = sent(b"a")
+    assert pings.answer(b"a", 1.0) is not None
+    assert pings.answer(b"a", 1.0) is None
+
+
+def test_a_strangers_pong_answers_nothing():
+    pings = sent(b"a")
+    assert pings.answer(b"b", 1.0) is None
+    assert len(pings) == 1
+
+
+def test_beyond_the_bound_a_ping_is_not_recognised():
+    pings = sent(b"a", b"b", b"c", most=2)
+    assert pings.answer(b"c", 1.0) is None
+    assert pings.answer(b"b", 1.0) is not None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=2), unique=True, max_size=20), st.data())
+def test_each_ping_is_answered_once_whatever_pongs_come(payloads, data):
+    pings = sent(*payloads)
+    answered = []
+    for pong in data.draw(st.lists(st.sampled_from(payloads or [b""]), max_size=30)):
+        result = pings.answer(pong, 100.0)
+        answered += result.payloads if result else []
+    assert answered == payloads[: len(answered)]
+    assert len(pings) == len(payloads) - len(answered)

@@ -1,0 +1,49 @@
+"""What goes out ahead of the queue."""
+
+from wsclient._frames import Opcode
+from wsclient._outgoing import Outgoing
+from wsclient._urgent import MAX_URGENT, Urgent
+
+
+def entry(opcode=Opcode.TEXT, size=1):
+    return Outgoing(opcode, bytes(size), size)
+
+
+def test_all_are_taken_at_once_in_their_order():
+    urgent = Urgent()
+    entries = [entry(), entry(Opcode.PING), entry(Opcode.CLOSE)]
+    for one in entries:
+        urgent.put(one)
+    assert len(urgent) == 3
+    assert urgent.take() == entries
+    assert urgent.take() == []
+
+
+def test_bytes_are_those_that_wait():
+    urgent = Urgent()
+    for size in (3, 4):
+        urgent.put(entry(size=size))
+    assert urgent.bytes == 7
+    urgent.take()
+    assert urgent.bytes == 0
+    urgent.put(entry(size=5))
+    assert urgent.bytes == 5
+
+
+def test_pongs_beyond_the_bound_are_let_go_and_nothing_else_is():
+    urgent = Urgent()
+    for _ in range(MAX_URGENT + 5):
+        urgent.put(entry(Opcode.PONG))
+    assert len(urgent) == MAX_URGENT
+    assert urgent.bytes == MAX_URGENT
+    close = entry(Opcode.CLOSE)
+    urgent.put(close)
+    assert urgent.take()[-1] is close
+
+
+def test_what_is_forgotten_is_not_taken():
+    urgent = Urgent()
+    urgent.put(entry())
+    urgent.clear()
+    assert not urgent
+    assert urgent.take() == []

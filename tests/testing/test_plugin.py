@@ -1,0 +1,199 @@
+"""The pytest plugin, in sessions of its own."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+NO_LEAKS = """
+import socket, threading, pytest, wsclient
+pytestmark = pytest.mark.ws_no_leaks
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    """Run a test file with the plugin as it is installed; gives the outcome."""
+
+    def run(text, *arguments):
+        pytester.makepyfile(text)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error", *arguments)
+
+    return run
+
+
+def test_the_fixtures_serve_a_client(run):
+    run("""
+        import wsclient
+
+        def test_server(ws_server):
+            with wsclient.connect(ws_server.url, protocol=wsclient.Fifo()) as client:
+                assert client.request("x", timeout=15) == "x"
+            ws_server.handler = lambda connection, message: "other"
+            with wsclient.connect(ws_server.url, protocol=wsclient.Fifo()) as client:
+                assert client.request("x", timeout=15) == "other"
+
+        def test_proxy(ws_server, ws_proxy):
+            with wsclient.connect(ws_proxy.url, protocol=wsclient.Fifo()) as client:
+                ws_proxy.cut()
+                assert client.request("x", timeout=15, idempotent=True) == "x"
+            assert ws_server.received[-1] == "x"
+            assert ws_proxy.stats.cut == 1
+
+        def test_replay(ws_server, ws_replay, tmp_path):
+            tape = tmp_path / "session.jsonl"
+            def script(url, **options):
+                with wsclient.connect(url, protocol=wsclient.Fifo(), **options) as client:
+                    return client.request("x", timeout=15)
+            live = script(ws_server.url, record=tape)
+            assert script(ws_replay(tape).url) == live
+    """).assert_outcomes(passed=3)
+
+
+def test_a_strict_replay_fails_the_test_that_does_something_else(run):
+    result = run("""
+        import wsclient
+
+        def test_replay(ws_server, ws_replay, tmp_path):
+            tape = tmp_path / "session.jsonl"
+            with wsclient.connect(ws_server.url, record=tape) as client:
+                client.send("recorded")
+                client.flush()
+            replay = ws_replay(tape)
+            with wsclient.connect(replay.url, reconnect=None) as client:
+                client.send("something else")
+                client.wait_closed(15)
+    """)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ReplayMismatch*"])
+
+
+def test_the_marker_is_known_and_a_test_without_it_is_left_alone(run):
+    run(
+        """
+        import pytest, wsclient
+
+        kept = []
+
+        def test_leaks(ws_server):
+            kept.append(wsclient.connect(ws_server.url))
+
+        def test_clean_up():
+            kept.pop().close()
+        """,
+        "--strict-markers",
+    ).assert_outcomes(passed=2)
+
+
+def test_a_clean_test_passes(run):
+    run(
+        NO_LEAKS
+        + """
+def test_clean(ws_server, ws_proxy):
+    with wsclient.connect(ws_proxy.url, on_message=lambda client, message: None) as client:
+        client.send("x")
+        client.flush()
+
+def test_closed_without_waiting(ws_server):
+    client = wsclient.connect(ws_server.url)
+    client.close(wait=False)
+    """
+    ).assert_outcomes(passed=2)
+
+
+def test_an_open_client_fails_the_test_and_harms_no_other(run):
+    result = run(
+        NO_LEAKS
+        + """
+kept = []
+
+def test_leaks(ws_server):
+    kept.append(wsclient.connect(ws_server.url, name="forgotten"))
+
+def test_next():
+    assert kept[0].state is wsclient.State.CLOSED
+    """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*wsclient.Client 'forgotten'* is open: close() it*"])
+
+
+def test_a_thread_that_stays_fails_the_test(run):
+    result = run(
+        NO_LEAKS
+        + """
+gate = threading.Event()
+
+def test_leaks(ws_server):
+    entered = threading.Event()
+    client = wsclient.connect(ws_server.url, name="busy", on_pong=lambda client, data: (entered.set(), gate.wait(30)))
+    client.flush()
+    assert entered.wait(15)
+    client.close(timeout=0)
+
+def test_next():
+    gate.set()
+    """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*The thread 'busy-hooks' of a client still runs*"])
+
+
+def test_a_descriptor_that_stays_fails_the_test(run):
+    result = run(
+        NO_LEAKS
+        + """
+kept = []
+
+def test_leaks():
+    kept.append(socket.socket())
+
+def test_next():
+    kept.pop().close()
+    """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*Descriptor * is open: socket:*"])
+
+
+def test_what_a_fixture_of_a_wider_scope_holds_is_no_leak(run):
+    run(
+        NO_LEAKS
+        + """
+from wsclient.testing import Server
+
+@pytest.fixture(scope="module")
+def client():
+    with Server() as server, wsclient.connect(server.url, on_message=lambda client, message: None) as client:
+        yield client
+
+def test_first(client):
+    client.send("x")
+
+def test_second(client):
+    client.flush()
+    """
+    ).assert_outcomes(passed=2)
+
+
+def test_the_failure_of_the_test_itself_is_told_beside_its_leak(run):
+    result = run(
+        NO_LEAKS
+        + """
+kept = []
+
+def test_leaks(ws_server):
+    kept.append(wsclient.connect(ws_server.url))
+    assert False, "its own"
+    """
+    )
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*its own*"])
+
+
+def test_it_imports_nothing_heavy_by_itself(run):
+    run("""
+        import sys
+
+        def test_modules():
+            assert not {"websockets", "trustme", "wsclient.testing._server"} & set(sys.modules)
+    """).assert_outcomes(passed=1)

@@ -1,0 +1,425 @@
+"""Each fault of the proxy: on plain TCP, byte by byte, and under a client of ours."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+import wsclient
+from wsclient import State
+from wsclient.testing import FaultProxy, Server
+
+from ..support import LONG, SHORT, eventually
+
+
+class Target:
+    """A TCP server that hands its connections to the test."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listener.settimeout(LONG)
+        self.port = self.listener.getsockname()[1]
+        self.socks = []
+
+    def accept(self):
+        sock, _ = self.listener.accept()
+        sock.settimeout(LONG)
+        self.socks.append(sock)
+        return sock
+
+    def close(self):
+        for sock in [*self.socks, self.listener]:
+            sock.close()
+
+
+@pytest.fixture
+def target():
+    target = Target()
+    yield target
+    target.close()
+
+
+@pytest.fixture
+def tcp(target):
+    """A proxy in front of the target."""
+    with FaultProxy(target.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def connected(target, tcp):
+    """The two ends of a connection through the proxy."""
+    with socket.create_connection(("127.0.0.1", tcp.port), LONG) as near:
+        yield near, target.accept()
+
+
+def exactly(sock, size):
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        assert piece, f"the line ended after {data!r}"
+        data += piece
+    return data
+
+
+def silent(sock):
+    """Whether nothing comes for a while, not even the end."""
+    sock.settimeout(SHORT)
+    try:
+        sock.recv(1)
+    except TimeoutError:
+        return True
+    finally:
+        sock.settimeout(LONG)
+    return False
+
+
+def is_reset(sock):
+    try:
+        return sock.recv(1) and False
+    except ConnectionResetError:
+        return True
+
+
+def is_turned_away(proxy):
+    try:
+        with socket.create_connection(("127.0.0.1", proxy.port), LONG) as sock:
+            return is_reset(sock)
+    except ConnectionResetError:  # so early that connecting itself notices
+        return True
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_pass_unchanged_both_ways_and_are_counted(tcp, connected):
+    near, far = connected
+    large = bytes(range(256)) * 4096
+    writer = threading.Thread(target=near.sendall, args=(large,))
+    writer.start()
+    assert exactly(far, len(large)) == large
+    writer.join()
+    far.sendall(b"back")
+    assert exactly(near, 4) == b"back"
+    stats = tcp.wait_for(bytes_up=len(large), bytes_down=4)
+    assert (stats.accepted, stats.open, stats.bytes_up, stats.bytes_down) == (1, 1, len(large), 4)
+
+
+def test_an_end_is_handed_on_behind_the_bytes_and_the_other_way_goes_on(connected):
+    near, far = connected
+    near.sendall(b"last")
+    near.shutdown(socket.SHUT_WR)
+    assert exactly(far, 4) == b"last"
+    assert far.recv(1) == b""
+    far.sendall(b"answer")
+    assert exactly(near, 6) == b"answer"
+
+
+def test_a_reset_of_one_end_reaches_the_other(connected):
+    near, far = connected
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    assert is_reset(near)
+
+
+def test_a_sender_that_nobody_reads_is_held_up(connected):
+    near, _ = connected
+    near.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        near.sendall(bytes(64 * 2**20))  # far more than any buffer on the way
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def test_cut_ends_both_sides_with_a_fin(tcp, connected):
+    near, far = connected
+    tcp.cut()
+    assert (near.recv(1), far.recv(1)) == (b"", b"")
+    assert (tcp.stats.cut, tcp.stats.open) == (1, 0)
+
+
+def test_cut_is_a_fin_although_bytes_come_in_meanwhile(tcp, connected):
+    near, _ = connected
+    tcp.freeze()
+    near.sendall(b"unread" * 1000)
+    tcp.cut()
+    tcp.thaw()
+    assert near.recv(1) == b""
+
+
+def test_reset_ends_both_sides_with_a_rst(tcp, connected):
+    near, far = connected
+    tcp.reset()
+    assert is_reset(near)
+    assert is_reset(far)
+    assert tcp.stats.reset == 1
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("count", [1, 5, 100_000])
+def test_cut_after_lets_exactly_so_many_bytes_through(tcp, connected, direction, count):
+    near, far = connected
+    sender, receiver = (near, far) if direction == "up" else (far, near)
+    tcp.cut_after(count, direction)
+
+    def send():
+        with contextlib.suppress(OSError):
+            sender.sendall(bytes(count + 1000))
+
+    writer = threading.Thread(target=send)
+    writer.start()
+    assert exactly(receiver, count) == bytes(count)
+    assert receiver.recv(1) == b""
+    writer.join()
+    assert tcp.wait_for(cut=1).cut == 1
+
+
+def test_cut_after_happens_once(target, tcp, connected):
+    near, _ = connected
+    tcp.cut_after(1, "up")
+    near.sendall(b"xy")
+    tcp.wait_for(cut=1)
+    with socket.create_connection(("127.0.0.1", tcp.port), LONG) as again:
+        far = target.accept()
+        again.sendall(b"all of it")
+        assert exactly(far, 9) == b"all of it"
+
+
+def test_refuse_turns_new_connections_away_and_keeps_the_old(target, tcp, connected):
+    near, far = connected
+    tcp.refuse()
+    assert is_turned_away(tcp)
+    near.sendall(b"still")
+    assert exactly(far, 5) == b"still"
+    tcp.accept()
+    with socket.create_connection(("127.0.0.1", tcp.port), LONG) as welcome:
+        other = target.accept()
+        welcome.sendall(b"hello")
+        assert exactly(other, 5) == b"hello"
+    assert tcp.stats.refused == 1
+
+
+def test_a_target_that_is_gone_resets_its_client(dead):
+    with FaultProxy(dead) as proxy:
+        assert is_turned_away(proxy)
+        assert proxy.wait_for(refused=1).refused == 1
+
+
+# --- silences --------------------------------------------------------------------------------------------------------
+
+
+def test_freeze_holds_bytes_and_ends_and_thaw_lets_them_go_on_in_order(tcp, connected):
+    near, far = connected
+    tcp.freeze()
+    near.sendall(b"one")
+    near.sendall(b"two")
+    near.shutdown(socket.SHUT_WR)
+    assert silent(far)
+    tcp.thaw()
+    assert exactly(far, 6) == b"onetwo"
+    assert far.recv(1) == b""
+
+
+def test_a_frozen_proxy_accepts_and_says_nothing(target, tcp):
+    tcp.freeze()
+    with socket.create_connection(("127.0.0.1", tcp.port), LONG) as near:
+        near.sendall(b"hello")
+        assert silent(near)
+        tcp.thaw()
+        assert exactly(target.accept(), 5) == b"hello"
+
+
+@pytest.mark.parametrize("direction", ["up", "down", "both"])
+def test_drop_direction_swallows_one_way_and_the_line_stays(tcp, connected, direction):
+    near, far = connected
+    tcp.drop_direction(direction)
+    for sender, receiver, way in ((near, far, "up"), (far, near, "down")):
+        sender.sendall(b"lost?")
+        if direction in (way, "both"):
+            assert silent(receiver)
+        else:
+            assert exactly(receiver, 5) == b"lost?"
+    assert tcp.stats.dropped == (10 if direction == "both" else 5)
+    tcp.drop_direction(None)
+    near.sendall(b"new")
+    assert exactly(far, 3) == b"new"  # what was swallowed does not come back
+
+
+# --- slowness --------------------------------------------------------------------------------------------------------
+
+
+def test_latency_delays_what_comes_in_from_then_on(tcp, connected):
+    near, far = connected
+    tcp.latency(0.3, 0.1)
+    began = time.monotonic()
+    near.sendall(b"late")
+    assert exactly(far, 4) == b"late"
+    assert time.monotonic() - began >= 0.2
+    tcp.latency(0)
+    near.sendall(b"soon")
+    assert exactly(far, 4) == b"soon"
+
+
+def test_bandwidth_slows_down_and_off_ends_it(tcp, connected):
+    near, far = connected
+    tcp.bandwidth(20_000)
+    began = time.monotonic()
+    near.sendall(bytes(10_000))
+    exactly(far, 10_000)
+    assert time.monotonic() - began >= 0.4
+    tcp.bandwidth(None)
+    near.sendall(bytes(10_000))
+    exactly(far, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "words"),
+    [
+        ("latency", (-1,), "latency"),
+        ("latency", (0.1, 0.2), "jitter"),
+        ("bandwidth", (0,), "bandwidth"),
+        ("cut_after", (0, "up"), "count"),
+        ("cut_after", (1, "sideways"), "direction"),
+        ("drop_direction", ("sideways",), "direction"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tcp, verb, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        getattr(tcp, verb)(*arguments)
+
+
+# --- where it leads --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        (8765, "ws://127.0.0.1:{}/"),
+        ("8765", "ws://127.0.0.1:{}/"),
+        ("localhost:8765", "ws://localhost:{}/"),
+        ("wss://localhost:8765/a/b?c=d", "wss://localhost:{}/a/b?c=d"),
+        ("ws://user:word@127.0.0.1:8765/x", "ws://user:word@127.0.0.1:{}/x"),
+    ],
+)
+def test_its_url_is_the_targets_with_another_port(target, url):
+    with FaultProxy(target) as proxy:
+        assert proxy.url == url.format(proxy.port)
+
+
+@pytest.mark.parametrize("target", ["", "ws://", "tcp://host/", "ws://host:notaport/", "host:99999"])
+def test_a_target_without_host_or_port_is_refused(target):
+    with pytest.raises(ValueError, match="must name a host and a port"):
+        FaultProxy(target)
+
+
+@pytest.mark.parametrize("target", [None, 1.5, True, b"ws://localhost/"])
+def test_a_target_of_another_type_is_refused(target):
+    with pytest.raises(TypeError, match="target"):
+        FaultProxy(target)
+
+
+def test_a_closed_proxy_refuses_every_order_and_closes_once_more(target):
+    proxy = FaultProxy(target.port)
+    proxy.close()
+    proxy.close()
+    assert proxy.wait_closed(0)
+    with pytest.raises(RuntimeError, match="closed"):
+        proxy.cut()
+
+
+def test_wait_for_says_how_it_stands(tcp):
+    with pytest.raises(TimeoutError, match="accepted=0"):
+        tcp.wait_for(SHORT, accepted=1)
+
+
+def test_its_thread_and_descriptors_are_given_back(target):
+    before = threading.active_count()
+    for _ in range(20):
+        with FaultProxy(target.port) as proxy:
+            with socket.create_connection(("127.0.0.1", proxy.port), LONG):
+                target.accept()
+                proxy.cut()
+    assert threading.active_count() == before
+
+
+# --- under a client --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair():
+    """An echo server and a proxy before it."""
+    with Server() as server, FaultProxy(server.url) as proxy:
+        yield server, proxy
+
+
+def client_of(proxy, **options):
+    return wsclient.connect(proxy.url, protocol=wsclient.Fifo(), **options)
+
+
+@pytest.mark.parametrize("end", ["cut", "reset"])
+def test_a_client_reconnects_after_an_end(pair, end):
+    _, proxy = pair
+    with client_of(proxy) as client:
+        getattr(proxy, end)()
+        proxy.wait_for(accepted=2)
+        assert client.wait_until(State.OPEN, LONG)
+        assert client.request("x", timeout=LONG) == "x"
+        assert client.last_disconnect.initiator == "network"
+
+
+@pytest.mark.parametrize("silence", ["freeze", "drop_direction"])
+def test_keepalive_finds_a_silence(pair, silence):
+    _, proxy = pair
+    with client_of(proxy, ping_interval=0.1, ping_timeout=0.2) as client:
+        getattr(proxy, silence)()
+        eventually(lambda: client.last_disconnect is not None)
+        assert client.last_disconnect.initiator == "keepalive"
+        proxy.thaw()
+        proxy.drop_direction(None)
+        assert client.request("x", timeout=LONG) == "x"
+
+
+def test_attempts_fail_while_it_refuses(pair):
+    _, proxy = pair
+    attempts = []
+    with client_of(proxy, on_connect_error=lambda _, attempt: attempts.append(attempt)) as client:
+        proxy.refuse()
+        proxy.cut()
+        proxy.wait_for(refused=2)
+        proxy.accept()
+        assert client.request("x", timeout=LONG) == "x"
+    eventually(lambda: len(attempts) >= 2)
+
+
+@pytest.mark.parametrize("mark", [1, 7, 500])
+def test_a_message_cut_off_on_its_way_arrives_once_after_the_reconnect(pair, mark):
+    """The proxy has taken it whole, so it may have arrived: `unknown`, unless its bytes did not fit in at once."""
+    server, proxy = pair
+    with client_of(proxy, compression=None) as client:
+        proxy.cut_after(mark, "up")
+        delivery = client.send("x" * 1000)
+        proxy.wait_for(cut=1, accepted=2)
+        client.send("behind")
+        eventually(lambda: "behind" in server.received)
+        arrived = server.received.count("x" * 1000)
+        assert arrived == (0 if delivery.state == "unknown" else 1)
+
+
+def test_a_slow_line_slows_a_client_and_loses_nothing(pair):
+    _, proxy = pair
+    with client_of(proxy) as client:
+        proxy.latency(0.02, 0.02)
+        proxy.bandwidth(200_000)
+        texts = [f"{n} " * 50 for n in range(50)]
+        assert client.request_many(texts, timeout=LONG) == texts
+        assert client.stats.connections == 1
+
+
+def test_tls_passes_through_untouched():
+    with Server(tls=True) as server, FaultProxy(server.url) as proxy:
+        with client_of(proxy, ssl_context=server.client_context) as client:
+            assert client.request("secret", timeout=LONG) == "secret"

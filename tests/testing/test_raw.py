@@ -1,0 +1,124 @@
+"""The kit's raw server: exact bytes at exact moments, each of them met by a real client."""
+
+import threading
+
+import pytest
+
+import wsclient
+from wsclient.testing import RawServer, frame
+
+from ..support import LONG, SHORT, eventually
+
+
+def started(client):
+    """The client's start, on a thread of its own; its error lands in the list."""
+    errors = []
+
+    def start():
+        try:
+            client.start()
+        except wsclient.WebSocketClientError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    return thread, errors
+
+
+def test_half_a_frame_is_nothing_until_the_rest_comes():
+    heard = []
+    with RawServer() as raw:
+        client = wsclient.Client(raw.url, on_message=lambda _, message: heard.append(message))
+        thread, _ = started(client)
+        peer = raw.accept().upgrade()
+        thread.join(LONG)
+        rest = peer.send_half(1, b"hello")
+        with pytest.raises(TimeoutError), client.listen() as stream:
+            stream.get(SHORT)
+        peer.send(rest)
+        eventually(lambda: heard == ["hello"])
+        client.close(timeout=0)
+
+
+def test_a_trickle_arrives_whole():
+    def script(peer):
+        peer.upgrade()
+        peer.trickle(frame(1, b"slow"), 0.005)
+        peer.until_closed()
+
+    with RawServer(script) as raw:
+        client = wsclient.Client(raw.url)
+        with client.listen() as heard, client:
+            assert heard.get(LONG) == "slow"
+
+
+def test_a_wrong_accept_key_is_refused():
+    def script(peer):
+        peer.upgrade(accept="c3VyZWx5IG5vdA==")
+
+    with RawServer(script) as raw, pytest.raises(wsclient.HandshakeError, match="Sec-WebSocket-Accept"):
+        wsclient.connect(raw.url)
+
+
+def test_an_oversized_header_is_refused():
+    def script(peer):
+        peer.upgrade("X-Filler: " + "x" * 1_000_000)
+
+    with RawServer(script) as raw, pytest.raises(wsclient.HandshakeError):
+        wsclient.connect(raw.url)
+
+
+def test_silence_holds_the_line_until_the_test_says_so():
+    heard = []
+
+    def script(peer):
+        peer.receive_head()
+        heard.append(peer)
+        peer.silence()
+
+    with RawServer(script) as raw:
+        client = wsclient.Client(raw.url, open_timeout=SHORT)
+        thread, errors = started(client)
+        thread.join(LONG)
+        assert isinstance(errors[0].last, TimeoutError)
+        heard[0].release()
+
+
+def test_a_close_without_a_frame_is_a_loss():
+    def script(peer):
+        peer.upgrade()
+        peer.finish()
+
+    losses = []
+    with RawServer(script) as raw:
+        client = wsclient.Client(
+            raw.url, reconnect=None, on_close=lambda client, code, reason: losses.append((code, reason))
+        )
+        started(client)[0].join(LONG)
+        assert client.wait_closed(LONG)
+        eventually(lambda: losses == [(None, None)])
+        assert client.last_disconnect.initiator == "network"
+
+
+def test_what_a_script_raises_is_raised_at_the_end(caplog):
+    def script(peer):
+        raise ZeroDivisionError("the script's")
+
+    def use():
+        with RawServer(script) as raw, pytest.raises(wsclient.ConnectError):
+            wsclient.connect(raw.url)
+
+    with pytest.raises(ZeroDivisionError, match="the script's"):
+        use()
+
+
+def test_over_tls_by_one_argument():
+    def script(peer):
+        peer.upgrade()
+        peer.send(frame(1, b"in the dark"))
+        peer.until_closed()
+
+    with RawServer(script, tls=True) as raw:
+        client = wsclient.Client(raw.url, ssl_context=raw.client_context)
+        with client.listen() as heard, client:
+            assert heard.get(LONG) == "in the dark"

@@ -1,0 +1,176 @@
+"""The kit's server: a real one, as a user's test drives it."""
+
+import ssl
+import threading
+
+import pytest
+
+import wsclient
+from wsclient.testing import Server
+
+from ..support import LONG, SHORT
+
+
+def ask(server, message, **options):
+    with wsclient.connect(server.url, protocol=wsclient.Fifo(), **options) as client:
+        return client.request(message, timeout=LONG)
+
+
+def test_by_default_it_sends_back_what_comes():
+    with Server() as server:
+        assert ask(server, "text") == "text"
+        assert ask(server, b"\x00bytes") == b"\x00bytes"
+
+
+@pytest.mark.parametrize(
+    ("answer", "arrives"), [("text", "text"), (b"\x01", b"\x01"), ({"a": 1}, {"a": 1}), ([1], [1]), (0, "0")]
+)
+def test_what_the_handler_returns_is_sent(answer, arrives):
+    with Server(lambda connection, message: answer) as server:
+        assert ask(server, "x") == arrives
+
+
+def test_a_handler_that_returns_nothing_may_send_by_itself_and_be_replaced():
+    def twice(connection, message):
+        connection.send(message)
+        connection.send(message.upper())
+
+    with Server(twice) as server, wsclient.connect(server.url) as client, client.listen() as heard:
+        client.send("a")
+        assert [heard.get(LONG), heard.get(LONG)] == ["a", "A"]
+        server.handler = lambda connection, message: "new"
+        client.send("b")
+        assert heard.get(LONG) == "new"
+
+
+def test_received_has_everything_in_order_and_wait_for_waits():
+    with Server() as server, wsclient.connect(server.url) as client:
+        sender = threading.Timer(SHORT, lambda: [client.send(text) for text in "abc"])
+        sender.start()
+        assert server.wait_for(2, LONG) == ["a", "b"]
+        assert server.wait_for(3) == server.received == ["a", "b", "c"]
+        sender.join()
+
+
+def test_wait_for_says_what_came_when_it_was_not_enough():
+    with Server() as server, wsclient.connect(server.url) as client:
+        client.send("only one")
+        server.wait_for(1)
+        with pytest.raises(TimeoutError, match=r"1 of 2 messages.*only one"):
+            server.wait_for(2, SHORT)
+
+
+def test_close_all_closes_with_its_code_and_the_client_comes_back():
+    with Server() as server, wsclient.connect(server.url) as client:
+        server.opened.get(timeout=LONG)
+        server.close_all(4001, "enough")
+        server.opened.get(timeout=LONG)
+        assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("remote", 4001)
+        assert client.last_disconnect.reason == "enough"
+
+
+def test_reject_refuses_so_many_handshakes_and_then_lets_in():
+    attempts = []
+    with Server() as server:
+        server.reject(503, {"Retry-After": "0", "X-Why": "test"}, times=2)
+        client = wsclient.Client(
+            server.url, retry_first=True, on_connect_error=lambda _, attempt: attempts.append(attempt.error)
+        )
+        with client:
+            pass
+    assert [error.status for error in attempts] == [503, 503]
+    assert attempts[0].headers["x-why"] == "test"
+
+
+@pytest.mark.parametrize("status", [101, 99, "503", 1000])
+def test_reject_takes_statuses_that_refuse(status):
+    with Server() as server, pytest.raises(ValueError, match="status"):
+        server.reject(status)
+
+
+def test_a_restart_keeps_port_and_received_and_cuts_what_is_open():
+    with Server() as server, wsclient.connect(server.url) as client:
+        client.send("before")
+        server.wait_for(1)
+        port, first = server.port, server.opened.get(timeout=LONG)
+        server.restart()
+        assert server.port == port
+        assert server.opened.get(timeout=LONG) is not first
+        client.send("after")
+        assert server.wait_for(2) == ["before", "after"]
+        assert client.last_disconnect.code is None  # no close frame: it was cut
+
+
+def test_a_server_that_is_stopped_refuses_and_starts_again():
+    with Server() as server:
+        server.stop()
+        with pytest.raises(wsclient.ConnectError):
+            wsclient.connect(server.url)
+        server.start()
+        assert ask(server, "back") == "back"
+        with pytest.raises(RuntimeError, match="runs already"):
+            server.start()
+
+
+def test_tls_by_one_argument():
+    with Server(tls=True) as server:
+        assert server.url.startswith("wss://localhost:")
+        assert ask(server, "secret", ssl_context=server.client_context) == "secret"
+        with pytest.raises(wsclient.TLSError):
+            wsclient.connect(server.url)  # nobody else trusts it
+
+
+def test_tls_with_a_context_of_ones_own(server_tls, trusting):
+    with Server(tls=server_tls) as server:
+        assert ask(server, "secret", ssl_context=trusting) == "secret"
+        with pytest.raises(AttributeError, match="your own"):
+            _ = server.client_context
+    assert isinstance(trusting, ssl.SSLContext)
+
+
+def test_what_a_handler_raises_is_raised_at_the_end_and_closes_with_1011(caplog):
+    def broken(connection, message):
+        raise KeyError("the handler's")
+
+    def use():
+        with Server(broken) as server, wsclient.connect(server.url) as client:
+            server.opened.get(timeout=LONG)
+            client.send("x")
+            server.opened.get(timeout=LONG)  # closed, and come back
+            assert client.last_disconnect.code == 1011
+
+    with pytest.raises(KeyError, match="the handler's"):
+        use()
+    assert "failed at message" in caplog.text
+
+
+def test_the_error_of_the_block_is_not_hidden_by_a_handlers():
+    def broken(connection, message):
+        raise KeyError("the handler's")
+
+    def use():
+        with Server(broken) as server, wsclient.connect(server.url) as client:
+            client.send("x")
+            server.wait_for(1)
+            raise ZeroDivisionError("the test's own")
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+
+
+def test_cut_all_and_reset_all_end_lines_without_a_close_frame():
+    with Server() as server, wsclient.connect(server.url) as client:
+        for end in (server.cut_all, server.reset_all):
+            server.opened.get(timeout=LONG)
+            before = client.stats.connections
+            end()
+            server.opened.get(timeout=LONG)
+            assert client.wait_until(wsclient.State.OPEN, LONG)
+            assert client.stats.connections >= before
+            assert client.last_disconnect.initiator == "network"
+            server.opened.put(server.connections[-1])
+
+
+def test_options_of_websockets_are_passed_on():
+    with Server(subprotocols=["chat"]) as server, wsclient.connect(server.url, subprotocols=["chat"]):
+        assert server.opened.get(timeout=LONG).subprotocol == "chat"

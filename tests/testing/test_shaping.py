@@ -1,0 +1,110 @@
+"""The arithmetic of slow lines: pure, with the clock in the test's hands."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient.testing._shaping import Flow, Shape
+
+
+def flow(limit=1000, **shape):
+    return Flow(Shape(**shape), random.Random(7), limit)
+
+
+def drained(flow, now):
+    """All that is due at one moment."""
+    out = b""
+    while (data := flow.due(now)) is not None:
+        out += bytes(data)
+        flow.taken(len(data), now)
+    return out
+
+
+def test_a_plain_line_hands_out_at_once():
+    line = flow()
+    line.feed(b"abc", 5.0)
+    assert line.next_at(5.0) is None
+    assert drained(line, 5.0) == b"abc"
+    assert line.size == 0
+
+
+def test_latency_holds_every_byte_and_the_end_so_long():
+    line = flow(latency=0.5)
+    line.feed(b"abc", 1.0)
+    line.end(1.25)
+    assert (line.due(1.49), line.next_at(1.0)) == (None, 1.5)
+    assert drained(line, 1.5) == b"abc"
+    assert not line.over(1.74)
+    assert line.next_at(1.5) == 1.75
+    assert line.over(1.75)
+
+
+def test_bandwidth_gives_so_many_bytes_a_second():
+    line = flow(bandwidth=100.0)
+    line.feed(bytes(100), 0.0)
+    now, out = 0.0, 0
+    while line.size:
+        out += len(drained(line, now))
+        assert out <= 100 * now + 100 * 0.02 + 1
+        at = line.next_at(now)
+        now = now if at is None else at
+    assert 0.9 < now < 1.1
+
+
+def test_room_shrinks_with_what_is_under_way_and_ends_with_the_end():
+    line = flow(limit=10, latency=1.0)
+    line.feed(b"12345678", 0.0)
+    assert line.room == 2
+    drained(line, 1.0)
+    assert line.room == 10
+    line.end(1.0)
+    assert line.room == 0
+
+
+def test_a_change_of_bandwidth_counts_at_once():
+    line = flow(bandwidth=1.0)
+    line.feed(b"abcdef", 0.0)
+    assert len(drained(line, 0.0)) <= 1
+    line.shape = Shape()
+    assert line.size >= 5
+    assert len(drained(line, 0.0)) >= 5
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.floats(0, 0.3)), max_size=20),
+    st.floats(0, 0.5),
+    st.floats(0, 1),
+    st.none() | st.floats(1, 10_000),
+)
+def test_bytes_come_out_in_order_each_once_and_never_too_early(pieces, latency, share, bandwidth):
+    line = flow(limit=10**6, latency=latency, jitter=latency * share, bandwidth=bandwidth)
+    now, sent, out = 0.0, b"", b""
+    for data, pause in pieces:
+        now += pause
+        line.feed(data, now)
+        sent += data
+        out += drained(line, now)
+        assert sent.startswith(out)
+    for _ in range(10_000):
+        at = line.next_at(now)
+        if at is None and line.due(now) is None:
+            break
+        now = now if at is None else max(now, at)
+        out += drained(line, now)
+    assert out == sent
+    assert line.size == 0
+
+
+@given(st.floats(0.01, 1), st.integers(0, 10))
+def test_the_same_seed_gives_the_same_delays(latency, seed):
+    def releases():
+        line = Flow(Shape(latency=latency, jitter=latency), random.Random(seed))
+        moments = []
+        for n in range(5):
+            line.feed(b"x", float(n))
+            moments.append(line.next_at(float(n)))
+            drained(line, 1e9)
+        return moments
+
+    assert releases() == releases()

@@ -1,0 +1,62 @@
+"""What goes out ahead of the queue: control frames, and messages while a connection is set up.
+
+Guarantees:
+    * The I/O thread puts, whoever owns the way out takes. Each step is one operation of a ``deque`` or one assignment
+      by a single writer, so there is no lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ._frames import Opcode
+
+if TYPE_CHECKING:
+    from ._outgoing import Outgoing
+
+__all__ = ["MAX_ANSWERS", "Urgent"]
+
+MAX_URGENT: Final = 128
+"""Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
+
+MAX_ANSWERS: Final = 2**20
+"""Bytes of answers that may wait for a full socket before no more is read that might want another."""
+
+
+class Urgent:
+    """Those of one connection."""
+
+    __slots__ = ("_entries", "_put", "_taken")
+
+    def __init__(self) -> None:
+        self._entries: deque[Outgoing] = deque()
+        self._put = 0  # bytes ever put, by the I/O thread
+        self._taken = 0  # bytes ever taken, by the owner of the way out
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entry: Outgoing) -> None:
+        """One more, behind the others; a pong too many is let go. I/O thread only."""
+        if entry.opcode is Opcode.PONG and len(self._entries) >= MAX_URGENT:
+            return
+        self._put += entry.size
+        self._entries.append(entry)
+
+    def take(self) -> list[Outgoing]:
+        """All of them, in their order. Owner of the way out only."""
+        entries = []
+        while self._entries:
+            entries.append(self._entries.popleft())
+            self._taken += entries[-1].size
+        return entries
+
+    def clear(self) -> None:
+        """Forget them. Owner of the way out only."""
+        self._entries.clear()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that wait. Exact on the I/O thread, but for what the owner is taking this moment."""
+        return self._put - self._taken

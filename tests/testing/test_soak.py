@@ -89,11 +89,11 @@ FORGERIES = {
         "a request's end agrees with what the server saw: request a:1 is answered, and never arrived.",
     ),
     "queued, and arrived": (
-        arrivals(1, "login", "a:4", "a:5", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:4", "a:5", "s:5"),
         "a request's end agrees with what the server saw: request a:4 is timeout queued, and arrived.",
     ),
     "unsent, and arrived": (
-        arrivals(1, "login", "a:3", "a:5", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:3", "a:5", "s:5"),
         "a request's end agrees with what the server saw: request a:3 is lost unsent, and arrived.",
     ),
     "refused, and arrived": (
@@ -101,15 +101,15 @@ FORGERIES = {
         "a request's end agrees with what the server saw: request a:2 is refused, and arrived.",
     ),
     "confirmed, and never arrived": (
-        arrivals(1, "login", "a:5", "a:6"),
+        arrivals(1, "login", "subscribe:r", "a:5", "a:6"),
         "a delivery's end agrees with what the server saw: message s:5 is confirmed, and never arrived.",
     ),
     "lost, and arrived": (
-        arrivals(1, "login", "a:5", "s:4", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
         "a delivery's end agrees with what the server saw: message s:4 is lost, and arrived.",
     ),
     "expired, and arrived": (
-        arrivals(1, "login", "a:5", "s:3", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
         "a delivery's end agrees with what the server saw: message s:3 is expired, and arrived.",
     ),
     "written for ever": (
@@ -125,14 +125,17 @@ FORGERIES = {
         "a delivery's end agrees with what the server saw: message s:1 was unknown, and later confirmed.",
     ),
     "a message twice": (
-        arrivals(1, "login", "a:5", "s:2", "s:2", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:2", "s:5"),
         "nothing arrives twice: s:2 arrived 3 times.",
     ),
     "a message twice, on two connections": (
-        arrivals(1, "login", "a:5", "s:2", "s:5"),
+        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:5"),
         "nothing arrives twice: s:2 arrived 2 times.",
     ),
-    "a request twice": (arrivals(1, "login", "a:5", "a:2", "s:5"), "nothing arrives twice: a:2 arrived 2 times."),
+    "a request twice": (
+        arrivals(1, "login", "subscribe:r", "a:5", "a:2", "s:5"),
+        "nothing arrives twice: a:2 arrived 2 times.",
+    ),
     "order broken": (
         arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"),
         "messages of one thread keep their order: s:1 arrived behind s:2.",
@@ -159,19 +162,27 @@ FORGERIES = {
     ),
     "subscribed twice": (
         arrivals(1, "login", "subscribe:r", "subscribe:r", "a:5", "s:5"),
-        "subscriptions are whole, in order, once a connection: connection 2: subscribe:r came 2 times.",
+        "subscriptions are whole, and come first: connection 2: subscribe:r came 2 times.",
+    ),
+    "not subscribed anew": (
+        arrivals(1, "login", "a:5", "s:5"),
+        "subscriptions are whole, and come first: connection 2: a:5 came ahead of subscriptions.",
+    ),
+    "subscribed too late": (
+        arrivals(1, "login", "s:5", "subscribe:r", "a:5"),
+        "subscriptions are whole, and come first: connection 2: s:5 came ahead of subscriptions.",
     ),
     "a subscription's message lost": (
         change(1, "heard", number=2),
-        "subscriptions are whole, in order, once a connection: r heard (1, 2) behind (1, 0) (connection, number).",
+        "subscriptions are whole, and come first: r heard (1, 2) behind (1, 0) (connection, number).",
     ),
     "a subscription's message twice": (
         change(1, "heard", number=0),
-        "subscriptions are whole, in order, once a connection: r heard (1, 0) behind (1, 0) (connection, number).",
+        "subscriptions are whole, and come first: r heard (1, 0) behind (1, 0) (connection, number).",
     ),
     "a subscription's first message lost": (
         change(2, "heard", number=1),
-        "subscriptions are whole, in order, once a connection: r heard (2, 1) behind (1, 1) (connection, number).",
+        "subscriptions are whole, and come first: r heard (2, 1) behind (1, 1) (connection, number).",
     ),
     "a late call": (
         change(0, "called", took=1.31),

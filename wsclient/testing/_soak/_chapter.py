@@ -85,7 +85,7 @@ class Chapter:
         self._proxy = FaultProxy(f"ws://127.0.0.1:{self._server.port}/", seed=seed)
         self._workload = Workload(seed)
         chance = random.Random(f"{seed} waits")  # noqa: S311
-        self._client = SoakClient(self._proxy.url, chance, self._workload.ask_in_hook)
+        self._client = SoakClient(self._proxy.port, chance, self._workload.ask_in_hook)
         self._log = self._workload.log("weather")
         self._weather = Weather(plan(seed, seconds), self._proxy, self._server, self._client, self._log)
         self._stopping = threading.Event()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from ..._client import Client
@@ -28,14 +30,17 @@ OPENING: Final = 1.0
 SETTING_UP: Final = 2.0
 """Seconds for the log-in."""
 
+SEND_BUFFER: Final = 16 * 1024
+"""Bytes that the operating system keeps for a slow line: few, so that it is often full and messages are cut in it."""
+
 
 class SoakClient(Client):
     """Logs in, and asks something of the server at each opening and at each piece of news."""
 
-    def __init__(self, url: str, chance: random.Random, ask: Callable[[Client], None]) -> None:
+    def __init__(self, port: int, chance: random.Random, ask: Callable[[Client], None]) -> None:
         """
         Args:
-            url: the proxy's.
+            port: the proxy's, on this machine.
             chance: draws the waits between attempts.
             ask: what hooks do: makes a request with the client and notes what becomes of it.
         """
@@ -43,8 +48,9 @@ class SoakClient(Client):
         self.ask = ask
         self.chance = chance
         super().__init__(
-            url,
+            f"ws://127.0.0.1:{port}/",
             name="soak",
+            sock=partial(_connect, port),
             proxy=None,
             reconnect=Reconnect(wait=self.soon),
             ping_interval=PING,
@@ -69,3 +75,16 @@ class SoakClient(Client):
         """Ask something for each piece of news; late replies come here too, and want nothing."""
         if isinstance(message, dict) and message.get("event") == "news":
             self.ask(self)
+
+
+def _connect(port: int) -> socket.socket:
+    """A connected socket that takes few bytes ahead. On the I/O thread."""
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.settimeout(OPENING)
+        sock.connect(("127.0.0.1", port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -116,10 +116,15 @@ def _login_first(history: History) -> Iterator[str | None]:
 
 
 def _subscriptions(history: History) -> Iterator[str | None]:
-    for connection in history.connections:
+    known: set[str] = set()
+    for connection in _in_order(history):
         asked = Counter(key for key in connection.keys if key.startswith("subscribe:"))
         for key, times in asked.items():
             yield f"connection {connection.number}: {key} came {times} times." if times > 1 else None
+        ahead = connection.keys[1 : 1 + len(known)]  # of a connection that ended sooner, as many as there are
+        strangers = [key for key in ahead if key not in known]
+        yield f"connection {connection.number}: {strangers[0]} came ahead of subscriptions." if strangers else None
+        known |= asked.keys()
     by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for heard in history.heard:
         by_subscriber[heard.subscriber].append((heard.connection, heard.number))
@@ -156,7 +161,7 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
     "nothing arrives twice": _nothing_twice,
     "messages of one thread keep their order": _order_per_thread,
     "each connection logs in once, before all else": _login_first,
-    "subscriptions are whole, in order, once a connection": _subscriptions,
+    "subscriptions are whole, and come first": _subscriptions,
     "no call is late": _bounds,
     "the client recovers in time": _recoveries,
     "nothing unforeseen happens": _no_surprise,

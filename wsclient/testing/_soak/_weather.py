@@ -84,6 +84,7 @@ class Weather:
             "nothing comes down": partial(self._proxy.drop_direction, "down"),
             "slow": partial(self._proxy.latency, fault.amount / 1000),
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
+            "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
         }
         begin[fault.kind]()
 
@@ -105,6 +106,9 @@ class Weather:
             self._proxy.accept()
         elif fault.kind == "slow":
             self._proxy.latency(0.0)
+        elif fault.kind == "narrow, then cut":
+            self._proxy.cut()
+            self._proxy.bandwidth(None)
         elif fault.kind == "narrow":
             self._proxy.bandwidth(None)
         return True

@@ -36,7 +36,7 @@ FLUSHING_SHARE: Final = 0.01
 LARGE_SHARE: Final = 0.02
 """How many messages may expire, are waited for, are flushed, and are large enough to be cut."""
 
-LARGE: Final = (30_000, 200_000)
+LARGE: Final = (5_000, 100_000)
 SMALL: Final = (0, 200)
 """Bytes."""
 
@@ -56,6 +56,7 @@ class Workload:
         self.hooks = Log("hooks", seed)
         self._logs = [self.hooks]
         self._heard: list[list[Heard]] = []
+        self._subscriptions: list[Subscription] = []  # until the client is closed: each connection is to have them
         self._threads: list[threading.Thread] = []
         self._seed = seed
 
@@ -68,7 +69,7 @@ class Workload:
         for number in range(SUBSCRIBERS):
             heard: list[Heard] = []
             self._heard.append(heard)
-            self._begin(f"reader-{number}", partial(_read_on, heard), client)
+            self._begin(f"reader-{number}", partial(_read_on, heard, self._subscriptions), client)
 
     def log(self, sender: str) -> Log:
         """A place for what one more thread does."""
@@ -178,14 +179,14 @@ def _wait_for(log: Log, delivery: Delivery) -> None:
         log.deliveries[-1] = (number, delivery, state)
 
 
-def _read_on(heard: list[Heard], stopping: threading.Event, log: Log, client: Client) -> None:
+def _read_on(heard: list[Heard], kept: list[Subscription], stopping: threading.Event, log: Log, client: Client) -> None:
     topic = log.sender
     message = {"op": "subscribe", "key": f"subscribe:{topic}", "topic": topic}
     subscription = client.subscribe(message, match=partial(_is_of, topic), timeout=PATIENCE)
-    with subscription:
-        while not stopping.is_set():
-            if not _read_one(heard, log, subscription):
-                return
+    kept.append(subscription)
+    while not stopping.is_set():
+        if not _read_one(heard, log, subscription):
+            return
 
 
 def _read_one(heard: list[Heard], log: Log, subscription: Subscription) -> bool:

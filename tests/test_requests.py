@@ -150,6 +150,19 @@ def test_blocking_requests_race_their_own_timeout(server):
         assert not client._wsclient.core.pending.waiting
 
 
+def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
+    """The connection is lost under an idempotent request, which waits in the queue again when its time is over."""
+    with FaultProxy(mute_server.port) as proxy, wsclient.connect(proxy.url) as client:
+        sent_again = client.submit({"n": 0}, timeout=1, idempotent=True)
+        mute_server.wait_for(1)
+        proxy.refuse()
+        proxy.reset()
+        assert client.wait_until(wsclient.State.WAITING, LONG)
+        never_sent = client.submit({"n": 1}, timeout=0.1, idempotent=True)
+        assert (sent_again.exception(LONG).phase, never_sent.exception(LONG).phase) == ("waiting", "queued")
+        assert len(mute_server.received) == 1
+
+
 ENDINGS = {
     "reply": lambda core, request: _requests.answer(core, request, "the reply"),
     "error": lambda core, request: _requests.fail(core, request, OSError("lost")),

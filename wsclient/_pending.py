@@ -95,10 +95,11 @@ class Request(Outgoing):
         batch: the message it goes out in with others; None where it goes alone.
         last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
         outcome: how it ended; None while it waits. Written by whoever takes it.
+        sent_before: whether a connection that is over had carried it, so that the server may have it.
     """
 
     __slots__ = ("batch", "deadline", "draft", "feed", "id", "idempotent", "last", "match", "message", "outcome",
-                 "own", "until", "waiter")  # fmt: skip
+                 "own", "sent_before", "until", "waiter")  # fmt: skip
 
     requests = 1
 
@@ -130,6 +131,7 @@ class Request(Outgoing):
         self.message: Any = ABSENT
         self.last: Any = ABSENT
         self.outcome: str | None = None
+        self.sent_before = False
 
     @property
     def key(self) -> Any:

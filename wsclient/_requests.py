@@ -229,7 +229,8 @@ def time_out(core: Core, request: Request) -> bool:
     """The deadline has passed. False if the request had ended before."""
     if not core.pending.take(request, TIMED_OUT):
         return False
-    error = timeout("queued" if _take_back(core, request) else "waiting")
+    never_left = _take_back(core, request) and not request.sent_before
+    error = timeout("queued" if never_left else "waiting")
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _drop_if_by_order(core, request, error)
@@ -292,6 +293,7 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
         elif not request.written():
             pass  # it is among those cut off
         elif request.idempotent and request.outcome is None:
+            request.sent_before = True
             back[request.batch or request] = None
         else:
             fail(core, request, lost(disconnect, sent=True))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ._console import QUIT, carry_out
+from ._soak import _command as soak
 
 __all__ = ["main"]
 
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m wsclient.testing", description="Faults for tests, from a shell.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_proxy(commands.add_parser("proxy", help="a TCP proxy that breaks the line when it is told to"))
+    soak.add_arguments(commands.add_parser("soak", help="break a client's line at random under load, and judge it"))
     return parser
 
 

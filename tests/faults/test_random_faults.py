@@ -1,0 +1,43 @@
+"""Random faults under load: what callers saw is held against what the server saw, and no promise may be broken.
+
+``SOAK_SECONDS`` says how long (60 in CI, else 15), ``SOAK_SEED`` which faults and load; by chance if not given.
+"""
+
+import faulthandler
+import os
+import random
+
+import pytest
+
+from wsclient.testing._soak._ledger import PROMISES
+from wsclient.testing._soak._run import replay_command, soak
+
+SECONDS = float(os.environ.get("SOAK_SECONDS") or (60 if os.environ.get("CI") else 15))
+SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(10**6))
+STUCK = 60.0
+"""Seconds beyond its length within which a soak has ended, whatever happens: ending each run takes at most 45."""
+
+
+@pytest.fixture
+def stacks_if_stuck(capfd):
+    """All stacks, and the end of the process, when the soak passes its limit; instead of the limit of other tests."""
+    faulthandler.cancel_dump_traceback_later()
+    with capfd.disabled():
+        stderr = os.dup(2)
+    faulthandler.dump_traceback_later(SECONDS + STUCK * (1 + SECONDS // 60), exit=True, file=stderr)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    os.close(stderr)
+
+
+@pytest.mark.usefixtures("stacks_if_stuck")
+def test_no_promise_is_broken_under_random_faults(capfd):
+    results = soak(SECONDS, SEED)
+    shown = capfd.readouterr().out
+    broken = [sentence for result in results for sentence in result.verdict.broken]
+    assert not broken, f"seed {SEED}; again: {replay_command(SEED, SECONDS)}\n{shown}"
+    # A soak that asks for nothing proves nothing.
+    unchecked = {promise for promise in PROMISES if not sum(result.verdict.checked[promise] for result in results)}
+    assert unchecked <= {"the client recovers in time"}, f"seed {SEED}: nothing was held against {unchecked}"
+    assert sum(result.faults.total() for result in results) >= SECONDS / 10
+    assert sum(result.outcomes["answered"] for result in results) >= 10 * SECONDS

@@ -1,0 +1,306 @@
+"""The soak: its plan repeats, its ledger tells every kind of forged history, its command says so by its exit code."""
+
+import dataclasses
+import itertools
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from wsclient.testing import __main__ as command_line
+from wsclient.testing._soak import _run
+from wsclient.testing._soak._history import Asked, Called, Connection, Heard, History, Recovered, Sent
+from wsclient.testing._soak._ledger import PROMISES, judge
+from wsclient.testing._soak._plan import KINDS, plan
+from wsclient.testing._soak._slack import LEAST, MOST, Metronome
+
+from ..support import LONG
+
+
+def honest():
+    """A history in which every promise is kept, and every kind of end occurs."""
+    return History(
+        asked=[
+            Asked("a", 1, outcomes=["answered"], reply="a:1"),
+            Asked("a", 2, outcomes=["lost sent"]),
+            Asked("a", 3, outcomes=["lost unsent"]),
+            Asked("a", 4, outcomes=["timeout queued"]),
+            Asked("a", 5, idempotent=True, outcomes=["answered"], reply="a:5"),
+            Asked("a", 6, outcomes=["timeout waiting"]),
+            Asked("a", 7, outcomes=["cancelled"]),
+        ],
+        sent=[
+            Sent("s", 1, "confirmed", "confirmed"),
+            Sent("s", 2, "unknown"),
+            Sent("s", 3, "expired"),
+            Sent("s", 4, "lost"),
+            Sent("s", 5, "confirmed"),
+            Sent("s", 6, "unknown"),
+        ],
+        # The server may notice connections in another order than the client made them.
+        connections=[
+            Connection(None, []),
+            Connection(2, ["login", "subscribe:r", "a:5", "a:6", "s:5"]),
+            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "s:2"]),
+        ],
+        heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0)],
+        called=[Called("request(a:1)", 1.0, 1.2)],
+        recovered=[Recovered("cut", 1.5, 1.6)],
+        slack=0.3,
+    )
+
+
+def test_an_honest_history_breaks_nothing_and_is_held_against_every_promise():
+    checked, broken = judge(honest())
+    assert broken == []
+    assert list(checked) == list(PROMISES)
+    assert min(checked.values()) > 0
+
+
+def change(index, where, **changes):
+    """A forgery of one fact."""
+
+    def forge(history):
+        facts = getattr(history, where)
+        facts[index] = dataclasses.replace(facts[index], **changes)
+
+    return forge
+
+
+def arrivals(connection, *keys):
+    """A forgery of what came on a connection (0 never logged in, 1 is the second, 2 the first)."""
+    return change(connection, "connections", keys=list(keys))
+
+
+FORGERIES = {
+    "no outcome": (change(1, "asked", outcomes=[]), "a request ends exactly once: request a:2 never ended."),
+    "two outcomes": (
+        change(1, "asked", outcomes=["lost sent", "lost sent"]),
+        "a request ends exactly once: request a:2 ended 2 times: lost sent, lost sent.",
+    ),
+    "a reply swapped": (
+        change(0, "asked", reply="a:5"),
+        "a reply is the request's own: request a:1 got the reply to a:5.",
+    ),
+    "answered by nobody": (
+        arrivals(2, "login", "s:1", "a:2", "s:2"),
+        "a request's end agrees with what the server saw: request a:1 is answered, and never arrived.",
+    ),
+    "queued, and arrived": (
+        arrivals(1, "login", "subscribe:r", "a:4", "a:5", "s:5"),
+        "a request's end agrees with what the server saw: request a:4 is timeout queued, and arrived.",
+    ),
+    "unsent, and arrived": (
+        arrivals(1, "login", "subscribe:r", "a:3", "a:5", "s:5"),
+        "a request's end agrees with what the server saw: request a:3 is lost unsent, and arrived.",
+    ),
+    "refused, and arrived": (
+        change(1, "asked", outcomes=["refused"]),
+        "a request's end agrees with what the server saw: request a:2 is refused, and arrived.",
+    ),
+    "confirmed, and never arrived": (
+        arrivals(1, "login", "subscribe:r", "a:5", "a:6"),
+        "a delivery's end agrees with what the server saw: message s:5 is confirmed, and never arrived.",
+    ),
+    "lost, and arrived": (
+        arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
+        "a delivery's end agrees with what the server saw: message s:4 is lost, and arrived.",
+    ),
+    "expired, and arrived": (
+        arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
+        "a delivery's end agrees with what the server saw: message s:3 is expired, and arrived.",
+    ),
+    "written for ever": (
+        change(1, "sent", state="written"),
+        "a delivery's end agrees with what the server saw: message s:2 was written at the end, which is no end.",
+    ),
+    "queued for ever": (
+        change(3, "sent", state="queued"),
+        "a delivery's end agrees with what the server saw: message s:4 was queued at the end, which is no end.",
+    ),
+    "another end": (
+        change(0, "sent", earlier="unknown"),
+        "a delivery's end agrees with what the server saw: message s:1 was unknown, and later confirmed.",
+    ),
+    "a message twice": (
+        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:2", "s:5"),
+        "nothing arrives twice: s:2 arrived 3 times.",
+    ),
+    "a message twice, on two connections": (
+        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:5"),
+        "nothing arrives twice: s:2 arrived 2 times.",
+    ),
+    "a request twice": (
+        arrivals(1, "login", "subscribe:r", "a:5", "a:2", "s:5"),
+        "nothing arrives twice: a:2 arrived 2 times.",
+    ),
+    "order broken": (
+        arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"),
+        "messages of one thread keep their order: s:1 arrived behind s:2.",
+    ),
+    "order broken, over two connections": (
+        arrivals(2, "login", "a:1", "s:1", "a:2", "s:6"),
+        "messages of one thread keep their order: s:5 arrived behind s:6.",
+    ),
+    "order of requests broken": (
+        arrivals(2, "login", "s:1", "a:2", "a:1", "s:2"),
+        "messages of one thread keep their order: a:1 arrived behind a:2.",
+    ),
+    "no log-in first": (
+        arrivals(1, "s:5", "login", "a:5"),
+        "each connection logs in once, before all else: connection 2 began with s:5, not with the log-in.",
+    ),
+    "something on a connection without a log-in": (
+        arrivals(0, "s:6"),
+        "each connection logs in once, before all else: connection None began with s:6, not with the log-in.",
+    ),
+    "two log-ins": (
+        arrivals(1, "login", "login", "a:5", "s:5"),
+        "each connection logs in once, before all else: connection 2 logged in more than once.",
+    ),
+    "subscribed twice": (
+        arrivals(1, "login", "subscribe:r", "subscribe:r", "a:5", "s:5"),
+        "subscriptions are whole, and come first: connection 2: subscribe:r came 2 times.",
+    ),
+    "not subscribed anew": (
+        arrivals(1, "login", "a:5", "s:5"),
+        "subscriptions are whole, and come first: connection 2: a:5 came ahead of subscriptions.",
+    ),
+    "subscribed too late": (
+        arrivals(1, "login", "s:5", "subscribe:r", "a:5"),
+        "subscriptions are whole, and come first: connection 2: s:5 came ahead of subscriptions.",
+    ),
+    "a subscription's message lost": (
+        change(1, "heard", number=2),
+        "subscriptions are whole, and come first: r heard (1, 2) behind (1, 0) (connection, number).",
+    ),
+    "a subscription's message twice": (
+        change(1, "heard", number=0),
+        "subscriptions are whole, and come first: r heard (1, 0) behind (1, 0) (connection, number).",
+    ),
+    "a subscription's first message lost": (
+        change(2, "heard", number=1),
+        "subscriptions are whole, and come first: r heard (2, 1) behind (1, 1) (connection, number).",
+    ),
+    "a late call": (
+        change(0, "called", took=1.31),
+        "no call is late: request(a:1) took 1.31 s; its bound is 1.00 s.",
+    ),
+    "a call that hangs": (
+        change(0, "called", took=float("inf")),
+        "no call is late: request(a:1) took inf s; its bound is 1.00 s.",
+    ),
+    "a slow recovery": (
+        change(0, "recovered", took=1.9),
+        "the client recovers in time: after 'cut' it took 1.90 s; the bound is 1.50 s.",
+    ),
+    "a traceback": (
+        lambda history: history.surprises.append("logged: ..."),
+        "nothing unforeseen happens: logged: ...",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_the_ledger_tells_a_forged_history(name):
+    forge, sentence = FORGERIES[name]
+    history = honest()
+    forge(history)
+    assert sentence in judge(history).broken
+
+
+def test_every_promise_has_a_forgery_that_breaks_it():
+    assert {sentence.split(": ")[0] for _, sentence in FORGERIES.values()} == set(PROMISES)
+
+
+def test_what_an_idempotent_request_does_twice_breaks_nothing():
+    history = honest()
+    assert sum(connection.keys.count("a:5") for connection in history.connections) == 2
+    change(4, "asked", idempotent=False)(history)
+    assert "nothing arrives twice: a:5 arrived 2 times." in judge(history).broken
+
+
+def test_a_seed_gives_the_same_plan_again_and_another_one_another():
+    assert plan(7, 60) == plan(7, 60)
+    assert plan(7, 60) != plan(8, 60)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_plan_holds_every_kind_and_faults_follow_each_other(seed):
+    faults = plan(seed, 60)
+    assert {fault.kind for fault in faults} == set(KINDS)
+    for before, after in itertools.pairwise(faults):
+        assert after.at == pytest.approx(before.at + before.seconds + before.spared)
+        assert before.spared > 0
+    assert faults[-1].at + faults[-1].seconds < 60
+    for fault in faults:
+        shortest, longest, least, greatest = KINDS[fault.kind]
+        assert shortest <= fault.seconds <= longest
+        assert least <= fault.amount <= greatest
+
+
+def test_slack_is_measured_and_bounded():
+    with Metronome() as metronome:
+        threading.Event().wait(0.1)
+        assert LEAST <= metronome.slack() <= MOST
+        metronome._worst = 100.0
+        assert metronome.slack() == MOST
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "wsclient.testing", "soak", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=4 * LONG,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+
+
+def test_the_command_runs_a_soak_and_sums_it_up():
+    done = run("--seconds", "4", "--seed", "3", "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Run with seed 3: every promise kept" in done.stdout
+    for promise in PROMISES:
+        assert promise in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--minutes", "soon"], ["--seconds", "1", "--minutes", "1"]])
+def test_the_command_refuses_a_length_that_is_none(wrong):
+    assert run(*wrong).returncode == 2
+
+
+def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(monkeypatch, capsys):
+    """The promise is one that no library keeps."""
+    monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
+    assert command_line.main(["soak", "--seconds", "2.5", "--seed", "5", "--plain"]) == 1
+    out = capsys.readouterr().out
+    assert "  pigs fly: they do not.\n" in out
+    assert "Again: python -m wsclient.testing soak --seconds 2.5 --seed 5\n" in out
+
+
+def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
+    monkeypatch.setattr(_run, "CHAPTER", 1.5)
+    monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
+    results = _run.soak(2.5, 40)
+    assert [result.seed for result in results] == [40, 41]
+    out = capsys.readouterr().out
+    assert "Again: python -m wsclient.testing soak --seconds 1.5 --seed 40\n" in out
+    assert "Again: python -m wsclient.testing soak --seconds 1 --seed 41\n" in out
+
+
+def test_the_live_screen_shows_the_table_and_the_bar(capsys):
+    from wsclient.testing._soak._live import LiveScreen
+
+    screen = LiveScreen()
+    screen.note("a [note]")
+    screen.progress(5.0, 10.0, [("requests", "12")])
+    screen.close()
+    screen.table("In all", [("faults", "3")])
+    out = capsys.readouterr().out
+    for part in ("a [note]", "50%", "requests", "12", "In all", "faults"):
+        assert part in out

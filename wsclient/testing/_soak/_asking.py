@@ -1,0 +1,219 @@
+"""Making one call of the client, and noting what became of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Any, Final
+
+from ..._client import Client
+from ..._delivery import Delivery
+from ..._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
+from ._history import Asked, Called, History, Sent
+
+__all__ = ["Log", "ask_at_once", "ask_many", "ask_matching", "ask_somehow", "ask_submitting", "flush", "timed"]
+
+MOSTLY: Final = 2.0
+"""Seconds that most requests may take."""
+
+SHORT: Final = (0.02, 0.4)
+"""Seconds that some may take, so that they end queued, waiting, or just as the reply comes."""
+
+SHORT_SHARE: Final = 0.2
+IDEMPOTENT_SHARE: Final = 0.4
+CANCELLED_SHARE: Final = 0.15
+"""How many requests are short, may be sent again, and are withdrawn."""
+
+LARGEST_HOLD: Final = 4
+"""Messages that may pass before an answer comes."""
+
+MANY: Final = 4
+"""Messages that ``request_many`` sends at once."""
+
+
+class Log:
+    """What one thread does; it draws its own numbers and writes its own facts, so threads share nothing here.
+
+    Attributes:
+        sender: the thread's name in messages.
+        chance: drawn from the seed and the name.
+        asked: its requests.
+        called: its calls.
+        deliveries: what it sent, by number, and the delivery.
+        surprises: what it had not expected.
+    """
+
+    def __init__(self, sender: str, seed: int) -> None:
+        self.sender = sender
+        self.chance = random.Random(f"{seed} {sender}")  # noqa: S311
+        self.asked: list[Asked] = []
+        self.called: list[Called] = []
+        self.deliveries: list[tuple[int, Delivery, str | None]] = []
+        self.surprises: list[str] = []
+        self._number = 0
+
+    def next(self) -> int:
+        """The number of the thread's next message."""
+        self._number += 1
+        return self._number
+
+    def hand_over(self, history: History) -> None:
+        """Add it all to the facts; the thread has ended, or hangs in its last call."""
+        history.asked += self.asked
+        history.called += self.called
+        history.surprises += self.surprises
+        history.sent += [
+            Sent(self.sender, number, delivery.state, earlier) for number, delivery, earlier in self.deliveries
+        ]
+
+
+def timed(log: Log, what: str, bound: float, call: Callable[[], Any]) -> Any:
+    """Make a call, and note how long it took; noted beforehand as one that never came back.
+
+    Raises:
+        BaseException: what the call raises.
+    """
+    fact = Called(what, bound, float("inf"))
+    log.called.append(fact)
+    began = time.monotonic()
+    try:
+        return call()
+    finally:
+        fact.took = time.monotonic() - began
+
+
+def ask_somehow(log: Log, client: Client) -> bool:
+    """Make requests in one of the ways there are. False if the client is closed."""
+    return log.chance.choice((ask_at_once, ask_at_once, ask_submitting, ask_many, ask_matching))(log, client)
+
+
+def ask_at_once(log: Log, client: Client) -> bool:
+    """``request()``."""
+    asked, message, timeout = _draw(log)
+    call = partial(client.request, message, timeout=timeout, idempotent=asked.idempotent)
+    return _end(log, asked, partial(timed, log, f"request({asked.key})", timeout, call))
+
+
+def ask_matching(log: Log, client: Client) -> bool:
+    """``request(match=)``: no id, the reply is known by what it carries."""
+    asked, message, timeout = _draw(log)
+    call = partial(
+        client.request, message, timeout=timeout, idempotent=asked.idempotent, match=partial(_has_key, asked.key)
+    )
+    return _end(log, asked, partial(timed, log, f"request({asked.key}, match=)", timeout, call))
+
+
+def ask_submitting(log: Log, client: Client) -> bool:
+    """``submit()``; some are withdrawn. The done-callback notes the end, so that a second one would be seen."""
+    asked, message, timeout = _draw(log)
+    try:
+        future = timed(
+            log,
+            f"submit({asked.key})",
+            0.0,
+            partial(client.submit, message, timeout=timeout, idempotent=asked.idempotent),
+        )
+    except (ClientClosed, SendQueueFull):
+        asked.outcomes.append("refused")
+        return False
+    future.add_done_callback(partial(_ended, log, asked))
+    if log.chance.random() < CANCELLED_SHARE:
+        future.cancel()
+        return True
+    try:
+        timed(log, f"result of submit({asked.key})", timeout, partial(future.exception, timeout + 10.0))
+    except CancelledError:
+        log.surprises.append(f"{asked.key} was cancelled, and nobody had asked for it.")
+    return True
+
+
+def ask_many(log: Log, client: Client) -> bool:
+    """``request_many()``."""
+    drawn = [_draw(log, hold=False) for _ in range(MANY)]
+    idempotent, timeout = drawn[0][0].idempotent, drawn[0][2]
+    for asked, _, _ in drawn:
+        asked.idempotent = idempotent
+    call = partial(
+        client.request_many,
+        [message for _, message, _ in drawn],
+        timeout=timeout,
+        return_exceptions=True,
+        idempotent=idempotent,
+    )
+    try:
+        results = timed(log, f"request_many({drawn[0][0].key}, …)", timeout, call)
+    except ClientClosed:
+        for asked, _, _ in drawn:
+            asked.outcomes.append("closed")
+        return False
+    for (asked, _, _), result in zip(drawn, results, strict=True):
+        _note(log, asked, result)
+    return True
+
+
+def flush(log: Log, client: Client, timeout: float) -> bool:
+    """``flush()``. False if the client is closed."""
+    try:
+        timed(log, "flush()", timeout, partial(client.flush, timeout))
+    except ClientClosed:
+        return False
+    except (ConnectionLost, RequestTimeout):
+        pass
+    return True
+
+
+def _draw(log: Log, *, hold: bool = True) -> tuple[Asked, dict[str, Any], float]:
+    chance = log.chance
+    asked = Asked(log.sender, log.next(), chance.random() < IDEMPOTENT_SHARE)
+    log.asked.append(asked)
+    message: dict[str, Any] = {"op": "echo", "key": asked.key, "pad": "x" * chance.randint(0, 300)}
+    if hold:
+        message["hold"] = chance.randint(0, LARGEST_HOLD)
+    return asked, message, chance.uniform(*SHORT) if chance.random() < SHORT_SHARE else MOSTLY
+
+
+def _end(log: Log, asked: Asked, call: Callable[[], Any]) -> bool:
+    try:
+        result = call()
+    except Exception as error:
+        result = error
+    _note(log, asked, result)
+    return not isinstance(result, ClientClosed)
+
+
+def _ended(log: Log, asked: Asked, future: Future[Any]) -> None:
+    """On the hook thread."""
+    if future.cancelled():
+        asked.outcomes.append("cancelled")
+    else:
+        error = future.exception()
+        _note(log, asked, future.result() if error is None else error)
+
+
+def _note(log: Log, asked: Asked, result: Any) -> None:
+    outcome = _outcome(result)
+    if outcome is None:
+        outcome = "failed"
+        log.surprises.append(f"request {asked.key} ended with {result!r}.")
+    if outcome == "answered":
+        asked.reply = result["key"]
+    asked.outcomes.append(outcome)
+
+
+def _outcome(result: Any) -> str | None:
+    if isinstance(result, ConnectionLost):
+        return {True: "lost sent", False: "lost unsent", None: "lost somehow"}[result.sent]
+    if isinstance(result, RequestTimeout):
+        return f"timeout {result.phase}"
+    if isinstance(result, SendQueueFull):
+        return "refused"
+    if isinstance(result, ClientClosed):
+        return "closed"
+    return None if isinstance(result, BaseException) else "answered"
+
+
+def _has_key(key: str, message: Any) -> bool:
+    return isinstance(message, dict) and message.get("key") == key and "event" not in message

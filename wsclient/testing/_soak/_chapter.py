@@ -1,0 +1,204 @@
+"""One run from its beginning to the verdict: a server, a line, a client, its load, and the faults of one seed."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from ..._errors import WebSocketClientError
+from ..._events import State, Stats
+from .._proxy import FaultProxy
+from ._asking import timed
+from ._client import SoakClient
+from ._history import History
+from ._ledger import Verdict, judge
+from ._plan import plan
+from ._server import SoakServer
+from ._slack import Metronome
+from ._weather import Weather
+from ._workload import Workload
+
+__all__ = ["Chapter", "Result"]
+
+ENDINGS: Final = ("flush and close", "drain", "close under load")
+"""How a run ends; drawn from its seed."""
+
+FLUSH_TIMEOUT: Final = 10.0
+CLOSE_TIMEOUT: Final = 3.0
+DRAIN_TIMEOUT: Final = 10.0
+"""Seconds; the calls' own defaults but for drain's."""
+
+CLOSE_GRACE: Final = 1.0
+"""Seconds by which ``close()`` may be later than its timeout, by its promise."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one run.
+
+    Attributes:
+        seed: its seed.
+        ending: how it ended, one of ``ENDINGS``.
+        verdict: what the ledger says.
+        outcomes: how many requests ended how.
+        states: how many deliveries ended how.
+        faults: how many faults of each kind there were.
+        connections: how many the server saw.
+        arrived: messages that the server saw.
+        heard: messages of subscriptions.
+        slack: seconds by which this machine was late, as measured.
+        slowest_recovery: seconds; None where none was measured.
+    """
+
+    seed: int
+    ending: str
+    verdict: Verdict
+    outcomes: Counter[str]
+    states: Counter[str]
+    faults: Counter[str]
+    connections: int
+    arrived: int
+    heard: int
+    slack: float
+    slowest_recovery: float | None
+
+
+class Chapter:
+    """One run. ``play`` blocks; the rest may be asked by another thread meanwhile."""
+
+    def __init__(self, seed: int, seconds: float) -> None:
+        """
+        Args:
+            seed: draws the faults, the load and the ending.
+            seconds: how long the load lasts.
+        """
+        self.seed = seed
+        self.seconds = seconds
+        self.ending = random.Random(f"{seed} ending").choice(ENDINGS)  # noqa: S311
+        self._server = SoakServer()
+        self._proxy = FaultProxy(f"ws://127.0.0.1:{self._server.port}/", seed=seed)
+        self._workload = Workload(seed)
+        chance = random.Random(f"{seed} waits")  # noqa: S311
+        self._client = SoakClient(self._proxy.port, chance, self._workload.ask_in_hook)
+        self._log = self._workload.log("weather")
+        self._weather = Weather(plan(seed, seconds), self._proxy, self._server, self._client, self._log)
+        self._stopping = threading.Event()
+
+    @property
+    def now(self) -> str:
+        """What is the matter with the line; empty where nothing is."""
+        return self._weather.now
+
+    @property
+    def faults(self) -> int:
+        """How many have been so far."""
+        return len(self._weather.faults)
+
+    @property
+    def state(self) -> State:
+        """The client's."""
+        return self._client.state
+
+    @property
+    def stats(self) -> Stats:
+        """The client's."""
+        return self._client.stats
+
+    def counts(self) -> tuple[int, int, int]:
+        """Requests made, messages sent and messages of subscriptions heard, so far."""
+        return self._workload.counts()
+
+    def stop(self) -> None:
+        """End the load sooner. Any thread."""
+        self._stopping.set()
+
+    def play(self) -> Result:
+        """Run it all, and judge."""
+        history = History()
+        alarm = _Alarm()
+        logger = logging.getLogger("wsclient")
+        logger.addHandler(alarm)
+        try:
+            with Metronome() as metronome:
+                self._run(history)
+                history.slack = metronome.slack()
+        finally:
+            logger.removeHandler(alarm)
+        history.surprises += alarm.told
+        return self._judged(history)
+
+    def _run(self, history: History) -> None:
+        try:
+            self._client.start()
+            began = time.monotonic()
+            self._workload.start(self._client)
+            self._weather.blow(began, self._stopping)
+            self._stopping.wait(max(0.0, began + self.seconds - time.monotonic()))
+            if self._client.state is State.FAILED:
+                history.surprises.append("the client has failed for good.")
+            self._end(history)
+        finally:
+            self._workload.stopping.set()
+            self._client.close(timeout=0)
+            self._proxy.close()
+            self._server.close()
+        self._workload.hand_over(history)
+        history.connections = list(self._server.connections)
+        history.recovered = list(self._weather.recovered)
+
+    def _end(self, history: History) -> None:
+        if self.ending != "close under load":
+            self._workload.stop()
+        if self.ending == "drain":
+            done = timed(self._log, "drain()", DRAIN_TIMEOUT + CLOSE_GRACE, partial(self._client.drain, DRAIN_TIMEOUT))
+            if not done:
+                history.surprises.append("drain() on a sound line left work behind.")
+        elif self.ending == "flush and close":
+            self._flush(history)
+        close = partial(self._client.close, timeout=CLOSE_TIMEOUT)
+        timed(self._log, "close()", CLOSE_TIMEOUT + CLOSE_GRACE, close)
+        self._workload.stop()
+
+    def _flush(self, history: History) -> None:
+        """All that was queued goes out, on a line that is sound."""
+        try:
+            timed(self._log, "flush()", FLUSH_TIMEOUT, partial(self._client.flush, FLUSH_TIMEOUT))
+        except WebSocketClientError as error:
+            history.surprises.append(f"flush() on a sound line raised {error!r}.")
+            return
+        history.surprises += self._workload.unproven()
+
+    def _judged(self, history: History) -> Result:
+        took = [one.took for one in history.recovered]
+        return Result(
+            seed=self.seed,
+            ending=self.ending,
+            verdict=judge(history),
+            outcomes=Counter(outcome for asked in history.asked for outcome in asked.outcomes),
+            states=Counter(sent.state for sent in history.sent),
+            faults=Counter(fault.kind for fault in self._weather.faults),
+            connections=len(history.connections),
+            arrived=sum(len(connection.keys) for connection in history.connections),
+            heard=len(history.heard),
+            slack=history.slack,
+            slowest_recovery=max(took, default=None),
+        )
+
+
+class _Alarm(logging.Handler):
+    """Hears what the client logs as an error: a traceback that no fault of the line explains."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+        self._text = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.told.append(f"logged: {self._text.format(record)}")

@@ -1,0 +1,187 @@
+"""The judge: given what callers saw and what the server saw, which promises were broken. Pure.
+
+A promise is a function that gives one verdict for each fact it looks at: None where it was kept, else a sentence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from ._history import Connection, History
+
+__all__ = ["PROMISES", "Verdict", "judge"]
+
+ARRIVED: Final = frozenset({"answered", "confirmed"})
+"""What says: the server has it."""
+
+NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "lost", "expired"})
+"""What says: the server never got it, nor will."""
+
+FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
+"""States in which a delivery ends."""
+
+
+class Verdict(NamedTuple):
+    """What the ledger says.
+
+    Attributes:
+        checked: how many facts were held against each promise, by its words.
+        broken: a sentence for each that was not kept.
+    """
+
+    checked: dict[str, int]
+    broken: list[str]
+
+
+def judge(history: History) -> Verdict:
+    """Hold every fact against every promise."""
+    checked = dict.fromkeys(PROMISES, 0)
+    broken: list[str] = []
+    for promise, verdicts in PROMISES.items():
+        for sentence in verdicts(history):
+            checked[promise] += 1
+            if sentence is not None:
+                broken.append(f"{promise}: {sentence}")
+    return Verdict(checked, broken)
+
+
+def _one_outcome(history: History) -> Iterator[str | None]:
+    for asked in history.asked:
+        if len(asked.outcomes) == 1:
+            yield None
+        elif asked.outcomes:
+            yield f"request {asked.key} ended {len(asked.outcomes)} times: {', '.join(asked.outcomes)}."
+        else:
+            yield f"request {asked.key} never ended."
+
+
+def _own_reply(history: History) -> Iterator[str | None]:
+    for asked in history.asked:
+        if "answered" in asked.outcomes:
+            good = asked.reply == asked.key
+            yield None if good else f"request {asked.key} got the reply to {asked.reply}."
+
+
+def _outcomes_agree(history: History) -> Iterator[str | None]:
+    seen = _arrivals(history)
+    for asked in history.asked:
+        for outcome in asked.outcomes:
+            yield _disagreement(f"request {asked.key}", outcome, seen[asked.key])
+
+
+def _deliveries_agree(history: History) -> Iterator[str | None]:
+    seen = _arrivals(history)
+    for sent in history.sent:
+        if sent.state not in FINAL:
+            yield f"message {sent.key} was {sent.state} at the end, which is no end."
+        elif sent.earlier not in (None, sent.state):
+            yield f"message {sent.key} was {sent.earlier}, and later {sent.state}."
+        else:
+            yield _disagreement(f"message {sent.key}", sent.state, seen[sent.key])
+
+
+def _nothing_twice(history: History) -> Iterator[str | None]:
+    seen = _arrivals(history)
+    once = [sent.key for sent in history.sent] + [asked.key for asked in history.asked if not asked.idempotent]
+    for key in once:
+        yield f"{key} arrived {seen[key]} times." if seen[key] > 1 else None
+
+
+def _order_per_thread(history: History) -> Iterator[str | None]:
+    again = {asked.key for asked in history.asked if asked.idempotent}
+    latest: dict[str, int] = {}
+    for connection in _in_order(history):
+        for key in connection.keys:
+            sender, _, number = key.rpartition(":")
+            if not number.isdecimal() or key in again:
+                continue
+            before = latest.get(sender, -1)
+            latest[sender] = int(number)
+            yield f"{key} arrived behind {sender}:{before}." if int(number) < before else None
+
+
+def _login_first(history: History) -> Iterator[str | None]:
+    numbers = Counter(connection.number for connection in history.connections)
+    for connection in history.connections:
+        if not connection.keys:
+            continue
+        if connection.keys[0] != "login":
+            yield f"connection {connection.number} began with {connection.keys[0]}, not with the log-in."
+        elif connection.keys.count("login") > 1 or numbers[connection.number] > 1:
+            yield f"connection {connection.number} logged in more than once."
+        else:
+            yield None
+
+
+def _subscriptions(history: History) -> Iterator[str | None]:
+    known: set[str] = set()
+    for connection in _in_order(history):
+        asked = Counter(key for key in connection.keys if key.startswith("subscribe:"))
+        for key, times in asked.items():
+            yield f"connection {connection.number}: {key} came {times} times." if times > 1 else None
+        ahead = connection.keys[1 : 1 + len(known)]  # of a connection that ended sooner, as many as there are
+        strangers = [key for key in ahead if key not in known]
+        yield f"connection {connection.number}: {strangers[0]} came ahead of subscriptions." if strangers else None
+        known |= asked.keys()
+    by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for heard in history.heard:
+        by_subscriber[heard.subscriber].append((heard.connection, heard.number))
+    for subscriber, places in by_subscriber.items():
+        before = (-1, -1)
+        for place in places:
+            follows = place[1] == before[1] + 1 if place[0] == before[0] else place[0] > before[0] and place[1] == 0
+            yield None if follows else f"{subscriber} heard {place} behind {before} (connection, number)."
+            before = place
+
+
+def _bounds(history: History) -> Iterator[str | None]:
+    for call in history.called:
+        late = call.took > call.bound + history.slack
+        yield f"{call.what} took {call.took:.2f} s; its bound is {call.bound:.2f} s." if late else None
+
+
+def _recoveries(history: History) -> Iterator[str | None]:
+    for one in history.recovered:
+        late = one.took > one.bound + history.slack
+        yield f"after {one.fault!r} it took {one.took:.2f} s; the bound is {one.bound:.2f} s." if late else None
+
+
+def _no_surprise(history: History) -> Iterator[str | None]:
+    verdicts: list[str | None] = [*history.surprises]
+    yield from verdicts or [None]
+
+
+PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
+    "a request ends exactly once": _one_outcome,
+    "a reply is the request's own": _own_reply,
+    "a request's end agrees with what the server saw": _outcomes_agree,
+    "a delivery's end agrees with what the server saw": _deliveries_agree,
+    "nothing arrives twice": _nothing_twice,
+    "messages of one thread keep their order": _order_per_thread,
+    "each connection logs in once, before all else": _login_first,
+    "subscriptions are whole, and come first": _subscriptions,
+    "no call is late": _bounds,
+    "the client recovers in time": _recoveries,
+    "nothing unforeseen happens": _no_surprise,
+}
+"""What is promised, and who judges it."""
+
+
+def _arrivals(history: History) -> Counter[str]:
+    """How often the server saw each message."""
+    return Counter(key for connection in history.connections for key in connection.keys)
+
+
+def _in_order(history: History) -> list[Connection]:
+    """Connections as the client made them; one that never logged in carried nothing else."""
+    return sorted(history.connections, key=lambda one: -1 if one.number is None else one.number)
+
+
+def _disagreement(what: str, end: str, seen: int) -> str | None:
+    if end in ARRIVED and not seen:
+        return f"{what} is {end}, and never arrived."
+    if end in NEVER_ARRIVED and seen:
+        return f"{what} is {end}, and arrived."
+    return None

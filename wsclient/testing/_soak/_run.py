@@ -1,0 +1,104 @@
+"""A soak of any length: one run after the other, each judged at its end and then forgotten, so memory stays level."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Final
+
+from ._chapter import Chapter, Result
+from ._screen import PlainScreen, Screen, rows_of, summary
+
+__all__ = ["replay_command", "soak"]
+
+CHAPTER: Final = 60.0
+"""Seconds of one run at most; the first has the seed that was asked for, the next one the seed after it, and so on."""
+
+LOOK: Final = 0.25
+"""Seconds between two looks at how it stands."""
+
+TOLD: Final = 20
+"""Broken promises of a run that are told; one fault of the library breaks many."""
+
+
+def soak(seconds: float, seed: int, screen: Screen | None = None) -> list[Result]:
+    """Run under load and faults, and hold what callers saw against what the server saw.
+
+    Args:
+        seconds: how long, in all; runs of at most 60 s follow each other.
+        seed: of the first run.
+        screen: where progress is shown; line by line by default.
+
+    Returns:
+        The result of each run.
+    """
+    screen = PlainScreen() if screen is None else screen
+    chapters = max(1, math.ceil(seconds / CHAPTER))
+    results: list[Result] = []
+    try:
+        for number in range(chapters):
+            length = min(CHAPTER, seconds - number * CHAPTER)
+            result = _play(Chapter(seed + number, length), screen, number * CHAPTER, seconds, results)
+            results.append(result)
+            _tell(screen, result, length)
+    except KeyboardInterrupt:
+        screen.note("Interrupted: the runs that were finished are summed up.")
+    finally:
+        screen.close()
+    for title, rows in summary(results):
+        screen.table(title, rows)
+    return results
+
+
+def replay_command(seed: int, seconds: float) -> str:
+    """What runs the same faults and the same load again."""
+    return f"python -m wsclient.testing soak --seconds {seconds:g} --seed {seed}"
+
+
+class _Player:
+    """Plays a run in a thread of its own, so that the main thread can show how it stands."""
+
+    def __init__(self, chapter: Chapter) -> None:
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self._chapter = chapter
+        self.thread = threading.Thread(target=self._play, name="soak-run", daemon=True)
+        self.thread.start()
+
+    def _play(self) -> None:
+        try:
+            self.result = self._chapter.play()
+        except BaseException as error:
+            self.error = error
+
+
+def _play(chapter: Chapter, screen: Screen, before: float, total: float, results: list[Result]) -> Result:
+    player = _Player(chapter)
+    began = time.monotonic()
+    broken = sum(len(result.verdict.broken) for result in results)
+    try:
+        while player.thread.is_alive():
+            done = min(chapter.seconds, time.monotonic() - began)
+            screen.progress(before + done, total, rows_of(chapter, broken))
+            player.thread.join(LOOK)
+    except KeyboardInterrupt:
+        chapter.stop()
+        player.thread.join()
+        raise
+    if player.error is not None:
+        raise player.error
+    assert player.result is not None
+    return player.result
+
+
+def _tell(screen: Screen, result: Result, length: float) -> None:
+    if not result.verdict.broken:
+        screen.note(f"Run with seed {result.seed}: every promise kept ({result.ending}).")
+        return
+    screen.note(f"Run with seed {result.seed}: {len(result.verdict.broken)} broken promises ({result.ending}).")
+    for sentence in result.verdict.broken[:TOLD]:
+        screen.note(f"  {sentence}")
+    if len(result.verdict.broken) > TOLD:
+        screen.note(f"  … and {len(result.verdict.broken) - TOLD} more.")
+    screen.note(f"Again: {replay_command(result.seed, length)}")

@@ -1,0 +1,139 @@
+"""The server of the soak: a real one of ``websockets``, which notes every message with its connection.
+
+Guarantees:
+    * What it notes of a connection is in the order of the wire, and whole once ``close`` has returned.
+    * Answers go back in another order than the questions came: one that asks for it waits for others to pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import Any, Final
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection
+
+from .._listening import Listening
+from .._sockets import make_reset
+from ._history import Connection
+
+__all__ = ["SoakServer"]
+
+CLOSE_CODES: Final = (1000, 1001, 1011, 1012)
+"""Codes with which a server goes away, and after which a client comes back (RFC 6455 §7.4.1, IANA's registry)."""
+
+TICK: Final = 0.02
+"""Seconds between two messages of a subscription."""
+
+NEWS_EVERY: Final = 10
+"""After so many ticks comes a message that no subscription claims."""
+
+QUEUED_FRAMES: Final = 256
+"""Messages ``websockets`` takes off the wire ahead of the handler, so that its pongs come without waiting for it."""
+
+
+class SoakServer:
+    """Listens from its construction to ``close()``.
+
+    Attributes:
+        connections: what came on each, in the order they were accepted.
+    """
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self._open: dict[ServerConnection, None] = {}
+        self._stopping = threading.Event()
+        self._listening = Listening(
+            self._serve,
+            "127.0.0.1",
+            0,
+            None,
+            ping_interval=None,  # who is dead is for the client to find
+            max_queue=QUEUED_FRAMES,
+        )
+        self.port = self._listening.port
+
+    def close_all(self, which: int) -> None:
+        """Close every connection with a close frame, and wait for nobody."""
+        for connection in list(self._open):
+            code = CLOSE_CODES[which % len(CLOSE_CODES)]
+            threading.Thread(target=_close, args=(connection, code), name="soak-server-close", daemon=True).start()
+
+    def close(self) -> None:
+        """End all connections and wait for their threads.
+
+        Raises:
+            TimeoutError: one does not return.
+        """
+        self._stopping.set()
+        for connection in list(self._open):
+            make_reset(connection.socket)
+        self._listening.stop()
+
+    def _serve(self, connection: ServerConnection) -> None:
+        note = Connection(None, [])
+        self.connections.append(note)
+        self._open[connection] = None
+        visit = _Visit(connection, note, self._stopping)
+        try:
+            for text in connection:
+                visit.take(json.loads(text))
+        except ConnectionClosed:
+            pass
+        finally:
+            self._open.pop(connection, None)
+            visit.over.set()
+
+
+class _Visit:
+    """One connection, from its log-in to its end."""
+
+    def __init__(self, connection: ServerConnection, note: Connection, stopping: threading.Event) -> None:
+        self.over = threading.Event()
+        self._connection = connection
+        self._note = note
+        self._stopping = stopping
+        self._held: list[tuple[int, dict[str, Any]]] = []  # answers, and how many messages each still lets pass
+        self._topics: list[str] = []
+        self._pusher: threading.Thread | None = None
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Note a message, and answer it."""
+        op = message["op"]
+        self._note.keys.append(message["key"])
+        if op == "login":
+            self._note.number = message["connection"]
+        elif op == "subscribe":
+            self._topics = [*self._topics, message["topic"]]
+            if self._pusher is None:
+                self._pusher = threading.Thread(target=self._push, name="soak-server-push", daemon=True)
+                self._pusher.start()
+        if op != "note":
+            reply: dict[str, Any] = {name: message[name] for name in ("id", "key", "pad") if name in message}
+            self._held.append((message.get("hold", 0), reply))
+        due = [held for left, held in self._held if left <= 0]
+        self._held = [(left - 1, held) for left, held in self._held if left > 0]
+        for one in due:
+            self._send(one)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(ConnectionClosed):  # what came before the end is still to be noted
+            self._connection.send(json.dumps(message))
+
+    def _push(self) -> None:
+        counts: dict[str, int] = {}
+        ticks = 0
+        while not self.over.wait(TICK) and not self._stopping.is_set():
+            ticks += 1
+            for topic in self._topics:
+                counts[topic] = counts.get(topic, -1) + 1
+                self._send({"event": topic, "connection": self._note.number, "n": counts[topic]})
+            if ticks % NEWS_EVERY == 0:
+                self._send({"event": "news", "n": ticks})
+
+
+def _close(connection: ServerConnection, code: int) -> None:
+    with contextlib.suppress(ConnectionClosed, OSError):
+        connection.close(code, "the soak asks for it")

@@ -1,0 +1,147 @@
+"""Carrying out the plan: each fault begins and ends at its moment, and then the client's recovery is measured."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from ..._client import Client
+from ..._events import State
+from .._proxy import FaultProxy
+from ._asking import Log, timed
+from ._client import RECOVERY, SoakClient
+from ._history import Asked, Recovered
+from ._plan import Fault
+from ._server import SoakServer
+
+__all__ = ["Weather"]
+
+PATIENCE: Final = 10.0
+"""Seconds after which a client that has not recovered never will."""
+
+CUT_PATIENCE: Final = 3.0
+"""Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
+
+_DIRECTION: Final = {"cut inside what goes up": "up", "cut inside what comes down": "down",
+                     "nothing goes up": "up", "nothing comes down": "down"}  # fmt: skip
+
+
+class Weather:
+    """Faults on one line.
+
+    Attributes:
+        faults: how many have been.
+        now: what is the matter, in words; empty where nothing is.
+        recovered: how long each recovery took.
+    """
+
+    def __init__(
+        self, faults: list[Fault], proxy: FaultProxy, server: SoakServer, client: SoakClient, log: Log
+    ) -> None:
+        self.faults: list[Fault] = []
+        self.now = ""
+        self.recovered: list[Recovered] = []
+        self._plan = faults
+        self._proxy = proxy
+        self._server = server
+        self._client = client
+        self._log = log
+
+    def blow(self, began: float, stopping: threading.Event) -> None:
+        """Carry out the plan, until it ends or ``stopping`` is set.
+
+        Args:
+            began: the beginning, on the monotonic clock.
+            stopping: ends it sooner.
+        """
+        for fault in self._plan:
+            if stopping.wait(max(0.0, began + fault.at - time.monotonic())):
+                return
+            self.now = fault.kind
+            self.faults.append(fault)
+            cuts = self._proxy.stats.cut
+            self._begin(fault)
+            stopping.wait(max(0.0, began + fault.at + fault.seconds - time.monotonic()))
+            sound = self._end(fault, cuts)
+            self.now = ""
+            if sound and fault.spared > RECOVERY:
+                self._measure(fault)
+
+    def _begin(self, fault: Fault) -> None:
+        begin: dict[str, Callable[[], Any]] = {
+            "cut": self._proxy.cut,
+            "reset": self._proxy.reset,
+            "cut inside what goes up": partial(self._proxy.cut_after, fault.amount, "up"),
+            "cut inside what comes down": partial(self._proxy.cut_after, fault.amount, "down"),
+            "server closes": partial(self._server.close_all, fault.amount),
+            "client reconnects": partial(self._client.reconnect, "the soak asks for it"),
+            "nobody there": self._lose_host,
+            "frozen": self._proxy.freeze,
+            "nothing goes up": partial(self._proxy.drop_direction, "up"),
+            "nothing comes down": partial(self._proxy.drop_direction, "down"),
+            "slow": partial(self._proxy.latency, fault.amount / 1000),
+            "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
+            "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
+        }
+        begin[fault.kind]()
+
+    def _end(self, fault: Fault, cuts: int) -> bool:
+        """End the fault. False if it has not come to pass, and may yet."""
+        if fault.kind.startswith("cut inside"):
+            try:
+                self._proxy.wait_for(CUT_PATIENCE, cut=cuts + 1)
+            except TimeoutError:
+                return False
+        elif fault.kind == "nobody there":
+            self._proxy.accept()
+        elif fault.kind == "frozen":
+            self._proxy.thaw()
+        elif fault.kind.startswith("nothing"):
+            # Bytes are missing now from what goes this way. TCP never hands on such a stream: the line ends instead.
+            self._lose_host()
+            self._proxy.drop_direction(None)
+            self._proxy.accept()
+        elif fault.kind == "slow":
+            self._proxy.latency(0.0)
+        elif fault.kind == "narrow, then cut":
+            self._proxy.cut()
+            self._proxy.bandwidth(None)
+        elif fault.kind == "narrow":
+            self._proxy.bandwidth(None)
+        return True
+
+    def _lose_host(self) -> None:
+        self._proxy.refuse()
+        self._proxy.reset()
+
+    def _measure(self, fault: Fault) -> None:
+        """Ask something that is sent again until it is answered: then the client is open, on a sound line."""
+        probe = Asked(self._log.sender, self._log.next(), idempotent=True)
+        self._log.asked.append(probe)
+        fact = Recovered(fault.kind, RECOVERY, float("inf"))
+        self.recovered.append(fact)
+        began = time.monotonic()
+        reply = timed(
+            self._log,
+            f"request({probe.key})",
+            PATIENCE,
+            partial(_ask, self._client, {"op": "echo", "key": probe.key}),
+        )
+        if self._client.state is not State.OPEN and not self._client.wait_until(State.OPEN, PATIENCE):
+            reply = None
+        if reply is None:
+            probe.outcomes.append("timeout waiting")
+            return
+        fact.took = time.monotonic() - began
+        probe.reply = reply["key"]
+        probe.outcomes.append("answered")
+
+
+def _ask(client: Client, message: dict[str, Any]) -> Any:
+    try:
+        return client.request(message, timeout=PATIENCE, idempotent=True)
+    except TimeoutError:
+        return None

@@ -1,0 +1,204 @@
+"""The load: threads that make requests, threads that send, threads that read subscriptions, and hooks that ask."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from ..._client import Client
+from ..._delivery import Delivery
+from ..._errors import ClientClosed
+from ..._streams import Subscription
+from ._asking import Log, ask_at_once, ask_somehow, flush, timed
+from ._history import Heard, History
+
+__all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
+
+REQUESTERS: Final = 16
+SENDERS: Final = 4
+SUBSCRIBERS: Final = 2
+"""Threads."""
+
+ASKING_PAUSE: Final = (0.0, 0.06)
+SENDING_PAUSE: Final = (0.0, 0.03)
+"""Seconds between two calls of one thread."""
+
+PATIENCE: Final = 20.0
+"""Seconds for all threads to end: each has one call to finish, whose bound is below that."""
+
+EXPIRING_SHARE: Final = 0.2
+WAITING_SHARE: Final = 0.03
+FLUSHING_SHARE: Final = 0.01
+LARGE_SHARE: Final = 0.02
+"""How many messages may expire, are waited for, are flushed, and are large enough to be cut."""
+
+LARGE: Final = (5_000, 100_000)
+SMALL: Final = (0, 200)
+"""Bytes."""
+
+_FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
+
+
+class Workload:
+    """All the threads of one run.
+
+    Attributes:
+        stopping: set when they shall end.
+        hooks: what hooks ask.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.stopping = threading.Event()
+        self.hooks = Log("hooks", seed)
+        self._logs = [self.hooks]
+        self._heard: list[list[Heard]] = []
+        self._subscriptions: list[Subscription] = []  # until the client is closed: each connection is to have them
+        self._threads: list[threading.Thread] = []
+        self._seed = seed
+
+    def start(self, client: Client) -> None:
+        """Begin."""
+        for number in range(REQUESTERS):
+            self._begin(f"asker-{number}", _ask_on, client)
+        for number in range(SENDERS):
+            self._begin(f"sender-{number}", _send_on, client)
+        for number in range(SUBSCRIBERS):
+            heard: list[Heard] = []
+            self._heard.append(heard)
+            self._begin(f"reader-{number}", partial(_read_on, heard, self._subscriptions), client)
+
+    def log(self, sender: str) -> Log:
+        """A place for what one more thread does."""
+        log = Log(sender, self._seed)
+        self._logs.append(log)
+        return log
+
+    def ask_in_hook(self, client: Client) -> None:
+        """What a hook does: a message, and a request. On the hook thread."""
+        try:
+            number = self.hooks.next()
+            call = partial(client.send, {"op": "note", "key": f"{self.hooks.sender}:{number}"}, timeout=5.0)
+            self.hooks.deliveries.append((number, timed(self.hooks, "send() in a hook", 0.0, call), None))
+        except ClientClosed:
+            return
+        ask_at_once(self.hooks, client)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Requests made, messages sent and messages of subscriptions heard, so far."""
+        return (
+            sum(len(log.asked) for log in self._logs),
+            sum(len(log.deliveries) for log in self._logs),
+            sum(map(len, self._heard)),
+        )
+
+    def stop(self) -> None:
+        """Tell all threads to end, and wait for them, in so far as they do."""
+        self.stopping.set()
+        until = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def unproven(self) -> list[str]:
+        """After a flush that succeeded: a sentence for each delivery that has not ended."""
+        return [
+            f"flush() returned, and message {log.sender}:{number} is {delivery.state}."
+            for log in self._logs
+            for number, delivery, _ in log.deliveries
+            if delivery.state not in _FINAL
+        ]
+
+    def hand_over(self, history: History) -> None:
+        """Add what was seen to the facts. A thread that hangs has its last call noted as one that never came back."""
+        for log in self._logs:
+            log.hand_over(history)
+        for heard in self._heard:
+            history.heard += heard
+        history.surprises += [
+            f"the thread {thread.name} has not ended." for thread in self._threads if thread.is_alive()
+        ]
+
+    def _begin(self, sender: str, work: Callable[[threading.Event, Log, Client], None], client: Client) -> None:
+        log = self.log(sender)
+        thread = threading.Thread(
+            target=_guarded, args=(work, self.stopping, log, client), name=f"soak-{sender}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+
+def _guarded(
+    work: Callable[[threading.Event, Log, Client], None], stopping: threading.Event, log: Log, client: Client
+) -> None:
+    try:
+        work(stopping, log, client)
+    except Exception:
+        log.surprises.append(f"in the thread {log.sender}: {traceback.format_exc()}")
+
+
+def _ask_on(stopping: threading.Event, log: Log, client: Client) -> None:
+    while not stopping.wait(log.chance.uniform(*ASKING_PAUSE)):
+        if not ask_somehow(log, client):
+            return
+
+
+def _send_on(stopping: threading.Event, log: Log, client: Client) -> None:
+    while not stopping.wait(log.chance.uniform(*SENDING_PAUSE)):
+        try:
+            delivery = _send(log, client)
+        except ClientClosed:
+            return
+        if log.chance.random() < WAITING_SHARE:
+            _wait_for(log, delivery)
+        if log.chance.random() < FLUSHING_SHARE and not flush(log, client, 1.0):
+            return
+
+
+def _send(log: Log, client: Client) -> Delivery:
+    number = log.next()
+    size = log.chance.randint(*(LARGE if log.chance.random() < LARGE_SHARE else SMALL))
+    # Such as deflate makes small are no large messages: digits by chance.
+    pad = f"{log.chance.getrandbits(4 * size + 4):x}"
+    message = {"op": "note", "key": f"{log.sender}:{number}", "pad": pad}
+    expires = log.chance.uniform(0.0, 1.0) if log.chance.random() < EXPIRING_SHARE else None
+    call = partial(client.send, message, timeout=5.0, expires=expires)
+    delivery: Delivery = timed(log, f"send({log.sender}:{number})", 0.0, call)
+    log.deliveries.append((number, delivery, None))
+    return delivery
+
+
+def _wait_for(log: Log, delivery: Delivery) -> None:
+    timeout = log.chance.uniform(0.0, 1.0)
+    timed(log, "wait() of a delivery", timeout, partial(delivery.wait, timeout))
+    state = delivery.state
+    if state in _FINAL:
+        number, _, _ = log.deliveries[-1]
+        log.deliveries[-1] = (number, delivery, state)
+
+
+def _read_on(heard: list[Heard], kept: list[Subscription], stopping: threading.Event, log: Log, client: Client) -> None:
+    topic = log.sender
+    message = {"op": "subscribe", "key": f"subscribe:{topic}", "topic": topic}
+    subscription = client.subscribe(message, match=partial(_is_of, topic), timeout=PATIENCE)
+    kept.append(subscription)
+    while not stopping.is_set():
+        if not _read_one(heard, log, subscription):
+            return
+
+
+def _read_one(heard: list[Heard], log: Log, subscription: Subscription) -> bool:
+    try:
+        event = timed(log, "get() of a subscription", 0.5, partial(subscription.get, 0.5))
+    except TimeoutError:
+        return True
+    except ClientClosed:
+        return False
+    heard.append(Heard(log.sender, event["connection"], event["n"]))
+    return True
+
+
+def _is_of(topic: str, message: Any) -> bool:
+    return isinstance(message, dict) and message.get("event") == topic

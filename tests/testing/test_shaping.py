@@ -53,6 +53,14 @@ def test_bandwidth_gives_so_many_bytes_a_second():
     assert 0.9 < now < 1.1
 
 
+def test_an_idle_line_saves_no_bandwidth_up():
+    line = flow(bandwidth=100.0)
+    line.feed(b"x", 0.0)
+    drained(line, 1.0)
+    line.feed(bytes(100), 1000.0)
+    assert len(drained(line, 1000.0)) <= 2  # 20 ms' worth, as ever
+
+
 def test_room_shrinks_with_what_is_under_way_and_ends_with_the_end():
     line = flow(limit=10, latency=1.0)
     line.feed(b"12345678", 0.0)

@@ -229,7 +229,7 @@ class Switch:
 
     def _look_at(self, line: Line, descriptor: int) -> None:
         """One of a line's sockets is ready."""
-        if line not in self._lines or self.faults.frozen:
+        if line not in self._lines:
             return  # an event before it, or an order, has ended the line
         if line.far is not None and not line.connected and descriptor == line.far.fileno():
             if not line.check_connected():

@@ -85,9 +85,8 @@ class Network:
 
     def filter(self, hook, rule):
         """Have the server's host treat packets that come in (``input``) or go out (``output``) by an nftables rule."""
-        table = (
-            f"table ip faults_{hook} {{\n chain packets {{\n  type filter hook {hook} priority 0;\n  {rule}\n }}\n}}\n"
-        )
+        chain = f"type filter hook {hook} priority 0;\n{rule}\n"
+        table = f"table ip faults_{hook} {{\nchain packets {{\n{chain}}}\n}}\n"
         run("ip", "netns", "exec", self.server, tool_path("nft"), "-f", "-", text=table)
 
     def filtered(self):

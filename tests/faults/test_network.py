@@ -58,8 +58,8 @@ def add(*numbers):
 
 
 def test_a_cable_pulled_for_five_seconds_costs_nothing_but_time(network, far):
-    """TCP sends again what was under way; the keepalive, at its defaults, has no reason to give up."""
-    with connect(network, far) as client:
+    """TCP sends again what was under way; the keepalive asks each second, and its time-out, the default, is longer."""
+    with connect(network, far, ping_interval=1.0) as client:
         client.request(add(1, 1))
         network.pull()
         pulled = time.monotonic()

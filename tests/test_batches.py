@@ -4,16 +4,18 @@ import concurrent.futures
 import itertools
 import json
 import threading
+import time
 
 import pytest
 
 import wsclient
-from wsclient import JsonRpc, SendQueue
+from wsclient import JsonRpc, SendQueue, _batches, _calls, _requests
 from wsclient._batches import Gathering
+from wsclient._clock import Deadline
 from wsclient._waiter import Waiter
 
 from .support import LONG, SHORT, eventually
-from .support.peers import open_against
+from .support.peers import beginning, open_against
 
 BATCH = [{"method": "a"}, {"method": "b"}]
 
@@ -204,4 +206,74 @@ def test_a_batch_is_dropped_from_a_full_queue_as_one(raw):
     error = client.submit(BATCH).exception(LONG)
     assert isinstance(error, wsclient.SendQueueFull)
     assert [type(one) for one in error.results] == [wsclient.SendQueueFull] * 2
+    client.close(timeout=0)
+
+
+def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
+    """The I/O thread has taken one request and told nobody yet, as the caller's time is over for the other."""
+    client, peer, _ = open_against(raw, protocol=JsonRpc())
+    core = client._wsclient.core
+    batch = _batches.make(
+        core, BATCH, Deadline.after(LONG, time.monotonic()), bound=None, match=None, until=None, idempotent=False
+    )
+    waiter = Waiter()
+    _batches.begin(core, batch, waiter)
+    core.kick()
+    received(peer)
+    first, second = batch.members
+    assert core.pending.take(first, "ok")
+    batch.deadline = Deadline.after(0, 0)
+    waiting = beginning(lambda: _calls._wait(core, batch, waiter))
+    assert not concurrent.futures.wait([waiting], SHORT).done
+    first.waiter.settle("A", None)
+    waiting.result(LONG)
+    assert waiter.error.results[0] == "A"
+    assert second.outcome == "timed_out"
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("message", [BATCH, {"method": "alone"}])
+@pytest.mark.parametrize("call", ["request", "submit"])
+def test_what_never_had_room_times_out_as_queued(raw, message, call):
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), send_queue=SendQueue(max_messages=1))
+    peer.reset()
+    raw.accept()
+    eventually(lambda: client.state is not wsclient.State.OPEN)
+    client.send("takes the room")
+    ask = {"request": client.request, "submit": lambda *args, **options: client.submit(*args, **options).result(LONG)}
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        ask[call](message, timeout=SHORT)
+    assert caught.value.phase == "queued"
+    client.close(timeout=0)
+
+
+def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkeypatch):
+    client, peer, _ = open_against(raw, protocol=JsonRpc())
+    future = client.submit(BATCH)
+    received(peer)
+    cancel, done = _requests.cancel, []
+
+    def interrupted(core, request, **options):
+        if done:
+            raise KeyboardInterrupt
+        done.append(request)
+        return cancel(core, request, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_requests, "cancel", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            future.cancel()
+    assert future.cancelled()
+    client.close(timeout=0)
+
+
+def test_a_batch_cut_off_after_all_its_requests_timed_out_does_not_come_back(raw):
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), compression=None)
+    large = {"method": "a", "params": ["x" * 8_000_000]}
+    with pytest.raises(wsclient.RequestTimeout):
+        client.request([large, large], timeout=1)
+    peer.reset()
+    raw.accept()
+    eventually(lambda: client.state is not wsclient.State.OPEN)
+    assert (client.stats.queue_depth, client.stats.queue_bytes) == (0, 0)
     client.close(timeout=0)

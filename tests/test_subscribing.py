@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 import wsclient
-from wsclient import JsonId, JsonRpc, State, _departing
+from wsclient import Fifo, JsonId, JsonRpc, State, _calls, _departing
 from wsclient._clock import Deadline
 from wsclient._subscribing import SubscriptionFeed
 
@@ -28,6 +28,7 @@ from .support.peers import (
     subscribing,
     taken,
 )
+from .support.raw import frame
 
 # --- subscribe(): what belongs to it ---------------------------------------------------------------------------------
 
@@ -583,6 +584,54 @@ def test_closed_before_it_was_asked_anew_it_is_neither_asked_nor_unsubscribed(ag
         subscription.close()
     client.send({"mark": 1})
     assert taken(peer) == {"mark": 1}
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_peer_that_lets_in_and_closes_in_one_breath_costs_no_subscription(against, raw, claimed):
+    """Its close frame is read before the subscription was asked anew."""
+    client, peer, _ = against(protocol=JsonRpc())
+    if claimed:
+        subscription = client.subscribe(ASK, match=lambda message: message.get("method") == "eth_subscription")
+        taken(peer)
+    else:
+        subscription = subscribed(client, peer, "0xa")
+    peer.reset()
+    closing = raw.accept()
+    closing.upgrade(then=frame(8, (1013).to_bytes(2, "big")))
+    closing.until_closed()
+    closing.close()
+    peer = raw.accept().upgrade()
+    put(peer, reply(taken(peer), "0xb"), event("0xb", 1))
+    assert results(subscription, 1) == [1]
+
+
+def test_match_that_raises_while_subscribe_waits_is_what_it_raises(against):
+    client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message))
+    future = subscribing(client, {"op": "sub"}, match=lambda message: 1 / 0)
+    taken(peer)
+    put(peer, {"tick": 1})
+    assert isinstance(future.exception(LONG), ZeroDivisionError)
+
+
+@pytest.mark.parametrize("at", ["_attach", "_begin_feed"])
+def test_an_interrupt_in_subscribe_leaves_no_subscription(against, monkeypatch, at):
+    client, peer, _ = against(protocol=JsonRpc())
+    original = getattr(_calls, at)
+
+    def interrupted(*arguments, **options):
+        original(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_calls, at, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.subscribe(ASK, timeout=SHORT)
+    eventually(lambda: nothing_is_kept(client))
+    put(peer, event("other", 1))
+    with client.listen() as heard:
+        put(peer, event("other", 2))
+        while heard.get(LONG)["params"]["result"] != 2:
+            pass
 
 
 def test_subscribe_ends_with_the_client_between_two_connections(against, raw):

@@ -8,12 +8,13 @@ Guarantees:
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from . import _requests
-from ._errors import WebSocketClientError, again
+from ._errors import SendQueueFull, WebSocketClientError, again
 from ._outgoing import LOST, Batch
-from ._pending import CANCELLED, Settled
+from ._pending import Settled
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -110,8 +111,10 @@ def begin(core: Core, batch: Batch, waiter: Settled) -> None:
         for request in batch.members:
             core.pending.add(request, timed=True)
         _requests.queue(core, batch, batch.deadline)
-    except BaseException:
+    except BaseException as error:
         cancel(core, batch)
+        if isinstance(error, SendQueueFull) and batch.deadline.passed(time.monotonic()):
+            raise _requests.timeout("queued") from error
         raise
     if batch.fate is LOST:
         for request in batch.members:
@@ -122,10 +125,11 @@ def cancel(core: Core, batch: Batch, *, interrupted: bool = False) -> None:
     """The caller wants no replies any more; nobody is told."""
     for request in batch.members:
         _requests.cancel(core, request, interrupted=interrupted)
-    batch.outcome = CANCELLED if any(one.outcome is CANCELLED for one in batch.members) else None
 
 
-def time_out(core: Core, batch: Batch) -> bool:
-    """The deadline has passed for those that have not ended. False if all had, so that the waiter was told."""
-    late = [_requests.time_out(core, request) for request in batch.members]
-    return any(late)
+def time_out(core: Core, batch: Batch) -> None:
+    """The deadline has passed for those that have not ended. The waiter may be told by somebody else, a moment later:
+    whoever ended another member just now.
+    """
+    for request in batch.members:
+        _requests.time_out(core, request)

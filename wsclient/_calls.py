@@ -212,17 +212,17 @@ def subscribe(
         leave=feed.leave,
         check=partial(_check_may_read, core),
     )
-    _attach(core, feed, subscription)
-    core.subscriptions.add(feed)
-    _begin_feed(core, call, subscription, timed=False, calm=not awaited)
-    if awaited:
-        try:
+    try:
+        _attach(core, feed, subscription)
+        core.subscriptions.add(feed)
+        _begin_feed(core, call, subscription, timed=awaited, calm=not awaited)
+        if awaited:
             feed.wait()
-        except BaseException:
-            subscription.close()
-            raise
-        if feed.caller.error is not None:
-            raise feed.caller.error
+    except BaseException:
+        subscription.close()
+        raise
+    if feed.caller.error is not None:
+        raise feed.caller.error
     feed.established()
     return subscription
 
@@ -346,8 +346,12 @@ def _withdraw(core: Core, call: Request | Batch, *, interrupted: bool = False) -
 
 
 def _wait(core: Core, call: Request | Batch, waiter: Waiter) -> None:
-    time_out: Any = _batches.time_out if isinstance(call, Batch) else _requests.time_out
-    if not waiter.wait(call.deadline) and not time_out(core, call):
+    if waiter.wait(call.deadline):
+        return
+    if isinstance(call, Batch):
+        _batches.time_out(core, call)
+        waiter.wait(Deadline(None))
+    elif not _requests.time_out(core, call):
         waiter.wait(Deadline(None))  # somebody else has ended it, and tells the waiter in a moment
 
 

@@ -133,16 +133,19 @@ class Batch(Outgoing):
     Attributes:
         members: the requests.
         deadline: theirs.
-        outcome: ``"cancelled"`` once the caller has withdrawn it; None otherwise.
     """
 
-    __slots__ = ("deadline", "members", "outcome")
+    __slots__ = ("deadline", "members")
 
     def __init__(self, members: list[Any], *, deadline: Any, bound: int | None) -> None:
         super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
         self.members = members
         self.deadline = deadline
-        self.outcome: str | None = None
+
+    @property
+    def outcome(self) -> str | None:
+        """``"cancelled"`` once the caller has withdrawn it; None otherwise."""
+        return "cancelled" if any(one.outcome == "cancelled" for one in self.members) else None
 
     @property
     def requests(self) -> int:  # type: ignore[override]

@@ -88,6 +88,8 @@ class Request(Outgoing):
         match: accepts the reply, instead of correlation by id.
         until: refuses replies that are only an acknowledgement.
         idempotent: whether it may be sent once more after its connection was lost.
+        departed: whether it was taken to the present connection's line, to be written; False again where it was cut
+            off. Guarded by the table's lock, until its connection is over.
         deadline: for queue, wire and reply together.
         waiter: who is told the outcome.
         feed: gets each of many answers; None where one is awaited.
@@ -98,8 +100,8 @@ class Request(Outgoing):
         sent_before: whether a connection that is over had carried it, so that the server may have it.
     """
 
-    __slots__ = ("batch", "deadline", "draft", "feed", "id", "idempotent", "last", "match", "message", "outcome",
-                 "own", "sent_before", "until", "waiter")  # fmt: skip
+    __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "last", "match", "message",
+                 "outcome", "own", "sent_before", "until", "waiter")  # fmt: skip
 
     requests = 1
 
@@ -131,6 +133,7 @@ class Request(Outgoing):
         self.message: Any = ABSENT
         self.last: Any = ABSENT
         self.outcome: str | None = None
+        self.departed = False
         self.sent_before = False
 
     @property
@@ -240,6 +243,7 @@ class Pending:
                                or self._own.get(key, request) is not request)  # fmt: skip
             if waits and not clash:
                 request.id = id
+                request.departed = True
                 if request.match is not None:
                     self._matching[request] = None
                 self._in_flight[key] = request

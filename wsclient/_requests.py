@@ -229,8 +229,8 @@ def time_out(core: Core, request: Request) -> bool:
     """The deadline has passed. False if the request had ended before."""
     if not core.pending.take(request, TIMED_OUT):
         return False
-    never_left = _take_back(core, request) and not request.sent_before
-    error = timeout("queued" if never_left else "waiting")
+    _take_back(core, request)
+    error = timeout("waiting" if request.departed or request.sent_before else "queued")
     if request.waiter is not None:
         request.waiter.settle(None, error)
     _drop_if_by_order(core, request, error)
@@ -249,7 +249,8 @@ def cancel(core: Core, request: Request, *, interrupted: bool = False) -> bool:
     """
     if not core.pending.take(request, CANCELLED):
         return False
-    went_out = not _take_back(core, request)
+    _take_back(core, request)
+    went_out = request.departed  # or will, the next moment
     if went_out:
         if not interrupted or request.deadline.at is None:
             given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
@@ -294,19 +295,27 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
             pass  # it is among those cut off
         elif request.idempotent and request.outcome is None:
             request.sent_before = True
+            request.departed = False
             back[request.batch or request] = None
         else:
             fail(core, request, lost(disconnect, sent=True))
     for entry in cut:
-        if entry.counted and entry.bound is None and not (isinstance(entry, Request) and entry.outcome is not None):
+        requests = requests_in(entry)
+        ended = bool(requests) and all(request.outcome is not None for request in requests)
+        if entry.counted and entry.bound is None and not ended:
+            for request in requests:
+                request.departed = False
             back[entry] = None
         else:
             entry.fate = LOST
-            for request in requests_in(entry):
+            for request in requests:
                 fail(core, request, lost(disconnect, sent=False))
     core.outbox.restore(back)
     for entry in core.outbox.sweep(number):
         for request in requests_in(entry):
+            fail(core, request, lost(disconnect, sent=False))
+    for request in core.pending.everything():
+        if request.bound == number:  # never taken: a close frame had gone before it
             fail(core, request, lost(disconnect, sent=False))
 
 
@@ -346,17 +355,14 @@ def lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
     return error
 
 
-def _take_back(core: Core, request: Request) -> bool:
-    """Take a request that has ended out of the queue; True if it was still there, so that it will never be sent."""
+def _take_back(core: Core, request: Request) -> None:
+    """Take a request that has ended out of the queue, if it is there; a batch, once all its requests have ended."""
     batch = request.batch
     if batch is None:
-        return core.outbox.withdraw(request)
-    if not batch.queued:
-        return False
-    # As the batch departs this one is left out. The last one first: mostly they end in their order.
-    if all(one.outcome is not None for one in reversed(batch.members)):
+        core.outbox.withdraw(request)
+    # The last one first: mostly they end in their order.
+    elif batch.queued and all(one.outcome is not None for one in reversed(batch.members)):
         core.outbox.withdraw(batch)
-    return True
 
 
 def _is_too_late(core: Core, entry: Outgoing) -> bool:

@@ -73,6 +73,7 @@ class SubscriptionFeed(Feed):
         self._established = False  # whether the first answer came, or none is awaited
         self._is_awaited = True
         self._deadline: Deadline | None = None  # for the first answer
+        self._sent = False  # whether any connection has carried it
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -94,6 +95,7 @@ class SubscriptionFeed(Feed):
             request = _requests.make(protocol, message, deadline, match=_never, bound=bound)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
+        request.sent_before = self._sent
         self.request = request
         return request
 
@@ -117,12 +119,12 @@ class SubscriptionFeed(Feed):
         assert request is not None
         if not _requests.time_out(self._core, request) and request.outcome is FAILED:
             # It was lost with its connection, and there is no other yet. (A reply that came this moment is told soon.)
-            self._failed(_requests.timeout("queued" if request.place is None else "waiting"))
+            self._failed(_requests.timeout("waiting" if self._sent else "queued"))
         self.caller.wait(_requests.NEVER)
 
     def departed(self, request: Request) -> None:
         """Whoever owns the way out: from here on what follows may come."""
-        self._alive = True
+        self._alive = self._sent = True
         self._set_name(self._core.protocol.stream_of(request.message, request.id))
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
@@ -145,6 +147,7 @@ class SubscriptionFeed(Feed):
         try:
             return bool(self._match(message))
         except Exception as error:
+            self._tell(None, again(error))  # first: the end of the stream would say less
             stream = self._stream()
             if stream is not None:
                 stream._end(error)
@@ -282,12 +285,12 @@ class SubscriptionFeed(Feed):
 
     def _must_wait(self) -> bool:
         request = self.request
-        in_flight = request is not None and request.outcome is None and not request.queued
+        in_flight = request is not None and request.outcome is None and request.departed
         return in_flight and self._is_awaited and self._reply is ABSENT
 
     def _give_up(self, request: Request) -> bool:
         had_ended = request.outcome is not None  # with the reply to it, behind which messages come
-        return (super()._give_up(request) or had_ended) and self._alive
+        return super()._give_up(request) or (had_ended and self._alive)
 
     def _goodbye(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply

@@ -586,7 +586,7 @@ class SecureProxy(Tunnels):
         self.thaw()
 
     def stop(self):
-        self.thaw()
+        self.cut()  # else one that is full both ways looks at neither end
         super().stop()
 
 

@@ -103,3 +103,23 @@ def against(raw):
     yield open_one
     for client in clients:
         client.close(timeout=0)
+
+
+@pytest.fixture
+def figures(request):
+    """Lines for the end of the report: what a test has measured."""
+
+    def record(*lines):
+        request.node.user_properties.append(("figures", "\n".join(lines)))
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show the figures the tests have recorded, passed or not."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
+    texts = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figures"]
+    if texts:
+        terminalreporter.section("figures")
+        for text in texts:
+            terminalreporter.write_line(text)

@@ -52,6 +52,13 @@ def test_request_reply(echo_server):
     assert lines[5] == "17 requests answered"
 
 
+def test_your_client():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_your_client.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=EXAMPLES)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
 def test_chat_room():
     assert sorted(run("chat_room.py")) == [f"{name} heard ['Ann', 'Bob', 'Cleo']" for name in ("Ann", "Bob", "Cleo")]
 

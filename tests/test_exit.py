@@ -15,6 +15,7 @@ import pytest
 import wsclient
 
 from .support import LONG, RawServer, Server, eventually
+from .support.children import in_child, needs_fork
 
 
 def handler(connection, message):
@@ -66,29 +67,8 @@ def test_nothing_is_printed_in_a_plain_run(server):
 
 # --- fork ------------------------------------------------------------------------------------------------------------
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-
-
-def in_child(function):
-    """Run a function in a forked child; gives what it wrote."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writer, function().encode())
-        except BaseException as error:
-            os.write(writer, f"{type(error).__name__}: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        text = pipe.read()
-    assert os.waitpid(child, 0) == (child, 0)
-    return text
-
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_can_not_use_the_client_and_does_not_touch_its_line(server):
     with wsclient.connect(server.url, on_message=lambda client, message: None) as client:
 
@@ -119,7 +99,6 @@ def test_a_forked_child_can_not_use_the_client_and_does_not_touch_its_line(serve
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_may_have_a_client_of_its_own(server):
     with wsclient.connect(server.url):
 
@@ -131,7 +110,6 @@ def test_a_forked_child_may_have_a_client_of_its_own(server):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_the_line_ends_with_the_parent_though_a_child_lives_on(server):
     client = wsclient.connect(server.url)
     reader, writer = os.pipe()
@@ -153,7 +131,6 @@ def square(n):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_process_pool_may_be_started_beside_an_open_client(server):
     with wsclient.connect(server.url) as client:
         context = multiprocessing.get_context("fork")
@@ -163,7 +140,6 @@ def test_a_process_pool_may_be_started_beside_an_open_client(server):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_that_ends_normally_says_nothing(server):
     program = (
         "import os, sys, wsclient\n"
@@ -182,7 +158,6 @@ def test_a_forked_child_that_ends_normally_says_nothing(server):
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mute_server):
     with wsclient.connect(mute_server.url) as client:
         core = client._wsclient.core
@@ -214,7 +189,6 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_fork_while_a_connection_is_opened_leaves_no_copy_of_its_socket(raw):
     client = wsclient.Client(raw.url, retry_first=True)
     starter = threading.Thread(target=swallow, args=(client.start,))

@@ -2,23 +2,18 @@
 
 import gc
 import os
-import sys
 import threading
 import tracemalloc
 
-import pytest
 import tenacity
 
 import wsclient
 
 from .support import LONG, RawServer, eventually
+from .support.figures import depth, descriptors, needs_proc
 
 RECONNECTS = int(os.environ.get("WSCLIENT_RECONNECTS", "1000"))
 NOW = wsclient.Reconnect(wait=tenacity.wait_none())
-
-
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
 
 
 def hang_up(peer):
@@ -26,7 +21,7 @@ def hang_up(peer):
     peer.send_text("hello")
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
+@needs_proc
 def test_a_thousand_reconnects_leave_everything_flat():
     """The server ends each connection at once. What is measured is measured in the middle and at the end."""
     depths = []
@@ -56,13 +51,6 @@ def test_a_thousand_reconnects_leave_everything_flat():
     assert len(set(depths)) == 1
 
 
-def depth():
-    frame, count = sys._getframe(), 0
-    while frame is not None:
-        frame, count = frame.f_back, count + 1
-    return count
-
-
 def measure():
     gc.collect()
     ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/wsclient/*")])
@@ -73,7 +61,7 @@ def measure():
     }
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted in /proc")
+@needs_proc
 def test_clients_that_are_closed_give_everything_back(server):
     def use():
         with wsclient.connect(server.url, on_message=lambda client, message: None) as client:

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 import tenacity
-from websockets.sync.server import unix_serve
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, State
@@ -31,29 +30,9 @@ def path():
         yield path
 
 
-class LocalServer(Server):
-    """A ``websockets`` server that listens on a path."""
-
-    def __init__(self, path, *args, **options):
-        self.path = path
-        super().__init__(*args, **options)
-
-    def start(self):
-        assert self._server is None
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        self._server = unix_serve(self._serve, self.path, close_timeout=1, **self._options)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="test-server", daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self):
-        return f"unix://{self.path}"
-
-
 @pytest.fixture
 def server(path):
-    with LocalServer(path) as server:
+    with Server(path=path) as server:
         yield server
 
 
@@ -133,7 +112,7 @@ def test_a_server_on_this_machine_is_talked_to(server):
 
 def test_large_messages_cross_in_both_directions(path):
     text = "ü" * 2**20
-    with LocalServer(path, lambda c, m: c.send(m), max_size=None) as server:
+    with Server(lambda c, m: c.send(m), path=path, max_size=None) as server:
         with wsclient.connect(server.url) as client:
             assert client.request(text, match=lambda m: True, timeout=LONG) == text
 
@@ -153,7 +132,7 @@ def test_the_server_is_asked_for_what_stands_behind_the_path(stage, path, watche
 
 
 def test_a_path_may_be_quoted(path):
-    with LocalServer(os.path.join(os.path.dirname(path), "my app:1")) as server:
+    with Server(path=os.path.join(os.path.dirname(path), "my app:1")) as server:
         with wsclient.connect(f"unix://{os.path.dirname(path)}/my%20app%3A1") as client:
             add(client)
         server.stop()
@@ -202,7 +181,7 @@ def test_a_server_that_starts_anew_is_found_again(server):
     with wsclient.connect(server.url, reconnect=again) as client:
         add(client)
         server.stop()
-        os.unlink(server.path)
+        os.unlink(server._path)
         eventually(lambda: client.stats.failed_attempts > 0)
         assert client.state in (State.WAITING, State.CONNECTING)
         server.start()

@@ -1,0 +1,1 @@
+"""Faults nobody simulates: a network of the kernel's own, and hooks that misbehave."""

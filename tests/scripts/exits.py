@@ -7,6 +7,7 @@ import sys
 import threading
 
 import wsclient
+from tests.support import eventually
 
 
 def main():
@@ -34,12 +35,30 @@ def main():
     elif state == "closed":
         client = wsclient.connect(url)
         client.close()
+    elif state == "closing":
+        client = wsclient.connect(url)
+        client.close(timeout=60, wait=False)
+        assert client.state is wsclient.State.CLOSING or client.wait_until(wsclient.State.CLOSING, 15)
+    elif state == "failed":
+        client = wsclient.connect(url)
+        swallow(lambda: client.request({"method": "refuse"}, timeout=None))
+        client.wait_closed()
+        assert client.state is wsclient.State.FAILED
+    elif state == "stuck line":
+        client = wsclient.connect(url, send_queue=wsclient.SendQueue(max_messages=50, overflow="block"))
+        threading.Thread(target=swallow, args=(lambda: flood(client),), daemon=True).start()
+        eventually(lambda: client.stats.queue_depth >= 50)
     elif state == "thread in request":
         client = wsclient.connect(url)
         threading.Thread(
             target=swallow, args=(lambda: client.request({"method": "silence"}, timeout=None),), daemon=True
         ).start()
     print(state, "ends")
+
+
+def flood(client):
+    while True:
+        client.send("x" * 1_000_000)
 
 
 def swallow(call):

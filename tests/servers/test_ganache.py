@@ -194,7 +194,7 @@ def test_a_subscription_goes_on_under_another_name_after_a_restart(ganache, how,
             ganache.start()
             assert meanwhile.result(LONG) == "0x0"
             assert heads.gaps == 0  # nothing behind the gap has been handed out
-            assert number(heads.get(LONG)) == 1  # it had been subscribed before the block was mined
+            assert number(heads.get(LONG)) == 1  # the block was mined by the call that waited
             assert (heads.gaps, gaps) == (1, [(heads, 1)])
             assert heads.reply != name
             mine(client)

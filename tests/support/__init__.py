@@ -1,6 +1,7 @@
 """What the tests share: servers, faults, and two time-outs with a purpose each."""
 
-from .proxy import FaultProxy
+from wsclient.testing import FaultProxy
+
 from .raw import Peer, RawServer
 from .server import Server, json_handler
 

@@ -190,6 +190,48 @@ def test_leaks(ws_server):
     result.stdout.fnmatch_lines(["*its own*"])
 
 
+def test_what_is_about_to_end_is_no_leak(run):
+    run(
+        NO_LEAKS
+        + """
+def close_soon(pair):
+    threading.Event().wait(0.3)
+    for sock in pair:
+        sock.close()
+
+def test_clean():
+    threading.Thread(target=close_soon, args=(socket.socketpair(),)).start()
+"""
+    ).assert_outcomes(passed=1)
+
+
+def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
+    result = run("""
+        import pytest, socket, wsclient
+        from wsclient import _processes
+
+        @pytest.fixture
+        def broken():
+            yield
+            raise RuntimeError("the fixture's own failure")
+
+        kept = []
+
+        @pytest.mark.ws_no_leaks
+        def test_leaks(ws_server, broken):
+            kept.extend(socket.socketpair())
+            kept.append(wsclient.connect(ws_server.url))
+
+        def test_next():
+            assert not _processes._residents
+
+        def test_last():
+            kept[0].close(), kept[1].close()
+    """)
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*RuntimeError: the fixture's own failure*"])
+
+
 def test_it_imports_nothing_heavy_by_itself(run):
     run("""
         import sys

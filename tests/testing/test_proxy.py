@@ -132,6 +132,21 @@ def test_a_sender_that_nobody_reads_is_held_up(connected):
         near.sendall(bytes(64 * 2**20))  # far more than any buffer on the way
 
 
+def test_a_line_that_is_held_up_costs_no_time_and_goes_on_when_somebody_reads(connected):
+    near, far = connected
+    near.settimeout(SHORT)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            sent += near.send(bytes(2**16))
+    used = time.process_time()
+    assert silent(near)
+    assert time.process_time() - used < SHORT / 2  # a loop that is woken in vain would use all of it
+    assert exactly(far, sent) == bytes(sent)
+    near.sendall(b"more")
+    assert exactly(far, 4) == b"more"
+
+
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +164,24 @@ def test_cut_is_a_fin_although_bytes_come_in_meanwhile(tcp, connected):
     tcp.cut()
     tcp.thaw()
     assert near.recv(1) == b""
+
+
+def test_a_cut_takes_nothing_back_that_was_handed_on(target, tcp):
+    """The receiver is slow, so most of what it was sent waits in the proxy's socket, and has sent more than is read."""
+    with socket.socket() as near:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        near.settimeout(SHORT)
+        near.connect(("127.0.0.1", tcp.port))
+        far = target.accept()
+        with contextlib.suppress(TimeoutError):
+            while True:
+                near.send(bytes(2**16))
+        tcp.cut_after(30_000, "down")
+        far.sendall(bytes(range(250)) * 120)
+        tcp.wait_for(cut=1, bytes_down=30_000)
+        near.settimeout(LONG)
+        assert exactly(near, 30_000) == bytes(range(250)) * 120
+        assert near.recv(1) == b""
 
 
 def test_reset_ends_both_sides_with_a_rst(tcp, connected):
@@ -249,6 +282,18 @@ def test_drop_direction_swallows_one_way_and_the_line_stays(tcp, connected, dire
     assert exactly(far, 3) == b"new"  # what was swallowed does not come back
 
 
+def test_an_end_that_was_swallowed_is_handed_on_afterwards(tcp, connected):
+    near, far = connected
+    tcp.drop_direction("up")
+    near.sendall(b"lost")
+    near.shutdown(socket.SHUT_WR)
+    assert silent(far)
+    far.sendall(b"heard")
+    assert exactly(near, 5) == b"heard"
+    tcp.drop_direction(None)
+    assert far.recv(1) == b""
+
+
 # --- slowness --------------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +307,15 @@ def test_latency_delays_what_comes_in_from_then_on(tcp, connected):
     tcp.latency(0)
     near.sendall(b"soon")
     assert exactly(far, 4) == b"soon"
+
+
+def test_what_falls_due_between_two_looks_is_not_forgotten(tcp, connected):
+    """A few bytes fall due within microseconds, while the proxy's thread is still busy with those before them."""
+    near, far = connected
+    tcp.bandwidth(2_000_000)
+    for _ in range(300):
+        near.sendall(b"0123456789")
+        assert exactly(far, 10) == b"0123456789"
 
 
 def test_bandwidth_slows_down_and_off_ends_it(tcp, connected):

@@ -1,6 +1,8 @@
 """The kit's raw server: exact bytes at exact moments, each of them met by a real client."""
 
+import socket
 import threading
+import time
 
 import pytest
 
@@ -122,3 +124,13 @@ def test_over_tls_by_one_argument():
         client = wsclient.Client(raw.url, ssl_context=raw.client_context)
         with client.listen() as heard, client:
             assert heard.get(LONG) == "in the dark"
+
+
+def test_a_client_that_stalls_in_its_tls_handshake_holds_up_neither_others_nor_the_end():
+    with RawServer(tls=True) as raw, socket.create_connection(("127.0.0.1", raw.port)):
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", raw.port)) as sock:
+            with raw.client_context.wrap_socket(sock, server_hostname="localhost") as secure:
+                raw.accept().send(b"hello")
+                assert secure.recv(5) == b"hello"
+    assert time.monotonic() - began < 10  # the stalled handshake alone would be given 15 s

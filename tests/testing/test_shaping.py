@@ -24,9 +24,10 @@ def drained(flow, now):
 def test_a_plain_line_hands_out_at_once():
     line = flow()
     line.feed(b"abc", 5.0)
-    assert line.next_at(5.0) is None
+    assert line.next_at(5.0) <= 5.0
     assert drained(line, 5.0) == b"abc"
     assert line.size == 0
+    assert line.next_at(5.0) is None
 
 
 def test_latency_holds_every_byte_and_the_end_so_long():
@@ -50,6 +51,14 @@ def test_bandwidth_gives_so_many_bytes_a_second():
         at = line.next_at(now)
         now = now if at is None else at
     assert 0.9 < now < 1.1
+
+
+def test_an_idle_line_saves_no_bandwidth_up():
+    line = flow(bandwidth=100.0)
+    line.feed(b"x", 0.0)
+    drained(line, 1.0)
+    line.feed(bytes(100), 1000.0)
+    assert len(drained(line, 1000.0)) <= 2  # 20 ms' worth, as ever
 
 
 def test_room_shrinks_with_what_is_under_way_and_ends_with_the_end():
@@ -94,6 +103,21 @@ def test_bytes_come_out_in_order_each_once_and_never_too_early(pieces, latency, 
         out += drained(line, now)
     assert out == sent
     assert line.size == 0
+
+
+@given(st.floats(0, 0.5), st.none() | st.floats(1, 10_000), st.floats(0, 2))
+def test_whatever_became_due_between_two_looks_is_not_slept_over(latency, bandwidth, later):
+    """A loop that hands out at one moment and asks a little later how long it may sleep."""
+    line = flow(latency=latency, bandwidth=bandwidth)
+    line.feed(b"abc", 0.0)
+    line.end(0.0)
+    now = 0.0
+    while not line.over(now):
+        drained(line, now)
+        now += later
+        at = line.next_at(now)
+        assert at is not None
+        now = max(now, at)
 
 
 @given(st.floats(0.01, 1), st.integers(0, 10))

@@ -15,11 +15,15 @@ from typing import Any, Final
 
 from .. import _processes
 from .._clock import Deadline
+from .._latch import Latch
 
 __all__ = ["Belongings", "close_clients", "left_since", "told"]
 
 GRACE: Final = 2.0
 """Seconds the threads of a client that was closed with ``wait=False``, or of a test's server, get to end."""
+
+_PAUSE: Final = 0.01
+"""Seconds between two looks at what is about to end."""
 
 _THREADS: Final = re.compile(r"-(io|hooks|worker-\d+-\d+)$")
 """Names of a client's threads: they begin with the client's own."""
@@ -69,16 +73,22 @@ class Belongings:
 
 
 def left_since(before: Belongings) -> Belongings:
-    """What is there now and was not before; what is about to end gets a moment for it."""
+    """What is there now and was not before; what is about to end gets a moment for it.
+
+    A client that is open will not end by itself. Threads of closed ones, and the sockets of a server's threads, may
+    (``websockets`` before 17 does not wait for them).
+    """
     left = Belongings.now().without(before)
     if not left:
         return left
-    if not left.clients:
-        deadline = Deadline.after(GRACE, time.monotonic())
-        for thread in left.threads:
-            thread.join(deadline.left(time.monotonic()))
     gc.collect()  # a socket that nobody holds any more is no leak, though it should have been closed
-    return Belongings.now().without(before)
+    deadline = Deadline.after(GRACE, time.monotonic())
+    never = Latch()  # nothing tells when a descriptor is closed, so one looks again and again
+    left = Belongings.now().without(before)
+    while left and not left.clients and not deadline.passed(time.monotonic()):
+        never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
+        left = Belongings.now().without(before)
+    return left
 
 
 def close_clients(clients: Iterable[Any]) -> None:

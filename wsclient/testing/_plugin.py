@@ -98,15 +98,21 @@ def pytest_fixture_setup(
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     """Look at what is left once the test's fixtures are gone."""
-    result = yield
     before = item.config.stash.get(_BEFORE, None)
-    if before is not None:
-        del item.config.stash[_BEFORE]
-        from ._leaks import close_clients, left_since, told
+    if before is None:
+        return (yield)
+    from ._leaks import close_clients, left_since, told
 
-        left = left_since(before)
-        if left:
-            words = told(left)
-            close_clients(left.clients)
-            pytest.fail(words, pytrace=False)
+    try:
+        result = yield
+    except BaseException:  # a fixture's own failure says more; the next test is spared all the same
+        close_clients(left_since(before).clients)
+        raise
+    finally:
+        del item.config.stash[_BEFORE]
+    left = left_since(before)
+    if left:
+        words = told(left)
+        close_clients(left.clients)
+        pytest.fail(words, pytrace=False)
     return result

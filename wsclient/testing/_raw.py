@@ -184,16 +184,11 @@ class RawServer:
 
     def _welcome(self, sock: socket.socket) -> None:
         if self._certificate is not None:
-            sock.settimeout(PATIENCE)
-            try:
-                sock = self._certificate.server_context.wrap_socket(sock, server_side=True)
-            except OSError as error:
-                _log.info("A client ended the TLS handshake with %s: %s", self.url, error)
-                sock.close()
-                return
+            # The handshake is made on the connection's thread: a client that stalls in it holds up nobody else.
+            sock = self._certificate.server_context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         peer = Peer(sock)
         self._peers = [known for known in self._peers if known.sock.fileno() != -1] + [peer]
-        if self._script is None:
+        if self._certificate is None and self._script is None:
             self._waiting.put(peer)
             return
         thread = threading.Thread(target=self._run, args=(peer,), name="wsclient-testing-peer", daemon=True)
@@ -201,7 +196,16 @@ class RawServer:
         thread.start()
 
     def _run(self, peer: Peer) -> None:
-        assert self._script is not None
+        if isinstance(peer.sock, ssl.SSLSocket):
+            try:
+                peer.sock.do_handshake()
+            except (OSError, ValueError) as error:  # ValueError: stop() has closed the socket under it
+                _log.info("A client ended the TLS handshake with %s: %s", self.url, error)
+                peer.close()
+                return
+        if self._script is None:
+            self._waiting.put(peer)
+            return
         try:
             self._script(peer)
         except (ConnectionError, ssl.SSLError):

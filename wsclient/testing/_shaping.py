@@ -110,18 +110,18 @@ class Flow:
         return self._ended and not self._pieces and now >= self._released_at
 
     def next_at(self, now: float) -> float | None:
-        """When ``due`` or ``over`` will say more than now; None if time alone changes nothing."""
+        """When to ask ``due`` or ``over`` again; in the past if there is something by now, None if only bytes that come
+        in can change anything.
+        """
         if not self._pieces:
-            return self._released_at if self._ended and self._released_at > now else None
+            return self._released_at if self._ended else None
         released_at, piece = self._pieces[0]
-        if released_at > now:
-            return released_at
         rate = self.shape.bandwidth
-        if rate is None:
-            return None
+        if released_at > now or rate is None:
+            return released_at
         wanted = min(float(len(piece)), max(1.0, rate * _BURST / 2))
         credit = self._credit_at(now, rate)
-        return None if credit >= wanted else now + (wanted - credit) / rate
+        return now + max(0.0, wanted - credit) / rate
 
     def _release(self, now: float) -> float:
         shape = self.shape

@@ -184,8 +184,18 @@ class Switch:
         moments = list(self._lingering.values())
         if not self.faults.frozen:
             for line in self._lines:
-                moments += [at for flow in line.flows.values() if (at := flow.next_at(now)) is not None]
+                moments += [
+                    at
+                    for way in _BOTH
+                    if self._can_move(line, way) and (at := line.flows[way].next_at(now)) is not None
+                ]
         return max(0.0, min(moments) - now) if moments else None
+
+    def _can_move(self, line: Line, direction: str) -> bool:
+        """Whether time may bring something on; not where a socket has to say so first, nor behind the end."""
+        if not line.connected or direction in line.stuck or direction in line.shut:
+            return False
+        return direction not in self.faults.dropping or line.flows[direction].size > 0
 
     def _carry_out_orders(self) -> None:
         while self._orders:
@@ -219,7 +229,7 @@ class Switch:
 
     def _look_at(self, line: Line, descriptor: int) -> None:
         """One of a line's sockets is ready."""
-        if line not in self._lines or self.faults.frozen:
+        if line not in self._lines:
             return  # an event before it, or an order, has ended the line
         if line.far is not None and not line.connected and descriptor == line.far.fileno():
             if not line.check_connected():

@@ -1,0 +1,160 @@
+"""Two hosts of the kernel's own, joined by a cable: network namespaces with a veth pair, and what can go wrong there.
+
+A thread enters a namespace for itself alone; the sockets it makes there, and the threads it starts, stay there. So the
+server and the client are the test's own objects, while every packet between them goes over the cable.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import itertools
+import os
+import select
+import shutil
+import struct
+import subprocess
+import threading
+import time
+from collections import deque
+
+CLIENT, SERVER = "10.213.0.1", "10.213.0.2"
+_CLONE_NEWNET = 0x40000000
+_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+_numbers = itertools.count(1)
+
+
+def why_not(*tools):
+    """Why there can be no namespaces here; None if there can."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return "NETWORK NOT TESTED: namespaces need root; run `sudo python -m pytest tests/faults`"
+    for tool, package in tools:
+        if tool_path(tool) is None:
+            return f"NETWORK NOT TESTED: {tool} is missing; run `apt-get install {package}`"
+    probe = f"wsc-probe-{os.getpid()}"
+    made = subprocess.run([tool_path("ip"), "netns", "add", probe], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return f"NETWORK NOT TESTED: no namespace can be made: {made.stderr.strip()}"
+    run("ip", "netns", "del", probe)
+    return None
+
+
+def tool_path(tool):
+    return shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def run(tool, *args, text=None):
+    done = subprocess.run([tool_path(tool), *args], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{tool} {' '.join(args)}: {done.stderr.strip()}"
+    return done.stdout
+
+
+class Network:
+    """Two namespaces, ``client`` and ``server``, each with one end of a cable."""
+
+    def __init__(self):
+        base = f"wsc-{os.getpid()}-{next(_numbers)}"
+        self.client, self.server = f"{base}-c", f"{base}-s"
+        self._made = []
+        try:
+            for name in (self.client, self.server):
+                run("ip", "netns", "add", name)
+                self._made.append(name)
+            self._join()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _join(self):
+        run("ip", "-n", self.client, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns",
+            self.server)  # fmt: skip
+        for name, address in ((self.client, CLIENT), (self.server, SERVER)):
+            run("ip", "-n", name, "addr", "add", f"{address}/30", "dev", "cable")
+            # Packets of a cable's size; else 64 KiB go over as one, and few are there to be lost.
+            run("ip", "-n", name, "link", "set", "cable", "gso_max_segs", "1", "up")
+
+    def remove(self):
+        while self._made:
+            run("ip", "netns", "del", self._made.pop())
+
+    def pull(self):
+        """Pull the cable: both ends lose their carrier."""
+        run("ip", "-n", self.server, "link", "set", "cable", "down")
+
+    def plug(self):
+        run("ip", "-n", self.server, "link", "set", "cable", "up")
+
+    def filter(self, hook, rule):
+        """Have the server's host treat packets that come in (``input``) or go out (``output``) by an nftables rule."""
+        chain = f"type filter hook {hook} priority 0;\n{rule}\n"
+        table = f"table ip faults_{hook} {{\nchain packets {{\n{chain}}}\n}}\n"
+        run("ip", "netns", "exec", self.server, tool_path("nft"), "-f", "-", text=table)
+
+    def filtered(self):
+        """What the rules are and how often they were used."""
+        return run("ip", "netns", "exec", self.server, tool_path("nft"), "list", "ruleset")
+
+    def unfilter(self):
+        run("ip", "netns", "exec", self.server, tool_path("nft"), "flush", "ruleset")
+
+
+@contextlib.contextmanager
+def inside(name):
+    """The calling thread is in that namespace; what it opens and whom it starts stays there."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{name}") as there:
+        _enter(there.fileno())
+        try:
+            yield
+        finally:
+            _enter(home.fileno())
+
+
+def _enter(descriptor):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns failed")
+
+
+class LongCable(Network):
+    """A cable on which each packet is under way for a while, each way: carried by hand from one TUN device to another.
+
+    (The kernel's own delay, ``tc netem``, is a module that many machines don't have.)
+    """
+
+    def __init__(self, delay):
+        self._delay = delay
+        self._tuns = []
+        self._stop = threading.Event()
+        self._carrier = threading.Thread(target=self._carry, name="long-cable", daemon=True)
+        super().__init__()
+
+    def _join(self):
+        for name, address, other in ((self.client, CLIENT, SERVER), (self.server, SERVER, CLIENT)):
+            with inside(name):
+                tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+                self._tuns.append(tun)
+                fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", b"cable", _IFF_TUN | _IFF_NO_PI))
+            run("ip", "-n", name, "addr", "add", address, "peer", other, "dev", "cable")
+            run("ip", "-n", name, "link", "set", "cable", "up")
+        self._carrier.start()
+
+    def _carry(self):
+        ways = dict(zip(self._tuns, reversed(self._tuns), strict=True))
+        under_way = deque()
+        while not self._stop.is_set():
+            wait = min(0.1, under_way[0][0] - time.monotonic()) if under_way else 0.1
+            ready, _, _ = select.select(self._tuns, [], [], max(0, wait))
+            for tun in ready:
+                with contextlib.suppress(BlockingIOError):
+                    under_way.append((time.monotonic() + self._delay, ways[tun], os.read(tun, 65536)))
+            while under_way and under_way[0][0] <= time.monotonic():
+                _, tun, packet = under_way.popleft()
+                with contextlib.suppress(OSError):
+                    os.write(tun, packet)
+
+    def remove(self):
+        self._stop.set()
+        if self._carrier.is_alive():
+            self._carrier.join(15)
+        while self._tuns:
+            os.close(self._tuns.pop())
+        super().remove()

@@ -1,0 +1,65 @@
+"""A thousand clients lose one server at the same moment; it comes back, and they don't trample it."""
+
+import collections
+import time
+
+import pytest
+
+from ..support import LONG
+from ..support.children import Script
+from ..support.figures import needs_proc
+
+resource = pytest.importorskip("resource", reason="the limit of descriptors is known on Unix only")
+
+CLIENTS = 1000
+BUCKET = 0.1
+"""Seconds."""
+
+FIRST = 0.5
+"""Seconds over which the first retries spread, all alike: a fifth of them in each bucket."""
+
+MOST = 0.30
+"""Share of the first retries a bucket may hold; by chance, one of a thousand draws in a fifth strays by 0.013."""
+
+
+@needs_proc
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 5 * CLIENTS, reason=f"{CLIENTS} clients need more descriptors"
+)
+def test_a_thousand_clients_come_back_to_a_server_that_restarts_and_their_attempts_are_spread(figures):
+    server = Script("lean_server", 0)
+    port = server.said()["port"]
+    with Script("herd", f"ws://127.0.0.1:{port}/", CLIENTS) as herd:
+        began = herd.said(60)
+        server.end()
+        killed = time.monotonic()
+        with Script("lean_server", port) as server:
+            server.said()
+            up = time.monotonic()
+            facts = herd.said(60)
+            assert herd.said(60) == {"closed": True}
+            assert herd.process.wait(LONG) == 0
+    assert facts["answered"] == CLIENTS
+    assert facts["threads"] == began["threads"] == CLIENTS + 1
+
+    drawn = histogram(delays[0] for delays in facts["delays"])
+    waited = [tries[0] - losses[0] for tries, losses in zip(facts["attempts"], facts["losses"], strict=True)]
+    first = histogram(attempts[0] - killed for attempts in facts["attempts"])
+    every = histogram(moment - killed for attempts in facts["attempts"] for moment in attempts)
+    figures(
+        f"{CLIENTS} clients, server killed and up again after {up - killed:.2f} s; all open after "
+        f"{facts['back'] - killed:.2f} s; {sum(every.values())} attempts, "
+        f"at most {max(map(len, facts['attempts']))} of one client; {began['resident'] >> 20} MiB",
+        "  100 ms   delay drawn   first retry begun   every attempt",
+        *(f"  {n * BUCKET:6.1f}   {drawn[n]:11}   {first[n]:17}   {every[n]:13}" for n in range(max(every) + 1)),
+    )
+    assert all(wait >= delays[0] for wait, delays in zip(waited, facts["delays"], strict=True))
+    assert max(drawn) * BUCKET < FIRST
+    assert len(drawn) == FIRST / BUCKET
+    assert max(drawn.values()) < MOST * CLIENTS
+    assert max(first.values()) < 2 * MOST * CLIENTS  # a busy machine lets some wait, and then go together
+    assert max(map(len, facts["attempts"])) < 20
+
+
+def histogram(moments):
+    return collections.Counter(int(moment / BUCKET) for moment in moments)

@@ -1,0 +1,372 @@
+"""Hooks that misbehave, and consumers that are too slow: the guarantees of a client hold all the same."""
+
+import json
+import logging
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import State
+
+from ..support import LONG, SHORT, eventually
+
+FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.02)), "ping_interval": 0.2, "ping_timeout": 2.0}
+BIG = "x" * 100_000
+
+
+def add(*numbers):
+    return {"method": "add", "params": numbers}
+
+
+def tell(server, *events):
+    for event in events:
+        for connection in server.connections:
+            connection.send(json.dumps(event))
+
+
+def connect(server, *, name="first", **options):
+    """A client, once the server has its connection in its list."""
+    client = wsclient.connect(server.url, name=name, **{**FAST, **options})
+    server.opened.get(timeout=LONG)
+    return client
+
+
+def threads(name):
+    """The kinds of threads that the client of that name has."""
+    ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{name}-")]
+    return sorted(thread.removeprefix(f"{name}-") for thread in ours)
+
+
+def slow_consumer_warnings(caplog):
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    return [message for message in warnings if "keep up" in message or "too slowly" in message]
+
+
+class Held:
+    """A hook that stands still at its first message, until the test lets it go on."""
+
+    def __init__(self, seconds=LONG):
+        self.seconds = seconds
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        self.seen = []
+
+    def __call__(self, client, message):
+        self.seen.append(message)
+        self.entered.set()
+        self.go.wait(self.seconds)
+
+    def again(self):
+        self.entered.clear()
+        self.go.clear()
+
+
+# --- one that sleeps -------------------------------------------------------------------------------------------------
+
+
+def test_beside_a_hook_that_sleeps_five_seconds_all_else_goes_on(server):
+    sleeper = Held(seconds=5)
+    with connect(server, on_message=sleeper) as client, client.listen() as stream:
+        began = time.monotonic()
+        server.send_all("good night")
+        assert sleeper.entered.wait(LONG)
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3
+        server.send_all("a second one")
+        assert [stream.get(LONG), stream.get(LONG)] == ["good night", "a second one"]
+        server.cut_all()
+        assert client.request(add(3, 4), timeout=LONG)["result"] == 7, "the hook delays a reconnect"
+        assert time.monotonic() - began < 5, "something waited for the hook"
+        assert sleeper.seen == ["good night"]
+        assert threads("first") == ["hooks", "io"]
+        eventually(lambda: sleeper.seen == ["good night", "a second one"])
+        assert time.monotonic() - began >= 5
+        assert client.stats.connections == 2, "the hook was taken for a dead peer"
+        sleeper.go.set()
+
+
+def test_a_hook_that_sleeps_longer_than_the_keepalive_is_no_dead_peer(server):
+    """A ping each 0.1 s, each to be answered in 0.5 s, and a hook that sleeps for 1.5 s."""
+    sleeper = Held(seconds=1.5)
+    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.5}
+    with connect(server, on_message=sleeper, **options) as client:
+        server.send_all("good night")
+        server.send_all("good morning")
+        eventually(lambda: sleeper.seen == ["good night", "good morning"])
+        sleeper.go.set()
+        assert client.stats.connections == 1
+        assert client.latency is not None
+
+
+def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
+    sleeper = Held(seconds=LONG)
+    client = connect(server, on_message=sleeper)
+    try:
+        server.send_all("good night")
+        assert sleeper.entered.wait(LONG)
+        waiting = client.submit({"method": "silence"}, timeout=None)
+        began = time.monotonic()
+        client.close(timeout=0.3)
+        assert time.monotonic() - began < 0.3 + 1 + 1
+        assert client.state is State.CLOSED
+        with pytest.raises(wsclient.ClientClosed):
+            waiting.result(0)
+    finally:
+        sleeper.go.set()
+        client.close()
+
+
+# --- one that raises -------------------------------------------------------------------------------------------------
+
+
+def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(server, caplog):
+    called = []
+
+    def raiser(name):
+        def hook(*args):
+            called.append(name)
+            raise RuntimeError(f"{name} is broken")
+
+        return hook
+
+    names = ("on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_pong")
+    with connect(server, **{name: raiser(name) for name in names}) as client:
+        server.send_all("one")
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3
+        eventually(lambda: {"on_open", "on_message", "on_pong"} <= set(called))
+        server.cut_all()
+        eventually(lambda: "on_reconnect" in called)
+        server.opened.get(timeout=LONG)
+        server.send_all("two")
+        assert client.request(add(3, 4), timeout=LONG)["result"] == 7
+        eventually(lambda: called.count("on_message") == 2)
+        assert threads("first") == ["hooks", "io"]
+    eventually(lambda: called.count("on_close") == 2)
+    assert called.count("on_open") == called.count("on_reconnect") == 1
+    eventually(lambda: called.count("on_error") == len(called) - called.count("on_error"))
+    told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
+    assert len(told) == len(called), "a traceback for each"
+    assert client.state is State.CLOSED
+
+
+# --- one that closes the client --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["on_open", "on_message", "on_pong", "on_close", "on_error"])
+def test_a_hook_may_close_its_client(name, server, caplog):
+    closed = []
+    returned = threading.Event()
+    ready = threading.Event()
+
+    def closes(client, *args):
+        if not returned.is_set():
+            assert ready.wait(LONG)
+            client.close(timeout=2)
+            returned.set()
+
+    def broken(client, message):
+        raise RuntimeError("for on_error")
+
+    hooks = {"on_close": lambda *args: closed.append(args[1:]), name: closes}
+    if name == "on_error":
+        hooks["on_message"] = broken
+    client = wsclient.Client(server.url, name="first", **hooks, **FAST)
+    with client.start():
+        waiting = client.submit({"method": "silence"}, timeout=None)
+        server.wait_for(1)
+        ready.set()
+        if name in ("on_message", "on_error"):
+            server.send_all("close now")
+        elif name == "on_close":
+            server.close_all(1001)
+        assert returned.wait(LONG), "close() on the hook thread waits for itself"
+        assert client.wait_closed(LONG)
+        assert isinstance(waiting.exception(LONG), (wsclient.ClientClosed, wsclient.ConnectionLost))
+        assert waiting.done()
+        assert client.state is State.CLOSED
+        with pytest.raises(wsclient.ClientClosed):
+            client.request(add(1, 2))
+        eventually(lambda: threads("first") == [])
+        assert len(closed) == (0 if name == "on_close" else 1)
+
+
+# --- one that starts another client ----------------------------------------------------------------------------------
+
+
+def test_a_hook_may_start_other_clients_and_each_keeps_to_its_own(server):
+    """The first client's hook opens a second and asks through both; the second's hook opens a third."""
+    answers = []
+    done = threading.Event()
+    alive = []
+
+    def third(client, message):
+        with connect(server, name="third", on_message=lambda *args: None) as other:
+            answers.append(("third", other.request(add(3, 30), timeout=LONG)))
+            answers.append(("second", client.request(add(2, 20), timeout=LONG)))
+            alive.append([threads("second"), threads("third")])
+        done.set()
+
+    def second(client, message):
+        with connect(server, name="second", on_message=third) as other:
+            other.send("echo this")
+            assert done.wait(LONG)
+        answers.append(("first", client.request(add(1, 10), timeout=LONG)))
+        finished.set()
+
+    finished = threading.Event()
+    with connect(server, name="first", on_message=second) as client:
+        client.send("begin")
+        assert finished.wait(LONG)
+        assert answers == [
+            ("third", {"id": 1, "result": 33}),
+            ("second", {"id": 1, "result": 22}),
+            ("first", {"id": 1, "result": 11}),
+        ]
+        assert alive == [[["hooks", "io"], ["io"]]]
+        assert threads("first") == ["hooks", "io"]
+        left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("second-", "third-"))]
+        assert left == []
+
+
+# --- consumers that are too slow -------------------------------------------------------------------------------------
+
+KEPT = {
+    "drop_oldest": ([7, 8, 9], 6),
+    "drop_newest": ([1, 2, 3], 6),
+    "latest": ([9], 8),
+}
+"""Of ten messages, the first of which was taken, in a queue for three: which stay, and how many are dropped."""
+
+
+@pytest.mark.parametrize("overflow", KEPT)
+def test_a_slow_hook_loses_what_its_policy_says_and_hears_of_it_once_per_episode(overflow, server, caplog):
+    kept, dropped = KEPT[overflow]
+    hook, errors = Held(), []
+    queue = wsclient.ReceiveQueue(max_messages=3, overflow=overflow)
+    options = {"on_message": hook, "on_error": lambda client, error: errors.append(error), "receive_queue": queue}
+    with connect(server, **options) as client:
+        for episode in (1, 2):
+            hook.again()
+            hook.seen.clear()
+            tell(server, {"n": 0})
+            assert hook.entered.wait(LONG)
+            tell(server, *({"n": n} for n in range(1, 10)))
+            client.request(add(0, 0), timeout=LONG)  # its reply comes behind them
+            assert client.stats.dropped == episode * dropped
+            hook.go.set()
+            eventually(lambda count=episode: len(errors) == count)
+            eventually(lambda: len(hook.seen) == 1 + len(kept))
+            assert [message["n"] for message in hook.seen] == [0, *kept]
+            assert len(slow_consumer_warnings(caplog)) == episode
+    assert [type(error) for error in errors] == [wsclient.SlowConsumer] * 2
+
+
+@pytest.mark.parametrize("overflow", KEPT)
+def test_a_slow_stream_loses_what_its_policy_says_with_one_warning_per_episode(overflow, server, caplog):
+    kept, dropped = KEPT[overflow]
+    with (
+        connect(server) as client,
+        client.listen(maxsize=3, overflow=overflow) as stream,
+        client.listen(overflow="block") as other,
+    ):
+        for episode in (1, 2):
+            tell(server, {"n": 0})
+            assert stream.get(LONG) == {"n": 0}
+            tell(server, *({"n": n} for n in range(1, 10)))
+            client.request(add(0, 0), timeout=LONG)
+            assert stream.dropped == client.stats.dropped == episode * dropped
+            assert [stream.get(LONG)["n"] for _ in kept] == kept
+            with pytest.raises(TimeoutError):
+                stream.get(0)
+            assert [other.get(LONG)["n"] for _ in range(10)] == list(range(10)), "another stream lost by it"
+            assert len(slow_consumer_warnings(caplog)) == episode
+        assert other.dropped == 0
+
+
+def test_latest_keeps_the_newest_of_each_key(server):
+    with (
+        connect(server) as client,
+        client.listen(overflow="latest", key=lambda message: message["coin"]) as prices,
+    ):
+        for price in range(50):
+            tell(server, {"coin": "a", "price": price}, {"coin": "b", "price": -price})
+        client.request(add(0, 0), timeout=LONG)
+        assert [prices.get(0), prices.get(0)] == [{"coin": "a", "price": 49}, {"coin": "b", "price": -49}]
+        assert prices.dropped == 98
+
+
+@pytest.mark.parametrize("consumer", ["hook", "stream"])
+def test_block_stops_reading_at_the_bound_goes_on_for_a_request_and_loses_nothing(consumer, server, caplog):
+    """Fifty messages of 100 kB and room for three; a request keeps the line moving."""
+    hook = Held()
+    options = {"receive_queue": wsclient.ReceiveQueue(max_messages=3)}
+    if consumer == "hook":
+        options["on_message"] = hook
+    with connect(server, **options) as client:
+        stream = client.listen() if consumer == "stream" else None
+        sender = threading.Thread(target=tell, args=(server, *({"n": n, "words": BIG} for n in range(50))))
+        sender.start()
+        eventually(lambda: client.stats.messages_received >= 3)
+        sender.join(SHORT)
+        received = client.stats.messages_received
+        assert received < 50, "reading went on"
+        threading.Event().wait(SHORT)
+        assert client.stats.messages_received == received
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the request does not keep the line moving"
+        sender.join(LONG)
+        assert client.stats.connections == 1
+        hook.go.set()
+        if stream is None:
+            eventually(lambda: len(hook.seen) == 50)
+            seen = [message["n"] for message in hook.seen]
+        else:
+            seen = [stream.get(LONG)["n"] for _ in range(50)]
+        assert seen == list(range(50))
+        assert client.stats.dropped == 0
+        assert slow_consumer_warnings(caplog) == []
+
+
+@pytest.mark.parametrize("consumer", ["hook", "stream"])
+def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_life(consumer, server, caplog):
+    """Room for a million bytes, and five million before the reply that a request waits for."""
+    hook, errors = Held(), []
+    options = {"receive_queue": wsclient.ReceiveQueue(max_bytes=1_000_000)}
+    if consumer == "hook":
+        options.update(on_message=hook, on_error=lambda client, error: errors.append(error))
+    with connect(server, **options) as client:
+        stream = client.listen() if consumer == "stream" else None
+        waiting = client.submit({"method": "silence", "id": 77}, timeout=LONG)
+        server.wait_for(1)
+        tell(server, *({"n": n, "words": BIG} for n in range(50)), {"id": 77, "result": "at last"})
+        assert waiting.result(LONG)["result"] == "at last"
+        hook.go.set()
+        if stream is None:
+            eventually(lambda: errors)
+            assert [type(error) for error in errors] == [wsclient.SlowConsumer]
+            eventually(lambda: len(hook.seen) + client.stats.dropped == 50)
+            assert [message["n"] for message in hook.seen] == list(range(len(hook.seen)))
+            assert client.stats.dropped > 30
+        else:
+            seen = []
+            with pytest.raises(wsclient.SlowConsumer):
+                seen.extend(message["n"] for message in iter(stream.get, None))
+            assert stream.dropped == client.stats.dropped == 1
+        assert len(slow_consumer_warnings(caplog)) == 1
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client lives on"
+
+
+def test_paused_reading_is_no_dead_peer(server):
+    """A consumer that stands still for longer than the keepalive, while bytes wait unread in the socket."""
+    hook = Held()
+    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.4, "on_message": hook}
+    with connect(server, receive_queue=wsclient.ReceiveQueue(max_messages=3), **options) as client:
+        sender = threading.Thread(target=tell, args=(server, *({"n": n, "words": BIG} for n in range(100))))
+        sender.start()
+        assert hook.entered.wait(LONG)
+        threading.Event().wait(1.5)
+        hook.go.set()
+        eventually(lambda: len(hook.seen) == 100)
+        sender.join(LONG)
+        assert client.stats.connections == 1

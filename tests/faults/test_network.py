@@ -1,0 +1,214 @@
+"""The real network: two hosts in network namespaces, and what cables, bad radio, distance and NATs do to a connection.
+
+The servers are real ones of ``websockets``; every packet goes through the kernel's TCP and over a veth pair. It takes
+root, iproute2 and nftables; without them these tests are skipped, and say so.
+"""
+
+import concurrent.futures
+import json
+import os
+import re
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import State
+
+from ..support import LONG, Server, eventually
+from .namespaces import SERVER, LongCable, Network, inside, why_not
+
+reason = why_not(("ip", "iproute2"), ("nft", "nftables"))
+pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.1))
+PATIENT = 60.0
+"""Seconds for what TCP has to repeat many times: its time-outs double, from 0.2 s."""
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    yield network
+    network.remove()
+
+
+@pytest.fixture
+def far(network):
+    with inside(network.server):
+        server = Server(host=SERVER)
+    with server:
+        yield server
+
+
+def connect(network, server, **options):
+    """A client whose threads, and so whose sockets, are on the client's host."""
+    client = wsclient.Client(server.url, **{"reconnect": SOON, "proxy": None, **options})
+    with inside(network.client):
+        return client.start()
+
+
+def add(*numbers):
+    return {"method": "add", "params": numbers}
+
+
+# --- the cable -------------------------------------------------------------------------------------------------------
+
+
+def test_a_cable_pulled_for_five_seconds_costs_nothing_but_time(network, far):
+    """TCP sends again what was under way; the keepalive asks each second, and its time-out, the default, is longer."""
+    with connect(network, far, ping_interval=1.0) as client:
+        client.request(add(1, 1))
+        network.pull()
+        pulled = time.monotonic()
+        pending = [client.submit(add(n, n), timeout=PATIENT) for n in range(5)]
+        for n in range(20):
+            client.send(f"message {n}")
+        done, _ = concurrent.futures.wait(pending, timeout=5)
+        assert not done, "the cable was pulled and yet a request was answered"
+        assert time.monotonic() - pulled >= 5
+        network.plug()
+        assert [future.result(PATIENT) for future in pending] == [{"id": n + 2, "result": 2 * n} for n in range(5)]
+        far.wait_for(26, PATIENT)
+        assert [json.loads(one)["params"] for one in far.received[:6]] == [[1, 1], *([n, n] for n in range(5))]
+        assert far.received[6:] == [f"message {n}" for n in range(20)]
+        assert client.stats.connections == 1
+        assert client.last_disconnect is None
+
+
+def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_comes_back(network, far):
+    interval = timeout = 1.0
+    closed = threading.Event()
+    options = {"ping_interval": interval, "ping_timeout": timeout, "open_timeout": 1.0}
+    with connect(network, far, on_close=lambda *_: closed.set(), **options) as client:
+        client.request(add(1, 1))
+        network.pull()
+        pulled = time.monotonic()
+        sent = client.submit(add(2, 2), timeout=PATIENT)
+        again = client.submit(add(3, 3), timeout=PATIENT, idempotent=True)
+        assert closed.wait(LONG), "nobody noticed that the cable was pulled"
+        assert time.monotonic() - pulled < interval + timeout + 2, "found, but late"
+        assert client.last_disconnect.initiator == "keepalive"
+        with pytest.raises(wsclient.ConnectionLost) as lost:
+            sent.result(LONG)
+        assert lost.value.sent is True
+        waiting = client.submit(add(4, 4), timeout=PATIENT)
+        assert not again.done()
+        network.plug()
+        assert again.result(PATIENT)["result"] == 6
+        assert waiting.result(PATIENT)["result"] == 8
+        assert client.stats.connections == 2
+    assert [json.loads(one)["params"][0] for one in far.received if '"method"' in one].count(2) <= 1
+
+
+# --- bad radio, and distance -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["input", "output"])
+def test_through_thirty_percent_loss_each_request_gets_its_own_reply_and_all_is_in_order(way, network, far):
+    """30 % of the packets to the server, then 30 % of those from it, are dropped."""
+    words = "x" * 20_000
+    with connect(network, far) as client, client.listen(lambda message: "echo" in message) as echoes:
+        network.filter(way, "numgen random mod 100 < 30 counter drop")
+        asked = [client.submit({"method": "say", "params": f"{n} {words}"}, timeout=PATIENT) for n in range(30)]
+        for n in range(100):
+            client.send({"echo": n})
+        assert [future.result(PATIENT)["result"] for future in asked] == [f"{n} {words}" for n in range(30)]
+        assert [echoes.get(PATIENT)["echo"] for _ in range(100)] == list(range(100))
+        assert int(re.search(r"packets (\d+)", network.filtered())[1]) > 0, "no packet was lost"
+        assert client.stats.connections == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="NO DELAY TESTED: there is no /dev/net/tun")
+def test_over_three_hundred_milliseconds_all_works_and_the_keepalive_is_not_fooled():
+    """A ping each 0.1 s: several are under way at any time."""
+    cable = LongCable(0.15)
+    try:
+        with inside(cable.server):
+            server = Server(host=SERVER)
+        pongs = threading.Semaphore(0)
+        options = {"ping_interval": 0.1, "ping_timeout": 2.0, "on_pong": lambda *_: pongs.release()}
+        with server, connect(cable, server, **options) as client:
+            began = time.monotonic()
+            assert client.request(add(1, 2))["result"] == 3
+            assert time.monotonic() - began >= 0.3
+            replies = client.request_many([add(n, 0) for n in range(50)])
+            assert [reply["result"] for reply in replies] == list(range(50))
+            for _ in range(8):
+                assert pongs.acquire(timeout=LONG)
+            assert client.latency >= 0.3
+            assert client.stats.connections == 1
+            assert client.last_disconnect is None
+    finally:
+        cable.remove()
+
+
+# --- nobody answers --------------------------------------------------------------------------------------------------
+
+
+def test_attempts_at_a_host_that_is_gone_end_by_their_time_out_and_it_is_found_when_it_is_back(network, far):
+    attempts = []
+    two = threading.Event()
+
+    def note(client, attempt):
+        attempts.append((time.monotonic(), attempt.error))
+        if len(attempts) == 2:
+            two.set()
+
+    network.filter("input", "counter drop")
+    began = time.monotonic()
+    with pytest.raises(wsclient.ConnectError):
+        connect(network, far, open_timeout=0.5)
+    assert 0.5 <= time.monotonic() - began < LONG
+    network.unfilter()
+    options = {"open_timeout": 0.5, "ping_interval": 0.3, "ping_timeout": 0.3}
+    with connect(network, far, on_connect_error=note, **options) as client:
+        network.filter("input", "counter drop")
+        waiting = client.submit(add(1, 2), timeout=PATIENT, idempotent=True)
+        assert two.wait(LONG), "the attempts don't end"
+        assert attempts[1][0] - attempts[0][0] >= 0.5
+        assert isinstance(attempts[1][1], wsclient.ConnectError), attempts
+        network.unfilter()
+        assert waiting.result(PATIENT)["result"] == 3
+        assert client.state is State.OPEN
+
+
+def test_close_is_bounded_while_a_syn_waits_for_its_answer(network, far):
+    client = connect(network, far, ping_interval=0.3, ping_timeout=0.3, open_timeout=PATIENT)
+    try:
+        network.filter("input", "counter drop")
+        client.reconnect()
+        assert client.wait_until(State.CONNECTING, LONG)
+        waiting = client.submit(add(1, 2), timeout=PATIENT)
+    finally:
+        began = time.monotonic()
+        client.close(timeout=1)
+        took = time.monotonic() - began
+    assert took < 1 + 1 + 1, "close() waited for the attempt"
+    assert client.state is State.CLOSED
+    with pytest.raises(wsclient.ClientClosed):
+        waiting.result(0)
+
+
+def test_a_nat_that_forgets_the_flow_is_found_and_gone_around(network, far):
+    """Packets of the old flow vanish in both directions, without a RST; new flows pass."""
+    options = {"ping_interval": 0.5, "ping_timeout": 0.5}
+    closed = threading.Event()
+    with connect(network, far, on_close=lambda *_: closed.set(), **options) as client:
+        client.request(add(1, 1))
+        port = far.connections[0].remote_address[1]
+        network.filter("input", f"tcp sport {port} counter drop")
+        network.filter("output", f"tcp dport {port} counter drop")
+        forgotten = time.monotonic()
+        lost = client.submit(add(2, 2), timeout=PATIENT)
+        again = client.submit(add(3, 3), timeout=PATIENT, idempotent=True)
+        assert closed.wait(LONG), "nobody noticed"
+        assert time.monotonic() - forgotten < 1 + 2
+        with pytest.raises(wsclient.ConnectionLost):
+            lost.result(LONG)
+        assert again.result(LONG)["result"] == 6
+        assert client.last_disconnect.initiator == "keepalive"
+        eventually(lambda: far.connections and far.connections[-1].remote_address[1] != port)
+        assert client.stats.connections == 2

@@ -1,0 +1,273 @@
+"""Processes that fork, become another program, end or are stopped while a client in them is busy.
+
+What an idle client makes of forks, and most of the states at the end of the interpreter, is in ``test_exit.py``.
+"""
+
+import concurrent.futures
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import wsclient
+
+from ..support import LONG, RawServer, Server, eventually
+from ..support.children import Script, in_child, needs_fork
+from ..support.figures import needs_proc, sockets
+
+FORKS = 25
+STOPPED = 10.0
+"""Seconds a process is stopped: more than twice what keepalive (2 s and 2 s) gives a peer."""
+
+
+# --- under load ------------------------------------------------------------------------------------------------------
+
+
+class Load:
+    """Eight threads that ask, each for an answer of its own; how many had theirs, and what else happened."""
+
+    def __init__(self, client):
+        self._client = client
+        self._done = threading.Event()
+        self.answered = [0] * 8
+        self.wrong = []
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(8)]
+
+    def _ask(self, number):
+        while not self._done.is_set():
+            mine = [number, self.answered[number]]
+            try:
+                reply = self._client.request({"method": "echo", "params": mine}, timeout=LONG)
+            except wsclient.WebSocketClientError as error:
+                self.wrong.append(repr(error))
+                return
+            if reply["result"] != mine:
+                self.wrong.append(reply)
+            self.answered[number] += 1
+
+    def go_on(self, count=20):
+        """Wait until so many more are answered on each thread."""
+        before = list(self.answered)
+        eventually(
+            lambda: self.wrong or all(now > then + count for now, then in zip(self.answered, before, strict=True))
+        )
+        assert not self.wrong
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *exc):
+        self._done.set()
+        for thread in self._threads:
+            thread.join(LONG)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def lean():
+    """The URL of a server in a process of its own: no copy of its sockets gets into a forked child."""
+    with Script("lean_server", 0) as server:
+        yield f"ws://127.0.0.1:{server.said()['port']}/"
+
+
+CALLS = {
+    "send": lambda client: client.send({"method": "child"}),
+    "request": lambda client: client.request({"method": "child"}, timeout=LONG),
+    "submit": lambda client: client.submit({"method": "child"}),
+    "flush": lambda client: client.flush(LONG),
+    "reconnect": lambda client: client.reconnect(),
+    "close": lambda client: client.close(),
+}
+
+
+def refused(client):
+    """The calls that are refused, each on a thread: a lock that was held at the fork would hold it for ever."""
+    signal.alarm(int(LONG))
+    names = []
+    for name, call in CALLS.items():
+        try:
+            call(client)
+        except wsclient.ForkedClient:
+            names.append(name)
+    return names
+
+
+@needs_proc
+@needs_fork
+def test_forks_under_load_lose_the_parent_no_request_and_give_the_child_nothing(lean):
+    before = sockets()
+    with wsclient.connect(lean, on_message=lambda client, message: None) as client:
+        own = sockets() - before
+        assert own
+
+        def child():
+            return json.dumps([refused(client), client.state.value, sorted(own & sockets())])
+
+        with Load(client) as load:
+            for _ in range(FORKS):
+                assert json.loads(in_child(child)) == [list(CALLS), "closed", []]
+                load.go_on(1)
+            load.go_on()
+        stats = client.stats
+        assert stats.connections == 1
+        assert stats.requests_ok == sum(load.answered)
+        assert stats.requests_failed == stats.requests_timed_out == 0
+
+
+@needs_proc
+@needs_fork
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_process_pool_started_under_load_works_and_holds_nothing_of_the_client(method, lean):
+    before = sockets()
+    with wsclient.connect(lean) as client:
+        own = sockets() - before
+        with Load(client) as load:
+            context = multiprocessing.get_context(method)
+            with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+                held = list(pool.map(held_of, [own] * 8))
+                load.go_on()
+            load.go_on()
+        assert held == [set()] * 8
+        assert client.stats.connections == 1
+
+
+def held_of(names):
+    return names & sockets()
+
+
+@needs_proc
+def test_a_program_that_replaces_a_busy_one_inherits_nothing_and_the_server_sees_the_end():
+    program = (
+        "import json, sys; from tests.support.figures import sockets\n"
+        "print(json.dumps(sorted(sockets())), flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    with Server() as server, Script("busy", server.url, program) as script:
+        own = script.said()
+        assert own
+        server.wait_for(200)
+        pid = script.process.pid
+        script.tell()
+        inherited = script.said()
+        assert set(own).isdisjoint(inherited)
+        eventually(lambda: server.connections == [])
+        assert script.process.poll() is None  # not its end ended the line
+        assert script.process.pid == pid
+        script.tell()
+        assert script.process.wait(LONG) == 0
+
+
+# --- the end of the interpreter --------------------------------------------------------------------------------------
+
+
+class Reluctant:
+    """Refuses what it is asked, or never reads until the test is over: as the path says."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __call__(self, peer):
+        peer.upgrade()
+        if b"/failed" in peer.request:
+            peer.receive_text()
+            peer.send_frame(8, (1008).to_bytes(2, "big"))
+        self.over.wait(LONG)
+
+
+@pytest.mark.parametrize(("state", "warns"), [("closing", True), ("failed", False), ("stuck line", True)])
+def test_the_interpreter_ends_in_the_other_states_too(state, warns):
+    reluctant = Reluctant()
+    with RawServer(reluctant) as server:
+        began = time.monotonic()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-W", "always::ResourceWarning", "-m", "tests.scripts.exits"),
+                *(state, f"{server.url}{state.replace(' ', '-')}"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert time.monotonic() - began < LONG
+        reluctant.over.set()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{state} ends"
+    assert "Traceback" not in done.stderr
+    assert ("ResourceWarning" in done.stderr) == warns, done.stderr
+
+
+# --- a process that is stopped ---------------------------------------------------------------------------------------
+
+
+def answer(peer, result):
+    call = json.loads(peer.receive_text())
+    peer.send_text(json.dumps({"id": call["id"], "result": result}))
+
+
+def is_stopped(script):
+    with open(f"/proc/{script.process.pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "T"
+
+
+def ping_of(peer):
+    """The next ping of the client's."""
+    while True:
+        opcode, payload = peer.receive_frame()
+        if opcode == 9:
+            return payload
+
+
+@needs_proc
+def test_a_client_that_was_stopped_for_ten_seconds_takes_no_live_peer_for_dead_and_tells_of_a_lost_one():
+    """Three clients are stopped with a ping and a request under way. The first one's peer answers both meanwhile, the
+    second one's the ping at once and the request when the client goes on, the third one's drops the line."""
+    with RawServer() as server:
+        scripts, peers = [], []
+        try:
+            for _ in range(3):
+                scripts.append(Script("suspended", server.url))
+                peers.append(server.accept().upgrade())
+            calls = [json.loads(peer.receive_text()) for peer in peers]
+            for script, peer in zip(scripts, peers, strict=True):
+                ping = ping_of(peer)
+                script.signal("SIGSTOP")
+                eventually(lambda script=script: is_stopped(script))
+                if peer is not peers[2]:
+                    peer.send_frame(10, ping)
+            reply = json.dumps({"id": calls[0]["id"], "result": "meanwhile"})
+            peers[0].send_text(reply)
+            peers[2].reset()
+            threading.Event().wait(STOPPED)
+            for script in scripts:
+                script.signal("SIGCONT")
+            peers[1].send_text(json.dumps({"id": calls[1]["id"], "result": "later"}))
+            again = server.accept().upgrade()
+            for peer in (peers[0], peers[1], again):
+                answer(peer, "well")
+            assert [script.said() for script in scripts] == ["meanwhile", "later", "lost, sent=True"]
+            assert [script.said() for script in scripts] == ["well"] * 3
+            for peer in (peers[0], peers[1], again):
+                end(peer)
+            kept, gone = {"connections": 1, "last": None}, {"connections": 2, "last": "network"}
+            assert [script.said() for script in scripts] == [kept, kept, gone]
+            assert [script.process.wait(LONG) for script in scripts] == [0, 0, 0]
+        finally:
+            for script in scripts:
+                script.signal("SIGCONT")
+                script.end()
+
+
+def end(peer):
+    """Answer the client's close."""
+    while peer.receive_frame()[0] != 8:
+        pass
+    peer.send_frame(8, b"\x03\xe8")
+    peer.close()

@@ -1,0 +1,42 @@
+"""Ten thousand reconnects: threads, descriptors, memory and stack as they were after the first thousand.
+
+The client has a process of its own, so that nothing of the server's is counted. ``test_leaks.py`` counts what the
+library alone has allocated, in a thousand.
+"""
+
+import time
+
+from ..support import RawServer
+from ..support.children import Script
+from ..support.figures import needs_proc
+
+MARKS = 1_000, 5_000, 10_000
+
+
+def hang_up(peer):
+    peer.upgrade()
+    peer.send_text("hello")
+
+
+@needs_proc
+def test_ten_thousand_reconnects_leave_everything_flat(figures):
+    began = time.monotonic()
+    with RawServer(hang_up) as server, Script("reconnecting", server.url, *MARKS) as client:
+        measured = [client.said(85) for _ in MARKS]
+        assert client.process.wait(15) == 0
+        took = time.monotonic() - began
+    figures(
+        f"{MARKS[-1]} reconnects in {took:.1f} s, {took / MARKS[-1] * 1000:.2f} ms each, the server's part included",
+        "  connections   threads   descriptors   RSS (KiB)   stack (frames)",
+        *(
+            f"  {at['connections']:11}   {at['threads']:7}   {at['descriptors']:11}   {at['resident'] >> 10:9}"
+            f"   {at['depth']:14}"
+            for at in measured
+        ),
+    )
+    early, *later = measured
+    for late in later:
+        assert late["threads"] == early["threads"] == 3  # the main one, the client's, the hooks'
+        assert abs(late["descriptors"] - early["descriptors"]) <= 1  # the line of the moment, or none
+        assert late["resident"] < early["resident"] + (2 << 20)
+        assert (late["io depths"], late["hook depths"]) == (1, 1)

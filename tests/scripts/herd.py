@@ -1,0 +1,68 @@
+"""A thousand clients in one process; tells when each of them tried to connect again.
+
+python -m tests.scripts.herd URL COUNT
+"""
+
+import json
+import sys
+import threading
+import time
+
+import wsclient
+from tests.support import eventually
+from tests.support.figures import resident, threads
+from wsclient import State
+
+DEFAULT = wsclient.Reconnect().wait
+
+
+class Member:
+    """One client, on the default back-off, and what it did when."""
+
+    def __init__(self, url):
+        self._url = url
+        self.attempts = []  # when each began
+        self.losses = []  # when the back-off was asked
+        self.delays = []  # what it said
+        self.client = wsclient.Client(self.ask, reconnect=wsclient.Reconnect(wait=self.wait))
+
+    def ask(self):
+        self.attempts.append(time.monotonic())
+        return self._url
+
+    def wait(self, state):
+        self.losses.append(time.monotonic())
+        delay = DEFAULT(state)
+        self.delays.append(delay)
+        return delay
+
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+
+
+def main():
+    url, count = sys.argv[1], int(sys.argv[2])
+    threading.stack_size(512 * 1024)
+    herd = [Member(url) for _ in range(count)]
+    for member in herd:
+        member.client.start(60)
+    say(open=count, threads=threads(), resident=resident())
+    eventually(lambda: all(one.client.stats.connections > 1 and one.client.state is State.OPEN for one in herd), 60)
+    back = time.monotonic()
+    answered = sum(one.client.request({"method": "echo", "params": n})["result"] == n for n, one in enumerate(herd))
+    say(
+        back=back,
+        answered=answered,
+        threads=threads(),
+        attempts=[one.attempts[1:] for one in herd],
+        losses=[one.losses for one in herd],
+        delays=[one.delays for one in herd],
+    )
+    for member in herd:
+        member.client.close(wait=False)
+    say(closed=all(member.client.wait_closed(15) for member in herd))
+
+
+if __name__ == "__main__":
+    main()

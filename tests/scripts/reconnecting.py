@@ -1,0 +1,53 @@
+"""A client whose connections all end at once; tells what it holds after so many of them.
+
+python -m tests.scripts.reconnecting URL MARK...
+"""
+
+import gc
+import json
+import sys
+
+import tenacity
+
+import wsclient
+from tests.support import eventually
+from tests.support.figures import depth, descriptors, resident, threads
+
+
+class Counting(wsclient.Client):
+    def on_session(self, session):
+        depths["io"].add(depth())
+
+    def on_open(self):
+        depths["hooks"].add(depth())
+        self.send("subscribe")  # lost with its connection, mostly
+
+    def on_close(self, code, reason):
+        depths["hooks"].add(depth())
+
+
+depths = {"io": set(), "hooks": set()}
+
+
+def main():
+    url, *marks = sys.argv[1:]
+    client = Counting(url, reconnect=wsclient.Reconnect(wait=tenacity.wait_none()))
+    client.start()
+    for mark in map(int, marks):
+        eventually(lambda mark=mark: client.stats.connections >= mark, 80)
+        gc.collect()
+        facts = {
+            "connections": client.stats.connections,
+            "threads": threads(),
+            "descriptors": descriptors(),
+            "resident": resident(),
+            "io depths": len(depths["io"]),
+            "hook depths": len(depths["hooks"]),
+            "depth": max(depths["io"]),
+        }
+        print(json.dumps(facts), flush=True)
+    client.close(timeout=0)
+
+
+if __name__ == "__main__":
+    main()

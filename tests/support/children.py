@@ -1,0 +1,86 @@
+"""Child processes: forked ones that run a function, and scripts of ours that are told and tell line by line."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from . import LONG
+
+
+def needs_fork(test):
+    """Marks a test that forks; since 3.12 Python itself warns of any fork in a process with threads."""
+    test = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")(test)
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")(test)
+
+
+def in_child(function):
+    """Run a function in a forked child; gives what it wrote."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, function().encode())
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    assert os.waitpid(child, 0) == (child, 0)
+    return text
+
+
+class Script:
+    """One of ``tests.scripts`` in a process of its own, from construction to ``end()``.
+
+    It prints one JSON value a line, which ``said()`` gives in order, and reads what ``tell()`` writes.
+    """
+
+    def __init__(self, name, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"tests.scripts.{name}", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._lines = queue.Queue()
+        self._reader = threading.Thread(target=self._read, name="test-script", daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def said(self, timeout=LONG):
+        line = self._lines.get(timeout=timeout)
+        assert line is not None, f"the script ended: {self.process.wait(LONG)}"
+        return json.loads(line)
+
+    def tell(self, word=""):
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+    def signal(self, name):
+        self.process.send_signal(getattr(signal, name))
+
+    def end(self):
+        """Kill it (-9 where there is such a thing), if it still runs."""
+        self.process.kill()
+        self.process.wait(LONG)
+        self._reader.join(LONG)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.end()

@@ -42,8 +42,8 @@ def honest():
         # The server may notice connections in another order than the client made them.
         connections=[
             Connection(None, []),
-            Connection(2, ["login", "subscribe:r", "a:5", "a:6", "s:5"]),
-            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "s:2"]),
+            Connection(2, ["login", "subscribe:r", "a:5", "s:5"]),
+            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2"]),
         ],
         heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0)],
         called=[Called("request(a:1)", 1.0, 1.2)],

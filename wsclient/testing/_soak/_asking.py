@@ -14,7 +14,7 @@ from ..._delivery import Delivery
 from ..._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
 from ._history import Asked, Called, History, Sent
 
-__all__ = ["Log", "ask_at_once", "ask_many", "ask_matching", "ask_somehow", "ask_submitting", "flush", "timed"]
+__all__ = ["Log", "ask_at_once", "ask_many", "ask_matching", "ask_somehow", "ask_submitting", "flush", "send", "timed"]
 
 MOSTLY: Final = 2.0
 """Seconds that most requests may take."""
@@ -29,6 +29,9 @@ CANCELLED_SHARE: Final = 0.15
 
 LARGEST_HOLD: Final = 4
 """Messages that may pass before an answer comes."""
+
+EXPIRING_SHARE: Final = 0.2
+"""How many messages may expire while they wait."""
 
 MANY: Final = 4
 """Messages that ``request_many`` sends at once."""
@@ -152,6 +155,22 @@ def ask_many(log: Log, client: Client) -> bool:
     for (asked, _, _), result in zip(drawn, results, strict=True):
         _note(log, asked, result)
     return True
+
+
+def send(log: Log, client: Client, size: int) -> Delivery:
+    """``send()``.
+
+    Raises:
+        ClientClosed: as the call does.
+    """
+    number = log.next()
+    # Digits by chance: what deflate makes small would not fill a line.
+    message = {"op": "note", "key": f"{log.sender}:{number}", "pad": f"{log.chance.getrandbits(4 * size + 4):x}"}
+    expires = log.chance.uniform(0.0, 1.0) if log.chance.random() < EXPIRING_SHARE else None
+    call = partial(client.send, message, timeout=5.0, expires=expires)
+    delivery: Delivery = timed(log, f"send({log.sender}:{number})", 0.0, call)
+    log.deliveries.append((number, delivery, None))
+    return delivery
 
 
 def flush(log: Log, client: Client, timeout: float) -> bool:

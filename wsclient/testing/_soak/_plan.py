@@ -30,8 +30,9 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "nothing goes up": (0.1, 2.5, 0, 0),
     "nothing comes down": (0.1, 2.5, 0, 0),
     "slow": (0.3, 1.5, 5, 150),
+    "slow, then cut": (0.5, 1.0, 50, 150),
     "narrow": (0.3, 1.5, 5_000, 200_000),
-    "narrow, then cut": (0.3, 1.5, 5_000, 200_000),
+    "narrow, then cut": (0.8, 1.6, 50_000, 400_000),
 }
 """Each fault: the shortest and the longest time in seconds, the least and the greatest amount.
 

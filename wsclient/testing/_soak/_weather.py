@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from ..._client import Client
+from ..._errors import ClientClosed
 from ..._events import State
 from .._proxy import FaultProxy
-from ._asking import Log, timed
+from ._asking import Log, send, timed
 from ._client import RECOVERY, SoakClient
 from ._history import Asked, Recovered
 from ._plan import Fault
@@ -25,8 +26,12 @@ PATIENCE: Final = 10.0
 CUT_PATIENCE: Final = 3.0
 """Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
 
-_DIRECTION: Final = {"cut inside what goes up": "up", "cut inside what comes down": "down",
-                     "nothing goes up": "up", "nothing comes down": "down"}  # fmt: skip
+BURSTS: Final = ("narrow, then cut", "frozen")
+"""Faults under which many messages are sent at once."""
+
+BURST: Final = 250
+BURST_SIZES: Final = (200, 12_000)
+"""Messages, and bytes of each: together more than sockets and the proxy keep, each batch of the way out several."""
 
 
 class Weather:
@@ -83,10 +88,13 @@ class Weather:
             "nothing goes up": partial(self._proxy.drop_direction, "up"),
             "nothing comes down": partial(self._proxy.drop_direction, "down"),
             "slow": partial(self._proxy.latency, fault.amount / 1000),
+            "slow, then cut": partial(self._proxy.latency, fault.amount / 1000),
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
         }
         begin[fault.kind]()
+        if fault.kind in BURSTS:
+            self._burst()
 
     def _end(self, fault: Fault, cuts: int) -> bool:
         """End the fault. False if it has not come to pass, and may yet."""
@@ -106,12 +114,23 @@ class Weather:
             self._proxy.accept()
         elif fault.kind == "slow":
             self._proxy.latency(0.0)
+        elif fault.kind == "slow, then cut":
+            self._proxy.cut()
+            self._proxy.latency(0.0)
         elif fault.kind == "narrow, then cut":
             self._proxy.cut()
             self._proxy.bandwidth(None)
         elif fault.kind == "narrow":
             self._proxy.bandwidth(None)
         return True
+
+    def _burst(self) -> None:
+        """Send more than the buffers on the way take, so that messages wait in the socket and get cut there."""
+        for _ in range(BURST):
+            try:
+                send(self._log, self._client, self._log.chance.randint(*BURST_SIZES))
+            except ClientClosed:
+                return
 
     def _lose_host(self) -> None:
         self._proxy.refuse()

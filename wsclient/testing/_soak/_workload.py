@@ -13,7 +13,7 @@ from ..._client import Client
 from ..._delivery import Delivery
 from ..._errors import ClientClosed
 from ..._streams import Subscription
-from ._asking import Log, ask_at_once, ask_somehow, flush, timed
+from ._asking import Log, ask_at_once, ask_somehow, flush, send, timed
 from ._history import Heard, History
 
 __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
@@ -30,11 +30,10 @@ SENDING_PAUSE: Final = (0.0, 0.03)
 PATIENCE: Final = 20.0
 """Seconds for all threads to end: each has one call to finish, whose bound is below that."""
 
-EXPIRING_SHARE: Final = 0.2
 WAITING_SHARE: Final = 0.03
 FLUSHING_SHARE: Final = 0.01
 LARGE_SHARE: Final = 0.02
-"""How many messages may expire, are waited for, are flushed, and are large enough to be cut."""
+"""How many messages are waited for, are flushed, and are large enough to be cut."""
 
 LARGE: Final = (5_000, 100_000)
 SMALL: Final = (0, 200)
@@ -148,26 +147,14 @@ def _ask_on(stopping: threading.Event, log: Log, client: Client) -> None:
 def _send_on(stopping: threading.Event, log: Log, client: Client) -> None:
     while not stopping.wait(log.chance.uniform(*SENDING_PAUSE)):
         try:
-            delivery = _send(log, client)
+            size = log.chance.randint(*(LARGE if log.chance.random() < LARGE_SHARE else SMALL))
+            delivery = send(log, client, size)
         except ClientClosed:
             return
         if log.chance.random() < WAITING_SHARE:
             _wait_for(log, delivery)
         if log.chance.random() < FLUSHING_SHARE and not flush(log, client, 1.0):
             return
-
-
-def _send(log: Log, client: Client) -> Delivery:
-    number = log.next()
-    size = log.chance.randint(*(LARGE if log.chance.random() < LARGE_SHARE else SMALL))
-    # Such as deflate makes small are no large messages: digits by chance.
-    pad = f"{log.chance.getrandbits(4 * size + 4):x}"
-    message = {"op": "note", "key": f"{log.sender}:{number}", "pad": pad}
-    expires = log.chance.uniform(0.0, 1.0) if log.chance.random() < EXPIRING_SHARE else None
-    call = partial(client.send, message, timeout=5.0, expires=expires)
-    delivery: Delivery = timed(log, f"send({log.sender}:{number})", 0.0, call)
-    log.deliveries.append((number, delivery, None))
-    return delivery
 
 
 def _wait_for(log: Log, delivery: Delivery) -> None:

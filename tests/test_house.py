@@ -24,7 +24,7 @@ FLOORS = {
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
     5: ("_names", "_construction", "_messaging", "_client", "_connect"),
-    6: ("__init__", "cli", "testing", "__main__"),
+    6: ("__init__", "testing", "cli", "__main__"),
 }  # fmt: skip
 """Every module, from the cellar to the roof; each imports only what stands before it."""
 

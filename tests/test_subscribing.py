@@ -263,14 +263,18 @@ def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_cost_the_
         subscription.get(LONG)
 
 
-def test_a_forgotten_subscription_unsubscribes_under_its_name(against):
-    client, peer, _ = against(protocol=JsonRpc())
+def subscribe_and_forget(client, peer):
     subscription = subscribed(client, peer, "0xa")
     assert subscription.reply == "0xa"
     gone = weakref.ref(subscription)
     del subscription
     gc.collect()
     assert gone() is None
+
+
+def test_a_forgotten_subscription_unsubscribes_under_its_name(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscribe_and_forget(client, peer)
     put(peer, event("0xa", 1))
     asked = taken(peer)
     assert (asked["method"], asked["params"]) == ("eth_unsubscribe", ["0xa"])
@@ -280,12 +284,7 @@ def test_a_forgotten_subscription_unsubscribes_under_its_name(against):
 
 def test_a_forgotten_subscription_is_not_asked_anew(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
-    subscription = subscribed(client, peer, "0xa")
-    assert subscription.reply == "0xa"
-    gone = weakref.ref(subscription)
-    del subscription
-    gc.collect()
-    assert gone() is None
+    subscribe_and_forget(client, peer)
     peer = cut(client, peer, raw)
     client.send({"mark": 1})
     assert taken(peer)["mark"] == 1

@@ -41,9 +41,15 @@ def test_pongs_beyond_the_bound_are_let_go_and_nothing_else_is():
     assert urgent.take()[-1] is close
 
 
-def test_what_is_forgotten_is_not_taken():
+def test_what_is_put_back_comes_first_and_counts_again():
     urgent = Urgent()
-    urgent.put(entry())
-    urgent.clear()
-    assert not urgent
-    assert urgent.take() == []
+    entries = [entry(), entry(size=2), entry(size=4)]
+    for one in entries:
+        urgent.put(one)
+    _, *unsent = urgent.take()
+    last = entry(size=8)
+    urgent.put(last)
+    urgent.put_back(unsent)
+    assert urgent.bytes == 14
+    assert urgent.take() == [*unsent, last]
+    assert urgent.bytes == 0

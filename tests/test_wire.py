@@ -1,5 +1,6 @@
 """The way out of one connection, from the queue to a real socket whose other end the test reads."""
 
+import contextlib
 import math
 import random
 import socket
@@ -192,6 +193,8 @@ def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow
     ends.wire.pump()
     ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
     ends.wire.pump()
+    with ends.wire._owner:  # and so had whoever takes the line now
+        ends.wire._write()
     assert not ends.wire._has_work()
     ends.near.shutdown(socket.SHUT_WR)
     assert ends.peer.receive_frame()[0] == 8
@@ -278,6 +281,21 @@ def test_after_the_end_nothing_is_written(ends):
     ends.wire.send_first(ping())
     ends.near.shutdown(socket.SHUT_WR)
     assert ends.peer.sock.recv(100) == b""
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["behind it", "in one batch with it"])
+def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end(ends, together):
+    """Somebody waits for it; who only gets silence would wait for ever."""
+    request = Request(b"ask", 3, deadline=Deadline(None), match=bool)
+    with ends.wire._owner if together else contextlib.nullcontext():
+        ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+        ends.wire.send_first(request)
+        ends.wire.send_first(Outgoing(Opcode.TEXT, b"nobody waits", 12))
+    ends.wire.pump()
+    assert ends.peer.receive_frame()[0] == 8
+    ends.near.shutdown(socket.SHUT_WR)
+    assert ends.peer.sock.recv(100) == b""
+    assert ends.wire.end()[0] is request
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ Guarantees:
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from . import _requests
-from ._errors import SendQueueFull, WebSocketClientError, again
+from ._errors import WebSocketClientError, again
 from ._outgoing import LOST, Batch
 from ._pending import Settled
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from ._clock import Deadline
     from ._core import Core
 
-__all__ = ["begin", "cancel", "make", "time_out"]
+__all__ = ["begin", "make"]
 
 
 class Gathering:
@@ -111,25 +110,9 @@ def begin(core: Core, batch: Batch, waiter: Settled) -> None:
         for request in batch.members:
             core.pending.add(request, timed=True)
         _requests.queue(core, batch, batch.deadline)
-    except BaseException as error:
-        cancel(core, batch)
-        if isinstance(error, SendQueueFull) and batch.deadline.passed(time.monotonic()):
-            raise _requests.timeout("queued") from error
+    except BaseException:
+        _requests.withdraw(core, batch)
         raise
     if batch.fate is LOST:
         for request in batch.members:
             _requests.fail(core, request, _requests.refused(core, batch))
-
-
-def cancel(core: Core, batch: Batch, *, interrupted: bool = False) -> None:
-    """The caller wants no replies any more; nobody is told."""
-    for request in batch.members:
-        _requests.cancel(core, request, interrupted=interrupted)
-
-
-def time_out(core: Core, batch: Batch) -> None:
-    """The deadline has passed for those that have not ended. The waiter may be told by somebody else, a moment later:
-    whoever ended another member just now.
-    """
-    for request in batch.members:
-        _requests.time_out(core, request)

@@ -65,7 +65,7 @@ def request(core: Core, message: Any, timeout: float | None, **options: Any) -> 
         _go(core)
         _wait(core, call, waiter)
     except BaseException:
-        _withdraw(core, call, interrupted=True)
+        _requests.withdraw(core, call, interrupted=True)
         raise
     try:
         if waiter.error is not None:
@@ -119,7 +119,7 @@ def submit(core: Core, message: Any, timeout: float | None, **options: Any) -> R
     except ConnectionLost as error:
         future.settle(None, error)
     except BaseException:
-        _withdraw(core, call)
+        _requests.withdraw(core, call)
         raise
     _go(core)
     _requests.mind(core, call.deadline)
@@ -338,21 +338,11 @@ def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *,
         _requests.begin(core, call, timed=timed)
 
 
-def _withdraw(core: Core, call: Request | Batch, *, interrupted: bool = False) -> None:
-    if isinstance(call, Batch):
-        _batches.cancel(core, call, interrupted=interrupted)
-    else:
-        _requests.cancel(core, call, interrupted=interrupted)
-
-
 def _wait(core: Core, call: Request | Batch, waiter: Waiter) -> None:
-    if waiter.wait(call.deadline):
-        return
-    if isinstance(call, Batch):
-        _batches.time_out(core, call)
-        waiter.wait(Deadline(None))
-    elif not _requests.time_out(core, call):
-        waiter.wait(Deadline(None))  # somebody else has ended it, and tells the waiter in a moment
+    if not waiter.wait(call.deadline):
+        for request in _requests.requests_in(call):
+            _requests.time_out(core, request)
+        waiter.wait(Deadline(None))  # told by now; or in a moment, by whoever else has ended one of them
 
 
 def _bound(core: Core) -> int | None:
@@ -367,7 +357,7 @@ def _check_started(core: Core, call: str) -> None:
 
 def _cancel(core: Core, call: Request | Batch) -> None:
     core.guard.check_fork("cancel()")
-    _withdraw(core, call)
+    _requests.withdraw(core, call)
 
 
 def _leave_stream(core: Core, stream: Stream) -> None:

@@ -43,6 +43,7 @@ __all__ = [
     "send_unseen",
     "time_out",
     "timeout",
+    "withdraw",
 ]
 
 NEVER: Final = Deadline(None)
@@ -134,6 +135,7 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
     """Put a message into the send queue, without starting to write it.
 
     Raises:
+        RequestTimeout: it is a request, and there was no room until its deadline.
         SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
     """
     evicted: list[Outgoing] = []
@@ -145,6 +147,10 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
                 raise
             core.kick()  # nobody may have been asked yet to write what fills the queue
             core.outbox.put(entry, deadline, evicted)
+    except SendQueueFull as error:
+        if entry.requests and deadline.passed(time.monotonic()):
+            raise timeout("queued") from error
+        raise
     finally:
         for victim in evicted:
             for request in requests_in(victim):
@@ -172,11 +178,9 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> N
     core.pending.add(request, timed=timed, calm=calm)
     try:
         queue(core, request, request.deadline)
-    except WebSocketClientError as error:
+    except WebSocketClientError:
         if not core.pending.take(request, FAILED):
             return  # somebody else has ended it meanwhile, and told its waiter
-        if isinstance(error, SendQueueFull) and request.deadline.passed(time.monotonic()):
-            raise timeout("queued") from error
         raise
     except BaseException:
         cancel(core, request, interrupted=True)
@@ -261,6 +265,12 @@ def cancel(core: Core, request: Request, *, interrupted: bool = False) -> bool:
     return went_out
 
 
+def withdraw(core: Core, entry: Outgoing, *, interrupted: bool = False) -> None:
+    """Cancel every request that an entry of the send queue stands for."""
+    for request in requests_in(entry):
+        cancel(core, request, interrupted=interrupted)
+
+
 def expire(core: Core, now: float) -> None:
     """End the requests whose deadline has passed. I/O thread only."""
     due = core.pending.next_deadline()
@@ -313,9 +323,6 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
     core.outbox.restore(back)
     for entry in core.outbox.sweep(number):
         for request in requests_in(entry):
-            fail(core, request, lost(disconnect, sent=False))
-    for request in core.pending.everything():
-        if request.bound == number:  # never taken: a close frame had gone before it
             fail(core, request, lost(disconnect, sent=False))
 
 

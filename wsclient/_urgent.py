@@ -8,6 +8,7 @@ Guarantees:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from ._frames import Opcode
@@ -52,9 +53,11 @@ class Urgent:
             self._taken += entries[-1].size
         return entries
 
-    def clear(self) -> None:
-        """Forget them. Owner of the way out only."""
-        self._entries.clear()
+    def put_back(self, entries: Iterable[Outgoing]) -> None:
+        """These were taken, and are not sent after all. Owner of the way out only."""
+        for entry in reversed(list(entries)):
+            self._taken -= entry.size
+            self._entries.appendleft(entry)
 
     @property
     def bytes(self) -> int:

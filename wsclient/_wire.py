@@ -210,6 +210,7 @@ class Wire:
             if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
                 self._is_closing = True
+                self._urgent.put_back(entries)
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
@@ -225,7 +226,7 @@ class Wire:
 
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
-            self._urgent.clear()
+            return []
         if not self._urgent:
             return self._source.take(JOINED_BYTES) if self.is_open else []
         return self._urgent.take()
@@ -234,9 +235,9 @@ class Wire:
 
     def send_first(self, entry: Outgoing) -> None:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
-        if self._is_closing:
+        if self._is_closing and not entry.requests:
             return
-        self._urgent.put(entry)
+        self._urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
         self.pump()
 
     @property

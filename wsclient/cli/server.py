@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import random
-import socket
-import struct
 import threading
 from collections import Counter
 from http import HTTPStatus
@@ -15,7 +12,10 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
+
+from ..testing._listening import Listening
+from ..testing._sockets import make_reset
 
 __all__ = ["DemoServer"]
 
@@ -33,28 +33,22 @@ class DemoServer:
     """
 
     def __init__(self) -> None:
-        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # it will see lines break: that is the point
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
         self._away = False
         self._connections: set[ServerConnection] = set()
-        self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._greet, close_timeout=1)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="demo-server", daemon=True)
-        self._thread.start()
+        self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._greet)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        host, port = self._server.socket.getsockname()[:2]
-        return f"ws://{host}:{port}/"
+        return f"ws://127.0.0.1:{self._listening.port}/"
 
     def go_away(self) -> None:
         """Drop every line without a word (RST), and let nobody in."""
         self._away = True
         for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.socket.shutdown(socket.SHUT_RD)  # wakes its reader, whose close() now resets the line
+            make_reset(connection.socket)
 
     def come_back(self) -> None:
         """Let clients in again."""
@@ -63,8 +57,7 @@ class DemoServer:
     def stop(self) -> None:
         """Listen no more."""
         self.go_away()
-        self._server.shutdown()
-        self._thread.join()
+        self._listening.stop()
 
     def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
         return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "restarting\n") if self._away else None

@@ -117,12 +117,8 @@ class JsonId(Protocol):
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
         if self._batches and isinstance(message, list):
             return tuple(id for one in message for id in self._ids_in(one))
-        if not isinstance(message, dict) or self._is_answer(message):
-            return ()
-        if type(self).id_of is not JsonId.id_of:
-            return super()._ids_in(message)
-        id = found(message, self._key)
-        return (id,) if isinstance(id, (int, float, str)) and not isinstance(id, bool) else ()
+        ids = super()._ids_in(message) if isinstance(message, dict) else ()
+        return () if ids and self._is_answer(message) else ids
 
     def _is_answer(self, message: dict[str, Any]) -> bool:
         """Whether it looks like what answers a call of the server's, whose ids are the server's own."""

@@ -26,6 +26,7 @@ from .._close_frames import CloseCode, build_close_payload, parse_close
 from .._handshake import shown
 from .._redaction import REDACTED
 from ._playing import CLOSE, CUT, PING, Player, Step
+from ._sockets import shut
 
 __all__ = ["Conversation"]
 
@@ -77,8 +78,7 @@ class Conversation:
 
     def abort(self) -> None:
         """End it, from another thread. What has come is still read."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        shut(self._sock)
 
     def run(self) -> None:
         """The whole of it."""

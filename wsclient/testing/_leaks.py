@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import operator
 import os
 import re
 import stat
@@ -102,13 +103,9 @@ def told(left: Belongings) -> str:
     lines = ["The test leaves something behind (marker ws_no_leaks):"]
     lines += [f"  {client!r} is open: close() it, or use it in a with block." for client in left.clients]
     lines += [f"  The thread {thread.name!r} of a client still runs: close(wait=True) waits for it." for thread in
-              sorted(left.threads, key=_name_of)]  # fmt: skip
+              sorted(left.threads, key=operator.attrgetter("name"))]  # fmt: skip
     lines += [f"  Descriptor {number} is open: {target}." for number, target in sorted(left.descriptors)]
     return "\n".join(lines)
-
-
-def _name_of(thread: threading.Thread) -> str:
-    return thread.name
 
 
 def _descriptors() -> Iterable[tuple[int, str]]:

@@ -47,15 +47,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from .._checks import check_callable
 from ._certificates import certificate_for, client_context_of, url_of
 from ._peer import PATIENCE, Peer
+from ._service import Service
 from ._sockets import listen, shut
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["RawServer"]
 
@@ -65,12 +63,12 @@ STOP_TIMEOUT: Final = 15.0
 _log = logging.getLogger("wsclient.testing")
 
 
-class RawServer:
+class RawServer(Service):
     """Listens on loopback, from its construction to ``close()``.
 
     Attributes:
         port: its TCP port.
-        errors: what scripts raised. ``close()`` raises the first, unless the ``with`` block fails anyhow.
+        errors: what scripts raised; see ``close()``.
     """
 
     def __init__(
@@ -90,12 +88,12 @@ class RawServer:
             tls: True speaks TLS with a certificate made for this server, which ``client_context`` trusts; or a context
                 of your own.
         """
+        super().__init__()
         self._script: Callable[[Peer], object] | None = check_callable("script", script)
         self._host = host
         self._certificate = certificate_for(tls, host)
         self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
-        self.errors: list[Exception] = []
         self._peers: list[Peer] = []
         self._threads: list[threading.Thread] = []
         self._waiting: queue.Queue[Peer] = queue.Queue()
@@ -148,26 +146,6 @@ class RawServer:
                     f"The script of {self.url} has not returned within {STOP_TIMEOUT:g} s, though its line is closed; "
                     "let it wait by peer.silence(), which ends then."
                 )
-
-    def close(self) -> None:
-        """Stop for good.
-
-        Raises:
-            Exception: the first of ``errors``, if there is one.
-            TimeoutError: a script does not return.
-        """
-        self.stop()
-        if self.errors:
-            raise self.errors[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *exc: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.stop()  # the block's own error says more
 
     def _listen(self) -> None:
         while not self._closing:

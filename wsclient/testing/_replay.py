@@ -21,9 +21,11 @@ from .._checks import check_bool, check_seconds
 from .._clock import Deadline
 from .._redaction import Redactor
 from .._wakeup import READ, Poller, Wakeup
+from ._certificates import url_of
 from ._conversation import Conversation
 from ._matching import ID_KEYS, Matcher
 from ._playing import LenientPlayer, Player, StrictPlayer
+from ._sockets import listen
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -117,7 +119,7 @@ class Replay:
         self._players: list[Player] = []
         self._open: dict[Conversation, threading.Thread] = {}
         self._closed = False
-        self._listener = socket.create_server((host, port), family=_family(host))
+        self._listener = listen(host, port)
         self._host = host
         self.port: int = self._listener.getsockname()[1]
         self._wakeup = Wakeup()
@@ -127,7 +129,7 @@ class Replay:
     @property
     def url(self) -> str:
         """Where it listens, for a client to connect to."""
-        return f"ws://[{self._host}]:{self.port}/" if ":" in self._host else f"ws://{self._host}:{self.port}/"
+        return url_of(self._host, self.port, None)
 
     def check(self) -> None:
         """Raise if the client did not do what was recorded; call it when the client is closed. Lenient: never raises.
@@ -212,7 +214,3 @@ class Replay:
         for connection in self._tape.connections[len(players) :]:
             found += StrictPlayer(connection, self._matcher, None).missing()
         return found
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

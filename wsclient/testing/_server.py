@@ -18,7 +18,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -30,10 +30,8 @@ from .._clock import Deadline
 from .._latch import Signal
 from ._certificates import certificate_for, client_context_of, url_of
 from ._listening import Listening
+from ._service import Service
 from ._sockets import make_reset, shut
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Server"]
 
@@ -44,7 +42,7 @@ Handler = Callable[[ServerConnection, Any], Any]
 _log = logging.getLogger("wsclient.testing")
 
 
-class Server:
+class Server(Service):
     """A WebSocket server on loopback, listening from its construction to ``close()``.
 
         with Server(lambda connection, message: message.upper()) as server:
@@ -84,10 +82,10 @@ class Server:
                 of your own.
             options: any of ``websockets.sync.server.serve``: ``subprotocols``, ``max_size``, ``process_request``, …
         """
+        super().__init__()
         self.handler: Handler | None = check_callable("handler", handler)
         self.received: list[str | bytes] = []
         self.opened: queue.Queue[ServerConnection] = queue.Queue()
-        self.errors: list[Exception] = []
         self.host = host
         self.port = port
         self._path = path
@@ -126,26 +124,6 @@ class Server:
         """``stop()`` and ``start()``: every line is cut, and the port is the same. ``received`` is kept."""
         self.stop()
         self.start()
-
-    def close(self) -> None:
-        """Stop for good.
-
-        Raises:
-            Exception: the first of ``errors``, if there is one.
-            TimeoutError: a handler does not return.
-        """
-        self.stop()
-        if self.errors:
-            raise self.errors[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *exc: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.stop()  # the block's own error says more
 
     # --- what the test wants to know ---------------------------------------------------------------------------------
 

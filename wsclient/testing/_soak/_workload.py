@@ -15,6 +15,7 @@ from ..._errors import ClientClosed
 from ..._streams import Subscription
 from ._asking import Log, ask_at_once, ask_somehow, flush, send, timed
 from ._history import Heard, History
+from ._ledger import FINAL
 
 __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 
@@ -38,8 +39,6 @@ LARGE_SHARE: Final = 0.02
 LARGE: Final = (5_000, 100_000)
 SMALL: Final = (0, 200)
 """Bytes."""
-
-_FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
 
 
 class Workload:
@@ -107,7 +106,7 @@ class Workload:
             f"flush() returned, and message {log.sender}:{number} is {delivery.state}."
             for log in self._logs
             for number, delivery, _ in log.deliveries
-            if delivery.state not in _FINAL
+            if delivery.state not in FINAL
         ]
 
     def hand_over(self, history: History) -> None:
@@ -161,7 +160,7 @@ def _wait_for(log: Log, delivery: Delivery) -> None:
     timeout = log.chance.uniform(0.0, 1.0)
     timed(log, "wait() of a delivery", timeout, partial(delivery.wait, timeout))
     state = delivery.state
-    if state in _FINAL:
+    if state in FINAL:
         number, _, _ = log.deliveries[-1]
         log.deliveries[-1] = (number, delivery, state)
 

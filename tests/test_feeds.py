@@ -64,6 +64,15 @@ def test_until_ends_a_stream_with_the_answer_it_accepts(against):
     eventually(lambda: client.stats.requests_late == 1)
 
 
+@pytest.mark.parametrize("verdict", [True, False])
+def test_until_overrides_what_the_protocol_says_of_the_last_answer(against, verdict):
+    client, peer, _ = against(protocol=JsonId(result="v", final=lambda request, value: verdict))
+    stream = client.stream({"ask": 1}, until=lambda value: value == "last")
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": "first"}, {"id": id, "v": "last"})
+    assert list(stream) == ["first", "last"]
+
+
 def test_until_that_raises_ends_the_stream_with_that_error(against):
     client, peer, _ = against(protocol=many())
     stream = client.stream({"ask": 1}, until=lambda value: 1 / value)

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 import wsclient
-from wsclient import Fifo, GraphQLTransportWs, JsonRpc, State
+from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
 
 from .support import LONG, SHORT, eventually
 from .support.peers import (

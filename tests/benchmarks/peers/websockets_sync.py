@@ -1,0 +1,73 @@
+"""``websockets.sync``: its own thread reads; with several threads that ask, one more gives answers out."""
+
+from __future__ import annotations
+
+import threading
+
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.sync.client import connect
+
+from ..server import LEVEL, MEMORY_LEVEL, WINDOW_BITS
+from .base import QUESTION, Answers, Peer, json
+
+
+class Sync(Peer):
+    def __init__(self, url, deflated):
+        settings = {"level": LEVEL, "memLevel": MEMORY_LEVEL}
+        extensions = [ClientPerMessageDeflateFactory(
+            server_max_window_bits=WINDOW_BITS, client_max_window_bits=WINDOW_BITS, compress_settings=settings
+        )] if deflated else None  # fmt: skip
+        self._connection = connect(
+            url, compression=None, extensions=extensions, ping_interval=None, max_size=2**26, proxy=None
+        )
+        self._answers = Answers()
+
+    def order(self, text):
+        self._connection.send(text)
+        self._connection.recv()
+
+    def receive(self, count):
+        self._connection.send("!go")
+        recv = self._connection.recv
+        for _ in range(count):
+            recv()
+
+    def send(self, payloads):
+        send = self._connection.send
+        for payload in payloads:
+            send(payload)
+        self._connection.recv()
+
+    def request(self):
+        self._connection.send(json.dumps({**QUESTION, "id": 1}))
+        json.loads(self._connection.recv())
+
+    def request_many(self, count):
+        for id in range(count):
+            self._connection.send(json.dumps({**QUESTION, "id": id}))
+        for _ in range(count):
+            json.loads(self._connection.recv())
+
+    def parallel(self, threads, count):
+        each = count // threads
+        reader = threading.Thread(target=self._give_out, args=(each * threads,))
+        reader.start()
+        askers = [threading.Thread(target=self._ask, args=(each,)) for _ in range(threads)]
+        for asker in askers:
+            asker.start()
+        for thread in [*askers, reader]:
+            thread.join()
+
+    def _give_out(self, count):
+        for _ in range(count):
+            self._answers.take(self._connection.recv())
+
+    def _ask(self, count):
+        for _ in range(count):
+            id, text = self._answers.begin()
+            self._connection.send(text)
+            self._answers.wait(id)
+
+
+def make(name, url, deflated):
+    return Sync(url, deflated)

@@ -1,0 +1,38 @@
+"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import socketio
+import uvloop
+from aiohttp import web
+
+from .machine import SERVER_CORE, pin
+
+
+async def echo(sid, data):
+    """The answer is the question."""
+    return data
+
+
+async def serve() -> None:
+    """Serve until standard input ends."""
+    server = socketio.AsyncServer(async_mode="aiohttp", ping_interval=3600)
+    server.on("echo", echo)
+    app = web.Application()
+    server.attach(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(site._server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    os._exit(0)  # whatever hangs on us: nobody needs it any more
+
+
+if __name__ == "__main__":
+    pin(SERVER_CORE)
+    uvloop.run(serve())

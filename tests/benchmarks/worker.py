@@ -1,0 +1,62 @@
+"""A peer in a process of its own: connects, then measures a case each time it is told to.
+
+``python -m tests.benchmarks.worker PEER URL``. A line with a case's name on standard input, a line of JSON back:
+microseconds of wall and of CPU time (of all threads) for one operation, and the median of single ones where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+from .cases import CASES, Case, prepare, run
+from .machine import CLIENT_CORE, pin
+from .peers import make
+from .peers.base import Peer
+
+
+def measure(case: Case, peer: Peer) -> dict[str, float | None]:
+    """One round of a case."""
+    payloads = prepare(case, peer)
+    if case.main or peer.one_thread:
+        return _measure(case, peer, payloads)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_measure, case, peer, payloads).result()
+
+
+def _measure(case: Case, peer: Peer, payloads: list[str]) -> dict[str, float | None]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    median = run(case, peer, payloads)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        "wall": wall / case.count * 1e6,
+        "cpu": cpu / case.count * 1e6,
+        "p50": None if median is None else median * 1e6,
+    }
+
+
+def main(name: str, url: str) -> None:
+    """Answer until standard input ends."""
+    pin(CLIENT_CORE)
+    peers: dict[bool, Peer] = {}
+    for line in sys.stdin:
+        case = CASES[line.strip()]
+        try:
+            if case.deflated not in peers:
+                peers[case.deflated] = make(name, url + ("deflate" if case.deflated else ""), case.deflated)
+            answer = measure(case, peers[case.deflated])
+        except (NotImplementedError, ModuleNotFoundError) as error:
+            answer = {"unsupported": str(error)}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
+    os._exit(0)  # no peer's way of closing is measured here
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,5 +1,7 @@
 """Deadlines and keepalive: arithmetic on moments that the tests make up."""
 
+import math
+
 import tracemalloc
 
 import pytest
@@ -150,7 +152,7 @@ def test_a_pong_that_comes_twice_counts_once():
 def test_without_an_interval_no_ping_falls_due():
     heartbeat = Heartbeat(None, 5, now=100)
     assert not heartbeat.ping_due(10**6)
-    assert heartbeat.next_at() is None
+    assert heartbeat.next_at() == math.inf
 
 
 def test_without_an_interval_a_ping_of_somebody_elses_is_watched_all_the_same():
@@ -171,7 +173,7 @@ def test_without_a_timeout_no_peer_is_dead():
 def test_without_either_nothing_ever_happens():
     heartbeat = Heartbeat(None, None, now=100)
     heartbeat.pinged(b"a", 120)
-    assert (heartbeat.ping_due(10**6), heartbeat.dead(10**6), heartbeat.next_at()) == (False, False, None)
+    assert (heartbeat.ping_due(10**6), heartbeat.dead(10**6), heartbeat.next_at()) == (False, False, math.inf)
 
 
 def test_the_sooner_of_ping_and_death_comes_next():

@@ -14,7 +14,7 @@ def test_all_are_taken_at_once_in_their_order():
     entries = [entry(), entry(Opcode.PING), entry(Opcode.CLOSE)]
     for one in entries:
         urgent.put(one)
-    assert len(urgent) == 3
+    assert len(urgent.entries) == 3
     assert urgent.take() == entries
     assert urgent.take() == []
 
@@ -34,7 +34,7 @@ def test_pongs_beyond_the_bound_are_let_go_and_nothing_else_is():
     urgent = Urgent()
     for _ in range(MAX_URGENT + 5):
         urgent.put(entry(Opcode.PONG))
-    assert len(urgent) == MAX_URGENT
+    assert len(urgent.entries) == MAX_URGENT
     assert urgent.bytes == MAX_URGENT
     close = entry(Opcode.CLOSE)
     urgent.put(close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from . import _requests
@@ -20,7 +21,7 @@ class Beat:
     """The heartbeat of one connection.
 
     Attributes:
-        next_at: when the next one is due; None if there is none.
+        next_at: when the next one is due; infinity if there is none.
         missed: whether an answer did not come in time.
     """
 
@@ -32,7 +33,7 @@ class Beat:
             core: the client.
         """
         self._core = core
-        self.next_at: float | None = None
+        self.next_at = math.inf
         self.missed = False
 
     def begin(self, now: float) -> None:
@@ -43,7 +44,7 @@ class Beat:
     def look(self, wire: Wire, now: float) -> None:
         """Send one if it is due."""
         heartbeat = self._core.protocol.heartbeat
-        if heartbeat is None or self.next_at is None or now < self.next_at:
+        if heartbeat is None or now < self.next_at:
             return
         seconds, make = heartbeat
         self.next_at = now + seconds

@@ -47,18 +47,27 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     core.guard.check("send()")
     now = time.monotonic()
     expires_at = None if expires is None else now + check_seconds("expires", expires)
+    deadline = _requests.NEVER
+    if timeout is not None:
+        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), now)
     entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
-    deadline = Deadline(None) if timeout is None else Deadline.after(check_seconds("timeout", timeout, zero=True), now)
     _requests.queue(core, entry, deadline)
     core.kick()
     return Delivery(core, entry)
 
 
-def request(core: Core, message: Any, timeout: float | None, **options: Any) -> Any:
+def request(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None = None,
+    until: Callable[[Any], bool] | None = None,
+    idempotent: bool = False,
+) -> Any:
     """See ``Client.request``."""
     core.guard.check_may_wait("request()", _INSTEAD)
     _check_started(core, "request()")
-    call = _make(core, message, timeout, **options)
+    call = _make(core, message, timeout, match, until, idempotent)
     waiter = Waiter()
     try:
         _begin(core, call, waiter, timed=False)
@@ -109,10 +118,17 @@ def request_many(
     return replies
 
 
-def submit(core: Core, message: Any, timeout: float | None, **options: Any) -> RequestFuture:
+def submit(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None,
+    until: Callable[[Any], bool] | None,
+    idempotent: bool,
+) -> RequestFuture:
     """See ``Client.submit``."""
     core.guard.check("submit()")
-    call = _make(core, message, timeout, **options)
+    call = _make(core, message, timeout, match, until, idempotent)
     future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
     try:
         _begin(core, call, future, timed=True)
@@ -305,13 +321,24 @@ def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm:
         raise
 
 
-def _make(core: Core, message: Any, timeout: float | None, **options: Any) -> Request | Batch:
+def _make(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None,
+    until: Callable[[Any], bool] | None,
+    idempotent: bool,
+) -> Request | Batch:
     """The request, or the batch where a list is one."""
-    check_callable("match", options["match"])
-    check_callable("until", options["until"])
+    if match is not None or until is not None:
+        check_callable("match", match)
+        check_callable("until", until)
+    deadline, bound = _deadline(core, timeout), _bound(core)
     if isinstance(message, list) and core.protocol._batches:
-        return _batches.make(core, message, _deadline(core, timeout), bound=_bound(core), **options)
-    return _requests.make(core.protocol, message, _deadline(core, timeout), bound=_bound(core), **options)
+        return _batches.make(
+            core, message, deadline, bound=bound, match=match, until=until, idempotent=idempotent
+        )  # fmt: skip
+    return _requests.make(core.protocol, message, deadline, match, until, idempotent, bound)
 
 
 def _deadline(core: Core, timeout: float | None) -> Deadline:
@@ -319,7 +346,7 @@ def _deadline(core: Core, timeout: float | None) -> Deadline:
         timeout = core.settings.bounds.request_timeout
     elif timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    return Deadline.after(timeout, time.monotonic())
+    return _requests.NEVER if timeout is None else Deadline(time.monotonic() + timeout)
 
 
 def _go(core: Core) -> None:
@@ -347,11 +374,12 @@ def _wait(core: Core, call: Request | Batch, waiter: Waiter) -> None:
 
 def _bound(core: Core) -> int | None:
     """The connection to which belongs what a hook sends; None for any."""
-    return core.hooks.bound if core.hooks.here() else None
+    hooks = core.hooks
+    return hooks.bound if hooks.bound is not None and hooks.here() else None
 
 
 def _check_started(core: Core, call: str) -> None:
-    if core.state.current is State.NEW or core.state.current in FINAL:
+    if not core.state.runs:
         raise closed_error(core, call)
 
 

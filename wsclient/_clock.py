@@ -6,6 +6,7 @@ no daylight saving and no NTP step can lengthen or cut a wait.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 __all__ = ["Deadline", "Heartbeat"]
@@ -58,9 +59,13 @@ class Heartbeat:
 
     Any byte is a sign of life, so a pong that queues behind a large message is not missed. Not thread-safe: the
     I/O thread owns it.
+
+    Attributes:
+        last_heard: when bytes came last.
+        due: what ``next_at`` gave last; nothing needs to be asked before.
     """
 
-    __slots__ = ("_interval", "_next_ping", "_timeout", "_unanswered", "last_heard")
+    __slots__ = ("_interval", "_next_ping", "_timeout", "_unanswered", "due", "last_heard")
 
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         """
@@ -71,9 +76,10 @@ class Heartbeat:
         """
         self._interval = interval
         self._timeout = timeout
-        self._next_ping = None if interval is None else now + interval
+        self._next_ping = math.inf if interval is None else now + interval
         self._unanswered: deque[tuple[bytes, float]] = deque()
         self.last_heard = now
+        self.due = now
 
     def heard(self, now: float) -> None:
         """Bytes came in, of whatever kind."""
@@ -81,7 +87,7 @@ class Heartbeat:
 
     def ping_due(self, now: float) -> bool:
         """Whether it is time for a ping."""
-        return self._next_ping is not None and now >= self._next_ping
+        return now >= self._next_ping
 
     def pinged(self, payload: bytes, now: float) -> None:
         """The ping that was due is on its way; ``payload`` will identify its pong."""
@@ -98,17 +104,14 @@ class Heartbeat:
 
     def dead(self, now: float) -> bool:
         """Whether the peer has been silent for too long."""
-        dies = self._dies_at()
-        return dies is not None and now >= dies
+        return now >= self._dies_at()
 
-    def next_at(self) -> float | None:
-        """The next moment at which ``ping_due`` or ``dead`` may change; None if never."""
-        dies = self._dies_at()
-        if self._next_ping is None:
-            return dies
-        return self._next_ping if dies is None else min(self._next_ping, dies)
+    def next_at(self) -> float:
+        """The next moment at which ``ping_due`` or ``dead`` may change; infinity if never."""
+        self.due = min(self._next_ping, self._dies_at()) if self._unanswered else self._next_ping
+        return self.due
 
-    def _dies_at(self) -> float | None:
+    def _dies_at(self) -> float:
         if self._timeout is None or not self._unanswered:
-            return None
+            return math.inf
         return max(self._unanswered[0][1], self.last_heard) + self._timeout

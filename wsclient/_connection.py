@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import _requests
 from ._beat import Beat
@@ -18,7 +18,7 @@ from ._close_frames import Close, CloseCode, build_close_payload
 from ._deflate import Inflater
 from ._errors import ProtocolError, WebSocketClientError
 from ._events import Disconnect
-from ._frames import MessageReader, Opcode, Received
+from ._frames import MessageReader, Opcode
 from ._outgoing import Outgoing
 from ._router import Router
 from ._subscribing import connection_lost
@@ -38,6 +38,10 @@ READ_SIZE: Final = 64 * 1024
 _READS_A_TURN: Final = 16
 _TURN_SECONDS: Final = 0.05
 """Reads, and seconds of them, before orders and timers are looked at again; a read may hold 30 000 tiny messages."""
+
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
 
 LINGER: Final = 0.5
 """Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
@@ -126,24 +130,25 @@ class Connection:
 
     def turn(self, until: Deadline) -> None:
         """Wait until something happens, but not beyond ``until``, and deal with it."""
+        core, line = self._core, self.opened.line
+        if core.recorder is not None:
+            core.recorder.write()  # before the wait: whatever is noted from here on ends it
+        ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
-        line = self.opened.line
-        if self._core.recorder is not None:
-            self._core.recorder.write()  # before the wait: whatever is noted from here on ends it
-        ready = self._wait(now, until)
         # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
-        _requests.expire(self._core, time.monotonic())
-        if self._is_to_be_dropped():
+        _requests.expire(core, now)
+        if core.orders.drop is not None and self._is_to_be_dropped():
             return
         if ready & line.read_event or line.pending():
-            self._read()
+            self._read(now)
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
-        self._look_after(time.monotonic())
-        self.router.hand_out_held()
+        self._look_after(now)
+        if core.subscriptions.held:
+            self.router.hand_out_held()
         if not self.over:
             self.wire.pump()  # at the end: whatever any step above was woken for goes out
-        self._core.progress.announce()
+        core.progress.announce()
 
     def close(
         self,
@@ -213,10 +218,9 @@ class Connection:
             events |= line.write_event
         if line.pending() and not link.paused:
             until = Deadline(now)
-        at = min(self._timers(now, until), default=None)
-        if at is not None:
-            link.sleeps_until = at
-        return self._poller.wait(line.sock, events, None if at is None else max(0.0, at - now))
+        at = self._next_timer(now, until)
+        link.sleeps_until = at
+        return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
         """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
@@ -231,15 +235,18 @@ class Connection:
         in_set_up = self.router.aside is not None
         return core.pending.waiting or bool(core.link.proofs) or in_set_up or self.ending is not None
 
-    def _timers(self, now: float, until: Deadline) -> list[float]:
-        timers = [until.at, self._core.pending.next_deadline()]
+    def _next_timer(self, now: float, until: Deadline) -> float:
+        """When to wake at the latest; infinity for never."""
+        at = math.inf if until.at is None else until.at
+        due = self._core.pending.next_deadline()
+        if due is not None and due < at:
+            at = due
         if self.ending is not None:
-            timers.append(self.ending.deadline.at)
-        else:
-            timers += [self._heartbeat.next_at(), self._beat.next_at]
+            last = self.ending.deadline.at
+            return at if last is None else min(at, last)
         if self._core.link.paused:
-            timers.append(now + _PAUSED_LOOK)
-        return [at for at in timers if at is not None]
+            at = min(at, now + _PAUSED_LOOK)
+        return min(at, self._heartbeat.next_at(), self._beat.next_at)
 
     def _look_after(self, now: float) -> None:
         """Deadlines and keepalive, and a line that broke while it was written to."""
@@ -250,11 +257,15 @@ class Connection:
             self._end_now("network", f"the line broke: {self.wire.error}", self.wire.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
-        elif self._heartbeat.dead(now) and not self._shows_life(now):
-            silence = now - self._heartbeat.last_heard
-            self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
         elif self._beat.missed:
             self._end_now("keepalive", "a heartbeat of the message protocol was not answered", None)
+        elif now >= self._heartbeat.due or now >= self._beat.next_at:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if self._heartbeat.dead(now) and not self._shows_life(now):
+            silence = now - self._heartbeat.last_heard
+            self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
         else:
             self._beat.look(self.wire, now)
             if self._heartbeat.ping_due(now):
@@ -267,67 +278,62 @@ class Connection:
         line = self.opened.line
         if line.pending() or self._poller.wait(line.sock, READ, 0.0):
             if not self._core.link.paused:
-                self._read()
+                self._read(now)
             self._heartbeat.heard(now)
             return True
         return False
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
+    def _read(self, now: float) -> bool:
+        """Read what is there; whether that was anything."""
         line = self.opened.line
-        enough = time.monotonic() + _TURN_SECONDS
-        for _ in range(_READS_A_TURN):
+        enough = now + _TURN_SECONDS
+        for number in range(_READS_A_TURN):
             try:
                 data = line.receive(READ_SIZE)
             except OSError as error:
                 self._end_now("network", f"the line broke: {error}", error)
-                return
+                return number > 0
             if data is None:
-                return
+                return number > 0
             if not data:
                 self._end_now("network", "the peer closed the line without a close frame", None)
-                return
-            now = time.monotonic()
+                return number > 0
             self._heartbeat.heard(now)
             self._feed(data)
-            if now > enough or (line.short_means_empty and len(data) < READ_SIZE):
-                return
-            if self.wire.choked or (self._core.full and not self.router.pressing):
-                return
+            if line.short_means_empty and len(data) < READ_SIZE:
+                break
+            now = time.monotonic()
+            if now > enough or self.wire.choked or (self._core.full and not self.router.pressing):
+                break
+        return True
 
     def _read_rest(self) -> None:
         """What came before the line broke may hold the peer's close frame, and says why."""
         while not self.over and self._core.link.paused is False:
-            before = self._heartbeat.last_heard
-            self._read()
-            if self._heartbeat.last_heard == before:
+            if not self._read(time.monotonic()):
                 return
 
     def _feed(self, data: bytes) -> None:
-        dispatch = self._dispatch
         if self.wire.tape is not None:
             self.wire.settle()  # whatever may have provoked these bytes is noted before them
-            dispatch = self._note
         try:
-            for received in self._reader.feed(data):
-                dispatch(received)
+            for opcode, payload, size in self._reader.feed(data):
+                if self.wire.tape is not None:
+                    self.wire.tape.received(opcode, payload)
+                if opcode is _TEXT or opcode is _BINARY:
+                    self.router.receive(payload, size)
+                else:
+                    self._take_control(opcode, payload)
         except ProtocolError as error:  # raised by the message protocol
             self._refuse(CloseCode.PROTOCOL_ERROR, error)
         failure = self._reader.failure
         if failure is not None:
             self._refuse(failure.code, failure.error)
 
-    def _note(self, received: Received) -> None:
-        assert self.wire.tape is not None
-        self.wire.tape.received(received[0], received[1])
-        self._dispatch(received)
-
-    def _dispatch(self, received: Received) -> None:
-        opcode, payload, size = received
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            self.router.receive(payload, size)
-        elif opcode is Opcode.PING:
+    def _take_control(self, opcode: Opcode, payload: Any) -> None:
+        if opcode is Opcode.PING:
             self.wire.send_first(Outgoing(Opcode.PONG, payload, 0))
             self._core.hooks.post_event("on_ping", payload)
         elif opcode is Opcode.PONG:

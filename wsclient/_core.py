@@ -69,7 +69,8 @@ class Guard:
             ForkedClient: the client belongs to the parent process.
             WouldDeadlock: ``on_session`` must use its session.
         """
-        self.check_fork(call)
+        if self.forked:
+            self.check_fork(call)
         if self.setting_up and self.on_io_thread():
             raise WouldDeadlock(
                 f"{call} was called on the client inside on_session, before the connection is set up; use the session "
@@ -87,6 +88,8 @@ class Guard:
             ForkedClient: the client belongs to the parent process.
             WouldDeadlock: the caller is on the thread that it would wait for.
         """
+        if not self.forked and self.io_ident != threading.get_ident():  # the common case, kept short
+            return
         self.check(call)
         if self.on_io_thread():
             raise WouldDeadlock(

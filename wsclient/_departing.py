@@ -5,7 +5,6 @@ Run by whoever owns the way out, one thread at a time.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -39,11 +38,12 @@ def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
         for request in _requests.requests_in(entry):
             _requests.fail(core, request, _requests.ended_before())
         return None
+    if type(entry) is Outgoing:
+        return entry.payload if not entry.ids or _is_nobodys(core, entry) else None
     if isinstance(entry, Batch):
         members = [payload for one in entry.members if (payload := payload_of(core, number, one)) is not None]
         return b"[%b]" % b",".join(members) if members else None
-    if not isinstance(entry, Request):
-        return entry.payload if not entry.ids or _is_nobodys(core, entry) else None
+    assert isinstance(entry, Request)
     try:
         if not _depart(core, entry):
             return None
@@ -81,6 +81,8 @@ def _depart(core: Core, request: Request) -> bool:
         return core.pending.depart(request, request.id)
     for _ in range(_MAX_ID_TRIES):
         id = core.protocol.new_id()
-        with contextlib.suppress(Clash):
+        try:
             return core.pending.depart(request, id)
+        except Clash:
+            continue
     raise ProtocolError(f"{type(core.protocol).__name__}.new_id() gave no id that is free.")

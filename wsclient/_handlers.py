@@ -187,7 +187,7 @@ class Handlers:
     @property
     def full(self) -> bool:
         """Whether reading should pause until some workers have caught up."""
-        return any(pool.inbox.full for pool in self._pools)
+        return bool(self._pools) and any(pool.inbox.full for pool in self._pools)
 
     @property
     def dropped(self) -> int:

@@ -16,6 +16,7 @@ assignments, and let the one call that commits come last.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -50,11 +51,10 @@ class Latch:
             True if it opened. To be asked again only after False.
         """
         while True:
-            left = deadline.left(time.monotonic())
-            seconds = _SLICE if left is None else min(left, _SLICE)
-            if self._lock.acquire(timeout=seconds):
+            left = math.inf if deadline.at is None else max(0.0, deadline.at - time.monotonic())
+            if self._lock.acquire(timeout=left if left < _SLICE else _SLICE):
                 return True
-            if left is not None and left <= seconds:
+            if left <= _SLICE:
                 return False
 
 

@@ -63,9 +63,7 @@ class Messaging(Constructed):
 
         Of a batch, the first error is raised once all its requests have ended; ``.results`` has the outcome of each.
         """
-        return _calls.request(
-            self._wsclient.core, message, timeout, match=match, until=until, idempotent=idempotent
-        )  # fmt: skip
+        return _calls.request(self._wsclient.core, message, timeout, match, until, idempotent)
 
     def submit(
         self,
@@ -85,7 +83,7 @@ class Messaging(Constructed):
         Raises:
             As ``request``, for what is known at once; the rest comes out of the future.
         """
-        return _calls.submit(self._wsclient.core, message, timeout, match=match, until=until, idempotent=idempotent)
+        return _calls.submit(self._wsclient.core, message, timeout, match, until, idempotent)
 
     def request_many(
         self,
@@ -129,7 +127,7 @@ class Messaging(Constructed):
         """
         core = self._wsclient.core
         message = _calls.call_message(core, method, params, notify=False)
-        return _calls.request(core, message, timeout, match=None, until=None, idempotent=idempotent)
+        return _calls.request(core, message, timeout, idempotent=idempotent)
 
     def notify(self, method: str, params: Any = None) -> Delivery:
         """Tell the server something under a method's name; no answer is expected. Returns at once, as ``send`` does.

@@ -87,7 +87,6 @@ class Outgoing:
         opcode: Opcode,
         payload: bytes | None,
         size: int,
-        *,
         expires_at: float | None = None,
         bound: int | None = None,
     ) -> None:

@@ -36,6 +36,8 @@ __all__ = [
     "Request",
 ]
 
+_TEXT: Final = Opcode.TEXT
+
 OK: Final = "ok"
 FAILED: Final = "failed"
 TIMED_OUT: Final = "timed_out"
@@ -109,17 +111,17 @@ class Request(Outgoing):
         self,
         payload: bytes | None,
         size: int,
+        deadline: Deadline,
         *,
-        opcode: Opcode = Opcode.TEXT,
+        opcode: Opcode = _TEXT,
         draft: Draft | None = None,
         id: Any = None,
         match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
-        deadline: Deadline,
         bound: int | None = None,
     ) -> None:
-        super().__init__(opcode, payload, size, bound=bound)
+        Outgoing.__init__(self, opcode, payload, size, None, bound)
         self.draft = draft
         self.id = id
         self.own = None if id is None else key_of(id)
@@ -152,10 +154,15 @@ def key_of(id: Any) -> Any:
 
 
 class Pending:
-    """Every request that waits."""
+    """Every request that waits.
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_matching", "_numbers", "_own", "_timers",
-                 "counts")  # fmt: skip
+    Attributes:
+        counts: requests that have ended, by outcome.
+        matches: those in flight that have a match function. I/O thread reads.
+    """
+
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_numbers", "_own", "_timers", "counts",
+                 "matches")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -169,10 +176,10 @@ class Pending:
         self._live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
-        self._matching: dict[Request, None] = {}  # those of them that have a match function
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
         self._timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
+        self.matches: dict[Request, None] = {}
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
 
     def keep_order(self) -> None:
@@ -245,7 +252,7 @@ class Pending:
                 request.id = id
                 request.departed = True
                 if request.match is not None:
-                    self._matching[request] = None
+                    self.matches[request] = None
                 self._in_flight[key] = request
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
@@ -263,7 +270,7 @@ class Pending:
 
     def matching(self) -> list[Request]:
         """Requests in flight that have a match function, oldest first. I/O thread only."""
-        return list(self._matching) if self._matching else []
+        return list(self.matches) if self.matches else []
 
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True for the one caller who may tell its waiter.
@@ -283,12 +290,12 @@ class Pending:
                 self.counts[outcome] += live
                 if request.own is not None:
                     del self._own[request.own]
-                if request in self._matching:
-                    del self._matching[request]
+                if request.match is not None and request in self.matches:
+                    del self.matches[request]
             flying = taken and key in self._in_flight and self._in_flight[key] is request
             if flying and not keeps_place:
                 del self._in_flight[key]
-            if len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
+            if self._timers and len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self._timers, timer)
@@ -311,15 +318,15 @@ class Pending:
         with self._lock:
             if self._in_flight.get(request.key) is request:
                 del self._in_flight[request.key]
-            if request in self._matching:
-                del self._matching[request]
+            if request in self.matches:
+                del self.matches[request]
 
     def end_connection(self) -> list[Request]:
         """The connection is over: the requests that were in flight on it, in order; none is from now on."""
         with self._lock:
             flown = list(self._in_flight.values())
             self._in_flight.clear()
-            self._matching.clear()
+            self.matches.clear()
         return flown
 
     def everything(self) -> list[Request]:

@@ -54,7 +54,6 @@ def make(
     protocol: Protocol,
     message: Any,
     deadline: Deadline,
-    *,
     match: Callable[[Any], bool] | None = None,
     until: Callable[[Any], bool] | None = None,
     idempotent: bool = False,
@@ -81,22 +80,22 @@ def make(
     if match is None and id is None:
         draft = protocol._draft(message)
         request = Request(
-            None, draft.size, draft=draft, until=until, idempotent=idempotent, deadline=deadline, bound=bound
-        )
+            None, draft.size, deadline, draft=draft, until=until, idempotent=idempotent, bound=bound
+        )  # fmt: skip
     else:
         opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
         request = Request(
             payload,
             len(payload),
+            deadline,
             opcode=opcode,
             id=id,
             match=match,
             until=until,
             idempotent=idempotent,
-            deadline=deadline,
             bound=bound,
         )
-    if protocol._judges() and match is None and until is None:
+    if match is None and until is None and protocol._judges():
         request.message = copy.deepcopy(message)
     return request
 
@@ -157,7 +156,7 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
                 fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
-    if _is_too_late(core, entry):
+    if entry.bound is not None and _is_too_late(core, entry):
         core.outbox.withdraw(entry)  # no later connection may have it
 
 

@@ -83,10 +83,12 @@ class Router:
         counters.bytes_received += size
         try:
             meaning = self._core.protocol.decode(payload)
-            if meaning is None:
-                return
-            if not isinstance(meaning, KINDS):
-                meaning = list(meaning)
+            kind = type(meaning)
+            if kind is not Event and kind is not Reply:  # those two by far the most
+                if meaning is None:
+                    return
+                if not isinstance(meaning, KINDS):
+                    meaning = list(meaning)
         except ProtocolError:
             raise
         except Exception as cause:
@@ -94,7 +96,11 @@ class Router:
                 raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
             self._skip(payload, cause)
             return
-        if isinstance(meaning, list):
+        if kind is Event:
+            self.event(meaning.message, size, meaning.topic, meaning.stream)
+        elif kind is Reply:
+            self._answered(meaning, size)
+        elif isinstance(meaning, list):
             self._deliver_all(meaning, payload, size)
         else:
             self._deliver(meaning, size)
@@ -127,9 +133,9 @@ class Router:
 
     def event(self, message: Any, size: int, topic: str | None = None, name: Any = None) -> None:
         """A message that answers nothing by its id: for a ``match=`` request, else for subscriptions, else for all."""
-        if self._is_matched(message):
-            return
         core = self._core
+        if core.pending.matches and self._is_matched(message):
+            return
         if self.aside is not None:
             self._set_aside(Aside(message, size, False, topic, name))
             return
@@ -159,10 +165,13 @@ class Router:
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Something answers a request: find out which."""
+        request = self._core.pending.find(meaning.id)
+        if request is not None and type(meaning) is Reply and meaning.id is not OLDEST and _is_plain(request):
+            self._take_plain(request, meaning, size)
+            return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
             self._core.protocol.replies_in_order = True
             self._core.pending.keep_order()
-        request = self._core.pending.find(meaning.id)
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # nothing was asked, so it answers nothing
@@ -172,6 +181,17 @@ class Router:
             self._kept_its_place(request, meaning, value, size)
         else:
             self._take(request, meaning, value, size)
+            self.hand_out_held()
+
+    def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
+        """The common case, kept short: the one answer of a request that takes any."""
+        place = request.place
+        if place is not None and place[1] <= place[0].sent:
+            place[0].confirm(place[1])
+        value = None if meaning.value is ABSENT else meaning.value
+        if not _requests.answer(self._core, request, value):
+            self._unclaimed(meaning, meaning.value, size)
+        elif self._core.subscriptions.held:
             self.hand_out_held()
 
     def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -300,11 +320,15 @@ class Router:
         """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
         core = self._core
         if not is_reply:
-            if core.subscriptions.offer(message, topic, name, size, pressing=self.pressing):
+            if core.subscriptions.members and core.subscriptions.offer(
+                message, topic, name, size, pressing=self.pressing
+            ):
                 return
-            for handler in core.handlers.of_topic(topic):
-                core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
-            core.streams.offer(message, size, pressing=self.pressing)
+            if topic is not None:
+                for handler in core.handlers.of_topic(topic):
+                    core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+            if core.streams.listening:
+                core.streams.offer(message, size, pressing=self.pressing)
         core.hooks.post_message(message, size, pressing=self.pressing)
 
     def _is_matched(self, message: Any) -> bool:
@@ -328,3 +352,14 @@ class Router:
         error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
         error.__cause__ = cause
         self._core.hooks.post_error(error)
+
+
+def _is_plain(request: Request) -> bool:
+    """Whether it waits for one answer and takes any."""
+    return (
+        request.outcome is None
+        and request.until is None
+        and request.feed is None
+        and request.message is ABSENT
+        and request.last is ABSENT
+    )

@@ -49,15 +49,22 @@ def reachable(start: State, goal: State) -> bool:
 
 
 class StateCell:
-    """The present state, and why the client failed or closed."""
+    """The present state, and why the client failed or closed.
 
-    __slots__ = ("_changed", "_lock", "current", "error")
+    Attributes:
+        current: the state.
+        error: why it failed or closed.
+        runs: whether it was started and is not over.
+    """
+
+    __slots__ = ("_changed", "_lock", "current", "error", "runs")
 
     def __init__(self) -> None:
         # Guards the step from one state to the next.
         self._lock = threading.Lock()
         self._changed = Signal()
         self.current = State.NEW
+        self.runs = False
         self.error: BaseException | None = None
 
     def move(self, to: State, error: BaseException | None = None) -> bool:
@@ -82,6 +89,7 @@ class StateCell:
                 if error is not None:
                     self.error = error
                 self.current = to
+                self.runs = to not in FINAL
         if not legal and to is not here:
             raise RuntimeError(f"The client can't go from {here} to {to}; please report this.")
         self._changed.announce()

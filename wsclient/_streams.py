@@ -223,19 +223,20 @@ class Streams:
 
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.
+        listening: those that ``offer`` gives messages to; empty where there are none.
     """
 
-    __slots__ = ("_fed", "_streams", "dropped")
+    __slots__ = ("_fed", "dropped", "listening")
 
     def __init__(self) -> None:
-        self._streams: dict[weakref.ref[Stream], None] = {}
+        self.listening: dict[weakref.ref[Stream], None] = {}
         self._fed: dict[weakref.ref[Stream], None] = {}  # those that get what answers one request alone
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
         """A stream begins; those that nobody holds any more are forgotten."""
-        self._forget(self._streams)
-        self._streams[weakref.ref(stream)] = None
+        self._forget(self.listening)
+        self.listening[weakref.ref(stream)] = None
 
     def add_fed(self, stream: Stream) -> None:
         """One begins that gets its messages from elsewhere; it counts for ``full``, and ends with the others."""
@@ -244,7 +245,7 @@ class Streams:
 
     def discard(self, stream: Stream) -> None:
         """A stream is over."""
-        self._streams.pop(weakref.ref(stream), None)
+        self.listening.pop(weakref.ref(stream), None)
         self._fed.pop(weakref.ref(stream), None)
 
     def _forget(self, streams: dict[weakref.ref[Stream], None]) -> None:
@@ -254,7 +255,7 @@ class Streams:
 
     def offer(self, message: Any, size: int, *, pressing: bool) -> None:
         """Give a message to every stream that wants it. I/O thread only."""
-        for stream in self._open(self._streams):
+        for stream in self._open(self.listening):
             self.feed(stream, message, size, pressing)
 
     def feed(self, stream: Stream, message: Any, size: int, pressing: bool) -> None:
@@ -266,16 +267,18 @@ class Streams:
     @property
     def full(self) -> bool:
         """Whether reading should pause until some stream has been read."""
-        return any(stream._full for streams in (self._streams, self._fed) for stream in self._open(streams))
+        if not self.listening and not self._fed:
+            return False
+        return any(stream._full for streams in (self.listening, self._fed) for stream in self._open(streams))
 
     def gap(self) -> None:
         """A connection was lost."""
-        for stream in self._open(self._streams):
+        for stream in self._open(self.listening):
             stream.gaps += 1
 
     def end(self, error: BaseException | None) -> None:
         """No more messages will come."""
-        for stream in [*self._open(self._streams), *self._open(self._fed)]:
+        for stream in [*self._open(self.listening), *self._open(self._fed)]:
             stream._end(error)
 
     def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:

@@ -41,25 +41,30 @@ class Held(NamedTuple):
 
 
 class Subscriptions:
-    """The subscriptions of one client."""
+    """The subscriptions of one client.
 
-    __slots__ = ("_held", "_members", "_names")
+    Attributes:
+        members: all of them; empty where there are none.
+        held: messages that wait for a subscription's name.
+    """
+
+    __slots__ = ("_names", "held", "members")
 
     def __init__(self) -> None:
-        self._members: dict[Any, None] = {}
+        self.members: dict[Any, None] = {}
         self._names: dict[Hashable, tuple[Any, ...]] = {}
-        self._held: list[Held] = []
+        self.held: list[Held] = []
 
     def __iter__(self) -> Any:
-        return iter(list(self._members))
+        return iter(list(self.members))
 
     def add(self, member: Member) -> None:
         """A subscription begins."""
-        self._members[member] = None
+        self.members[member] = None
 
     def discard(self, member: Member, name: Any) -> None:
         """A subscription is over."""
-        self._members.pop(member, None)
+        self.members.pop(member, None)
         self.forget_name(member, name)
 
     def set_name(self, member: Member, name: Any) -> None:
@@ -78,11 +83,11 @@ class Subscriptions:
 
     def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
         """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
-        if not self._members:
+        if not self.members:
             return False
         owners = self._owners(name)
-        if not owners and name is not None and len(self._held) < MAX_HELD and self._is_awaited():
-            self._held.append(Held(name, message, topic, size))
+        if not owners and name is not None and len(self.held) < MAX_HELD and self._is_awaited():
+            self.held.append(Held(name, message, topic, size))
             return True
         claimed = [*owners, *(member for member in self if member not in owners and member.wants(message))]
         for member in claimed:
@@ -91,12 +96,12 @@ class Subscriptions:
 
     def take_held(self, *, everything: bool = False) -> list[Held]:
         """Messages that waited for a name and need not wait any longer, in their order. I/O thread only."""
-        if not self._held:
+        if not self.held:
             return []
         waits = not everything and self._is_awaited()
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         if waits:
-            self._held = [one for one in held if not self._owners(one.name)]
+            self.held = [one for one in held if not self._owners(one.name)]
         return [one for one in held if not waits or self._owners(one.name)]
 
     def _is_awaited(self) -> bool:

@@ -233,7 +233,7 @@ class Supervisor:
         while not connection.over:
             self._obey(connection)
             drain = core.orders.drain if core.orders.close is None else None
-            connection.turn(drain or Deadline(None))
+            connection.turn(drain or _requests.NEVER)
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""
@@ -247,7 +247,8 @@ class Supervisor:
     def _obey(self, connection: Connection) -> None:
         """Do what other threads have ordered since the last turn."""
         core, orders = self._core, self._core.orders
-        self._mind_drain(connection)
+        if orders.drain is not None:
+            self._mind_drain(connection)
         if orders.close is not None:
             order = orders.close
             refusal = begin_closing(core)

@@ -26,30 +26,31 @@ MAX_ANSWERS: Final = 2**20
 
 
 class Urgent:
-    """Those of one connection."""
+    """Those of one connection.
 
-    __slots__ = ("_entries", "_put", "_taken")
+    Attributes:
+        entries: what waits; to look at only.
+    """
+
+    __slots__ = ("_put", "_taken", "entries")
 
     def __init__(self) -> None:
-        self._entries: deque[Outgoing] = deque()
+        self.entries: deque[Outgoing] = deque()
         self._put = 0  # bytes ever put, by the I/O thread
         self._taken = 0  # bytes ever taken, by the owner of the way out
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def put(self, entry: Outgoing) -> None:
         """One more, behind the others; a pong too many is let go. I/O thread only."""
-        if entry.opcode is Opcode.PONG and len(self._entries) >= MAX_URGENT:
+        if entry.opcode is Opcode.PONG and len(self.entries) >= MAX_URGENT:
             return
         self._put += entry.size
-        self._entries.append(entry)
+        self.entries.append(entry)
 
     def take(self) -> list[Outgoing]:
         """All of them, in their order. Owner of the way out only."""
         entries = []
-        while self._entries:
-            entries.append(self._entries.popleft())
+        while self.entries:
+            entries.append(self.entries.popleft())
             self._taken += entries[-1].size
         return entries
 
@@ -57,7 +58,7 @@ class Urgent:
         """These were taken, and are not sent after all. Owner of the way out only."""
         for entry in reversed(list(entries)):
             self._taken -= entry.size
-            self._entries.appendleft(entry)
+            self.entries.appendleft(entry)
 
     @property
     def bytes(self) -> int:

@@ -11,19 +11,18 @@ from ._latch import InterruptSafeCondition, Latch
 from ._pending import CANCELLED, Request
 
 if TYPE_CHECKING:
-    from ._clock import Deadline
     from ._outgoing import Batch
 
 __all__ = ["RequestFuture", "Waiter"]
 
 
-class Waiter:
+class Waiter(Latch):
     """The caller of ``request()``: one thread, which waits for one outcome."""
 
-    __slots__ = ("_latch", "error", "value")
+    __slots__ = ("error", "value")
 
     def __init__(self) -> None:
-        self._latch = Latch()
+        super().__init__()
         self.value: Any = None
         self.error: BaseException | None = None
 
@@ -31,11 +30,7 @@ class Waiter:
         """Keep the outcome and let the caller go on."""
         self.value = value
         self.error = error
-        self._latch.open()
-
-    def wait(self, deadline: Deadline) -> bool:
-        """Wait for the outcome; False if the deadline passed first."""
-        return self._latch.wait(deadline)
+        self.open()
 
 
 class RequestFuture(Future[Any]):

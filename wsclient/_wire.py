@@ -38,6 +38,10 @@ JOINED_BYTES: Final = 64 * 1024
 _ROUNDS: Final = 16
 """Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
 
+_PING: Final = Opcode.PING
+_CLOSE: Final = Opcode.CLOSE
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
 
@@ -142,7 +146,7 @@ class Wire:
             return False
         if self._rest or self._is_closing:
             return bool(self._rest)
-        return bool(self._urgent or (self.is_open and self._source.ready()))
+        return bool(self._urgent.entries) or (self.is_open and self._source.ready())
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
@@ -180,7 +184,7 @@ class Wire:
             self._batch = []
 
     def _take(self) -> None:
-        recognised = 2 * MAX_PINGS if self._urgent else MAX_PINGS
+        recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
         entries = deque(self._next_entries())
         try:
             self._frame(entries, recognised)
@@ -193,32 +197,34 @@ class Wire:
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries, which leave the queue of them one by one."""
         frames: list[bytes] = []
+        passage, batch, payload_of, deflater = self.passage, self._batch, self._source.payload, self._deflater
         while entries:
             entry = entries[0]
-            payload = self._source.payload(entry)
+            payload = payload_of(entry)
             if payload is not None:
-                frames.append(self._framed(entry.opcode, payload))
-                self.passage.taken += len(frames[-1])
-                if entry.opcode is Opcode.PING:
+                frame = build_frame(entry.opcode, payload, new_key()) if deflater is None else self._framed(entry, payload)
+                frames.append(frame)
+                passage.taken += len(frame)
+                if entry.opcode is _PING:
                     self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
-            entry.put_on(self.passage, self.passage.taken)
-            self._batch.append(entry)
+            entry.put_on(passage, passage.taken)
+            batch.append(entry)
             entries.popleft()
-            if entry.opcode is Opcode.CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
+            if entry.opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
                 self._is_closing = True
                 self._urgent.put_back(entries)
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _framed(self, opcode: Opcode, payload: bytes) -> bytes:
+    def _framed(self, entry: Outgoing, payload: bytes) -> bytes:
         deflater = self._deflater
-        if deflater is not None and len(payload) >= deflater.threshold and opcode < Opcode.CLOSE:
-            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
-        return build_frame(opcode, payload, new_key())
+        if deflater is not None and len(payload) >= deflater.threshold and entry.opcode < _CLOSE:
+            return build_frame(entry.opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
+        return build_frame(entry.opcode, payload, new_key())
 
     def _is_wanted(self) -> bool:
         """Whether what is being made can still go out."""
@@ -227,7 +233,7 @@ class Wire:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
-        if not self._urgent:
+        if not self._urgent.entries:
             return self._source.take(JOINED_BYTES) if self.is_open else []
         return self._urgent.take()
 

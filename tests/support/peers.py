@@ -96,7 +96,7 @@ def nothing_is_kept(client):
         or core.pending._own
         or list(core.subscriptions)
         or core.subscriptions._names
-        or core.subscriptions._held
+        or core.subscriptions.held
         or core.streams._open(core.streams._fed)
     )
 

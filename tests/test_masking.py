@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import wsclient
-from wsclient._masking import apply_mask, forget_keys, new_key
+from wsclient import _masking
+from wsclient._masking import accelerated, apply_mask, forget_keys, mask_in_python, new_key
 
 keys = st.binary(min_size=4, max_size=4)
 
@@ -118,3 +119,54 @@ def test_a_forked_child_uses_other_keys_than_its_parent():
     root = Path(wsclient.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", FORK], cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 3  # of 100; by chance one run in 400 000 has one
+
+
+# --- the accelerator -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unaccelerated(monkeypatch):
+    """As in a process that has masked nothing yet."""
+    monkeypatch.setattr(_masking, "_mask", _masking._mask_and_count)
+    monkeypatch.setattr(_masking, "_masked", 0)
+    monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.binary(max_size=3000), key=keys)
+@example(data=b"", key=b"abcd")
+def test_the_accelerator_gives_the_same(data, key):
+    fast = accelerated()
+    if fast is None:
+        pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
+    masked_fast = fast(data, key)
+    assert masked_fast == mask_in_python(data, key) == masked(data, key)
+    assert type(masked_fast) is bytes
+
+
+def test_a_little_is_masked_without_its_import(unaccelerated):
+    for _ in range(1000):
+        apply_mask(b"hello", b"abcd")
+    assert "websockets.speedups" not in sys.modules
+    assert _masking._mask is _masking._mask_and_count
+
+
+def test_it_is_used_once_there_is_enough_to_mask(unaccelerated):
+    data, key = os.urandom(2**20), b"abcd"
+    for _ in range(13):
+        assert apply_mask(data, key) == mask_in_python(data, key)
+    assert _masking._mask is (accelerated() or mask_in_python)
+
+
+def test_it_is_used_at_once_where_it_is_there_already(unaccelerated):
+    if accelerated() is None:
+        pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
+    assert apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert _masking._mask is accelerated()
+
+
+def test_without_it_python_masks_for_good(unaccelerated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.speedups", None)  # an import of it raises ImportError
+    assert accelerated() is None
+    assert apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert _masking._mask is mask_in_python

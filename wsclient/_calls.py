@@ -7,6 +7,7 @@ is sent once, what was not is not, and nothing stays locked.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -52,7 +53,7 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), now)
     entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
     _requests.queue(core, entry, deadline)
-    core.kick()
+    core.kick_when_calm(now)
     return Delivery(core, entry)
 
 
@@ -344,7 +345,7 @@ def _make(
 def _deadline(core: Core, timeout: float | None) -> Deadline:
     if timeout is DEFAULT:
         timeout = core.settings.bounds.request_timeout
-    elif timeout is not None:
+    elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):
         timeout = check_seconds("timeout", timeout, zero=True)
     return _requests.NEVER if timeout is None else Deadline(time.monotonic() + timeout)
 

@@ -338,6 +338,10 @@ def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, boo
     return opcode, fin, length, start
 
 
+_MEDIUM: Final = struct.Struct("!BBH4s")
+_LARGE: Final = struct.Struct("!BBQ4s")
+
+
 def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
     """One whole, masked frame (RFC 6455 §5.2).
 
@@ -348,9 +352,9 @@ def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
     """
     size = len(payload)
     if size < 126:
-        header = bytes((_FIN | opcode, _MASKED | size))
+        header = b"%c%c%b" % (_FIN | opcode, _MASKED | size, key)
     elif size < 2**16:
-        header = struct.pack("!BBH", _FIN | opcode, _MASKED | 126, size)
+        header = _MEDIUM.pack(_FIN | opcode, _MASKED | 126, size, key)
     else:
-        header = struct.pack("!BBQ", _FIN | opcode, _MASKED | 127, size)
-    return b"".join((header, key, apply_mask(payload, key)))
+        header = _LARGE.pack(_FIN | opcode, _MASKED | 127, size, key)
+    return header + apply_mask(payload, key)

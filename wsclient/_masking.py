@@ -14,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["apply_mask", "mask_in_python", "new_key"]
+__all__ = ["accelerated", "apply_mask", "forget_keys", "mask_in_python", "new_key"]
 
 _KEYS_AT_ONCE = 1024
 """Keys fetched by one ``os.urandom`` call; a call for each frame costs more than masking a short message."""

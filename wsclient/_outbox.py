@@ -106,13 +106,14 @@ class Outbox:
                     entry.queued = True
                     self.entries.append(entry)
                     return True
-                full = self._is_full(entry)
-                if full:
+                if self._is_full(entry):
                     self._expire_old()
                     if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
                         self._evict(entry, evicted)
-                    full = self._is_full(entry)
-                if not full:
+                    fits = not self._is_full(entry)
+                else:
+                    fits = True
+                if fits:
                     if entry.expires_at is not None:
                         self._note_expiry(entry)
                     self.messages += 1

@@ -121,7 +121,17 @@ class Request(Outgoing):
         idempotent: bool = False,
         bound: int | None = None,
     ) -> None:
-        Outgoing.__init__(self, opcode, payload, size, None, bound)
+        # All of an `Outgoing`, without a call of its own: one of these is made for each request.
+        self.opcode = opcode
+        self.payload = payload
+        self.size = size
+        self.expires_at = None
+        self.bound = bound
+        self.counted = True
+        self.queued = False
+        self.place = None
+        self.fate = None
+        self.ids = ()
         self.draft = draft
         self.id = id
         self.own = None if id is None else key_of(id)

@@ -82,7 +82,7 @@ class Router:
         counters.messages_received += 1
         counters.bytes_received += size
         try:
-            meaning = self._core.protocol.decode(payload)
+            meaning: Any = self._core.protocol.decode(payload)
             kind = type(meaning)
             if kind is not Event and kind is not Reply:  # those two by far the most
                 if meaning is None:

@@ -18,6 +18,8 @@ from ._paths import NOTHING, Path, checked_path, found, placed
 
 __all__ = ["JsonId"]
 
+_TEXT: Final = Opcode.TEXT
+
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an error that says nothing of itself (JSON-RPC 2.0 §5.1)."""
 
@@ -77,8 +79,9 @@ class JsonId(Protocol):
         self._topic = _optional("topic", topic)
         self._stream = _optional("stream", stream)
         self._name = _optional("name", name)
-        self._head = f"{{{json.dumps(self._key[0])}:"
+        self._head = f"{{{json.dumps(self._key[0])}:".encode()
         self._numbers = Numbers()
+        self._whole = self._encodes_by_id()
 
     # --- ids ---------------------------------------------------------------------------------------------------------
 
@@ -253,16 +256,17 @@ class JsonId(Protocol):
 
     def _draft(self, message: Any) -> Draft:
         """Encoded once; the id is put in front of the other members when it is known."""
-        if self._encodes_by_id():
+        if self._whole:
             return super()._draft(message)
         key = self._key[0]
         others = self._dressed(message)
         if key in others:
             others = {name: value for name, value in others.items() if name != key}
         text = _codec.encode(others, self.json)
-        text = text.strip() if isinstance(text, str) else ""
-        if not text.startswith("{") or not text.endswith("}"):
-            raise TypeError(f"The json= codec made no JSON object of a dict, but {text[:80]!r}.")
+        if text[:1] != "{" or text[-1:] != "}":  # a codec with a style of its own
+            text = text.strip() if isinstance(text, str) else ""
+            if not text.startswith("{") or not text.endswith("}"):
+                raise TypeError(f"The json= codec made no JSON object of a dict, but {text[:80]!r}.")
         rest = text[1:].lstrip()
         return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json)
 
@@ -272,15 +276,17 @@ class _Splice(Draft):
 
     __slots__ = ("_codec", "_head", "_tail")
 
-    def __init__(self, head: str, tail: str, codec: Any) -> None:
-        self._head = head.encode()
+    def __init__(self, head: bytes, tail: str, codec: Any) -> None:
+        self._head = head
         self._tail = tail.encode()
         self._codec = codec
-        self.size = len(self._head) + len(self._tail)
+        self.size = len(head) + len(self._tail)
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
-        text = str(id) if type(id) is int else str(_codec.encode([id], self._codec)).strip()[1:-1]
-        return Opcode.TEXT, b"".join((self._head, text.encode(), self._tail))
+        if type(id) is int:
+            return _TEXT, b"%b%d%b" % (self._head, id, self._tail)
+        text = str(_codec.encode([id], self._codec)).strip()[1:-1]
+        return _TEXT, b"".join((self._head, text.encode(), self._tail))
 
 
 def _optional(name: str, path: Any) -> tuple[str, ...] | None:

@@ -262,7 +262,7 @@ class JsonId(Protocol):
         others = self._dressed(message)
         if key in others:
             others = {name: value for name, value in others.items() if name != key}
-        text = _codec.encode(others, self.json)
+        text: Any = _codec.encode(others, self.json)
         if text[:1] != "{" or text[-1:] != "}":  # a codec with a style of its own
             text = text.strip() if isinstance(text, str) else ""
             if not text.startswith("{") or not text.endswith("}"):

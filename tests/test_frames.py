@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wsclient._close_frames import Close, CloseCode, parse_close
 from wsclient._deflate import Agreement, Inflater
 from wsclient._errors import MessageTooBig, ProtocolError
-from wsclient._frames import MessageReader, Opcode, build_frame
+from wsclient._frames import LARGE_READ_SIZE, READ_SIZE, MessageReader, Opcode, build_frame
 from wsclient._limits import MAX_FRAGMENTS
 
 from .support.raw import frame
@@ -795,3 +795,25 @@ def test_a_length_of_two_to_the_63_that_comes_a_byte_at_a_time_is_refused_with_i
     source = reader()
     assert fed(source, *byte_by_byte(data[:-1])) == ([], None)
     assert fed(source, data[-1:]) == ([], CloseCode.PROTOCOL_ERROR)
+
+
+# --- how much to read ------------------------------------------------------------------------------------------------
+
+
+def test_more_is_read_at_once_while_messages_are_large():
+    reader = MessageReader(2**24)
+    assert reader.appetite == READ_SIZE
+    stream = frame(Opcode.BINARY, bytes(300_000)) * 2
+    reader.feed(stream[:READ_SIZE])
+    assert reader.appetite == LARGE_READ_SIZE
+    reader.feed(stream[READ_SIZE : READ_SIZE + LARGE_READ_SIZE])
+    assert reader.appetite == LARGE_READ_SIZE
+    reader.feed(stream[READ_SIZE + LARGE_READ_SIZE :][:1000])
+    assert reader.appetite == READ_SIZE
+
+
+def test_of_small_messages_no_more_is_read_at_once():
+    reader = MessageReader(2**24)
+    small = frame(Opcode.TEXT, b"x" * 100)
+    reader.feed(small * (READ_SIZE // len(small) + 1))
+    assert reader.appetite == READ_SIZE

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-READ_SIZE: Final = 64 * 1024
-"""Bytes asked for at once: hundreds of small messages in one call, and little enough for malloc to have at hand."""
-
 _READS_A_TURN: Final = 16
 _TURN_SECONDS: Final = 0.05
 """Reads, and seconds of them, before orders and timers are looked at again; a read may hold 30 000 tiny messages."""
@@ -291,7 +288,8 @@ class Connection:
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
             try:
-                data = line.receive(READ_SIZE)
+                size = self._reader.appetite
+                data = line.receive(size)
             except OSError as error:
                 self._end_now("network", f"the line broke: {error}", error)
                 return number > 0
@@ -302,7 +300,7 @@ class Connection:
                 return number > 0
             self._heartbeat.heard(now)
             self._feed(data)
-            if line.short_means_empty and len(data) < READ_SIZE:
+            if line.short_means_empty and len(data) < size:
                 break
             now = time.monotonic()
             if now > enough or self.wire.choked or (self._core.full and not self.router.pressing):

@@ -11,12 +11,13 @@ from .base import QUESTION, TIMEOUT, Countdown, Peer
 class Ours(Peer):
     def __init__(self, url, deflated):
         self._countdown = Countdown()
-        deflate = wsclient.Deflate(
-            threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
-        )  # fmt: skip
-        self._client = wsclient.connect(
-            url, compression=deflate if deflated else None, ping_interval=None, on_message=self._on_message, proxy=None
-        )
+        options = {"compression": None}
+        if deflated:  # the others get text there, and so do we
+            deflate = wsclient.Deflate(
+                threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
+            )  # fmt: skip
+            options = {"compression": deflate, "json": None}
+        self._client = wsclient.connect(url, ping_interval=None, proxy=None, on_message=self._on_message, **options)
 
     def _on_message(self, client, message):
         self._countdown.tick()

@@ -239,7 +239,8 @@ class Router:
             return _requests.answer(core, request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        core.pending.calm(request)
+        if core.pending.calm(request) and feed.endless:
+            core.kick()  # it uses up no room any more
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
         return _requests.answer(core, request, ABSENT) if final else None

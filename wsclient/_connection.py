@@ -141,7 +141,7 @@ class Connection:
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
         self._look_after(now)
-        if core.subscriptions.held:
+        if core.subscriptions.held or core.subscriptions.notes:
             self.router.hand_out_held()
         if not self.over:
             self.wire.pump()  # at the end: whatever any step above was woken for goes out
@@ -208,7 +208,6 @@ class Connection:
         link.paused = True  # before looking: whoever makes room from now on wakes us
         full = self._core.full
         self.router.leaving = self.ending is not None
-        self.router.pressing = full and self._must_read()
         link.paused = self.wire.choked or (full and not self.router.pressing)
         events = 0 if link.paused else line.read_event
         if self.wire.blocked:
@@ -223,14 +222,6 @@ class Connection:
         """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
         drop = self._core.orders.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
-
-    def _must_read(self) -> bool:
-        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
-        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
-        """
-        core = self._core
-        in_set_up = self.router.aside is not None
-        return core.pending.waiting or bool(core.link.proofs) or in_set_up or self.ending is not None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
         """When to wake at the latest; infinity for never."""

@@ -171,8 +171,8 @@ class Pending:
         matches: those in flight that have a match function. I/O thread reads.
     """
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_numbers", "_own", "_timers", "counts",
-                 "matches")  # fmt: skip
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_numbers", "_own", "_standing", "_timers",
+                 "counts", "matches")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -186,6 +186,7 @@ class Pending:
         self._live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
+        self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
         self._timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
@@ -203,8 +204,10 @@ class Pending:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are on the line and unanswered."""
-        return len(self._in_flight)
+        """How many requests are on the line and unanswered. A subscription whose first answer came, or that awaits
+        none, is not counted: it may stay for ever, and would leave no room for others where their number is bounded.
+        """
+        return len(self._in_flight) - len(self._standing)
 
     @property
     def unfinished(self) -> bool:
@@ -264,6 +267,8 @@ class Pending:
                 if request.match is not None:
                     self.matches[request] = None
                 self._in_flight[key] = request
+                if request in self._calm and request.feed.endless:
+                    self._standing[request] = None
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
         return waits
@@ -305,6 +310,8 @@ class Pending:
             flying = taken and key in self._in_flight and self._in_flight[key] is request
             if flying and not keeps_place:
                 del self._in_flight[key]
+            if request in self._standing:
+                del self._standing[request]
             if self._timers and len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
@@ -315,13 +322,17 @@ class Pending:
         """Whether nobody waits for its first answer."""
         return request in self._calm
 
-    def calm(self, request: Request) -> None:
-        """The first of many answers has come: nobody waits any more, and time plays no part."""
+    def calm(self, request: Request) -> bool:
+        """The first of many answers has come: nobody waits any more, and time plays no part. False if it was so."""
         with self._lock:
-            if request in self._live:
+            waited = request in self._live
+            if waited:
                 del self._live[request]
                 self._calm[request] = None
                 self.counts[OK] += 1
+                if request.feed.endless and request.departed:
+                    self._standing[request] = None
+        return waited
 
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
@@ -337,6 +348,7 @@ class Pending:
             flown = list(self._in_flight.values())
             self._in_flight.clear()
             self.matches.clear()
+            self._standing.clear()
         return flown
 
     def everything(self) -> list[Request]:

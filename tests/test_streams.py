@@ -352,7 +352,7 @@ def test_forgotten_streams_leave_nothing_behind():
         listen(streams)
     gc.collect()
     kept = listen(streams)
-    assert len(streams._streams) < 100
+    assert len(streams.listening) < 100
     offer(streams, 1)
     assert read(kept) == [1]
 
@@ -364,7 +364,7 @@ def test_a_stream_that_closes_takes_forgotten_ones_with_it():
         listen(streams)
     gc.collect()
     listen(streams).close()
-    assert len(streams._streams) == 1
+    assert len(streams.listening) == 1
     offer(streams, 1)
     assert read(kept) == [1]
 

@@ -39,16 +39,9 @@ _FLOODED: Final = ("on_ping", "on_pong", "on_error")
 _log = logging.getLogger("wsclient")
 
 
-class _Job:
-    """One call to make on the hook thread."""
-
-    __slots__ = ("args", "bound", "fn", "what")
-
-    def __init__(self, what: str, fn: Callable[..., object], args: tuple[Any, ...], bound: int | None) -> None:
-        self.what = what
-        self.fn = fn
-        self.args = args
-        self.bound = bound
+_Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
+"""One call to make on the hook thread: its name, the function, its arguments, and the connection to which belongs
+whatever it sends (None for any)."""
 
 
 class Hooks:
@@ -98,14 +91,17 @@ class Hooks:
         """
         hook = self._table.get(name)
         if hook is not None:
-            self._add(_Job(name, hook, args, bound))
+            self._add((name, hook, args, bound))
 
     def post_message(self, message: Any, size: int, *, pressing: bool) -> None:
         """Have ``on_message`` called, within the bounds."""
         hook = self._table.get("on_message")
         if hook is None:
             return
-        verdict = self.post_job("on_message", hook, (message,), size, key="on_message", pressing=pressing)
+        job = ("on_message", hook, (message,), None)
+        verdict = self._inbox.put(job, size, key="on_message", pressing=pressing)
+        if self._worker.starter is None:
+            self._start()
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
                 f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "
@@ -125,7 +121,7 @@ class Hooks:
             key: with the policy ``"latest"``, what this is the newest of.
             pressing: see ``Inbox.put``.
         """
-        verdict = self._inbox.put(_Job(what, fn, args, None), size, key=key, pressing=pressing)
+        verdict = self._inbox.put((what, fn, args, None), size, key=key, pressing=pressing)
         if self._worker.starter is None:
             self._start()
         return verdict
@@ -135,7 +131,7 @@ class Hooks:
         hook = self._table.get(name)
         if hook is not None and self._told[name] - self._seen[name] < MAX_EVENTS:
             self._told[name] += 1
-            self._add(_Job(name, partial(self._run_event, name, hook), args, None))
+            self._add((name, partial(self._run_event, name, hook), args, None))
 
     def post_error(self, error: BaseException) -> None:
         """Log an error that ends nothing, and have ``on_error`` called. I/O thread only."""
@@ -144,8 +140,9 @@ class Hooks:
 
     def run_later(self, fn: Callable[[], object]) -> None:
         """Run any function among the hooks; at once, here, if the thread has ended already."""
-        if not self._add(_Job("a done-callback", fn, (), None)):
-            self._run(_Job("a done-callback", fn, (), None))
+        job: _Job = ("a done-callback", fn, (), None)
+        if not self._add(job):
+            self._run(job)
 
     # --- looking ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +174,7 @@ class Hooks:
         """Run hooks until the end; the body of the thread."""
         self.ident = threading.get_ident()
         while (job := self._inbox.get(_FOREVER)) is not EMPTY:
-            self.bound = job.bound
+            self.bound = job[3]
             self._run(job)
             self.bound = None
             del job  # the message must not live until the next one comes
@@ -213,14 +210,14 @@ class Hooks:
         self.start_worker(self._worker)
 
     def _run(self, job: _Job) -> None:
+        what, function, args, _ = job
         try:
-            job.fn(*job.args)
+            function(*args)
         except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
-            self._report(job, error)
+            self._report(what, error)
 
-    def _report(self, job: _Job, error: BaseException) -> None:
-        _log.error("%s: %s raised %s.", self._name, job.what, type(error).__name__, exc_info=error)
+    def _report(self, what: str, error: BaseException) -> None:
+        _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
         on_error = self._table.get("on_error")
-        if on_error is None or job.what == "on_error":
-            return
-        self._run(_Job("on_error", partial(on_error, error), (), None))
+        if on_error is not None and what != "on_error":
+            self._run(("on_error", on_error, (error,), None))

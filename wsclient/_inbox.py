@@ -57,14 +57,11 @@ class Put(enum.Enum):
     """One more was dropped."""
 
 
-class _Cell:
-    __slots__ = ("counted", "item", "key", "size")
+_Cell = tuple[Any, int, Hashable, bool]
+"""An item, its bytes, its key, and whether it counts. With ``"latest"`` item and bytes stand in the table of the key."""
 
-    def __init__(self, item: Any, size: int, key: Hashable, counted: bool) -> None:
-        self.item = item
-        self.size = size
-        self.key = key
-        self.counted = counted
+_KEPT: Final = Put.KEPT
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
 
 
 class Inbox:
@@ -97,7 +94,7 @@ class Inbox:
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room
         self._cells: deque[_Cell] = deque()
-        self._latest: dict[Hashable, _Cell] = {}  # with "latest" only: the cell of each key
+        self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: of each key the item and its bytes
         self._count = 0
         self._bytes = 0
         self._episode = _NONE
@@ -128,21 +125,18 @@ class Inbox:
             key: with ``"latest"``, what it is the newest of.
             pressing: reading went on although the queue is full.
         """
+        max_items, max_bytes, overflow = self._bounds
         with self._lock:
             if self.ended:
-                return Put.KEPT
-            dropped = self.dropped
-            if self._admits(item, size, key, pressing):
-                cell = _Cell(item, size, key, True)
-                self._cells.append(cell)
+                return _KEPT
+            # The common case, kept short.
+            if self._count < max_items and self._bytes + size <= max_bytes and overflow != "latest":
+                self._cells.append((item, size, None, True))
                 self._count += 1
                 self._bytes += size
-                if self._bounds[2] == "latest":
-                    self._latest[key] = cell
-            verdict = Put.KEPT
-            if self.dropped > dropped:
-                verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
-                self._episode = _LOSING
+                verdict = _KEPT
+            else:
+                verdict = self._put_at_bound(item, size, key, pressing)
         self._filled.announce()
         return verdict
 
@@ -151,7 +145,7 @@ class Inbox:
         with self._lock:
             if self.ended:
                 return False
-            self._cells.append(_Cell(item, 0, None, False))
+            self._cells.append((item, 0, None, False))
         self._filled.announce()
         return True
 
@@ -177,6 +171,21 @@ class Inbox:
         if self._on_room is not None:
             self._on_room()
 
+    def _put_at_bound(self, item: Any, size: int, key: Hashable, pressing: bool) -> Put:
+        dropped = self.dropped
+        if self._admits(item, size, key, pressing):
+            if self._bounds[2] == "latest":
+                self._latest[key] = item, size
+                item = None
+            self._cells.append((item, size, key, True))
+            self._count += 1
+            self._bytes += size
+        if self.dropped == dropped:
+            return _KEPT
+        verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
+        self._episode = _LOSING
+        return verdict
+
     def _admits(self, item: Any, size: int, key: Hashable, pressing: bool) -> bool:
         """Whether to append the item; makes room, or drops it, as the policy says."""
         _, max_bytes, overflow = self._bounds
@@ -186,12 +195,12 @@ class Inbox:
             lost = pressing and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
             return not lost
-        if overflow == "latest" and (cell := self._latest.get(key)) is not None:
-            self._bytes += size - cell.size
-            cell.item, cell.size = item, size
+        if overflow == "latest" and (older := self._latest.get(key)) is not None:
+            self._bytes += size - older[1]
+            self._latest[key] = item, size
             self.dropped += 1
             while self._bytes > max_bytes and self._count > 1:
-                self._drop_oldest(spared=cell)
+                self._drop_oldest(spared=key)
             return False
         if overflow in ("raise", "drop_newest"):
             lost = self._lacks_room(size)
@@ -212,31 +221,32 @@ class Inbox:
         max_items, max_bytes, _ = self._bounds
         return self._count >= max_items or self._bytes + size > max_bytes
 
-    def _drop_oldest(self, spared: _Cell | None = None) -> None:
-        for index, cell in enumerate(self._cells):
-            if cell.counted and cell is not spared:
+    def _drop_oldest(self, spared: Hashable = EMPTY) -> None:
+        for index, (_, size, key, counted) in enumerate(self._cells):
+            if counted and (spared is EMPTY or key != spared):
                 del self._cells[index]
-                self._latest.pop(cell.key, None)
                 self._count -= 1
-                self._bytes -= cell.size
+                self._bytes -= self._latest.pop(key)[1] if self._latest else size
                 self.dropped += 1
                 return
 
     def _pop(self) -> Any:
+        max_items, max_bytes, overflow = self._bounds
         with self._lock:
             if not self._cells:
                 return EMPTY
-            cell = self._cells[0]
-            was_full = self.full
-            if cell.counted and self._latest:
-                self._latest.pop(cell.key, None)
-            # Assignments only: an interrupt must not part the cell from its count.
+            was_full = self._count >= max_items or self._bytes >= max_bytes
+            # Subscripts and assignments only: an interrupt must not part the item from its count.
+            item, size, key, counted = self._cells[0]
+            if counted and self._latest:
+                item, size = self._latest[key]
+                del self._latest[key]
             del self._cells[0]
-            if cell.counted:
+            if counted:
                 self._count -= 1
-                self._bytes -= cell.size
-            if self._episode and cell.counted and self._eased():
-                self._episode -= 1
-        if was_full and not self.full and self._on_room is not None:
+                self._bytes -= size
+                if self._episode and self._eased():
+                    self._episode -= 1
+        if was_full and overflow == "block" and not self.full and self._on_room is not None:
             self._on_room()
-        return cell.item
+        return item

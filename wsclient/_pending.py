@@ -168,11 +168,12 @@ class Pending:
 
     Attributes:
         counts: requests that have ended, by outcome.
+        live: those that wait for their reply; to look at only.
         matches: those in flight that have a match function. I/O thread reads.
     """
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_numbers", "_own", "_standing", "_timers",
-                 "counts", "matches")  # fmt: skip
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "_timers", "counts",
+                 "live", "matches")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -183,7 +184,7 @@ class Pending:
         # Guards all tables below and every request's `outcome`.
         self._lock = threading.Lock()
         self._by_order = by_order
-        self._live: dict[Request, None] = {}
+        self.live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
         self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
@@ -200,7 +201,7 @@ class Pending:
     @property
     def waiting(self) -> bool:
         """Whether any request waits."""
-        return bool(self._live)
+        return bool(self.live)
 
     @property
     def in_flight(self) -> int:
@@ -212,7 +213,7 @@ class Pending:
     @property
     def unfinished(self) -> bool:
         """Whether a drain has to wait: for a reply, or for the end of answers that have one."""
-        return bool(self._live) or any(not request.feed.endless for request in list(self._calm))
+        return bool(self.live) or any(not request.feed.endless for request in list(self._calm))
 
     def add(self, request: Request, *, timed: bool, calm: bool = False) -> None:
         """A request begins to wait.
@@ -231,7 +232,7 @@ class Pending:
             if not known:
                 if request.own is not None:
                     self._own[request.own] = request
-                (self._calm if calm else self._live)[request] = None
+                (self._calm if calm else self.live)[request] = None
                 if timer is not None:
                     heapq.heappush(self._timers, timer)
         if known:
@@ -258,7 +259,7 @@ class Pending:
         """
         key = request if request.match is not None else key_of(id)
         with self._lock:
-            waits = request in self._live or request in self._calm
+            waits = request in self.live or request in self._calm
             clash = waits and (self._in_flight.get(key, request) is not request
                                or self._own.get(key, request) is not request)  # fmt: skip
             if waits and not clash:
@@ -297,10 +298,10 @@ class Pending:
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
             key = request.key
-            live = request in self._live
+            live = request in self.live
             taken = live or (request in self._calm and outcome is not TIMED_OUT)
             if taken:
-                del (self._live if live else self._calm)[request]
+                del (self.live if live else self._calm)[request]
                 request.outcome = outcome
                 self.counts[outcome] += live
                 if request.own is not None:
@@ -312,7 +313,7 @@ class Pending:
                 del self._in_flight[key]
             if request in self._standing:
                 del self._standing[request]
-            if self._timers and len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
+            if self._timers and len(self._timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self._timers, timer)
@@ -325,9 +326,9 @@ class Pending:
     def calm(self, request: Request) -> bool:
         """The first of many answers has come: nobody waits any more, and time plays no part. False if it was so."""
         with self._lock:
-            waited = request in self._live
+            waited = request in self.live
             if waited:
-                del self._live[request]
+                del self.live[request]
                 self._calm[request] = None
                 self.counts[OK] += 1
                 if request.feed.endless and request.departed:
@@ -354,7 +355,7 @@ class Pending:
     def everything(self) -> list[Request]:
         """Every request that has not ended, in the order they began; those with many answers last."""
         with self._lock:
-            return [*self._live, *self._calm]
+            return [*self.live, *self._calm]
 
     def next_deadline(self) -> float | None:
         """The moment ``expire`` should be called next; may name a request that has ended since."""
@@ -378,6 +379,6 @@ class Pending:
         return None if at is None else (at, next(self._numbers), request)  # the number keeps equal times apart
 
     def _rebuild_timers(self) -> None:
-        timers = [timer for timer in self._timers if timer[2] in self._live or self.holds_place(timer[2])]
+        timers = [timer for timer in self._timers if timer[2] in self.live or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self._timers = timers

@@ -72,7 +72,7 @@ class Router:
         delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
         """
         core = self._core
-        return core.pending.waiting or bool(core.link.proofs) or self.aside is not None or self.leaving
+        return bool(core.pending.live or core.link.proofs) or self.aside is not None or self.leaving
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.

@@ -88,7 +88,7 @@ def cut(client, peer, raw):
 
 def names_of(subscriptions):
     """The names that are somebody's, as the client's thread will see it when it looks next."""
-    notes = list(subscriptions._notes)
+    notes = list(subscriptions.notes)
     owners = {(name, member) for name, members in list(subscriptions._names.items()) for member in members}
     for member, name, is_its in notes:
         owners = owners | {(name, member)} if is_its else owners - {(name, member)}

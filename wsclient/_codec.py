@@ -28,7 +28,9 @@ class StandardJson:
 
     def __init__(self) -> None:
         self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-        self._decode = json.JSONDecoder().decode
+        decoder = json.JSONDecoder()
+        self._decode = decoder.decode
+        self._raw_decode = decoder.raw_decode
 
     def dumps(self, value: Any) -> str:
         """JSON text of ``value``; ``ValueError`` for NaN, ``TypeError`` for what JSON has no form for."""
@@ -36,7 +38,13 @@ class StandardJson:
 
     def loads(self, text: str | bytes) -> Any:
         """The value of JSON text; ``ValueError`` if it is none."""
-        return self._decode(text if isinstance(text, str) else text.decode())
+        if not isinstance(text, str):
+            text = text.decode()
+        try:
+            value, end = self._raw_decode(text)
+        except json.JSONDecodeError:  # there may be space in front
+            return self._decode(text)
+        return value if end == len(text) else self._decode(text)
 
 
 JSON = StandardJson()
@@ -91,7 +99,10 @@ def decode(payload: str | bytes, codec: Any) -> Any:
     """
     if codec is None or not isinstance(payload, str):
         return payload
-    if not payload.startswith(_JSON_OPENERS) and not payload.lstrip(_JSON_SPACE).startswith(_JSON_OPENERS):
+    first = payload[:1]
+    if first not in _JSON_OPENERS and (
+        first not in _JSON_SPACE or not payload.lstrip(_JSON_SPACE).startswith(_JSON_OPENERS)
+    ):
         return payload
     try:
         return codec.loads(payload)

@@ -191,9 +191,10 @@ class Router:
 
     def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
         """The common case, kept short: the one answer of a request that takes any."""
-        place = request.place
-        if place is not None and place[1] <= place[0].sent:
-            place[0].confirm(place[1])
+        if request.place is not None:
+            passage, end = request.place
+            if passage.confirmed < end <= passage.sent:
+                passage.confirmed = end
         value = None if meaning.value is ABSENT else meaning.value
         if not _requests.answer(self._core, request, value):
             self._unclaimed(meaning, meaning.value, size)

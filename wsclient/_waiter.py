@@ -22,7 +22,7 @@ class Waiter(Latch):
     __slots__ = ("error", "value")
 
     def __init__(self) -> None:
-        super().__init__()
+        Latch.__init__(self)
         self.value: Any = None
         self.error: BaseException | None = None
 

@@ -26,12 +26,21 @@ PATIENCE: Final = 10.0
 CUT_PATIENCE: Final = 3.0
 """Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
 
-BURSTS: Final = ("narrow, then cut", "frozen")
-"""Faults under which many messages are sent at once."""
+BURSTS: Final = {"narrow, then cut": 2_000, "frozen": 2_000, "deaf and narrow": 2_000, "cut inside a burst": 250}
+"""Faults under which messages are sent at once until they wait in the queue, and how many at most: as many as sockets
+and the proxy may keep (the kernel lends a fast one some MiB)."""
 
-BURST: Final = 250
 BURST_SIZES: Final = (200, 12_000)
-"""Messages, and bytes of each: together more than sockets and the proxy keep, each batch of the way out several."""
+"""Bytes of each: a batch of the way out has several."""
+
+WAITING: Final = 40
+"""Messages in the queue that show: the line takes no more, and a batch is half written."""
+
+STILL: Final = 0.15
+"""Seconds without a byte after which all that was written has arrived."""
+
+DRAINING: Final = 3.0
+"""Seconds for that, at most."""
 
 
 class Weather:
@@ -91,10 +100,12 @@ class Weather:
             "slow, then cut": partial(self._proxy.latency, fault.amount / 1000),
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
+            "cut inside a burst": partial(self._proxy.cut_after, fault.amount, "up"),
+            "deaf and narrow": partial(self._grow_deaf, float(fault.amount)),
         }
         begin[fault.kind]()
         if fault.kind in BURSTS:
-            self._burst()
+            self._burst(BURSTS[fault.kind])
 
     def _end(self, fault: Fault, cuts: int) -> bool:
         """End the fault. False if it has not come to pass, and may yet."""
@@ -122,14 +133,36 @@ class Weather:
             self._proxy.bandwidth(None)
         elif fault.kind == "narrow":
             self._proxy.bandwidth(None)
+        elif fault.kind == "deaf and narrow":
+            self._proxy.bandwidth(None)
+            self._drain()
+            self._proxy.refuse()
+            self._proxy.cut()
+            self._proxy.drop_direction(None)
+            self._proxy.accept()
         return True
 
-    def _burst(self) -> None:
+    def _burst(self, most: int) -> None:
         """Send more than the buffers on the way take, so that messages wait in the socket and get cut there."""
-        for _ in range(BURST):
+        for _ in range(most):
             try:
                 send(self._log, self._client, self._log.chance.randint(*BURST_SIZES))
             except ClientClosed:
+                return
+            if self._client.stats.queue_depth >= WAITING:
+                return
+
+    def _grow_deaf(self, bandwidth: float) -> None:
+        self._proxy.drop_direction("down")
+        self._proxy.bandwidth(bandwidth)
+
+    def _drain(self) -> None:
+        """Wait until what the client has written is with the server, also of lines that it has ended."""
+        until = time.monotonic() + DRAINING
+        while time.monotonic() < until:
+            try:
+                self._proxy.wait_for(STILL, bytes_up=self._proxy.stats.bytes_up + 1)
+            except TimeoutError:
                 return
 
     def _lose_host(self) -> None:

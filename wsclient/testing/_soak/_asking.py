@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from ..._client import Client

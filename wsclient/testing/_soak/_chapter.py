@@ -87,11 +87,11 @@ class Chapter:
         self.ending = random.Random(f"{seed} ending").choice(ENDINGS)  # noqa: S311
         self.dialing = dialing(seed, tls)
         certificate = certificate_for(self.dialing.tls, "127.0.0.1")
-        self._server = SoakServer(certificate and certificate.server_context)
+        self._server = SoakServer(None if certificate is None else certificate.server_context)
         self._proxy = FaultProxy(f"ws://127.0.0.1:{self._server.port}/", seed=seed)
         self._workload = Workload(seed)
         chance = random.Random(f"{seed} waits")  # noqa: S311
-        trusting = certificate and certificate.client_context
+        trusting = None if certificate is None else certificate.client_context
         self._client = SoakClient(self._proxy.port, self.dialing, trusting, chance, self._workload.ask_in_hook)
         self._log = self._workload.log("weather")
         self._weather = Weather(plan(seed, seconds), self._proxy, self._server, self._client, self._log)

@@ -56,6 +56,7 @@ class SoakClient(Client):
             ask: what hooks do: makes a request with the client and notes what becomes of it.
         """
         self.logins = itertools.count(1)  # connections tried; the server is told, so that both count alike
+        self.dialing = dialing
         self.ask = ask
         self.chance = chance
         super().__init__(
@@ -63,6 +64,7 @@ class SoakClient(Client):
             name="soak",
             sock=None if dialing.by_url else partial(_connect, port),
             ssl_context=ssl_context,
+            compression=None if dialing.by_url else "deflate",
             proxy=None,
             reconnect=Reconnect(wait=self.soon),
             ping_interval=PING,

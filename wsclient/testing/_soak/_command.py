@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--seconds", type=_length, help="how long, in seconds")
     parser.add_argument("--seed", type=int, help="draws faults and load; by chance if not given, and printed")
     parser.add_argument(
-        "--tls", action=argparse.BooleanOptionalAction, help="over TLS or in clear; as each run's seed says if not given"
+        "--tls", action=argparse.BooleanOptionalAction, help="over TLS or in clear; by default as each run's seed says"
     )
     parser.add_argument("--plain", action="store_true", help="plain text, as when the output is no terminal")
     parser.set_defaults(run=run)

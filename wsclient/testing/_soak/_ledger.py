@@ -94,11 +94,8 @@ def _expiries(history: History) -> Iterator[str | None]:
         for key in connection.keys:
             if key in dying and (expires := dying[key].expires) is not None:
                 late = connection.logged_in_at - expires[1]
-                yield (
-                    f"message {key} was sent on connection {connection.number}, which began {late:.3f} s after its time."
-                    if late > 0
-                    else None
-                )
+                began = f"connection {connection.number}, which began {late:.3f} s after its time"
+                yield f"message {key} was sent on {began}." if late > 0 else None
 
 
 def _nothing_twice(history: History) -> Iterator[str | None]:

@@ -34,16 +34,20 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "slow, then cut": (0.5, 1.0, 50, 150),
     "narrow": (0.3, 1.5, 5_000, 200_000),
     "narrow, then cut": (0.8, 1.6, 50_000, 400_000),
-    "deaf and narrow": (1.3, 2.0, 50_000, 400_000),
+    "backlog, then deaf": (2.0, 2.0, 50_000, 400_000),
 }
 """Each fault: the shortest and the longest time in seconds, the least and the greatest amount.
 
-The amount is bytes until the cut, which close code, milliseconds of delay, or bytes per second. ``deaf and narrow``:
-nothing comes down, so the client ends the line in the middle of what it writes; but all that it has written arrives.
+The amount is bytes until the cut, which close code, milliseconds of delay, or bytes per second. ``backlog, then
+deaf``: messages queue up while nobody is there; then the line takes little, and nothing comes down, so the client ends
+it in the middle of what it writes; but all that it has written arrives.
 """
 
-_TELLING: Final = ("deaf and narrow", "narrow, then cut")
-"""What comes first: they end a line with a batch half written, and each run has that twice."""
+_TELLING: Final = "backlog, then deaf"
+"""What a plan has besides at its beginning, since it tells most: a line ends with a batch half written."""
+
+_LONG_RUN: Final = 30.0
+"""Seconds of a run that has it twice there; how much of the batch was written is the machine's choice."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ def plan(seed: int, seconds: float) -> list[Fault]:
         seconds: the length of the run.
 
     Returns:
-        The faults in their order; one begins when the one before has ended. Two that tell much come first, then each
-        kind before any comes again.
+        The faults in their order; one begins when the one before has ended. What tells most comes first, then each kind
+        before any comes again.
     """
     chance = random.Random(seed)  # noqa: S311
     faults: list[Fault] = []
-    kinds = chance.sample(_TELLING, len(_TELLING))
+    kinds = [_TELLING] * (2 if seconds >= _LONG_RUN else 1)
     at = SETTLING
     while True:
         kinds = kinds or chance.sample(list(KINDS), len(KINDS))
@@ -99,7 +103,8 @@ class Dialing:
 
     Attributes:
         tls: whether it speaks TLS.
-        by_url: whether it connects by itself; else through ``sock=``, with a socket that takes few bytes ahead.
+        by_url: whether it connects by itself, and compresses nothing; else it compresses, and connects through
+            ``sock=``, with a socket that takes few bytes ahead.
     """
 
     tls: bool

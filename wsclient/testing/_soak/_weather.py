@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -26,15 +27,27 @@ PATIENCE: Final = 10.0
 CUT_PATIENCE: Final = 3.0
 """Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
 
-BURSTS: Final = {"narrow, then cut": 2_000, "frozen": 2_000, "deaf and narrow": 2_000, "cut inside a burst": 250}
-"""Faults under which messages are sent at once until they wait in the queue, and how many at most: as many as sockets
-and the proxy may keep (the kernel lends a fast one some MiB)."""
+BURSTS: Final = ("narrow, then cut", "frozen", "cut inside a burst")
+"""Faults under which many messages are sent at once."""
 
+BURST: Final = 250
 BURST_SIZES: Final = (200, 12_000)
-"""Bytes of each: a batch of the way out has several."""
+"""Messages, and bytes of each: a batch of the way out has several."""
 
-WAITING: Final = 40
-"""Messages in the queue that show: the line takes no more, and a batch is half written."""
+BACKLOG_SIZES: Final = (200, 6_000)
+BACKLOG: Final = 2 * 2**20
+BACKLOG_BY_URL: Final = 8 * 2**20
+"""Bytes of each message, and of all that wait for the line to come back: more than the proxy and the kernel take ahead,
+which is up to 4 MiB for a socket whose buffer nobody has bounded (tcp(7), ``tcp_wmem``)."""
+
+BEGUN: Final = 30_000
+"""Bytes of a backlog that have passed when the line turns deaf: the log-in is through, and batches are on their way."""
+
+DEAF_PATIENCE: Final = 3.0
+"""Seconds for a client to come back, and to find that nothing comes down: twice its pings, and its longest wait."""
+
+LOOK: Final = 0.01
+"""Seconds between two looks at what gives no event."""
 
 STILL: Final = 0.15
 """Seconds without a byte after which all that was written has arrived."""
@@ -101,11 +114,11 @@ class Weather:
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
             "cut inside a burst": partial(self._proxy.cut_after, fault.amount, "up"),
-            "deaf and narrow": partial(self._grow_deaf, float(fault.amount)),
+            "backlog, then deaf": partial(self._meet_backlog, float(fault.amount)),
         }
         begin[fault.kind]()
         if fault.kind in BURSTS:
-            self._burst(BURSTS[fault.kind])
+            self._burst()
 
     def _end(self, fault: Fault, cuts: int) -> bool:
         """End the fault. False if it has not come to pass, and may yet."""
@@ -133,7 +146,7 @@ class Weather:
             self._proxy.bandwidth(None)
         elif fault.kind == "narrow":
             self._proxy.bandwidth(None)
-        elif fault.kind == "deaf and narrow":
+        elif fault.kind == "backlog, then deaf":
             self._proxy.bandwidth(None)
             self._drain()
             self._proxy.refuse()
@@ -142,19 +155,30 @@ class Weather:
             self._proxy.accept()
         return True
 
-    def _burst(self, most: int) -> None:
+    def _burst(self, count: int = BURST, sizes: tuple[int, int] = BURST_SIZES) -> None:
         """Send more than the buffers on the way take, so that messages wait in the socket and get cut there."""
-        for _ in range(most):
+        for _ in range(count):
             try:
-                send(self._log, self._client, self._log.chance.randint(*BURST_SIZES))
+                send(self._log, self._client, self._log.chance.randint(*sizes))
             except ClientClosed:
                 return
-            if self._client.stats.queue_depth >= WAITING:
-                return
 
-    def _grow_deaf(self, bandwidth: float) -> None:
-        self._proxy.drop_direction("down")
+    def _meet_backlog(self, bandwidth: float) -> None:
+        """What queued up while nobody was there goes out in whole batches, on a line that takes little and turns deaf:
+        the client ends it with a batch half written.
+        """
+        self._lose_host()
+        size = BACKLOG_BY_URL if self._client.dialing.by_url else BACKLOG
+        self._burst(2 * size // sum(BACKLOG_SIZES), BACKLOG_SIZES)
         self._proxy.bandwidth(bandwidth)
+        self._proxy.accept()
+        with contextlib.suppress(TimeoutError):  # a client that does not come back is told of by _measure
+            self._proxy.wait_for(DEAF_PATIENCE, bytes_up=self._proxy.stats.bytes_up + BEGUN)
+        before = self._client.last_disconnect
+        self._proxy.drop_direction("down")
+        until = time.monotonic() + DEAF_PATIENCE
+        while self._client.last_disconnect is before and time.monotonic() < until:
+            threading.Event().wait(LOOK)
 
     def _drain(self) -> None:
         """Wait until what the client has written is with the server, also of lines that it has ended."""

@@ -22,9 +22,10 @@ from wsclient._wakeup import READ, WRITE
 
 from .support import LONG, SHORT, RawServer, Server, eventually
 from .support.raw import frame
-from .test_dial import descriptors, within
+from .support.stage import Stage, until_the_end, within
+from .test_dial import descriptors
 from .test_line import fill, read_exactly, receive, tcp_pair, wait_for
-from .test_opening import Stage, Watcher, start, until_the_end
+from .test_opening import start
 from .test_proxy import Tunnels, add
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "2"))
@@ -133,13 +134,6 @@ def outer(client_tls, server_tls):
         near.recv(1)  # takes the session tickets that come behind the handshake
     with near, ends[0]:
         yield near, ends[0]
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
 
 
 @pytest.fixture

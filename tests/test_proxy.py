@@ -24,8 +24,8 @@ from wsclient._url import parse
 from wsclient._wakeup import READ
 
 from .support import LONG, SHORT, RawServer, Server
-from .test_dial import within
-from .test_opening import PLENTY, Stage, Watcher, basic, hang_up, respond, say, start, trickle, until_the_end
+from .support.stage import PLENTY, hang_up, respond, say, trickle, until_the_end, within
+from .test_opening import basic, start
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 SCHEMES = ("http", *SOCKS)
@@ -42,20 +42,6 @@ def scheme(request):
     if request.param in SOCKS:
         request.getfixturevalue("socks")
     return request.param
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
-
-
-@pytest.fixture
-def stage():
-    """``stage(act, ...)`` is a server that plays them."""
-    with contextlib.ExitStack() as stack:
-        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 # --- the URL of a proxy ----------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from wsclient._opening import Opener
 from wsclient._orders import Interrupted
 
 from .support import LONG, SHORT, Peer, Server, eventually
+from .support.stage import Stage, redirect, respond, until_the_end, upgrade
 from .test_dial import Busy, full_backlogs_wait, listening, local, socket_path
-from .test_opening import Stage, Watcher, redirect, respond, start, until_the_end, upgrade
+from .test_opening import start
 
 pytestmark = local
 
@@ -83,13 +84,6 @@ def stage(path):
             return stage
 
         yield begin
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
 
 
 def opener(watcher, *, timeout=LONG, **options):

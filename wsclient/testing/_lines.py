@@ -12,7 +12,7 @@ import socket
 from typing import Any, Final
 
 from ._shaping import Flow, Shape
-from ._sockets import abort, bound_receiving
+from ._sockets import abort
 
 __all__ = ["DOWN", "UP", "Address", "Line"]
 
@@ -71,7 +71,6 @@ class Line:
             family, address = self._addresses.pop(0)
             self.far = socket.socket(family, socket.SOCK_STREAM)
             self.far.setblocking(False)
-            bound_receiving(self.far)
             _send_at_once(self.far)
             if self.far.connect_ex(address) in _UNDER_WAY:
                 return True

@@ -7,13 +7,10 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ["BACKLOG", "abort", "bound_receiving", "listen", "make_reset", "shut"]
+__all__ = ["BACKLOG", "abort", "listen", "make_reset", "shut"]
 
 BACKLOG: Final = 512
 """Connections that may wait to be accepted: a test with hundreds of clients starts them at once."""
-
-_RECEIVE_BUFFER: Final = 256 * 1024
-"""Bytes; Linux doubles it. Without a bound its kernel lends a socket up to 6 MiB (tcp(7), ``tcp_rmem``)."""
 
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with no time at all: ``close()`` sends a RST (socket(7))."""
@@ -23,14 +20,6 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. A port that was just in use may be used again, but for Windows."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
-
-
-def bound_receiving(sock: socket.socket) -> None:
-    """Have the kernel take few bytes ahead: a line that is held up or slow is felt by its sender, not hidden in memory.
-
-    Before the socket connects; what a listener accepts inherits it.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 def shut(sock: socket.socket) -> None:

@@ -24,7 +24,6 @@ from ._lines import Address
 from ._lingering import Lingering
 from ._proxy_stats import ProxyStats
 from ._shaping import Shape
-from ._sockets import bound_receiving
 from ._traffic import Traffic
 
 __all__ = ["Order", "Switch"]
@@ -70,7 +69,6 @@ class Switch:
             shape: latency, jitter and bandwidth to begin with.
             seed: for the jitter.
         """
-        bound_receiving(listener)
         self.changed = Signal()
         self.failure: Exception | None = None
         self._orders: deque[Order] = deque()

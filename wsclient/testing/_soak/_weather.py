@@ -36,9 +36,9 @@ BURST_SIZES: Final = (200, 12_000)
 
 BACKLOG_SIZES: Final = (200, 6_000)
 BACKLOG: Final = 2 * 2**20
-BACKLOG_BY_URL: Final = 8 * 2**20
+BACKLOG_BY_URL: Final = 10 * 2**20
 """Bytes of each message, and of all that wait for the line to come back: more than the proxy and the kernel take ahead,
-which is up to 4 MiB for a socket whose buffer nobody has bounded (tcp(7), ``tcp_wmem``)."""
+which is up to 10 MiB where nobody has bounded a socket's buffers (tcp(7), ``tcp_wmem`` and ``tcp_rmem``)."""
 
 BEGUN: Final = 30_000
 """Bytes of a backlog that have passed when the line turns deaf: the log-in is through, and batches are on their way."""

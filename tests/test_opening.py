@@ -21,7 +21,19 @@ from wsclient._wakeup import READ
 
 from .support import LONG, SHORT, Server, eventually
 from .support.raw import frame
-from .support.stage import PLENTY, hang_up, redirect, respond, say, trickle, until_the_end, upgrade, within
+from .support.stage import (
+    PLENTY,
+    Hangs,
+    close_while_it_hangs,
+    hang_up,
+    redirect,
+    respond,
+    say,
+    trickle,
+    until_the_end,
+    upgrade,
+    within,
+)
 from .test_dial import Silent
 
 
@@ -706,28 +718,10 @@ def test_the_open_timeout_is_the_clients_option(stage):
 
 
 def test_close_ends_a_handshake_that_hangs(stage):
-    hangs, over = threading.Event(), threading.Event()
-
-    def act(peer):
-        peer.receive_head()
-        hangs.set()
-        until_the_end(peer)
-        over.set()
+    act = Hangs(lambda peer: peer.receive_head())
 
     client = wsclient.Client(stage(act).url, open_timeout=10 * LONG, reconnect=None)
-    starter = threading.Thread(target=start, args=(client,))
-    starter.start()
-    assert hangs.wait(LONG)
-    client.close()
-    assert over.wait(LONG)
-    starter.join(LONG)
-    assert client.state is wsclient.State.CLOSED
-
-
-def start(client):
-    """Start a client that is closed meanwhile."""
-    with pytest.raises(wsclient.ClientClosed):
-        client.start()
+    close_while_it_hangs(client, act)
 
 
 def test_a_real_server_behind_a_redirect_is_talked_to(stage):

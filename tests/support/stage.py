@@ -4,10 +4,14 @@ import contextlib
 import threading
 import time
 
+import pytest
+
+import wsclient
 from wsclient._clock import Deadline
 from wsclient._orders import Interrupted
 from wsclient._wakeup import WRITE, Poller, Wakeup
 
+from . import LONG
 from .raw import RawServer
 
 PLENTY = 2**23
@@ -149,3 +153,34 @@ def trickle(peer, data=b"x"):
         while True:
             peer.send(data)
             pause.wait(0.01)
+
+
+class Hangs:
+    """An act that takes something of the peer's, and then holds the line until the client ends it."""
+
+    def __init__(self, take):
+        self.entered, self.over = threading.Event(), threading.Event()
+        self._take = take
+
+    def __call__(self, peer):
+        self._take(peer)
+        self.entered.set()
+        until_the_end(peer)
+        self.over.set()
+
+
+def close_while_it_hangs(client, act):
+    """Start the client, and close it once its opening hangs."""
+    starter = threading.Thread(target=start, args=(client,))
+    starter.start()
+    assert act.entered.wait(LONG)
+    client.close()
+    assert act.over.wait(LONG)
+    starter.join(LONG)
+    assert client.state is wsclient.State.CLOSED
+
+
+def start(client):
+    """Start a client that is closed meanwhile."""
+    with pytest.raises(wsclient.ClientClosed):
+        client.start()

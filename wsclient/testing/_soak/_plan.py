@@ -47,7 +47,7 @@ _TELLING: Final = "backlog, then deaf"
 """What a plan has besides at its beginning, since it tells most: a line ends with a batch half written."""
 
 _LONG_RUN: Final = 30.0
-"""Seconds of a run that has it twice there; how much of the batch was written is the machine's choice."""
+"""Seconds of a run that has it three times there; how much of the batch was written is the machine's choice."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def plan(seed: int, seconds: float) -> list[Fault]:
     """
     chance = random.Random(seed)  # noqa: S311
     faults: list[Fault] = []
-    kinds = [_TELLING] * (2 if seconds >= _LONG_RUN else 1)
+    kinds = [_TELLING] * (3 if seconds >= _LONG_RUN else 1)
     at = SETTLING
     while True:
         kinds = kinds or chance.sample(list(KINDS), len(KINDS))

@@ -286,7 +286,9 @@ def test_5_nothing_is_printed_no_signal_is_handled_and_the_name_stands_in_each_l
         for n in range(10):
             connection.send(f"too much {n}")
     eventually(lambda: one.client.state is State.CLOSED or stream.dropped > 0)
-    ours = [thread for thread in threading.enumerate() if thread not in known and thread.name.endswith(("-io", "-hooks"))]
+    ours = [
+        thread for thread in threading.enumerate() if thread not in known and thread.name.endswith(("-io", "-hooks"))
+    ]
     assert all(thread.name.startswith(("first-", "second-")) for thread in ours)
     one.end() if kind in LIVING else None
     one.go.set()

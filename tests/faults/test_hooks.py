@@ -148,11 +148,12 @@ def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
 
 
 def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(server, caplog):
-    called = []
+    called, on = [], set()
 
     def raiser(name):
         def hook(*args):
             called.append(name)
+            on.add(threading.current_thread().name)
             raise RuntimeError(f"{name} is broken")
 
         return hook
@@ -175,6 +176,7 @@ def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(serv
         assert threads("first") == ["hooks", "io"]
     eventually(lambda: called.count("on_close") == 2)
     assert [called.count(name) for name in ("on_open", "on_reconnect", "on_ping", "on_connect_error")] == [1] * 4
+    assert on == {"first-hooks"}, "hooks run on a thread of their own"
     eventually(lambda: called.count("on_error") == len(called) - called.count("on_error"))
     told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
     assert len(told) == len(called), "a traceback for each"
@@ -336,6 +338,28 @@ def test_a_hook_may_start_other_clients_and_each_keeps_to_its_own(server):
         assert threads("first") == ["hooks", "io"]
         left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("second-", "third-"))]
         assert left == []
+
+
+def test_what_a_hook_sends_through_another_client_belongs_to_none_of_its_connections(server):
+    """Though that one stands in its own ``on_open``, whose messages do; it is offline just now."""
+    opening, sent = Held(), []
+
+    def through_the_other(client, message):
+        sent.append(other.send("from elsewhere"))
+
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_fixed(0.2))
+    options = {"on_open": lambda client: opening(client, None), "reconnect": reconnect}
+    with connect(server, on_message=through_the_other) as client, connect(server, name="second", **options) as other:
+        with opening:
+            assert opening.entered.wait(LONG)
+            server.reject(503, times=1000)
+            (its,) = (one for one in server.connections if one is not server.connections[0])
+            its.close(1001)
+            eventually(lambda: other.state is State.WAITING)
+            server.connections[0].send("now")
+            eventually(lambda: sent)
+            assert sent[0].state == "queued"
+        assert client.stats.connections == 1
 
 
 # --- consumers that are too slow -------------------------------------------------------------------------------------

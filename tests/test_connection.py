@@ -252,10 +252,20 @@ def test_a_request_keeps_the_line_moving_though_a_stream_is_full():
 
 
 def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_error():
+    """Compressed, all of it comes in one read; what a request waits for is looked at with each message all the same."""
+    all_sent, entered_match = threading.Event(), threading.Event()
+
     def handler(connection, message):
+        connection.send("hold")
+        assert entered_match.wait(LONG)
         for n in range(200):
             connection.send(f"{n:03d}" + "x" * 1000)
         connection.send('{"id": 1}')
+        all_sent.set()
+
+    def hold(message):
+        entered_match.set()
+        return message != "hold" or not all_sent.wait(LONG)
 
     entered, leave = threading.Event(), threading.Event()
     seen, errors = [], []
@@ -271,18 +281,18 @@ def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_
 
     queue = wsclient.ReceiveQueue(max_messages=10, max_bytes=50_000)
     with Server(handler) as server, Slow(server.url, receive_queue=queue) as client:
-        stream = client.listen()
+        stream = client.listen(hold)
         assert client.request({"go": 1}, timeout=LONG) == {"id": 1}
         leave.set()
         texts = []
         with pytest.raises(wsclient.SlowConsumer):
-            texts.extend(text[:3] for text in stream)
+            texts.extend(text[:3] for text in iter(lambda: stream.get(LONG), None))
         assert texts == [f"{n:03d}" for n in range(len(texts))]
         assert 10 <= len(texts) < 50
         eventually(lambda: errors)
         assert [type(error) for error in errors] == [wsclient.SlowConsumer]
-        eventually(lambda: len(seen) + client._wsclient.core.hooks.dropped == 200)
-        assert [text[:3] for text in seen] == [f"{n:03d}" for n in range(len(seen))]
+        eventually(lambda: len(seen) + client._wsclient.core.hooks.dropped == 201)
+        assert [text[:3] for text in seen] == ["hol", *(f"{n:03d}" for n in range(len(seen) - 1))]
         assert client.stats.dropped >= client._wsclient.core.hooks.dropped > 0
 
 

@@ -47,8 +47,8 @@ def make(errors):
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tester")])
 
 
-def post(handlers, handler, *args, size=1, pressing=False):
-    handlers.post(handler, handler.fn, args, size, pressing)
+def post(handlers, handler, *args, size=1, pressing=False, fn=None):
+    handlers.post(handler, fn or handler.fn, args, size, pressing)
 
 
 class Gate:
@@ -205,6 +205,34 @@ def test_what_a_full_pool_drops_is_counted_and_told_once(make, errors):
     eventually(lambda: errors.seen)
     assert [type(error) for error in errors.seen] == [SlowConsumer]
     assert "on('t')" in str(errors.seen[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_the_latest_is_kept_no_call_takes_the_place_of_another_nor_of_an_event(make, errors, workers):
+    """Each call wants its own answer; of each topic's events the newest stays."""
+    handlers, gate, seen = make(overflow="latest"), Gate(), []
+
+    def heard(name):
+        return lambda n: seen.append((name, n))
+
+    handlers._hooks.set("on_message", heard("message"))
+    handlers.handle("m", gate, workers)
+    asked = handlers.of_method("m")
+    one, other = handlers.listen("one", heard("one"), 0), handlers.listen("other", heard("other"), 0)
+    post(handlers, asked, "holds the worker")
+    post(handlers, handlers.listen("t", gate, 0), "holds the hook thread")
+    for _ in range(2 if workers else 1):
+        assert gate.entered.acquire(timeout=LONG)
+    for n in range(5):
+        post(handlers, asked, n, fn=heard("answered"))
+        post(handlers, one, n)
+        post(handlers, other, n)
+        handlers._hooks.post_message(n, 1, pressing=False)
+    gate.leave.release(2)
+    expected = [*(("answered", n) for n in range(5)), ("message", 4), ("one", 4), ("other", 4)]
+    eventually(lambda: len(seen) >= len(expected))
+    assert sorted(seen) == expected
+    assert [type(error) for error in errors.seen] == [SlowConsumer]
 
 
 def test_what_a_pool_dropped_stays_counted_when_it_is_removed(make):

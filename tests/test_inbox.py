@@ -129,6 +129,17 @@ def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
     assert inbox.dropped == 1
 
 
+def test_pressing_on_a_queue_that_has_room_keeps_what_is_larger_than_that():
+    """A single item may be larger than all the bytes; whoever keeps up must get it all the same."""
+    inbox = make(max_items=10, max_bytes=100)
+    assert inbox.put("large", 101, pressing=True) is Put.KEPT
+    assert inbox.put("lost", 0, pressing=True) is Put.FIRST_LOSS
+    assert drain(inbox) == ["large"]
+    assert inbox.put(1, 99, pressing=True) is Put.KEPT
+    assert inbox.put(2, 99, pressing=True) is Put.KEPT
+    assert inbox.put(3, 99, pressing=True) is not Put.KEPT
+
+
 def test_pressing_on_empty_items_are_charged_for_themselves():
     inbox = make(max_items=10, max_bytes=10_000)
     kept = sum(inbox.put(n, 0, pressing=True) is Put.KEPT for n in range(100_000))
@@ -268,30 +279,66 @@ def test_latest_stays_within_the_bytes_when_the_newer_item_is_larger():
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_newest", "drop_oldest"])
-def test_an_episode_ends_when_the_queue_is_half_empty(overflow):
+def test_an_episode_ends_when_the_queue_stays_half_empty(overflow):
     inbox = make(max_items=4, overflow=overflow)
     put_all(inbox, range(4))
     assert inbox.put("lost", 1) is Put.FIRST_LOSS
     inbox.get(PASSED)
     assert inbox.put("fits", 1) is Put.KEPT
     assert inbox.put("lost", 1) is Put.LOSS
-    inbox.get(PASSED)
-    inbox.get(PASSED)
-    put_all(inbox, range(2))
+    for _ in range(3):
+        inbox.get(PASSED)
+    put_all(inbox, range(3))
     assert inbox.put("lost", 1) is Put.FIRST_LOSS
 
 
 def test_an_episode_of_bytes_ends_when_half_of_them_are_gone():
     inbox = make(max_bytes=10, overflow="drop_newest")
-    inbox.put(1, 4)
-    inbox.put(2, 6)
-    assert inbox.put(3, 1) is Put.FIRST_LOSS
+    for n, size in enumerate((4, 2, 2, 2)):
+        inbox.put(n, size)
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
     inbox.get(PASSED)
-    inbox.put(4, 4)
-    assert inbox.put(5, 1) is Put.LOSS
+    inbox.put("fits", 4)
+    assert inbox.put("lost", 1) is Put.LOSS
+    for _ in range(3):
+        inbox.get(PASSED)  # 4 of 10 bytes are left after the third
+    inbox.put("fits", 4)
+    assert inbox.put("lost", 4) is Put.LOSS, "one look below half is no end yet"
     inbox.get(PASSED)
-    inbox.put(6, 6)
-    assert inbox.put(7, 1) is Put.FIRST_LOSS
+    inbox.get(PASSED)
+    inbox.put("fits", 10)
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
+
+
+@pytest.mark.parametrize(("overflow", "max_items"), [("latest", 100), ("latest", 1), ("drop_oldest", 1),
+                                                     ("drop_newest", 1), ("drop_newest", 2)])  # fmt: skip
+def test_a_reader_that_stays_behind_is_one_episode_though_the_queue_empties_at_each_read(overflow, max_items):
+    inbox = make(max_items=max_items, overflow=overflow)
+    verdicts = []
+    for n in range(50):
+        verdicts += [inbox.put(n, 1), inbox.put(n, 1), inbox.put(n, 1)]
+        inbox.get(PASSED)
+    assert verdicts.count(Put.FIRST_LOSS) == 1
+    assert verdicts.count(Put.LOSS) >= 48
+
+
+def test_latest_of_several_keys_that_are_all_read_between_bursts_is_one_episode():
+    inbox = make(overflow="latest")
+    verdicts = []
+    for _ in range(20):
+        verdicts += [inbox.put(key, 1, key=key) for key in "abcabc"]
+        assert len(drain(inbox)) == 3
+    assert verdicts.count(Put.FIRST_LOSS) == 1
+
+
+@pytest.mark.parametrize("overflow", ["latest", "drop_oldest", "drop_newest"])
+def test_a_reader_that_has_caught_up_begins_a_new_episode(overflow):
+    inbox = make(max_items=1, overflow=overflow)
+    for _ in range(3):
+        assert [inbox.put(n, 1) for n in range(3)] == [Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
+        inbox.get(PASSED)
+        assert inbox.put("in time", 1) is Put.KEPT
+        inbox.get(PASSED)
 
 
 # --- extra items -----------------------------------------------------------------------------------------------------
@@ -379,7 +426,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.inbox = Inbox(max_items, max_bytes, overflow, self.note_room)
         self.cells = []
         self.dropped = 0
-        self.losing = False
+        self.losing = 0  # times the reader must be seen to keep up before the episode is over
         self.ended = False
         self.number = 0
 
@@ -412,7 +459,7 @@ class InboxMachine(RuleBasedStateMachine):
             pass
         elif self.overflow == "block":
             excess = max(0, len(self.counted()) - self.max_items) * _ITEM_BYTES
-            lost = int(pressing and self.size() + size + excess > self.max_bytes)
+            lost = int(pressing and self.is_full() and self.size() + size + excess > self.max_bytes)
             self.cells += [] if lost else [cell]
         elif self.overflow in ("raise", "drop_newest"):
             lost = int(self.lacks_room(size))
@@ -427,7 +474,7 @@ class InboxMachine(RuleBasedStateMachine):
             self.cells.append(cell)
         self.dropped += lost
         assert verdict is (Put.KEPT if not lost else Put.LOSS if self.losing else Put.FIRST_LOSS)
-        self.losing = self.losing or lost > 0
+        self.losing = 2 if lost else self.losing
 
     @rule()
     def put_extra(self):
@@ -444,10 +491,14 @@ class InboxMachine(RuleBasedStateMachine):
                 assert item is EMPTY
                 return
             was_full = self.is_full()
-            assert item == self.cells.pop(0)[0]
+            taken = self.cells.pop(0)
+            assert item == taken[0]
             self.expected_rooms += was_full and not self.is_full()
-            if 2 * len(self.counted()) <= self.max_items and 2 * self.size() <= self.max_bytes:
-                self.losing = False
+            eased = 2 * len(self.counted()) <= self.max_items and 2 * self.size() <= self.max_bytes
+            if self.overflow == "latest":
+                eased = not self.counted()
+            if taken[1] is not None and eased:
+                self.losing = max(0, self.losing - 1)
 
     @precondition(lambda self: self.number > 25)
     @rule(discard=st.booleans())

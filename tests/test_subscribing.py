@@ -2,12 +2,26 @@
 
 import concurrent.futures
 import gc
+import itertools
+import sys
 import weakref
+from functools import partial
 
 import pytest
 
 import wsclient
-from wsclient import Fifo, JsonId, JsonRpc, State, _calls, _departing
+from wsclient import (
+    Fifo,
+    JsonId,
+    JsonRpc,
+    State,
+    _calls,
+    _departing,
+    _feeds,
+    _requests,
+    _subscribing,
+    _subscriptions,
+)
 from wsclient._clock import Deadline
 from wsclient._subscribing import SubscriptionFeed
 
@@ -668,6 +682,91 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     assert taken(peer) == {"stop": call.id, "asked": 1}
 
 
+class ByName(Ticks):
+    """Knows the name of what follows as the request goes out."""
+
+    def stream_of(self, request, id, reply=None):
+        return f"s{id}"
+
+
+def call_and_close_at(step, call, close):
+    """Make a call, and in front of the given line of ours have another thread close; whether there is such a line."""
+    lines = itertools.count(1)
+    closed = []
+
+    def trace(frame, what, argument):
+        if frame.f_code.co_filename not in SHARED:
+            return None
+        if what == "line" and next(lines) == step:
+            closed.append(beginning(close))
+            closed[0].result(LONG)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        result = call()
+    finally:
+        sys.settrace(before)
+    return bool(closed), result
+
+
+SHARED = {module.__file__ for module in (_subscribing, _subscriptions, _feeds)}
+"""Where a close from outside meets a subscription that gets its name."""
+
+
+def until_mark(client, peer):
+    """What the client sends."""
+    client.send({"mark": 1})
+    return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
+
+
+def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_and_unsubscribes_once(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    core = client._wsclient.core
+    for step in itertools.count(1):
+        subscribing(client)
+        asked = taken(peer)
+        (feed,) = core.subscriptions
+        request, stream = feed.request, feed._stream()
+        more, _ = call_and_close_at(step, partial(_requests.answer, core, request, "0xa"), stream.close)
+        if not more:
+            stream.close()
+        sent = until_mark(client, peer)
+        assert [message["method"] for message in sent] == ["eth_unsubscribe"], f"at line {step}"
+        assert sent[0]["params"] == ["0xa"]
+        core.pending.drop_place(request)
+        put(peer, reply(asked, "0xa"), reply(sent[0], True))
+        eventually(lambda: nothing_is_kept(client))
+        if not more:
+            break
+    assert step > 10
+
+
+def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribes_once(against):
+    client, peer, _ = against(protocol=ByName())
+    core = client._wsclient.core
+    for step in itertools.count(1):
+        with core.link.wire._owner:  # nobody writes meanwhile
+            stream = client.subscribe({"ask": step})
+            assert len(list(core.subscriptions)) == 1
+            (call,) = core.outbox.take(1000, None)
+            depart = partial(_departing.payload_of, core, core.link.number, call)
+            more, _ = call_and_close_at(step, depart, stream.close)
+            if not more:
+                stream.close()
+        core.link.wire.pump()
+        sent = until_mark(client, peer)
+        assert sent == [{"stop": call.id, "asked": step}], f"at line {step}"
+        for value in (1, 2):
+            put(peer, {"id": call.id, "v": value, "more": True})
+        assert until_mark(client, peer) == [], "told once more for each message"
+        assert nothing_is_kept(client), f"at line {step}"
+        if not more:
+            break
+    assert step > 5
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_what_is_subscribed_while_offline_goes_out_once(against, raw, named):
     client, peer, _ = against(protocol=JsonRpc() if named else many())
@@ -806,3 +905,52 @@ def test_eight_threads_subscribe_and_close_while_events_pour_in(against):
     server.result(LONG)
     assert errors == []
     eventually(lambda: nothing_is_kept(client))
+
+
+# --- where the number of requests in flight is bounded ---------------------------------------------------------------
+
+
+class OneAtATime(ByName):
+    max_in_flight = 1
+
+
+@pytest.mark.parametrize("way", ["match", "name", "items"])
+def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against, raw, way):
+    """Its request may be in flight for ever; also on the next connection."""
+    protocol = OneAtATime() if way == "name" else many()
+    protocol.max_in_flight = 1
+    client, peer, _ = against(protocol=protocol)
+    asking = subscribing(client, {"ask": 1}, match=(lambda message: "tick" in message) if way == "match" else None)
+    for _ in range(2):
+        asked = taken(peer)
+        if way == "items":
+            put(peer, {"id": asked["id"], "v": "item", "more": True})
+        subscription = asking.result(LONG)
+        for _ in range(2):
+            future = client.submit({"ask": "more"}, timeout=LONG)
+            put(peer, {"id": taken(peer)["id"], "v": "answer"})
+            assert future.result(LONG) == "answer"
+        first, second = client.submit({"ask": 2}, timeout=LONG), client.submit({"ask": 3}, timeout=LONG)
+        asked = taken(peer)
+        assert asked["ask"] == 2
+        assert client._wsclient.core.pending.in_flight == 1
+        assert client.stats.queue_depth == 1, "the bound holds for requests all the same"
+        put(peer, {"id": asked["id"], "v": 2})
+        put(peer, {"id": taken(peer)["id"], "v": 3})
+        assert [first.result(LONG), second.result(LONG)] == [2, 3]
+        peer = cut(client, peer, raw)
+    subscription.close()
+
+
+def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_and_costs_the_connection(against, raw):
+    """Its answer is awaited there even with match=, since it may still come: the row must not go on with that place."""
+    client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message, max_in_flight=1))
+    future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=SHORT)
+    waiting = client.submit({"op": "next"}, timeout=LONG)
+    assert taken(peer) == {"op": "sub"}
+    assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
+    peer = raw.accept().upgrade()
+    assert taken(peer) == {"op": "next"}
+    put(peer, {"ok": 1})
+    assert waiting.result(LONG) == {"ok": 1}
+    assert nothing_is_kept(client)

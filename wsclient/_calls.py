@@ -141,6 +141,7 @@ def listen(
         key=check_callable("key", key),
         leave=partial(_leave_stream, core),
         check=partial(_check_may_read, core),
+        name=core.settings.name,
     )
     core.streams.add(stream)
     if core.state.current in FINAL:
@@ -170,6 +171,7 @@ def stream(
         key=None,
         leave=feed.leave,
         check=partial(_check_may_read, core),
+        name=core.settings.name,
     )
     _attach(core, feed, answers)
     feed.request, call.feed, call.waiter = call, feed, feed
@@ -211,6 +213,7 @@ def subscribe(
         key=check_callable("key", key),
         leave=feed.leave,
         check=partial(_check_may_read, core),
+        name=core.settings.name,
     )
     try:
         _attach(core, feed, subscription)

@@ -206,7 +206,6 @@ class Connection:
         link.paused = True  # before looking: whoever makes room from now on wakes us
         full = self._core.full
         self.router.leaving = self.ending is not None
-        self.router.pressing = full and self._must_read()
         link.paused = self.wire.choked or (full and not self.router.pressing)
         events = 0 if link.paused else line.read_event
         if self.wire.blocked:
@@ -222,14 +221,6 @@ class Connection:
         """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
         drop = self._core.orders.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
-
-    def _must_read(self) -> bool:
-        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
-        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
-        """
-        core = self._core
-        in_set_up = self.router.aside is not None
-        return core.pending.waiting or bool(core.link.proofs) or in_set_up or self.ending is not None
 
     def _timers(self, now: float, until: Deadline) -> list[float]:
         timers = [until.at, self._core.pending.next_deadline()]

@@ -65,8 +65,9 @@ class Feed:
 
     def leave(self, stream: Stream | None) -> None:
         """The reader wants no more, or there is no more to come. Any thread."""
+        first = self._claim()  # before looking for what is to be forgotten: whoever adds to it looks behind that again
         self._forget(stream)
-        if self._claim():
+        if first:
             self._left()
             request = self.request
             if request is not None and not self._must_wait() and self._give_up(request):

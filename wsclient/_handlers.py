@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from ._checks import check_callable, check_count
@@ -61,9 +61,11 @@ class Pool:
         self._hooks = hooks
         self._workers = [Worker(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
 
-    def put(self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool) -> Put:
-        """Have a worker call the function. I/O thread only."""
-        verdict = self.inbox.put((what, fn, args), size, pressing=pressing)
+    def put(
+        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
+    ) -> Put:
+        """Have a worker call the function; the arguments are those of ``Hooks.post_job``. I/O thread only."""
+        verdict = self.inbox.put((what, fn, args), size, key=key, pressing=pressing)
         for worker in self._workers:
             if worker.starter is None:
                 self._hooks.start_worker(worker)
@@ -173,11 +175,16 @@ class Handlers:
     def post(
         self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool
     ) -> None:
-        """Have a job of this handler's run where it runs."""
+        """Have a job of this handler's run where it runs.
+
+        Where only the latest is kept, an event takes the place of an older one for the same handler. A call never
+        does: each wants its own answer.
+        """
+        key: Hashable = handler if fn is handler.fn else object()
         if handler.pool is None:
-            verdict = self._hooks.post_job(handler.name, fn, args, size, pressing=pressing)
+            verdict = self._hooks.post_job(handler.name, fn, args, size, key=key, pressing=pressing)
         else:
-            verdict = handler.pool.put(handler.name, fn, args, size, pressing)
+            verdict = handler.pool.put(handler.name, fn, args, size, key=key, pressing=pressing)
         if verdict is Put.FIRST_LOSS:
             self._hooks.post_error(SlowConsumer(
                 f"{handler.name} can't keep up, so some of what comes in for it is dropped. Do less in it, give it "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +105,7 @@ class Hooks:
         hook = self._table.get("on_message")
         if hook is None:
             return
-        verdict = self.post_job("on_message", hook, (message,), size, pressing=pressing)
+        verdict = self.post_job("on_message", hook, (message,), size, key="on_message", pressing=pressing)
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
                 f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "
@@ -113,10 +113,19 @@ class Hooks:
             ))  # fmt: skip
 
     def post_job(
-        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, pressing: bool
+        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
     ) -> Put:
-        """Have a function called among the hooks, within the bounds of messages."""
-        verdict = self._inbox.put(_Job(what, fn, args, None), size, pressing=pressing)
+        """Have a function called among the hooks, within the bounds of messages.
+
+        Args:
+            what: its name, for the log.
+            fn: the function.
+            args: its arguments.
+            size: the bytes of the message.
+            key: with the policy ``"latest"``, what this is the newest of.
+            pressing: see ``Inbox.put``.
+        """
+        verdict = self._inbox.put(_Job(what, fn, args, None), size, key=key, pressing=pressing)
         if self._worker.starter is None:
             self._start()
         return verdict

@@ -3,9 +3,12 @@
 Guarantees:
     * ``put`` never waits: the thread that reads the line calls it.
     * With the policy ``"block"`` nothing is lost while reading pauses at the bound; only a reader that goes on all the
-      same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes.
-    * An episode of losses begins with the first loss and ends when the queue has been half emptied; ``put`` tells
-      the first loss of each, so that whoever reports does so once.
+      same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes. What a queue with
+      room left is given is kept, however large, so it may be beyond its bytes by one item; without ``pressing``, by
+      what one read of the line held.
+    * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
+      leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
+      far the reader is behind). ``put`` tells the first loss of each, so that whoever reports does so once.
     * An interrupt in ``get`` may lose the one item that was being handed out, never the count of the others.
 """
 
@@ -28,6 +31,11 @@ __all__ = ["EMPTY", "Inbox", "Put"]
 
 _ITEM_BYTES: Final = 256
 """Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
+
+
+_NONE: Final = 0
+_LOSING: Final = 2
+"""Where an episode of losses stands: how many times the reader must be seen to keep up before it is over."""
 
 
 class _Empty:
@@ -69,7 +77,7 @@ class Inbox:
     """
 
     __slots__ = (
-        "_bounds", "_bytes", "_cells", "_count", "_filled", "_latest", "_lock", "_losing", "_on_room", "dropped",
+        "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_latest", "_lock", "_on_room", "dropped",
         "ended", "error",
     )  # fmt: skip
 
@@ -83,7 +91,7 @@ class Inbox:
             overflow: what to do beyond that.
             on_room: called, on the reader's thread, when a full queue has room again.
         """
-        # Guards the cells, their two counters, `_latest`, `_losing`, `dropped`, `ended` and `error`.
+        # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `ended` and `error`.
         self._lock = threading.Lock()
         self._filled = Signal()
         self._bounds = (max_items, max_bytes, overflow)
@@ -92,7 +100,7 @@ class Inbox:
         self._latest: dict[Hashable, _Cell] = {}  # with "latest" only: the cell of each key
         self._count = 0
         self._bytes = 0
-        self._losing = False
+        self._episode = _NONE
         self.dropped = 0
         self.ended = False
         self.error: BaseException | None = None
@@ -133,8 +141,8 @@ class Inbox:
                     self._latest[key] = cell
             verdict = Put.KEPT
             if self.dropped > dropped:
-                verdict = Put.LOSS if self._losing else Put.FIRST_LOSS
-                self._losing = True
+                verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
+                self._episode = _LOSING
         self._filled.announce()
         return verdict
 
@@ -175,7 +183,7 @@ class Inbox:
         if overflow == "block":
             # What exceeds the count is charged for itself, too: empty messages would be free otherwise.
             excess = max(0, self._count - self._bounds[0]) * _ITEM_BYTES
-            lost = pressing and self._bytes + size + excess > max_bytes
+            lost = pressing and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
             return not lost
         if overflow == "latest" and (cell := self._latest.get(key)) is not None:
@@ -192,6 +200,13 @@ class Inbox:
         while self._count and self._lacks_room(size):
             self._drop_oldest()
         return True
+
+    def _eased(self) -> bool:
+        """Whether the reader seems to keep up again."""
+        max_items, max_bytes, overflow = self._bounds
+        if overflow == "latest":
+            return not self._count
+        return 2 * self._count <= max_items and 2 * self._bytes <= max_bytes
 
     def _lacks_room(self, size: int) -> bool:
         max_items, max_bytes, _ = self._bounds
@@ -220,9 +235,8 @@ class Inbox:
             if cell.counted:
                 self._count -= 1
                 self._bytes -= cell.size
-            max_items, max_bytes, _ = self._bounds
-            if self._losing and 2 * self._count <= max_items and 2 * self._bytes <= max_bytes:
-                self._losing = False
+            if self._episode and cell.counted and self._eased():
+                self._episode -= 1
         if was_full and not self.full and self._on_room is not None:
             self._on_room()
         return cell.item

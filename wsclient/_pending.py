@@ -154,8 +154,8 @@ def key_of(id: Any) -> Any:
 class Pending:
     """Every request that waits."""
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_matching", "_numbers", "_own", "_timers",
-                 "counts")  # fmt: skip
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_live", "_lock", "_matching", "_numbers", "_own", "_standing",
+                 "_timers", "counts")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -170,6 +170,7 @@ class Pending:
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
         self._matching: dict[Request, None] = {}  # those of them that have a match function
+        self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
         self._timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
@@ -186,8 +187,10 @@ class Pending:
 
     @property
     def in_flight(self) -> int:
-        """How many requests are on the line and unanswered."""
-        return len(self._in_flight)
+        """How many requests are on the line and unanswered. A subscription whose first answer came, or that awaits
+        none, is not counted: it may stay for ever, and would leave no room for others where their number is bounded.
+        """
+        return len(self._in_flight) - len(self._standing)
 
     @property
     def unfinished(self) -> bool:
@@ -247,6 +250,8 @@ class Pending:
                 if request.match is not None:
                     self._matching[request] = None
                 self._in_flight[key] = request
+                if request in self._calm and self._may_stand(request):
+                    self._standing[request] = None
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
         return waits
@@ -288,6 +293,8 @@ class Pending:
             flying = taken and key in self._in_flight and self._in_flight[key] is request
             if flying and not keeps_place:
                 del self._in_flight[key]
+            if request in self._standing:
+                del self._standing[request]
             if len(self._timers) > 2 * (len(self._live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
@@ -298,13 +305,17 @@ class Pending:
         """Whether nobody waits for its first answer."""
         return request in self._calm
 
-    def calm(self, request: Request) -> None:
-        """The first of many answers has come: nobody waits any more, and time plays no part."""
+    def calm(self, request: Request) -> bool:
+        """The first of many answers has come: nobody waits any more, and time plays no part. False if it was so."""
         with self._lock:
-            if request in self._live:
+            waited = request in self._live
+            if waited:
                 del self._live[request]
                 self._calm[request] = None
                 self.counts[OK] += 1
+                if request.departed and self._may_stand(request):
+                    self._standing[request] = None
+        return waited
 
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
@@ -320,6 +331,7 @@ class Pending:
             flown = list(self._in_flight.values())
             self._in_flight.clear()
             self._matching.clear()
+            self._standing.clear()
         return flown
 
     def everything(self) -> list[Request]:
@@ -343,6 +355,10 @@ class Pending:
     def holds_place(self, request: Request) -> bool:
         """Whether a request that has ended still keeps its place in the row."""
         return request.outcome is not None and self._in_flight.get(request.key) is request
+
+    def _may_stand(self, request: Request) -> bool:
+        """Whether it uses up no room once it is calm; by order, what is behind it in the row must wait for its end."""
+        return request.feed.endless and not self._by_order
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at

@@ -49,10 +49,9 @@ class Router:
         aside: until the connection is open, messages that answer nothing, in order; None afterwards.
         aside_bytes: their payload bytes.
         leaving: whether the connection is ending.
-        pressing: whether reading goes on although a queue is full, because a request waits.
     """
 
-    __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving", "pressing")
+    __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving")
 
     def __init__(self, core: Core, wire: Wire) -> None:
         """
@@ -64,9 +63,16 @@ class Router:
         self._wire = wire
         self.aside: deque[Aside] | None = deque()
         self.aside_bytes = 0
-        self.pressing = False
         self.leaving = False
         self._calls: list[tuple[Call, int]] = []  # that came before the connection was open
+
+    @property
+    def pressing(self) -> bool:
+        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
+        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
+        """
+        core = self._core
+        return core.pending.waiting or bool(core.link.proofs) or self.aside is not None or self.leaving
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.
@@ -233,7 +239,8 @@ class Router:
             return _requests.answer(core, request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        core.pending.calm(request)
+        if core.pending.calm(request) and feed.endless:
+            core.kick()  # it uses up no room any more
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
         return _requests.answer(core, request, ABSENT) if final else None

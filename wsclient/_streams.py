@@ -46,6 +46,7 @@ class Stream(Iterator[Any]):
         key: Callable[[Any], Hashable] | None,
         leave: Callable[[Stream], None],
         check: Callable[[str], None],
+        name: str,
     ) -> None:
         """For the client only; use ``client.listen()``.
 
@@ -55,12 +56,14 @@ class Stream(Iterator[Any]):
             key: with ``overflow="latest"``, what a message is the newest of.
             leave: takes the stream out of the client's list.
             check: raises if the caller may not wait here (I/O thread, forked child).
+            name: the client's, for the log.
         """
         self._inbox = inbox
         self._match = match
         self._key = key
         self._leave = leave
         self._check = check
+        self._name = name
         self.gaps = 0
 
     @property
@@ -131,7 +134,9 @@ class Stream(Iterator[Any]):
         if verdict is Put.KEPT:
             return
         if verdict is Put.FIRST_LOSS:
-            _log.warning("A stream is read too slowly and loses messages (overflow=%r).", self._inbox.overflow)
+            _log.warning(
+                "%s: a stream is read too slowly and loses messages (overflow=%r).", self._name, self._inbox.overflow
+            )
         if self._inbox.overflow in ("block", "raise"):
             self._end(SlowConsumer(
                 "A stream ended because its messages came faster than they were read. Read faster, raise maxsize= or "

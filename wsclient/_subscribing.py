@@ -16,7 +16,7 @@ from ._clock import Deadline
 from ._core import closed_error
 from ._errors import ClientClosed, ConnectionLost, again
 from ._feeds import Feed
-from ._pending import ABSENT, FAILED, Request
+from ._pending import ABSENT, FAILED, OK, Request
 from ._waiter import Waiter
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class SubscriptionFeed(Feed):
         self._is_awaited = True
         self._deadline: Deadline | None = None  # for the first answer
         self._sent = False  # whether any connection has carried it
+        self._goodbyes = [True]  # to be said to the present connection; once
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -97,6 +98,7 @@ class SubscriptionFeed(Feed):
         request.feed = request.waiter = self
         request.sent_before = self._sent
         self.request = request
+        self._goodbyes = [True]
         return request
 
     def is_awaited(self, request: Request) -> bool:
@@ -223,14 +225,16 @@ class SubscriptionFeed(Feed):
         self._tell(None, again(error))
 
     def _finish(self, error: BaseException | None) -> None:
+        super()._finish(error)  # first, as in ``leave``
         self._core.subscriptions.discard(self, self._named)
         self._core.orders.wake()  # what was held for its name waits no longer
-        super()._finish(error)
 
     def _set_name(self, name: Any) -> None:
         if name is not None and self._open:
             self._named = name
             self._core.subscriptions.set_name(self, name)
+            if not self._open:  # closed meanwhile, by someone who may not have seen the name
+                self._core.subscriptions.forget_name(self, name)
 
     def established(self) -> None:
         """The first answer came, or none is awaited. From now on a lost connection is a gap."""
@@ -285,12 +289,20 @@ class SubscriptionFeed(Feed):
 
     def _must_wait(self) -> bool:
         request = self.request
-        in_flight = request is not None and request.outcome is None and request.departed
-        return in_flight and self._is_awaited and self._reply is ABSENT
+        if request is None or not self._is_awaited or self._reply is not ABSENT:
+            return False
+        return request.outcome is OK or (request.outcome is None and request.departed)  # OK: it is about to be told
 
     def _give_up(self, request: Request) -> bool:
         had_ended = request.outcome is not None  # with the reply to it, behind which messages come
         return super()._give_up(request) or (had_ended and self._alive)
+
+    def _unsubscribe(self, request: Request) -> None:
+        try:
+            self._goodbyes.pop()
+        except IndexError:  # whoever closed it and whoever finds it closed may meet
+            return
+        super()._unsubscribe(request)
 
     def _goodbye(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply

@@ -1,13 +1,15 @@
 """Which subscription a message belongs to.
 
 Guarantees:
-    * There is no lock: each step is one operation of a ``dict``, which is atomic, and readers go over a copy. Any
-      thread may add and remove; names are looked up by the I/O thread alone.
+    * There is no lock, since the garbage collector may close a subscription in the middle of anything: members come
+      and go by one operation of a ``dict``, which is atomic, and readers go over a copy. Whose a name is may be said
+      by any thread, which only notes it; the I/O thread alone takes the notes down, in their order, and looks up.
     * A message that overtakes the reply in which its subscription's name stands waits for that reply.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -43,11 +45,12 @@ class Held(NamedTuple):
 class Subscriptions:
     """The subscriptions of one client."""
 
-    __slots__ = ("_held", "_members", "_names")
+    __slots__ = ("_held", "_members", "_names", "_notes")
 
     def __init__(self) -> None:
         self._members: dict[Any, None] = {}
-        self._names: dict[Hashable, tuple[Any, ...]] = {}
+        self._names: dict[Hashable, tuple[Any, ...]] = {}  # the I/O thread's
+        self._notes: deque[tuple[Any, Hashable, bool]] = deque()  # a member, a name, and whether it is the member's
         self._held: list[Held] = []
 
     def __iter__(self) -> Any:
@@ -63,18 +66,18 @@ class Subscriptions:
         self.forget_name(member, name)
 
     def set_name(self, member: Member, name: Any) -> None:
-        """From now on messages with this name are the member's."""
-        self._names[name] = (*self._names.get(name, ()), member)
+        """From now on messages with this name are the member's.
+
+        Raises:
+            TypeError: the name can't be a key.
+        """
+        hash(name)
+        self._notes.append((member, name, True))
 
     def forget_name(self, member: Member, name: Any) -> None:
         """The name means nothing any more."""
-        if name is None:
-            return
-        left = tuple(one for one in self._names.get(name, ()) if one is not member)
-        if left:
-            self._names[name] = left
-        else:
-            self._names.pop(name, None)
+        if name is not None:
+            self._notes.append((member, name, False))
 
     def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
         """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
@@ -91,6 +94,7 @@ class Subscriptions:
 
     def take_held(self, *, everything: bool = False) -> list[Held]:
         """Messages that waited for a name and need not wait any longer, in their order. I/O thread only."""
+        self._take_notes()
         if not self._held:
             return []
         waits = not everything and self._is_awaited()
@@ -102,7 +106,20 @@ class Subscriptions:
     def _is_awaited(self) -> bool:
         return any(member.awaits_name for member in self)
 
+    def _take_notes(self) -> None:
+        while self._notes:
+            member, name, is_its = self._notes[0]
+            owners = tuple(one for one in self._names.get(name, ()) if one is not member)
+            if is_its:
+                self._names[name] = (*owners, member)
+            elif owners:
+                self._names[name] = owners
+            else:
+                self._names.pop(name, None)
+            self._notes.popleft()  # once it is done: who looks at both misses nothing
+
     def _owners(self, name: Any) -> tuple[Any, ...]:
+        self._take_notes()
         try:
             return () if name is None else self._names.get(name, ())
         except TypeError:  # a name that can't be a key: nobody has it

@@ -93,6 +93,15 @@ def cut(client, peer, raw):
     return peer
 
 
+def names_of(subscriptions):
+    """The names that are somebody's, as the client's thread will see it when it looks next."""
+    notes = list(subscriptions._notes)
+    owners = {(name, member) for name, members in list(subscriptions._names.items()) for member in members}
+    for member, name, is_its in notes:
+        owners = owners | {(name, member)} if is_its else owners - {(name, member)}
+    return [name for name, _ in owners]
+
+
 def nothing_is_kept(client):
     """Whether no table knows of any request, stream or subscription."""
     core = client._wsclient.core
@@ -102,7 +111,7 @@ def nothing_is_kept(client):
         or core.pending.in_flight
         or core.pending._own
         or list(core.subscriptions)
-        or core.subscriptions._names
+        or names_of(core.subscriptions)
         or core.subscriptions._held
         or core.streams._open(core.streams._fed)
     )

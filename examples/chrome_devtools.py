@@ -4,6 +4,7 @@ Run: python examples/chrome_devtools.py PICTURE.png
 """
 
 import base64
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         options = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={home}"]
         command = [shutil.which("chromium") or "google-chrome", *options]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        environment = {**os.environ, "TMPDIR": home}  # it leaves a folder there when it is terminated
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
             try:
                 drive(next(line.split()[-1] for line in process.stderr if "ws://" in line), sys.argv[1])
             finally:

@@ -1,17 +1,18 @@
 """Fixtures, and the watch over what a test leaves behind."""
 
+import contextlib
 import os
 import socket
 import ssl
-import threading
 
 import pytest
 import trustme
 
-from wsclient import _processes
+from wsclient.testing._leaks import Belongings, close_clients, left_since, told
 
-from .support import LONG, FaultProxy, RawServer, Server, eventually
+from .support import LONG, FaultProxy, RawServer, Server
 from .support.peers import open_against
+from .support.stage import Stage, Watcher
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +26,13 @@ def clean_environment(monkeypatch):
 @pytest.fixture(autouse=True)
 def nothing_left():
     """A test leaves no client open and no thread of one behind; if it failed, the next ones don't suffer for it."""
+    before = Belongings.of_clients()
     yield
-    forgotten = list(_processes._residents.values())
-    for client in forgotten:
-        client.close(1000, "", 0, wait=True)
-    eventually(lambda: not client_threads(), LONG)
-    assert not forgotten, f"the test left {forgotten} open"
-
-
-def client_threads():
-    return [thread for thread in threading.enumerate() if thread.name.endswith(("-io", "-hooks"))]
+    left = left_since(before, LONG, Belongings.of_clients)
+    if left:
+        words = told(left)
+        close_clients(left.clients)
+        pytest.fail(words, pytrace=False)
 
 
 @pytest.fixture
@@ -88,6 +86,20 @@ def dead():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def watcher():
+    watcher = Watcher()
+    yield watcher
+    watcher.close()
+
+
+@pytest.fixture
+def stage():
+    """``stage(act, ...)`` is a server that plays them."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 @pytest.fixture

@@ -10,22 +10,11 @@ import wsclient
 from wsclient import State
 
 from .support import LONG, SHORT, FaultProxy, Server, eventually
+from .support.peers import open_pair
 from .support.raw import frame
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 QUIET = {"ping_interval": None}
-
-
-def open_against(raw, **options):
-    """A client that is open, and the peer that answered it."""
-    options.setdefault("reconnect", SOON)
-    client = wsclient.Client(raw.url, **options)
-    starter = threading.Thread(target=client.start)
-    starter.start()
-    peer = raw.accept().upgrade()
-    starter.join(LONG)
-    assert client.state is State.OPEN
-    return client, peer
 
 
 # --- keepalive -------------------------------------------------------------------------------------------------------
@@ -33,7 +22,7 @@ def open_against(raw, **options):
 
 def test_pings_are_sent_and_a_matching_pong_gives_the_latency(raw):
     pongs = []
-    client, peer = open_against(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
+    client, peer = open_pair(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
     opcode, first = peer.receive_frame()
     assert opcode == 9
     peer.send_frame(10, b"unasked for")
@@ -49,7 +38,7 @@ def test_pings_are_sent_and_a_matching_pong_gives_the_latency(raw):
 
 def test_a_servers_ping_is_answered_and_told(raw):
     pings = []
-    client, peer = open_against(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
+    client, peer = open_pair(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
     peer.send_frame(9, b"one")
     peer.send_frame(9)
     assert [peer.receive_frame(), peer.receive_frame()] == [(10, b"one"), (10, b"")]
@@ -60,7 +49,7 @@ def test_a_servers_ping_is_answered_and_told(raw):
 @pytest.mark.parametrize(("interval", "timeout"), [(0.1, 0.4), (0.4, 0.1), (0.1, 0.1)])
 def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout):
     began = time.monotonic()
-    client, _ = open_against(raw, ping_interval=interval, ping_timeout=timeout)
+    client, _ = open_pair(raw, ping_interval=interval, ping_timeout=timeout)
     raw.accept()
     took = time.monotonic() - began
     assert client.last_disconnect.initiator == "keepalive"
@@ -70,7 +59,7 @@ def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout)
 
 
 def test_a_peer_silent_in_mid_frame_is_found(raw):
-    client, peer = open_against(raw, ping_interval=0.1, ping_timeout=0.1)
+    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=0.1)
     peer.send(b"\x81\x7e\x10\x00half a frame")
     raw.accept()
     assert client.last_disconnect.initiator == "keepalive"
@@ -78,7 +67,7 @@ def test_a_peer_silent_in_mid_frame_is_found(raw):
 
 
 def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
-    client, _ = open_against(raw, ping_interval=0.1, ping_timeout=0.2)
+    client, _ = open_pair(raw, ping_interval=0.1, ping_timeout=0.2)
     for _ in range(16):
         client.send(b"x" * 2**20)
     raw.accept()
@@ -87,7 +76,7 @@ def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
 
 
 def test_bytes_of_any_kind_are_a_sign_of_life(raw):
-    client, peer = open_against(raw, ping_interval=0.1, ping_timeout=0.3)
+    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=0.3)
     peer.send(b"\x82\x7e\x03\xe8")  # a message of 1000 bytes, which trickles and hides the pongs
     pause = threading.Event()
     for _ in range(10):
@@ -115,7 +104,7 @@ def test_a_slow_hook_is_never_taken_for_a_dead_peer(server):
 
 
 def test_without_pings_nothing_is_sent(raw):
-    client, peer = open_against(raw, ping_interval=None, ping_timeout=None)
+    client, peer = open_pair(raw, ping_interval=None, ping_timeout=None)
     peer.sock.settimeout(SHORT)
     with pytest.raises(TimeoutError):
         peer.receive_frame()
@@ -123,7 +112,7 @@ def test_without_pings_nothing_is_sent(raw):
 
 
 def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
-    client, peer = open_against(raw, ping_interval=0.02, ping_timeout=None)
+    client, peer = open_pair(raw, ping_interval=0.02, ping_timeout=None)
     for _ in range(20):
         assert peer.receive_frame()[0] == 9
     assert client.state is State.OPEN
@@ -148,7 +137,7 @@ def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
 )
 def test_a_peer_that_breaks_the_rules_is_told_and_left(raw, data, code, kind):
     errors, closes = [], []
-    client, peer = open_against(
+    client, peer = open_pair(
         raw,
         max_message_size=1000,
         on_error=lambda _, error: errors.append(error),
@@ -177,7 +166,7 @@ def test_a_decoder_that_raises_skips_the_frame(raw):
             return super().decode(payload)
 
     errors, seen = [], []
-    client, peer = open_against(
+    client, peer = open_pair(
         raw,
         protocol=Picky(),
         on_error=lambda _, error: errors.append(error),
@@ -196,7 +185,7 @@ def test_a_decoder_may_drop_the_connection(raw):
         def decode(self, payload):
             raise wsclient.ProtocolError("Out of step.", payload=payload)
 
-    client, peer = open_against(raw, protocol=Strict(), **QUIET)
+    client, peer = open_pair(raw, protocol=Strict(), **QUIET)
     peer.send_text("x")
     assert peer.receive_frame() == (8, b"\x03\xea")
     peer.finish()
@@ -206,7 +195,7 @@ def test_a_decoder_may_drop_the_connection(raw):
 
 
 def test_json_that_does_not_parse_arrives_as_text(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     with client.listen() as stream:
         for text in ('{"a": 1', "[1, 2", "{}", " [1]", "plain", "[" * 100_000):
             peer.send_text(text)
@@ -215,7 +204,7 @@ def test_json_that_does_not_parse_arrives_as_text(raw):
 
 
 def test_messages_in_fragments_with_a_ping_between(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     with client.listen() as stream:
         peer.send(frame(1, "grüß".encode()[:3], fin=False) + frame(9, b"p") + frame(0, "grüß".encode()[3:]))
         assert stream.get(LONG) == "grüß"
@@ -330,7 +319,7 @@ def test_the_newest_of_each_key():
 
 
 def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     closer = threading.Thread(target=client.close)
     closer.start()
     assert peer.receive_frame() == (8, b"\x03\xe8")
@@ -341,7 +330,7 @@ def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
 
 def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
     seen = []
-    client, peer = open_against(raw, on_message=lambda _, message: seen.append(message), **QUIET)
+    client, peer = open_pair(raw, on_message=lambda _, message: seen.append(message), **QUIET)
     closer = threading.Thread(target=client.close)
     closer.start()
     peer.receive_frame()
@@ -352,7 +341,7 @@ def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
 
 
 def test_a_line_that_breaks_while_writing_still_tells_the_servers_close_code(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     peer.send(frame(8, b"\x0f\xa1because"))
     peer.close()  # what the client sends from here on breaks the line
     eventually(lambda: client.last_disconnect is not None)
@@ -361,7 +350,7 @@ def test_a_line_that_breaks_while_writing_still_tells_the_servers_close_code(raw
 
 
 def test_a_pong_flood_is_bounded(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     flood = frame(9, b"p" * 100) * 1000
     for _ in range(100):
         peer.send(flood)  # and reads none of the answers
@@ -414,7 +403,7 @@ def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(ra
 
 
 def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
-    client, peer = open_against(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2, max_bytes=100), **QUIET)
+    client, peer = open_pair(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2, max_bytes=100), **QUIET)
     stream = client.listen()
     for _ in range(3):
         peer.send_text("x" * 60)
@@ -432,7 +421,7 @@ def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
 
 
 def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_connection(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     connection = client._wsclient.lifecycle._supervisor._connection
     connection._end_now("network", "as when the end of the stream is read", None)
     delivery = client.send("for the next one")
@@ -444,7 +433,7 @@ def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_c
 
 
 def test_an_order_to_drop_that_meets_an_order_to_close_does_not_keep_the_close_frame_from_being_read(raw):
-    client, peer = open_against(raw, **QUIET)
+    client, peer = open_pair(raw, **QUIET)
     orders = client._wsclient.core.orders
     orders.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
     closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})

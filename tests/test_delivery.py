@@ -11,19 +11,10 @@ from wsclient import State
 from wsclient._clock import Deadline
 
 from .support import LONG, SHORT, FaultProxy, eventually
+from .support.peers import open_pair
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 NEVER = wsclient.Reconnect(wait=lambda state: 3600.0)
-
-
-def open_against(raw, **options):
-    options.setdefault("reconnect", SOON)
-    client = wsclient.Client(raw.url, **options)
-    starter = threading.Thread(target=client.start)
-    starter.start()
-    peer = raw.accept().upgrade()
-    starter.join(LONG)
-    return client, peer
 
 
 def test_a_message_is_queued_then_written_then_confirmed_by_a_pong(raw):
@@ -46,7 +37,7 @@ def test_a_message_is_queued_then_written_then_confirmed_by_a_pong(raw):
 
 
 def test_a_later_reply_is_a_proof_too(raw):
-    client, peer = open_against(raw, ping_interval=None)
+    client, peer = open_pair(raw, ping_interval=None)
     delivery = client.send("x")
     future = client.submit({"a": 1})
     peer.receive_text(), peer.receive_text()
@@ -68,14 +59,14 @@ def test_waiting_asks_for_the_proof_at_once(server):
 
 
 def test_without_pings_waiting_ends_when_it_is_written(raw):
-    client, peer = open_against(raw, ping_interval=None)
+    client, peer = open_pair(raw, ping_interval=None)
     assert client.send("x").wait(LONG)
     assert peer.receive_text() == "x"
     client.close(timeout=0)
 
 
 def test_waiting_ends_at_its_timeout(raw):
-    client, _ = open_against(raw)
+    client, _ = open_pair(raw)
     delivery = client.send("x")
     assert not delivery.wait(SHORT)
     assert delivery.state == "written"
@@ -83,7 +74,7 @@ def test_waiting_ends_at_its_timeout(raw):
 
 
 def test_a_message_written_whole_and_not_proven_is_unknown_after_the_loss(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     delivery = client.send("x")
     assert peer.receive_text() == "x"
     waited = []
@@ -98,7 +89,7 @@ def test_a_message_written_whole_and_not_proven_is_unknown_after_the_loss(raw):
 
 
 def test_a_message_cut_in_mid_frame_stays_queued_and_goes_out_again(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     deliveries = [client.send(bytes([n]) * 2**22) for n in range(4)]
     assert deliveries[-1].state == "queued"
     peer.reset()
@@ -157,7 +148,7 @@ def test_a_bad_expiry_is_refused(server, expires):
 
 
 def test_flush_waits_for_the_peers_pong(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     client.send("x")
     flusher = threading.Thread(target=client.flush)
     flusher.start()
@@ -173,7 +164,7 @@ def test_flush_waits_for_the_peers_pong(raw):
 
 
 def test_a_later_pong_will_do(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     flushers = [threading.Thread(target=client.flush) for _ in range(3)]
     for flusher in flushers:
         flusher.start()
@@ -186,7 +177,7 @@ def test_a_later_pong_will_do(raw):
 
 
 def test_flush_without_pings_waits_for_the_writing_only(raw):
-    client, _ = open_against(raw, ping_interval=None)
+    client, _ = open_pair(raw, ping_interval=None)
     client.send("x")
     client.flush(LONG)
     assert client.stats.messages_sent == 1
@@ -194,7 +185,7 @@ def test_flush_without_pings_waits_for_the_writing_only(raw):
 
 
 def test_flush_raises_when_the_connection_changes(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     errors = []
 
     def flush():
@@ -214,7 +205,7 @@ def test_flush_raises_when_the_connection_changes(raw):
 
 
 def test_flush_times_out_and_says_in_which_phase(raw):
-    client, _ = open_against(raw)
+    client, _ = open_pair(raw)
     with pytest.raises(wsclient.RequestTimeout) as caught:
         client.flush(SHORT)
     assert caught.value.phase == "waiting"
@@ -260,7 +251,7 @@ def test_a_hook_may_wait_for_a_proof_though_it_holds_up_the_reading(raw, prove):
         if message == "first":
             proven.append(prove(client))
 
-    client, peer = open_against(raw, on_message=on_message, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    client, peer = open_pair(raw, on_message=on_message, receive_queue=wsclient.ReceiveQueue(max_messages=2))
     for text in ("first", *"23456"):
         peer.send_text(text)
     while (frame := peer.receive_frame())[0] != 9:
@@ -285,7 +276,7 @@ def test_who_waits_for_a_message_hears_that_it_was_thrown_out(raw):
 
 
 def test_whoever_asks_often_leaves_no_pings_behind(raw):
-    client, _ = open_against(raw)
+    client, _ = open_pair(raw)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
     stuck = client.send("y" * (8 * 2**20))
@@ -317,7 +308,7 @@ def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
 
 
 def test_while_draining_a_proof_may_still_be_waited_for(raw):
-    client, peer = open_against(raw)
+    client, peer = open_pair(raw)
     client.submit({"method": "add"}, timeout=None)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
@@ -336,7 +327,7 @@ def test_while_draining_a_proof_may_still_be_waited_for(raw):
 
 
 def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
-    client, peer = open_against(raw, protocol=wsclient.Fifo(), ping_interval=None)
+    client, peer = open_pair(raw, protocol=wsclient.Fifo(), ping_interval=None)
     core = client._wsclient.core
     request = wsclient._requests.make(core.protocol, "ask", Deadline.after(SHORT, time.monotonic()))
     wsclient._requests.begin(core, request, timed=False)

@@ -14,61 +14,15 @@ import time
 import pytest
 import trustme
 
-from wsclient._clock import Deadline
 from wsclient._config import LineOptions
 from wsclient._dial import _outcome, connect, connect_unix, resolve, start_tls, tls_context
 from wsclient._errors import ConnectError
 from wsclient._orders import Interrupted
-from wsclient._wakeup import Poller, Wakeup
 
 from .support import LONG, SHORT
+from .support.stage import Waiter, within
 
 LOOPBACK = "127.0.0.1"
-
-
-class Waiter:
-    """Waits as the background thread does, and is interrupted by ``order()``."""
-
-    def __init__(self):
-        self.waits = threading.Event()
-        self.count = 0
-        self.tried = 0
-        self.deadlines = []
-        self._ordered = False
-        self._wakeup = Wakeup()
-        self._poller = Poller(self._wakeup)
-
-    def order(self):
-        self._ordered = True
-        self._wakeup.wake()
-
-    def wait(self, sock, events, deadline):
-        while True:
-            seconds = self._seconds(deadline)
-            if seconds == 0.0:
-                raise TimeoutError
-            if self._poller.wait(sock, events, seconds):
-                return
-
-    def wait_any(self, socks, deadline):
-        self.tried = max(self.tried, len(socks))
-        while True:
-            seconds = self._seconds(deadline)
-            ready = self._poller.wait_any(socks, seconds)
-            if ready or seconds == 0.0:
-                return ready
-
-    def _seconds(self, deadline):
-        if self._ordered:
-            raise Interrupted("An order ends the wait.")
-        self.waits.set()
-        self.count += 1
-        self.deadlines.append(deadline.at)
-        return deadline.left(time.monotonic())
-
-    def close(self):
-        self._poller.close()
-        self._wakeup.close()
 
 
 @pytest.fixture
@@ -136,10 +90,6 @@ def silent():
     silent = Silent()
     yield silent.address
     silent.close()
-
-
-def within(seconds):
-    return Deadline.after(seconds, time.monotonic())
 
 
 def descriptors():

@@ -1,10 +1,12 @@
 """Every example, run as its reader would run it."""
 
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -14,9 +16,9 @@ from .support.program import Program, free_port
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
 
-def run(name, *arguments, server_may_complain=False):
+def run(name, *arguments, server_may_complain=False, **environment):
     command = [sys.executable, "-u", str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     assert server_may_complain or "Traceback" not in done.stderr
     return done.stdout.splitlines()
@@ -150,5 +152,7 @@ def test_graphql_subscription(tmp_path):
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="CHROMIUM IS MISSING: chrome_devtools.py is not run here")
 def test_chrome_devtools(tmp_path):
     picture = tmp_path / "page.png"
-    assert run("chrome_devtools.py", str(picture)) == ["title: A page"]
+    with tempfile.TemporaryDirectory(prefix="example-") as scratch:  # short: the browser's sockets are to fit
+        assert run("chrome_devtools.py", str(picture), TMPDIR=scratch) == ["title: A page"]
+        assert os.listdir(scratch) == []
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,5 @@
 """How much of a peer is put up with: each limit checked, and each held when it is set through the public option."""
 
-import contextlib
 import dataclasses
 import math
 import socket
@@ -24,19 +23,12 @@ from wsclient._opening import Opener
 
 from .support import LONG, SHORT
 from .support.raw import frame
+from .support.stage import Watcher, redirect, respond, say, until_the_end, upgrade
 from .test_dial import Silent
-from .test_opening import Stage, Watcher, redirect, respond, say, until_the_end, upgrade
 
 TEXT, CONTINUATION, CLOSE = 1, 0, 8
 
 NAMES = [field.name for field in dataclasses.fields(Limits)]
-
-
-@pytest.fixture
-def stage():
-    """``stage(act, ...)`` is a server that plays them."""
-    with contextlib.ExitStack() as stack:
-        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 def connected(url, **limits):

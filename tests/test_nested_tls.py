@@ -22,9 +22,9 @@ from wsclient._wakeup import READ, WRITE
 
 from .support import LONG, SHORT, RawServer, Server, eventually
 from .support.raw import frame
-from .test_dial import descriptors, within
+from .support.stage import Hangs, Stage, close_while_it_hangs, until_the_end, within
+from .test_dial import descriptors
 from .test_line import fill, read_exactly, receive, tcp_pair, wait_for
-from .test_opening import Stage, Watcher, start, until_the_end
 from .test_proxy import Tunnels, add
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "2"))
@@ -133,13 +133,6 @@ def outer(client_tls, server_tls):
         near.recv(1)  # takes the session tickets that come behind the handshake
     with near, ends[0]:
         yield near, ends[0]
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
 
 
 @pytest.fixture
@@ -841,13 +834,7 @@ def test_an_end_within_the_inner_handshake_may_be_tried_again(secure_proxy, trus
 
 
 def test_close_ends_an_inner_handshake_that_stalls(secure_proxy, trusting):
-    hangs, over = threading.Event(), threading.Event()
-
-    def act(peer):
-        peer.sock.recv(1)
-        hangs.set()
-        until_the_end(peer)
-        over.set()
+    act = Hangs(lambda peer: peer.sock.recv(1))
 
     with Stage(act) as server:
         client = wsclient.Client(
@@ -857,13 +844,7 @@ def test_close_ends_an_inner_handshake_that_stalls(secure_proxy, trusting):
             open_timeout=10 * LONG,
             reconnect=None,
         )
-        starter = threading.Thread(target=start, args=(client,))
-        starter.start()
-        assert hangs.wait(LONG)
-        client.close()
-        assert over.wait(LONG)
-        starter.join(LONG)
-        assert client.state is State.CLOSED
+        close_while_it_hangs(client, act)
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["idle", "full"])

@@ -17,116 +17,24 @@ from wsclient._line import Line, TLSLine
 from wsclient._opening import _BODY_PATIENCE, Opener
 from wsclient._orders import Interrupted
 from wsclient._url import parse
-from wsclient._wakeup import READ, WRITE
+from wsclient._wakeup import READ
 
-from .support import LONG, SHORT, RawServer, Server, eventually
+from .support import LONG, SHORT, Server, eventually
 from .support.raw import frame
-from .test_dial import Silent, Waiter, within
-
-PLENTY = 2**23
-"""Bytes that no socket takes at once."""
-
-
-class Watcher(Waiter):
-    """Knows every socket that was waited for; ``full`` is set once one of them takes no more."""
-
-    def __init__(self):
-        super().__init__()
-        self.full = threading.Event()
-        self._seen = {}
-
-    def wait(self, sock, events, deadline):
-        self._seen[id(sock)] = sock
-        if events & WRITE:
-            self.full.set()
-        super().wait(sock, events, deadline)
-
-    def wait_any(self, socks, deadline):
-        self._seen.update({id(sock): sock for sock in socks})
-        return super().wait_any(socks, deadline)
-
-    def open(self):
-        """Those that are not closed."""
-        return [sock for sock in self._seen.values() if sock.fileno() != -1]
-
-
-class Stage(RawServer):
-    """Answers each connection with the next act, a function of the peer; keeps the peers."""
-
-    def __init__(self, *acts, tls=None):
-        self.peers = []
-        self._acts = iter(acts)
-        super().__init__(self._play, tls=tls)
-
-    def _play(self, peer):
-        self.peers.append(peer)
-        next(self._acts)(peer)
-
-    @property
-    def requests(self):
-        return [peer.request.decode().partition("\r\n")[0] for peer in self.peers]
-
-
-def until_the_end(peer):
-    """Take what comes until the client closes."""
-    with contextlib.suppress(OSError):
-        while peer.sock.recv(65536):
-            pass
-
-
-def hang_up(peer):
-    """Close as soon as something has come."""
-    peer.sock.recv(65536)
-
-
-def upgrade(*lines, then=b""):
-    def act(peer):
-        peer.upgrade(*lines, then=then)
-        until_the_end(peer)
-
-    return act
-
-
-def respond(status, *lines, body=b""):
-    return lambda peer: peer.respond(status, *lines, body=body)
-
-
-def redirect(location, status="302 Found"):
-    return respond(status, f"Location: {location}")
-
-
-def say(data):
-    """Answer the request with these bytes, and hold the line."""
-
-    def act(peer):
-        peer.receive_head()
-        peer.send(data)
-        until_the_end(peer)
-
-    return act
-
-
-def trickle(peer, data=b"x"):
-    """Send the same bytes again and again, until the client has closed."""
-    pause = threading.Event()
-    with contextlib.suppress(OSError):
-        while True:
-            peer.send(data)
-            pause.wait(0.01)
-
-
-@pytest.fixture
-def stage():
-    """``stage(act, ...)`` is a server that plays them."""
-    with contextlib.ExitStack() as stack:
-        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
+from .support.stage import (
+    PLENTY,
+    Hangs,
+    close_while_it_hangs,
+    hang_up,
+    redirect,
+    respond,
+    say,
+    trickle,
+    until_the_end,
+    upgrade,
+    within,
+)
+from .test_dial import Silent
 
 
 @pytest.fixture
@@ -810,28 +718,10 @@ def test_the_open_timeout_is_the_clients_option(stage):
 
 
 def test_close_ends_a_handshake_that_hangs(stage):
-    hangs, over = threading.Event(), threading.Event()
-
-    def act(peer):
-        peer.receive_head()
-        hangs.set()
-        until_the_end(peer)
-        over.set()
+    act = Hangs(lambda peer: peer.receive_head())
 
     client = wsclient.Client(stage(act).url, open_timeout=10 * LONG, reconnect=None)
-    starter = threading.Thread(target=start, args=(client,))
-    starter.start()
-    assert hangs.wait(LONG)
-    client.close()
-    assert over.wait(LONG)
-    starter.join(LONG)
-    assert client.state is wsclient.State.CLOSED
-
-
-def start(client):
-    """Start a client that is closed meanwhile."""
-    with pytest.raises(wsclient.ClientClosed):
-        client.start()
+    close_while_it_hangs(client, act)
 
 
 def test_a_real_server_behind_a_redirect_is_talked_to(stage):

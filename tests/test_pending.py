@@ -63,6 +63,50 @@ def test_a_request_that_has_ended_does_not_depart():
     assert pending.in_flight == 0
 
 
+class Feed:
+    def __init__(self, *, endless):
+        self.endless = endless
+
+
+def fed(pending, id, *, endless, calm):
+    request = make()
+    request.feed = Feed(endless=endless)
+    pending.add(request, timed=False, calm=calm)
+    assert pending.depart(request, id)
+    return request
+
+
+@pytest.mark.parametrize("end", ["take", "end_connection"])
+@pytest.mark.parametrize("calm", [True, False], ids=["calm from the start", "calm later"])
+def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_calm(calm, end):
+    pending = Pending()
+    subscription = fed(pending, 1, endless=True, calm=calm)
+    assert pending.in_flight == (0 if calm else 1)
+    assert pending.calm(subscription) is not calm
+    assert not pending.calm(subscription)
+    answers = fed(pending, 2, endless=False, calm=False)
+    pending.calm(answers)
+    assert pending.find(1) is subscription
+    assert pending.in_flight == 1, "the answers have an end"
+    if end == "take":
+        assert pending.take(subscription, CANCELLED)
+        assert pending.in_flight == 1
+        assert pending.take(answers, OK)
+    else:
+        pending.end_connection()
+    assert pending.in_flight == 0
+    departed(pending, 3)
+    assert pending.in_flight == 1
+
+
+def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
+    pending = Pending(by_order=True)
+    subscription = fed(pending, 1, endless=True, calm=False)
+    pending.calm(subscription)
+    assert pending.find(OLDEST) is subscription
+    assert pending.in_flight == 1
+
+
 def test_many_threads_that_end_one_request_agree_on_one_winner():
     pending = Pending()
     requests = [departed(pending, n) for n in range(300)]

@@ -16,7 +16,7 @@ from wsclient._line import Line, TLSLine
 from wsclient._opening import Opener
 
 from .support import LONG, SHORT, Peer, RawServer, Server
-from .test_opening import Stage, Watcher, redirect, respond, until_the_end, upgrade
+from .support.stage import redirect, respond, until_the_end, upgrade
 
 AT_ONCE = wsclient.Reconnect(wait=tenacity.wait_none())
 USED_UP = "The socket given as sock= was for one connection, which has been; a function as sock= can give one for each"
@@ -28,20 +28,6 @@ def pair():
     near, far = socket.socketpair()
     with near, far:
         yield near, Peer(far)
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
-
-
-@pytest.fixture
-def stage():
-    """``stage(act, ...)`` is a server that plays them."""
-    with contextlib.ExitStack() as stack:
-        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 @pytest.fixture

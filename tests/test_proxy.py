@@ -24,8 +24,8 @@ from wsclient._url import parse
 from wsclient._wakeup import READ
 
 from .support import LONG, SHORT, RawServer, Server
-from .test_dial import within
-from .test_opening import PLENTY, Stage, Watcher, basic, hang_up, respond, say, start, trickle, until_the_end
+from .support.stage import PLENTY, Hangs, close_while_it_hangs, hang_up, respond, say, trickle, until_the_end, within
+from .test_opening import basic
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 SCHEMES = ("http", *SOCKS)
@@ -42,20 +42,6 @@ def scheme(request):
     if request.param in SOCKS:
         request.getfixturevalue("socks")
     return request.param
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
-
-
-@pytest.fixture
-def stage():
-    """``stage(act, ...)`` is a server that plays them."""
-    with contextlib.ExitStack() as stack:
-        yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 # --- the URL of a proxy ----------------------------------------------------------------------------------------------
@@ -879,23 +865,11 @@ def test_a_proxy_that_wants_a_password_fails_the_client(stage):
 
 
 def test_close_ends_the_wait_for_a_proxy_that_hangs(stage, scheme):
-    hangs, over = threading.Event(), threading.Event()
-
-    def act(peer):
-        peer.sock.recv(65536)
-        hangs.set()
-        until_the_end(peer)
-        over.set()
+    act = Hangs(lambda peer: peer.sock.recv(65536))
 
     proxy = f"{scheme}://127.0.0.1:{stage(act).port}"
     client = wsclient.Client("ws://127.0.0.1:9/", proxy=proxy, open_timeout=10 * LONG, reconnect=None)
-    starter = threading.Thread(target=start, args=(client,))
-    starter.start()
-    assert hangs.wait(LONG)
-    client.close()
-    assert over.wait(LONG)
-    starter.join(LONG)
-    assert client.state is wsclient.State.CLOSED
+    close_while_it_hangs(client, act)
 
 
 def try_to_start(client):

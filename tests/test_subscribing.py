@@ -5,6 +5,7 @@ import gc
 import itertools
 import sys
 import weakref
+from functools import partial
 
 import pytest
 
@@ -728,7 +729,7 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         asked = taken(peer)
         (feed,) = core.subscriptions
         request, stream = feed.request, feed._stream()
-        more, _ = call_and_close_at(step, lambda: _requests.answer(core, request, "0xa"), stream.close)
+        more, _ = call_and_close_at(step, partial(_requests.answer, core, request, "0xa"), stream.close)
         if not more:
             stream.close()
         sent = until_mark(client, peer)
@@ -748,11 +749,10 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
     for step in itertools.count(1):
         with core.link.wire._owner:  # nobody writes meanwhile
             stream = client.subscribe({"ask": step})
-            (feed,) = core.subscriptions
+            assert len(list(core.subscriptions)) == 1
             (call,) = core.outbox.take(1000, None)
-            more, _ = call_and_close_at(
-                step, lambda call=call: _departing.payload_of(core, core.link.number, call), stream.close
-            )
+            depart = partial(_departing.payload_of, core, core.link.number, call)
+            more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
                 stream.close()
         core.link.wire.pump()

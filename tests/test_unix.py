@@ -16,8 +16,8 @@ from wsclient._opening import Opener
 from wsclient._orders import Interrupted
 
 from .support import LONG, SHORT, Peer, Server, eventually
+from .support.stage import Stage, redirect, respond, start, until_the_end, upgrade
 from .test_dial import Busy, full_backlogs_wait, listening, local, socket_path
-from .test_opening import Stage, Watcher, redirect, respond, start, until_the_end, upgrade
 
 pytestmark = local
 
@@ -83,13 +83,6 @@ def stage(path):
             return stage
 
         yield begin
-
-
-@pytest.fixture
-def watcher():
-    watcher = Watcher()
-    yield watcher
-    watcher.close()
 
 
 def opener(watcher, *, timeout=LONG, **options):

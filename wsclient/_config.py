@@ -84,7 +84,9 @@ class Queue:
         max_messages: messages it may hold.
         max_bytes: payload bytes it may hold.
         overflow: ``"block"`` waits for room, ``"raise"`` refuses, ``"drop_oldest"`` and ``"drop_newest"`` drop a
-            message, ``"latest"`` (incoming only) keeps the newest.
+            message, ``"latest"`` (incoming only) keeps the newest: of all that waits for ``on_message``, of what waits
+            for each function given to ``on()``, and of each key of a stream. Calls of the server do not take each
+            other's place.
     """
 
     _CHOICES: tuple[str, ...] = _OVERFLOWS

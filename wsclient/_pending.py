@@ -268,7 +268,7 @@ class Pending:
                 if request.match is not None:
                     self.matches[request] = None
                 self._in_flight[key] = request
-                if request in self._calm and request.feed.endless:
+                if request in self._calm and self._may_stand(request):
                     self._standing[request] = None
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
@@ -331,7 +331,7 @@ class Pending:
                 del self.live[request]
                 self._calm[request] = None
                 self.counts[OK] += 1
-                if request.feed.endless and request.departed:
+                if request.departed and self._may_stand(request):
                     self._standing[request] = None
         return waited
 
@@ -373,6 +373,10 @@ class Pending:
     def holds_place(self, request: Request) -> bool:
         """Whether a request that has ended still keeps its place in the row."""
         return request.outcome is not None and self._in_flight.get(request.key) is request
+
+    def _may_stand(self, request: Request) -> bool:
+        """Whether it uses up no room once it is calm; by order, what is behind it in the row must wait for its end."""
+        return request.feed.endless and not self._by_order
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at

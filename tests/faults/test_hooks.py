@@ -1,5 +1,6 @@
 """Hooks that misbehave, and consumers that are too slow: the guarantees of a client hold all the same."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -7,6 +8,7 @@ import time
 
 import pytest
 import tenacity
+from websockets.exceptions import ConnectionClosed
 
 import wsclient
 from wsclient import State
@@ -46,7 +48,7 @@ def slow_consumer_warnings(caplog):
 
 
 class Held:
-    """A hook that stands still at its first message, until the test lets it go on."""
+    """A hook that stands still at its first message, until the test lets it go on or has ended, whatever its end."""
 
     def __init__(self, seconds=LONG):
         self.seconds = seconds
@@ -63,13 +65,37 @@ class Held:
         self.entered.clear()
         self.go.clear()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.go.set()
+
+
+@contextlib.contextmanager
+def telling(server, *events):
+    """Another thread tells the events: it stands still where the client stops reading. It ends with the test."""
+    sender = threading.Thread(target=tell_while_possible, args=(server, *events))
+    sender.start()
+    try:
+        yield sender
+    finally:
+        if sender.is_alive():
+            server.reset_all()
+        sender.join(LONG)
+
+
+def tell_while_possible(server, *events):
+    with contextlib.suppress(ConnectionClosed):
+        tell(server, *events)
+
 
 # --- one that sleeps -------------------------------------------------------------------------------------------------
 
 
 def test_beside_a_hook_that_sleeps_five_seconds_all_else_goes_on(server):
     sleeper = Held(seconds=5)
-    with connect(server, on_message=sleeper) as client, client.listen() as stream:
+    with connect(server, on_message=sleeper) as client, sleeper, client.listen() as stream:
         began = time.monotonic()
         server.send_all("good night")
         assert sleeper.entered.wait(LONG)
@@ -91,7 +117,7 @@ def test_a_hook_that_sleeps_longer_than_the_keepalive_is_no_dead_peer(server):
     """A ping each 0.1 s, each to be answered in 0.5 s, and a hook that sleeps for 1.5 s."""
     sleeper = Held(seconds=1.5)
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.5}
-    with connect(server, on_message=sleeper, **options) as client:
+    with connect(server, on_message=sleeper, **options) as client, sleeper:
         server.send_all("good night")
         server.send_all("good morning")
         eventually(lambda: sleeper.seen == ["good night", "good morning"])
@@ -122,20 +148,25 @@ def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
 
 
 def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(server, caplog):
-    called = []
+    called, on = [], set()
 
     def raiser(name):
         def hook(*args):
             called.append(name)
+            on.add(threading.current_thread().name)
             raise RuntimeError(f"{name} is broken")
 
         return hook
 
-    names = ("on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_pong")
+    names = (
+        "on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_connect_error"
+    )  # fmt: skip
     with connect(server, **{name: raiser(name) for name in names}) as client:
         server.send_all("one")
+        server.connections[0].ping()
         assert client.request(add(1, 2), timeout=LONG)["result"] == 3
-        eventually(lambda: {"on_open", "on_message", "on_pong"} <= set(called))
+        eventually(lambda: {"on_open", "on_message", "on_ping", "on_pong"} <= set(called))
+        server.reject(503)
         server.cut_all()
         eventually(lambda: "on_reconnect" in called)
         server.opened.get(timeout=LONG)
@@ -144,7 +175,8 @@ def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(serv
         eventually(lambda: called.count("on_message") == 2)
         assert threads("first") == ["hooks", "io"]
     eventually(lambda: called.count("on_close") == 2)
-    assert called.count("on_open") == called.count("on_reconnect") == 1
+    assert [called.count(name) for name in ("on_open", "on_reconnect", "on_ping", "on_connect_error")] == [1] * 4
+    assert on == {"first-hooks"}, "hooks run on a thread of their own"
     eventually(lambda: called.count("on_error") == len(called) - called.count("on_error"))
     told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
     assert len(told) == len(called), "a traceback for each"
@@ -154,42 +186,120 @@ def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(serv
 # --- one that closes the client --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["on_open", "on_message", "on_pong", "on_close", "on_error"])
-def test_a_hook_may_close_its_client(name, server, caplog):
+ENDINGS = {
+    "on_open": lambda server, client: None,
+    "on_reconnect": lambda server, client: server.cut_all(),
+    "on_message": lambda server, client: server.send_all("close now"),
+    "on_close": lambda server, client: server.close_all(1001),
+    "on_error": lambda server, client: server.send_all("for a hook that raises"),
+    "on_ping": lambda server, client: server.connections[0].ping(),
+    "on_pong": lambda server, client: None,  # keepalive provokes it
+    "on_connect_error": lambda server, client: (server.reject(503), server.cut_all()),
+    "a done-callback": lambda server, client: client.submit(add(1, 2)).add_done_callback(
+        lambda future: client.on_error(None)
+    ),
+}
+"""What has each of them called."""
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_a_hook_may_close_its_client_at_once(name, server, caplog):
+    """Its ``close()`` does not wait for itself, however much time it is given."""
     closed = []
-    returned = threading.Event()
-    ready = threading.Event()
+    returned, ready = threading.Event(), threading.Event()
 
     def closes(client, *args):
         if not returned.is_set():
             assert ready.wait(LONG)
-            client.close(timeout=2)
+            client.close(timeout=10 * LONG)
             returned.set()
 
     def broken(client, message):
         raise RuntimeError("for on_error")
 
-    hooks = {"on_close": lambda *args: closed.append(args[1:]), name: closes}
+    hook = "on_error" if name == "a done-callback" else name
+    hooks = {"on_close": lambda client, *args: closed.append(args), hook: closes}
     if name == "on_error":
         hooks["on_message"] = broken
     client = wsclient.Client(server.url, name="first", **hooks, **FAST)
+    if name == "a done-callback":
+        client.on_error = lambda client, error: closes(client)
     with client.start():
         waiting = client.submit({"method": "silence"}, timeout=None)
         server.wait_for(1)
         ready.set()
-        if name in ("on_message", "on_error"):
-            server.send_all("close now")
-        elif name == "on_close":
-            server.close_all(1001)
+        ENDINGS[name](server, client)
         assert returned.wait(LONG), "close() on the hook thread waits for itself"
         assert client.wait_closed(LONG)
         assert isinstance(waiting.exception(LONG), (wsclient.ClientClosed, wsclient.ConnectionLost))
-        assert waiting.done()
         assert client.state is State.CLOSED
         with pytest.raises(wsclient.ClientClosed):
             client.request(add(1, 2))
         eventually(lambda: threads("first") == [])
-        assert len(closed) == (0 if name == "on_close" else 1)
+        assert len(closed) == client.stats.connections - (name == "on_close"), "on_close: once per connection"
+    assert "does not return" not in caplog.text
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_in_on_session_close_would_deadlock_and_is_legal_without_waiting(first, server):
+    """``on_session`` runs on the thread that ``close()`` waits for; the order to close ends it."""
+    said, ended = [], []
+
+    def on_session(client, session):
+        if session.number == (1 if first else 2):
+            for call in (client.close, client.drain, lambda: client.request(add(1, 2)), lambda: client.send("x")):
+                with pytest.raises(wsclient.WouldDeadlock) as caught:
+                    call()
+                said.append(str(caught.value))
+            client.close(wait=False)
+            with pytest.raises(wsclient.WebSocketClientError) as caught:
+                session.request({"method": "silence"}, timeout=LONG)
+            ended.append(caught.value)
+            raise caught.value
+
+    client = wsclient.Client(server.url, name="first", on_session=on_session, **FAST)
+    if first:
+        with pytest.raises(wsclient.ClientClosed):
+            client.start(LONG)
+    else:
+        client.start(LONG)
+        server.opened.get(timeout=LONG)
+        server.cut_all()
+    assert client.wait_closed(LONG)
+    assert client.state is State.CLOSED
+    assert len(said) == 4
+    assert all("use the session" in one for one in said)
+    assert len(ended) == 1
+    assert threads("first") == []
+
+
+def test_an_on_session_that_raises_is_a_failed_attempt_that_is_tried_again(server, caplog):
+    attempts, errors, numbers = [], [], []
+
+    def on_session(client, session):
+        numbers.append(session.number)
+        if len(numbers) not in (3, 6):
+            raise RuntimeError("on_session is broken")
+
+    hooks = {
+        "on_session": on_session,
+        "on_connect_error": lambda client, attempt: attempts.append(attempt),
+        "on_error": lambda client, error: errors.append(error),
+    }
+    client = wsclient.Client(server.url, name="first", retry_first=True, **hooks, **FAST)
+    with client.start(LONG):
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3
+        assert client.stats.failed_attempts == 2
+        server.cut_all()
+        eventually(lambda: len(numbers) == 6 and client.state is State.OPEN)
+        assert client.request(add(3, 4), timeout=LONG)["result"] == 7
+        eventually(lambda: len(attempts) == 4)
+        assert threads("first") == ["hooks", "io"]
+    assert [type(attempt.error) for attempt in attempts] == [wsclient.SessionError] * 4
+    assert all(isinstance(attempt.error.__cause__, RuntimeError) for attempt in attempts)
+    assert errors == [], "attempts are told to on_connect_error"
+    told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
+    assert len(told) == 4, "a traceback for each"
 
 
 # --- one that starts another client ----------------------------------------------------------------------------------
@@ -230,6 +340,28 @@ def test_a_hook_may_start_other_clients_and_each_keeps_to_its_own(server):
         assert left == []
 
 
+def test_what_a_hook_sends_through_another_client_belongs_to_none_of_its_connections(server):
+    """Though that one stands in its own ``on_open``, whose messages do; it is offline just now."""
+    opening, sent = Held(), []
+
+    def through_the_other(client, message):
+        sent.append(other.send("from elsewhere"))
+
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_fixed(0.2))
+    options = {"on_open": lambda client: opening(client, None), "reconnect": reconnect}
+    with connect(server, on_message=through_the_other) as client, connect(server, name="second", **options) as other:
+        with opening:
+            assert opening.entered.wait(LONG)
+            server.reject(503, times=1000)
+            (its,) = (one for one in server.connections if one is not server.connections[0])
+            its.close(1001)
+            eventually(lambda: other.state is State.WAITING)
+            server.connections[0].send("now")
+            eventually(lambda: sent)
+            assert sent[0].state == "queued"
+        assert client.stats.connections == 1
+
+
 # --- consumers that are too slow -------------------------------------------------------------------------------------
 
 KEPT = {
@@ -246,7 +378,7 @@ def test_a_slow_hook_loses_what_its_policy_says_and_hears_of_it_once_per_episode
     hook, errors = Held(), []
     queue = wsclient.ReceiveQueue(max_messages=3, overflow=overflow)
     options = {"on_message": hook, "on_error": lambda client, error: errors.append(error), "receive_queue": queue}
-    with connect(server, **options) as client:
+    with connect(server, **options) as client, hook:
         for episode in (1, 2):
             hook.again()
             hook.seen.clear()
@@ -304,10 +436,11 @@ def test_block_stops_reading_at_the_bound_goes_on_for_a_request_and_loses_nothin
     options = {"receive_queue": wsclient.ReceiveQueue(max_messages=3)}
     if consumer == "hook":
         options["on_message"] = hook
-    with connect(server, **options) as client:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(connect(server, **options))
+        stack.enter_context(hook)
         stream = client.listen() if consumer == "stream" else None
-        sender = threading.Thread(target=tell, args=(server, *({"n": n, "words": BIG} for n in range(50))))
-        sender.start()
+        sender = stack.enter_context(telling(server, *({"n": n, "words": BIG} for n in range(50))))
         eventually(lambda: client.stats.messages_received >= 3)
         sender.join(SHORT)
         received = client.stats.messages_received
@@ -335,7 +468,7 @@ def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_lif
     options = {"receive_queue": wsclient.ReceiveQueue(max_bytes=1_000_000)}
     if consumer == "hook":
         options.update(on_message=hook, on_error=lambda client, error: errors.append(error))
-    with connect(server, **options) as client:
+    with connect(server, **options) as client, hook:
         stream = client.listen() if consumer == "stream" else None
         waiting = client.submit({"method": "silence", "id": 77}, timeout=LONG)
         server.wait_for(1)
@@ -351,7 +484,7 @@ def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_lif
         else:
             seen = []
             with pytest.raises(wsclient.SlowConsumer):
-                seen.extend(message["n"] for message in iter(stream.get, None))
+                seen.extend(message["n"] for message in iter(lambda: stream.get(LONG), None))
             assert stream.dropped == client.stats.dropped == 1
         assert len(slow_consumer_warnings(caplog)) == 1
         assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client lives on"
@@ -361,9 +494,12 @@ def test_paused_reading_is_no_dead_peer(server):
     """A consumer that stands still for longer than the keepalive, while bytes wait unread in the socket."""
     hook = Held()
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.4, "on_message": hook}
-    with connect(server, receive_queue=wsclient.ReceiveQueue(max_messages=3), **options) as client:
-        sender = threading.Thread(target=tell, args=(server, *({"n": n, "words": BIG} for n in range(100))))
-        sender.start()
+    events = [{"n": n, "words": BIG} for n in range(100)]
+    with (
+        connect(server, receive_queue=wsclient.ReceiveQueue(max_messages=3), **options) as client,
+        hook,
+        telling(server, *events) as sender,
+    ):
         assert hook.entered.wait(LONG)
         threading.Event().wait(1.5)
         hook.go.set()

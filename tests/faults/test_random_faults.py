@@ -31,11 +31,12 @@ def stacks_if_stuck(capfd):
 
 
 @pytest.mark.usefixtures("stacks_if_stuck")
-def test_no_promise_is_broken_under_random_faults(capfd):
-    results = soak(SECONDS, SEED)
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+def test_no_promise_is_broken_under_random_faults(capfd, tls):
+    results = soak(SECONDS, SEED + 2 * tls, tls=tls)  # so that one of them dials by URL, and one through sock=
     shown = capfd.readouterr().out
     broken = [sentence for result in results for sentence in result.verdict.broken]
-    assert not broken, f"seed {SEED}; again: {replay_command(SEED, SECONDS)}\n{shown}"
+    assert not broken, f"again: {replay_command(SEED + 2 * tls, SECONDS, tls)}\n{shown}"
     # A soak that asks for nothing proves nothing.
     unchecked = {promise for promise in PROMISES if not sum(result.verdict.checked[promise] for result in results)}
     assert unchecked <= {"the client recovers in time"}, f"seed {SEED}: nothing was held against {unchecked}"

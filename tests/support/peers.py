@@ -15,16 +15,23 @@ from .raw import frame
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 
 
-def open_against(raw, **options):
-    """A client that is open, the peer that answered it, and what ``on_message`` saw."""
-    seen = []
+def open_pair(raw, **options):
+    """A client that is open, and the peer that answered it."""
     options.setdefault("reconnect", SOON)
-    client = wsclient.Client(raw.url, on_message=lambda _, message: seen.append(message), ping_interval=None, **options)
+    client = wsclient.Client(raw.url, **options)
     starter = threading.Thread(target=client.start)
     starter.start()
     peer = raw.accept().upgrade()
     starter.join(LONG)
-    return client, peer, seen
+    assert client.state is wsclient.State.OPEN
+    return client, peer
+
+
+def open_against(raw, **options):
+    """As ``open_pair``, without pings; and what ``on_message`` saw."""
+    seen = []
+    pair = open_pair(raw, on_message=lambda _, message: seen.append(message), ping_interval=None, **options)
+    return *pair, seen
 
 
 ASK = {"method": "eth_subscribe", "params": ["newHeads"]}

@@ -232,10 +232,25 @@ def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
     result.stdout.fnmatch_lines(["*RuntimeError: the fixture's own failure*"])
 
 
-def test_it_imports_nothing_heavy_by_itself(run):
-    run("""
+HEAVY = {"wsclient", "websocket", "websockets", "trustme", "tenacity"}
+
+
+def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):
+    run(f"""
         import sys
 
+        def test_modules(pytestconfig):
+            assert pytestconfig.pluginmanager.get_plugin("wsclient") is sys.modules["_wsclient_pytestplugin"]
+            assert not {HEAVY} & set(sys.modules)
+    """).assert_outcomes(passed=1)
+
+
+def test_the_marker_needs_no_server(run):
+    run("""
+        import pytest, sys
+
+        @pytest.mark.ws_no_leaks
         def test_modules():
-            assert not {"websockets", "trustme", "wsclient.testing._server"} & set(sys.modules)
+            assert "wsclient.testing._leaks" in sys.modules
+            assert not {"websockets", "trustme"} & set(sys.modules)
     """).assert_outcomes(passed=1)

@@ -1,6 +1,7 @@
 """Each fault of the proxy: on plain TCP, byte by byte, and under a client of ours."""
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -13,6 +14,9 @@ from wsclient import State
 from wsclient.testing import FaultProxy, Server
 
 from ..support import LONG, SHORT, eventually
+from ..support.children import Script
+
+needs_limit = pytest.mark.skipif(os.name == "nt", reason="no limit of descriptors can be set here")
 
 
 class Target:
@@ -398,6 +402,18 @@ def test_its_thread_and_descriptors_are_given_back(target):
                 target.accept()
                 proxy.cut()
     assert threading.active_count() == before
+
+
+@needs_limit
+def test_without_descriptors_it_pauses_turns_away_whom_it_can_not_connect_and_goes_on():
+    with Script("out_of_descriptors") as script:
+        used, paused, turned_away, heard, warnings = script.said()
+    assert used < 0.25  # of 0.5 s; a loop that spins uses all of it
+    assert len(paused) == 1
+    assert "can't accept" in paused[0]
+    assert turned_away
+    assert any("can't connect to its target" in warning for warning in warnings)
+    assert heard == "hello"
 
 
 # --- under a client --------------------------------------------------------------------------------------------------

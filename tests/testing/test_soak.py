@@ -13,7 +13,7 @@ from wsclient.testing import __main__ as command_line
 from wsclient.testing._soak import _run
 from wsclient.testing._soak._history import Asked, Called, Connection, Heard, History, Recovered, Sent
 from wsclient.testing._soak._ledger import PROMISES, judge
-from wsclient.testing._soak._plan import KINDS, plan
+from wsclient.testing._soak._plan import KINDS, dialing, plan
 from wsclient.testing._soak._slack import LEAST, MOST, Metronome
 
 from ..support import LONG
@@ -34,16 +34,16 @@ def honest():
         sent=[
             Sent("s", 1, "confirmed", "confirmed"),
             Sent("s", 2, "unknown"),
-            Sent("s", 3, "expired"),
+            Sent("s", 3, "expired", expires=(11.0, 11.1), expired_by=11.0),
             Sent("s", 4, "lost"),
-            Sent("s", 5, "confirmed"),
+            Sent("s", 5, "confirmed", expires=(20.0, 20.5)),
             Sent("s", 6, "unknown"),
         ],
         # The server may notice connections in another order than the client made them.
         connections=[
             Connection(None, []),
-            Connection(2, ["login", "subscribe:r", "a:5", "s:5"]),
-            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2"]),
+            Connection(2, ["login", "subscribe:r", "a:5", "s:5"], 20.0),
+            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2"], 10.0),
         ],
         heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0)],
         called=[Called("request(a:1)", 1.0, 1.2)],
@@ -75,144 +75,131 @@ def arrivals(connection, *keys):
 
 
 FORGERIES = {
-    "no outcome": (change(1, "asked", outcomes=[]), "a request ends exactly once: request a:2 never ended."),
-    "two outcomes": (
-        change(1, "asked", outcomes=["lost sent", "lost sent"]),
-        "a request ends exactly once: request a:2 ended 2 times: lost sent, lost sent.",
-    ),
-    "a reply swapped": (
-        change(0, "asked", reply="a:5"),
-        "a reply is the request's own: request a:1 got the reply to a:5.",
-    ),
-    "answered by nobody": (
-        arrivals(2, "login", "s:1", "a:2", "s:2"),
-        "a request's end agrees with what the server saw: request a:1 is answered, and never arrived.",
-    ),
-    "queued, and arrived": (
-        arrivals(1, "login", "subscribe:r", "a:4", "a:5", "s:5"),
-        "a request's end agrees with what the server saw: request a:4 is timeout queued, and arrived.",
-    ),
-    "unsent, and arrived": (
-        arrivals(1, "login", "subscribe:r", "a:3", "a:5", "s:5"),
-        "a request's end agrees with what the server saw: request a:3 is lost unsent, and arrived.",
-    ),
-    "refused, and arrived": (
-        change(1, "asked", outcomes=["refused"]),
-        "a request's end agrees with what the server saw: request a:2 is refused, and arrived.",
-    ),
-    "confirmed, and never arrived": (
-        arrivals(1, "login", "subscribe:r", "a:5", "a:6"),
-        "a delivery's end agrees with what the server saw: message s:5 is confirmed, and never arrived.",
-    ),
-    "lost, and arrived": (
-        arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
-        "a delivery's end agrees with what the server saw: message s:4 is lost, and arrived.",
-    ),
-    "expired, and arrived": (
-        arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
-        "a delivery's end agrees with what the server saw: message s:3 is expired, and arrived.",
-    ),
-    "written for ever": (
-        change(1, "sent", state="written"),
-        "a delivery's end agrees with what the server saw: message s:2 was written at the end, which is no end.",
-    ),
-    "queued for ever": (
-        change(3, "sent", state="queued"),
-        "a delivery's end agrees with what the server saw: message s:4 was queued at the end, which is no end.",
-    ),
-    "another end": (
-        change(0, "sent", earlier="unknown"),
-        "a delivery's end agrees with what the server saw: message s:1 was unknown, and later confirmed.",
-    ),
-    "a message twice": (
-        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:2", "s:5"),
-        "nothing arrives twice: s:2 arrived 3 times.",
-    ),
-    "a message twice, on two connections": (
-        arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:5"),
-        "nothing arrives twice: s:2 arrived 2 times.",
-    ),
-    "a request twice": (
-        arrivals(1, "login", "subscribe:r", "a:5", "a:2", "s:5"),
-        "nothing arrives twice: a:2 arrived 2 times.",
-    ),
-    "order broken": (
-        arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"),
-        "messages of one thread keep their order: s:1 arrived behind s:2.",
-    ),
-    "order broken, over two connections": (
-        arrivals(2, "login", "a:1", "s:1", "a:2", "s:6"),
-        "messages of one thread keep their order: s:5 arrived behind s:6.",
-    ),
-    "order of requests broken": (
-        arrivals(2, "login", "s:1", "a:2", "a:1", "s:2"),
-        "messages of one thread keep their order: a:1 arrived behind a:2.",
-    ),
-    "no log-in first": (
-        arrivals(1, "s:5", "login", "a:5"),
-        "each connection logs in once, before all else: connection 2 began with s:5, not with the log-in.",
-    ),
-    "something on a connection without a log-in": (
-        arrivals(0, "s:6"),
-        "each connection logs in once, before all else: connection None began with s:6, not with the log-in.",
-    ),
-    "two log-ins": (
-        arrivals(1, "login", "login", "a:5", "s:5"),
-        "each connection logs in once, before all else: connection 2 logged in more than once.",
-    ),
-    "subscribed twice": (
-        arrivals(1, "login", "subscribe:r", "subscribe:r", "a:5", "s:5"),
-        "subscriptions are whole, and come first: connection 2: subscribe:r came 2 times.",
-    ),
-    "not subscribed anew": (
-        arrivals(1, "login", "a:5", "s:5"),
-        "subscriptions are whole, and come first: connection 2: a:5 came ahead of subscriptions.",
-    ),
-    "subscribed too late": (
-        arrivals(1, "login", "s:5", "subscribe:r", "a:5"),
-        "subscriptions are whole, and come first: connection 2: s:5 came ahead of subscriptions.",
-    ),
-    "a subscription's message lost": (
-        change(1, "heard", number=2),
-        "subscriptions are whole, and come first: r heard (1, 2) behind (1, 0) (connection, number).",
-    ),
-    "a subscription's message twice": (
-        change(1, "heard", number=0),
-        "subscriptions are whole, and come first: r heard (1, 0) behind (1, 0) (connection, number).",
-    ),
-    "a subscription's first message lost": (
-        change(2, "heard", number=1),
-        "subscriptions are whole, and come first: r heard (2, 1) behind (1, 1) (connection, number).",
-    ),
-    "a late call": (
-        change(0, "called", took=1.31),
-        "no call is late: request(a:1) took 1.31 s; its bound is 1.00 s.",
-    ),
-    "a call that hangs": (
-        change(0, "called", took=float("inf")),
-        "no call is late: request(a:1) took inf s; its bound is 1.00 s.",
-    ),
-    "a slow recovery": (
-        change(0, "recovered", took=1.9),
-        "the client recovers in time: after 'cut' it took 1.90 s; the bound is 1.50 s.",
-    ),
-    "a traceback": (
-        lambda history: history.surprises.append("logged: ..."),
-        "nothing unforeseen happens: logged: ...",
-    ),
+    "a request ends exactly once": {
+        "no outcome": (change(1, "asked", outcomes=[]), "request a:2 never ended."),
+        "two outcomes": (
+            change(1, "asked", outcomes=["lost sent", "lost sent"]),
+            "request a:2 ended 2 times: lost sent, lost sent.",
+        ),
+    },
+    "a reply is the request's own": {
+        "a reply swapped": (change(0, "asked", reply="a:5"), "request a:1 got the reply to a:5."),
+    },
+    "a request's end agrees with what the server saw": {
+        "answered by nobody": (
+            arrivals(2, "login", "s:1", "a:2", "s:2"),
+            "request a:1 is answered, and never arrived.",
+        ),
+        "queued, and arrived": (
+            arrivals(1, "login", "subscribe:r", "a:4", "a:5", "s:5"),
+            "request a:4 is timeout queued, and arrived.",
+        ),
+        "unsent, and arrived": (
+            arrivals(1, "login", "subscribe:r", "a:3", "a:5", "s:5"),
+            "request a:3 is lost unsent, and arrived.",
+        ),
+        "refused, and arrived": (change(1, "asked", outcomes=["refused"]), "request a:2 is refused, and arrived."),
+    },
+    "a delivery's end agrees with what the server saw": {
+        "confirmed, and never arrived": (
+            arrivals(1, "login", "subscribe:r", "a:5", "a:6"),
+            "message s:5 is confirmed, and never arrived.",
+        ),
+        "lost, and arrived": (
+            arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
+            "message s:4 is lost, and arrived.",
+        ),
+        "expired, and arrived": (
+            arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
+            "message s:3 is expired, and arrived.",
+        ),
+        "written for ever": (
+            change(1, "sent", state="written"),
+            "message s:2 was written at the end, which is no end.",
+        ),
+        "queued for ever": (change(3, "sent", state="queued"), "message s:4 was queued at the end, which is no end."),
+        "another end": (change(0, "sent", earlier="unknown"), "message s:1 was unknown, and later confirmed."),
+    },
+    "nothing arrives twice": {
+        "a message twice": (arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:2", "s:5"), "s:2 arrived 3 times."),
+        "a message twice, on two connections": (
+            arrivals(1, "login", "subscribe:r", "a:5", "s:2", "s:5"),
+            "s:2 arrived 2 times.",
+        ),
+        "a request twice": (arrivals(1, "login", "subscribe:r", "a:5", "a:2", "s:5"), "a:2 arrived 2 times."),
+    },
+    "messages of one thread keep their order": {
+        "order broken": (arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"), "s:1 arrived behind s:2."),
+        "order broken, over two connections": (
+            arrivals(2, "login", "a:1", "s:1", "a:2", "s:6"),
+            "s:5 arrived behind s:6.",
+        ),
+        "order of requests broken": (arrivals(2, "login", "s:1", "a:2", "a:1", "s:2"), "a:1 arrived behind a:2."),
+    },
+    "each connection logs in once, before all else": {
+        "no log-in first": (arrivals(1, "s:5", "login", "a:5"), "connection 2 began with s:5, not with the log-in."),
+        "something on a connection without a log-in": (
+            arrivals(0, "s:6"),
+            "connection None began with s:6, not with the log-in.",
+        ),
+        "two log-ins": (arrivals(1, "login", "login", "a:5", "s:5"), "connection 2 logged in more than once."),
+    },
+    "subscriptions are whole, and come first": {
+        "subscribed twice": (
+            arrivals(1, "login", "subscribe:r", "subscribe:r", "a:5", "s:5"),
+            "connection 2: subscribe:r came 2 times.",
+        ),
+        "not subscribed anew": (arrivals(1, "login", "a:5", "s:5"), "connection 2: a:5 came ahead of subscriptions."),
+        "subscribed too late": (
+            arrivals(1, "login", "s:5", "subscribe:r", "a:5"),
+            "connection 2: s:5 came ahead of subscriptions.",
+        ),
+        "a subscription's message lost": (
+            change(1, "heard", number=2),
+            "r heard (1, 2) behind (1, 0) (connection, number).",
+        ),
+        "a subscription's message twice": (
+            change(1, "heard", number=0),
+            "r heard (1, 0) behind (1, 0) (connection, number).",
+        ),
+        "a subscription's first message lost": (
+            change(2, "heard", number=1),
+            "r heard (2, 1) behind (1, 1) (connection, number).",
+        ),
+    },
+    "no call is late": {
+        "a late call": (change(0, "called", took=1.31), "request(a:1) took 1.31 s; its bound is 1.00 s."),
+        "a call that hangs": (change(0, "called", took=float("inf")), "request(a:1) took inf s; its bound is 1.00 s."),
+    },
+    "the client recovers in time": {
+        "a slow recovery": (change(0, "recovered", took=1.9), "after 'cut' it took 1.90 s; the bound is 1.50 s."),
+    },
+    "nothing unforeseen happens": {
+        "a traceback": (lambda history: history.surprises.append("logged: ..."), "logged: ..."),
+    },
+    "a message expires in its time, and is not sent later": {
+        "expired too soon": (change(2, "sent", expired_by=10.9), "message s:3 was expired 0.100 s before its time."),
+        "sent too late": (
+            change(4, "sent", expires=(18.0, 19.5)),
+            "message s:5 was sent on connection 2, which began 0.500 s after its time.",
+        ),
+    },
 }
+"""Each breaks the promise, and the ledger's sentence says what it found."""
 
 
-@pytest.mark.parametrize("name", FORGERIES)
-def test_the_ledger_tells_a_forged_history(name):
-    forge, sentence = FORGERIES[name]
+@pytest.mark.parametrize(
+    ("promise", "name"), [(promise, name) for promise, forgeries in FORGERIES.items() for name in forgeries]
+)
+def test_the_ledger_tells_a_forged_history(promise, name):
+    forge, sentence = FORGERIES[promise][name]
     history = honest()
     forge(history)
-    assert sentence in judge(history).broken
+    assert f"{promise}: {sentence}" in judge(history).broken
 
 
 def test_every_promise_has_a_forgery_that_breaks_it():
-    assert {sentence.split(": ")[0] for _, sentence in FORGERIES.values()} == set(PROMISES)
+    assert set(FORGERIES) == set(PROMISES)
 
 
 def test_what_an_idempotent_request_does_twice_breaks_nothing():
@@ -241,6 +228,13 @@ def test_a_plan_holds_every_kind_and_faults_follow_each_other(seed):
         assert least <= fault.amount <= greatest
 
 
+@pytest.mark.parametrize("first", [0, 5])
+def test_four_runs_dial_in_each_way_once_unless_told_otherwise(first):
+    assert len({dialing(seed) for seed in range(first, first + 4)}) == 4
+    assert {dialing(seed, tls=True).tls for seed in range(4)} == {True}
+    assert {dialing(seed, tls=False).tls for seed in range(4)} == {False}
+
+
 def test_slack_is_measured_and_bounded():
     with Metronome() as metronome:
         threading.Event().wait(0.1)
@@ -260,10 +254,19 @@ def run(*arguments):
     )
 
 
-def test_the_command_runs_a_soak_and_sums_it_up():
-    done = run("--seconds", "4", "--seed", "3", "--plain")
+@pytest.mark.parametrize(
+    ("seed", "wanted", "dialed"),
+    [
+        ("3", [], "with TLS, by URL"),
+        ("0", [], "without TLS, through sock="),
+        ("2", ["--tls"], "with TLS, by URL"),
+        ("1", ["--no-tls"], "without TLS, through sock="),
+    ],
+)
+def test_the_command_runs_a_soak_and_sums_it_up(seed, wanted, dialed):
+    done = run("--seconds", "4", "--seed", seed, "--plain", *wanted)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Run with seed 3: every promise kept" in done.stdout
+    assert f"Run with seed {seed}: every promise kept ({dialed}; " in done.stdout
     for promise in PROMISES:
         assert promise in done.stdout
     assert done.stderr == ""
@@ -277,10 +280,10 @@ def test_the_command_refuses_a_length_that_is_none(wrong):
 def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(monkeypatch, capsys):
     """The promise is one that no library keeps."""
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
-    assert command_line.main(["soak", "--seconds", "2.5", "--seed", "5", "--plain"]) == 1
+    assert command_line.main(["soak", "--seconds", "2.5", "--seed", "5", "--plain", "--no-tls"]) == 1
     out = capsys.readouterr().out
     assert "  pigs fly: they do not.\n" in out
-    assert "Again: python -m wsclient.testing soak --seconds 2.5 --seed 5\n" in out
+    assert "Again: python -m wsclient.testing soak --seconds 2.5 --seed 5 --no-tls\n" in out
 
 
 def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):

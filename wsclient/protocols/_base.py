@@ -33,6 +33,7 @@ class Protocol:
         subprotocols: offered to the server where the client names none of its own (RFC 6455 §1.9).
         fatal_codes: close codes after which connecting again is pointless.
         max_in_flight: requests that may be unanswered at once; None for any number. The rest waits in the send queue.
+            A subscription counts until its first answer; not at all where none is awaited.
         replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). Then one that was
             given up after it was written costs the connection, since later replies could no longer be told apart. It is
             also set by the first such reply.

@@ -7,7 +7,7 @@
             proxy.cut()                                           # the client reconnects
 
 Everything listens on loopback and on a free port, is ready once it is constructed, is a context manager, and may be
-called from any thread. Each name is loaded when it is first used, so that the pytest plugin costs nothing.
+called from any thread. Each name is loaded when it is first used, so that one costs only what it needs.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,9 +53,15 @@ class Belongings:
     @classmethod
     def now(cls) -> Belongings:
         """Those of this process."""
-        clients = set(_processes._residents.values())
+        belongings = cls.of_clients()
+        belongings.descriptors = set(_descriptors())
+        return belongings
+
+    @classmethod
+    def of_clients(cls) -> Belongings:
+        """Clients and their threads alone; for suites whose own tests leave sockets to the garbage collector."""
         threads = {thread for thread in threading.enumerate() if _THREADS.search(thread.name)}
-        return cls(clients, threads, set(_descriptors()))
+        return cls(set(_processes._residents.values()), threads)
 
     def without(self, others: Belongings) -> Belongings:
         """What came since those were taken down."""
@@ -73,22 +79,27 @@ class Belongings:
         return bool(self.clients or self.threads or self.descriptors)
 
 
-def left_since(before: Belongings) -> Belongings:
+def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
     """What is there now and was not before; what is about to end gets a moment for it.
 
     A client that is open will not end by itself. Threads of closed ones, and the sockets of a server's threads, may
     (``websockets`` before 17 does not wait for them).
+
+    Args:
+        before: what there was.
+        grace: seconds they get.
+        now: takes down what there is, as it did for ``before``.
     """
-    left = Belongings.now().without(before)
+    left = now().without(before)
     if not left:
         return left
     gc.collect()  # a socket that nobody holds any more is no leak, though it should have been closed
-    deadline = Deadline.after(GRACE, time.monotonic())
+    deadline = Deadline.after(grace, time.monotonic())
     never = Latch()  # nothing tells when a descriptor is closed, so one looks again and again
-    left = Belongings.now().without(before)
+    left = now().without(before)
     while left and not left.clients and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
-        left = Belongings.now().without(before)
+        left = now().without(before)
     return left
 
 
@@ -100,7 +111,7 @@ def close_clients(clients: Iterable[Any]) -> None:
 
 def told(left: Belongings) -> str:
     """A sentence about each thing left behind, and what to do."""
-    lines = ["The test leaves something behind (marker ws_no_leaks):"]
+    lines = ["The test leaves something behind:"]
     lines += [f"  {client!r} is open: close() it, or use it in a with block." for client in left.clients]
     lines += [f"  The thread {thread.name!r} of a client still runs: close(wait=True) waits for it." for thread in
               sorted(left.threads, key=operator.attrgetter("name"))]  # fmt: skip

@@ -120,11 +120,11 @@ class FaultProxy:
 
     def cut(self) -> None:
         """End every connection with a FIN on both sides. What is under way in the proxy is lost."""
-        self._order(self._cut)
+        self._order(self._switch.cut)
 
     def reset(self) -> None:
         """End every connection with a RST on both sides."""
-        self._order(self._reset)
+        self._order(self._switch.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
         """Let so many more bytes pass in one direction, then cut (FIN) the connection that carried the last of them.
@@ -138,7 +138,7 @@ class FaultProxy:
         """
         check_count("count", count)
         check_choice("direction", direction, (UP, DOWN))
-        self._order(partial(self._switch.faults.cut_after.__setitem__, direction, count))
+        self._order(partial(self._switch.traffic.faults.cut_after.__setitem__, direction, count))
 
     def refuse(self) -> None:
         """Take no new connection: each is reset at once, as by a host that has gone; those that are open stay.
@@ -146,11 +146,11 @@ class FaultProxy:
         (A listener that is gone would refuse them a step earlier, but its port could be taken meanwhile, and nobody
         would count.)
         """
-        self._order(partial(setattr, self._switch.faults, "refusing", True))
+        self._order(partial(setattr, self._switch.traffic.faults, "refusing", True))
 
     def accept(self) -> None:
         """Take new connections again, after ``refuse()``."""
-        self._order(partial(setattr, self._switch.faults, "refusing", False))
+        self._order(partial(setattr, self._switch.traffic.faults, "refusing", False))
 
     # --- silences ----------------------------------------------------------------------------------------------------
 
@@ -160,11 +160,11 @@ class FaultProxy:
         Not even the end of a connection is handed on. New connections are accepted (their operating system can't tell)
         and hear nothing.
         """
-        self._order(partial(setattr, self._switch.faults, "frozen", True))
+        self._order(partial(setattr, self._switch.traffic.faults, "frozen", True))
 
     def thaw(self) -> None:
         """Everything that was held goes on, in order; after ``freeze()``. What ``drop_direction`` does stays."""
-        self._order(partial(setattr, self._switch.faults, "frozen", False))
+        self._order(partial(setattr, self._switch.traffic.faults, "frozen", False))
 
     def drop_direction(self, direction: str | None = "up") -> None:
         """Swallow whatever goes one way; the connections stay, and the other way works.
@@ -176,7 +176,7 @@ class FaultProxy:
         """
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction must be 'up', 'down', 'both' or None, not {direction!r}.")
-        self._order(partial(setattr, self._switch.faults, "dropping", _DIRECTIONS[direction]))
+        self._order(partial(setattr, self._switch.traffic.faults, "dropping", _DIRECTIONS[direction]))
 
     # --- slowness ----------------------------------------------------------------------------------------------------
 
@@ -236,16 +236,8 @@ class FaultProxy:
         if order.error is not None:
             raise order.error
 
-    def _cut(self) -> None:
-        self._switch.take_waiting_clients()
-        self._switch.cut(self._switch.lines())
-
-    def _reset(self) -> None:
-        self._switch.take_waiting_clients()
-        self._switch.reset(self._switch.lines())
-
     def _reshape(self, **changes: Any) -> None:
-        self._switch.reshape(replace(self._switch.faults.shape, **changes))
+        self._switch.traffic.reshape(replace(self._switch.traffic.faults.shape, **changes))
 
 
 def _shape(latency: float, jitter: float, bandwidth: float | None) -> Shape:

@@ -6,15 +6,27 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from ..._client import Client
 from ..._delivery import Delivery
 from ..._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
-from ._history import Asked, Called, History, Sent
+from ._history import FINAL, Asked, Called, History, Sent
 
-__all__ = ["Log", "ask_at_once", "ask_many", "ask_matching", "ask_somehow", "ask_submitting", "flush", "send", "timed"]
+__all__ = [
+    "Log",
+    "Posted",
+    "ask_at_once",
+    "ask_many",
+    "ask_matching",
+    "ask_somehow",
+    "ask_submitting",
+    "flush",
+    "send",
+    "timed",
+]
 
 MOSTLY: Final = 2.0
 """Seconds that most requests may take."""
@@ -37,6 +49,26 @@ MANY: Final = 4
 """Messages that ``request_many`` sends at once."""
 
 
+@dataclass
+class Posted:
+    """A message that was sent, and its delivery; the rest as in ``Sent``."""
+
+    number: int
+    delivery: Delivery
+    expires: tuple[float, float] | None = None
+    earlier: str | None = None
+    expired_by: float | None = None
+
+    def look(self) -> str:
+        """Its state; note when it is expired for the first time, and what is final."""
+        state = self.delivery.state
+        if state == "expired" and self.expired_by is None:
+            self.expired_by = time.monotonic()
+        if self.earlier is None and state in FINAL:
+            self.earlier = state
+        return state
+
+
 class Log:
     """What one thread does; it draws its own numbers and writes its own facts, so threads share nothing here.
 
@@ -45,7 +77,7 @@ class Log:
         chance: drawn from the seed and the name.
         asked: its requests.
         called: its calls.
-        deliveries: what it sent, by number, and the delivery.
+        deliveries: what it sent.
         surprises: what it had not expected.
     """
 
@@ -54,7 +86,7 @@ class Log:
         self.chance = random.Random(f"{seed} {sender}")  # noqa: S311
         self.asked: list[Asked] = []
         self.called: list[Called] = []
-        self.deliveries: list[tuple[int, Delivery, str | None]] = []
+        self.deliveries: list[Posted] = []
         self.surprises: list[str] = []
         self._number = 0
 
@@ -68,8 +100,11 @@ class Log:
         history.asked += self.asked
         history.called += self.called
         history.surprises += self.surprises
+        for one in self.deliveries:
+            one.look()
         history.sent += [
-            Sent(self.sender, number, delivery.state, earlier) for number, delivery, earlier in self.deliveries
+            Sent(self.sender, one.number, one.delivery.state, one.earlier, one.expires, one.expired_by)
+            for one in self.deliveries
         ]
 
 
@@ -157,7 +192,7 @@ def ask_many(log: Log, client: Client) -> bool:
     return True
 
 
-def send(log: Log, client: Client, size: int) -> Delivery:
+def send(log: Log, client: Client, size: int) -> Posted:
     """``send()``.
 
     Raises:
@@ -168,9 +203,13 @@ def send(log: Log, client: Client, size: int) -> Delivery:
     message = {"op": "note", "key": f"{log.sender}:{number}", "pad": f"{log.chance.getrandbits(4 * size + 4):x}"}
     expires = log.chance.uniform(0.0, 1.0) if log.chance.random() < EXPIRING_SHARE else None
     call = partial(client.send, message, timeout=5.0, expires=expires)
+    began = time.monotonic()
     delivery: Delivery = timed(log, f"send({log.sender}:{number})", 0.0, call)
-    log.deliveries.append((number, delivery, None))
-    return delivery
+    posted = Posted(number, delivery)
+    if expires is not None:
+        posted.expires = began + expires, time.monotonic() + expires
+    log.deliveries.append(posted)
+    return posted
 
 
 def flush(log: Log, client: Client, timeout: float) -> bool:

@@ -13,12 +13,13 @@ from typing import Final
 
 from ..._errors import WebSocketClientError
 from ..._events import State, Stats
+from .._certificates import certificate_for
 from .._proxy import FaultProxy
 from ._asking import timed
 from ._client import SoakClient
 from ._history import History
 from ._ledger import Verdict, judge
-from ._plan import plan
+from ._plan import Dialing, dialing, plan
 from ._server import SoakServer
 from ._slack import Metronome
 from ._weather import Weather
@@ -44,6 +45,7 @@ class Result:
 
     Attributes:
         seed: its seed.
+        dialing: how its client got its connections.
         ending: how it ended, one of ``ENDINGS``.
         verdict: what the ledger says.
         outcomes: how many requests ended how.
@@ -57,6 +59,7 @@ class Result:
     """
 
     seed: int
+    dialing: Dialing
     ending: str
     verdict: Verdict
     outcomes: Counter[str]
@@ -72,20 +75,24 @@ class Result:
 class Chapter:
     """One run. ``play`` blocks; the rest may be asked by another thread meanwhile."""
 
-    def __init__(self, seed: int, seconds: float) -> None:
+    def __init__(self, seed: int, seconds: float, tls: bool | None = None) -> None:
         """
         Args:
-            seed: draws the faults, the load and the ending.
+            seed: draws the faults, the load, the dialing and the ending.
             seconds: how long the load lasts.
+            tls: with or without it; None as the seed says.
         """
         self.seed = seed
         self.seconds = seconds
         self.ending = random.Random(f"{seed} ending").choice(ENDINGS)  # noqa: S311
-        self._server = SoakServer()
+        self.dialing = dialing(seed, tls)
+        certificate = certificate_for(self.dialing.tls, "127.0.0.1")
+        self._server = SoakServer(None if certificate is None else certificate.server_context)
         self._proxy = FaultProxy(f"ws://127.0.0.1:{self._server.port}/", seed=seed)
         self._workload = Workload(seed)
         chance = random.Random(f"{seed} waits")  # noqa: S311
-        self._client = SoakClient(self._proxy.port, chance, self._workload.ask_in_hook)
+        trusting = None if certificate is None else certificate.client_context
+        self._client = SoakClient(self._proxy.port, self.dialing, trusting, chance, self._workload.ask_in_hook)
         self._log = self._workload.log("weather")
         self._weather = Weather(plan(seed, seconds), self._proxy, self._server, self._client, self._log)
         self._stopping = threading.Event()
@@ -178,6 +185,7 @@ class Chapter:
         took = [one.took for one in history.recovered]
         return Result(
             seed=self.seed,
+            dialing=self.dialing,
             ending=self.ending,
             verdict=judge(history),
             outcomes=Counter(outcome for asked in history.asked for outcome in asked.outcomes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from ..._client import Client
 from ..._retry import Reconnect
 from ..._session import Session
+from ._plan import Dialing
 
 __all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]
 
@@ -37,20 +39,32 @@ SEND_BUFFER: Final = 16 * 1024
 class SoakClient(Client):
     """Logs in, and asks something of the server at each opening and at each piece of news."""
 
-    def __init__(self, port: int, chance: random.Random, ask: Callable[[Client], None]) -> None:
+    def __init__(
+        self,
+        port: int,
+        dialing: Dialing,
+        ssl_context: ssl.SSLContext | None,
+        chance: random.Random,
+        ask: Callable[[Client], None],
+    ) -> None:
         """
         Args:
             port: the proxy's, on this machine.
+            dialing: how it is reached.
+            ssl_context: trusts the server; None without TLS.
             chance: draws the waits between attempts.
             ask: what hooks do: makes a request with the client and notes what becomes of it.
         """
         self.logins = itertools.count(1)  # connections tried; the server is told, so that both count alike
+        self.dialing = dialing
         self.ask = ask
         self.chance = chance
         super().__init__(
-            f"ws://127.0.0.1:{port}/",
+            f"{'wss' if dialing.tls else 'ws'}://127.0.0.1:{port}/",
             name="soak",
-            sock=partial(_connect, port),
+            sock=None if dialing.by_url else partial(_connect, port),
+            ssl_context=ssl_context,
+            compression=None if dialing.by_url else "deflate",
             proxy=None,
             reconnect=Reconnect(wait=self.soon),
             ping_interval=PING,

@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=_length, help="how long; 1 by default")
     length.add_argument("--seconds", type=_length, help="how long, in seconds")
     parser.add_argument("--seed", type=int, help="draws faults and load; by chance if not given, and printed")
+    parser.add_argument(
+        "--tls", action=argparse.BooleanOptionalAction, help="over TLS or in clear; by default as each run's seed says"
+    )
     parser.add_argument("--plain", action="store_true", help="plain text, as when the output is no terminal")
     parser.set_defaults(run=run)
 
@@ -33,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     seconds = options.seconds if options.seconds is not None else 60.0 * (options.minutes or 1.0)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    results = soak(seconds, seed, choose(options.plain))
+    results = soak(seconds, seed, choose(options.plain), options.tls)
     return 0 if results and not any(result.verdict.broken for result in results) else 1
 
 

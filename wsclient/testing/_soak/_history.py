@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["Asked", "Called", "Connection", "Heard", "History", "Recovered", "Sent"]
+__all__ = ["FINAL", "Asked", "Called", "Connection", "Heard", "History", "Recovered", "Sent"]
+
+FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
+"""States in which a delivery ends."""
 
 
 @dataclass
@@ -40,12 +44,17 @@ class Sent:
         number: counts what that thread sent.
         state: of its delivery at the end, when the line had been sound and all was flushed or closed.
         earlier: a final state that its delivery had shown before; None if it had shown none.
+        expires: the earliest and the latest moment at which its time may have passed: both ends of the call, and
+            ``expires`` later; None if it never expires.
+        expired_by: the earliest moment by which its delivery was seen ``expired``; None if that was not looked at.
     """
 
     sender: str
     number: int
     state: str
     earlier: str | None = None
+    expires: tuple[float, float] | None = None
+    expired_by: float | None = None
 
     @property
     def key(self) -> str:
@@ -60,10 +69,12 @@ class Connection:
     Attributes:
         number: the client's own count of its log-ins; None where it never logged in.
         keys: of all messages, in order; ``login`` is the log-in, ``subscribe:NAME`` a subscription.
+        logged_in_at: when the log-in came, on the monotonic clock, which client and server share; infinity for never.
     """
 
     number: int | None
     keys: list[str]
+    logged_in_at: float = float("inf")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from ._history import Connection, History
+from ._history import FINAL, Connection, History
 
 __all__ = ["PROMISES", "Verdict", "judge"]
 
@@ -18,9 +18,6 @@ ARRIVED: Final = frozenset({"answered", "confirmed"})
 
 NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "lost", "expired"})
 """What says: the server never got it, nor will."""
-
-FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
-"""States in which a delivery ends."""
 
 
 class Verdict(NamedTuple):
@@ -80,6 +77,25 @@ def _deliveries_agree(history: History) -> Iterator[str | None]:
             yield f"message {sent.key} was {sent.earlier}, and later {sent.state}."
         else:
             yield _disagreement(f"message {sent.key}", sent.state, seen[sent.key])
+
+
+def _expiries(history: History) -> Iterator[str | None]:
+    """Exact, without slack: a state that was read by a moment was so before it, and nothing but the log-in is written
+    on a connection before the server had that. (How long written bytes are under way is the line's affair.)
+    """
+    dying = {sent.key: sent for sent in history.sent if sent.expires is not None}
+    for sent in dying.values():
+        assert sent.expires is not None
+        earliest, _ = sent.expires
+        if sent.expired_by is not None:
+            early = earliest - sent.expired_by
+            yield f"message {sent.key} was expired {early:.3f} s before its time." if early > 0 else None
+    for connection in history.connections:
+        for key in connection.keys:
+            if key in dying and (expires := dying[key].expires) is not None:
+                late = connection.logged_in_at - expires[1]
+                began = f"connection {connection.number}, which began {late:.3f} s after its time"
+                yield f"message {key} was sent on {began}." if late > 0 else None
 
 
 def _nothing_twice(history: History) -> Iterator[str | None]:
@@ -158,6 +174,7 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
     "a reply is the request's own": _own_reply,
     "a request's end agrees with what the server saw": _outcomes_agree,
     "a delivery's end agrees with what the server saw": _deliveries_agree,
+    "a message expires in its time, and is not sent later": _expiries,
     "nothing arrives twice": _nothing_twice,
     "messages of one thread keep their order": _order_per_thread,
     "each connection logs in once, before all else": _login_first,

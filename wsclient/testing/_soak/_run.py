@@ -22,13 +22,14 @@ TOLD: Final = 20
 """Broken promises of a run that are told; one fault of the library breaks many."""
 
 
-def soak(seconds: float, seed: int, screen: Screen | None = None) -> list[Result]:
+def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | None = None) -> list[Result]:
     """Run under load and faults, and hold what callers saw against what the server saw.
 
     Args:
         seconds: how long, in all; runs of at most 60 s follow each other.
         seed: of the first run.
         screen: where progress is shown; line by line by default.
+        tls: with or without it in each run; None as its seed says.
 
     Returns:
         The result of each run.
@@ -39,9 +40,9 @@ def soak(seconds: float, seed: int, screen: Screen | None = None) -> list[Result
     try:
         for number in range(chapters):
             length = min(CHAPTER, seconds - number * CHAPTER)
-            result = _play(Chapter(seed + number, length), screen, number * CHAPTER, seconds, results)
+            result = _play(Chapter(seed + number, length, tls), screen, number * CHAPTER, seconds, results)
             results.append(result)
-            _tell(screen, result, length)
+            _tell(screen, result, replay_command(result.seed, length, tls))
     except KeyboardInterrupt:
         screen.note("Interrupted: the runs that were finished are summed up.")
     finally:
@@ -51,9 +52,10 @@ def soak(seconds: float, seed: int, screen: Screen | None = None) -> list[Result
     return results
 
 
-def replay_command(seed: int, seconds: float) -> str:
+def replay_command(seed: int, seconds: float, tls: bool | None = None) -> str:
     """What runs the same faults and the same load again."""
-    return f"python -m wsclient.testing soak --seconds {seconds:g} --seed {seed}"
+    wanted = "" if tls is None else " --tls" if tls else " --no-tls"
+    return f"python -m wsclient.testing soak --seconds {seconds:g} --seed {seed}{wanted}"
 
 
 class _Player:
@@ -92,13 +94,14 @@ def _play(chapter: Chapter, screen: Screen, before: float, total: float, results
     return player.result
 
 
-def _tell(screen: Screen, result: Result, length: float) -> None:
+def _tell(screen: Screen, result: Result, again: str) -> None:
+    circumstances = f"{result.dialing}; {result.ending}"
     if not result.verdict.broken:
-        screen.note(f"Run with seed {result.seed}: every promise kept ({result.ending}).")
+        screen.note(f"Run with seed {result.seed}: every promise kept ({circumstances}).")
         return
-    screen.note(f"Run with seed {result.seed}: {len(result.verdict.broken)} broken promises ({result.ending}).")
+    screen.note(f"Run with seed {result.seed}: {len(result.verdict.broken)} broken promises ({circumstances}).")
     for sentence in result.verdict.broken[:TOLD]:
         screen.note(f"  {sentence}")
     if len(result.verdict.broken) > TOLD:
         screen.note(f"  … and {len(result.verdict.broken) - TOLD} more.")
-    screen.note(f"Again: {replay_command(result.seed, length)}")
+    screen.note(f"Again: {again}")

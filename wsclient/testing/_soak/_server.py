@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
+import time
 from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed
@@ -41,7 +43,11 @@ class SoakServer:
         connections: what came on each, in the order they were accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+        """
+        Args:
+            ssl_context: speaks TLS with it; None in clear.
+        """
         self.connections: list[Connection] = []
         self._open: dict[ServerConnection, None] = {}
         self._stopping = threading.Event()
@@ -52,6 +58,7 @@ class SoakServer:
             None,
             ping_interval=None,  # who is dead is for the client to find
             max_queue=QUEUED_FRAMES,
+            ssl=ssl_context,
         )
         self.port = self._listening.port
 
@@ -105,6 +112,7 @@ class _Visit:
         self._note.keys.append(message["key"])
         if op == "login":
             self._note.number = message["connection"]
+            self._note.logged_in_at = time.monotonic()
         elif op == "subscribe":
             self._topics = [*self._topics, message["topic"]]
             if self._pusher is None:

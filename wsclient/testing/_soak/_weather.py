@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -26,12 +27,33 @@ PATIENCE: Final = 10.0
 CUT_PATIENCE: Final = 3.0
 """Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
 
-BURSTS: Final = ("narrow, then cut", "frozen")
+BURSTS: Final = ("narrow, then cut", "frozen", "cut inside a burst")
 """Faults under which many messages are sent at once."""
 
 BURST: Final = 250
 BURST_SIZES: Final = (200, 12_000)
-"""Messages, and bytes of each: together more than sockets and the proxy keep, each batch of the way out several."""
+"""Messages, and bytes of each: a batch of the way out has several."""
+
+BACKLOG_SIZES: Final = (200, 6_000)
+BACKLOG: Final = 2 * 2**20
+BACKLOG_BY_URL: Final = 10 * 2**20
+"""Bytes of each message, and of all that wait for the line to come back: more than the proxy and the kernel take ahead,
+which is up to 10 MiB where nobody has bounded a socket's buffers (tcp(7), ``tcp_wmem`` and ``tcp_rmem``)."""
+
+BEGUN: Final = 30_000
+"""Bytes of a backlog that have passed when the line turns deaf: the log-in is through, and batches are on their way."""
+
+DEAF_PATIENCE: Final = 3.0
+"""Seconds for a client to come back, and to find that nothing comes down: twice its pings, and its longest wait."""
+
+LOOK: Final = 0.01
+"""Seconds between two looks at what gives no event."""
+
+STILL: Final = 0.15
+"""Seconds without a byte after which all that was written has arrived."""
+
+DRAINING: Final = 3.0
+"""Seconds for that, at most."""
 
 
 class Weather:
@@ -91,6 +113,8 @@ class Weather:
             "slow, then cut": partial(self._proxy.latency, fault.amount / 1000),
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
+            "cut inside a burst": partial(self._proxy.cut_after, fault.amount, "up"),
+            "backlog, then deaf": partial(self._meet_backlog, float(fault.amount)),
         }
         begin[fault.kind]()
         if fault.kind in BURSTS:
@@ -122,14 +146,47 @@ class Weather:
             self._proxy.bandwidth(None)
         elif fault.kind == "narrow":
             self._proxy.bandwidth(None)
+        elif fault.kind == "backlog, then deaf":
+            self._proxy.bandwidth(None)
+            self._drain()
+            self._proxy.refuse()
+            self._proxy.cut()
+            self._proxy.drop_direction(None)
+            self._proxy.accept()
         return True
 
-    def _burst(self) -> None:
+    def _burst(self, count: int = BURST, sizes: tuple[int, int] = BURST_SIZES) -> None:
         """Send more than the buffers on the way take, so that messages wait in the socket and get cut there."""
-        for _ in range(BURST):
+        for _ in range(count):
             try:
-                send(self._log, self._client, self._log.chance.randint(*BURST_SIZES))
+                send(self._log, self._client, self._log.chance.randint(*sizes))
             except ClientClosed:
+                return
+
+    def _meet_backlog(self, bandwidth: float) -> None:
+        """What queued up while nobody was there goes out in whole batches, on a line that takes little and turns deaf:
+        the client ends it with a batch half written.
+        """
+        self._lose_host()
+        size = BACKLOG_BY_URL if self._client.dialing.by_url else BACKLOG
+        self._burst(2 * size // sum(BACKLOG_SIZES), BACKLOG_SIZES)
+        self._proxy.bandwidth(bandwidth)
+        self._proxy.accept()
+        with contextlib.suppress(TimeoutError):  # a client that does not come back is told of by _measure
+            self._proxy.wait_for(DEAF_PATIENCE, bytes_up=self._proxy.stats.bytes_up + BEGUN)
+        before = self._client.last_disconnect
+        self._proxy.drop_direction("down")
+        until = time.monotonic() + DEAF_PATIENCE
+        while self._client.last_disconnect is before and time.monotonic() < until:
+            threading.Event().wait(LOOK)
+
+    def _drain(self) -> None:
+        """Wait until what the client has written is with the server, also of lines that it has ended."""
+        until = time.monotonic() + DRAINING
+        while time.monotonic() < until:
+            try:
+                self._proxy.wait_for(STILL, bytes_up=self._proxy.stats.bytes_up + 1)
+            except TimeoutError:
                 return
 
     def _lose_host(self) -> None:

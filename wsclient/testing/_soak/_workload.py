@@ -10,12 +10,10 @@ from functools import partial
 from typing import Any, Final
 
 from ..._client import Client
-from ..._delivery import Delivery
 from ..._errors import ClientClosed
 from ..._streams import Subscription
-from ._asking import Log, ask_at_once, ask_somehow, flush, send, timed
-from ._history import Heard, History
-from ._ledger import FINAL
+from ._asking import Log, Posted, ask_at_once, ask_somehow, flush, send, timed
+from ._history import FINAL, Heard, History
 
 __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 
@@ -80,7 +78,7 @@ class Workload:
         try:
             number = self.hooks.next()
             call = partial(client.send, {"op": "note", "key": f"{self.hooks.sender}:{number}"}, timeout=5.0)
-            self.hooks.deliveries.append((number, timed(self.hooks, "send() in a hook", 0.0, call), None))
+            self.hooks.deliveries.append(Posted(number, timed(self.hooks, "send() in a hook", 0.0, call)))
         except ClientClosed:
             return
         ask_at_once(self.hooks, client)
@@ -103,10 +101,10 @@ class Workload:
     def unproven(self) -> list[str]:
         """After a flush that succeeded: a sentence for each delivery that has not ended."""
         return [
-            f"flush() returned, and message {log.sender}:{number} is {delivery.state}."
+            f"flush() returned, and message {log.sender}:{one.number} is {one.delivery.state}."
             for log in self._logs
-            for number, delivery, _ in log.deliveries
-            if delivery.state not in FINAL
+            for one in log.deliveries
+            if one.delivery.state not in FINAL
         ]
 
     def hand_over(self, history: History) -> None:
@@ -144,25 +142,24 @@ def _ask_on(stopping: threading.Event, log: Log, client: Client) -> None:
 
 
 def _send_on(stopping: threading.Event, log: Log, client: Client) -> None:
+    dying: list[Posted] = []  # looked at until they have ended, so that an end before its time would be seen
     while not stopping.wait(log.chance.uniform(*SENDING_PAUSE)):
         try:
             size = log.chance.randint(*(LARGE if log.chance.random() < LARGE_SHARE else SMALL))
-            delivery = send(log, client, size)
+            posted = send(log, client, size)
         except ClientClosed:
             return
+        dying = [one for one in ([*dying, posted] if posted.expires else dying) if one.look() not in FINAL]
         if log.chance.random() < WAITING_SHARE:
-            _wait_for(log, delivery)
+            _wait_for(log, posted)
         if log.chance.random() < FLUSHING_SHARE and not flush(log, client, 1.0):
             return
 
 
-def _wait_for(log: Log, delivery: Delivery) -> None:
+def _wait_for(log: Log, posted: Posted) -> None:
     timeout = log.chance.uniform(0.0, 1.0)
-    timed(log, "wait() of a delivery", timeout, partial(delivery.wait, timeout))
-    state = delivery.state
-    if state in FINAL:
-        number, _, _ = log.deliveries[-1]
-        log.deliveries[-1] = (number, delivery, state)
+    timed(log, "wait() of a delivery", timeout, partial(posted.delivery.wait, timeout))
+    posted.look()
 
 
 def _read_on(heard: list[Heard], kept: list[Subscription], stopping: threading.Event, log: Log, client: Client) -> None:

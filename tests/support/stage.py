@@ -1,0 +1,186 @@
+"""What opens a line is given here: something that waits as the I/O thread does, and servers that play acts."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+
+import wsclient
+from wsclient._clock import Deadline
+from wsclient._orders import Interrupted
+from wsclient._wakeup import WRITE, Poller, Wakeup
+
+from . import LONG
+from .raw import RawServer
+
+PLENTY = 2**23
+"""Bytes that no socket takes at once."""
+
+
+def within(seconds):
+    return Deadline.after(seconds, time.monotonic())
+
+
+class Waiter:
+    """Waits as the background thread does, and is interrupted by ``order()``."""
+
+    def __init__(self):
+        self.waits = threading.Event()
+        self.count = 0
+        self.tried = 0
+        self.deadlines = []
+        self._ordered = False
+        self._wakeup = Wakeup()
+        self._poller = Poller(self._wakeup)
+
+    def order(self):
+        self._ordered = True
+        self._wakeup.wake()
+
+    def wait(self, sock, events, deadline):
+        while True:
+            seconds = self._seconds(deadline)
+            if seconds == 0.0:
+                raise TimeoutError
+            if self._poller.wait(sock, events, seconds):
+                return
+
+    def wait_any(self, socks, deadline):
+        self.tried = max(self.tried, len(socks))
+        while True:
+            seconds = self._seconds(deadline)
+            ready = self._poller.wait_any(socks, seconds)
+            if ready or seconds == 0.0:
+                return ready
+
+    def _seconds(self, deadline):
+        if self._ordered:
+            raise Interrupted("An order ends the wait.")
+        self.waits.set()
+        self.count += 1
+        self.deadlines.append(deadline.at)
+        return deadline.left(time.monotonic())
+
+    def close(self):
+        self._poller.close()
+        self._wakeup.close()
+
+
+class Watcher(Waiter):
+    """Knows every socket that was waited for; ``full`` is set once one of them takes no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.full = threading.Event()
+        self._seen = {}
+
+    def wait(self, sock, events, deadline):
+        self._seen[id(sock)] = sock
+        if events & WRITE:
+            self.full.set()
+        super().wait(sock, events, deadline)
+
+    def wait_any(self, socks, deadline):
+        self._seen.update({id(sock): sock for sock in socks})
+        return super().wait_any(socks, deadline)
+
+    def open(self):
+        """Those that are not closed."""
+        return [sock for sock in self._seen.values() if sock.fileno() != -1]
+
+
+class Stage(RawServer):
+    """Answers each connection with the next act, a function of the peer; keeps the peers."""
+
+    def __init__(self, *acts, tls=None):
+        self.peers = []
+        self._acts = iter(acts)
+        super().__init__(self._play, tls=tls)
+
+    def _play(self, peer):
+        self.peers.append(peer)
+        next(self._acts)(peer)
+
+    @property
+    def requests(self):
+        return [peer.request.decode().partition("\r\n")[0] for peer in self.peers]
+
+
+def until_the_end(peer):
+    """Take what comes until the client closes."""
+    with contextlib.suppress(OSError):
+        while peer.sock.recv(65536):
+            pass
+
+
+def hang_up(peer):
+    """Close as soon as something has come."""
+    peer.sock.recv(65536)
+
+
+def upgrade(*lines, then=b""):
+    def act(peer):
+        peer.upgrade(*lines, then=then)
+        until_the_end(peer)
+
+    return act
+
+
+def respond(status, *lines, body=b""):
+    return lambda peer: peer.respond(status, *lines, body=body)
+
+
+def redirect(location, status="302 Found"):
+    return respond(status, f"Location: {location}")
+
+
+def say(data):
+    """Answer the request with these bytes, and hold the line."""
+
+    def act(peer):
+        peer.receive_head()
+        peer.send(data)
+        until_the_end(peer)
+
+    return act
+
+
+def trickle(peer, data=b"x"):
+    """Send the same bytes again and again, until the client has closed."""
+    pause = threading.Event()
+    with contextlib.suppress(OSError):
+        while True:
+            peer.send(data)
+            pause.wait(0.01)
+
+
+class Hangs:
+    """An act that takes something of the peer's, and then holds the line until the client ends it."""
+
+    def __init__(self, take):
+        self.entered, self.over = threading.Event(), threading.Event()
+        self._take = take
+
+    def __call__(self, peer):
+        self._take(peer)
+        self.entered.set()
+        until_the_end(peer)
+        self.over.set()
+
+
+def close_while_it_hangs(client, act):
+    """Start the client, and close it once its opening hangs."""
+    starter = threading.Thread(target=start, args=(client,))
+    starter.start()
+    assert act.entered.wait(LONG)
+    client.close()
+    assert act.over.wait(LONG)
+    starter.join(LONG)
+    assert client.state is wsclient.State.CLOSED
+
+
+def start(client):
+    """Start a client that is closed meanwhile."""
+    with pytest.raises(wsclient.ClientClosed):
+        client.start()

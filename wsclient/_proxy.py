@@ -8,7 +8,8 @@ one deadline and the order to close hold for a proxy as for a server.
 from __future__ import annotations
 
 import base64
-import urllib.request
+import os
+import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ._line import Line
     from ._url import Target
 
-__all__ = ["Proxy", "choose", "open_tunnel"]
+__all__ = ["Proxy", "choose", "open_tunnel", "prepare"]
 
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
@@ -72,6 +73,15 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+def prepare(option: str | None) -> None:
+    """Import what ``choose`` will need, before there is a thread that would.
+
+    A process that forks while one of its threads imports leaves the child with a module that never gets ready.
+    """
+    if option == "env" and _environment_may_name_one():
+        import urllib.request  # noqa: F401
+
+
 def choose(option: str | None, target: Target) -> Proxy | None:
     """The proxy for a target.
 
@@ -87,11 +97,23 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         return None
     if option != "env":
         return Proxy(option)
+    if not _environment_may_name_one():
+        return None
+    import urllib.request
+
     found = urllib.request.getproxies()
     url = next((found[kind] for kind in _FROM_ENVIRONMENT[target.scheme] if found.get(kind)), None)
     if url is None or urllib.request.proxy_bypass(f"{target.host}:{target.port}"):
         return None
     return Proxy(url if "://" in url else f"http://{url}")
+
+
+def _environment_may_name_one() -> bool:
+    """Whether ``urllib.request`` is needed to know; it brings ``http.client`` and ``email``, and takes 10 ms to import.
+
+    On Windows and macOS it asks the system's settings as well; elsewhere it looks at these variables alone.
+    """
+    return os.name == "nt" or sys.platform == "darwin" or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def open_tunnel(

@@ -2,7 +2,7 @@
 
 Everything public is here; modules whose name begins with an underscore are not. Each name is loaded when it is first
 used, so ``import wsclient`` costs next to nothing. Whoever first uses one where importing is a bad idea, as in a signal
-handler, writes ``from wsclient import Client`` at the top: that loads the client at once.
+handler or behind a ``chroot``, writes ``from wsclient import Client`` at the top: that loads the client at once.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 
 import wsclient.testing
 
+from .support import SHORT
 from .support.children import needs_fork
 
 ROOT = pathlib.Path(wsclient.__file__).parent
@@ -23,8 +24,8 @@ LIMIT = 1.15
 
 LIBRARIES = "import websocket, tenacity"
 
-EAGER = {"wsclient", "wsclient._processes", "wsclient._version"}
-"""What ``import wsclient`` loads of ours: its own page, what asks for a place at exit, and the version."""
+EAGER = {"wsclient", "wsclient._import", "wsclient._processes", "wsclient._version"}
+"""What ``import wsclient`` loads of ours: its own page, and what has to have its say at exit and at a fork."""
 
 FOR_FEW = {
     "asyncio.events", "concurrent.futures.process", "concurrent.futures.thread", "email", "http.client",
@@ -114,11 +115,19 @@ def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
-def test_what_a_proxy_of_the_environment_needs_is_loaded_before_there_is_a_thread_that_would(variable):
-    made = "import wsclient; client = wsclient.Client('ws://localhost'{})"
-    named = {variable: "http://localhost:1"}
-    assert "urllib.request" in loaded(made.format(""), **named)
-    assert "urllib.request" not in loaded(made.format(", proxy=None"), **named)
+def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(dead, variable):
+    fails = (
+        "import wsclient\n"
+        "try:\n"
+        "    wsclient.connect('ws://localhost:1', proxy={})\n"
+        "except wsclient.ProxyError:\n"
+        "    print('by proxy')\n"
+        "except wsclient.ConnectError:\n"
+        "    print('directly')\n"
+    )
+    named = {variable: f"http://127.0.0.1:{dead}"}
+    assert {"proxy", "urllib.request"} <= loaded(fails.format("'env'"), **named)
+    assert "urllib.request" not in loaded(fails.format("None"), **named)
 
 
 def test_what_a_recording_needs_is_loaded_with_its_client(tmp_path):
@@ -327,6 +336,52 @@ def test_the_first_use_may_be_in_a_forked_child(server):
         "assert os.wait()[1] == 0\n"
     )
     assert run(program, server.url) == "text"
+
+
+@needs_fork
+@pytest.mark.parametrize("module", ["wsclient._client", "wsclient.protocols._base", "tenacity"])
+def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server, module):
+    # The child would wait for ever for a thread that only the parent has, to end its import.
+    program = (
+        "import os, signal, sys, threading, warnings, wsclient\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # since 3.12, of a fork in a process with threads\n"
+        "inside, forked = threading.Event(), threading.Event()\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == sys.argv[2]:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            inside.set()\n"
+        "            print('too early' if forked.wait(float(sys.argv[3])) else 'imported', flush=True)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "thread = threading.Thread(target=lambda: wsclient.connect)\n"
+        "thread.start()\n"
+        "inside.wait()\n"
+        "if os.fork() == 0:\n"
+        "    signal.alarm(10)\n"
+        "    with wsclient.connect(sys.argv[1]) as client:\n"
+        "        print(client.request('text', match=lambda message: True))\n"
+        "    sys.exit()\n"
+        "forked.set()\n"
+        "thread.join()\n"
+        "sys.exit(os.wait()[1])\n"
+    )
+    assert run(program, server.url, module, str(SHORT)).split() == ["imported", "text"]
+
+
+@needs_fork
+def test_a_signal_handler_that_forks_in_the_midst_of_it_waits_for_nobody():
+    program = (
+        "import os, sys, wsclient\n"
+        "class Forks:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'wsclient._supervisor':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            if os.fork():\n"
+        "                assert os.wait()[1] == 0\n"
+        "sys.meta_path.insert(0, Forks())\n"
+        "print(wsclient.connect.__name__)\n"
+    )
+    assert run(program).split() == ["connect", "connect"]
 
 
 def test_the_first_use_may_be_at_exit():

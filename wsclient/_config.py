@@ -18,6 +18,7 @@ from ._codec import checked_json
 from ._deflate import Deflate
 from ._handshake import check_headers, shown
 from ._http import is_token
+from ._import import importing
 from ._limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -370,7 +371,8 @@ def _checked_queue(name: str, queue: Queue, choices: Sequence[str]) -> Queue:
 
 
 def _checked_recording(record: Any) -> Recording:
-    from ._recording import checked_recording  # few clients have one: spares the others 3 ms
+    with importing:
+        from ._recording import checked_recording  # few clients have one: spares the others 3 ms
 
     return checked_recording(record)
 

@@ -14,6 +14,7 @@ from ._errors import ClientClosed, ForkedClient, WouldDeadlock, again
 from ._events import State
 from ._handlers import Handlers
 from ._hooks import Hooks
+from ._import import importing
 from ._latch import Signal
 from ._orders import Orders
 from ._outbox import Outbox
@@ -171,7 +172,8 @@ class Core:
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
     def _recorder(self, recording: Recording) -> Recorder:
-        from ._recording import Recorder  # few clients have one: spares the others 3 ms
+        with importing:
+            from ._recording import Recorder  # few clients have one: spares the others 3 ms
 
         return Recorder(recording, self.settings.name, self.orders.wake, self.hooks.post_error)
 

@@ -76,7 +76,6 @@ class Opener:
             watch: how to wait.
             compression: offered; None for none.
         """
-        _proxy.prepare(options.proxy)
         self._options = options
         self._compression = compression
         self._given = options.sock  # a socket serves one connection

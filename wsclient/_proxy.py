@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from ._errors import HandshakeError, ProxyError, WebSocketClientError
 from ._handshake import may_pass
 from ._http import ResponseReader
+from ._import import importing
 from ._limits import DEFAULT_LIMITS, Limits
 from ._wakeup import READ
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ._line import Line
     from ._url import Target
 
-__all__ = ["Proxy", "choose", "open_tunnel", "prepare"]
+__all__ = ["Proxy", "choose", "open_tunnel"]
 
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
@@ -73,15 +74,6 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def prepare(option: str | None) -> None:
-    """Import what ``choose`` will need, before there is a thread that would.
-
-    A process that forks while one of its threads imports leaves the child with a module that never gets ready.
-    """
-    if option == "env" and _environment_may_name_one():
-        import urllib.request  # noqa: F401
-
-
 def choose(option: str | None, target: Target) -> Proxy | None:
     """The proxy for a target.
 
@@ -99,7 +91,8 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         return Proxy(option)
     if not _environment_may_name_one():
         return None
-    import urllib.request
+    with importing:
+        import urllib.request
 
     found = urllib.request.getproxies()
     url = next((found[kind] for kind in _FROM_ENVIRONMENT[target.scheme] if found.get(kind)), None)
@@ -158,9 +151,10 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
 
 def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     try:
-        from python_socks import ProxyType
-        from python_socks._connectors.factory_sync import create_connector
-        from python_socks.sync._resolver import SyncResolver
+        with importing:
+            from python_socks import ProxyType
+            from python_socks._connectors.factory_sync import create_connector
+            from python_socks.sync._resolver import SyncResolver
     except ImportError as error:
         raise ProxyError(
             f"The proxy {proxy!r} speaks SOCKS, which needs python-socks: pip install 'wsclient-sdk[proxy]'.",

@@ -20,6 +20,7 @@ from tenacity.wait import wait_base
 
 from ._checks import check_callable, check_seconds
 from ._errors import ConnectError, ConnectionLost, HandshakeError
+from ._import import importing
 
 __all__ = ["FATAL_CLOSES", "Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
 
@@ -237,7 +238,8 @@ def retry_after(error: BaseException) -> float:
     value = error.headers.get("Retry-After", "").strip()
     if value.isdecimal() and value.isascii():
         return min(float(value[:9]), MAX_RETRY_AFTER)
-    from email.utils import parsedate_to_datetime  # 2 ms, for the few servers that name a date
+    with importing:
+        from email.utils import parsedate_to_datetime  # 2 ms, for the few servers that name a date
 
     try:
         distance = parsedate_to_datetime(value) - parsedate_to_datetime(error.headers.get("Date", ""))

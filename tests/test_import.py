@@ -341,7 +341,7 @@ def test_the_first_use_may_be_in_a_forked_child(server):
 @needs_fork
 @pytest.mark.parametrize("module", ["wsclient._client", "wsclient.protocols._base", "tenacity"])
 def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server, module):
-    # The child would wait for ever for a thread that only the parent has, to end its import.
+    # The child would wait for ever for a thread that only the parent has, to end its import. Afterwards all may go on.
     program = (
         "import os, signal, sys, threading, warnings, wsclient\n"
         "warnings.simplefilter('ignore', DeprecationWarning)  # since 3.12, of a fork in a process with threads\n"
@@ -356,13 +356,16 @@ def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server,
         "thread = threading.Thread(target=lambda: wsclient.connect)\n"
         "thread.start()\n"
         "inside.wait()\n"
-        "if os.fork() == 0:\n"
-        "    signal.alarm(10)\n"
+        "child = os.fork()\n"
+        "forked.set()\n"
+        "signal.alarm(10)\n"
+        "other = threading.Thread(target=lambda: wsclient.Recording)\n"
+        "other.start()\n"
+        "other.join()\n"
+        "if child == 0:\n"
         "    with wsclient.connect(sys.argv[1]) as client:\n"
         "        print(client.request('text', match=lambda message: True))\n"
         "    sys.exit()\n"
-        "forked.set()\n"
-        "thread.join()\n"
         "sys.exit(os.wait()[1])\n"
     )
     assert run(program, server.url, module, str(SHORT)).split() == ["imported", "text"]

@@ -371,6 +371,7 @@ def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
         import resource, sys, wsclient
         from tests.support import Server
         from wsclient import _tape
+        wsclient.Client, wsclient.Recording  # loaded now: under the limit Python would cut their bytecode short
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         errors = []
         with Server() as server:

@@ -9,8 +9,7 @@ import itertools
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from . import _url
@@ -19,8 +18,11 @@ from ._codec import checked_json
 from ._deflate import Deflate
 from ._handshake import check_headers, shown
 from ._http import is_token
+from ._import import importing
 from ._limits import DEFAULT_LIMITS, Limits
-from ._recording import Recording, checked_recording
+
+if TYPE_CHECKING:
+    from ._recording import Recording
 
 __all__ = [
     "DEFAULT",
@@ -119,8 +121,7 @@ class ReceiveQueue(Queue):
     """What waits for hooks and streams: 10 000 messages, 64 MiB; reading pauses when it is full."""
 
 
-@dataclass(frozen=True)
-class Greeting:
+class Greeting(NamedTuple):
     """What the upgrade request says of us."""
 
     headers: HeadersOption
@@ -129,8 +130,7 @@ class Greeting:
     compression: Deflate | None
 
 
-@dataclass(frozen=True)
-class LineOptions:
+class LineOptions(NamedTuple):
     """How a connection is opened and kept alive; times in seconds."""
 
     open_timeout: float
@@ -144,8 +144,7 @@ class LineOptions:
     limits: Limits = DEFAULT_LIMITS
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """How much and how long."""
 
     request_timeout: float | None
@@ -154,8 +153,7 @@ class Bounds:
     max_message_size: int
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Every option that is plain data, validated."""
 
     urls: tuple[str, ...]
@@ -236,7 +234,7 @@ def make_settings(
         codec=checked_json(json),
         retry_first=check_bool("retry_first", retry_first),
         name=_checked_name(name),
-        recording=checked_recording(record),
+        recording=None if record is None else _checked_recording(record),
     )
 
 
@@ -372,6 +370,13 @@ def _checked_queue(name: str, queue: Queue, choices: Sequence[str]) -> Queue:
         raise TypeError(f"{name} must be a wsclient.Queue, not {queue!r}.")
     check_choice(f"{name}.overflow", queue.overflow, choices)
     return queue
+
+
+def _checked_recording(record: Any) -> Recording:
+    with importing:
+        from ._recording import checked_recording  # few clients have one: spares the others 3 ms
+
+    return checked_recording(record)
 
 
 def _checked_name(name: str | None) -> str:

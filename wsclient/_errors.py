@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import pickle
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -239,6 +238,8 @@ def _portable(value: Any) -> Any:
         return value  # an error of ours minds what is in it by itself
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
         return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
+    import pickle  # whoever asks has loaded it: spares everybody else 2 ms
+
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 - what was written here a moment ago
     except Exception:

@@ -28,7 +28,9 @@ _PATIENCE = 12 * 2**20
 _BYTES_A_CALL = 256
 """Bytes that masking the shortest message costs as much as."""
 
-_XOR_TABLES = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+_BYTES = int.from_bytes(range(256), "little")
+_ONES = int.from_bytes(b"\1" * 256, "little")
+_XOR_TABLES = tuple((_BYTES ^ key * _ONES).to_bytes(256, "little") for key in range(256))
 _pool: deque[bytes] = deque()
 
 

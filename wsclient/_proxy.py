@@ -8,13 +8,15 @@ one deadline and the order to close hold for a proxy as for a server.
 from __future__ import annotations
 
 import base64
-import urllib.request
+import os
+import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from ._errors import HandshakeError, ProxyError, WebSocketClientError
 from ._handshake import may_pass
 from ._http import ResponseReader
+from ._import import importing
 from ._limits import DEFAULT_LIMITS, Limits
 from ._wakeup import READ
 
@@ -87,11 +89,24 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         return None
     if option != "env":
         return Proxy(option)
+    if not _environment_may_name_one():
+        return None
+    with importing:
+        import urllib.request
+
     found = urllib.request.getproxies()
     url = next((found[kind] for kind in _FROM_ENVIRONMENT[target.scheme] if found.get(kind)), None)
     if url is None or urllib.request.proxy_bypass(f"{target.host}:{target.port}"):
         return None
     return Proxy(url if "://" in url else f"http://{url}")
+
+
+def _environment_may_name_one() -> bool:
+    """Whether ``urllib.request`` is needed to know; it brings ``http.client`` and ``email``, and takes 10 ms to import.
+
+    On Windows and macOS it asks the system's settings as well; elsewhere it looks at these variables alone.
+    """
+    return os.name == "nt" or sys.platform == "darwin" or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def open_tunnel(
@@ -136,9 +151,10 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
 
 def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     try:
-        from python_socks import ProxyType
-        from python_socks._connectors.factory_sync import create_connector
-        from python_socks.sync._resolver import SyncResolver
+        with importing:
+            from python_socks import ProxyType
+            from python_socks._connectors.factory_sync import create_connector
+            from python_socks.sync._resolver import SyncResolver
     except ImportError as error:
         raise ProxyError(
             f"The proxy {proxy!r} speaks SOCKS, which needs python-socks: pip install 'wsclient-sdk[proxy]'.",

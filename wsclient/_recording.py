@@ -71,14 +71,14 @@ class Recording:
         object.__setattr__(self, "keep", _checked_names("keep", self.keep))
 
 
-def checked_recording(record: Any) -> Recording | None:
-    """The ``record=`` option, validated.
+def checked_recording(record: Any) -> Recording:
+    """The ``record=`` option where it is given, validated.
 
     Raises:
         TypeError: it is neither a path nor a ``Recording``.
         ValueError: nothing can be written there.
     """
-    return record if record is None or isinstance(record, Recording) else Recording(record)
+    return record if isinstance(record, Recording) else Recording(record)
 
 
 class Recorder:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponential
 from tenacity.stop import stop_base
@@ -22,6 +20,7 @@ from tenacity.wait import wait_base
 
 from ._checks import check_callable, check_seconds
 from ._errors import ConnectError, ConnectionLost, HandshakeError
+from ._import import importing
 
 __all__ = ["FATAL_CLOSES", "Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
 
@@ -74,8 +73,7 @@ class Reconnect:
         self.should_retry = check_callable("should_retry", should_retry)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What to do after an attempt failed or a connection was lost.
 
     Attributes:
@@ -240,6 +238,9 @@ def retry_after(error: BaseException) -> float:
     value = error.headers.get("Retry-After", "").strip()
     if value.isdecimal() and value.isascii():
         return min(float(value[:9]), MAX_RETRY_AFTER)
+    with importing:
+        from email.utils import parsedate_to_datetime  # 2 ms, for the few servers that name a date
+
     try:
         distance = parsedate_to_datetime(value) - parsedate_to_datetime(error.headers.get("Date", ""))
     except (TypeError, ValueError, OverflowError):

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import socket
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 __all__ = ["Target", "parse", "redact", "redirected"]
@@ -18,8 +18,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 _TARGET_SAFE = "/:@!$&'()*+,;=-._~?%"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where a connection goes.
 
     Attributes:
@@ -177,11 +176,11 @@ def redirected(target: Target, location: str) -> Target:
         raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.path is not None and found.origin == (*target.origin[:3], None):
-        return replace(found, path=target.path)  # what calls itself localhost on a socket of this machine is itself
+        return found._replace(path=target.path)  # what calls itself localhost on a socket of this machine is itself
     if target.secure and not found.secure:
         raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
     if found.origin == target.origin and found.user is None:
-        found = replace(found, user=target.user, password=target.password)
+        found = found._replace(user=target.user, password=target.password)
     return found
 
 

@@ -37,18 +37,18 @@ _HOMES: Final = {
 }
 """Where each public name lives."""
 
+if not TYPE_CHECKING:  # a type checker would take each misspelt name for one that is found when it runs
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f".{_HOMES[name]}", __name__)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name
-        ) from error
-    return getattr(module, name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = importlib.import_module(f".{_HOMES[name]}", __name__)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name
+            ) from error
+        return getattr(module, name)
 
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,392 @@
+"""What ``import wsclient`` costs, what is loaded when, and that loading late changes nothing else.
+
+Each test looks at an interpreter of its own: in this one everything has been loaded for long.
+"""
+
+import ast
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+import wsclient.testing
+
+from .support import SHORT
+from .support.children import needs_fork
+
+ROOT = pathlib.Path(wsclient.__file__).parent
+RUNS = 11
+LIMIT = 1.15
+"""What ``import wsclient`` may cost, as a multiple of importing what it is made from."""
+
+LIBRARIES = "import websocket, tenacity"
+
+EAGER = {"wsclient", "wsclient._import", "wsclient._processes", "wsclient._version"}
+"""What ``import wsclient`` loads of ours: its own page, and what has to have its say at exit and at a fork."""
+
+FOR_FEW = {
+    "asyncio.events", "concurrent.futures.process", "concurrent.futures.thread", "email", "http.client",
+    "multiprocessing", "pickle", "platform", "rich", "shutil", "tempfile", "urllib.request",
+    "websockets", "wsclient._recording", "wsclient._redaction", "wsclient._tape", "wsclient.cli", "wsclient.testing",
+}  # fmt: skip
+"""What a plain client has no use for, and only a few others have."""
+
+OF_PROXIES = {"email", "http.client", "shutil", "tempfile", "urllib.request"}
+ASKS_THE_SYSTEM = sys.platform in ("darwin", "win32")  # for its proxies
+
+
+def run(program, *arguments, **environment):
+    """What a program prints in an interpreter of its own, without a proxy in its environment."""
+    plain = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**plain, **environment},
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.strip()
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def seconds(program, **environment):
+    """Processor time of a program, without the start of its interpreter."""
+    clock = "import time; began = time.process_time()\n"
+    return float(run(f"{clock}{program}\nprint(time.process_time() - began)", **environment))
+
+
+def test_importing_costs_little_beside_the_libraries_it_is_made_from(figures, tmp_path):
+    # As installed: with bytecode, whatever this environment says about writing it.
+    environment = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    programs = {
+        "import": "import wsclient",
+        "first client": "import wsclient; wsclient.Client('ws://localhost').close()",
+    }
+    for program in (LIBRARIES, *programs.values()):
+        seconds(program, **environment)
+    ratios = {name: [] for name in programs}
+    for _ in range(RUNS):
+        base = seconds(LIBRARIES, **environment)
+        for name, program in programs.items():
+            ratios[name].append(seconds(program, **environment) / base)
+    medians = {name: statistics.median(found) for name, found in ratios.items()}
+    figures(*(f"{name}: {ratio:.2f} x `{LIBRARIES}`" for name, ratio in medians.items()))
+    assert medians["import"] <= LIMIT
+
+
+# --- what is loaded when ---------------------------------------------------------------------------------------------
+
+LOADED = "import sys; before = set(sys.modules)\n{}\nprint(*(set(sys.modules) - before))"
+
+
+def loaded(program, *arguments, **environment):
+    return set(run(LOADED.format(program), *arguments, **environment).split())
+
+
+def of_ours(modules):
+    return {name for name in modules if name.partition(".")[0] == "wsclient"}
+
+
+def test_importing_loads_nothing_of_the_client():
+    modules = loaded("import wsclient; wsclient.__version__, dir(wsclient)")
+    assert of_ours(modules) == EAGER
+    assert not modules & {"dataclasses", "json", "socket", "ssl", "tenacity", "websocket", *FOR_FEW}
+
+
+USED = """
+import wsclient
+with wsclient.connect(sys.argv[1]) as client:
+    assert client.request({"method": "add", "params": [1, 2]}) == {"id": 1, "result": 3}, "no answer"
+    client.send("some text")
+    client.stats
+"""
+
+
+def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
+    modules = loaded(USED, server.url) - loaded(LIBRARIES)
+    assert "wsclient._client" in modules
+    assert not modules & (FOR_FEW - OF_PROXIES if ASKS_THE_SYSTEM else FOR_FEW)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
+def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(dead, variable):
+    fails = (
+        "import wsclient\n"
+        "try:\n"
+        "    wsclient.connect('ws://localhost:1', proxy={})\n"
+        "except wsclient.ProxyError:\n"
+        "    print('by proxy')\n"
+        "except wsclient.ConnectError:\n"
+        "    print('directly')\n"
+    )
+    named = {variable: f"http://127.0.0.1:{dead}"}
+    assert {"proxy", "urllib.request"} <= loaded(fails.format("'env'"), **named)
+    assert "urllib.request" not in loaded(fails.format("None"), **named)
+
+
+def test_what_a_recording_needs_is_loaded_with_its_client(tmp_path):
+    made = "import wsclient; client = wsclient.Client('ws://localhost', record=sys.argv[1])"
+    assert {"wsclient._recording", "wsclient._redaction", "wsclient._tape"} <= loaded(made, str(tmp_path / "tape"))
+
+
+LIFE = """
+import atexit, sys
+atexit.register(lambda: print(*late()))  # before wsclient's own, hence after it
+import os, threading, warnings, wsclient
+
+def late():
+    return [name for name in set(sys.modules) - before if name.startswith("wsclient")]
+
+warnings.filterwarnings("ignore", ".*never closed", ResourceWarning)  # told to a client that is left open
+warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+_, end, url, *tape = sys.argv
+client = wsclient.Client(url, record=tape[0] if tape else None)
+before = set(sys.modules)
+client.start()
+client.request({"method": "add", "params": [1, 2]})
+client.submit({"method": "add", "params": [1, 2]}).result()
+client.request_many([{"method": "add", "params": [1, 2]}])
+client.listen().close()
+client.subscribe({"method": "add", "params": [1, 2]}, match=print).close()
+client.on("topic", print, workers=1)
+again = threading.Event()
+client.on_reconnect = lambda _: again.set()
+client.reconnect()
+assert again.wait(15)
+client.flush()
+client.stats, client.last_disconnect
+if hasattr(os, "fork"):
+    if os.fork() == 0:
+        try:
+            client.send("x")
+        except wsclient.ForkedClient:
+            os._exit(len(late()))
+        os._exit(99)
+    assert os.wait()[1] == 0
+if end == "close":
+    client.close()
+elif end == "close at once":
+    client.close(wait=False)
+elif end == "drain":
+    client.drain()
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "close at once", "drain", "left open"])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_once_a_client_is_made_nothing_of_ours_is_loaded_any_more(server, end, recorded, tmp_path):
+    # At the end of the interpreter nothing can be; nor in a child, if the fork struck while a thread was importing.
+    assert run(LIFE, end, server.url, *([str(tmp_path / "tape")] if recorded else [])) == ""
+
+
+def test_what_was_asked_for_at_exit_after_the_import_is_still_done_before_a_client_is_called_forgotten(server):
+    program = (
+        "import atexit, sys, wsclient\n"
+        "atexit.register(lambda: client.close())\n"
+        "client = wsclient.connect(sys.argv[1])\n"
+    )
+    assert run(program, server.url) == ""  # not a word of a client that was never closed
+
+
+# --- the names -------------------------------------------------------------------------------------------------------
+
+
+def declared(path):
+    """The public names and their modules, as type checkers and editors see them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    (block,) = (
+        node for node in tree.body if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    )
+    return {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("package", [wsclient, wsclient.testing])
+def test_type_checkers_see_the_same_names_in_the_same_places(package):
+    assert declared(pathlib.Path(package.__file__)) == package._HOMES
+    assert set(package.__all__) == {
+        *package._HOMES,
+        *({"__version__"} & vars(package).keys() if package is wsclient else ()),
+    }
+
+
+@pytest.mark.parametrize("package", [wsclient, wsclient.testing])
+def test_type_checkers_do_not_see_that_names_are_found_late(package):
+    # They would believe that any name can be: a misspelt one would no longer be told.
+    tree = ast.parse(pathlib.Path(package.__file__).read_text(encoding="utf-8"))
+    hidden = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "not TYPE_CHECKING"]
+    places = [block for block in (tree, *hidden) for node in block.body if getattr(node, "name", "") == "__getattr__"]
+    assert len(hidden) == 1
+    assert places == hidden
+
+
+def test_each_name_can_be_the_first_that_is_used():
+    program = (
+        "import sys, wsclient\n"
+        "for name in wsclient.__all__:\n"
+        "    for module in [module for module in sys.modules if module.startswith('wsclient')]:\n"
+        "        del sys.modules[module]\n"
+        "    import wsclient\n"
+        "    assert name == '__version__' or name not in vars(wsclient), name\n"
+        "    assert getattr(wsclient, name) is getattr(wsclient, name) is vars(wsclient)[name], name\n"
+        "    print(name)\n"
+    )
+    assert run(program).split() == wsclient.__all__
+
+
+def test_all_names_can_be_listed_and_imported_at_once():
+    assert set(run("import wsclient; print(*dir(wsclient))").split()) >= {*wsclient.__all__, "protocols"}
+    assert set(run("from wsclient import *; print(*globals())").split()) >= set(wsclient.__all__)
+
+
+def test_the_protocols_need_no_import_of_their_own():
+    assert (
+        run("import wsclient; print(wsclient.protocols.ABSENT is not None, 'testing' in dir(wsclient))") == "True False"
+    )
+
+
+@pytest.mark.parametrize("first", ["", "wsclient.Client; "])
+def test_a_misspelt_name_is_told_as_of_any_module(first):
+    program = f"import wsclient; {first}{{}}"
+    assert said(program.format("wsclient.conect")) == (
+        "AttributeError: module 'wsclient' has no attribute 'conect'. Did you mean: 'connect'?"
+    )
+    assert said(program.format("from wsclient import nope")).startswith(
+        "ImportError: cannot import name 'nope' from 'wsclient' ("
+    )
+
+
+def said(program):
+    """The last words of a program that fails."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+# --- loading late, in odd places -------------------------------------------------------------------------------------
+
+
+def test_threads_may_use_their_first_names_at_once():
+    program = (
+        "import sys, threading, wsclient\n"
+        "sys.setswitchinterval(1e-5)\n"
+        "barrier = threading.Barrier(len(wsclient.__all__))\n"
+        "found = {}\n"
+        "def use(name):\n"
+        "    barrier.wait()\n"
+        "    found[name] = getattr(wsclient, name)\n"
+        "threads = [threading.Thread(target=use, args=(name,)) for name in wsclient.__all__]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(all(found[name] is getattr(wsclient, name) for name in wsclient.__all__), len(found))\n"
+    )
+    for _ in range(5):
+        assert run(program) == f"True {len(wsclient.__all__)}"
+
+
+def test_a_first_use_that_was_interrupted_can_be_made_again(server):
+    program = (
+        "import sys, wsclient\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == sys.argv[2]:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "try:\n"
+        "    wsclient.connect\n"
+        "except KeyboardInterrupt:\n"
+        "    with wsclient.connect(sys.argv[1]) as client:\n"
+        "        print(client.request('text', match=lambda message: True))\n"
+    )
+    for module in ("wsclient._connect", "wsclient.protocols._base", "wsclient._supervisor", "tenacity"):
+        assert run(program, server.url, module) == "text"
+
+
+def test_the_first_use_may_be_in_a_signal_handler(server):
+    program = (
+        "import signal, sys, wsclient\n"
+        "def tell(*_):\n"
+        "    with wsclient.connect(sys.argv[1]) as client:\n"
+        "        print(client.request('text', match=lambda message: True))\n"
+        "signal.signal(signal.SIGINT, tell)\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    assert run(program, server.url) == "text"
+
+
+@needs_fork
+def test_the_first_use_may_be_in_a_forked_child(server):
+    program = (
+        "import os, sys, wsclient\n"
+        "if os.fork() == 0:\n"
+        "    with wsclient.connect(sys.argv[1]) as client:\n"
+        "        print(client.request('text', match=lambda message: True))\n"
+        "    sys.exit()\n"
+        "assert os.wait()[1] == 0\n"
+    )
+    assert run(program, server.url) == "text"
+
+
+@needs_fork
+@pytest.mark.parametrize("module", ["wsclient._client", "wsclient.protocols._base", "tenacity"])
+def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server, module):
+    # The child would wait for ever for a thread that only the parent has, to end its import. Afterwards all may go on.
+    program = (
+        "import os, signal, sys, threading, warnings, wsclient\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # since 3.12, of a fork in a process with threads\n"
+        "inside, forked = threading.Event(), threading.Event()\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == sys.argv[2]:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            inside.set()\n"
+        "            print('too early' if forked.wait(float(sys.argv[3])) else 'imported', flush=True)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "thread = threading.Thread(target=lambda: wsclient.connect)\n"
+        "thread.start()\n"
+        "inside.wait()\n"
+        "child = os.fork()\n"
+        "forked.set()\n"
+        "signal.alarm(10)\n"
+        "other = threading.Thread(target=lambda: wsclient.Recording)\n"
+        "other.start()\n"
+        "other.join()\n"
+        "if child == 0:\n"
+        "    with wsclient.connect(sys.argv[1]) as client:\n"
+        "        print(client.request('text', match=lambda message: True))\n"
+        "    sys.exit()\n"
+        "sys.exit(os.wait()[1])\n"
+    )
+    assert run(program, server.url, module, str(SHORT)).split() == ["imported", "text"]
+
+
+@needs_fork
+def test_a_signal_handler_that_forks_in_the_midst_of_it_waits_for_nobody():
+    program = (
+        "import os, sys, wsclient\n"
+        "class Forks:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'wsclient._supervisor':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            if os.fork():\n"
+        "                assert os.wait()[1] == 0\n"
+        "sys.meta_path.insert(0, Forks())\n"
+        "print(wsclient.connect.__name__)\n"
+    )
+    assert run(program).split() == ["connect", "connect"]
+
+
+def test_the_first_use_may_be_at_exit():
+    program = "import atexit, wsclient\natexit.register(lambda: print(wsclient.Client('ws://localhost').state))\n"
+    assert run(program) == "State.NEW"

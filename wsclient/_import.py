@@ -1,0 +1,22 @@
+"""Importing late, and what a fork has to do with it.
+
+Guarantees:
+    * A process does not fork while another of its threads imports something under ``importing``; it waits until that is
+      done, 60 ms for the whole client. In the child of a fork that struck in between, whoever imported the same module
+      would wait for ever: it is marked as being imported, by a thread that is not there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Final
+
+__all__ = ["importing"]
+
+# Guards no data, but the process: each late import is done under it, and each fork. It is one that its owner may take
+# again, for a signal handler that strikes in an import; nothing but imports is waited for under it.
+importing: Final = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)

@@ -14,6 +14,8 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
+from ._import import importing
+
 __all__ = ["accelerated", "apply_mask", "forget_keys", "mask_in_python", "new_key"]
 
 _KEYS_AT_ONCE = 1024
@@ -87,7 +89,8 @@ def _mask_and_count(data: bytes, key: bytes) -> bytes:
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:
     """The C function of ``websockets``; None where there is none, as on PyPy."""
     try:
-        from websockets.speedups import apply_mask
+        with importing:
+            from websockets.speedups import apply_mask
     except ImportError:
         return None
     return apply_mask

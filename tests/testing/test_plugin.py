@@ -232,7 +232,7 @@ def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
     result.stdout.fnmatch_lines(["*RuntimeError: the fixture's own failure*"])
 
 
-HEAVY = {"wsclient", "websocket", "websockets", "trustme", "tenacity"}
+HEAVY = {"wsclient._client", "websocket", "websockets", "trustme", "tenacity"}
 
 
 def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):
@@ -240,7 +240,7 @@ def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):
         import sys
 
         def test_modules(pytestconfig):
-            assert pytestconfig.pluginmanager.get_plugin("wsclient") is sys.modules["_wsclient_pytestplugin"]
+            assert pytestconfig.pluginmanager.get_plugin("wsclient") is sys.modules["wsclient.testing._plugin"]
             assert not {HEAVY} & set(sys.modules)
     """).assert_outcomes(passed=1)
 

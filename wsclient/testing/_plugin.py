@@ -1,7 +1,7 @@
 """The pytest plugin: servers and faults as fixtures, and a marker for tests that must leave nothing behind.
 
-pytest loads it where ``wsclient-sdk`` is installed, for suites that have no use for it too. So it stands outside
-of the package, whose import it would cost each of them (as Hypothesis' plugin does), and imports it where it is used.
+pytest loads it where ``wsclient-sdk`` is installed, for suites that have no use for it too. So it imports everything
+where it is used; the packages it stands in load their names late.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from wsclient.testing._leaks import Belongings
-    from wsclient.testing._proxy import FaultProxy
-    from wsclient.testing._replay import Replay
-    from wsclient.testing._server import Server
+    from ._leaks import Belongings
+    from ._proxy import FaultProxy
+    from ._replay import Replay
+    from ._server import Server
 
 __all__: list[str] = []
 
@@ -29,7 +29,7 @@ _BEFORE: Final[pytest.StashKey[Belongings]] = pytest.StashKey()
 @pytest.fixture
 def ws_server() -> Iterator[Server]:
     """A ``wsclient.testing.Server`` that sends each message back; assign its ``handler`` for something else."""
-    from wsclient.testing._server import Server
+    from ._server import Server
 
     with Server() as server:
         yield server
@@ -38,7 +38,7 @@ def ws_server() -> Iterator[Server]:
 @pytest.fixture
 def ws_proxy(ws_server: Server) -> Iterator[FaultProxy]:
     """A ``wsclient.testing.FaultProxy`` in front of ``ws_server``: connect to its ``url``."""
-    from wsclient.testing._proxy import FaultProxy
+    from ._proxy import FaultProxy
 
     with FaultProxy(ws_server.url) as proxy:
         yield proxy
@@ -51,7 +51,7 @@ def ws_replay() -> Iterator[Callable[..., Replay]]:
     It takes what ``Replay`` takes. At the end of the test each is closed, and one that is strict fails the test if the
     client did not do what was recorded.
     """
-    from wsclient.testing._replay import Replay
+    from ._replay import Replay
 
     with ExitStack() as replays:
         yield partial(_play, replays, Replay)
@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Take down what there is before the test's fixtures."""
     if item.get_closest_marker(MARKER) is not None:
-        from wsclient.testing._leaks import Belongings
+        from ._leaks import Belongings
 
         item.config.stash[_BEFORE] = Belongings.now()
     return (yield)
@@ -87,7 +87,7 @@ def pytest_fixture_setup(
     before = None if fixturedef.scope == "function" else request.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
-    from wsclient.testing._leaks import Belongings
+    from ._leaks import Belongings
 
     earlier = Belongings.now()
     try:
@@ -102,7 +102,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     before = item.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
-    from wsclient.testing._leaks import close_clients, left_since, told
+    from ._leaks import close_clients, left_since, told
 
     try:
         result = yield

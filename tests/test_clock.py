@@ -1,7 +1,6 @@
 """Deadlines and keepalive: arithmetic on moments that the tests make up."""
 
 import math
-
 import tracemalloc
 
 import pytest

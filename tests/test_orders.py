@@ -5,7 +5,7 @@ import math
 from wsclient._clock import Deadline
 from wsclient._errors import ConnectionLost
 from wsclient._orders import Orders
-from wsclient._wakeup import READ, Poller, Wakeup
+from wsclient._wakeup import Poller, Wakeup
 
 ORDERS = {
     "close": lambda orders: orders.order_close(1000, "bye", Deadline(1.0)),

@@ -58,7 +58,7 @@ class Put(enum.Enum):
 
 
 _Cell = tuple[Any, int, Hashable, bool]
-"""An item, its bytes, its key, and whether it counts. With ``"latest"`` item and bytes stand in the table of the key."""
+"""An item, its bytes, its key, and whether it counts. With ``"latest"`` the table has item and bytes, by key."""
 
 _KEPT: Final = Put.KEPT
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""

@@ -16,7 +16,6 @@ assignments, and let the one call that commits come last.
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
@@ -51,10 +50,11 @@ class Latch:
             True if it opened. To be asked again only after False.
         """
         while True:
-            left = math.inf if deadline.at is None else max(0.0, deadline.at - time.monotonic())
-            if self._lock.acquire(timeout=left if left < _SLICE else _SLICE):
+            left = deadline.left(time.monotonic())
+            seconds = _SLICE if left is None else min(left, _SLICE)
+            if self._lock.acquire(timeout=seconds):
                 return True
-            if left <= _SLICE:
+            if left is not None and left <= seconds:
                 return False
 
 

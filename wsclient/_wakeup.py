@@ -6,9 +6,9 @@ Guarantees:
     * The descriptors live as long as the client's background thread, not as long as one connection, since writers
       outlive connections.
 
-``poll`` and ``socketpair``, and ``select`` on Windows. ``poll`` is preferred to ``epoll``: with two descriptors it is as
-fast, needs no descriptor of its own, and has nothing a forked child could disturb. It is called without ``selectors``,
-whose layer costs as much as the call.
+``poll`` and ``socketpair``, and ``select`` on Windows. ``poll`` is preferred to ``epoll``: with two descriptors it is
+as fast, needs no descriptor of its own, and has nothing a forked child could disturb. It is called without
+``selectors``, whose layer costs as much as the call.
 """
 
 from __future__ import annotations

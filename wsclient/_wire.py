@@ -197,12 +197,13 @@ class Wire:
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries, which leave the queue of them one by one."""
         frames: list[bytes] = []
-        passage, batch, payload_of, deflater = self.passage, self._batch, self._source.payload, self._deflater
+        passage, batch, payload_of = self.passage, self._batch, self._source.payload
+        deflates = self._deflater is not None
         while entries:
             entry = entries[0]
             payload = payload_of(entry)
             if payload is not None:
-                frame = build_frame(entry.opcode, payload, new_key()) if deflater is None else self._framed(entry, payload)
+                frame = self._framed(entry, payload) if deflates else build_frame(entry.opcode, payload, new_key())
                 frames.append(frame)
                 passage.taken += len(frame)
                 if entry.opcode is _PING:

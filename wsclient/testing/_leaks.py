@@ -64,10 +64,10 @@ class Belongings:
         return cls(set(_processes._residents.values()), threads)
 
     def without(self, others: Belongings) -> Belongings:
-        """What came since those were taken down."""
-        return Belongings(
-            self.clients - others.clients, self.threads - others.threads, self.descriptors - others.descriptors
-        )
+        """What came since those were taken down; a client that was there may have started its other thread since."""
+        theirs = tuple(f"{client.name}-" for client in others.clients)
+        threads = {thread for thread in self.threads - others.threads if not thread.name.startswith(theirs)}
+        return Belongings(self.clients - others.clients, threads, self.descriptors - others.descriptors)
 
     def add(self, others: Belongings) -> None:
         """These are to be there as well."""
@@ -82,7 +82,7 @@ class Belongings:
 def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
     """What is there now and was not before; what is about to end gets a moment for it.
 
-    A client that is open will not end by itself. Threads of closed ones, and the sockets of a server's threads, may
+    A client that is open will not end by itself. One that was told to close, threads of closed ones, and the sockets of a server's threads, may
     (``websockets`` before 17 does not wait for them).
 
     Args:
@@ -97,7 +97,7 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
     deadline = Deadline.after(grace, time.monotonic())
     never = Latch()  # nothing tells when a descriptor is closed, so one looks again and again
     left = now().without(before)
-    while left and not left.clients and not deadline.passed(time.monotonic()):
+    while left and all(client.ends for client in left.clients) and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
         left = now().without(before)
     return left

@@ -150,7 +150,10 @@ def test_1_each_blocking_call_ends_at_its_timeout(kind, scene):
     assert delivery.wait(LONG), "a pong is taken for a proof beside the hook"
     one.client.flush(LONG)
     assert one.client.request(add(1, 2), timeout=LONG)["result"] == 3
-    assert one.client.drain(LONG, wait=False) is False
+    began = time.monotonic()
+    one.client.drain(TIMEOUT)
+    assert time.monotonic() - began < LATE
+    assert one.client.state is State.CLOSED
 
 
 @pytest.mark.parametrize("kind", KINDS)

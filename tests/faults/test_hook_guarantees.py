@@ -124,15 +124,15 @@ BOUNDED = {
     "wait_until": lambda client, timeout: client.wait_until(State.FAILED, timeout),
     "wait_closed": lambda client, timeout: client.wait_closed(timeout),
 }
-ENDED_IN_TIME = dict.fromkeys(("request", "submit", "request_many", "subscribe", "stream", "get"), TimeoutError)
+WAITING_FOR_A_REPLY = ("request", "submit", "request_many", "subscribe", "stream")
+ENDED_IN_TIME = {**dict.fromkeys(WAITING_FOR_A_REPLY, wsclient.RequestTimeout), "get": TimeoutError}
 ENDED_BY_CLOSE = dict.fromkeys(ENDED_IN_TIME, wsclient.ClientClosed)
 
 
 def outcome(future):
-    try:
-        return future.result(LONG)
-    except Exception as error:
-        return error
+    """What a call that must have ended gave or raised."""
+    assert concurrent.futures.wait([future], LONG).done, "it did not end"
+    return future.exception() or future.result()
 
 
 @pytest.mark.parametrize("kind", LIVING)

@@ -192,6 +192,7 @@ def test_2_of_what_is_lost_and_answered_while_the_hook_acts_nothing_is_told_twic
     if kind in LIVING:
         one.misbehave()
     futures = {}
+    refused = 0
     ends = Counter()
     for round in range(10):
         if kind == "closes" and round == 9:
@@ -201,6 +202,7 @@ def test_2_of_what_is_lost_and_answered_while_the_hook_acts_nothing_is_told_twic
                 future = one.client.submit(add(round, n), timeout=LONG, idempotent=bool(n % 2))
             except wsclient.ClientClosed:
                 assert kind == "closes"
+                refused += 1
                 continue
             futures[future] = round + n
             future.add_done_callback(lambda future: ends.update([future]))
@@ -218,6 +220,9 @@ def test_2_of_what_is_lost_and_answered_while_the_hook_acts_nothing_is_told_twic
     eventually(lambda: len(ends) == len(futures))
     eventually(lambda: threads("first") == [])
     assert set(ends.values()) == {1}
+    stats = one.client.stats
+    assert stats.requests_ok + stats.requests_failed == len(futures) + refused, "one end was counted for each"
+    assert stats.requests_ok == sum(future.exception() is None for future in futures)
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -78,8 +78,7 @@ class Scene:
                 self.go.wait(LONG)
 
     def misbehave(self):
-        for connection in self._server.connections:
-            connection.send("now")
+        self._server.send_all("now")
         assert self.acting.wait(LONG)
 
     def end(self):
@@ -290,9 +289,8 @@ def test_5_nothing_is_printed_no_signal_is_handled_and_the_name_stands_in_each_l
     one = scene(kind, receive_queue=queue)
     stream = one.client.listen(maxsize=1, overflow="drop_newest")
     one.misbehave()
-    for connection in server.connections:
-        for n in range(10):
-            connection.send(f"too much {n}")
+    for n in range(10):
+        server.send_all(f"too much {n}")
     eventually(lambda: one.client.state is State.CLOSED or stream.dropped > 0)
     new = [thread.name for thread in threading.enumerate() if thread not in known]
     ours = [name for name in new if name.endswith(("-io", "-hooks"))]

@@ -22,7 +22,7 @@ from wsclient._wakeup import READ, WRITE
 
 from .support import LONG, SHORT, RawServer, Server, eventually
 from .support.raw import frame
-from .support.stage import Hangs, Stage, close_while_it_hangs, until_the_end, within
+from .support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
 from .test_dial import descriptors
 from .test_line import fill, read_exactly, receive, tcp_pair, wait_for
 from .test_proxy import Tunnels, add

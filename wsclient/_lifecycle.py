@@ -57,6 +57,16 @@ class Lifecycle:
     def __repr__(self) -> str:
         return f"<wsclient.Client {self._core.settings.name!r}>"
 
+    @property
+    def name(self) -> str:
+        """The client's name."""
+        return self._core.settings.name
+
+    @property
+    def ends(self) -> bool:
+        """Whether it was told to close, and will."""
+        return self._core.orders.close is not None
+
     # --- beginning ---------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None) -> None:

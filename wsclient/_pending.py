@@ -323,17 +323,15 @@ class Pending:
         """Whether nobody waits for its first answer."""
         return request in self._calm
 
-    def calm(self, request: Request) -> bool:
-        """The first of many answers has come: nobody waits any more, and time plays no part. False if it was so."""
+    def calm(self, request: Request) -> None:
+        """The first of many answers has come: nobody waits any more, and time plays no part."""
         with self._lock:
-            waited = request in self.live
-            if waited:
+            if request in self.live:
                 del self.live[request]
                 self._calm[request] = None
                 self.counts[OK] += 1
                 if request.departed and self._may_stand(request):
                     self._standing[request] = None
-        return waited
 
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""

@@ -23,6 +23,14 @@ EXIT_TIMEOUT: Final = 1.0
 class Resident(Protocol):
     """A client that runs."""
 
+    @property
+    def name(self) -> str:
+        """The client's name."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether it was told to close, and will."""
+
     def after_fork(self) -> None:
         """This process is a forked child."""
 

@@ -260,8 +260,7 @@ class Router:
             return _requests.answer(core, request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        if core.pending.calm(request) and feed.endless:
-            core.kick()  # it uses up no room any more
+        core.pending.calm(request)
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
         return _requests.answer(core, request, ABSENT) if final else None

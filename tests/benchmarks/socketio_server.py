@@ -1,4 +1,4 @@
-"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, a process of its own."""
+"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, in its own process."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import wsclient
 
-from ..server import LEVEL, MEMORY_LEVEL, WINDOW_BITS
+from ..texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS
 from .base import QUESTION, TIMEOUT, Countdown, Peer
 
 

@@ -1,0 +1,87 @@
+"""The bar chart: a panel for each case, a bar of CPU time for each peer. With ``matplotlib``, loaded when it draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .cases import CASES
+from .goals import OURS, spelled
+from .palette import ASYNCHRONOUS as ASYNCHRONOUS_COLOUR
+from .palette import INK
+from .palette import OURS as OUR_COLOUR
+from .palette import SYNCHRONOUS as SYNCHRONOUS_COLOUR
+from .peers import ASYNCHRONOUS
+from .reporting import Report
+
+COLUMNS = 3
+
+STYLE = {
+    "svg.hashsalt": "wsclient",  # the same figures make the same file
+    "svg.fonttype": "none",  # text remains text, in the reader's own font
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def styled() -> Iterator[Any]:
+    """``matplotlib``'s module of figures, in this house's style and without any window."""
+    import matplotlib as mpl
+    from matplotlib import figure
+
+    with mpl.rc_context(STYLE):
+        yield figure
+
+
+def save(drawing: Any, path: Path) -> None:
+    """Write an SVG, the same for the same drawing."""
+    drawing.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw the cases of a report.
+
+    Each panel has an axis of its own, which begins at zero; the bars' labels have the figures.
+    """
+    cases = {case: peers for case, peers in report["cases"].items() if peers}
+    lines = math.ceil(len(cases) / COLUMNS)
+    with styled() as figure:
+        drawing = figure.Figure(figsize=(10, 1.75 * lines + 0.6), layout="constrained")
+        drawing.suptitle("CPU time of one operation: shorter is better", color=INK, fontsize=11)
+        panels = drawing.subplots(lines, COLUMNS, squeeze=False).flat
+        for panel, (case, peers) in zip(panels, cases.items(), strict=False):
+            _panel(panel, CASES[case].title if case in CASES else case, peers)
+        for panel in list(drawing.axes)[len(cases) :]:
+            panel.set_axis_off()
+        save(drawing, path)
+
+
+def _panel(panel: Any, title: str, peers: dict[str, dict[str, float]]) -> None:
+    times = [figures["cpu"] for figures in peers.values()]
+    panel.set_title(title, fontsize=9, loc="left", color=INK)
+    bars = panel.barh(list(peers), times, color=[_colour(peer) for peer in peers], height=0.75)
+    panel.bar_label(bars, [spelled(time) for time in times], padding=2, color=INK, fontsize=7)
+    panel.invert_yaxis()
+    panel.set_xlim(0, 1.22 * max(times))
+    panel.set_xticks([])
+    panel.tick_params(axis="y", length=0, labelsize=7)
+    for side in ("top", "right", "bottom"):
+        panel.spines[side].set_visible(False)
+    for label in panel.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == OURS else "normal")
+
+
+def _colour(peer: str) -> str:
+    if peer == OURS:
+        return OUR_COLOUR
+    return ASYNCHRONOUS_COLOUR if peer in ASYNCHRONOUS else SYNCHRONOUS_COLOUR

@@ -1,0 +1,64 @@
+"""What a person sees: progress while it runs, the table at the end. With ``rich``."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from .reporting import Report
+from .running import Listener
+from .table import header, rows
+
+MARKS = {None: Text(""), True: Text("yes", "green"), False: Text("no", "bold red")}
+
+
+class Watcher(Listener):
+    """Shows the rounds as they come, and keeps who was left out.
+
+    Attributes:
+        absent: why a peer is not there, by case and peer.
+    """
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self.absent: dict[str, dict[str, str]] = {}
+        self._console = console
+        self._missing: set[str] = set()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+        self._task = self._progress.add_task("starting", total=steps)
+
+    def __enter__(self):
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._progress.stop()
+
+    def round(self, case, number):
+        self._progress.update(self._task, advance=1, description=f"{case}, round {number}" if number else case)
+
+    def left_out(self, case, peer, reason, missing):
+        self.absent.setdefault(case, {})[peer] = reason
+        if missing and peer not in self._missing:
+            self._missing.add(peer)
+            self._console.print(Text(f"{peer} IS NOT MEASURED: {reason}", "bold red"))
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the table: cases down, peers across, then the goals."""
+    table = Table(title=f"CPU time of one operation, medians of {report['rounds']} rounds", caption=_caption(report))
+    table.add_column("case")
+    for peer in header(report):
+        table.add_column(peer, justify="right")
+    table.add_column("goal")
+    table.add_column("met")
+    for row in rows(report):
+        table.add_row(row.title, *row.cells, row.goal, MARKS[row.met])
+    console.print(table)
+
+
+def _caption(report: Report) -> str:
+    return ", ".join(f"{name} {value}" for name, value in report["machine"].items())

@@ -18,11 +18,15 @@ from .peers import ASYNCHRONOUS
 from .reporting import Report
 
 COLUMNS = 3
+LONGEST = 6
+"""A bar longer than so many of ours is cut off, lest one slow peer make all others look alike."""
+CUT = "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 
 STYLE = {
     "svg.hashsalt": "wsclient",  # the same figures make the same file
     "svg.fonttype": "none",  # text remains text, in the reader's own font
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of one width; the list stands beside every word in the file
     "font.size": 8,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -57,22 +61,35 @@ def draw(report: Report, path: Path) -> None:
     lines = math.ceil(len(cases) / COLUMNS)
     with styled() as figure:
         drawing = figure.Figure(figsize=(10, 1.75 * lines + 0.6), layout="constrained")
-        drawing.suptitle("CPU time of one operation: shorter is better", color=INK, fontsize=11)
+        title = f"CPU time of one operation: shorter is better ({CUT} longer than shown)"
+        drawing.suptitle(title, color=INK, fontsize=11)
+        slots = max(map(len, cases.values()))
         panels = drawing.subplots(lines, COLUMNS, squeeze=False).flat
         for panel, (case, peers) in zip(panels, cases.items(), strict=False):
-            _panel(panel, CASES[case].title if case in CASES else case, peers)
+            _panel(panel, CASES[case].title if case in CASES else case, peers, slots)
         for panel in list(drawing.axes)[len(cases) :]:
             panel.set_axis_off()
         save(drawing, path)
 
 
-def _panel(panel: Any, title: str, peers: dict[str, dict[str, float]]) -> None:
-    times = [figures["cpu"] for figures in peers.values()]
+def lengths(peers: dict[str, dict[str, float]]) -> dict[str, tuple[float, str]]:
+    """How long the bar of each peer is, in microseconds, and what stands behind it."""
+    times = {peer: figures["cpu"] for peer, figures in peers.items()}
+    longest = LONGEST * times[OURS] if OURS in times else max(times.values())
+    return {
+        peer: (time, spelled(time)) if time <= longest else (longest, f"{CUT} {spelled(time)}")
+        for peer, time in times.items()
+    }
+
+
+def _panel(panel: Any, title: str, peers: dict[str, dict[str, float]], slots: int) -> None:
+    bars_of = lengths(peers)
+    longs = [long for long, _ in bars_of.values()]
     panel.set_title(title, fontsize=9, loc="left", color=INK)
-    bars = panel.barh(list(peers), times, color=[_colour(peer) for peer in peers], height=0.75)
-    panel.bar_label(bars, [spelled(time) for time in times], padding=2, color=INK, fontsize=7)
-    panel.invert_yaxis()
-    panel.set_xlim(0, 1.22 * max(times))
+    bars = panel.barh(list(peers), longs, color=[_colour(peer) for peer in peers], height=0.75)
+    panel.bar_label(bars, [label for _, label in bars_of.values()], padding=2, color=INK, fontsize=7)
+    panel.set_ylim(slots - 0.5, -0.5)  # the first at the top, and all bars of one height
+    panel.set_xlim(0, 1.4 * max(longs))
     panel.set_xticks([])
     panel.tick_params(axis="y", length=0, labelsize=7)
     for side in ("top", "right", "bottom"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import shutil
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -26,6 +27,9 @@ ROUNDS = 7
 QUICK_ROUNDS = 1
 SCALING_ROUNDS = 3
 
+WIDTH = 150
+"""Columns of the output where it goes to no terminal: the table fits."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run.
@@ -34,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 1 where something failed or became too slow.
     """
     options = _parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:
         if options.check is not None or options.record is not None:
             return _short(options, console)
@@ -98,13 +102,13 @@ def _full(options: argparse.Namespace, console: Console) -> int:
     if options.scaling:
         report["scaling"] = scaling.measure(min(rounds, SCALING_ROUNDS), console.print, quick=options.quick)
         reporting.save(report, options.out / "report.json")
-    if options.flames:
-        flames.record(options.out, console.print)
     for drawing in _draw(report, options.out):
         if options.readme:
             shutil.copy(drawing, HERE)
     if options.readme:
         markdown.write(report, ROOT / "README.md")
+    if options.flames:
+        flames.record(options.out, console.print)
     console.print(f"{options.out}: " + ", ".join(sorted(path.name for path in options.out.iterdir())))
     return 0
 

@@ -6,7 +6,10 @@ On Linux py-spy must be root, or ``kernel.yama.ptrace_scope`` be 0, to look into
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,21 +36,20 @@ def record(folder: Path, told: Callable[[str], object]) -> list[Path]:
     Raises:
         Failed: py-spy is not installed, or could not record.
     """
-    return [_record(case, folder / f"flame-{case}.svg", told) for case in PATHS]
+    spy = shutil.which("py-spy", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if spy is None:
+        raise Failed("py-spy is not installed, so there are no flame graphs: pip install py-spy.")
+    return [_record(spy, case, folder / f"flame-{case}.svg", told) for case in PATHS]
 
 
-def _record(case: str, path: Path, told: Callable[[str], object]) -> Path:
+def _record(program_of_spy: str, case: str, path: Path, told: Callable[[str], object]) -> Path:
     told(f"flame graph of {case}")
     line = json.dumps(CASES[case]._asdict())
     with server() as address, program("worker", OURS, f"ws://{address}") as worker:
         answer(worker, line)  # warms up
-        command = ["py-spy", "record", "--pid", str(worker.pid), "--duration", str(SECONDS), "--rate", str(RATE),
+        command = [program_of_spy, "record", "--pid", str(worker.pid), "--duration", str(SECONDS), "--rate", str(RATE),
                    "--format", "flamegraph", "--threads", "--output", str(path)]  # fmt: skip
-        try:
-            spy = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        except FileNotFoundError as error:
-            raise Failed("py-spy is not installed, so there are no flame graphs: pip install py-spy.") from error
-        with spy:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as spy:
             while spy.poll() is None:
                 answer(worker, line)
             output = spy.stdout.read()

@@ -27,12 +27,21 @@ def table(report: Report) -> str:
     return "\n".join([*lines, "", _circumstances(report)])
 
 
+def _name(peer: str) -> str:
+    if peer == OURS:
+        return f"**{peer}**"
+    return f"{peer} \\*" if peer in ASYNCHRONOUS else peer
+
+
 def _circumstances(report: Report) -> str:
     machine = report["machine"]
     place = ", ".join(machine[name] for name in LEFT_OF_VERSIONS)
     versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in LEFT_OF_VERSIONS)
     starred = " \\* asyncio, with C inside." if any(peer in ASYNCHRONOUS for peer in header(report)) else ""
-    return f"Medians of {report['rounds']} rounds, {report['date'][:10]}: {place}; {versions}.{starred}"
+    return (
+        f"CPU time of one operation, in brackets as a multiple of this library's. Medians of {report['rounds']} rounds, "
+        f"{report['date'][:10]}: {place}; {versions}.{starred}"
+    )
 
 
 def placed(document: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Colours that can be read on a white page and on GitHub's dark one alike, as the charts' ground is transparent. Pure."""
+"""Colours that can be read on a white page and on GitHub's dark one alike: the charts' ground is transparent. Pure."""
 
 from __future__ import annotations
 

@@ -37,6 +37,9 @@ PANELS = (
     Panel("queue", ("kib",), "memory of a message that waits, KiB", "messages in the queue"),
 )
 COLUMNS = 4
+STYLES = ("-", "--", ":", "-.")
+HEADROOM = 1.7
+"""The axes go so many times as high as the highest point, so that the legend stands above the lines."""
 
 
 def curves(scaling: Scaling, panel: Panel) -> dict[str, list[tuple[float, float]]]:
@@ -62,12 +65,23 @@ def draw(scaling: Scaling, path: Path) -> None:
 def _panel(axes: Any, panel: Panel, lines: dict[str, list[tuple[float, float]]]) -> None:
     for number, (name, points) in enumerate(lines.items()):
         colour = LINES[number % len(LINES)]
-        axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o", markersize=3) if points else None
+        across, up = [size for size, _ in points], [cost for _, cost in points]
+        axes.plot(across, up, STYLES[number % len(STYLES)], label=name, color=colour, marker="o", markersize=3)
     axes.set_title(panel.title, fontsize=9, loc="left", color=INK)
+    sizes = sorted({size for points in lines.values() for size, _ in points})
     axes.set_xscale("log")
+    axes.set_xticks(sizes, [short(size) for size in sizes])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel(panel.across)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, HEADROOM * max((cost for points in lines.values() for _, cost in points), default=1))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if len(lines) > 1:
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left")
+
+
+def short(size: float) -> str:
+    """A size for a crowded axis: ``500``, ``10k``, ``1M``."""
+    if size >= 1_000_000:
+        return f"{size / 1_000_000:g}M"
+    return f"{size / 1000:g}k" if size >= 1000 else f"{size:g}"

@@ -1,7 +1,7 @@
 """How cost grows with the work: threads, idle clients, requests in flight, messages in the queue.
 
-The result has, by the name of what grows and by peer, a list of figures, each with its ``size``. Every peer has a process
-of its own; where memory counts, every size has.
+The result has, by the name of what grows and by peer, a list of figures, each with its ``size``. Every peer has a
+process of its own; of requests in flight and of messages in the queue, every size has.
 """
 
 from __future__ import annotations

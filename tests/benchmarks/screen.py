@@ -49,16 +49,15 @@ class Watcher(Listener):
 
 def show(report: Report, console: Console) -> None:
     """Print the table: cases down, peers across, then the goals."""
-    table = Table(title=f"CPU time of one operation, medians of {report['rounds']} rounds", caption=_caption(report))
-    table.add_column("case")
+    title = f"CPU time of one operation, medians of {report['rounds']} rounds; a peer's also as a multiple of ours"
+    table = Table("case", title=title, show_lines=True)
     for peer in header(report):
         table.add_column(peer, justify="right")
     table.add_column("goal")
     table.add_column("met")
     for row in rows(report):
-        table.add_row(row.title, *row.cells, row.goal, MARKS[row.met])
+        table.add_row(row.title, *(cell.replace(" (", "\n(") for cell in row.cells), row.goal, MARKS[row.met])
     console.print(table)
-
-
-def _caption(report: Report) -> str:
-    return ", ".join(f"{name} {value}" for name, value in report["machine"].items())
+    met = [goal["met"] for goal in report["goals"]]
+    console.print(f"{sum(met)} of {len(met)} goals are met.")
+    console.print(Text(", ".join(f"{name} {value}" for name, value in report["machine"].items())))

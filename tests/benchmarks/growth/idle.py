@@ -1,7 +1,7 @@
 """Many clients in one process which have nothing to do: memory, threads, CPU time.
 
-Each is as its documentation would have it, keepalive included, has sent one message and has received one. Memory is what
-the process has more than before the first client, when all modules were loaded.
+Each is as its documentation would have it, keepalive included, has sent one message and has received one. Memory and
+threads are what the process has more than when it had one client alone, with all modules loaded.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def websockets_sync(url: str) -> Any:
     """A connection of ``websockets.sync``."""
     from websockets.sync.client import connect
 
-    connection = connect(url, proxy=None)
+    connection = connect(url, proxy=None).__enter__()
     connection.send("hello")
     connection.recv(TIMEOUT)
     return connection
@@ -100,7 +100,7 @@ def main(peer: str, url: str, sizes: str, rest: str = str(REST)) -> None:
     pin(CLIENT_CORE)
     allow_many_descriptors()
     make = MAKERS[peer]
-    # Loads what is loaded at the first use, which is no client's own. It is kept, so that no late end of it is measured.
+    # Loads what is loaded at the first use, which is no client's own. Kept, so that no late end of it is measured.
     first = make(url)
     gc.collect()
     memory, threads = resident_memory(), threading.active_count()

@@ -14,9 +14,11 @@ class Ours(Peer):
         deflate = wsclient.Deflate(
             threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
         )  # fmt: skip
+        # What is compressed is JSON, and nobody else decodes it.
+        options = {"compression": deflate, "json": None} if deflated else {"compression": None}
         self._client = wsclient.connect(
-            url, compression=deflate if deflated else None, ping_interval=None, on_message=self._on_message, proxy=None
-        )
+            url, ping_interval=None, on_message=self._on_message, proxy=None, **options
+        )  # fmt: skip
 
     def _on_message(self, client, message):
         self._countdown.tick()

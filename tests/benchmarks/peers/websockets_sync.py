@@ -19,7 +19,7 @@ class Sync(Peer):
         )] if deflated else None  # fmt: skip
         self._connection = connect(
             url, compression=None, extensions=extensions, ping_interval=None, max_size=2**26, proxy=None
-        )
+        ).__enter__()  # version 17 warns of connections that are used otherwise
         self._answers = Answers()
 
     def order(self, text):

@@ -17,9 +17,7 @@ LEFT_OF_VERSIONS = ("processor", "system", "python")
 
 def table(report: Report) -> str:
     """The table and a line with the machine and the versions."""
-    names = [
-        f"**{peer}**" if peer == OURS else f"{peer} *" if peer in ASYNCHRONOUS else peer for peer in header(report)
-    ]
+    names = [_name(peer) for peer in header(report)]
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
     for row in rows(report):
         cells = [f"**{cell}**" if name == f"**{OURS}**" else cell for name, cell in zip(names, row.cells, strict=True)]
@@ -39,8 +37,8 @@ def _circumstances(report: Report) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in LEFT_OF_VERSIONS)
     starred = " \\* asyncio, with C inside." if any(peer in ASYNCHRONOUS for peer in header(report)) else ""
     return (
-        f"CPU time of one operation, in brackets as a multiple of this library's. Medians of {report['rounds']} rounds, "
-        f"{report['date'][:10]}: {place}; {versions}.{starred}"
+        "CPU time of one operation, in brackets as a multiple of this library's. "
+        f"Medians of {report['rounds']} rounds, {report['date'][:10]}: {place}; {versions}.{starred}"
     )
 
 

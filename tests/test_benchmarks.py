@@ -1,6 +1,7 @@
 """The pure parts of the benchmarks: what becomes of figures. Those come from ``python -m tests.benchmarks``."""
 
 import ast
+import contextlib
 import json
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .benchmarks import baseline, chart, command, goals, markdown, palette, plots, reporting, scaling, table
+from .benchmarks import baseline, chart, command, goals, markdown, palette, plots, reporting, running, scaling, table
 from .benchmarks.cases import CASES
 from .benchmarks.peers import MODULES
 
@@ -162,6 +163,74 @@ def test_a_name_that_does_not_exist_is_refused(capsys):
     assert "there is no recieve" in capsys.readouterr().err
 
 
+# --- rounds, with workers whose answers are known ---------------------------------------------------------------------
+
+
+class Heard(running.Listener):
+    def __init__(self):
+        self.rounds = []
+        self.absent = []
+
+    def round(self, case, number):
+        self.rounds.append((case, number))
+
+    def left_out(self, *what):
+        self.absent.append(what)
+
+
+@contextlib.contextmanager
+def workers(**answers):
+    """A process for each name, which gives one answer after the other, and then ends with 3."""
+    program = (
+        "import json, sys\n"
+        "for answer in json.loads(sys.argv[1]):\n"
+        "    sys.stdin.readline()\n"
+        "    print(json.dumps(answer), flush=True)\n"
+        "sys.exit(3)"
+    )
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", program, json.dumps(of_name)], text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
+            for name, of_name in answers.items()
+        }  # fmt: skip
+
+
+def took(*microseconds):
+    return [{"cpu": time, "wall": 2 * time, "p50": None} for time in microseconds]
+
+
+def one_case(processes, rounds):
+    heard = Heard()
+    return running._case("send", CASES["send"], processes, rounds, heard), heard
+
+
+def test_the_first_round_warms_up_and_ratios_are_those_of_a_round():
+    with workers(ours=took(999, 1, 2, 3), theirs=took(999, 2, 6, 30)) as processes:
+        found, heard = one_case(processes, 3)
+    assert found["ours"] == {"cpu": 2, "wall": 4, "ratio": 1}
+    assert found["theirs"] == {"cpu": 6, "wall": 12, "ratio": 3}
+    assert heard.rounds == [("send", number) for number in range(4)]
+
+
+def test_who_can_not_do_it_is_left_out_and_told():
+    with workers(ours=took(1, 1), can_not=[{"unable": "no"}], is_not=[{"missing": "gone"}]) as processes:
+        found, heard = one_case(processes, 1)
+    assert list(found) == ["ours"]
+    assert heard.absent == [("send", "can_not", "no", False), ("send", "is_not", "gone", True)]
+
+
+def test_a_worker_that_fails_or_ends_is_an_error():
+    with workers(ours=[{"error": "ValueError: 7"}]) as processes:
+        with pytest.raises(running.Failed, match="ours failed in send: ValueError: 7"):
+            one_case(processes, 1)
+    with workers(ours=took(1)) as processes:
+        with pytest.raises(running.Failed, match="ended with 3"):
+            one_case(processes, 1)
+
+
 # --- goals -----------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +358,7 @@ def test_colours_are_read_on_both_pages(page):
 def test_contrast_is_that_of_the_standard():
     assert palette.contrast("#000000", "#ffffff") == pytest.approx(21)
     assert palette.contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
+    assert palette.contrast("#0a0a0a", "#000000") == pytest.approx(1.0607, abs=0.0001)
 
 
 def test_a_bar_is_cut_off_where_it_would_dwarf_the_others():

@@ -19,7 +19,6 @@ import os
 import sys
 import zlib
 
-import uvloop
 from picows import (
     WSListener,
     WSMsgType,
@@ -28,6 +27,7 @@ from picows import (
     ws_create_server,
 )
 
+from .loop import run
 from .machine import SERVER_CORE, allow_many_descriptors, pin
 from .texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS, row_of, text_of
 
@@ -116,4 +116,4 @@ async def serve() -> None:
 if __name__ == "__main__":
     pin(SERVER_CORE)
     allow_many_descriptors()
-    uvloop.run(serve())
+    run(serve())

@@ -19,6 +19,9 @@ ROUNDS = 5
 TOLERANCE = 1.5
 """A ratio may be this many times the recorded one. Ratios of two runs on a busy machine differ by a tenth or two."""
 
+LOOKS = 3
+"""How often a case must be too slow, one look right after the other: a busy machine may be unjust to it once."""
+
 Ratios = dict[str, dict[str, float]]
 
 

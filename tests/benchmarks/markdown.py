@@ -37,7 +37,7 @@ def _circumstances(report: Report) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in machine.items() if name not in LEFT_OF_VERSIONS)
     starred = " \\* asyncio, with C inside." if any(peer in ASYNCHRONOUS for peer in header(report)) else ""
     return (
-        "CPU time of one operation, in brackets as a multiple of this library's. "
+        "CPU time of one operation, and at the end the wait by the clock; in brackets as a multiple of this library's. "
         f"Medians of {report['rounds']} rounds, {report['date'][:10]}: {place}; {versions}.{starred}"
     )
 

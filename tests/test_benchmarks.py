@@ -261,6 +261,16 @@ def test_with_the_accelerator_more_is_wanted(accelerated, limit):
     assert verdict.met == (not accelerated)
 
 
+def test_idle_clients_are_judged_where_there_are_most():
+    few, many = {"size": 1, "threads": 3.0, "kib": 50.0}, {"size": 2000, "threads": 2.0, "kib": 70.0}
+    verdicts = goals.judge_growth({"idle": {"wsclient": [few, many]}})
+    assert [(verdict.figure, verdict.value, verdict.met) for verdict in verdicts] == [
+        ("threads", 2.0, True), ("kib", 70.0, False),
+    ]  # fmt: skip
+    assert goals.judge_growth({"idle": {"wsclient": [{**many, "kib": None}]}}) == verdicts[:1]
+    assert goals.judge_growth({}) == []
+
+
 def test_every_goal_is_about_a_case_and_peers_that_exist():
     for goal in goals.GOALS:
         assert goal.case in CASES
@@ -299,6 +309,19 @@ def test_the_screen_has_every_figure(report, capsys):
     show(report, Console(width=150))
     shown = capsys.readouterr().out
     for text in ("60 µs", "(2.5", "2 of 3 goals are met", "Z80, 1 core", "[speed] none"):
+        assert text in shown
+
+
+def test_the_screen_has_what_grows(report, capsys):
+    from rich.console import Console
+
+    from .benchmarks.screen import show_growth
+
+    report["scaling"] = GROWN
+    report["goals"] += [verdict._asdict() for verdict in goals.judge_growth(GROWN)]
+    show_growth(report, Console(width=150))
+    shown = capsys.readouterr().out
+    for text in ("round_trip", "256", "websockets.sync", "idle, kib: 60, goal ≤ 60, met: yes"):
         assert text in shown
 
 

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from . import baseline, chart, flames, machine, markdown, plots, reporting, scaling
 from .cases import CASES
-from .goals import OURS
+from .goals import OURS, judge_growth
 from .peers import MODULES
 from .reporting import Report
 from .running import ROOT, Failed, Results, compare
-from .screen import Watcher, show
+from .screen import Watcher, show, show_growth
 
 HERE = Path(__file__).parent
 FOLDER = ROOT / "build" / "benchmarks"
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="one round, and small sizes for --scaling: to see whether it works")
     add("--out", type=Path, default=FOLDER, metavar="FOLDER", help="where to write to, by default build/benchmarks")
     add("--from", dest="source", type=Path, metavar="REPORT", help="measure no case, take this report.json")
-    add("--scaling", action="store_true", help="measure how cost grows, too (some ten minutes)")
+    add("--scaling", action="store_true", help="measure how cost grows, too (some fifteen minutes)")
     add("--flames", action="store_true", help="record where the time goes, too; with py-spy")
     add("--readme", action="store_true", help="put the table into README.md and the charts beside this package")
     add("--check", type=Path, metavar="BASELINE", help="the short run for CI: compare ratios with this file")
@@ -101,7 +101,9 @@ def _full(options: argparse.Namespace, console: Console) -> int:
     show(report, console)
     if options.scaling:
         report["scaling"] = scaling.measure(min(rounds, SCALING_ROUNDS), console.print, quick=options.quick)
+        report["goals"] += [verdict._asdict() for verdict in judge_growth(report["scaling"])]
         reporting.save(report, options.out / "report.json")
+        show_growth(report, console)
     for drawing in _draw(report, options.out):
         if options.readme:
             shutil.copy(drawing, HERE)

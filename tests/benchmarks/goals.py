@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .running import Results
 
@@ -61,6 +61,20 @@ GOALS = (
 
 ACCELERATED = {Goal("send-1m", 2000): Goal("send-1m", 1000)}
 """What the extra ``[speed]`` is to reach instead."""
+
+
+IDLE = {"threads": 2.0, "kib": 60.0}
+"""What an idle client may have at most: threads, and KiB of memory."""
+
+
+def judge_growth(scaling: Mapping[str, Any]) -> list[Verdict]:
+    """Hold idle clients against their goals, where there are most of them; figures in their own units."""
+    entries = scaling.get("idle", {}).get(OURS, [])
+    return [
+        Verdict("idle", figure, limit, entries[-1][figure], f"≤ {limit:g}", entries[-1][figure] <= limit)
+        for figure, limit in IDLE.items()
+        if entries and entries[-1][figure] is not None
+    ]
 
 
 def judge(results: Results, *, accelerated: bool, goals: Sequence[Goal] = GOALS) -> list[Verdict]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .reporting import Report
 from .running import Listener
-from .table import header, rows
+from .table import NOTHING, header, rows
 
 MARKS = {None: Text(""), True: Text("yes", "green"), False: Text("no", "bold red")}
 
@@ -58,6 +58,24 @@ def show(report: Report, console: Console) -> None:
     for row in rows(report):
         table.add_row(row.title, *(cell.replace(" (", "\n(") for cell in row.cells), row.goal, MARKS[row.met])
     console.print(table)
-    met = [goal["met"] for goal in report["goals"]]
+    met = [goal["met"] for goal in report["goals"] if goal["case"] in report["cases"]]
     console.print(f"{sum(met)} of {len(met)} goals are met.")
     console.print(Text(", ".join(f"{name} {value}" for name, value in report["machine"].items())))
+
+
+def show_growth(report: Report, console: Console) -> None:
+    """Print what was measured while something grew, a table for each thing, and the goals for it."""
+    for what, peers in report["scaling"].items():
+        figures = list(dict.fromkeys(figure for entries in peers.values() for entry in entries for figure in entry))
+        table = Table("", title=what)
+        for figure in figures:
+            table.add_column(figure, justify="right")
+        for peer, entries in peers.items():
+            for entry in entries:
+                values = (entry.get(figure) for figure in figures)
+                table.add_row(peer, *(NOTHING if value is None else f"{value:.4g}" for value in values))
+        console.print(table)
+    for goal in report["goals"]:
+        if goal["case"] in report["scaling"]:
+            met = MARKS[goal["met"]]
+            console.print(f"{goal['case']}, {goal['figure']}: {goal['value']:.3g}, goal {goal['words']}, met:", met)

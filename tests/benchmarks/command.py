@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from . import baseline, chart, flames, machine, markdown, plots, reporting, scaling
-from .cases import CASES
+from .cases import CASES, Case
 from .goals import OURS, judge_growth
 from .peers import MODULES
 from .reporting import Report
@@ -80,11 +80,11 @@ def _split(known: Collection[str], text: str) -> list[str]:
     return names
 
 
-def _measure(cases: list[str], peers: list[str], rounds: int, console: Console) -> tuple[Results, Watcher]:
+def _measure(cases: dict[str, Case], peers: Collection[str], rounds: int, console: Console) -> tuple[Results, Watcher]:
     """Run cases with this library first, as all ratios are to it."""
     peers = [OURS, *(peer for peer in peers if peer != OURS)]
     with Watcher(console, len(cases) * (rounds + 1)) as watcher:
-        return compare({case: CASES[case] for case in cases}, peers, rounds, watcher), watcher
+        return compare(cases, peers, rounds, watcher), watcher
 
 
 def _full(options: argparse.Namespace, console: Console) -> int:
@@ -93,7 +93,8 @@ def _full(options: argparse.Namespace, console: Console) -> int:
     if options.source is not None:
         report = reporting.load(options.source)
     else:
-        results, watcher = _measure(options.cases, options.peers, rounds, console)
+        cases = {case: CASES[case] for case in options.cases}
+        results, watcher = _measure(cases, options.peers, rounds, console)
         report = reporting.build(
             results, machine.description(), rounds=rounds, accelerated=machine.accelerated(), left_out=watcher.absent
         )
@@ -127,7 +128,7 @@ def _draw(report: Report, folder: Path) -> list[Path]:
 def _short(options: argparse.Namespace, console: Console) -> int:
     """The subset of CI: write the baseline, or hold new ratios against it."""
     rounds = options.rounds or baseline.ROUNDS
-    results, _ = _measure(list(baseline.CASES), list(baseline.PEERS), rounds, console)
+    results, _ = _measure(baseline.CASES, baseline.PEERS, rounds, console)
     if options.record is not None:
         reporting.save(baseline.recorded(results, machine.description()), options.record)
         console.print(f"{options.record} is written.")
@@ -140,7 +141,8 @@ def _short(options: argparse.Namespace, console: Console) -> int:
     for _ in range(baseline.LOOKS - 1):
         if suspects:
             console.print(f"Once more, to be sure: {', '.join(suspects)}")
-            again, _ = _measure(list(suspects), list(baseline.PEERS), rounds, console)
+            cases = {case: baseline.CASES[case] for case in suspects}
+            again, _ = _measure(cases, baseline.PEERS, rounds, console)
             suspects = {case: text for case, text in baseline.worse(known, again).items() if case in suspects}
     for sentence in suspects.values():
         console.print(Text(f"TOO SLOW: {sentence}", "bold red"))

@@ -1,4 +1,8 @@
+"""``python -m tests.benchmarks``: see ``command``."""
+
+import sys
+
 from .command import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

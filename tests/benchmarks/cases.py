@@ -6,7 +6,7 @@ import statistics
 from typing import NamedTuple
 
 from .peers.base import Peer
-from .server import row_of, text_of
+from .texts import row_of, text_of
 
 KIB = 1024
 MIB = 1024 * KIB

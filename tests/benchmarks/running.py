@@ -6,12 +6,17 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .cases import CASES, Case
+
 ROOT = Path(__file__).resolve().parents[2]
+
+SOCKETIO = "python-socketio"
+"""The one peer whose protocol needs a server of its own."""
 
 Results = dict[str, dict[str, dict[str, float]]]
 """Case, peer, figure."""
@@ -19,6 +24,16 @@ Results = dict[str, dict[str, dict[str, float]]]
 
 class Failed(RuntimeError):
     """A peer or a server did not do what it should."""
+
+
+class Listener:
+    """Hears how it goes; does nothing by itself."""
+
+    def round(self, case: str, number: int) -> None:
+        """A round begins; the one with the number 0 warms up."""
+
+    def left_out(self, case: str, peer: str, reason: str, missing: bool) -> None:
+        """A peer does not take part in a case: it can't do that, or (``missing``) its package is not installed."""
 
 
 @contextlib.contextmanager
@@ -29,65 +44,99 @@ def program(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             try:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
+@contextlib.contextmanager
+def server(module: str = "server") -> Iterator[str]:
+    """One of our servers, running; gives its address."""
+    with program(module) as process:
+        port = process.stdout.readline().strip()
+        if not port:
+            raise Failed(f"The {module} did not start, see above. It needs the extra: pip install '.[bench]'.")
+        yield f"127.0.0.1:{port}/"
+
+
 def answer(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
     """Ask a worker for a round."""
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it has no answer then
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
     reply = process.stdout.readline()
     if not reply:
-        raise Failed(f"{process.args[-2]} ended with {process.wait()} in {line}")
+        raise Failed(f"{' '.join(process.args[2:])} ended with {process.wait()} in {line}")
     return json.loads(reply)
 
 
 def measure(
-    cases: list[str], peers: list[str], rounds: int, told: Callable[[str, int], object] = lambda case, number: None
+    cases: list[str], peers: list[str], rounds: int, told: Callable[[str, int], object] | None = None
 ) -> Results:
+    """Run cases by their names; as ``compare``, with no more than a function to hear of rounds."""
+    listener = Listener()
+    if told is not None:
+        listener.round = told
+    return compare({name: CASES[name] for name in cases}, peers, rounds, listener)
+
+
+def compare(cases: Mapping[str, Case], peers: list[str], rounds: int, listener: Listener) -> Results:
     """Run every case with every peer.
 
     Args:
-        cases: names of cases.
+        cases: what to run, by name.
         peers: names of peers.
         rounds: how often each; one more before them warms up.
-        told: called before each round.
+        listener: hears of each round, and of who is left out.
 
     Returns:
         For each case and each peer who can do it: the medians of ``wall``, ``cpu`` and ``p50``, in microseconds, and
         ``ratio``: the median over the rounds of its CPU time divided by that of the first peer in the same round.
+
+    Raises:
+        Failed: a server or a peer did not do what it should.
     """
     with contextlib.ExitStack() as stack:
-        urls = {}
-        for module in ("server", "socketio_server"):
-            process = stack.enter_context(program(module))
-            urls[module] = f"127.0.0.1:{process.stdout.readline().strip()}/"
+        address = stack.enter_context(server())
         workers = {}
         for peer in peers:
-            url = f"http://{urls['socketio_server']}" if peer == "python-socketio" else f"ws://{urls['server']}"
-            workers[peer] = stack.enter_context(program("worker", peer, url))
-        return {case: _case(case, workers, rounds, told) for case in cases}
+            url = f"ws://{address}" if peer != SOCKETIO else _socketio_url(stack)
+            if url is None:
+                for case in cases:
+                    listener.left_out(case, peer, "its server did not start, see above", True)
+            else:
+                workers[peer] = stack.enter_context(program("worker", peer, url))
+        return {name: _case(name, case, workers, rounds, listener) for name, case in cases.items()}
+
+
+def _socketio_url(stack: contextlib.ExitStack) -> str | None:
+    try:
+        return f"http://{stack.enter_context(server('socketio_server'))}"
+    except Failed:
+        return None
 
 
 def _case(
-    case: str, workers: dict[str, subprocess.Popen[str]], rounds: int, told: Callable[[str, int], object]
+    name: str, case: Case, workers: dict[str, subprocess.Popen[str]], rounds: int, listener: Listener
 ) -> dict[str, dict[str, float]]:
     found: dict[str, list[dict[str, Any]]] = {peer: [] for peer in workers}
+    line = json.dumps(case._asdict())
     for number in range(rounds + 1):
-        told(case, number)
+        listener.round(name, number)
         for peer in list(found):
-            figures = answer(workers[peer], case)
+            figures = answer(workers[peer], line)
             if "error" in figures:
-                raise Failed(f"{peer} failed in {case}: {figures['error']}")
-            if "unsupported" in figures:
+                raise Failed(f"{peer} failed in {name}: {figures['error']}")
+            if "unable" in figures or "missing" in figures:
                 del found[peer]
+                reason = figures.get("missing") or figures["unable"]
+                listener.left_out(name, peer, reason, "missing" in figures)
             elif number:
                 found[peer].append(figures)
-    first = next(iter(found.values()))
+    first = next(iter(found.values()), [])
     return {peer: _summary(figures, first) for peer, figures in found.items()}
 
 

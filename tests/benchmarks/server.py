@@ -3,22 +3,22 @@
 ``python -m tests.benchmarks.server`` prints its port and serves until its standard input ends. A text that begins with
 ``!`` is an order, anything else comes back as it is:
 
-* ``!prepare COUNT SIZE``: makes the messages of the next flood; answers ``ready``. At ``/deflate`` they are compressed here.
+* ``!prepare COUNT SIZE``: makes the messages of the next flood; answers ``ready``. At ``/deflate`` they are compressed
+  here.
 * ``!go``: sends them.
 * ``!sink COUNT``: answers ``ready``, then swallows that many messages and answers ``done``.
+* ``!hold COUNT``: answers ``ready``, then keeps that many messages back; those that follow come back at once.
+* ``!release``: sends what it kept back, in its order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import random
 import sys
 import zlib
 
-import uvloop
 from picows import (
     WSListener,
     WSMsgType,
@@ -27,33 +27,13 @@ from picows import (
     ws_create_server,
 )
 
-from .machine import SERVER_CORE, pin
+from .loop import run
+from .machine import SERVER_CORE, allow_many_descriptors, pin
+from .texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS, row_of, text_of
 
 logging.getLogger("picows").setLevel(logging.ERROR)  # it warns of each write that did not fit into the socket
 
-WINDOW_BITS = 12
-MEMORY_LEVEL = 5
-LEVEL = 6
-"""What both sides compress with: the defaults of ``websockets``."""
-
 _SYNC_TAIL = b"\x00\x00\xff\xff"
-
-
-def text_of(size: int) -> str:
-    """A text of that many bytes which is no JSON: letters that zlib can't do much with."""
-    return "".join(random.Random(size).choices("abcdefghijklmnopqrstuvwxyz ABCDEFGH.,0123456789", k=size))
-
-
-def row_of(number: int) -> str:
-    """A line of market data of about 300 bytes, as feeds send them."""
-    chance = random.Random(number)
-    return json.dumps({
-        "channel": "trades", "symbol": chance.choice(["BTC-USD", "ETH-USD", "SOL-EUR"]), "sequence": 10_000_000 + number,
-        "time": 1_700_000_000_000 + 37 * number, "side": chance.choice(["buy", "sell"]),
-        "price": f"{chance.uniform(100, 60_000):.2f}", "size": f"{chance.uniform(0, 10):.8f}",
-        "maker": f"{chance.getrandbits(64):016x}", "taker": f"{chance.getrandbits(64):016x}",
-        "flags": ["post_only", "reduce_only"], "fee": {"currency": "USD", "rate": "0.0010"},
-    })  # fmt: skip
 
 
 class Service(WSListener):
@@ -62,6 +42,8 @@ class Service(WSListener):
     def __init__(self, deflated: bool) -> None:
         self._flood: list[bytes] = []
         self._left = 0
+        self._to_hold = 0
+        self._held: list[tuple[WSMsgType, bytes]] = []
         self._inflater = zlib.decompressobj(-15) if deflated else None
         self._deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS, MEMORY_LEVEL) if deflated else None
 
@@ -82,6 +64,9 @@ class Service(WSListener):
                 transport.send(WSMsgType.TEXT, b"done")
         elif payload.startswith(b"!"):
             self._obey(transport, payload.decode().split())
+        elif self._to_hold:
+            self._to_hold -= 1
+            self._held.append((kind, payload))
         else:
             transport.send(kind, payload)
 
@@ -90,9 +75,16 @@ class Service(WSListener):
             for payload in self._flood:
                 transport.send(WSMsgType.TEXT, payload, rsv1=self._deflater is not None)
             return
+        if order[0] == "!release":
+            for kind, payload in self._held:
+                transport.send(kind, payload)
+            self._held.clear()
+            return
         count = int(order[1])
         if order[0] == "!sink":
             self._left = count
+        elif order[0] == "!hold":
+            self._to_hold += count
         elif self._deflater is None:
             self._flood = [text_of(int(order[2])).encode()] * count
         else:
@@ -123,4 +115,5 @@ async def serve() -> None:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    uvloop.run(serve())
+    allow_many_descriptors()
+    run(serve())

@@ -1,4 +1,4 @@
-"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, a process of its own."""
+"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, in its own process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import sys
 
 import socketio
-import uvloop
 from aiohttp import web
 
+from .loop import run
 from .machine import SERVER_CORE, pin
 
 
@@ -35,4 +35,4 @@ async def serve() -> None:
 
 if __name__ == "__main__":
     pin(SERVER_CORE)
-    uvloop.run(serve())
+    run(serve())

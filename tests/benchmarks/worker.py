@@ -1,7 +1,7 @@
 """A peer in a process of its own: connects, then measures a case each time it is told to.
 
-``python -m tests.benchmarks.worker PEER URL``. A line with a case's name on standard input, a line of JSON back:
-microseconds of wall and of CPU time (of all threads) for one operation, and the median of single ones where there is one.
+``python -m tests.benchmarks.worker PEER URL``. A case as JSON on standard input, a line of JSON back: microseconds of
+wall and of CPU time (of all threads) for one operation, and the median of single ones where there is one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
-from .cases import CASES, Case, prepare, run
+from .cases import Case, prepare, run
 from .machine import CLIENT_CORE, pin
 from .peers import make
 from .peers.base import Peer
@@ -44,16 +44,18 @@ def main(name: str, url: str) -> None:
     pin(CLIENT_CORE)
     peers: dict[bool, Peer] = {}
     for line in sys.stdin:
-        case = CASES[line.strip()]
+        case = Case(**json.loads(line))
         try:
             if case.deflated not in peers:
                 peers[case.deflated] = make(name, url + ("deflate" if case.deflated else ""), case.deflated)
             answer = measure(case, peers[case.deflated])
-        except (NotImplementedError, ModuleNotFoundError) as error:
-            answer = {"unsupported": str(error)}
+        except NotImplementedError as error:
+            answer = {"unable": str(error) or "it can't do that"}
+        except ModuleNotFoundError as error:
+            answer = {"missing": f"the package {error.name} is not installed"}
         except Exception as error:
             traceback.print_exc()
-            answer = {"error": str(error)}
+            answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
     os._exit(0)  # no peer's way of closing is measured here
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 QUESTION = {"op": "echo", "data": "x" * 85}
@@ -54,11 +55,10 @@ class Peer:
 
     def parallel(self, threads: int, count: int) -> None:
         """Ask so many things in all, from so many threads."""
-        workers = [threading.Thread(target=self.requests, args=(count // threads,)) for _ in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        with ThreadPoolExecutor(threads) as pool:
+            jobs = [pool.submit(self.requests, count // threads) for _ in range(threads)]
+        for job in jobs:
+            job.result()
 
 
 class Answers:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import wsclient
 
-from ..server import LEVEL, MEMORY_LEVEL, WINDOW_BITS
+from ..texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS
 from .base import QUESTION, TIMEOUT, Countdown, Peer
 
 
 class Ours(Peer):
     def __init__(self, url, deflated):
         self._countdown = Countdown()
-        options = {"compression": None}
-        if deflated:  # the others get text there, and so do we
-            deflate = wsclient.Deflate(
-                threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
-            )  # fmt: skip
-            options = {"compression": deflate, "json": None}
-        self._client = wsclient.connect(url, ping_interval=None, proxy=None, on_message=self._on_message, **options)
+        deflate = wsclient.Deflate(
+            threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
+        )  # fmt: skip
+        # What is compressed is JSON, and nobody else decodes it.
+        options = {"compression": deflate, "json": None} if deflated else {"compression": None}
+        self._client = wsclient.connect(
+            url, ping_interval=None, on_message=self._on_message, proxy=None, **options
+        )  # fmt: skip
 
     def _on_message(self, client, message):
         self._countdown.tick()

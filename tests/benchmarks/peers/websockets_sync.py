@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.sync.client import connect
 
-from ..server import LEVEL, MEMORY_LEVEL, WINDOW_BITS
+from ..texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS
 from .base import QUESTION, Answers, Peer, json
 
 
@@ -19,7 +19,7 @@ class Sync(Peer):
         )] if deflated else None  # fmt: skip
         self._connection = connect(
             url, compression=None, extensions=extensions, ping_interval=None, max_size=2**26, proxy=None
-        )
+        ).__enter__()  # version 17 warns of connections that are used otherwise
         self._answers = Answers()
 
     def order(self, text):
@@ -50,13 +50,13 @@ class Sync(Peer):
 
     def parallel(self, threads, count):
         each = count // threads
-        reader = threading.Thread(target=self._give_out, args=(each * threads,))
-        reader.start()
-        askers = [threading.Thread(target=self._ask, args=(each,)) for _ in range(threads)]
-        for asker in askers:
-            asker.start()
-        for thread in [*askers, reader]:
-            thread.join()
+        with ThreadPoolExecutor(threads + 1) as pool:
+            jobs = [
+                pool.submit(self._give_out, each * threads),
+                *(pool.submit(self._ask, each) for _ in range(threads)),
+            ]
+        for job in jobs:
+            job.result()
 
     def _give_out(self, count):
         for _ in range(count):

@@ -5,7 +5,7 @@ import math
 from wsclient._clock import Deadline
 from wsclient._errors import ConnectionLost
 from wsclient._orders import Orders
-from wsclient._wakeup import Poller, Wakeup
+from wsclient._wakeup import READ, Poller, Wakeup
 
 ORDERS = {
     "close": lambda orders: orders.order_close(1000, "bye", Deadline(1.0)),
@@ -18,9 +18,9 @@ ORDERS = {
 def has_wake_up(wakeup):
     poller = Poller(wakeup)
     try:
-        ready = poller._poll.poll(0)
+        ready = poller._selector.select(0)
         wakeup.clear()
-        return bool(ready)
+        return [mask for _, mask in ready] == [READ]
     finally:
         poller.close()
 

@@ -50,7 +50,7 @@ class Ends:
     def woken(self, seconds=0.0):
         poller = Poller(self.wakeup)
         try:
-            return bool(poller._poll.poll(seconds * 1000)) and not self.wakeup.clear()
+            return bool(poller._selector.select(seconds)) and not self.wakeup.clear()
         finally:
             poller.close()
 

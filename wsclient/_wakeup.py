@@ -6,28 +6,23 @@ Guarantees:
     * The descriptors live as long as the client's background thread, not as long as one connection, since writers
       outlive connections.
 
-``poll`` and ``socketpair``, and ``select`` on Windows. ``poll`` is preferred to ``epoll``: with two descriptors it is
-as fast, needs no descriptor of its own, and has nothing a forked child could disturb. It is called without
-``selectors``, whose layer costs as much as the call.
+``selectors`` and ``socketpair``: they exist on Linux, macOS and Windows alike. ``poll`` is preferred to ``epoll``: with
+two descriptors it is as fast, needs no descriptor of its own, and has nothing a forked child could disturb.
 """
 
 from __future__ import annotations
 
-import math
-import select
+import selectors
 import socket
-from typing import Any, Final
+import sys
+from typing import Final
 
 __all__ = ["READ", "WRITE", "Poller", "Wakeup"]
 
-READ: Final = 1
-WRITE: Final = 2
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
 
-_IN: Final = getattr(select, "POLLIN", 1)
-_OUT: Final = getattr(select, "POLLOUT", 4)
-_FLAGS: Final = (0, _IN, _OUT, _IN | _OUT)
-"""What ``poll`` knows our events by, and combinations of them."""
-
+_Selector = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
 _MAX_WAIT: Final = 3600.0
 """Seconds one wait may last; ``poll`` counts milliseconds in a C int."""
 
@@ -76,46 +71,16 @@ class Wakeup:
         self._outer.close()
 
 
-class _Select:
-    """``select`` with the face of ``poll``, for Windows."""
-
-    def __init__(self) -> None:
-        self._flags: dict[int, int] = {}
-
-    def register(self, fd: int, flags: int) -> None:
-        self._flags[fd] = flags
-
-    def unregister(self, fd: int) -> None:
-        del self._flags[fd]
-
-    def poll(self, milliseconds: int) -> list[tuple[int, int]]:
-        readers = [fd for fd, flags in self._flags.items() if flags & _IN]
-        writers = [fd for fd, flags in self._flags.items() if flags & _OUT]
-        # A connection that could not be made shows up among the exceptions there.
-        readable, writable, broken = select.select(readers, writers, writers, milliseconds / 1000)
-        found = dict.fromkeys(readable, _IN)
-        for fd in {*writable, *broken}:
-            found[fd] = found.get(fd, 0) | _OUT
-        return list(found.items())
-
-
-_Poll: Final[Any] = getattr(select, "poll", _Select)
-
-
 class Poller:
     """Waits for one socket and the wake-up together. Owned by the I/O thread."""
 
-    __slots__ = ("_events", "_fd", "_others", "_poll", "_sock", "_wakeup", "_wakeup_fd")
+    __slots__ = ("_selector", "_sock", "_wakeup")
 
     def __init__(self, wakeup: Wakeup) -> None:
         self._wakeup = wakeup
-        self._wakeup_fd = wakeup.fileno()
-        self._poll = _Poll()
-        self._poll.register(self._wakeup_fd, _IN)
-        self._sock: socket.socket | None = None
-        self._fd = -1  # its descriptor; the socket has none any more when it was closed under us
-        self._events = 0
-        self._others: list[socket.socket] = []  # those that `wait_any` is waiting for
+        self._selector = _Selector()
+        self._selector.register(wakeup, READ)
+        self._sock: tuple[socket.socket, int] | None = None
 
     def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
         """Wait until the socket is ready, somebody wakes us, or the time is over.
@@ -128,62 +93,48 @@ class Poller:
         Returns:
             Those of the events that are ready; 0 on a wake-up or at the end of the time.
         """
-        if sock is not self._sock or events != self._events:
-            self._watch(sock, events)
+        self._watch(sock, events)
         ready = 0
-        for fd, flags in self._poll.poll(_milliseconds(seconds)):
-            if fd == self._wakeup_fd:
+        for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
+            if key.fileobj is self._wakeup:
                 self._wakeup.clear()
             else:
-                ready = _events_in(flags) & events
+                ready = mask
         return ready
 
     def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
         """Wait for any of several sockets, each with its events; gives those that are ready."""
-        poll = _Poll()
-        poll.register(self._wakeup_fd, _IN)
-        known = {sock.fileno(): sock for sock in socks}
-        for fd, sock in known.items():
-            poll.register(fd, _FLAGS[socks[sock]])
-        self._others = list(socks)
+        self._watch(None, 0)
+        for sock, events in socks.items():
+            self._selector.register(sock, events)
         try:
-            ready = [fd for fd, _ in poll.poll(_milliseconds(seconds))]
+            ready = self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT))
         finally:
-            self._others = []
-        if self._wakeup_fd in ready:
+            for sock in socks:
+                self._selector.unregister(sock)
+        if any(key.fileobj is self._wakeup for key, _ in ready):
             self._wakeup.clear()
-        return [known[fd] for fd in ready if fd in known]
+        return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
 
     def sockets(self) -> list[socket.socket]:
         """The sockets that are being waited for."""
-        sock = self._sock
-        return self._others if sock is None else [sock, *self._others]
+        watched = [key.fileobj for key in (self._selector.get_map() or {}).values()]
+        return [sock for sock in watched if isinstance(sock, socket.socket)]
 
     def forget(self) -> None:
         """The socket is about to be closed."""
         self._watch(None, 0)
 
     def close(self) -> None:
-        """Nothing is waited for any more."""
-        self._watch(None, 0)
+        """Give back what the selector holds."""
+        self._selector.close()
 
     def _watch(self, sock: socket.socket | None, events: int) -> None:
+        wanted = None if sock is None or not events else (sock, events)
+        if wanted == self._sock:
+            return
         if self._sock is not None:
-            self._poll.unregister(self._fd)
-        self._sock, self._fd, self._events = None, -1, 0
-        if sock is not None and events:
-            fd = sock.fileno()
-            self._poll.register(fd, _FLAGS[events])
-            self._sock, self._fd, self._events = sock, fd, events
-
-
-def _milliseconds(seconds: float | None) -> int:
-    """Rounded up: a wait that ends a little too early would go round once more."""
-    if seconds is None or seconds >= _MAX_WAIT:
-        return int(_MAX_WAIT * 1000)
-    return math.ceil(seconds * 1000) if seconds > 0 else 0
-
-
-def _events_in(flags: int) -> int:
-    """A broken or closed line counts as ready for both: whoever reads or writes finds out."""
-    return (READ if flags & ~_OUT else 0) | (WRITE if flags & ~_IN else 0)
+            self._selector.unregister(self._sock[0])
+        if wanted is not None:
+            self._selector.register(*wanted)
+        self._sock = wanted

@@ -82,8 +82,8 @@ class Belongings:
 def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
     """What is there now and was not before; what is about to end gets a moment for it.
 
-    A client that is open will not end by itself. One that was told to close, threads of closed ones, and the sockets of a server's threads, may
-    (``websockets`` before 17 does not wait for them).
+    A client that is open will not end by itself. One that was told to close will, and so may threads of closed ones,
+    and the sockets of a server's threads (``websockets`` before 17 does not wait for them).
 
     Args:
         before: what there was.

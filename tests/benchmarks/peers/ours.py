@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wsclient
 
+from .. import tricks
 from ..texts import LEVEL, MEMORY_LEVEL, WINDOW_BITS
 from .base import QUESTION, TIMEOUT, Countdown, Peer
 
@@ -48,4 +49,6 @@ class Ours(Peer):
 
 
 def make(name, url, deflated):
+    if " without: " in name:
+        tricks.begin(name)
     return Ours(url, deflated)

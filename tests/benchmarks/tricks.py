@@ -1,0 +1,145 @@
+"""What each trick of the hot paths gains: the same case with it and without it, in turns.
+
+``python -m tests.benchmarks.tricks [ROUNDS]``. Each trick is taken away in a process of its own, by a change to the
+loaded library that stands here. What gains less than 5 % where it gains most has no place in the library.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from .cases import CASES
+
+OURS = "wsclient"
+WITHOUT = "wsclient without: "
+"""Begins the name of a peer that is ours without one trick."""
+
+ROUNDS = 7
+
+
+def _no_large_reads() -> None:
+    from wsclient import _frames
+
+    _frames.LARGE_READ_SIZE = _frames.READ_SIZE
+
+
+def _no_pace() -> None:
+    from wsclient import _pace
+
+    _pace.Pace.allows = lambda self, now: True
+
+
+def _no_accelerator() -> None:
+    from wsclient import _masking
+
+    _masking._mask = _masking.mask_in_python
+
+
+def _accelerator_now() -> None:
+    from wsclient import _masking
+
+    _masking._mask = _masking.accelerated() or _masking.mask_in_python
+
+
+def _no_joining() -> None:
+    from wsclient import _wire
+
+    _wire.JOINED_BYTES = 1
+
+
+def _no_inline_write() -> None:
+    from wsclient import _core
+
+    _core.Guard.on_main_thread = lambda self: True
+
+
+def _no_pool_of_keys() -> None:
+    from wsclient import _wire
+
+    _wire.new_key = lambda: os.urandom(4)
+
+
+def _no_short_cut_for_replies() -> None:
+    from wsclient import _router
+
+    _router._is_plain = lambda request: False
+
+
+def _no_short_cut_in_the_inbox() -> None:
+    from wsclient import _inbox
+
+    def put(self, item, size, *, key=None, pressing=False):
+        with self._lock:
+            verdict = _inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, pressing)
+        self._filled.announce()
+        return verdict
+
+    _inbox.Inbox.put = put
+
+
+def _no_splicing() -> None:
+    from wsclient.protocols import JsonId
+
+    JsonId._encodes_by_id = lambda self: True
+
+
+class Trick(NamedTuple):
+    """One of them.
+
+    Attributes:
+        what: in words.
+        case: where it gains most.
+        undo: takes it away.
+    """
+
+    what: str
+    case: str
+    undo: Callable[[], None]
+
+
+TRICKS = {
+    "large-reads": Trick("256 KiB a read while messages are large", "receive-64k", _no_large_reads),
+    "pace": Trick("a flood of sends is left to the I/O thread", "send", _no_pace),
+    "accelerator": Trick("masking in C", "send-1m", _no_accelerator),
+    "accelerator-small": Trick("masking in C, 128 bytes", "send", _no_accelerator),
+    "joining": Trick("many frames in one send()", "request-many", _no_joining),
+    "inline": Trick("the caller writes, not the I/O thread", "request", _no_inline_write),
+    "keys": Trick("1 024 masking keys from one urandom()", "send", _no_pool_of_keys),
+    "replies": Trick("a short cut for the reply to a plain request", "request-many", _no_short_cut_for_replies),
+    "inbox": Trick("a short cut for a message that finds room", "receive", _no_short_cut_in_the_inbox),
+    "splicing": Trick("the id is spliced into the encoded request", "request-many", _no_splicing),
+}
+
+
+def begin(peer: str) -> None:
+    """Take away what the peer of this name does without. All others have the accelerator from the start."""
+    name = peer.removeprefix(WITHOUT)
+    if not name.startswith("accelerator"):
+        _accelerator_now()
+    if peer != OURS:
+        TRICKS[name].undo()
+
+
+def main(rounds: int = ROUNDS) -> None:
+    """Measure all of them and print a table."""
+    from .running import measure
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table("trick", "case", "with, µs", "without, µs", "gain")
+    for name, trick in TRICKS.items():
+        figures = measure([trick.case], [OURS, WITHOUT + name], rounds)[trick.case]
+        with_it, without = figures[OURS]["cpu"], figures[WITHOUT + name]
+        gain = 1 - 1 / without["ratio"]
+        table.add_row(trick.what, CASES[trick.case].title, f"{with_it:.2f}", f"{without['cpu']:.2f}", f"{gain:.0%}")
+        console.print(f"{name}: {gain:.0%}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]))

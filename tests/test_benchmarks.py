@@ -13,6 +13,7 @@ import pytest
 from .benchmarks import baseline, chart, command, goals, markdown, palette, plots, reporting, running, scaling, table
 from .benchmarks.cases import CASES
 from .benchmarks.peers import MODULES
+from .support import LONG
 
 ROOT = Path(__file__).parents[1]
 BENCH = Path(command.__file__).parent
@@ -190,14 +191,19 @@ def workers(**answers):
         "    print(json.dumps(answer), flush=True)\n"
         "sys.exit(3)"
     )
-    with contextlib.ExitStack() as stack:
-        yield {
-            name: stack.enter_context(
-                subprocess.Popen([sys.executable, "-c", program, json.dumps(of_name)], text=True,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            )
-            for name, of_name in answers.items()
-        }  # fmt: skip
+    processes = {
+        name: subprocess.Popen([sys.executable, "-c", program, json.dumps(of_name)], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name, of_name in answers.items()
+    }  # fmt: skip
+    try:
+        yield processes
+    finally:
+        for process in processes.values():
+            with contextlib.suppress(BrokenPipeError):  # it ended before it had read what was said to it
+                process.stdin.close()
+            process.stdout.close()
+            process.wait(LONG)
 
 
 def took(*microseconds):

@@ -168,7 +168,7 @@ def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_on
     assert [future.result(LONG)["result"] for future in answered] == [n + 1 for n in range(20)]
     calls = {name: beginning(lambda call=call: call(one.client, None)) for name, call in BOUNDED.items()}
     server.wait_for(20 + 20 + 6)  # request, submit, the two of request_many, subscribe and stream
-    eventually(lambda: len(one.client._wsclient.core.streams._streams) >= 1)
+    eventually(lambda: len(one.client._wsclient.core.streams.listening) >= 1)
     one.end()
     for future in futures:
         assert isinstance(future.exception(LONG), wsclient.ClientClosed)

@@ -30,11 +30,10 @@ def drive(url, picture):
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        os.environ["TMPDIR"] = home  # it leaves a folder there when it is terminated
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:  # all that it leaves
         options = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={home}"]
         command = [shutil.which("chromium") or "google-chrome", *options]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": home}) as process:  # noqa: S603
             try:
                 drive(next(line.split()[-1] for line in process.stderr if "ws://" in line), sys.argv[1])
             finally:

@@ -1,7 +1,6 @@
 """Drive a browser over the DevTools protocol: open a page, evaluate in it, save a picture. Needs Chromium or Chrome.
 
-Run: python examples/chrome_devtools.py PICTURE.png
-"""
+Run: python examples/chrome_devtools.py PICTURE.png"""
 
 import base64
 import os
@@ -22,8 +21,8 @@ def drive(url, picture):
         def ask(method, **params):  # a page's messages bear its session's id
             return browser.request({"method": method, "params": params, "sessionId": page})
 
+        ask("Page.enable")
         with browser.listen(lambda message: message.get("method") == "Page.loadEventFired") as loaded:
-            ask("Page.enable")
             ask("Page.navigate", url="data:text/html,<title>A page</title><h1>Hello, browser!</h1>")
             loaded.get(timeout=10)
         print("title:", ask("Runtime.evaluate", expression="document.title")["result"]["value"])
@@ -31,11 +30,10 @@ def drive(url, picture):
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:  # all that it leaves
         options = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={home}"]
         command = [shutil.which("chromium") or "google-chrome", *options]
-        environment = {**os.environ, "TMPDIR": home}  # it leaves a folder there when it is terminated
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": home}) as process:  # noqa: S603
             try:
                 drive(next(line.split()[-1] for line in process.stderr if "ws://" in line), sys.argv[1])
             finally:

@@ -18,7 +18,6 @@ from .test_nested_tls import (  # noqa: F401
     client_tls,
     nested,
     outer,
-    watcher,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import itertools
 import os
+import re
 import select
 import shutil
 import struct
@@ -17,7 +18,8 @@ import threading
 import time
 from collections import deque
 
-CLIENT, SERVER = "10.213.0.1", "10.213.0.2"
+NET, CLIENT, SERVER = "10.213.0.0", "10.213.0.1", "10.213.0.2"
+UNTESTED = "NETWORK NOT TESTED (pulled cables, lost packets, distance, a host that is gone, a NAT that forgets)"
 _CLONE_NEWNET = 0x40000000
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _numbers = itertools.count(1)
@@ -26,14 +28,15 @@ _numbers = itertools.count(1)
 def why_not(*tools):
     """Why there can be no namespaces here; None if there can."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return "NETWORK NOT TESTED: namespaces need root; run `sudo python -m pytest tests/faults`"
-    for tool, package in tools:
-        if tool_path(tool) is None:
-            return f"NETWORK NOT TESTED: {tool} is missing; run `apt-get install {package}`"
+        return f"{UNTESTED}: namespaces need Linux and root; run `sudo python -m pytest tests/faults/test_network.py`"
+    missing = [(tool, package) for tool, package in tools if tool_path(tool) is None]
+    if missing:
+        names, packages = (" and ".join(names) for names in zip(*missing, strict=True))
+        return f"{UNTESTED}: without {names}; run `apt-get install {packages.replace(' and', '')}`"
     probe = f"wsc-probe-{os.getpid()}"
     made = subprocess.run([tool_path("ip"), "netns", "add", probe], capture_output=True, text=True, check=False)
     if made.returncode:
-        return f"NETWORK NOT TESTED: no namespace can be made: {made.stderr.strip()}"
+        return f"{UNTESTED}: no namespace can be made here ({made.stderr.strip()}); a container needs CAP_SYS_ADMIN"
     run("ip", "netns", "del", probe)
     return None
 
@@ -83,18 +86,44 @@ class Network:
     def plug(self):
         run("ip", "-n", self.server, "link", "set", "cable", "up")
 
-    def filter(self, hook, rule):
-        """Have the server's host treat packets that come in (``input``) or go out (``output``) by an nftables rule."""
-        chain = f"type filter hook {hook} priority 0;\n{rule}\n"
-        table = f"table ip faults_{hook} {{\nchain packets {{\n{chain}}}\n}}\n"
-        run("ip", "netns", "exec", self.server, tool_path("nft"), "-f", "-", text=table)
+    def filter(self, host, *rules):
+        """Have a host, ``client`` or ``server``, treat the packets that come in by nftables' rules.
 
-    def filtered(self):
-        """What the rules are and how often they were used."""
-        return run("ip", "netns", "exec", self.server, tool_path("nft"), "list", "ruleset")
+        Only what comes in: of a packet that is dropped on its way out, the TCP that sent it is told (EPERM), and sends
+        it again in a moment. No cable does that.
+        """
+        lines = "\n".join(rules)
+        chain = f"type filter hook input priority 0;\n{lines}\n"
+        text = f"table ip faults {{\nchain packets {{\n{chain}}}\n}}\n"
+        run("ip", "netns", "exec", host, tool_path("nft"), "-f", "-", text=text)
+
+    def caught(self, host):
+        """How many packets the rules of that host have applied to, one number for each rule that counts."""
+        listed = run("ip", "netns", "exec", host, tool_path("nft"), "list", "ruleset")
+        return [int(number) for number in re.findall(r"packets (\d+)", listed)]
 
     def unfilter(self):
-        run("ip", "netns", "exec", self.server, tool_path("nft"), "flush", "ruleset")
+        for host in (self.client, self.server):
+            run("ip", "netns", "exec", host, tool_path("nft"), "flush", "ruleset")
+
+    def hurry(self):
+        """Have TCP repeat what is lost after 20 ms, 40 ms, ..., not from 200 ms on; for connections yet to come.
+
+        Without time stamps, whose echo, when it comes late, makes TCP wait for tens of seconds.
+        """
+        for name, address in ((self.client, CLIENT), (self.server, SERVER)):
+            run("ip", "-n", name, "route", "replace", f"{NET}/30", "dev", "cable", "proto", "kernel", "scope", "link",
+                "src", address, "rto_min", "20ms")  # fmt: skip
+            with inside(name), open("/proc/sys/net/ipv4/tcp_timestamps", "w") as setting:
+                setting.write("0")
+
+    def lose(self):
+        """Lose three packets of ten each way, two of them in a row.
+
+        Counted, not drawn: by chance alone a packet is sometimes lost ten times in a row, and TCP waits for minutes.
+        """
+        for host in (self.client, self.server):
+            self.filter(host, "numgen inc mod 10 { 0, 1, 5 } counter drop")
 
 
 @contextlib.contextmanager

@@ -47,6 +47,7 @@ def main():
     herd = [Member(url) for _ in range(count)]
     for member in herd:
         member.client.start(60)
+    eventually(lambda: threads() <= count + 1, 60)  # each start() had a helper for a moment
     say(open=count, threads=threads(), resident=resident())
     eventually(lambda: all(one.client.stats.connections > 1 and one.client.state is State.OPEN for one in herd), 60)
     back = time.monotonic()

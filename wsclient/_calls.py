@@ -53,7 +53,7 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), now)
     entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
     _requests.queue(core, entry, deadline)
-    core.kick_when_calm(now)
+    core.kick()
     return Delivery(core, entry)
 
 

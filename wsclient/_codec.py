@@ -44,7 +44,8 @@ class StandardJson:
             value, end = self._raw_decode(text)
         except json.JSONDecodeError:  # there may be space in front
             return self._decode(text)
-        return value if end == len(text) else self._decode(text)
+        # Many servers end each message with a line feed.
+        return value if end == len(text) or not text[end:].strip(_JSON_SPACE) else self._decode(text)
 
 
 JSON = StandardJson()

@@ -18,7 +18,6 @@ from ._import import importing
 from ._latch import Signal
 from ._orders import Orders
 from ._outbox import Outbox
-from ._pace import Pace
 from ._pending import Pending
 from ._state import StateCell
 from ._streams import Streams
@@ -118,18 +117,16 @@ class Link:
         paused: whether reading waits for slow hooks or streams.
         sleeps_until: the moment the I/O thread will look around at the latest, if nobody wakes it; infinity while it is
             about to find out.
-        pace: who writes a message that nobody waits for. Any thread.
         last: how the last one ended.
         proofs: marks whose pong somebody waits for; whoever waits puts its own in and takes it out.
     """
 
-    __slots__ = ("last", "number", "opened_at", "pace", "paused", "proofs", "sleeps_until", "wire")
+    __slots__ = ("last", "number", "opened_at", "paused", "proofs", "sleeps_until", "wire")
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
         self.number = 0
         self.opened_at: float | None = None
-        self.pace = Pace()
         self.paused = False
         self.sleeps_until = math.inf
         self.last: Disconnect | None = None
@@ -204,15 +201,6 @@ class Core:
         wire.pump()
         if self.orders.drain is not None:
             self.orders.wake()  # this may have been the last of it
-
-    def kick_when_calm(self, now: float) -> None:
-        """The same for a message that nobody waits for: in a flood of them the I/O thread writes many at once."""
-        if self.link.wire is None:
-            return
-        if self.guard.on_main_thread() or not self.link.pace.allows(now):
-            self.orders.wake()
-        else:
-            self.kick()
 
 
 def closed_error(core: Core, call: str) -> ClientClosed:

@@ -256,12 +256,20 @@ class MessageReader:
                 received.append((opcode, self._control(opcode, data[start:position]), length))
                 if self.closed:
                     return
+            elif self._message is None and fin and start + length <= size and self._is_simple(opcode, first, length):
+                position = start + length  # a large one that has come whole
+                payload = data[start:position]
+                received.append((opcode, payload.decode() if opcode is _TEXT else payload, length))
             else:
                 self._begin_frame(opcode, fin, length, bool(first & RSV1))
                 position = start
                 if not length:
                     self._end_frame(received)
         self._tail = data[position:]
+
+    def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
+        """Whether a frame is a message as it stands: a beginning, not compressed, and of a legal size."""
+        return opcode is not Opcode.CONTINUATION and not first & RSV1 and length <= self._max_size
 
     def _inflated(self, opcode: Opcode, payload: bytes) -> Received:
         assert self._inflater is not None

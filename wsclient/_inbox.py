@@ -223,7 +223,7 @@ class Inbox:
 
     def _drop_oldest(self, spared: Hashable = EMPTY) -> None:
         for index, (_, size, key, counted) in enumerate(self._cells):
-            if counted and (spared is EMPTY or key != spared):
+            if counted and key is not spared and key != spared:
                 del self._cells[index]
                 self._count -= 1
                 self._bytes -= self._latest.pop(key)[1] if self._latest else size

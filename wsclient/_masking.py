@@ -80,18 +80,23 @@ def _mask_and_count(data: bytes, key: bytes) -> bytes:
     """Mask in Python until the accelerator pays, or is there anyway. Two threads at once count a little too few."""
     global _mask, _masked
     _masked += len(data) + _BYTES_A_CALL
-    if _masked > _PATIENCE or "websockets.speedups" in sys.modules:
-        _mask = accelerated() or mask_in_python
-        return _mask(data, key)
+    if (_masked > _PATIENCE or "websockets.speedups" in sys.modules) and importing.acquire(blocking=False):
+        try:
+            _mask = mask_in_python  # for good, should the import fail
+            _mask = accelerated() or mask_in_python
+        finally:
+            importing.release()
     return mask_in_python(data, key)
 
 
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:
-    """The C function of ``websockets``; None where there is none, as on PyPy."""
+    """The C function of ``websockets``; None where there is none, as on PyPy.
+
+    A frame is being made meanwhile, so nobody waits here for ``importing``: a fork that is about to strike has it.
+    """
     try:
-        with importing:
-            from websockets.speedups import apply_mask
-    except ImportError:
+        from websockets.speedups import apply_mask
+    except Exception:  # it is not there, or it is another package, or one too old for this Python: whatever it raises
         return None
     return apply_mask
 

@@ -197,6 +197,7 @@ class Router:
                 passage.confirmed = end
         value = None if meaning.value is ABSENT else meaning.value
         if not _requests.answer(self._core, request, value):
+            self._core.pending.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
         elif self._core.subscriptions.held:
             self.hand_out_held()

@@ -85,11 +85,12 @@ class StateCell:
             if here in FINAL:
                 return False
             legal = to in MOVES[here]
+            runs = to not in FINAL
             if legal:
                 if error is not None:
                     self.error = error
+                self.runs = runs
                 self.current = to
-                self.runs = to not in FINAL
         if not legal and to is not here:
             raise RuntimeError(f"The client can't go from {here} to {to}; please report this.")
         self._changed.announce()

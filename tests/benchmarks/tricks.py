@@ -29,12 +29,6 @@ def _no_large_reads() -> None:
     _frames.LARGE_READ_SIZE = _frames.READ_SIZE
 
 
-def _no_pace() -> None:
-    from wsclient import _pace
-
-    _pace.Pace.allows = lambda self, now: True
-
-
 def _no_accelerator() -> None:
     from wsclient import _masking
 
@@ -105,7 +99,6 @@ class Trick(NamedTuple):
 
 TRICKS = {
     "large-reads": Trick("256 KiB a read while messages are large", "receive-64k", _no_large_reads),
-    "pace": Trick("a flood of sends is left to the I/O thread", "send", _no_pace),
     "accelerator": Trick("masking in C", "send-1m", _no_accelerator),
     "accelerator-small": Trick("masking in C, 128 bytes", "send", _no_accelerator),
     "joining": Trick("many frames in one send()", "request-many", _no_joining),

@@ -286,7 +286,7 @@ def test_whoever_asks_often_leaves_no_pings_behind(raw):
         assert not stuck.wait(0)
         with pytest.raises(wsclient.RequestTimeout):
             client.flush(0.0001)
-    assert not [entry for entry in client._wsclient.core.outbox.entries if entry.queued]
+    assert not [entry for entry in client._wsclient.core.outbox._entries if entry.queued]
     assert not client._wsclient.core.link.proofs
     client.close(timeout=0)
 

@@ -351,7 +351,7 @@ def test_withdrawn_messages_leave_nothing_behind():
         entry = message()
         outbox.put(entry, PASSED, [])
         outbox.withdraw(entry)
-    assert len(outbox.entries) < 200
+    assert len(outbox._entries) < 200
     assert outbox.take(ANY_SIZE, None) == [first]
 
 

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _processes as _processes  # what is done at exit is ordered by who asked first, so ask now
-from ._import import importing
+from ._import import importing, loaded
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -170,14 +170,10 @@ _HOMES: Final = {
 if not TYPE_CHECKING:  # a type checker would take each misspelt name for one that is found when it runs
 
     def __getattr__(name: str) -> Any:
-        home = "protocols" if name == "protocols" else _HOMES.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        with importing:
-            module = importlib.import_module(f".{home}", __name__)
         if name == "protocols":
-            return module
-        value = getattr(module, name)
+            with importing:
+                return importlib.import_module(".protocols", __name__)
+        value = loaded(__name__, _HOMES, name)
         globals()[name] = value  # threads may do so at once: it is the same object
         return value
 

@@ -7,7 +7,6 @@ is sent once, what was not is not, and nothing stays locked.
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -48,11 +47,10 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     core.guard.check("send()")
     now = time.monotonic()
     expires_at = None if expires is None else now + check_seconds("expires", expires)
-    deadline = _requests.NEVER
     if timeout is not None:
-        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), now)
+        timeout = check_seconds("timeout", timeout, zero=True)
     entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
-    _requests.queue(core, entry, deadline)
+    _requests.queue(core, entry, Deadline.after(timeout, now))
     core.kick()
     return Delivery(core, entry)
 
@@ -119,17 +117,10 @@ def request_many(
     return replies
 
 
-def submit(
-    core: Core,
-    message: Any,
-    timeout: float | None,
-    match: Callable[[Any], bool] | None,
-    until: Callable[[Any], bool] | None,
-    idempotent: bool,
-) -> RequestFuture:
-    """See ``Client.submit``."""
+def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> RequestFuture:
+    """See ``Client.submit``; the options are those of ``request``, in their order."""
     core.guard.check("submit()")
-    call = _make(core, message, timeout, match, until, idempotent)
+    call = _make(core, message, timeout, *options)
     future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
     try:
         _begin(core, call, future, timed=True)
@@ -348,9 +339,9 @@ def _make(
 def _deadline(core: Core, timeout: float | None) -> Deadline:
     if timeout is DEFAULT:
         timeout = core.settings.bounds.request_timeout
-    elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):
+    elif timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    return _requests.NEVER if timeout is None else Deadline(time.monotonic() + timeout)
+    return Deadline.after(timeout, time.monotonic())
 
 
 def _go(core: Core) -> None:
@@ -383,7 +374,7 @@ def _bound(core: Core) -> int | None:
 
 
 def _check_started(core: Core, call: str) -> None:
-    if not core.state.runs:
+    if core.state.current is State.NEW or core.state.current in FINAL:
         raise closed_error(core, call)
 
 

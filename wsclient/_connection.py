@@ -134,7 +134,7 @@ class Connection:
         now = time.monotonic()
         # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
         _requests.expire(core, now)
-        if core.orders.drop is not None and self._is_to_be_dropped():
+        if self._is_to_be_dropped():
             return
         if ready & line.read_event or line.pending():
             self._read(now)

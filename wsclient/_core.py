@@ -70,8 +70,7 @@ class Guard:
             ForkedClient: the client belongs to the parent process.
             WouldDeadlock: ``on_session`` must use its session.
         """
-        if self.forked:
-            self.check_fork(call)
+        self.check_fork(call)
         if self.setting_up and self.on_io_thread():
             raise WouldDeadlock(
                 f"{call} was called on the client inside on_session, before the connection is set up; use the session "

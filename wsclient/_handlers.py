@@ -168,9 +168,9 @@ class Handlers:
         """Who answers calls of this method."""
         return self._methods.get(method)
 
-    def of_topic(self, topic: str | None) -> tuple[Handler, ...]:
+    def of_topic(self, topic: str) -> tuple[Handler, ...]:
         """Who hears of events of this topic."""
-        return () if topic is None else self._topics.get(topic, ())
+        return self._topics.get(topic, ())
 
     def post(
         self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool

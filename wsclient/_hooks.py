@@ -98,10 +98,7 @@ class Hooks:
         hook = self._table.get("on_message")
         if hook is None:
             return
-        job = ("on_message", hook, (message,), None)
-        verdict = self._inbox.put(job, size, key="on_message", pressing=pressing)
-        if self._worker.starter is None:
-            self._start()
+        verdict = self.post_job("on_message", hook, (message,), size, key="on_message", pressing=pressing)
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
                 f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "

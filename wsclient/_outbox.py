@@ -34,21 +34,20 @@ class Outbox:
     """Messages that wait for the line.
 
     Attributes:
-        entries: the queue itself, for a look whether there is anything. What was withdrawn stays in there for a while.
         messages: how many wait.
         bytes: their payload bytes.
         dropped: messages lost to a full queue.
     """
 
-    __slots__ = ("_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes", "dropped", "entries",
-                 "messages")  # fmt: skip
+    __slots__ = ("_bounds", "_entries", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes",
+                 "dropped", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
         # Guards everything below but `_room`, and every entry's `queued` and `fate`.
         self._lock = threading.Lock()
         self._room = Signal()
         self._bounds = bounds
-        self.entries: deque[Outgoing] = deque()
+        self._entries: deque[Outgoing] = deque()
         self._refusal: WebSocketClientError | None = None
         self._takes_marks = True
         self._next_expiry: float | None = None  # no message expires before that
@@ -63,9 +62,9 @@ class Outbox:
             requests: as for ``take``.
         """
         if requests is None:
-            return bool(self.entries)
+            return bool(self._entries)
         try:
-            head = self.entries[0]
+            head = self._entries[0]
         except IndexError:
             return False
         return not (head.requests > max(requests, 0) and head.queued)
@@ -104,22 +103,14 @@ class Outbox:
             if self._refusal is None or (self._takes_marks and not entry.counted):
                 if not entry.counted:
                     entry.queued = True
-                    self.entries.append(entry)
+                    self._entries.append(entry)
                     return True
-                if self._is_full(entry):
-                    self._expire_old()
-                    if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
-                        self._evict(entry, evicted)
-                    fits = not self._is_full(entry)
-                else:
-                    fits = True
-                if fits:
-                    if entry.expires_at is not None:
-                        self._note_expiry(entry)
+                if not self._is_full(entry) or self._makes_room(entry, evicted):
+                    self._note_expiry(entry)
                     self.messages += 1
                     self.bytes += entry.size
                     entry.queued = True
-                    self.entries.append(entry)
+                    self._entries.append(entry)
                     return True
                 if self._bounds.overflow == "drop_newest":
                     self.dropped += 1
@@ -136,22 +127,29 @@ class Outbox:
         if at is not None and (self._next_expiry is None or at < self._next_expiry):
             self._next_expiry = at
 
+    def _makes_room(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
+        """Whether there is room at the cost of others."""
+        self._expire_old()
+        if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
+            self._evict(entry, evicted)
+        return not self._is_full(entry)
+
     def _expire_old(self) -> None:
         """Make room at the cost of what would not be sent any more."""
         now = time.monotonic()
         if self._next_expiry is None or now < self._next_expiry:
             return
-        waiting = [entry for entry in self.entries if entry.queued and entry.counted and entry.expires_at is not None]
+        waiting = [entry for entry in self._entries if entry.queued and entry.counted and entry.expires_at is not None]
         for entry in waiting:
             if entry.expires_at is not None and now >= entry.expires_at:
                 self._drop(entry, EXPIRED)
         self._next_expiry = min((entry.expires_at or 0.0 for entry in waiting if entry.queued), default=None)
-        self.entries = deque([kept for kept in self.entries if kept.queued])
+        self._entries = deque([kept for kept in self._entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
         """Make room at the cost of the oldest. Marks stay: they take no room, and somebody waits for their pong."""
         passed = 0
-        for victim in self.entries:
+        for victim in self._entries:
             if not self._is_full(entry):
                 break
             if victim.queued and victim.counted:
@@ -159,11 +157,11 @@ class Outbox:
                 self._drop(victim, LOST)
                 self.dropped += 1
             passed += not victim.queued
-        while self.entries and not self.entries[0].queued:
-            del self.entries[0]
+        while self._entries and not self._entries[0].queued:
+            del self._entries[0]
             passed -= 1
         if passed > _SLACK:
-            self.entries = deque([kept for kept in self.entries if kept.queued])
+            self._entries = deque([kept for kept in self._entries if kept.queued])
 
     def _full(self) -> SendQueueFull:
         return SendQueueFull(
@@ -181,7 +179,7 @@ class Outbox:
         batch: list[Outgoing] = []
         total = 0
         with self._lock:
-            entries = self.entries
+            entries = self._entries
             while entries:
                 entry = entries[0]
                 if batch and total + entry.size > max_bytes:
@@ -195,13 +193,10 @@ class Outbox:
                     continue
                 if entry.expires_at is not None and time.monotonic() >= entry.expires_at:
                     self._drop(entry, EXPIRED)
-                    continue
-                entry.queued = False
-                batch.append(entry)
-                total += entry.size
-                if entry.counted:
-                    self.messages -= 1
-                    self.bytes -= entry.size
+                else:
+                    self._drop(entry, None)
+                    batch.append(entry)
+                    total += entry.size
         self._room.announce()
         return batch
 
@@ -211,8 +206,8 @@ class Outbox:
             if not entry.queued:
                 return False
             self._drop(entry, LOST)
-            if len(self.entries) > 2 * self.messages + _SLACK:
-                self.entries = deque([kept for kept in self.entries if kept.queued])
+            if len(self._entries) > 2 * self.messages + _SLACK:
+                self._entries = deque([kept for kept in self._entries if kept.queued])
         self._room.announce()
         return True
 
@@ -234,7 +229,7 @@ class Outbox:
                 entry.place = None
                 entry.queued = True
                 self._note_expiry(entry)
-                self.entries.appendleft(entry)
+                self._entries.appendleft(entry)
 
     def sweep(self, number: int | None) -> list[Outgoing]:
         """Remove what no connection will ever take, as ``lost``.
@@ -246,10 +241,10 @@ class Outbox:
             The messages removed.
         """
         with self._lock:
-            gone = [entry for entry in self.entries if entry.queued and (number is None or entry.bound == number)]
+            gone = [entry for entry in self._entries if entry.queued and (number is None or entry.bound == number)]
             for entry in gone:
                 self._drop(entry, LOST)
-            self.entries = deque([kept for kept in self.entries if kept.queued])
+            self._entries = deque([kept for kept in self._entries if kept.queued])
         self._room.announce()
         return gone
 
@@ -266,7 +261,7 @@ class Outbox:
             self._refusal = error
             if last is not None:
                 last.queued = True
-                self.entries.append(last)
+                self._entries.append(last)
         self._room.announce()
 
     def _drop(self, entry: Outgoing, fate: str | None) -> None:

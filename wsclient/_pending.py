@@ -121,17 +121,7 @@ class Request(Outgoing):
         idempotent: bool = False,
         bound: int | None = None,
     ) -> None:
-        # All of an `Outgoing`, without a call of its own: one of these is made for each request.
-        self.opcode = opcode
-        self.payload = payload
-        self.size = size
-        self.expires_at = None
-        self.bound = bound
-        self.counted = True
-        self.queued = False
-        self.place = None
-        self.fate = None
-        self.ids = ()
+        super().__init__(opcode, payload, size, bound=bound)
         self.draft = draft
         self.id = id
         self.own = None if id is None else key_of(id)
@@ -306,14 +296,14 @@ class Pending:
                 self.counts[outcome] += live
                 if request.own is not None:
                     del self._own[request.own]
-                if request.match is not None and request in self.matches:
+                if request in self.matches:
                     del self.matches[request]
             flying = taken and key in self._in_flight and self._in_flight[key] is request
             if flying and not keeps_place:
                 del self._in_flight[key]
             if request in self._standing:
                 del self._standing[request]
-            if self._timers and len(self._timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
+            if len(self._timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self._timers, timer)

@@ -156,7 +156,7 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
                 fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
-    if entry.bound is not None and _is_too_late(core, entry):
+    if _is_too_late(core, entry):
         core.outbox.withdraw(entry)  # no later connection may have it
 
 

@@ -326,18 +326,16 @@ class Router:
         self, message: Any, size: int, topic: str | None = None, name: Any = None, *, is_reply: bool = False
     ) -> None:
         """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
-        core = self._core
+        core, pressing = self._core, self.pressing
         if not is_reply:
-            if core.subscriptions.members and core.subscriptions.offer(
-                message, topic, name, size, pressing=self.pressing
-            ):
+            if core.subscriptions.members and core.subscriptions.offer(message, topic, name, size, pressing=pressing):
                 return
             if topic is not None:
                 for handler in core.handlers.of_topic(topic):
-                    core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+                    core.handlers.post(handler, handler.fn, (message,), size, pressing)
             if core.streams.listening:
-                core.streams.offer(message, size, pressing=self.pressing)
-        core.hooks.post_message(message, size, pressing=self.pressing)
+                core.streams.offer(message, size, pressing=pressing)
+        core.hooks.post_message(message, size, pressing=pressing)
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""

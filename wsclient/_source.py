@@ -36,8 +36,7 @@ class Source:
 
     def ready(self) -> bool:
         """Whether there may be something to take."""
-        outbox = self._core.outbox
-        return bool(outbox.entries) and outbox.ready(self._room())
+        return self._core.outbox.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """What goes out next."""

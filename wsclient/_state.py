@@ -49,22 +49,15 @@ def reachable(start: State, goal: State) -> bool:
 
 
 class StateCell:
-    """The present state, and why the client failed or closed.
+    """The present state, and why the client failed or closed."""
 
-    Attributes:
-        current: the state.
-        error: why it failed or closed.
-        runs: whether it was started and is not over.
-    """
-
-    __slots__ = ("_changed", "_lock", "current", "error", "runs")
+    __slots__ = ("_changed", "_lock", "current", "error")
 
     def __init__(self) -> None:
         # Guards the step from one state to the next.
         self._lock = threading.Lock()
         self._changed = Signal()
         self.current = State.NEW
-        self.runs = False
         self.error: BaseException | None = None
 
     def move(self, to: State, error: BaseException | None = None) -> bool:
@@ -85,11 +78,9 @@ class StateCell:
             if here in FINAL:
                 return False
             legal = to in MOVES[here]
-            runs = to not in FINAL
             if legal:
                 if error is not None:
                     self.error = error
-                self.runs = runs
                 self.current = to
         if not legal and to is not here:
             raise RuntimeError(f"The client can't go from {here} to {to}; please report this.")

@@ -87,8 +87,6 @@ class Subscriptions:
 
     def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
         """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
-        if not self.members:
-            return False
         owners = self._owners(name)
         if not owners and name is not None and len(self.held) < MAX_HELD and self._is_awaited():
             self.held.append(Held(name, message, topic, size))

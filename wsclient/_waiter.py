@@ -22,7 +22,7 @@ class Waiter(Latch):
     __slots__ = ("error", "value")
 
     def __init__(self) -> None:
-        Latch.__init__(self)
+        super().__init__()
         self.value: Any = None
         self.error: BaseException | None = None
 

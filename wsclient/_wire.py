@@ -197,22 +197,19 @@ class Wire:
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries, which leave the queue of them one by one."""
         frames: list[bytes] = []
-        passage, batch, payload_of = self.passage, self._batch, self._source.payload
-        deflates = self._deflater is not None
         while entries:
             entry = entries[0]
-            payload = payload_of(entry)
+            payload = self._source.payload(entry)
             if payload is not None:
-                frame = self._framed(entry, payload) if deflates else build_frame(entry.opcode, payload, new_key())
-                frames.append(frame)
-                passage.taken += len(frame)
+                frames.append(self._framed(entry.opcode, payload))
+                self.passage.taken += len(frames[-1])
                 if entry.opcode is _PING:
                     self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
-            entry.put_on(passage, passage.taken)
-            batch.append(entry)
+            entry.put_on(self.passage, self.passage.taken)
+            self._batch.append(entry)
             entries.popleft()
             if entry.opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
@@ -221,11 +218,11 @@ class Wire:
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _framed(self, entry: Outgoing, payload: bytes) -> bytes:
+    def _framed(self, opcode: Opcode, payload: bytes) -> bytes:
         deflater = self._deflater
-        if deflater is not None and len(payload) >= deflater.threshold and entry.opcode < _CLOSE:
-            return build_frame(entry.opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
-        return build_frame(entry.opcode, payload, new_key())
+        if deflater is not None and len(payload) >= deflater.threshold and opcode < _CLOSE:
+            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
+        return build_frame(opcode, payload, new_key())
 
     def _is_wanted(self) -> bool:
         """Whether what is being made can still go out."""

@@ -174,8 +174,6 @@ class JsonId(Protocol):
     def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
         """A reply if it is an object with an id and no method; a call if it has both; else an event."""
         message = _codec.decode(payload, self.json)
-        if not isinstance(message, (dict, list)):
-            return Event(message)
         if self._batches and isinstance(message, list) and message:
             return self._batch(message)
         return self._meaning(message)

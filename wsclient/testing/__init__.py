@@ -12,8 +12,9 @@ called from any thread. Each name is loaded when it is first used, so that one c
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Final
+
+from .._import import loaded
 
 if TYPE_CHECKING:
     from ._peer import Peer, frame
@@ -40,15 +41,12 @@ _HOMES: Final = {
 if not TYPE_CHECKING:  # a type checker would take each misspelt name for one that is found when it runs
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            module = importlib.import_module(f".{_HOMES[name]}", __name__)
+            return loaded(__name__, _HOMES, name)
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name
             ) from error
-        return getattr(module, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

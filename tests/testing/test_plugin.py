@@ -100,6 +100,34 @@ def test_closed_without_waiting(ws_server):
     ).assert_outcomes(passed=2)
 
 
+def test_a_client_that_still_closes_is_given_the_time_for_it(run):
+    """Its peer never answers the close frame, so it is not over when the test is."""
+    run(
+        NO_LEAKS
+        + """
+from wsclient.testing import RawServer
+
+def never_closes_first(peer):
+    peer.upgrade()
+    while peer.sock.recv(65536):
+        pass
+
+@pytest.fixture(scope="module")
+def server():
+    with RawServer(never_closes_first) as server:
+        yield server
+
+def test_closing(server):
+    client = wsclient.connect(server.url)
+    client.close(timeout=0.5, wait=False)
+    assert client.state is not wsclient.State.CLOSED
+
+def test_for_which_the_server_stays(server):
+    pass
+    """
+    ).assert_outcomes(passed=2)
+
+
 def test_an_open_client_fails_the_test_and_harms_no_other(run):
     result = run(
         NO_LEAKS

@@ -1,9 +1,7 @@
 """Drive a browser over the DevTools protocol: open a page, evaluate in it, save a picture. Needs Chromium or Chrome.
-
 Run: python examples/chrome_devtools.py PICTURE.png"""
 
 import base64
-import os
 import shutil
 import subprocess
 import sys
@@ -27,14 +25,16 @@ def drive(url, picture):
             loaded.get(timeout=10)
         print("title:", ask("Runtime.evaluate", expression="document.title")["result"]["value"])
         Path(picture).write_bytes(base64.b64decode(ask("Page.captureScreenshot")["data"]))
+        browser.call("Browser.close")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:  # all that it leaves
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         options = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={home}"]
         command = [shutil.which("chromium") or "google-chrome", *options]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": home}) as process:  # noqa: S603
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
             try:
                 drive(next(line.split()[-1] for line in process.stderr if "ws://" in line), sys.argv[1])
+                process.wait(10)
             finally:
                 process.terminate()

@@ -223,7 +223,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     first, second = batch.members
     assert core.pending.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
-    waiting = beginning(lambda: _calls._wait(core, batch, waiter))
+    waiting = beginning(lambda: _calls._give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
     first.waiter.settle("A", None)
     waiting.result(LONG)

@@ -551,7 +551,7 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
     request.waiter = Waiter()
     waiting = threading.Thread(target=wsclient._requests.begin, args=(core, request), kwargs={"timed": False})
     waiting.start()
-    eventually(lambda: core.pending.waiting and core.outbox._room._latches)
+    eventually(lambda: core.pending.waiting and core.outbox._room.latches)
     client.close()
     waiting.join(LONG)
     assert not waiting.is_alive()

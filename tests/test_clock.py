@@ -51,7 +51,7 @@ def test_the_first_ping_falls_due_one_interval_after_the_opening():
     heartbeat = Heartbeat(20, 5, now=100)
     assert not heartbeat.ping_due(119)
     assert heartbeat.ping_due(120)
-    assert heartbeat.next_at() == 120
+    assert heartbeat.next_at == 120
 
 
 def test_the_next_ping_falls_due_one_interval_after_the_last():
@@ -59,7 +59,7 @@ def test_the_next_ping_falls_due_one_interval_after_the_last():
     heartbeat.pinged(b"a", 123)
     assert not heartbeat.ping_due(142)
     assert heartbeat.ping_due(143)
-    assert heartbeat.next_at() == 143
+    assert heartbeat.next_at == 143
 
 
 def test_bytes_that_come_in_do_not_put_off_a_ping():
@@ -73,7 +73,7 @@ def test_a_silent_peer_is_dead_one_timeout_after_the_ping():
     heartbeat.pinged(b"a", 120)
     assert not heartbeat.dead(124)
     assert heartbeat.dead(125)
-    assert heartbeat.next_at() == 125
+    assert heartbeat.next_at == 125
 
 
 def test_a_peer_is_not_dead_before_it_was_pinged():
@@ -111,7 +111,7 @@ def test_an_answered_ping_does_no_harm():
     heartbeat.pinged(b"a", 120)
     heartbeat.answered(b"a")
     assert not heartbeat.dead(139)
-    assert heartbeat.next_at() == 140
+    assert heartbeat.next_at == 140
 
 
 def test_a_pong_answers_earlier_pings_too():
@@ -151,14 +151,14 @@ def test_a_pong_that_comes_twice_counts_once():
 def test_without_an_interval_no_ping_falls_due():
     heartbeat = Heartbeat(None, 5, now=100)
     assert not heartbeat.ping_due(10**6)
-    assert heartbeat.next_at() == math.inf
+    assert heartbeat.next_at == math.inf
 
 
 def test_without_an_interval_a_ping_of_somebody_elses_is_watched_all_the_same():
     heartbeat = Heartbeat(None, 5, now=100)
     heartbeat.pinged(b"a", 120)
     assert not heartbeat.ping_due(10**6)
-    assert heartbeat.next_at() == 125
+    assert heartbeat.next_at == 125
     assert heartbeat.dead(125)
 
 
@@ -166,22 +166,22 @@ def test_without_a_timeout_no_peer_is_dead():
     heartbeat = Heartbeat(20, None, now=100)
     heartbeat.pinged(b"a", 120)
     assert not heartbeat.dead(10**6)
-    assert heartbeat.next_at() == 140
+    assert heartbeat.next_at == 140
 
 
 def test_without_either_nothing_ever_happens():
     heartbeat = Heartbeat(None, None, now=100)
     heartbeat.pinged(b"a", 120)
-    assert (heartbeat.ping_due(10**6), heartbeat.dead(10**6), heartbeat.next_at()) == (False, False, math.inf)
+    assert (heartbeat.ping_due(10**6), heartbeat.dead(10**6), heartbeat.next_at) == (False, False, math.inf)
 
 
 def test_the_sooner_of_ping_and_death_comes_next():
     heartbeat = Heartbeat(20, 50, now=100)
     heartbeat.pinged(b"a", 120)
-    assert heartbeat.next_at() == 140
+    assert heartbeat.next_at == 140
     heartbeat.pinged(b"b", 140)
     heartbeat.pinged(b"c", 160)
-    assert heartbeat.next_at() == 170
+    assert heartbeat.next_at == 170
 
 
 def test_a_peer_that_never_answers_and_may_not_takes_no_memory():
@@ -208,7 +208,7 @@ def test_a_half_open_peer_is_found_within_interval_and_timeout(interval, timeout
     heard_at = [sum(gaps[: i + 1]) for i in range(len(gaps))]
     last_byte, pings = 0, 0
     while True:
-        now = heartbeat.next_at()
+        now = heartbeat.next_at
         while heard_at and heard_at[0] <= now:
             last_byte = heard_at.pop(0)
             heartbeat.heard(last_byte)
@@ -239,6 +239,6 @@ def test_nothing_changes_before_the_moment_that_was_announced(interval, timeout,
             heartbeat.heard(now)
         else:
             heartbeat.answered(pings.to_bytes(8, "big"))
-    at = heartbeat.next_at()
+    at = heartbeat.next_at
     for moment in range(200):
         assert (heartbeat.ping_due(moment) or heartbeat.dead(moment)) is (at is not None and moment >= at)

@@ -267,7 +267,7 @@ def test_who_waits_for_a_message_hears_that_it_was_thrown_out(raw):
     told = []
     waiting = threading.Thread(target=lambda: told.append(delivery.wait()))
     waiting.start()
-    eventually(lambda: client._wsclient.core.progress._latches)
+    eventually(lambda: client._wsclient.core.progress.latches)
     client.send("new")
     waiting.join(LONG)
     assert told == [False]
@@ -286,7 +286,7 @@ def test_whoever_asks_often_leaves_no_pings_behind(raw):
         assert not stuck.wait(0)
         with pytest.raises(wsclient.RequestTimeout):
             client.flush(0.0001)
-    assert not [entry for entry in client._wsclient.core.outbox._entries if entry.queued]
+    assert not [entry for entry in client._wsclient.core.outbox.entries if entry.queued]
     assert not client._wsclient.core.link.proofs
     client.close(timeout=0)
 

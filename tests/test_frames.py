@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsclient._appetite import LARGE_READ_SIZE, READ_SIZE
 from wsclient._close_frames import Close, CloseCode, parse_close
 from wsclient._deflate import Agreement, Inflater
 from wsclient._errors import MessageTooBig, ProtocolError
-from wsclient._frames import LARGE_READ_SIZE, READ_SIZE, MessageReader, Opcode, build_frame
+from wsclient._frames import MessageReader, Opcode, build_frame
 from wsclient._limits import MAX_FRAGMENTS
 
 from .support.raw import frame
@@ -800,20 +801,28 @@ def test_a_length_of_two_to_the_63_that_comes_a_byte_at_a_time_is_refused_with_i
 # --- how much to read ------------------------------------------------------------------------------------------------
 
 
-def test_more_is_read_at_once_while_messages_are_large():
-    reader = MessageReader(2**24)
-    assert reader.appetite == READ_SIZE
-    stream = frame(Opcode.BINARY, bytes(300_000)) * 2
-    reader.feed(stream[:READ_SIZE])
-    assert reader.appetite == LARGE_READ_SIZE
-    reader.feed(stream[READ_SIZE : READ_SIZE + LARGE_READ_SIZE])
-    assert reader.appetite == LARGE_READ_SIZE
-    reader.feed(stream[READ_SIZE + LARGE_READ_SIZE :][:1000])
-    assert reader.appetite == READ_SIZE
+def test_it_says_how_much_to_read_by_what_came():
+    source = MessageReader(2**24)
+    assert source.appetite == READ_SIZE
+    stream = frame(BINARY, bytes(1_500_000)) + frame(BINARY, bytes(300_000))
+    source.feed(stream[:READ_SIZE])
+    assert source.appetite == LARGE_READ_SIZE + 10
+    at = READ_SIZE + source.appetite
+    source.feed(stream[READ_SIZE:at])
+    assert source.appetite == LARGE_READ_SIZE
+    source.feed(stream[at:])
+    assert source.appetite == LARGE_READ_SIZE
+    source.feed(frame(TEXT, b"x" * 100) * 1000)
+    assert source.appetite == READ_SIZE
 
 
-def test_of_small_messages_no_more_is_read_at_once():
-    reader = MessageReader(2**24)
-    small = frame(Opcode.TEXT, b"x" * 100)
-    reader.feed(small * (READ_SIZE // len(small) + 1))
-    assert reader.appetite == READ_SIZE
+def test_a_read_to_the_end_of_a_large_message_brings_the_length_of_the_next():
+    source = MessageReader(2**24)
+    stream = frame(TEXT, b"x" * 1_000_000) * 3
+    source.feed(stream[:READ_SIZE])
+    at = READ_SIZE
+    for _ in range(2):
+        piece = stream[at : at + source.appetite]
+        assert [size for _, _, size in source.feed(piece)] == [1_000_000]
+        at += len(piece)
+        assert source.appetite == 1_000_010

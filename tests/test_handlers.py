@@ -82,7 +82,7 @@ def test_a_refused_handler_leaves_no_pool_behind(make):
     handlers.handle("add", sum, 0)
     with pytest.raises(ValueError, match="'add'"):
         handlers.handle("add", max, 4)
-    assert handlers._pools == ()
+    assert handlers.pools == ()
 
 
 def test_a_topic_has_any_number_of_handlers_in_their_order_and_each_can_be_removed_once(make):
@@ -113,7 +113,7 @@ def test_what_can_be_no_handler_is_refused(make, name, fn, workers, error):
     for call in (handlers.handle, handlers.listen):
         with pytest.raises(error):
             call(name, fn, workers)
-    assert handlers._pools == ()
+    assert handlers.pools == ()
 
 
 # --- where they run --------------------------------------------------------------------------------------------------

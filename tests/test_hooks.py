@@ -141,7 +141,7 @@ def test_there_is_no_thread_without_a_hook_to_run(make):
     hooks.post_message("message", 1, pressing=False)
     hooks.post_error(OSError("nobody listens"))
     assert hook_threads() == []
-    assert len(hooks._inbox) == 0
+    assert len(hooks.inbox) == 0
     assert hooks.join(PASSED)
     hooks.post("on_open")
     finish(hooks)
@@ -392,18 +392,18 @@ def test_slow_consumer_is_told_once_per_episode(make, caplog):
 def test_a_full_queue_asks_to_pause_and_tells_when_there_is_room(make):
     gate, room = Gate(), threading.Event()
     hooks = make(room.set, on_message=gate, bounds=ReceiveQueue(max_messages=2))
-    assert not hooks.full
+    assert not hooks.inbox.full
     hooks.post_message("in the hook", 1, pressing=False)
     gate.await_entry()
     room.clear()
     hooks.post_message("waits", 1, pressing=False)
-    assert not hooks.full
+    assert not hooks.inbox.full
     hooks.post_message("waits", 1, pressing=False)
-    assert hooks.full
+    assert hooks.inbox.full
     assert not room.is_set()
     gate.let_go()
     assert room.wait(LONG)
-    assert not hooks.full
+    assert not hooks.inbox.full
     assert hooks.dropped == 0
     gate.let_go(10)
 

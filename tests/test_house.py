@@ -10,9 +10,9 @@ ROOT = pathlib.Path(wsclient.__file__).parent
 FLOORS = {
     0: ("_version", "_import", "_errors", "_events", "_clock", "_masking", "_url", "_checks", "_limits"),
     1: (
-        "_latch", "_codec", "_http", "_deflate", "_close_frames", "_frames", "_handshake", "_redaction", "_tape",
-        "_recording", "_config", "_state",
-        "_tls_errors", "_outgoing", "_urgent", "_pings", "_inbox", "_counters", "_worker",
+        "_latch", "_codec", "_http", "_deflate", "_close_frames", "_appetite", "_frames", "_handshake", "_redaction",
+        "_tape", "_recording", "_config", "_state",
+        "_tls_errors", "_outgoing", "_urgent", "_pings", "_pace", "_inbox", "_counters", "_worker",
     ),
     2: (
         "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",

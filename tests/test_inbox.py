@@ -70,7 +70,7 @@ def test_whoever_waits_is_released(release, expected):
     got = []
     reader = threading.Thread(target=lambda: got.append(inbox.get(FOREVER)), daemon=True)
     reader.start()
-    eventually(lambda: inbox._filled._latches)
+    eventually(lambda: inbox._filled.latches)
     release(inbox)
     reader.join(LONG)
     assert got == [expected]

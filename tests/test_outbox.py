@@ -56,10 +56,10 @@ def put_in_thread(outbox, entry, deadline=FOREVER):
         except Exception as error:
             outcome.append(error)
 
-    watchers = len(outbox._room._latches)
+    watchers = len(outbox._room.latches)
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    eventually(lambda: len(outbox._room._latches) > watchers or outcome)
+    eventually(lambda: len(outbox._room.latches) > watchers or outcome)
     return thread, outcome
 
 
@@ -84,7 +84,7 @@ def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
     outbox = Outbox(SendQueue())
     batch = Batch([request(), request()], deadline=FOREVER, bound=None)
     outbox.put(batch, FOREVER, [])
-    assert [outbox.ready(room) for room in (None, 3, 2, 1, 0, -1)] == [True, True, True, False, False, False]
+    assert [outbox.ready(room) for room in (3, 2, 1, 0, -1)] == [True, True, False, False, False]
     assert [outbox.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
     assert outbox.take(ANY_SIZE, 2) == [batch]
 
@@ -112,10 +112,10 @@ def test_messages_are_no_requests_and_pass_any_limit():
 
 def test_ready_tells_whether_there_is_something_to_take():
     outbox = make()
-    assert not outbox.ready(None)
+    assert not outbox.entries
     entry = request()
     outbox.put(entry, PASSED, [])
-    assert outbox.ready(None)
+    assert outbox.entries
     assert outbox.ready(1)
     assert not outbox.ready(0)
     assert not outbox.ready(-1)
@@ -253,7 +253,7 @@ def test_put_goes_on_waiting_while_the_room_is_too_small():
     outbox = make(small, large, max_bytes=10)
     thread, outcome = put_in_thread(outbox, new)
     outbox.withdraw(small)
-    eventually(lambda: outbox._room._latches)
+    eventually(lambda: outbox._room.latches)
     assert not outcome
     outbox.withdraw(large)
     thread.join(LONG)
@@ -351,7 +351,7 @@ def test_withdrawn_messages_leave_nothing_behind():
         entry = message()
         outbox.put(entry, PASSED, [])
         outbox.withdraw(entry)
-    assert len(outbox._entries) < 200
+    assert len(outbox.entries) < 200
     assert outbox.take(ANY_SIZE, None) == [first]
 
 
@@ -563,7 +563,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def ready_misses_nothing(self):
         if self.line:
-            assert self.outbox.ready(None)
+            assert self.outbox.entries
             assert self.outbox.ready(0) or self.line[0].requests
 
 

@@ -1,6 +1,7 @@
 """Requests that wait: each ends once, ids don't collide, deadlines come in order, futures behave."""
 
 import concurrent.futures
+import gc
 import math
 import threading
 
@@ -399,26 +400,41 @@ def test_a_request_that_departs_while_it_is_taken_is_not_left_in_flight():
     """Between the first thing ``take`` reads and the lock, another thread may take the request to the line."""
 
     class Racing(Request):
-        """Departs, on another thread, whenever its key is read; waits in vain if the lock is held by then."""
+        """Departs, on another thread, when its key is read; waits in vain if the lock is held by then."""
 
         __slots__ = ("racer",)
 
         @property
         def key(self):
-            key = super().key
+            key = Request.key.__get__(self)
             if self.racer is None:
                 self.racer = threading.Thread(target=pending.depart, args=(self, 7))
                 self.racer.start()
                 self.racer.join(SHORT)
             return key
 
+        @key.setter
+        def key(self, value):
+            Request.key.__set__(self, value)
+
     pending = Pending()
-    request = Racing(b"", 0, deadline=FOREVER)
-    request.racer = None
+    Racing.racer.__set__(request := Racing.__new__(Racing), "not yet")
+    request.__init__(b"", 0, deadline=FOREVER)
     pending.add(request, timed=False)
+    request.racer = None
     assert pending.take(request, TIMED_OUT)
     if request.racer is not None:
         request.racer.join(LONG)
+    assert pending.in_flight == 0
+
+
+def test_a_request_in_flight_does_not_hold_itself():
+    pending = Pending()
+    request = Request(b"", 0, deadline=FOREVER, match=bool)
+    pending.add(request, timed=False)
+    assert pending.depart(request, None)
+    assert request not in gc.get_referents(request)
+    assert pending.take(request, OK)
     assert pending.in_flight == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import wsclient
 from wsclient import Fifo
-from wsclient._frames import READ_SIZE
+from wsclient._appetite import READ_SIZE
 from wsclient.protocols import Control
 
 from .support import LONG, SHORT, Server, eventually

@@ -84,5 +84,5 @@ def test_what_is_written_is_counted_and_its_bytes_forgotten_but_for_requests(cor
 def test_who_waits_for_progress_hears_of_it(core, source):
     with core.progress.watch() as latch:
         assert not latch.wait(PASSED)
-        source.progressed()
+        core.progress.announce()
         assert latch.wait(PASSED)

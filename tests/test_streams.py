@@ -216,7 +216,7 @@ def test_get_waits_for_the_next_message():
     got = []
     reader = threading.Thread(target=lambda: got.append(stream.get()), daemon=True)
     reader.start()
-    eventually(lambda: stream._inbox._filled._latches)
+    eventually(lambda: stream._inbox._filled.latches)
     offer(streams, "message")
     reader.join(LONG)
     assert got == ["message"]
@@ -302,7 +302,7 @@ def test_whoever_waits_is_released_by_the_end(end):
     got = []
     reader = threading.Thread(target=lambda: got.append(list(stream)), daemon=True)
     reader.start()
-    eventually(lambda: stream._inbox._filled._latches)
+    eventually(lambda: stream._inbox._filled.latches)
     end(stream)
     reader.join(LONG)
     assert got == [[]]

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import wsclient
-from wsclient import State, TLSError, _connection, _frames
+from wsclient import State, TLSError, _appetite, _connection
 
 from .support import LONG, RawServer, Server, eventually
 from .support.raw import GUID, frame
@@ -484,8 +484,8 @@ def test_messages_of_2_mib_come_while_the_line_is_full_of_others_and_none_is_har
 
 def test_records_already_decrypted_are_not_forgotten(server_tls, trusting, monkeypatch):
     """Many frames in one TLS record: after a turn that reads a part of it, the rest never shows in poll()."""
-    monkeypatch.setattr(_frames, "READ_SIZE", 1000)
-    monkeypatch.setattr(_frames, "LARGE_READ_SIZE", 1000)
+    monkeypatch.setattr(_appetite, "READ_SIZE", 1000)
+    monkeypatch.setattr(_appetite, "LARGE_READ_SIZE", 1000)
     monkeypatch.setattr(_connection, "_READS_A_TURN", 1)
     with RawServer(tls=server_tls) as raw:
         client = wsclient.Client(raw.url, ssl_context=trusting, ping_interval=None)

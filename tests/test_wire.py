@@ -10,6 +10,7 @@ import pytest
 
 import wsclient
 from tests.support import LONG, SHORT, Peer
+from wsclient import _requests, _wire
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode, build_frame
 from wsclient._line import Line
@@ -76,7 +77,7 @@ class Ends:
 
     def write_all(self):
         """What the I/O thread does whenever there is room."""
-        while self.wire.blocked or self.wire._has_work():
+        while self.wire.blocked or self.wire.has_work():
             self.wire.unblock()
 
 
@@ -87,6 +88,16 @@ def nothing_follows(ends):
         return not ends.peer.exactly(1)
     except ConnectionError:
         return True
+
+
+def all_that_follows(ends):
+    """The payloads of all frames that were written."""
+    ends.near.shutdown(socket.SHUT_WR)
+    payloads = []
+    with contextlib.suppress(ConnectionError):
+        while True:
+            payloads.append(ends.peer.receive_frame()[1])
+    return payloads
 
 
 @pytest.fixture
@@ -192,7 +203,7 @@ def test_nothing_follows_a_close_frame(ends):
     ends.wire.pump()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"before"), (8, b"\x03\xe8")]
     assert not ends.wire.is_open
-    assert not ends.wire._has_work()
+    assert not ends.wire.has_work()
     assert nothing_follows(ends)
 
 
@@ -202,8 +213,8 @@ def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow
     ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
     ends.wire.pump()
     with ends.wire._owner:  # and so had whoever takes the line now
-        ends.wire._write()
-    assert not ends.wire._has_work()
+        ends.wire._write(None)
+    assert not ends.wire.has_work()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
 
@@ -415,7 +426,7 @@ def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
     (entry,) = ends.queue("for the next connection")
     ends.wire.is_open = True
     with ends.wire._owner:
-        ends.wire._write()
+        ends.wire._write(None)
     assert entry.queued
 
 
@@ -455,3 +466,120 @@ def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connectio
     ends.wire.pump()
     router.receive("ack", 3)
     assert ends.core.pending.holds_place(entry)
+
+
+# --- past the queue ---------------------------------------------------------------------------------------------------
+
+
+def on_thread(call):
+    """What it gives on another thread than the main one."""
+    gave = []
+    thread = threading.Thread(target=lambda: gave.append(call()))
+    thread.start()
+    thread.join(LONG)
+    return gave[0]
+
+
+def test_where_nothing_is_before_it_a_message_goes_past_the_queue(ends):
+    entry = text("now")
+    assert ends.wire.write_now(entry)
+    assert ends.peer.receive_frame() == (1, b"now")
+    assert (entry.state, ends.counters.messages_sent, entry.payload) == (WRITTEN, 1, None)
+
+
+NOT_CLEAR = {
+    "not open": lambda ends: setattr(ends.wire, "is_open", False),
+    "full": lambda ends: setattr(ends.wire, "blocked", True),
+    "broken": lambda ends: setattr(ends.wire, "error", ConnectionError()),
+    "over": lambda ends: ends.wire.end(),
+    "something is half written": lambda ends: setattr(ends.wire, "_rest", memoryview(b"rest")),
+    "something urgent waits": lambda ends: ends.wire._urgent.put(ping()),
+    "something is queued": lambda ends: ends.queue("first"),
+    "the queue takes no more": lambda ends: ends.outbox.seal(ConnectionError()),
+    "the queue takes none so large": lambda ends: setattr(ends.outbox, "largest", 2),
+    "somebody is writing": lambda ends: ends.wire._owner.acquire(),
+}
+
+
+@pytest.mark.parametrize("why", NOT_CLEAR)
+def test_where_something_is_before_it_a_message_must_be_queued(ends, why):
+    """What is before it is written, since others may have left it to who looked."""
+    NOT_CLEAR[why](ends)
+    entry = text("now")
+    assert not ends.wire.write_now(entry)
+    assert entry.state == QUEUED
+    if ends.wire._owner.locked():
+        ends.wire._owner.release()
+    if why != "something is half written":
+        assert b"now" not in all_that_follows(ends)
+
+
+def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends):
+    ends.core.protocol.max_in_flight = 1
+    first, second = request(b"1"), request(b"2")
+    for entry in (first, second):
+        ends.core.pending.add(entry, timed=False)
+    assert ends.wire.write_now(first)
+    assert not ends.wire.write_now(second)
+    assert ends.wire.write_now(text("no request"))
+
+
+def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends):
+    with ends.core.progress.watch() as latch:
+        assert ends.wire.write_now(text("now"))
+        assert latch.wait(PASSED)
+
+
+def test_the_main_thread_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
+    ends.core.link.wire, ends.core.link.number = ends.wire, 7
+    bound = text("bound")
+    bound.bound = 7
+    assert not ends.core.write_now(text("main"))
+    assert not on_thread(lambda: ends.core.write_now(bound))
+    fleeting = text("fleeting")
+    fleeting.expires_at = 0.0
+    assert not on_thread(lambda: ends.core.write_now(fleeting))
+    assert on_thread(lambda: ends.core.write_now(text("other")))
+    ends.core.link.wire = None
+    assert not on_thread(lambda: ends.core.write_now(text("nowhere")))
+
+
+def test_a_request_behind_which_more_come_waits_for_them(ends):
+    ends.core.link.wire, ends.core.link.number = ends.wire, 7
+    first, second = request(b"1"), request(b"2")
+    on_thread(lambda: _requests.begin(ends.core, first, timed=False, more=True))
+    assert ends.outbox.messages == 1
+    on_thread(lambda: _requests.begin(ends.core, second, timed=False, more=False))
+    assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, QUEUED, 1)
+    ends.core.link.wire = None
+
+
+def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, monkeypatch):
+    """The I/O thread has it, and can't go on as long as the sender keeps the interpreter busy."""
+    monkeypatch.setattr(_wire, "_MOMENT", LONG)
+    ends.core.link.wire = ends.wire
+    with ends.wire._owner:
+        ends.queue("a", "b")
+        monkeypatch.setattr(type(ends.outbox), "filling", True)
+        leaving = threading.Thread(target=ends.core.leave)
+        leaving.start()
+        leaving.join(SHORT)
+        assert leaving.is_alive()
+    leaving.join(LONG)
+    assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"b")]
+    ends.core.link.wire = None
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["clear", "not clear"])
+def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(ends, monkeypatch, clear):
+    """Whoever looks has the way out meanwhile, and may queue nothing in the end: too large, say, or closed."""
+
+    def while_others_leave_theirs(entry):
+        ends.queue("left")
+        on_thread(ends.wire.pump)  # finds the way out taken
+        return clear
+
+    monkeypatch.setattr(Source, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))
+    assert ends.wire.write_now(text("now")) is clear
+    received = [ends.peer.receive_frame()[1] for _ in range(1 + clear)]
+    assert received == ([b"now", b"left"] if clear else [b"left"])

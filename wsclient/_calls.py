@@ -7,10 +7,11 @@ is sent once, what was not is not, and nothing stays locked.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import _batches, _requests
 from ._checks import check_callable, check_choice, check_count, check_seconds
@@ -24,6 +25,7 @@ from ._events import State, Stats
 from ._feeds import AnswersFeed, Feed
 from ._inbox import Inbox
 from ._outgoing import Batch
+from ._pace import SMALL
 from ._state import FINAL
 from ._streams import Stream, Subscription
 from ._subscribing import SubscriptionFeed
@@ -41,17 +43,29 @@ __all__ = [
 
 _INSTEAD = "Use submit() and a done-callback."
 
+_OPEN: Final = State.OPEN
+"""Looked up once: the common case comes first, and an enum's hash is Python code."""
+
 
 def send(core: Core, message: Any, timeout: float | None, expires: float | None) -> Delivery:
     """See ``Client.send``."""
-    core.guard.check("send()")
+    if core.guard.forked or core.guard.setting_up:
+        core.guard.check("send()")
     now = time.monotonic()
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    entry = _requests.plain(core, message, expires_at=expires_at, bound=_bound(core))
-    _requests.queue(core, entry, Deadline.after(timeout, now))
-    core.kick()
+    bound = None if core.hooks.bound is None else _bound(core)
+    entry = _requests.plain(core, message, expires_at=expires_at, bound=bound)
+    hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.pace.allows(now))
+    if hurries and core.write_now(entry):
+        core.kick()
+        return Delivery(core, entry)
+    _requests.queue(core, entry, _requests.NEVER if timeout is None else Deadline(now + timeout))
+    if hurries:
+        core.kick()
+    else:
+        core.leave()
     return Delivery(core, entry)
 
 
@@ -65,13 +79,15 @@ def request(
 ) -> Any:
     """See ``Client.request``."""
     core.guard.check_may_wait("request()", _INSTEAD)
-    _check_started(core, "request()")
+    if core.state.current is not _OPEN:
+        _check_started(core, "request()")
     call = _make(core, message, timeout, match, until, idempotent)
     waiter = Waiter()
     try:
         _begin(core, call, waiter, timed=False)
         _go(core)
-        _wait(core, call, waiter)
+        if not waiter.wait(call.deadline):
+            _give_up(core, call, waiter)
     except BaseException:
         _requests.withdraw(core, call, interrupted=True)
         raise
@@ -98,12 +114,13 @@ def request_many(
             call.waiter = waiter = Waiter()
             waiters.append((call, waiter))
             try:
-                _requests.begin(core, call, timed=False)
+                _requests.begin(core, call, timed=False, more=True)
             except WebSocketClientError as error:
                 waiter.settle(None, error)
         _go(core)
         for call, waiter in waiters:
-            _wait(core, call, waiter)
+            if not waiter.wait(call.deadline):
+                _give_up(core, call, waiter)
             if waiter.error is not None and not return_exceptions:
                 raise waiter.error
             replies.append(waiter.value if waiter.error is None else waiter.error)
@@ -328,7 +345,8 @@ def _make(
     if match is not None or until is not None:
         check_callable("match", match)
         check_callable("until", until)
-    deadline, bound = _deadline(core, timeout), _bound(core)
+    deadline = _deadline(core, timeout)
+    bound = None if core.hooks.bound is None else _bound(core)
     if isinstance(message, list) and core.protocol._batches:
         return _batches.make(
             core, message, deadline, bound=bound, match=match, until=until, idempotent=idempotent
@@ -339,9 +357,9 @@ def _make(
 def _deadline(core: Core, timeout: float | None) -> Deadline:
     if timeout is DEFAULT:
         timeout = core.settings.bounds.request_timeout
-    elif timeout is not None:
+    elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # mostly it is
         timeout = check_seconds("timeout", timeout, zero=True)
-    return Deadline.after(timeout, time.monotonic())
+    return Deadline(None if timeout is None else time.monotonic() + timeout)
 
 
 def _go(core: Core) -> None:
@@ -360,17 +378,16 @@ def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *,
         _requests.begin(core, call, timed=timed)
 
 
-def _wait(core: Core, call: Request | Batch, waiter: Waiter) -> None:
-    if not waiter.wait(call.deadline):
-        for request in _requests.requests_in(call):
-            _requests.time_out(core, request)
-        waiter.wait(Deadline(None))  # told by now; or in a moment, by whoever else has ended one of them
+def _give_up(core: Core, call: Request | Batch, waiter: Waiter) -> None:
+    """The time is over."""
+    for request in _requests.requests_in(call):
+        _requests.time_out(core, request)
+    waiter.wait(Deadline(None))  # told by now; or in a moment, by whoever else has ended one of them
 
 
 def _bound(core: Core) -> int | None:
     """The connection to which belongs what a hook sends; None for any."""
-    hooks = core.hooks
-    return hooks.bound if hooks.bound is not None and hooks.here() else None
+    return core.hooks.bound if core.hooks.here() else None
 
 
 def _check_started(core: Core, call: str) -> None:

@@ -62,10 +62,10 @@ class Heartbeat:
 
     Attributes:
         last_heard: when bytes came last.
-        due: what ``next_at`` gave last; nothing needs to be asked before.
+        next_at: the next moment at which ``ping_due`` or ``dead`` may change; infinity if never.
     """
 
-    __slots__ = ("_interval", "_next_ping", "_timeout", "_unanswered", "due", "last_heard")
+    __slots__ = ("_interval", "_next_ping", "_timeout", "_unanswered", "last_heard", "next_at")
 
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         """
@@ -79,11 +79,13 @@ class Heartbeat:
         self._next_ping = math.inf if interval is None else now + interval
         self._unanswered: deque[tuple[bytes, float]] = deque()
         self.last_heard = now
-        self.due = now
+        self.next_at = self._next_ping
 
     def heard(self, now: float) -> None:
         """Bytes came in, of whatever kind."""
         self.last_heard = now
+        if self._unanswered:
+            self._reckon()
 
     def ping_due(self, now: float) -> bool:
         """Whether it is time for a ping."""
@@ -95,21 +97,21 @@ class Heartbeat:
             self._next_ping = now + self._interval
         if self._timeout is not None:  # else nobody asks, and a peer that never answers would make it grow
             self._unanswered.append((payload, now))
+        self._reckon()
 
     def answered(self, payload: bytes) -> None:
         """A pong came; it answers its ping and every earlier one (RFC 6455 §5.5.3)."""
         if any(known == payload for known, _ in self._unanswered):
             while self._unanswered.popleft()[0] != payload:
                 pass
+            self._reckon()
 
     def dead(self, now: float) -> bool:
         """Whether the peer has been silent for too long."""
         return now >= self._dies_at()
 
-    def next_at(self) -> float:
-        """The next moment at which ``ping_due`` or ``dead`` may change; infinity if never."""
-        self.due = min(self._next_ping, self._dies_at()) if self._unanswered else self._next_ping
-        return self.due
+    def _reckon(self) -> None:
+        self.next_at = min(self._next_ping, self._dies_at())
 
     def _dies_at(self) -> float:
         if self._timeout is None or not self._unanswered:

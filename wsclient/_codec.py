@@ -13,7 +13,7 @@ from array import array
 from types import SimpleNamespace
 from typing import Any
 
-__all__ = ["JSON", "StandardJson", "checked_json", "decode", "encode"]
+__all__ = ["JSON", "StandardJson", "checked_json", "decode", "encode", "to_json"]
 
 _JSON_OPENERS = ("{", "[")
 _JSON_SPACE = " \t\r\n"
@@ -27,22 +27,19 @@ class StandardJson:
     """
 
     def __init__(self) -> None:
-        self._encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+        # JSON text of a value; ValueError for NaN, TypeError for what JSON has no form for.
+        self.dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
-        self._raw_decode = decoder.raw_decode
-
-    def dumps(self, value: Any) -> str:
-        """JSON text of ``value``; ``ValueError`` for NaN, ``TypeError`` for what JSON has no form for."""
-        return self._encode(value)
+        self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython's, which the other one calls
 
     def loads(self, text: str | bytes) -> Any:
         """The value of JSON text; ``ValueError`` if it is none."""
         if not isinstance(text, str):
             text = text.decode()
         try:
-            value, end = self._raw_decode(text)
-        except json.JSONDecodeError:  # there may be space in front
+            value, end = self._scan(text, 0)
+        except (StopIteration, ValueError):  # there may be space in front
             return self._decode(text)
         # Many servers end each message with a line feed.
         return value if end == len(text) or not text[end:].strip(_JSON_SPACE) else self._decode(text)
@@ -83,11 +80,16 @@ def encode(message: Any, codec: Any) -> str | bytes:
         return message
     if isinstance(message, (bytearray, memoryview, array)):
         return bytes(message)
+    return to_json(message, codec)
+
+
+def to_json(value: Any, codec: Any) -> str:
+    """JSON text of a value; arguments and errors as for ``encode``."""
     if codec is None:
         raise TypeError(
-            f"This client was made with json=None, so a message must be str or bytes, not {type(message).__name__}."
+            f"This client was made with json=None, so a message must be str or bytes, not {type(value).__name__}."
         )
-    text = codec.dumps(message)
+    text = codec.dumps(value)
     return text if isinstance(text, str) else bytes(text).decode()
 
 

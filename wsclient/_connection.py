@@ -132,20 +132,22 @@ class Connection:
             core.recorder.write()  # before the wait: whatever is noted from here on ends it
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
-        # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
-        _requests.expire(core, now)
-        if self._is_to_be_dropped():
+        if core.pending.timers:
+            # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
+            _requests.expire(core, now)
+        if core.orders.drop is not None and self._is_to_be_dropped():
             return
-        if ready & line.read_event or line.pending():
+        if ready & line.read_event or (line.may_hold and line.pending()):
             self._read(now)
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
         self._look_after(now)
         if core.subscriptions.held or core.subscriptions.notes:
             self.router.hand_out_held()
-        if not self.over:
+        if not self.over and self.wire.has_work():
             self.wire.pump()  # at the end: whatever any step above was woken for goes out
-        core.progress.announce()
+        if core.progress.latches:
+            core.progress.announce()
 
     def close(
         self,
@@ -208,11 +210,11 @@ class Connection:
         link.paused = True  # before looking: whoever makes room from now on wakes us
         full = self._core.full
         self.router.leaving = self.ending is not None
-        link.paused = self.wire.choked or (full and not self.router.pressing)
+        link.paused = (self.wire.blocked and self.wire.choked) or (full and not self.router.pressing)
         events = 0 if link.paused else line.read_event
         if self.wire.blocked:
             events |= line.write_event
-        if line.pending() and not link.paused:
+        if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
         at = self._next_timer(now, until)
         link.sleeps_until = at
@@ -226,15 +228,14 @@ class Connection:
     def _next_timer(self, now: float, until: Deadline) -> float:
         """When to wake at the latest; infinity for never."""
         at = math.inf if until.at is None else until.at
-        due = self._core.pending.next_deadline()
-        if due is not None and due < at:
-            at = due
+        if self._core.pending.timers:
+            at = min(at, self._core.pending.next_deadline() or at)
         if self.ending is not None:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
         if self._core.link.paused:
             at = min(at, now + _PAUSED_LOOK)
-        return min(at, self._heartbeat.next_at(), self._beat.next_at)
+        return min(at, self._heartbeat.next_at, self._beat.next_at)
 
     def _look_after(self, now: float) -> None:
         """Deadlines and keepalive, and a line that broke while it was written to."""
@@ -247,7 +248,7 @@ class Connection:
             self.over = self.ending.deadline.passed(now)
         elif self._beat.missed:
             self._end_now("keepalive", "a heartbeat of the message protocol was not answered", None)
-        elif now >= self._heartbeat.due or now >= self._beat.next_at:
+        elif now >= self._heartbeat.next_at or now >= self._beat.next_at:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:

@@ -18,6 +18,7 @@ from ._import import importing
 from ._latch import Signal
 from ._orders import Orders
 from ._outbox import Outbox
+from ._pace import Pace
 from ._pending import Pending
 from ._state import StateCell
 from ._streams import Streams
@@ -150,11 +151,12 @@ class Core:
         subscriptions: what is subscribed to.
         counters: numbers for the statistics.
         recorder: writes down what crosses the wire; None where that is not wanted.
+        pace: how often senders write for themselves.
         progress: tells those who wait for a delivery or a flush to look again.
     """
 
-    __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
-                 "protocol", "recorder", "settings", "state", "streams", "subscriptions")  # fmt: skip
+    __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pace", "pending",
+                 "progress", "protocol", "recorder", "settings", "state", "streams", "subscriptions")  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         self.settings = settings
@@ -170,6 +172,7 @@ class Core:
         self.streams = Streams()
         self.subscriptions = Subscriptions()
         self.counters = Counters()
+        self.pace = Pace()
         self.progress = Signal()
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
@@ -182,7 +185,12 @@ class Core:
     @property
     def full(self) -> bool:
         """Whether what comes in finds a queue at its bound, so that reading should pause."""
-        return self.hooks.full or self.streams.full or self.handlers.full
+        streams, handlers = self.streams, self.handlers
+        return (
+            self.hooks.inbox.full
+            or bool((streams.listening or streams.fed) and streams.full)
+            or bool(handlers.pools and handlers.full)
+        )
 
     def resume_reading(self) -> None:
         """A queue that was full has room again."""
@@ -194,12 +202,36 @@ class Core:
         wire = self.link.wire
         if wire is None:
             return
-        if self.guard.on_main_thread():
-            self.orders.wake()
-            return
-        wire.pump()
+        if wire.has_work():
+            if self.guard.on_main_thread():
+                self.orders.wake()
+                return
+            wire.pump()
         if self.orders.drain is not None:
             self.orders.wake()  # this may have been the last of it
+
+    def leave(self) -> None:
+        """Something may be sent, and the I/O thread is to do it, unless the queue fills up meanwhile."""
+        wire = self.link.wire
+        if wire is None or wire.blocked:  # it will, as soon as it can
+            return
+        if not self.outbox.filling:
+            self.orders.wake()
+            return
+        self.kick()
+        if self.outbox.filling and not self.guard.on_main_thread():
+            wire.relieve()  # the I/O thread writes already, and waits for the interpreter that we keep busy
+
+    def write_now(self, entry: Outgoing) -> bool:
+        """Write a message past the empty queue, where this thread may. False if it is to be queued."""
+        wire = self.link.wire
+        return (
+            wire is not None
+            and entry.expires_at is None  # which the queue looks at, at the last moment
+            and entry.bound is None  # what is bound to a connection may be too late for this one
+            and not self.guard.on_main_thread()
+            and wire.write_now(entry)
+        )
 
 
 def closed_error(core: Core, call: str) -> ClientClosed:

@@ -8,21 +8,20 @@ the rest of the message is there (RFC 6455 §8.1).
 
 from __future__ import annotations
 
-import codecs
 import enum
 import struct
 import zlib
+from codecs import utf_8_decode
 from typing import Any, Final, NamedTuple
 
+from . import _masking
+from ._appetite import appetite_after
 from ._close_frames import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
 from ._deflate import Inflater, TooMuch
 from ._errors import MessageTooBig, ProtocolError
 from ._limits import DEFAULT_LIMITS
-from ._masking import apply_mask
 
-__all__ = [
-    "LARGE_READ_SIZE", "READ_SIZE", "RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame",
-]  # fmt: skip
+__all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
 
 RSV1: Final = 0x40
 """The bit that marks a compressed message, on its first frame (RFC 7692 §6)."""
@@ -49,7 +48,6 @@ _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
 _FEW: Final = 1024  # pieces of a message that are kept apart; each costs as much as 50 bytes
-_new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Failure(NamedTuple):
@@ -73,12 +71,13 @@ class _Message:
         size: payload bytes; of a compressed message those that were inflated so far.
     """
 
-    __slots__ = ("_chunks", "_decoder", "_inflater", "_limit", "_pieces", "fragments", "on_the_wire", "size")
+    __slots__ = ("_chunks", "_cut", "_inflater", "_is_text", "_limit", "_pieces", "fragments", "on_the_wire", "size")
 
     def __init__(self, opcode: Opcode, limit: int, inflater: Inflater | None) -> None:
         self._limit = limit
         self._inflater = inflater
-        self._decoder = _new_utf8_decoder() if opcode is Opcode.TEXT else None
+        self._is_text = opcode is _TEXT
+        self._cut = b""  # the beginning of a character whose other bytes are yet to come
         self._chunks: list[str | bytes] = []
         self._pieces: list[str | bytes] = []
         self.fragments = 0
@@ -103,47 +102,48 @@ class _Message:
                 "that is wanted.",
             )
 
-    def add(self, data: bytes) -> None:
-        """Payload bytes have come."""
-        if self._inflater is None:
-            self._keep(data)
+    def add(self, data: bytes, start: int, end: int) -> None:
+        """Payload bytes have come: those of ``data`` from ``start`` to ``end``."""
+        if self._inflater is not None:
+            self._keep_all(self._inflater.inflate(data[start:end], self._limit - self.size))
+        elif self._is_text:
+            self._keep_text(memoryview(data)[start:end])
         else:
-            self._keep_all(self._inflater.inflate(data, self._limit - self.size))
+            self._keep(data[start:end])
 
     def whole(self) -> Received:
         """The message; its last byte has come."""
         # An empty one should be one byte long (RFC 7692 §7.2.3.6), and is not from everybody.
         if self._inflater is not None and self.on_the_wire:
             self._keep_all(self._inflater.finish(self._limit - self.size))
+        if self._cut:
+            utf_8_decode(self._cut, "strict", True)  # raises: the text ends within a character
         parts: list[Any] = [*self._chunks, *self._pieces]
-        if self._decoder is None:
-            return _BINARY, b"".join(parts), self.size
-        parts.append(self._decoder.decode(b"", True))  # raises if the text ends within a character
-        return _TEXT, "".join(parts), self.size
+        if self._is_text:
+            return _TEXT, "".join(parts), self.size
+        return _BINARY, b"".join(parts), self.size
 
     def _keep_all(self, inflated: list[bytes]) -> None:
         for piece in inflated:
             self.size += len(piece)
-            self._keep(piece)
+            if self._is_text:
+                self._keep_text(piece)
+            else:
+                self._keep(piece)
 
-    def _keep(self, piece: bytes) -> None:
-        decoder = self._decoder
-        self._pieces.append(piece if decoder is None else decoder.decode(piece))
+    def _keep_text(self, piece: bytes | memoryview) -> None:
+        if self._cut:
+            piece = self._cut + piece
+        text, decoded = utf_8_decode(piece)
+        self._cut = bytes(piece[decoded:])
+        self._keep(text)
+
+    def _keep(self, piece: str | bytes) -> None:
+        self._pieces.append(piece)
         if len(self._pieces) == _FEW:
             parts: list[Any] = self._pieces
-            self._chunks.append(b"".join(parts) if decoder is None else "".join(parts))
+            self._chunks.append("".join(parts) if self._is_text else b"".join(parts))
             self._pieces = []
-
-
-READ_SIZE: Final = 64 * 1024
-"""Bytes to read at once: hundreds of small messages in one call, and not so many that all else waits for them."""
-
-LARGE_READ_SIZE: Final = 256 * 1024
-"""The same while messages are large. Measured with those of 64 KiB: 40 µs for each instead of 63; with 1 MiB to read at
-once it is more again."""
-
-_FEW_LARGE: Final = 64
-"""Messages in one read up to which they are large."""
 
 
 class MessageReader:
@@ -180,7 +180,7 @@ class MessageReader:
         self._message: _Message | None = None  # the one that is coming in, in one frame or several
         self._missing = 0  # payload bytes of its present frame that are yet to come
         self._fin = True  # whether that frame is its last
-        self.appetite = READ_SIZE
+        self.appetite = appetite_after(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
 
@@ -211,7 +211,7 @@ class MessageReader:
             self.failure = _too_big(self._max_size, self._max_size).failure
         except _Broken as broken:
             self.failure = broken.failure
-        self.appetite = LARGE_READ_SIZE if size >= READ_SIZE and len(received) <= _FEW_LARGE else READ_SIZE
+        self.appetite = appetite_after(size, len(received), self._missing)
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:
@@ -258,8 +258,7 @@ class MessageReader:
                     return
             elif self._message is None and fin and start + length <= size and self._is_simple(opcode, first, length):
                 position = start + length  # a large one that has come whole
-                payload = data[start:position]
-                received.append((opcode, payload.decode() if opcode is _TEXT else payload, length))
+                received.append((opcode, _whole_payload(opcode, data, start, position), length))
             else:
                 self._begin_frame(opcode, fin, length, bool(first & RSV1))
                 position = start
@@ -293,7 +292,7 @@ class MessageReader:
     def _take_payload(self, data: bytes, position: int, received: list[Received]) -> int:
         assert self._message is not None
         end = min(len(data), position + self._missing)
-        self._message.add(data[position:end])
+        self._message.add(data, position, end)
         self._missing -= end - position
         if not self._missing:
             self._end_frame(received)
@@ -318,6 +317,11 @@ class _Broken(Exception):
         super().__init__(text)
         kind = MessageTooBig if code is CloseCode.MESSAGE_TOO_BIG else ProtocolError
         self.failure = Failure(code, kind(text))
+
+
+def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | bytes:
+    """The payload of a large message that has come whole. Text is decoded where it lies, not copied first."""
+    return utf_8_decode(memoryview(data)[start:end], "strict", True)[0] if opcode is _TEXT else data[start:end]
 
 
 def _too_big(size: int, limit: int) -> _Broken:
@@ -382,4 +386,4 @@ def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
         header = _MEDIUM.pack(_FIN | opcode, _MASKED | 126, size, key)
     else:
         header = _LARGE.pack(_FIN | opcode, _MASKED | 127, size, key)
-    return header + apply_mask(payload, key)
+    return header + _masking.apply_mask(payload, key)

@@ -83,7 +83,11 @@ class Pool:
 
 
 class Handlers:
-    """The handlers of one client."""
+    """The handlers of one client.
+
+    Attributes:
+        pools: threads that run some of them, and what waits for these.
+    """
 
     __slots__ = (
         "_bounds",
@@ -94,8 +98,8 @@ class Handlers:
         "_name",
         "_numbers",
         "_on_room",
-        "_pools",
         "_topics",
+        "pools",
     )
 
     def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
@@ -115,7 +119,7 @@ class Handlers:
         self._lock = threading.Lock()
         self._methods: dict[str, Handler] = {}
         self._topics: dict[str, tuple[Handler, ...]] = {}
-        self._pools: tuple[Pool, ...] = ()
+        self.pools: tuple[Pool, ...] = ()
         self._dropped = 0  # by pools that are gone
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -156,8 +160,8 @@ class Handlers:
         if gone is None:
             return
         with self._lock:
-            known = gone in self._pools
-            self._pools = tuple(pool for pool in self._pools if pool is not gone)
+            known = gone in self.pools
+            self.pools = tuple(pool for pool in self.pools if pool is not gone)
         gone.end()
         if known:
             self._dropped += gone.inbox.dropped
@@ -194,16 +198,16 @@ class Handlers:
     @property
     def full(self) -> bool:
         """Whether reading should pause until some workers have caught up."""
-        return bool(self._pools) and any(pool.inbox.full for pool in self._pools)
+        return any(pool.inbox.full for pool in self.pools)
 
     @property
     def dropped(self) -> int:
         """Jobs that found no room in a pool's queue."""
-        return self._dropped + sum(pool.inbox.dropped for pool in self._pools)
+        return self._dropped + sum(pool.inbox.dropped for pool in self.pools)
 
     def end(self) -> None:
         """After what is queued, run nothing more."""
-        for pool in self._pools:
+        for pool in self.pools:
             pool.end()
 
     def _make(self, call: str, name: str, fn: Callable[[Any], object], workers: int) -> Handler:
@@ -218,5 +222,5 @@ class Handlers:
             threads = f"{self._name}-worker-{next(self._numbers)}"
             pool = Pool(threads, workers, self._bounds, self._hooks, self._on_room)
             with self._lock:
-                self._pools = (*self._pools, pool)
+                self.pools = (*self.pools, pool)
         return Handler(f"{call}({name!r})", fn, pool)

@@ -45,9 +45,15 @@ whatever it sends (None for any)."""
 
 
 class Hooks:
-    """The hooks of one client and the thread they run on."""
+    """The hooks of one client and the thread they run on.
 
-    __slots__ = ("_inbox", "_name", "_seen", "_table", "_told", "_worker", "bound", "ident")
+    Attributes:
+        inbox: what waits for the thread.
+        ident: the thread's identity; None while it does not run.
+        bound: the connection to which belongs what the hook sends that runs now; None for any.
+    """
+
+    __slots__ = ("_name", "_seen", "_table", "_told", "_worker", "bound", "ident", "inbox")
 
     def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
@@ -57,7 +63,7 @@ class Hooks:
             on_room: called when a full queue has room again.
         """
         self._name = name
-        self._inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
         # Of what comes in by the flood, for each hook: counted by the I/O thread as it is told,
@@ -101,7 +107,7 @@ class Hooks:
         verdict = self.post_job("on_message", hook, (message,), size, key="on_message", pressing=pressing)
         if verdict is Put.FIRST_LOSS:
             self.post_error(SlowConsumer(
-                f"on_message can't keep up: more than {len(self._inbox)} messages wait for it, so some are dropped. "
+                f"on_message can't keep up: more than {len(self.inbox)} messages wait for it, so some are dropped. "
                 "Do less in the hook, or give receive_queue= more room."
             ))  # fmt: skip
 
@@ -118,7 +124,7 @@ class Hooks:
             key: with the policy ``"latest"``, what this is the newest of.
             pressing: see ``Inbox.put``.
         """
-        verdict = self._inbox.put((what, fn, args, None), size, key=key, pressing=pressing)
+        verdict = self.inbox.put((what, fn, args, None), size, key=key, pressing=pressing)
         if self._worker.starter is None:
             self._start()
         return verdict
@@ -144,14 +150,9 @@ class Hooks:
     # --- looking ---------------------------------------------------------------------------------------------------
 
     @property
-    def full(self) -> bool:
-        """Whether reading should pause until hooks have caught up."""
-        return self._inbox.full
-
-    @property
     def dropped(self) -> int:
         """Messages that ``on_message`` never saw."""
-        return self._inbox.dropped
+        return self.inbox.dropped
 
     def here(self) -> bool:
         """Whether the caller is on the hook thread."""
@@ -161,7 +162,7 @@ class Hooks:
 
     def end(self) -> None:
         """After what is queued, run no more hooks."""
-        self._inbox.end()
+        self.inbox.end()
 
     def join(self, deadline: Deadline) -> bool:
         """Wait until the thread has ended; False if the deadline passed first. At once True on the thread itself."""
@@ -170,7 +171,7 @@ class Hooks:
     def work(self) -> None:
         """Run hooks until the end; the body of the thread."""
         self.ident = threading.get_ident()
-        while (job := self._inbox.get(_FOREVER)) is not EMPTY:
+        while (job := self.inbox.get(_FOREVER)) is not EMPTY:
             self.bound = job[3]
             self._run(job)
             self.bound = None
@@ -197,7 +198,7 @@ class Hooks:
         hook(*args)
 
     def _add(self, job: _Job) -> bool:
-        if not self._inbox.put_extra(job):
+        if not self.inbox.put_extra(job):
             return False
         if self._worker.starter is None:
             self._start()

@@ -69,21 +69,24 @@ class Signal:
                     break
 
     ``announce()`` costs one attribute look-up while nobody watches.
+
+    Attributes:
+        latches: those of who watches; for others to look at only whether there are any.
     """
 
-    __slots__ = ("_latches", "_lock")
+    __slots__ = ("_lock", "latches")
 
     def __init__(self) -> None:
         # Guards the set of latches of those who wait.
         self._lock = threading.Lock()
-        self._latches: dict[Latch, None] = {}
+        self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
         """Wake everyone who watches."""
-        if not self._latches:
+        if not self.latches:
             return
         with self._lock:
-            woken, self._latches = self._latches, {}
+            woken, self.latches = self.latches, {}
         for latch in woken:
             latch.open()
 
@@ -93,12 +96,12 @@ class Signal:
 
     def _add(self, latch: Latch) -> None:
         with self._lock:
-            self._latches[latch] = None
+            self.latches[latch] = None
 
     def _discard(self, latch: Latch) -> None:
         with self._lock:
-            if latch in self._latches:
-                del self._latches[latch]
+            if latch in self.latches:
+                del self.latches[latch]
 
 
 class _Watch:

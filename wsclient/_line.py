@@ -40,6 +40,9 @@ class Line:
     short_means_empty = True
     """Whether ``receive`` giving less than was asked for says that nothing more is there."""
 
+    may_hold = False
+    """Whether ``pending`` can be anything but 0."""
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.read_event = READ
@@ -88,6 +91,7 @@ class TLSLine(Line):
     __slots__ = ("_lock", "_tls")
 
     short_means_empty = False  # a call gives what one record holds
+    may_hold = True
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)

@@ -51,21 +51,8 @@ def forget_keys() -> None:
     _pool.clear()
 
 
-def apply_mask(data: bytes, key: bytes) -> bytes:
-    """XOR ``data`` with the repeated four-byte ``key``; doing it twice gives ``data`` back.
-
-    Args:
-        data: the payload, of any length.
-        key: four bytes.
-
-    Returns:
-        The masked bytes, as long as ``data``.
-    """
-    return _mask(data, key)
-
-
 def mask_in_python(data: bytes, key: bytes) -> bytes:
-    """The same without the accelerator."""
+    """``apply_mask`` without the accelerator."""
     size = len(data)
     if size <= _INTEGER_LIMIT:
         mask = (key * (size // 4 + 1))[:size]
@@ -78,12 +65,12 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
 
 def _mask_and_count(data: bytes, key: bytes) -> bytes:
     """Mask in Python until the accelerator pays, or is there anyway. Two threads at once count a little too few."""
-    global _mask, _masked
+    global apply_mask, _masked
     _masked += len(data) + _BYTES_A_CALL
     if (_masked > _PATIENCE or "websockets.speedups" in sys.modules) and importing.acquire(blocking=False):
         try:
-            _mask = mask_in_python  # for good, should the import fail
-            _mask = accelerated() or mask_in_python
+            apply_mask = mask_in_python  # for good, should the import fail
+            apply_mask = accelerated() or mask_in_python
         finally:
             importing.release()
     return mask_in_python(data, key)
@@ -95,13 +82,16 @@ def accelerated() -> Callable[[bytes, bytes], bytes] | None:
     A frame is being made meanwhile, so nobody waits here for ``importing``: a fork that is about to strike has it.
     """
     try:
-        from websockets.speedups import apply_mask
+        from websockets.speedups import apply_mask as fast
     except Exception:  # it is not there, or it is another package, or one too old for this Python: whatever it raises
         return None
-    return apply_mask
+    return fast
 
 
-_mask: Callable[[bytes, bytes], bytes] = _mask_and_count
+apply_mask: Callable[[bytes, bytes], bytes] = _mask_and_count
+"""XOR bytes of any length with a repeated key of four bytes; doing it twice gives them back. To be called by its full
+name, ``_masking.apply_mask``, since it changes once the accelerator is there."""
+
 _masked = 0
 
 if hasattr(os, "register_at_fork"):

@@ -144,7 +144,8 @@ class Messaging(Constructed):
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
         """Queue a message and return at once; messages of one thread keep their order.
 
-        Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect`` send belongs to their
+        It may be written a moment later, by the background thread: from the main thread always, from others where many
+        come at once. Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect`` send belongs to their
         connection alone.
 
         Args:

@@ -34,6 +34,7 @@ class NestedTLSLine(Line):
     __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_promised", "_unsent")
 
     short_means_empty = False  # a call gives what one record holds
+    may_hold = True
 
     def __init__(self, outer: ssl.SSLSocket, host: str, context: ssl.SSLContext) -> None:
         """

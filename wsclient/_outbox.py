@@ -34,40 +34,46 @@ class Outbox:
     """Messages that wait for the line.
 
     Attributes:
+        largest: bytes of the largest message that is let in; -1 once no more are. To look at only, like the next.
+        entries: the row of them, those included that were withdrawn; for others to look at only whether it is empty.
         messages: how many wait.
         bytes: their payload bytes.
         dropped: messages lost to a full queue.
     """
 
-    __slots__ = ("_bounds", "_entries", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes",
-                 "dropped", "messages")  # fmt: skip
+    __slots__ = ("_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes", "dropped", "entries",
+                 "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
         # Guards everything below but `_room`, and every entry's `queued` and `fate`.
         self._lock = threading.Lock()
         self._room = Signal()
         self._bounds = bounds
-        self._entries: deque[Outgoing] = deque()
+        self.entries: deque[Outgoing] = deque()
         self._refusal: WebSocketClientError | None = None
+        self.largest = bounds.max_bytes
         self._takes_marks = True
         self._next_expiry: float | None = None  # no message expires before that
         self.messages = 0
         self.bytes = 0
         self.dropped = 0
 
-    def ready(self, requests: int | None) -> bool:
+    def ready(self, requests: int) -> bool:
         """Whether there may be something to take.
 
         Args:
-            requests: as for ``take``.
+            requests: how many of what is taken may be requests.
         """
-        if requests is None:
-            return bool(self._entries)
         try:
-            head = self._entries[0]
+            head = self.entries[0]
         except IndexError:
             return False
         return not (head.requests > max(requests, 0) and head.queued)
+
+    @property
+    def filling(self) -> bool:
+        """Whether more than half of the room is taken."""
+        return 2 * self.messages > self._bounds.max_messages or 2 * self.bytes > self._bounds.max_bytes
 
     def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
         """Queue a message.
@@ -103,14 +109,15 @@ class Outbox:
             if self._refusal is None or (self._takes_marks and not entry.counted):
                 if not entry.counted:
                     entry.queued = True
-                    self._entries.append(entry)
+                    self.entries.append(entry)
                     return True
                 if not self._is_full(entry) or self._makes_room(entry, evicted):
-                    self._note_expiry(entry)
+                    if entry.expires_at is not None:
+                        self._note_expiry(entry)
                     self.messages += 1
                     self.bytes += entry.size
                     entry.queued = True
-                    self._entries.append(entry)
+                    self.entries.append(entry)
                     return True
                 if self._bounds.overflow == "drop_newest":
                     self.dropped += 1
@@ -139,17 +146,17 @@ class Outbox:
         now = time.monotonic()
         if self._next_expiry is None or now < self._next_expiry:
             return
-        waiting = [entry for entry in self._entries if entry.queued and entry.counted and entry.expires_at is not None]
+        waiting = [entry for entry in self.entries if entry.queued and entry.counted and entry.expires_at is not None]
         for entry in waiting:
             if entry.expires_at is not None and now >= entry.expires_at:
                 self._drop(entry, EXPIRED)
         self._next_expiry = min((entry.expires_at or 0.0 for entry in waiting if entry.queued), default=None)
-        self._entries = deque([kept for kept in self._entries if kept.queued])
+        self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
         """Make room at the cost of the oldest. Marks stay: they take no room, and somebody waits for their pong."""
         passed = 0
-        for victim in self._entries:
+        for victim in self.entries:
             if not self._is_full(entry):
                 break
             if victim.queued and victim.counted:
@@ -157,11 +164,11 @@ class Outbox:
                 self._drop(victim, LOST)
                 self.dropped += 1
             passed += not victim.queued
-        while self._entries and not self._entries[0].queued:
-            del self._entries[0]
+        while self.entries and not self.entries[0].queued:
+            del self.entries[0]
             passed -= 1
         if passed > _SLACK:
-            self._entries = deque([kept for kept in self._entries if kept.queued])
+            self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _full(self) -> SendQueueFull:
         return SendQueueFull(
@@ -179,7 +186,7 @@ class Outbox:
         batch: list[Outgoing] = []
         total = 0
         with self._lock:
-            entries = self._entries
+            entries = self.entries
             while entries:
                 entry = entries[0]
                 if batch and total + entry.size > max_bytes:
@@ -193,10 +200,14 @@ class Outbox:
                     continue
                 if entry.expires_at is not None and time.monotonic() >= entry.expires_at:
                     self._drop(entry, EXPIRED)
-                else:
-                    self._drop(entry, None)
-                    batch.append(entry)
-                    total += entry.size
+                    continue
+                entry.queued = False
+                entry.fate = None
+                if entry.counted:
+                    self.messages -= 1
+                    self.bytes -= entry.size
+                batch.append(entry)
+                total += entry.size
         self._room.announce()
         return batch
 
@@ -206,8 +217,8 @@ class Outbox:
             if not entry.queued:
                 return False
             self._drop(entry, LOST)
-            if len(self._entries) > 2 * self.messages + _SLACK:
-                self._entries = deque([kept for kept in self._entries if kept.queued])
+            if len(self.entries) > 2 * self.messages + _SLACK:
+                self.entries = deque([kept for kept in self.entries if kept.queued])
         self._room.announce()
         return True
 
@@ -229,7 +240,7 @@ class Outbox:
                 entry.place = None
                 entry.queued = True
                 self._note_expiry(entry)
-                self._entries.appendleft(entry)
+                self.entries.appendleft(entry)
 
     def sweep(self, number: int | None) -> list[Outgoing]:
         """Remove what no connection will ever take, as ``lost``.
@@ -241,10 +252,10 @@ class Outbox:
             The messages removed.
         """
         with self._lock:
-            gone = [entry for entry in self._entries if entry.queued and (number is None or entry.bound == number)]
+            gone = [entry for entry in self.entries if entry.queued and (number is None or entry.bound == number)]
             for entry in gone:
                 self._drop(entry, LOST)
-            self._entries = deque([kept for kept in self._entries if kept.queued])
+            self.entries = deque([kept for kept in self.entries if kept.queued])
         self._room.announce()
         return gone
 
@@ -259,17 +270,17 @@ class Outbox:
         with self._lock:
             self._takes_marks = takes_marks
             self._refusal = error
+            self.largest = -1
             if last is not None:
                 last.queued = True
-                self._entries.append(last)
+                self.entries.append(last)
         self._room.announce()
 
-    def _drop(self, entry: Outgoing, fate: str | None) -> None:
-        """The entry leaves the queue. Assignments only: an interrupt finds all of it done or nothing."""
+    def _drop(self, entry: Outgoing, fate: str) -> None:
+        """The entry leaves the queue unsent. Assignments only: an interrupt finds all of it done or nothing."""
         entry.queued = False
         entry.fate = fate
-        if fate is not None:
-            entry.payload = None
+        entry.payload = None
         if entry.counted:
             self.messages -= 1
             self.bytes -= entry.size

@@ -87,6 +87,7 @@ class Request(Outgoing):
         draft: makes the payload once the id is known; None where ``payload`` stands already.
         id: the caller's own id, or the one given when the request was taken to the line; None before.
         own: the table's key of the caller's own id, which stays through every re-send; None if it has none.
+        key: its id as a key of the tables; see ``_key_in_flight``.
         match: accepts the reply, instead of correlation by id.
         until: refuses replies that are only an acknowledgement.
         idempotent: whether it may be sent once more after its connection was lost.
@@ -102,8 +103,8 @@ class Request(Outgoing):
         sent_before: whether a connection that is over had carried it, so that the server may have it.
     """
 
-    __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "last", "match", "message",
-                 "outcome", "own", "sent_before", "until", "waiter")  # fmt: skip
+    __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "key", "last", "match",
+                 "message", "outcome", "own", "sent_before", "until", "waiter")  # fmt: skip
 
     requests = 1
 
@@ -125,6 +126,7 @@ class Request(Outgoing):
         self.draft = draft
         self.id = id
         self.own = None if id is None else key_of(id)
+        self.key = self.own
         self.match = match
         self.until = until
         self.idempotent = idempotent
@@ -138,11 +140,6 @@ class Request(Outgoing):
         self.departed = False
         self.sent_before = False
 
-    @property
-    def key(self) -> Any:
-        """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
-        return self if self.match is not None else key_of(self.id)
-
 
 def _taken(id: Any) -> ValueError:
     return ValueError(f"A request with the id {id!r} is in flight already; use another id.")
@@ -153,6 +150,11 @@ def key_of(id: Any) -> Any:
     return (bool, id) if isinstance(id, bool) else id
 
 
+def _key_in_flight(request: Request) -> Any:
+    """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
+    return request.key if request.match is None else request
+
+
 class Pending:
     """Every request that waits.
 
@@ -160,10 +162,11 @@ class Pending:
         counts: requests that have ended, by outcome.
         live: those that wait for their reply; to look at only.
         matches: those in flight that have a match function. I/O thread reads.
+        timers: a heap of deadlines, of requests that have ended too; for others to look at only whether it is empty.
     """
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "_timers", "counts",
-                 "live", "matches")  # fmt: skip
+    __slots__ = ("_by_order", "_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "counts", "live",
+                 "matches", "timers")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -179,7 +182,7 @@ class Pending:
         self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
         self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
-        self._timers: list[tuple[float, int, Request]] = []
+        self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self.matches: dict[Request, None] = {}
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
@@ -224,7 +227,7 @@ class Pending:
                     self._own[request.own] = request
                 (self._calm if calm else self.live)[request] = None
                 if timer is not None:
-                    heapq.heappush(self._timers, timer)
+                    heapq.heappush(self.timers, timer)
         if known:
             raise _taken(request.id)
 
@@ -247,13 +250,15 @@ class Pending:
         Raises:
             Clash: another request has this id.
         """
-        key = request if request.match is not None else key_of(id)
+        key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with self._lock:
             waits = request in self.live or request in self._calm
             clash = waits and (self._in_flight.get(key, request) is not request
                                or self._own.get(key, request) is not request)  # fmt: skip
             if waits and not clash:
                 request.id = id
+                if key is not request:  # which would hold itself
+                    request.key = key
                 request.departed = True
                 if request.match is not None:
                     self.matches[request] = None
@@ -270,7 +275,7 @@ class Pending:
             with self._lock:
                 return next(iter(self._in_flight.values()), None)
         try:
-            return self._in_flight.get(key_of(id))
+            return self._in_flight.get((bool, id) if type(id) is bool else id)
         except TypeError:  # an id that can't be a key: nobody asked under it
             return None
 
@@ -287,7 +292,7 @@ class Pending:
         keeps_place = self._by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
-            key = request.key
+            key = request.key if request.match is None else request
             live = request in self.live
             taken = live or (request in self._calm and outcome is not TIMED_OUT)
             if taken:
@@ -298,15 +303,15 @@ class Pending:
                     del self._own[request.own]
                 if request in self.matches:
                     del self.matches[request]
-            flying = taken and key in self._in_flight and self._in_flight[key] is request
+            flying = taken and self._in_flight.get(key) is request
             if flying and not keeps_place:
                 del self._in_flight[key]
             if request in self._standing:
                 del self._standing[request]
-            if len(self._timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
+            if self.timers and len(self.timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
-                heapq.heappush(self._timers, timer)
+                heapq.heappush(self.timers, timer)
         return taken
 
     def is_calm(self, request: Request) -> bool:
@@ -326,8 +331,9 @@ class Pending:
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
         with self._lock:
-            if self._in_flight.get(request.key) is request:
-                del self._in_flight[request.key]
+            key = _key_in_flight(request)
+            if self._in_flight.get(key) is request:
+                del self._in_flight[key]
             if request in self.matches:
                 del self.matches[request]
 
@@ -347,20 +353,20 @@ class Pending:
 
     def next_deadline(self) -> float | None:
         """The moment ``expire`` should be called next; may name a request that has ended since."""
-        timers = self._timers
+        timers = self.timers
         return timers[0][0] if timers else None
 
     def expire(self, now: float) -> list[Request]:
         """Requests whose deadline has passed, ended or not; each is named once."""
         due: list[Request] = []
         with self._lock:
-            while self._timers and self._timers[0][0] <= now:
-                due.append(heapq.heappop(self._timers)[2])
+            while self.timers and self.timers[0][0] <= now:
+                due.append(heapq.heappop(self.timers)[2])
         return due
 
     def holds_place(self, request: Request) -> bool:
         """Whether a request that has ended still keeps its place in the row."""
-        return request.outcome is not None and self._in_flight.get(request.key) is request
+        return request.outcome is not None and self._in_flight.get(_key_in_flight(request)) is request
 
     def _may_stand(self, request: Request) -> bool:
         """Whether it uses up no room once it is calm; by order, what is behind it in the row must wait for its end."""
@@ -371,6 +377,6 @@ class Pending:
         return None if at is None else (at, next(self._numbers), request)  # the number keeps equal times apart
 
     def _rebuild_timers(self) -> None:
-        timers = [timer for timer in self._timers if timer[2] in self.live or self.holds_place(timer[2])]
+        timers = [timer for timer in self.timers if timer[2] in self.live or self.holds_place(timer[2])]
         heapq.heapify(timers)
-        self._timers = timers
+        self.timers = timers

@@ -95,7 +95,7 @@ def make(
             idempotent=idempotent,
             bound=bound,
         )
-    if match is None and until is None and protocol._judges():
+    if match is None and until is None and protocol._is_judge:
         request.message = copy.deepcopy(message)
     return request
 
@@ -156,18 +156,19 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
                 fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
-    if _is_too_late(core, entry):
+    if entry.bound is not None and _is_too_late(core, entry):
         core.outbox.withdraw(entry)  # no later connection may have it
 
 
-def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> None:
-    """The request begins to wait, and is queued. Its waiter is set; an error here has told it nothing.
+def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more: bool = False) -> None:
+    """The request begins to wait, and is written or queued. Its waiter is set; an error here has told it nothing.
 
     Args:
         core: the client.
         request: what ``make`` gave.
         timed: whether the I/O thread keeps its deadline; False if the caller waits for it.
         calm: whether nobody waits for its first answer.
+        more: whether others follow, with which it is to be written.
 
     Raises:
         ValueError: the caller's id is in flight.
@@ -176,6 +177,8 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False) -> N
     """
     core.pending.add(request, timed=timed, calm=calm)
     try:
+        if not more and core.write_now(request):
+            return
         queue(core, request, request.deadline)
     except WebSocketClientError:
         if not core.pending.take(request, FAILED):
@@ -213,7 +216,8 @@ def answer(core: Core, request: Request, value: Any) -> bool:
         return False
     if request.waiter is not None:
         request.waiter.settle(value, None)
-    _make_room(core)
+    if core.protocol.max_in_flight is not None or core.orders.drain is not None:
+        _make_room(core)
     return True
 
 

@@ -6,6 +6,7 @@ Any thread that owns the way out calls this, one at a time.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _departing
@@ -21,9 +22,15 @@ __all__ = ["RecordedSource", "Source"]
 
 
 class Source:
-    """The client as the way out of its connection sees it."""
+    """The client as the way out of its connection sees it.
 
-    __slots__ = ("_core", "number")
+    Attributes:
+        number: the connection's number.
+        outbox: the send queue.
+        progress: tells those who wait for it that more bytes have gone out.
+    """
+
+    __slots__ = ("_core", "_protocol", "number", "outbox", "payload", "progress", "wake")
 
     def __init__(self, core: Core, number: int) -> None:
         """
@@ -32,19 +39,32 @@ class Source:
             number: the connection's number.
         """
         self._core = core
+        self.outbox = core.outbox
+        self._protocol = core.protocol
         self.number = number
+        self.progress = core.progress
+        # As they are: a call less for each message.
+        self.payload = partial(_departing.payload_of, core, number)
+        self.wake = core.orders.wake
 
     def ready(self) -> bool:
-        """Whether there may be something to take."""
-        return self._core.outbox.ready(self._room())
+        """Whether there may be something to take, where the queue is not empty."""
+        return self._protocol.max_in_flight is None or self.outbox.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """What goes out next."""
-        return self._core.outbox.take(max_bytes, self._room())
+        return self.outbox.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
 
-    def payload(self, entry: Outgoing) -> bytes | None:
-        """The payload of an entry, at the moment it is taken; None if nobody wants it any more, and for mere marks."""
-        return _departing.payload_of(self._core, self.number, entry)
+    def is_clear_for(self, entry: Outgoing) -> bool:
+        """Whether a message may go out past the queue, since nothing waits in it. What others put in meanwhile is not
+        older than this message.
+        """
+        outbox = self.outbox
+        return (
+            not outbox.entries
+            and entry.size <= outbox.largest
+            and (self._protocol.max_in_flight is None or entry.requests <= self._room())
+        )
 
     def written(self, batch: list[Outgoing]) -> None:
         """The operating system has all of these."""
@@ -56,23 +76,14 @@ class Source:
             if not entry.requests:
                 entry.payload = None
 
-    def progressed(self) -> None:
-        """More bytes have gone out."""
-        self._core.progress.announce()
-
-    def wake(self) -> None:
-        """The I/O thread is needed."""
-        self._core.orders.wake()
-
     def is_wanted(self) -> bool:
         """Whether there is time left to send anything: not once the time for closing is over."""
         close = self._core.orders.close
         return close is None or not close.deadline.passed(time.monotonic())
 
-    def _room(self) -> int | None:
-        """How many more requests may be in flight; None for any number."""
-        most = self._core.protocol.max_in_flight
-        return None if most is None else most - self._core.pending.in_flight
+    def _room(self) -> int:
+        """How many more requests may be in flight, where their number is bounded."""
+        return (self._protocol.max_in_flight or 0) - self._core.pending.in_flight
 
 
 class RecordedSource(Source):
@@ -93,11 +104,9 @@ class RecordedSource(Source):
         self._recording_number = recording_number
         self._taken: dict[Outgoing, bytes] = {}  # what each was framed with, until the system has it; owner of the line
 
-    def payload(self, entry: Outgoing) -> bytes | None:
-        payload = super().payload(entry)
-        if payload is not None:
-            self._taken[entry] = payload
-        return payload
+    def taken(self, entry: Outgoing, payload: bytes) -> None:
+        """A message is being framed. Owner of the line."""
+        self._taken[entry] = payload
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
         """The operating system has more of these: note those it has whole. False if no more should go out now."""

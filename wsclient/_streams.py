@@ -229,13 +229,14 @@ class Streams:
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.
         listening: those that ``offer`` gives messages to; empty where there are none.
+        fed: those that get what answers one request alone.
     """
 
-    __slots__ = ("_fed", "dropped", "listening")
+    __slots__ = ("dropped", "fed", "listening")
 
     def __init__(self) -> None:
         self.listening: dict[weakref.ref[Stream], None] = {}
-        self._fed: dict[weakref.ref[Stream], None] = {}  # those that get what answers one request alone
+        self.fed: dict[weakref.ref[Stream], None] = {}
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
@@ -245,13 +246,13 @@ class Streams:
 
     def add_fed(self, stream: Stream) -> None:
         """One begins that gets its messages from elsewhere; it counts for ``full``, and ends with the others."""
-        self._forget(self._fed)
-        self._fed[weakref.ref(stream)] = None
+        self._forget(self.fed)
+        self.fed[weakref.ref(stream)] = None
 
     def discard(self, stream: Stream) -> None:
         """A stream is over."""
         self.listening.pop(weakref.ref(stream), None)
-        self._fed.pop(weakref.ref(stream), None)
+        self.fed.pop(weakref.ref(stream), None)
 
     def _forget(self, streams: dict[weakref.ref[Stream], None]) -> None:
         for reference in list(streams):
@@ -272,9 +273,7 @@ class Streams:
     @property
     def full(self) -> bool:
         """Whether reading should pause until some stream has been read."""
-        if not self.listening and not self._fed:
-            return False
-        return any(stream._full for streams in (self.listening, self._fed) for stream in self._open(streams))
+        return any(stream._full for streams in (self.listening, self.fed) for stream in self._open(streams))
 
     def gap(self) -> None:
         """A connection was lost."""
@@ -283,7 +282,7 @@ class Streams:
 
     def end(self, error: BaseException | None) -> None:
         """No more messages will come."""
-        for stream in [*self._open(self.listening), *self._open(self._fed)]:
+        for stream in [*self._open(self.listening), *self._open(self.fed)]:
             stream._end(error)
 
     def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:

@@ -247,7 +247,8 @@ class Supervisor:
     def _obey(self, connection: Connection) -> None:
         """Do what other threads have ordered since the last turn."""
         core, orders = self._core, self._core.orders
-        self._mind_drain(connection)
+        if orders.drain is not None:
+            self._mind_drain(connection)
         if orders.close is not None:
             order = orders.close
             refusal = begin_closing(core)

@@ -19,18 +19,14 @@ __all__ = ["RequestFuture", "Waiter"]
 class Waiter(Latch):
     """The caller of ``request()``: one thread, which waits for one outcome."""
 
-    __slots__ = ("error", "value")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.value: Any = None
-        self.error: BaseException | None = None
+    value: Any = None
+    error: BaseException | None = None
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Keep the outcome and let the caller go on."""
         self.value = value
         self.error = error
-        self.open()
+        self._lock.release()
 
 
 class RequestFuture(Future[Any]):

@@ -74,13 +74,14 @@ class Wakeup:
 class Poller:
     """Waits for one socket and the wake-up together. Owned by the I/O thread."""
 
-    __slots__ = ("_selector", "_sock", "_wakeup")
+    __slots__ = ("_events", "_selector", "_sock", "_wakeup")
 
     def __init__(self, wakeup: Wakeup) -> None:
         self._wakeup = wakeup
         self._selector = _Selector()
         self._selector.register(wakeup, READ)
-        self._sock: tuple[socket.socket, int] | None = None
+        self._sock: socket.socket | None = None
+        self._events = 0
 
     def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
         """Wait until the socket is ready, somebody wakes us, or the time is over.
@@ -93,7 +94,8 @@ class Poller:
         Returns:
             Those of the events that are ready; 0 on a wake-up or at the end of the time.
         """
-        self._watch(sock, events)
+        if sock is not self._sock or events != self._events:
+            self._watch(sock, events)
         ready = 0
         for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
             if key.fileobj is self._wakeup:
@@ -130,11 +132,10 @@ class Poller:
         self._selector.close()
 
     def _watch(self, sock: socket.socket | None, events: int) -> None:
-        wanted = None if sock is None or not events else (sock, events)
-        if wanted == self._sock:
-            return
-        if self._sock is not None:
-            self._selector.unregister(self._sock[0])
-        if wanted is not None:
-            self._selector.register(*wanted)
-        self._sock = wanted
+        """Have the selector watch this socket for these events, and no other; for none of them, not at all."""
+        if self._sock is not None and self._events:
+            self._selector.unregister(self._sock)
+        self._sock = None
+        if sock is not None and events:
+            self._selector.register(sock, events)
+        self._sock, self._events = sock, events

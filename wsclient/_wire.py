@@ -4,6 +4,7 @@ Guarantees:
     * One thread at a time owns the way out. Nobody waits for it: who finds it taken leaves the message in the queue,
       and the owner looks at the queue once more after letting go, so no message is left behind.
     * Bytes leave in one order, whoever writes. Ids are given here, so they rise on the wire.
+    * A message goes past the queue only where that is empty (``write_now``), so a thread's messages keep their order.
     * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
     * After ``end`` nothing more is written, and nobody is writing.
 
@@ -16,19 +17,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
 from ._masking import new_key
-from ._outgoing import Outgoing, Passage
+from ._outgoing import Batch, Outgoing, Passage
 from ._pings import MAX_PINGS, Answered, Pings
 from ._urgent import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from ._deflate import Deflater
     from ._events import Disconnect
+    from ._latch import Signal
     from ._line import Line
+    from ._outbox import Outbox
 
 __all__ = ["Wire"]
 
@@ -37,6 +41,9 @@ JOINED_BYTES: Final = 64 * 1024
 
 _ROUNDS: Final = 16
 """Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
+
+_MOMENT: Final = 0.05
+"""Seconds a sender waits for the way out where the queue fills up: ten turns of the interpreter's (5 ms)."""
 
 _PING: Final = Opcode.PING
 _CLOSE: Final = Opcode.CLOSE
@@ -50,21 +57,23 @@ class Source(Protocol):
     """Where messages come from; see ``_source``."""
 
     number: int
+    outbox: Outbox
+    progress: Signal
 
     def ready(self) -> bool:
-        """Whether there may be something to take."""
+        """Whether there may be something to take, where the queue is not empty."""
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """What goes out next."""
+
+    def is_clear_for(self, entry: Outgoing) -> bool:
+        """Whether a message may go out past the queue, since nothing waits in it."""
 
     def payload(self, entry: Outgoing) -> bytes | None:
         """The payload of an entry, as it is taken; None if nobody wants it any more, and for mere marks."""
 
     def written(self, batch: list[Outgoing]) -> None:
         """The operating system has all of these."""
-
-    def progressed(self) -> None:
-        """More bytes have gone out."""
 
     def wake(self) -> None:
         """The I/O thread is needed."""
@@ -81,6 +90,9 @@ class Tape(Protocol):
 
     def lost(self, disconnect: Disconnect) -> None:
         """The connection is over."""
+
+    def taken(self, entry: Outgoing, payload: bytes) -> None:
+        """A message is being framed."""
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
         """The operating system has more of these. False if no more should go out before the I/O thread has looked."""
@@ -132,36 +144,75 @@ class Wire:
     def pump(self) -> None:
         """Write what there is, as far as the socket takes it."""
         for _ in range(_ROUNDS):
-            if not self._has_work() or not self._owner.acquire(blocking=False):
+            if not self.has_work() or not self._owner.acquire(blocking=False):
                 return
             try:
-                self._write()
+                self._write(None)
             finally:
                 self._owner.release()
-            self._source.progressed()
+            if self._source.progress.latches:
+                self._source.progress.announce()
         self._source.wake()
 
-    def _has_work(self) -> bool:
+    def write_now(self, entry: Outgoing) -> bool:
+        """Write a message that was not queued, if nothing is before it.
+
+        Returns:
+            False if it is to be queued. True says that it has been taken, not that it is written whole.
+        """
+        if not self._owner.acquire(blocking=False):
+            return False
+        try:
+            clear = (
+                self.is_open
+                and not (self.blocked or self._rest or self._urgent.entries)
+                and self.error is None
+                and self._source.is_clear_for(entry)
+            )
+            if clear:
+                self._write([entry])
+        finally:
+            self._owner.release()
+        if clear and self._source.progress.latches:
+            self._source.progress.announce()
+        self.pump()  # whoever found the way out taken has left its message to us, who may queue nothing
+        return clear
+
+    def relieve(self) -> None:
+        """Wait a moment for whoever is writing, and write what there is."""
+        if self._owner.acquire(timeout=_MOMENT):
+            self._owner.release()
+            self.pump()
+
+    def has_work(self) -> bool:
+        """Whether there may be something to write now. A hint without a lock; see ``Outbox.ready``."""
+        source = self._source
+        if not (source.outbox.entries or self._rest or self._urgent.entries):
+            return False
         if self.blocked or self.error is not None or self.passage.ended:
             return False
         if self._rest or self._is_closing:
             return bool(self._rest)
-        return bool(self._urgent.entries) or (self.is_open and self._source.ready())
+        return bool(self._urgent.entries) or (self.is_open and bool(source.outbox.entries) and source.ready())
 
-    def _write(self) -> None:
-        """Take the next batch if the last one is gone, and write once."""
+    def _write(self, entries: list[Outgoing] | None) -> None:
+        """Take the next batch if the last one is gone, and write once.
+
+        Args:
+            entries: the batch; None for what waits.
+        """
         if self.passage.ended:  # between a look and the taking of the line
             return
         if not self._rest:
+            recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
+            row = deque(self._next_entries() if entries is None else entries)
             try:
-                self._take()
+                self._frame(row, recognised)
             except GaveUp:
-                self.error = ConnectionError("the connection ended while a large message was compressed")
-                self._source.wake()
+                self._break("the connection ended while a large message was compressed", row)
                 return
             except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
-                self.error = ConnectionError("a frame could not be made")
-                self._source.wake()
+                self._break("a frame could not be made", row)
                 raise
         if self._rest:
             try:
@@ -183,16 +234,13 @@ class Wire:
             self._source.written(self._batch)
             self._batch = []
 
-    def _take(self) -> None:
-        recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
-        entries = deque(self._next_entries())
-        try:
-            self._frame(entries, recognised)
-        except BaseException:
-            for entry in entries:  # the one that failed and all behind it are cut, like any that was not written whole
-                entry.put_on(self.passage, _NEVER)
-                self._batch.append(entry)
-            raise
+    def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
+        """The connection can't go on; these are cut, like any that was not written whole."""
+        for entry in entries:
+            entry.put_on(self.passage, _NEVER)
+            self._batch.append(entry)
+        self.error = ConnectionError(reason)
+        self._source.wake()
 
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries, which leave the queue of them one by one."""
@@ -201,14 +249,21 @@ class Wire:
             entry = entries[0]
             payload = self._source.payload(entry)
             if payload is not None:
-                frames.append(self._framed(entry.opcode, payload))
-                self.passage.taken += len(frames[-1])
+                if self.tape is not None:
+                    self.tape.taken(entry, payload)
+                plain = self._deflater is None
+                frame = build_frame(entry.opcode, payload, new_key()) if plain else self._deflated(entry, payload)
+                frames.append(frame)
+                self.passage.taken += len(frame)
                 if entry.opcode is _PING:
                     self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
-            entry.put_on(self.passage, self.passage.taken)
+            if type(entry) is Batch:
+                entry.put_on(self.passage, self.passage.taken)
+            else:
+                entry.place = self.passage, self.passage.taken
             self._batch.append(entry)
             entries.popleft()
             if entry.opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
@@ -218,8 +273,9 @@ class Wire:
                 break
         self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _framed(self, opcode: Opcode, payload: bytes) -> bytes:
-        deflater = self._deflater
+    def _deflated(self, entry: Outgoing, payload: bytes) -> bytes:
+        """A frame, compressed where it is large enough."""
+        deflater, opcode = self._deflater, entry.opcode
         if deflater is not None and len(payload) >= deflater.threshold and opcode < _CLOSE:
             return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
         return build_frame(opcode, payload, new_key())

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from wsclient import _appetite
+
 from .cases import CASES
 
 OURS = "wsclient"
@@ -26,19 +28,36 @@ ROUNDS = 7
 def _no_large_reads() -> None:
     from wsclient import _frames
 
-    _frames.LARGE_READ_SIZE = _frames.READ_SIZE
+    _appetite._keep_memory()  # which is a trick of its own
+    _frames.appetite_after = lambda size, messages, missing: _appetite.READ_SIZE
+
+
+def _no_kept_memory() -> None:
+    _appetite._keep_memory = lambda: None
+
+
+def _no_floods() -> None:
+    from wsclient import _pace
+
+    _pace.BURST = sys.maxsize
+
+
+def _no_way_past_the_queue() -> None:
+    from wsclient import _core
+
+    _core.Core.write_now = lambda self, entry: False
 
 
 def _no_accelerator() -> None:
     from wsclient import _masking
 
-    _masking._mask = _masking.mask_in_python
+    _masking.apply_mask = _masking.mask_in_python
 
 
 def _accelerator_now() -> None:
     from wsclient import _masking
 
-    _masking._mask = _masking.accelerated() or _masking.mask_in_python
+    _masking.apply_mask = _masking.accelerated() or _masking.mask_in_python
 
 
 def _no_joining() -> None:
@@ -98,7 +117,10 @@ class Trick(NamedTuple):
 
 
 TRICKS = {
-    "large-reads": Trick("256 KiB a read while messages are large", "receive-64k", _no_large_reads),
+    "large-reads": Trick("a MiB a read while messages are large", "receive-64k", _no_large_reads),
+    "kept-memory": Trick("malloc keeps what large messages give back", "receive-1m", _no_kept_memory),
+    "floods": Trick("a flood is left to the I/O thread", "send", _no_floods),
+    "past-the-queue": Trick("past the queue where it is empty", "request", _no_way_past_the_queue),
     "accelerator": Trick("masking in C", "send-1m", _no_accelerator),
     "accelerator-small": Trick("masking in C, 128 bytes", "send", _no_accelerator),
     "joining": Trick("many frames in one send()", "request-many", _no_joining),

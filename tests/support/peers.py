@@ -113,7 +113,7 @@ def nothing_is_kept(client):
         or list(core.subscriptions)
         or names_of(core.subscriptions)
         or core.subscriptions.held
-        or core.streams._open(core.streams._fed)
+        or core.streams._open(core.streams.fed)
     )
 
 

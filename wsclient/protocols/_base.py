@@ -50,6 +50,7 @@ class Protocol:
     json: Any = _codec.JSON
 
     _batches = False  # whether a list of requests may go out as one message
+    _is_judge = False  # whether ``final`` has anything to say; known once a client has been made for it
     _sample_id: Any = None  # for trial encodings; never goes over the wire
 
     def reset(self) -> None:
@@ -120,6 +121,7 @@ class Protocol:
     def _serve(self, codec: Any) -> None:
         """A client has been made for this protocol. One thread at a time asks for ids, this one before all others."""
         self.json = codec
+        self._is_judge = self._judges()
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # it has no requests
                 self._sample_id = self.new_id()

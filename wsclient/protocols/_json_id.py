@@ -72,6 +72,7 @@ class JsonId(Protocol):
         self._result = _optional("result", result)
         self._find_error = check_callable("error", error) if callable(error) else None
         self._error = None if callable(error) else _optional("error", error)
+        self._knows_errors = error is not None
         self._is_item = check_callable("item", item)
         self._final = check_callable("final", final)
         self._batches = check_bool("batch", batch)
@@ -79,6 +80,7 @@ class JsonId(Protocol):
         self._topic = _optional("topic", topic)
         self._stream = _optional("stream", stream)
         self._name = _optional("name", name)
+        self._is_flat = len(self._key) == len(self._reply_key) == 1
         self._head = f"{{{json.dumps(self._key[0])}:".encode()
         self._numbers = Numbers()
         self._whole = self._encodes_by_id()
@@ -104,7 +106,7 @@ class JsonId(Protocol):
                 f"A request must be a dict, so that its reply can be found by its {self._key[-1]!r}; it is "
                 f"{type(message).__name__}. Give match=, or choose another protocol= (such as Fifo)."
             )
-        id = found(message, self._key)
+        id = message.get(self._key[0]) if self._is_flat else found(message, self._key)
         if id is None or id is NOTHING:
             return None
         if isinstance(id, bool) or not isinstance(id, (int, float, str)):
@@ -181,16 +183,17 @@ class JsonId(Protocol):
     def _meaning(self, message: Any) -> Incoming:
         if not isinstance(message, dict):
             return Event(message)
-        if self._method is not None:
+        if self._method is not None and self._method[0] in message:
             method = found(message, self._method)
             if method is not NOTHING:
                 return self._call_or_event(message, method)
-        id = found(message, self._reply_key)
+        id = message.get(self._reply_key[0]) if self._is_flat else found(message, self._reply_key)
         if id is None or id is NOTHING:
             return self._event(message)
-        error = self._error_in(message)
-        if error is not None:
-            return Failure(id, error, message)
+        if self._knows_errors:
+            error = self._error_in(message)
+            if error is not None:
+                return Failure(id, error, message)
         value = message if self._result is None else found(message, self._result)
         if value is NOTHING:  # an acknowledgement perhaps; whoever asked may see for himself
             value = message
@@ -262,9 +265,9 @@ class JsonId(Protocol):
         others = self._dressed(message)
         if key in others:
             others = {name: value for name, value in others.items() if name != key}
-        text: Any = _codec.encode(others, self.json)
+        text = _codec.to_json(others, self.json)
         if text[:1] != "{" or text[-1:] != "}":  # a codec with a style of its own
-            text = text.strip() if isinstance(text, str) else ""
+            text = text.strip()
             if not text.startswith("{") or not text.endswith("}"):
                 raise TypeError(f"The json= codec made no JSON object of a dict, but {text[:80]!r}.")
         rest = text[1:].lstrip()

@@ -13,9 +13,9 @@ import struct
 import time
 from typing import Final
 
+from .. import _masking
 from .._clock import Deadline
 from .._latch import Signal
-from .._masking import apply_mask
 from ._sockets import abort
 
 __all__ = ["GUID", "Peer", "frame"]
@@ -189,7 +189,7 @@ class Peer:
         elif size == 127:
             (size,) = struct.unpack("!Q", self.exactly(8))
         key = self.exactly(4)
-        return first & 0x0F, bytes(apply_mask(self.exactly(size), key))
+        return first & 0x0F, bytes(_masking.apply_mask(self.exactly(size), key))
 
     def receive_text(self) -> str:
         """The client's next text message, of one frame; other frames are passed over."""

@@ -1,0 +1,71 @@
+"""How much is read at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from wsclient._appetite import LARGE_READ_SIZE, READ_SIZE, appetite_after
+
+HEADER = 10
+
+
+def test_less_is_read_at_once_until_a_read_is_full():
+    assert appetite_after(0, 0, 0) == READ_SIZE
+    assert appetite_after(READ_SIZE - 1, 1, 2**20) == READ_SIZE
+
+
+@pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE, LARGE_READ_SIZE + HEADER])
+def test_more_is_read_at_once_while_messages_are_large(size):
+    assert appetite_after(size, 0, 1) == LARGE_READ_SIZE
+    assert appetite_after(size, size // 1024, 0) == LARGE_READ_SIZE
+
+
+@pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE])
+def test_of_small_messages_no_more_is_read_at_once(size):
+    assert appetite_after(size, size // 1024 + 1, 0) == READ_SIZE
+
+
+@pytest.mark.parametrize("missing", [LARGE_READ_SIZE // 2 + 1, LARGE_READ_SIZE - 1, LARGE_READ_SIZE])
+def test_a_large_message_is_read_to_its_end_and_the_next_header_with_it(missing):
+    assert appetite_after(READ_SIZE, 0, missing) == missing + HEADER
+
+
+@pytest.mark.parametrize("missing", [LARGE_READ_SIZE + 1, 2**63 - 1])
+def test_what_a_header_announces_is_not_asked_for_at_once(missing):
+    assert appetite_after(READ_SIZE, 0, missing) == LARGE_READ_SIZE + HEADER
+
+
+FAULTS = """
+import resource, sys
+from wsclient._appetite import READ_SIZE, appetite_after
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def one_message():
+    pieces = [bytes([65]) * 2**19 for _ in range(2)]
+    b"".join(pieces).decode()
+
+if sys.argv[1] == "large":
+    appetite_after(READ_SIZE, 0, 0)
+for _ in range(5):
+    one_message()
+before = faults()
+for _ in range(20):
+    one_message()
+print((faults() - before) // 20)
+"""
+
+
+def faults_a_message(size):
+    """How many pages a message of a MiB costs in a program of its own that has read large ones, or has not."""
+    program = [sys.executable, "-c", FAULTS, size]
+    return int(subprocess.run(program, check=True, capture_output=True, text=True, timeout=60).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is the GNU C library's malloc that learns")
+def test_what_large_messages_give_back_is_kept_for_the_next_ones():
+    if faults_a_message("small") < 100:
+        pytest.skip("this malloc keeps it by itself")
+    assert faults_a_message("large") < 10

@@ -1,0 +1,161 @@
+"""Many small messages in a row: who writes them, in what order, and what becomes of a small queue."""
+
+import contextlib
+import json
+import sys
+import threading
+
+import pytest
+
+import wsclient
+from tests.support import LONG, eventually
+from tests.support.peers import beginning, open_against
+from wsclient._outgoing import QUEUED, WRITTEN
+from wsclient._pace import BURST, SMALL
+
+MANY = 200
+
+
+@contextlib.contextmanager
+def busy(client, peer):
+    """Meanwhile the I/O thread is inside a user's function, and writes nothing."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def match(message):
+        reached.set()
+        return go_on.wait(LONG)
+
+    future = client.submit("hold", match=match)
+    assert peer.receive_text() == "hold"
+    peer.send_text("held")
+    assert reached.wait(LONG)
+    try:
+        yield
+    finally:
+        go_on.set()
+        assert future.result(LONG) == "held"
+
+
+def texts(peer, count):
+    return [peer.receive_text() for _ in range(count)]
+
+
+def flood(client, count=MANY, **options):
+    """So many messages, from a thread of their own, and what ``send`` gave for each."""
+    return beginning(lambda: [client.send(str(n), **options) for n in range(count)]).result(LONG)
+
+
+@pytest.fixture
+def slow_switching():
+    """A thread keeps the interpreter for long."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.05)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def pair(raw):
+    client, peer, _ = open_against(raw)
+    yield client, peer
+    client.close(timeout=0)
+
+
+def test_the_first_few_are_written_by_the_sender_and_the_others_left(pair):
+    client, peer = pair
+    with busy(client, peer):
+        sent = flood(client)
+        assert texts(peer, BURST) == [str(n) for n in range(BURST)]
+        assert sent[BURST - 1].state == WRITTEN
+        assert client.stats.queue_depth > MANY / 2  # a slow machine may take more than one window for them
+        assert sent[-1].state == QUEUED
+    assert texts(peer, MANY - BURST) == [str(n) for n in range(BURST, MANY)]
+
+
+def test_what_was_left_goes_out_though_nobody_sends_any_more(pair):
+    client, peer = pair
+    flood(client)
+    assert texts(peer, MANY) == [str(n) for n in range(MANY)]
+
+
+def test_what_comes_behind_them_does_not_overtake_them(pair):
+    client, peer = pair
+    with busy(client, peer):
+        flood(client)
+        asked = beginning(lambda: client.request({"ask": 1}, timeout=LONG))
+        received = texts(peer, MANY + 1)  # who asks is waiting already, and takes along what others left
+    assert received[:-1] == [str(n) for n in range(MANY)]
+    peer.send_text(received[-1])
+    assert asked.result(LONG) == json.loads(received[-1])
+
+
+@pytest.mark.parametrize("message", ["x" * (SMALL + 1), b"x" * (SMALL + 1)], ids=["text", "binary"])
+def test_a_large_message_takes_along_what_was_left(pair, message):
+    client, peer = pair
+    with busy(client, peer):
+        flood(client)
+        assert beginning(lambda: client.send(message)).result(LONG).state == WRITTEN
+        assert texts(peer, MANY) == [str(n) for n in range(MANY)]
+
+
+def test_what_expires_is_not_left(pair):
+    client, peer = pair
+    with busy(client, peer):
+        assert flood(client, expires=LONG)[-1].state == WRITTEN
+        assert texts(peer, MANY) == [str(n) for n in range(MANY)]
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"max_messages": 8}, {"max_messages": 10**6, "max_bytes": 64}], ids=["messages", "bytes"]
+)
+@pytest.mark.parametrize("overflow", ["raise", "drop_newest", "drop_oldest"])
+def test_a_small_queue_is_emptied_by_the_sender_before_it_is_full(raw, bounds, overflow):
+    client, peer, _ = open_against(raw, send_queue=wsclient.SendQueue(**bounds, overflow=overflow))
+    with busy(client, peer):
+        flood(client)
+    assert texts(peer, MANY) == [str(n) for n in range(MANY)]
+    assert client.stats.dropped == 0
+    client.close(timeout=0)
+
+
+def test_a_small_queue_does_not_overflow_while_the_io_thread_waits_for_the_interpreter(raw, slow_switching):
+    """It has the way out, and can't go on as long as the sender keeps the interpreter busy."""
+    client, peer, _ = open_against(raw, send_queue=wsclient.SendQueue(max_messages=8, overflow="raise"))
+    received = beginning(lambda: texts(peer, 20 * MANY))
+    flood(client, 20 * MANY)
+    assert received.result(LONG) == [str(n) for n in range(20 * MANY)]
+    client.close(timeout=0)
+
+
+def test_what_has_expired_by_the_time_it_is_encoded_is_not_sent(raw):
+    class Slow(wsclient.JsonId):
+        def encode(self, message):
+            threading.Event().wait(0.05)  # longer than the message may take
+            return super().encode(message)
+
+    client, peer, _ = open_against(raw, protocol=Slow())
+    sent = beginning(lambda: client.send("late", expires=0.001)).result(LONG)
+    assert sent.state == "expired"
+    client.send("in time")
+    assert peer.receive_text() == "in time"
+    client.close(timeout=0)
+
+
+def test_several_threads_keep_their_own_orders(pair):
+    client, peer = pair
+    received = beginning(lambda: [tuple(map(int, text.split())) for text in texts(peer, 8 * MANY)])
+    senders = [
+        beginning(lambda name=name: [client.send(f"{name} {n}") for n in range(MANY)]) for name in range(8)
+    ]  # fmt: skip
+    for sender in senders:
+        sender.result(LONG)
+    for name in range(8):
+        assert [n for who, n in received.result(LONG) if who == name] == list(range(MANY))
+
+
+def test_while_there_is_no_connection_they_wait_for_the_next(pair, raw):
+    client, peer = pair
+    peer.reset()
+    eventually(lambda: client.state is not wsclient.State.OPEN)
+    flood(client)
+    assert texts(raw.accept().upgrade(), MANY) == [str(n) for n in range(MANY)]

@@ -1,0 +1,38 @@
+"""How often senders write for themselves."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient._pace import BURST, WINDOW, Pace
+
+
+def test_a_few_in_a_row_are_written_as_they_come_and_no_more():
+    pace = Pace()
+    assert [pace.allows(100.0) for _ in range(BURST + 3)] == [True] * BURST + [False] * 3
+
+
+def test_a_new_window_lets_a_few_through_again():
+    pace = Pace()
+    for _ in range(50):
+        pace.allows(100.0)
+    assert not pace.allows(100.0 + WINDOW * 0.99)
+    assert [pace.allows(100.0 + WINDOW) for _ in range(BURST + 1)] == [True] * BURST + [False]
+
+
+def test_who_sends_now_and_then_always_writes():
+    pace = Pace()
+    assert all(pace.allows(n * WINDOW / BURST * 1.01) for n in range(1000))
+
+
+@given(gaps=st.lists(st.floats(0, 3 * WINDOW), min_size=1, max_size=200))
+def test_no_window_has_more_than_two_bursts_and_the_first_of_a_window_is_let_through(gaps):
+    pace, now, let, quiet_since = Pace(), 1.0, [], 0.0
+    for gap in gaps:
+        now += gap
+        allowed = pace.allows(now)
+        assert allowed or now - quiet_since < WINDOW
+        if allowed:
+            let.append(now)
+            quiet_since = now
+    for began in let:
+        assert sum(began <= one < began + WINDOW for one in let) <= 2 * BURST

@@ -110,6 +110,7 @@ def begin(core: Core, batch: Batch, waiter: Settled) -> None:
         for request in batch.members:
             core.pending.add(request, timed=True)
         _requests.queue(core, batch, batch.deadline)
+        core.kick()
     except BaseException:
         _requests.withdraw(core, batch)
         raise

@@ -59,7 +59,6 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     entry = _requests.plain(core, message, expires_at=expires_at, bound=bound)
     hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.pace.allows(now))
     if hurries and core.write_now(entry):
-        core.kick()
         return Delivery(core, entry)
     _requests.queue(core, entry, _requests.NEVER if timeout is None else Deadline(now + timeout))
     if hurries:
@@ -85,7 +84,6 @@ def request(
     waiter = Waiter()
     try:
         _begin(core, call, waiter, timed=False)
-        _go(core)
         if not waiter.wait(call.deadline):
             _give_up(core, call, waiter)
     except BaseException:
@@ -117,7 +115,8 @@ def request_many(
                 _requests.begin(core, call, timed=False, more=True)
             except WebSocketClientError as error:
                 waiter.settle(None, error)
-        _go(core)
+        core.kick()
+        _read_on(core)
         for call, waiter in waiters:
             if not waiter.wait(call.deadline):
                 _give_up(core, call, waiter)
@@ -146,7 +145,6 @@ def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> Re
     except BaseException:
         _requests.withdraw(core, call)
         raise
-    _go(core)
     _requests.mind(core, call.deadline)
     return future
 
@@ -325,7 +323,7 @@ def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm:
     """Send what brings the answers; if that can't be, there is no stream."""
     try:
         _requests.begin(core, call, timed=timed, calm=calm)
-        _go(core)
+        _read_on(core)
         if timed:
             _requests.mind(core, call.deadline)
     except BaseException:
@@ -362,20 +360,20 @@ def _deadline(core: Core, timeout: float | None) -> Deadline:
     return Deadline(None if timeout is None else time.monotonic() + timeout)
 
 
-def _go(core: Core) -> None:
-    """Have what was queued written, and the reply read even if reading is paused."""
-    core.kick()
+def _read_on(core: Core) -> None:
+    """Have the reply read even if reading is paused."""
     if core.link.paused:
         core.orders.wake()
 
 
 def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *, timed: bool) -> None:
-    """It begins to wait, and is queued."""
+    """It begins to wait, and is written or queued."""
     if isinstance(call, Batch):
         _batches.begin(core, call, waiter)
     else:
         call.waiter = waiter
         _requests.begin(core, call, timed=timed)
+    _read_on(core)
 
 
 def _give_up(core: Core, call: Request | Batch, waiter: Waiter) -> None:

@@ -306,14 +306,15 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
-        if self.wire.tape is not None:
+        tape, receive = self.wire.tape, self.router.receive
+        if tape is not None:
             self.wire.settle()  # whatever may have provoked these bytes is noted before them
         try:
             for opcode, payload, size in self._reader.feed(data):
-                if self.wire.tape is not None:
-                    self.wire.tape.received(opcode, payload)
+                if tape is not None:
+                    tape.received(opcode, payload)
                 if opcode is _TEXT or opcode is _BINARY:
-                    self.router.receive(payload, size)
+                    receive(payload, size)
                 else:
                     self._take_control(opcode, payload)
         except ProtocolError as error:  # raised by the message protocol

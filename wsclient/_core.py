@@ -225,13 +225,16 @@ class Core:
     def write_now(self, entry: Outgoing) -> bool:
         """Write a message past the empty queue, where this thread may. False if it is to be queued."""
         wire = self.link.wire
-        return (
+        written = (
             wire is not None
             and entry.expires_at is None  # which the queue looks at, at the last moment
             and entry.bound is None  # what is bound to a connection may be too late for this one
             and not self.guard.on_main_thread()
             and wire.write_now(entry)
         )
+        if written and self.orders.drain is not None:
+            self.orders.wake()  # this may have been the last of it
+        return written
 
 
 def closed_error(core: Core, call: str) -> ClientClosed:

@@ -226,13 +226,14 @@ class MessageReader:
             if size - position < 2:
                 break
             # The common case, kept short: a whole message of less than 64 KiB in one frame.
-            first, length = data[position], data[position + 1]
+            first = data[position]
+            length = second = data[position + 1]
             start = position + 2
-            if length == 126 and start + 2 <= size:
+            if second == 126 and start + 2 <= size:
                 length = data[start] << 8 | data[start + 1]
                 start += 2
             end = start + length
-            if end <= size and length <= self._at_once and self._message is None and data[position + 1] < 127:
+            if end <= size and second < 127 and length <= self._at_once and self._message is None:
                 if first == _WHOLE_TEXT:
                     received.append((_TEXT, data[start:end].decode(), length))
                     position = end

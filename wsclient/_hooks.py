@@ -35,6 +35,9 @@ _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
 """Pings, pongs and errors of the line that may wait for their hooks; a peer that floods must not fill our memory."""
 
+_FIRST_LOSS: Final = Put.FIRST_LOSS
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
 _FLOODED: Final = ("on_ping", "on_pong", "on_error")
 _log = logging.getLogger("wsclient")
 
@@ -104,8 +107,11 @@ class Hooks:
         hook = self._table.get("on_message")
         if hook is None:
             return
-        verdict = self.post_job("on_message", hook, (message,), size, key="on_message", pressing=pressing)
-        if verdict is Put.FIRST_LOSS:
+        job: _Job = ("on_message", hook, (message,), None)
+        verdict = self.inbox.put(job, size, key="on_message", pressing=pressing)
+        if self._worker.starter is None:
+            self._start()
+        if verdict is _FIRST_LOSS:
             self.post_error(SlowConsumer(
                 f"on_message can't keep up: more than {len(self.inbox)} messages wait for it, so some are dropped. "
                 "Do less in the hook, or give receive_queue= more room."

@@ -137,7 +137,8 @@ class Inbox:
                 verdict = _KEPT
             else:
                 verdict = self._put_at_bound(item, size, key, pressing)
-        self._filled.announce()
+        if self._filled.latches:
+            self._filled.announce()
         return verdict
 
     def put_extra(self, item: Any) -> bool:

@@ -252,18 +252,19 @@ class Pending:
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with self._lock:
-            waits = request in self.live or request in self._calm
+            calm = request in self._calm
+            waits = calm or request in self.live
             clash = waits and (self._in_flight.get(key, request) is not request
                                or self._own.get(key, request) is not request)  # fmt: skip
             if waits and not clash:
                 request.id = id
-                if key is not request:  # which would hold itself
-                    request.key = key
                 request.departed = True
-                if request.match is not None:
+                if key is request:
                     self.matches[request] = None
+                else:  # it would hold itself
+                    request.key = key
                 self._in_flight[key] = request
-                if request in self._calm and self._may_stand(request):
+                if calm and self._may_stand(request):
                     self._standing[request] = None
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")

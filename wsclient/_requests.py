@@ -180,6 +180,8 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more
         if not more and core.write_now(request):
             return
         queue(core, request, request.deadline)
+        if not more:
+            core.kick()
     except WebSocketClientError:
         if not core.pending.take(request, FAILED):
             return  # somebody else has ended it meanwhile, and told its waiter
@@ -341,7 +343,7 @@ def send_unseen(core: Core, message: Any, *, bound: int) -> None:
         begin(core, make(core.protocol, message.message, deadline, bound=bound), timed=True)
     else:
         queue(core, plain(core, message, bound=bound), deadline)
-    core.kick()
+        core.kick()
     mind(core, deadline)
 
 

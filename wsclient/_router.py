@@ -84,32 +84,26 @@ class Router:
         Raises:
             ProtocolError: the message protocol says that the connection can't go on.
         """
-        counters = self._core.counters
+        core = self._core
+        counters = core.counters
         counters.messages_received += 1
         counters.bytes_received += size
         try:
-            meaning: Any = self._core.protocol.decode(payload)
-            kind = type(meaning)
-            if kind is not Event and kind is not Reply:  # those two by far the most
-                if meaning is None:
-                    return
-                if not isinstance(meaning, KINDS):
-                    meaning = list(meaning)
+            meaning: Any = core.protocol.decode(payload)
         except ProtocolError:
             raise
         except Exception as cause:
-            if self._core.protocol._by_order:
-                raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
-            self._skip(payload, cause)
+            self._undecoded(payload, cause)
             return
-        if kind is Event:
+        kind = type(meaning)
+        if kind is Event:  # these two by far the most
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif kind is Reply:
             self._answered(meaning, size)
-        elif isinstance(meaning, list):
-            self._deliver_all(meaning, payload, size)
-        else:
+        elif isinstance(meaning, KINDS):
             self._deliver(meaning, size)
+        elif meaning is not None:
+            self._deliver_all(meaning, payload, size)
 
     def hand_out_held(self, *, everything: bool = False) -> None:
         """Messages that waited for a subscription's name go where they belong, once it is known or will never be.
@@ -150,7 +144,14 @@ class Router:
             return
         self._hand_out(message, size, topic, name)
 
-    def _deliver_all(self, meanings: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+    def _deliver_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+        try:
+            meanings = list(decoded)
+        except ProtocolError:
+            raise
+        except Exception as cause:
+            self._undecoded(payload, cause)
+            return
         for meaning in meanings:
             if isinstance(meaning, KINDS):
                 self._deliver(meaning, size)
@@ -353,6 +354,12 @@ class Router:
         except Exception as error:
             _requests.fail(self._core, request, error)
             return False
+
+    def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
+        """A message that the protocol can't read is skipped, unless it may be the reply to the oldest request."""
+        if self._core.protocol._by_order:
+            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
+        self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
         error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)

@@ -213,7 +213,7 @@ def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow
     ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
     ends.wire.pump()
     with ends.wire._owner:  # and so had whoever takes the line now
-        ends.wire._write(None)
+        ends.wire._write()
     assert not ends.wire.has_work()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
@@ -426,7 +426,7 @@ def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
     (entry,) = ends.queue("for the next connection")
     ends.wire.is_open = True
     with ends.wire._owner:
-        ends.wire._write(None)
+        ends.wire._write()
     assert entry.queued
 
 
@@ -550,7 +550,8 @@ def test_a_request_behind_which_more_come_waits_for_them(ends):
     on_thread(lambda: _requests.begin(ends.core, first, timed=False, more=True))
     assert ends.outbox.messages == 1
     on_thread(lambda: _requests.begin(ends.core, second, timed=False, more=False))
-    assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, QUEUED, 1)
+    assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, WRITTEN, 0)
+    assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
     ends.core.link.wire = None
 
 

@@ -198,6 +198,7 @@ def stream(
     )
     _attach(core, feed, answers)
     feed.request, call.feed, call.waiter = call, feed, feed
+    call.takes_any = False
     _begin_feed(core, call, answers, timed=True)
     return answers
 

@@ -38,20 +38,21 @@ def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
         for request in _requests.requests_in(entry):
             _requests.fail(core, request, _requests.ended_before())
         return None
-    if type(entry) is Outgoing:
+    if not isinstance(entry, Request):
+        if isinstance(entry, Batch):
+            members = [payload for one in entry.members if (payload := payload_of(core, number, one)) is not None]
+            return b"[%b]" % b",".join(members) if members else None
         return entry.payload if not entry.ids or _is_nobodys(core, entry) else None
-    if isinstance(entry, Batch):
-        members = [payload for one in entry.members if (payload := payload_of(core, number, one)) is not None]
-        return b"[%b]" % b",".join(members) if members else None
-    assert isinstance(entry, Request)
     try:
         if not _depart(core, entry):
             return None
         if entry.feed is not None:
             entry.feed.departed(entry)
         if entry.draft is not None:
-            opcode, payload = entry.draft(entry.id)
-            entry.opcode, entry.payload, entry.size = opcode, payload, len(payload)
+            entry.opcode, payload = entry.draft(entry.id)
+            entry.payload = payload
+            entry.size = len(payload)
+            return payload
     except Exception as error:  # a protocol of the user's own
         _requests.fail(core, entry, error)
         core.pending.drop_place(entry)

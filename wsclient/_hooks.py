@@ -102,13 +102,13 @@ class Hooks:
         if hook is not None:
             self._add((name, hook, args, bound))
 
-    def post_message(self, message: Any, size: int, *, pressing: bool) -> None:
+    def post_message(self, message: Any, size: int, pressing: bool) -> None:
         """Have ``on_message`` called, within the bounds."""
         hook = self._table.get("on_message")
         if hook is None:
             return
         job: _Job = ("on_message", hook, (message,), None)
-        verdict = self.inbox.put(job, size, key="on_message", pressing=pressing)
+        verdict = self.inbox.put(job, size, "on_message", pressing)
         if self._worker.starter is None:
             self._start()
         if verdict is _FIRST_LOSS:

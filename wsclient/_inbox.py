@@ -69,13 +69,14 @@ class Inbox:
 
     Attributes:
         dropped: items lost so far.
+        full: whether reading should pause: the policy is to block, and the bound is reached.
         ended: whether no more will come.
         error: why it ended, where it did so badly.
     """
 
     __slots__ = (
         "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_latest", "_lock", "_on_room", "dropped",
-        "ended", "error",
+        "ended", "error", "full",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +89,7 @@ class Inbox:
             overflow: what to do beyond that.
             on_room: called, on the reader's thread, when a full queue has room again.
         """
-        # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `ended` and `error`.
+        # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
         self._lock = threading.Lock()
         self._filled = Signal()
         self._bounds = (max_items, max_bytes, overflow)
@@ -99,6 +100,7 @@ class Inbox:
         self._bytes = 0
         self._episode = _NONE
         self.dropped = 0
+        self.full = False
         self.ended = False
         self.error: BaseException | None = None
 
@@ -110,13 +112,7 @@ class Inbox:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def full(self) -> bool:
-        """Whether reading should pause: the policy is to block, and the bound is reached."""
-        max_items, max_bytes, overflow = self._bounds
-        return overflow == "block" and (self._count >= max_items or self._bytes >= max_bytes)
-
-    def put(self, item: Any, size: int, *, key: Hashable = None, pressing: bool = False) -> Put:
+    def put(self, item: Any, size: int, key: Hashable = None, pressing: bool = False) -> Put:
         """Add an item; one that comes after the end is ignored.
 
         Args:
@@ -134,6 +130,8 @@ class Inbox:
                 self._cells.append((item, size, None, True))
                 self._count += 1
                 self._bytes += size
+                if self._count >= max_items or self._bytes >= max_bytes:
+                    self.full = overflow == "block"
                 verdict = _KEPT
             else:
                 verdict = self._put_at_bound(item, size, key, pressing)
@@ -152,6 +150,9 @@ class Inbox:
 
     def get(self, deadline: Deadline) -> Any:
         """The oldest item; ``EMPTY`` if none came before the deadline, or none will come any more."""
+        item = self._pop()
+        if item is not EMPTY:  # the common case, kept short
+            return item
         while (item := self._pop()) is EMPTY and not self.ended:
             with self._filled.watch() as latch:
                 if not self._cells and not self.ended and not latch.wait(deadline):
@@ -168,6 +169,7 @@ class Inbox:
                 self._cells.clear()
                 self._latest.clear()
                 self._count = self._bytes = 0
+                self.full = False
         self._filled.announce()
         if self._on_room is not None:
             self._on_room()
@@ -181,6 +183,7 @@ class Inbox:
             self._cells.append((item, size, key, True))
             self._count += 1
             self._bytes += size
+            self.full = self._bounds[2] == "block" and not self._has_room()
         if self.dropped == dropped:
             return _KEPT
         verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
@@ -211,6 +214,10 @@ class Inbox:
             self._drop_oldest()
         return True
 
+    def _has_room(self) -> bool:
+        max_items, max_bytes, _ = self._bounds
+        return self._count < max_items and self._bytes < max_bytes
+
     def _eased(self) -> bool:
         """Whether the reader seems to keep up again."""
         max_items, max_bytes, overflow = self._bounds
@@ -232,11 +239,10 @@ class Inbox:
                 return
 
     def _pop(self) -> Any:
-        max_items, max_bytes, overflow = self._bounds
         with self._lock:
             if not self._cells:
                 return EMPTY
-            was_full = self._count >= max_items or self._bytes >= max_bytes
+            was_full = self.full
             # Subscripts and assignments only: an interrupt must not part the item from its count.
             item, size, key, counted = self._cells[0]
             if counted and self._latest:
@@ -246,8 +252,10 @@ class Inbox:
             if counted:
                 self._count -= 1
                 self._bytes -= size
+                if was_full:
+                    self.full = not self._has_room()
                 if self._episode and self._eased():
                     self._episode -= 1
-        if was_full and overflow == "block" and not self.full and self._on_room is not None:
+        if was_full and not self.full and self._on_room is not None:
             self._on_room()
         return item

@@ -40,16 +40,18 @@ class Orders:
     """The orders of one client.
 
     Attributes:
+        given: whether there ever was any; else nobody needs to look at the others.
         close: close for good. The first one's code and reason count.
         drain: close once everything is finished, or at this deadline.
         reconnect: drop the connection, or the wait for one, and connect at once; its text is the reason.
         drop: end the connection of this number because of this error.
     """
 
-    __slots__ = ("_wakeup", "close", "drain", "drop", "reconnect")
+    __slots__ = ("_wakeup", "close", "drain", "drop", "given", "reconnect")
 
     def __init__(self) -> None:
         self._wakeup: Wakeup | None = None
+        self.given = False
         self.close: CloseOrder | None = None
         self.drain: Deadline | None = None
         self.drop: tuple[int, WebSocketClientError] | None = None
@@ -77,19 +79,23 @@ class Orders:
             self.close = CloseOrder(code, reason, deadline)
         else:
             order.deadline = order.deadline.sooner(deadline)
-        self.wake()
+        self._give()
 
     def order_drain(self, deadline: Deadline) -> None:
         """Close when all work is done."""
         self.drain = deadline if self.drain is None else self.drain.sooner(deadline)
-        self.wake()
+        self._give()
 
     def order_reconnect(self, reason: str) -> None:
         """Connect anew."""
         self.reconnect = reason
-        self.wake()
+        self._give()
 
     def order_drop(self, number: int, error: WebSocketClientError) -> None:
         """End one connection; nothing happens if it has ended already."""
         self.drop = (number, error)
+        self._give()
+
+    def _give(self) -> None:
+        self.given = True
         self.wake()

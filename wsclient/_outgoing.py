@@ -14,6 +14,9 @@ from ._frames import Opcode
 
 __all__ = ["EXPIRED", "LOST", "Batch", "Draft", "Outgoing", "Passage", "encoded"]
 
+_CLOSE: Final = Opcode.CLOSE
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
 QUEUED: Final = "queued"
 WRITTEN: Final = "written"
 CONFIRMED: Final = "confirmed"
@@ -95,7 +98,7 @@ class Outgoing:
         self.size = size
         self.expires_at = expires_at
         self.bound = bound
-        self.counted = opcode < Opcode.CLOSE
+        self.counted = opcode < _CLOSE
         self.queued = False
         self.place: tuple[Passage, int] | None = None
         self.fate: str | None = None

@@ -90,6 +90,7 @@ class Request(Outgoing):
         key: its id as a key of the tables; see ``_key_in_flight``.
         match: accepts the reply, instead of correlation by id.
         until: refuses replies that are only an acknowledgement.
+        takes_any: whether it waits for one answer, and takes any.
         idempotent: whether it may be sent once more after its connection was lost.
         departed: whether it was taken to the present connection's line, to be written; False again where it was cut
             off. Guarded by the table's lock, until its connection is over.
@@ -104,7 +105,7 @@ class Request(Outgoing):
     """
 
     __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "key", "last", "match",
-                 "message", "outcome", "own", "sent_before", "until", "waiter")  # fmt: skip
+                 "message", "outcome", "own", "sent_before", "takes_any", "until", "waiter")  # fmt: skip
 
     requests = 1
 
@@ -122,13 +123,14 @@ class Request(Outgoing):
         idempotent: bool = False,
         bound: int | None = None,
     ) -> None:
-        super().__init__(opcode, payload, size, bound=bound)
+        Outgoing.__init__(self, opcode, payload, size, None, bound)  # super() costs as much as all that it calls
         self.draft = draft
         self.id = id
         self.own = None if id is None else key_of(id)
         self.key = self.own
         self.match = match
         self.until = until
+        self.takes_any = until is None
         self.idempotent = idempotent
         self.deadline = deadline
         self.waiter: Settled | None = None
@@ -179,7 +181,9 @@ class Pending:
         self._by_order = by_order
         self.live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
-        self._in_flight: OrderedDict[Any, Request] = OrderedDict()  # in the order they were taken to the line
+        # In the order they were taken to the line. Where the first is asked for again and again it is an OrderedDict: a
+        # dict looks for it past all that have left.
+        self._in_flight: dict[Any, Request] = OrderedDict() if by_order else {}
         self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
         self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
         self.timers: list[tuple[float, int, Request]] = []
@@ -189,7 +193,9 @@ class Pending:
 
     def keep_order(self) -> None:
         """Replies are told apart by their order, as it turns out."""
-        self._by_order = True
+        with self._lock:
+            self._by_order = True
+            self._in_flight = OrderedDict(self._in_flight)
 
     @property
     def waiting(self) -> bool:

@@ -97,6 +97,7 @@ def make(
         )
     if match is None and until is None and protocol._is_judge:
         request.message = copy.deepcopy(message)
+        request.takes_any = False
     return request
 
 

@@ -173,7 +173,14 @@ class Router:
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Something answers a request: find out which."""
         request = self._core.pending.find(meaning.id)
-        if request is not None and type(meaning) is Reply and meaning.id is not OLDEST and _is_plain(request):
+        if (
+            request is not None
+            and request.takes_any
+            and type(meaning) is Reply
+            and request.outcome is None
+            and request.last is ABSENT
+            and meaning.id is not OLDEST
+        ):
             self._take_plain(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
@@ -324,19 +331,20 @@ class Router:
             self._hand_out(message, size, is_reply=True)
 
     def _hand_out(
-        self, message: Any, size: int, topic: str | None = None, name: Any = None, *, is_reply: bool = False
+        self, message: Any, size: int, topic: str | None = None, name: Any = None, is_reply: bool = False
     ) -> None:
         """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
-        core, pressing = self._core, self.pressing
+        core, hooks = self._core, self._core.hooks
         if not is_reply:
-            if core.subscriptions.members and core.subscriptions.offer(message, topic, name, size, pressing=pressing):
+            subscriptions, streams = core.subscriptions, core.streams
+            if subscriptions.members and subscriptions.offer(message, topic, name, size, pressing=self.pressing):
                 return
             if topic is not None:
                 for handler in core.handlers.of_topic(topic):
-                    core.handlers.post(handler, handler.fn, (message,), size, pressing)
-            if core.streams.listening:
-                core.streams.offer(message, size, pressing=pressing)
-        core.hooks.post_message(message, size, pressing=pressing)
+                    core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+            if streams.listening:
+                streams.offer(message, size, pressing=self.pressing)
+        hooks.post_message(message, size, hooks.inbox.full and self.pressing)  # it counts where that is full alone
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""
@@ -365,14 +373,3 @@ class Router:
         error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
         error.__cause__ = cause
         self._core.hooks.post_error(error)
-
-
-def _is_plain(request: Request) -> bool:
-    """Whether it waits for one answer and takes any."""
-    return (
-        request.outcome is None
-        and request.until is None
-        and request.feed is None
-        and request.message is ABSENT
-        and request.last is ABSENT
-    )

@@ -96,6 +96,7 @@ class SubscriptionFeed(Feed):
             request = _requests.make(protocol, message, deadline, match=_never, bound=bound)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
+        request.takes_any = False
         request.sent_before = self._sent
         self.request = request
         self._goodbyes = [True]

@@ -231,9 +231,7 @@ class Supervisor:
         core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
         connection.router.release()
         while not connection.over:
-            self._obey(connection)
-            drain = core.orders.drain if core.orders.close is None else None
-            connection.turn(drain or _requests.NEVER)
+            connection.turn(self._obey(connection) if core.orders.given else _requests.NEVER)
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""
@@ -244,8 +242,8 @@ class Supervisor:
         while not connection.over:
             connection.turn(soon)
 
-    def _obey(self, connection: Connection) -> None:
-        """Do what other threads have ordered since the last turn."""
+    def _obey(self, connection: Connection) -> Deadline:
+        """Do what other threads have ordered since the last turn; gives the moment to look again at the latest."""
         core, orders = self._core, self._core.orders
         if orders.drain is not None:
             self._mind_drain(connection)
@@ -261,6 +259,7 @@ class Supervisor:
             if number == connection.number:
                 soon = Deadline.after(QUICK_CLOSE, time.monotonic())
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
+        return _requests.NEVER if orders.drain is None or orders.close is not None else orders.drain
 
     def _mind_drain(self, connection: Connection | None) -> None:
         """While draining: close when everything is finished, or when the time is over."""

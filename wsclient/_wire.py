@@ -144,10 +144,10 @@ class Wire:
     def pump(self) -> None:
         """Write what there is, as far as the socket takes it."""
         for _ in range(_ROUNDS):
-            if not self.has_work() or not self._owner.acquire(blocking=False):
+            if not self.has_work() or not self._owner.acquire(False):
                 return
             try:
-                self._write(None)
+                self._write()
             finally:
                 self._owner.release()
             if self._source.progress.latches:
@@ -160,22 +160,24 @@ class Wire:
         Returns:
             False if it is to be queued. True says that it has been taken, not that it is written whole.
         """
-        if not self._owner.acquire(blocking=False):
+        source = self._source
+        if not self._owner.acquire(False):
             return False
         try:
             clear = (
                 self.is_open
                 and not (self.blocked or self._rest or self._urgent.entries)
                 and self.error is None
-                and self._source.is_clear_for(entry)
+                and source.is_clear_for(entry)
             )
             if clear:
-                self._write([entry])
+                self._write_row(deque((entry,)), MAX_PINGS)
         finally:
             self._owner.release()
-        if clear and self._source.progress.latches:
-            self._source.progress.announce()
-        self.pump()  # whoever found the way out taken has left its message to us, who may queue nothing
+        if clear and source.progress.latches:
+            source.progress.announce()
+        if source.outbox.entries or self._rest or self._urgent.entries:
+            self.pump()  # whoever found the way out taken has left its message to us, who may queue nothing
         return clear
 
     def relieve(self) -> None:
@@ -195,25 +197,30 @@ class Wire:
             return bool(self._rest)
         return bool(self._urgent.entries) or (self.is_open and bool(source.outbox.entries) and source.ready())
 
-    def _write(self, entries: list[Outgoing] | None) -> None:
-        """Take the next batch if the last one is gone, and write once.
-
-        Args:
-            entries: the batch; None for what waits.
-        """
+    def _write(self) -> None:
+        """Take the next batch if the last one is gone, and write once."""
         if self.passage.ended:  # between a look and the taking of the line
             return
-        if not self._rest:
+        if self._rest:
+            self._send()
+        else:
             recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
-            row = deque(self._next_entries() if entries is None else entries)
-            try:
-                self._frame(row, recognised)
-            except GaveUp:
-                self._break("the connection ended while a large message was compressed", row)
-                return
-            except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
-                self._break("a frame could not be made", row)
-                raise
+            self._write_row(deque(self._next_entries()), recognised)
+
+    def _write_row(self, row: deque[Outgoing], recognised: int) -> None:
+        """Frame these and write once. Where a frame can't be made the connection can't go on."""
+        try:
+            self._frame(row, recognised)
+        except GaveUp:
+            self._break("the connection ended while a large message was compressed", row)
+        except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
+            self._break("a frame could not be made", row)
+            raise
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        """Write what has been framed, as far as the socket takes it at once."""
         if self._rest:
             try:
                 sent = self._line.send(self._rest)
@@ -243,30 +250,31 @@ class Wire:
         self._source.wake()
 
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
-        """Make frames of the entries, which leave the queue of them one by one."""
+        """Make frames of the entries, which leave the row of them one by one."""
         frames: list[bytes] = []
+        passage, source, plain = self.passage, self._source, self._deflater is None
         while entries:
             entry = entries[0]
-            payload = self._source.payload(entry)
+            payload = source.payload(entry)
+            opcode = entry.opcode
             if payload is not None:
                 if self.tape is not None:
                     self.tape.taken(entry, payload)
-                plain = self._deflater is None
-                frame = build_frame(entry.opcode, payload, new_key()) if plain else self._deflated(entry, payload)
+                frame = build_frame(opcode, payload, new_key()) if plain else self._deflated(entry, payload)
                 frames.append(frame)
-                self.passage.taken += len(frame)
-                if entry.opcode is _PING:
-                    self._pings.add(payload, self.passage.taken, time.monotonic(), most=recognised)
+                passage.taken += len(frame)
+                if opcode is _PING:
+                    self._pings.add(payload, passage.taken, time.monotonic(), most=recognised)
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
             if type(entry) is Batch:
-                entry.put_on(self.passage, self.passage.taken)
+                entry.put_on(passage, passage.taken)
             else:
-                entry.place = self.passage, self.passage.taken
+                entry.place = passage, passage.taken
             self._batch.append(entry)
             entries.popleft()
-            if entry.opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
+            if opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
                 self._is_closing = True
                 self._urgent.put_back(entries)
@@ -318,7 +326,7 @@ class Wire:
 
     def idle(self) -> bool:
         """Whether everything that was taken has been written. False while somebody writes, who will wake us."""
-        if not self._owner.acquire(blocking=False):
+        if not self._owner.acquire(False):
             return False
         try:
             return self.passage.sent >= self.passage.taken

@@ -78,16 +78,10 @@ def _no_pool_of_keys() -> None:
     _wire.new_key = lambda: os.urandom(4)
 
 
-def _no_short_cut_for_replies() -> None:
-    from wsclient import _router
-
-    _router._is_plain = lambda request: False
-
-
 def _no_short_cut_in_the_inbox() -> None:
     from wsclient import _inbox
 
-    def put(self, item, size, *, key=None, pressing=False):
+    def put(self, item, size, key=None, pressing=False):
         with self._lock:
             verdict = _inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, pressing)
         self._filled.announce()
@@ -126,7 +120,6 @@ TRICKS = {
     "joining": Trick("many frames in one send()", "request-many", _no_joining),
     "inline": Trick("the caller writes, not the I/O thread", "request", _no_inline_write),
     "keys": Trick("1 024 masking keys from one urandom()", "send", _no_pool_of_keys),
-    "replies": Trick("a short cut for the reply to a plain request", "request-many", _no_short_cut_for_replies),
     "inbox": Trick("a short cut for a message that finds room", "receive", _no_short_cut_in_the_inbox),
     "splicing": Trick("the id is spliced into the encoded request", "request-many", _no_splicing),
 }

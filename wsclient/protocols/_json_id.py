@@ -89,10 +89,9 @@ class JsonId(Protocol):
 
     def new_id(self) -> Any:
         """One more than the highest id that has gone out, the callers' own included; or what ``ids`` makes."""
-        if self._ids is not int and self._ids is not str:
-            return self._ids()
-        number = self._numbers.next()
-        return number if self._ids is int else str(number)
+        if self._ids is int:
+            return self._numbers.next()
+        return str(self._numbers.next()) if self._ids is str else self._ids()
 
     def id_of(self, message: Any) -> Any | None:
         """The id of a ``dict``; None if it has none.

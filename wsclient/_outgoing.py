@@ -14,6 +14,8 @@ from ._frames import Opcode
 
 __all__ = ["EXPIRED", "LOST", "Batch", "Draft", "Outgoing", "Passage", "encoded"]
 
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
 
@@ -32,8 +34,8 @@ def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:
         ValueError: the text has a lone surrogate, which UTF-8 can't carry.
     """
     if isinstance(payload, str):
-        return Opcode.TEXT, payload.encode()
-    return Opcode.BINARY, payload
+        return _TEXT, payload.encode()
+    return _BINARY, payload
 
 
 class Passage:

@@ -221,9 +221,10 @@ class Wire:
 
     def _send(self) -> None:
         """Write what has been framed, as far as the socket takes it at once."""
-        if self._rest:
+        rest = self._rest
+        if rest:
             try:
-                sent = self._line.send(self._rest)
+                sent = self._line.send(rest)
             except OSError as error:
                 self.error = error
                 self._source.wake()
@@ -233,11 +234,11 @@ class Wire:
                 self._source.wake()
                 return
             self.passage.sent += sent
-            self._rest = self._rest[sent:]
+            rest = self._rest = rest[sent:]
             if self.tape is not None and not self.tape.handed_over(self._batch):
                 self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
                 self._source.wake()
-        if not self._rest:
+        if not rest:
             self._source.written(self._batch)
             self._batch = []
 

@@ -30,6 +30,7 @@ def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice():
     result = run("interrupts", SECONDS, "1")
     assert sum(result["interrupts"].values()) > 100
     assert result["answer"] == 3
+    assert result["lost"] == []
     assert result["sent twice"] == []
     assert result["still waiting"] == 0
     assert result["connections"] == 1

@@ -1,9 +1,12 @@
 """The way out of one connection, from the queue to a real socket whose other end the test reads."""
 
 import contextlib
+import functools
+import itertools
 import math
 import random
 import socket
+import sys
 import threading
 
 import pytest
@@ -30,11 +33,11 @@ BIG = 4 * 2**20
 class Ends:
     """A wire that takes from the queue of a client which does not run, and the peer that reads what goes through it."""
 
-    def __init__(self, near, far):
+    def __init__(self, near, far, protocol=None):
         self.near = near
         self.peer = Peer(far)
         self.client = wsclient.Client(
-            "ws://localhost/", protocol=wsclient.Fifo(), send_queue=wsclient.SendQueue(max_bytes=2**30)
+            "ws://localhost/", protocol=protocol or wsclient.Fifo(), send_queue=wsclient.SendQueue(max_bytes=2**30)
         )
         self.core = self.client._wsclient.core
         self.outbox, self.counters = self.core.outbox, self.core.counters
@@ -480,9 +483,25 @@ def on_thread(call):
     return gave[0]
 
 
-def test_where_nothing_is_before_it_a_message_goes_past_the_queue(ends):
+@pytest.fixture(params=["in a row", "alone", "in the main thread"])
+def way(request):
+    """How a message goes past the queue."""
+    return {"alone": request.param != "in a row", "in_main": request.param == "in the main thread"}
+
+
+def past_the_queue(ends, entry, way=None):
+    """Whether it has gone there. The main thread leaves to the I/O thread what others left to it."""
+    way = way or {"alone": False, "in_main": False}
+    gone = ends.wire.write_now(entry, **way)
+    if way["in_main"] and ends.woken():
+        ends.core.progress.announce()
+        on_thread(ends.wire.pump)
+    return gone
+
+
+def test_where_nothing_is_before_it_a_message_goes_past_the_queue(ends, way):
     entry = text("now")
-    assert ends.wire.write_now(entry)
+    assert past_the_queue(ends, entry, way)
     assert ends.peer.receive_frame() == (1, b"now")
     assert (entry.state, ends.counters.messages_sent, entry.payload) == (WRITTEN, 1, None)
 
@@ -502,11 +521,11 @@ NOT_CLEAR = {
 
 
 @pytest.mark.parametrize("why", NOT_CLEAR)
-def test_where_something_is_before_it_a_message_must_be_queued(ends, why):
+def test_where_something_is_before_it_a_message_must_be_queued(ends, why, way):
     """What is before it is written, since others may have left it to who looked."""
     NOT_CLEAR[why](ends)
     entry = text("now")
-    assert not ends.wire.write_now(entry)
+    assert not past_the_queue(ends, entry, way)
     assert entry.state == QUEUED
     if ends.wire._owner.locked():
         ends.wire._owner.release()
@@ -514,27 +533,26 @@ def test_where_something_is_before_it_a_message_must_be_queued(ends, why):
         assert b"now" not in all_that_follows(ends)
 
 
-def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends):
+def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends, way):
     ends.core.protocol.max_in_flight = 1
     first, second = request(b"1"), request(b"2")
     for entry in (first, second):
         ends.core.pending.add(entry, timed=False)
-    assert ends.wire.write_now(first)
-    assert not ends.wire.write_now(second)
-    assert ends.wire.write_now(text("no request"))
+    assert past_the_queue(ends, first, way)
+    assert not past_the_queue(ends, second, way)
+    assert past_the_queue(ends, text("no request"), way)
 
 
-def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends):
+def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
     with ends.core.progress.watch() as latch:
-        assert ends.wire.write_now(text("now"))
+        assert past_the_queue(ends, text("now"), way)
         assert latch.wait(PASSED)
 
 
-def test_the_main_thread_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
+def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
     ends.core.link.wire, ends.core.link.number = ends.wire, 7
     bound = text("bound")
     bound.bound = 7
-    assert not ends.core.write_now(text("main"))
     assert not on_thread(lambda: ends.core.write_now(bound))
     fleeting = text("fleeting")
     fleeting.expires_at = 0.0
@@ -571,8 +589,81 @@ def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, m
     ends.core.link.wire = None
 
 
+MAIN = {"alone": True, "in_main": True}
+
+
+def strikes(moment, act):
+    """Whether a KeyboardInterrupt struck at the moment of that number. Python raises it as one of its functions begins,
+    and as one in C has returned.
+    """
+    events = itertools.count()
+
+    def strike(frame, event, argument):
+        if event in ("call", "c_return") and next(events) == moment:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    try:
+        sys.setprofile(strike)
+        act()
+        sys.setprofile(None)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def other_ends():
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        ends = Ends(near, far, wsclient.JsonId())
+        ends.core.link.wire, ends.core.link.number = ends.wire, 7
+        yield ends
+        ends.core.link.wire = None
+        ends.close()
+
+
+def send(ends):
+    ends.core.write_now(text("first"))
+
+
+def ask(ends):
+    entry = _requests.make(ends.core.protocol, {"ask": 1}, PASSED)
+    try:
+        _requests.begin(ends.core, entry, timed=False)
+    except BaseException:  # as request() does
+        _requests.withdraw(ends.core, entry, interrupted=True)
+        raise
+
+
+@pytest.mark.parametrize("act", [send, ask])
+def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or_not(act):
+    seen = set()
+    for moment in itertools.count():
+        with other_ends() as ends:
+            struck = strikes(moment, functools.partial(act, ends))
+            assert not ends.wire._owner.locked()
+            assert bool(ends.wire._rest) <= ends.woken()  # the I/O thread goes on
+            on_thread(ends.wire.pump)
+            on_thread(functools.partial(ends.wire.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
+            assert ends.wire.passage.sent == ends.wire.passage.taken
+            received = all_that_follows(ends)
+            assert received[-1] == b"second"
+            assert len(received) <= 2
+            assert ends.counters.messages_sent == len(received)
+            if struck:
+                assert not ends.core.pending.live
+                assert not ends.core.pending.in_flight
+            seen.add((struck, len(received)))
+            if not struck:
+                break
+    assert seen == {(True, 1), (True, 2), (False, 2)}
+    assert moment > 20
+
+
 @pytest.mark.parametrize("clear", [True, False], ids=["clear", "not clear"])
-def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(ends, monkeypatch, clear):
+def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(ends, monkeypatch, clear, way):
     """Whoever looks has the way out meanwhile, and may queue nothing in the end: too large, say, or closed."""
 
     def while_others_leave_theirs(entry):
@@ -581,6 +672,6 @@ def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(end
         return clear
 
     monkeypatch.setattr(Source, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))
-    assert ends.wire.write_now(text("now")) is clear
+    assert past_the_queue(ends, text("now"), way) is clear
     received = [ends.peer.receive_frame()[1] for _ in range(1 + clear)]
     assert received == ([b"now", b"left"] if clear else [b"left"])

@@ -19,7 +19,7 @@ from ._latch import Signal
 from ._orders import Orders
 from ._outbox import Outbox
 from ._pace import Pace
-from ._pending import Pending
+from ._pending import Pending, Request
 from ._state import StateCell
 from ._streams import Streams
 from ._subscriptions import Subscriptions
@@ -225,16 +225,16 @@ class Core:
     def write_now(self, entry: Outgoing) -> bool:
         """Write a message past the empty queue, where this thread may. False if it is to be queued."""
         wire = self.link.wire
-        written = (
-            wire is not None
-            and entry.expires_at is None  # which the queue looks at, at the last moment
-            and entry.bound is None  # what is bound to a connection may be too late for this one
-            and not self.guard.on_main_thread()
-            and wire.write_now(entry)
-        )
-        if written and self.orders.drain is not None:
-            self.orders.wake()  # this may have been the last of it
-        return written
+        if wire is None or entry.expires_at is not None or entry.bound is not None:
+            return False  # the queue looks at the time at the last moment; what is bound may be too late for this one
+        in_main = self.guard.on_main_thread()
+        # What is to be told of its departure, or leaves a gap in an order, must not be interrupted as it departs.
+        alone = wire.is_plain and not self.pending.by_order and (not isinstance(entry, Request) or entry.takes_any)
+        try:
+            return (alone or not in_main) and wire.write_now(entry, alone=alone, in_main=in_main)
+        finally:
+            if self.orders.drain is not None:
+                self.orders.wake()  # this may have been the last of it
 
 
 def closed_error(core: Core, call: str) -> ClientClosed:

@@ -43,6 +43,9 @@ class Line:
     may_hold = False
     """Whether ``pending`` can be anything but 0."""
 
+    is_plain = True
+    """Whether ``send`` does no more than the ``send`` of ``sock``."""
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.read_event = READ
@@ -92,6 +95,7 @@ class TLSLine(Line):
 
     short_means_empty = False  # a call gives what one record holds
     may_hold = True
+    is_plain = False
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)

@@ -161,14 +161,15 @@ class Pending:
     """Every request that waits.
 
     Attributes:
+        by_order: whether replies are told apart by their order alone.
         counts: requests that have ended, by outcome.
         live: those that wait for their reply; to look at only.
         matches: those in flight that have a match function. I/O thread reads.
         timers: a heap of deadlines, of requests that have ended too; for others to look at only whether it is empty.
     """
 
-    __slots__ = ("_by_order", "_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "counts", "live",
-                 "matches", "timers")  # fmt: skip
+    __slots__ = ("_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "by_order", "counts",
+                 "live", "matches", "timers")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -178,7 +179,7 @@ class Pending:
         """
         # Guards all tables below and every request's `outcome`.
         self._lock = threading.Lock()
-        self._by_order = by_order
+        self.by_order = by_order
         self.live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
         # In the order they were taken to the line. Where the first is asked for again and again it is an OrderedDict: a
@@ -194,7 +195,7 @@ class Pending:
     def keep_order(self) -> None:
         """Replies are told apart by their order, as it turns out."""
         with self._lock:
-            self._by_order = True
+            self.by_order = True
             self._in_flight = OrderedDict(self._in_flight)
 
     @property
@@ -296,7 +297,7 @@ class Pending:
         A request answered by order that was written, and ends without its reply, keeps its place: that reply may still
         come. It leaves with it or with the connection; ``expire`` names a cancelled one at its deadline.
         """
-        keeps_place = self._by_order and outcome is not OK
+        keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
             key = request.key if request.match is None else request
@@ -377,7 +378,7 @@ class Pending:
 
     def _may_stand(self, request: Request) -> bool:
         """Whether it uses up no room once it is calm; by order, what is behind it in the row must wait for its end."""
-        return request.feed.endless and not self._by_order
+        return request.feed.endless and not self.by_order
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at

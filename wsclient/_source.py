@@ -67,14 +67,16 @@ class Source:
         )
 
     def written(self, batch: list[Outgoing]) -> None:
-        """The operating system has all of these."""
+        """The operating system has all of these. They leave the list as they are counted, interrupt or not."""
         counters = self._core.counters
-        for entry in batch:
+        while batch:
+            entry = batch[-1]
             if entry.counted:
                 counters.messages_sent += 1
                 counters.bytes_sent += entry.size
             if not entry.requests:
                 entry.payload = None
+            del batch[-1]
 
     def is_wanted(self) -> bool:
         """Whether there is time left to send anything: not once the time for closing is over."""
@@ -87,7 +89,7 @@ class Source:
 
 
 class RecordedSource(Source):
-    """The same where the client records: it also notes what crosses the wire (a ``_wire.Tape``)."""
+    """The same where the client records: it also notes what crosses the wire (a ``_wire_needs.Tape``)."""
 
     __slots__ = ("_recorder", "_recording_number", "_taken")
 

@@ -9,7 +9,9 @@ Guarantees:
     * After ``end`` nothing more is written, and nobody is writing.
 
 ``pump`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
-and not counted. The main thread queues and wakes the I/O thread.
+and not counted. The main thread queues and wakes the I/O thread, but for what goes past the queue as it is (``alone``):
+there what a call gives is kept by C code where it must not be lost, since an interrupt strikes as a call returns; what
+belongs together changes by assignments, between which none strikes; and what is left undone the next owner does.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
@@ -29,10 +31,8 @@ from ._urgent import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from ._deflate import Deflater
-    from ._events import Disconnect
-    from ._latch import Signal
     from ._line import Line
-    from ._outbox import Outbox
+    from ._wire_needs import Source, Tape
 
 __all__ = ["Wire"]
 
@@ -53,51 +53,6 @@ _NEVER: Final = 2**63
 """An offset that no connection reaches."""
 
 
-class Source(Protocol):
-    """Where messages come from; see ``_source``."""
-
-    number: int
-    outbox: Outbox
-    progress: Signal
-
-    def ready(self) -> bool:
-        """Whether there may be something to take, where the queue is not empty."""
-
-    def take(self, max_bytes: int) -> list[Outgoing]:
-        """What goes out next."""
-
-    def is_clear_for(self, entry: Outgoing) -> bool:
-        """Whether a message may go out past the queue, since nothing waits in it."""
-
-    def payload(self, entry: Outgoing) -> bytes | None:
-        """The payload of an entry, as it is taken; None if nobody wants it any more, and for mere marks."""
-
-    def written(self, batch: list[Outgoing]) -> None:
-        """The operating system has all of these."""
-
-    def wake(self) -> None:
-        """The I/O thread is needed."""
-
-    def is_wanted(self) -> bool:
-        """Whether there is time left to send anything."""
-
-
-class Tape(Protocol):
-    """Where messages are noted that have gone out; see ``_source.RecordedSource``."""
-
-    def received(self, opcode: Opcode, payload: Any) -> None:
-        """Something has come."""
-
-    def lost(self, disconnect: Disconnect) -> None:
-        """The connection is over."""
-
-    def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """A message is being framed."""
-
-    def handed_over(self, batch: list[Outgoing]) -> bool:
-        """The operating system has more of these. False if no more should go out before the I/O thread has looked."""
-
-
 class Wire:
     """The way out of one connection.
 
@@ -107,11 +62,12 @@ class Wire:
         error: why writing failed; the I/O thread ends the connection then.
         tape: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
+        is_plain: whether messages leave as they are: not compressed, noted or encrypted.
     """
 
     __slots__ = (
         "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
-        "blocked", "error", "is_open", "passage", "tape",
+        "blocked", "error", "is_open", "is_plain", "passage", "tape",
     )  # fmt: skip
 
     def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
@@ -127,6 +83,7 @@ class Wire:
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
+        self.is_plain = line.is_plain and deflater is None and tape is None
         self.tape = tape
         self._line = line
         self._source = source
@@ -138,6 +95,82 @@ class Wire:
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
         self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
         self._pings = Pings()  # the owner adds, the I/O thread removes
+
+    # --- any thread --------------------------------------------------------------------------------------------------
+
+    def write_now(self, entry: Outgoing, *, alone: bool, in_main: bool) -> bool:
+        """Write a message that was not queued, if nothing is before it.
+
+        Args:
+            entry: the message.
+            alone: whether it may be written as it is; only where ``is_plain``.
+            in_main: whether this is the main thread; only with ``alone``.
+
+        Returns:
+            False if it is to be queued. True says that it has been taken, not that it is written whole.
+        """
+        source = self._source
+        owned: list[bool] = []
+        try:
+            try:
+                owned.extend(map(self._owner.acquire, (False,)))
+                clear = (
+                    owned[0]
+                    and self.is_open
+                    and not (self.blocked or self._rest or self._urgent.entries)
+                    and self.error is None
+                    and source.is_clear_for(entry)
+                )
+                if clear and alone:
+                    self._write_alone(entry)
+                elif clear:
+                    self._write_row(deque((entry,)), MAX_PINGS)
+            finally:
+                if owned and owned[0]:
+                    self._owner.release()
+        finally:
+            waiting = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
+            if waiting and owned and owned[0]:
+                self._look_again(in_main)
+        return clear
+
+    def _look_again(self, in_main: bool) -> None:
+        """Whoever found the way out taken has left its message to us; others may wait for what has been written."""
+        if in_main:
+            self._source.wake()
+            return
+        if self._source.progress.latches:
+            self._source.progress.announce()
+        self.pump()
+
+    def _write_alone(self, entry: Outgoing) -> None:
+        """Frame one message and write it once. It stands an interrupt, see above."""
+        passage = self.passage
+        payload = self._source.payload(entry)
+        if payload is None:
+            return  # nobody waits for it any more
+        rest = memoryview(build_frame(entry.opcode, payload, new_key()))
+        place = passage, passage.taken + len(rest)
+        batch = [*self._batch, entry]  # an interrupt may have left some to be counted
+        sent: list[int] = []
+        entry.place = place
+        passage.taken = place[1]
+        self._batch = batch
+        self._rest = rest
+        try:
+            sent.extend(map(self._line.sock.send, (rest,)))
+        except BlockingIOError:
+            self.blocked = True
+            self._source.wake()
+        except OSError as error:
+            self.error = error
+            self._source.wake()
+        finally:
+            if sent:
+                passage.sent += sent[0]
+                self._rest = rest[sent[0] :]
+        if not self._rest:
+            self._source.written(batch)
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -153,32 +186,6 @@ class Wire:
             if self._source.progress.latches:
                 self._source.progress.announce()
         self._source.wake()
-
-    def write_now(self, entry: Outgoing) -> bool:
-        """Write a message that was not queued, if nothing is before it.
-
-        Returns:
-            False if it is to be queued. True says that it has been taken, not that it is written whole.
-        """
-        source = self._source
-        if not self._owner.acquire(False):
-            return False
-        try:
-            clear = (
-                self.is_open
-                and not (self.blocked or self._rest or self._urgent.entries)
-                and self.error is None
-                and source.is_clear_for(entry)
-            )
-            if clear:
-                self._write_row(deque((entry,)), MAX_PINGS)
-        finally:
-            self._owner.release()
-        if clear and source.progress.latches:
-            source.progress.announce()
-        if source.outbox.entries or self._rest or self._urgent.entries:
-            self.pump()  # whoever found the way out taken has left its message to us, who may queue nothing
-        return clear
 
     def relieve(self) -> None:
         """Wait a moment for whoever is writing, and write what there is."""
@@ -240,7 +247,6 @@ class Wire:
                 self._source.wake()
         if not rest:
             self._source.written(self._batch)
-            self._batch = []
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
         """The connection can't go on; these are cut, like any that was not written whole."""

@@ -85,6 +85,7 @@ def main():
     server = Server()
     client = wsclient.connect(server.url, on_message=lambda client, message: None)
     end = time.monotonic() + seconds
+    kept = []
     n = 0
     while time.monotonic() < end:
         n += 1
@@ -93,6 +94,7 @@ def main():
             armed = True
             call(client, n)
             armed = False
+            kept += [f"sent {n}"] if call in (send, send_and_wait) else []
         except KeyboardInterrupt:
             armed = False
             interrupts[call.__name__] += 1
@@ -108,6 +110,7 @@ def main():
                 "calls": n,
                 "interrupts": interrupts,
                 "answer": answer,
+                "lost": [message for message in kept if message not in sent],
                 "sent twice": [message for message, count in sent.items() if count > 1],
                 "still waiting": len(core.pending.everything()) + core.pending.in_flight + core.outbox.messages,
                 "connections": client.stats.connections,

@@ -1,5 +1,7 @@
 """The bounded queue of incoming items: policies, bounds, episodes of loss, the end."""
 
+import functools
+import itertools
 import math
 import threading
 
@@ -12,6 +14,7 @@ from wsclient._clock import Deadline
 from wsclient._inbox import _ITEM_BYTES, EMPTY, Inbox, Put
 
 from .support import LONG, eventually
+from .support.strikes import strikes
 
 POLICIES = ("block", "raise", "drop_oldest", "drop_newest", "latest")
 FOREVER = Deadline(None)
@@ -528,3 +531,15 @@ TestInboxAgainstAModel = InboxMachine.TestCase
 TestInboxAgainstAModel.settings = settings(
     max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_an_interrupt_of_a_reader_leaves_an_inbox_full_only_while_it_is():
+    for moment in itertools.count():
+        inbox = Inbox(1, 100, "block")
+        inbox.put("item", 100)
+        struck = strikes(moment, functools.partial(inbox.get, PASSED))
+        assert inbox.full is (len(inbox) == 1)
+        assert inbox.put("next", 1) is Put.KEPT
+        if not struck:
+            break
+    assert moment >= 3

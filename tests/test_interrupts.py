@@ -26,8 +26,10 @@ def run(script, *arguments):
     return json.loads(done.stdout)
 
 
-def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice():
-    result = run("interrupts", SECONDS, "1")
+@pytest.mark.parametrize("way", ["deflate", "plain"])
+def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice(way):
+    result = run("interrupts", SECONDS, "1", way)
+    assert result["plain"] is (way == "plain")
     assert sum(result["interrupts"].values()) > 100
     assert result["answer"] == 3
     assert result["lost"] == []

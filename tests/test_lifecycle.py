@@ -1,5 +1,6 @@
 """Start, close and drain: in every state, from every thread, in bounded time."""
 
+import math
 import os
 import signal
 import socket
@@ -425,6 +426,18 @@ def test_drain_sends_what_is_queued_through_a_reconnect(mute_server):
     assert drained == [True]
     assert mute_server.wait_for(10) == [str(n) for n in range(10)]
     proxy.stop()
+
+
+def test_drain_finds_by_itself_that_the_last_request_has_ended(server):
+    """Who is refused by the sealed queue takes its request back, and wakes nobody."""
+    client = wsclient.connect(server.url, ping_interval=None)
+    core, pending = client._wsclient.core, client._wsclient.core.pending
+    client.submit({"method": "silence"}, timeout=None)
+    assert client.drain(10 * LONG, wait=False) is False
+    eventually(lambda: core.link.sleeps_until < math.inf)  # until the drain's deadline, or its next look
+    for request in pending.everything():
+        assert pending.take(request, "failed")
+    assert client.wait_closed(LONG)
 
 
 def test_drain_gives_up_at_its_timeout(server):

@@ -1,8 +1,10 @@
 """Masking: the keys, and the XOR with them."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ from hypothesis import strategies as st
 
 import wsclient
 from wsclient import _masking
+from wsclient._import import importing
 from wsclient._masking import accelerated, forget_keys, mask_in_python, new_key
+
+from .support.strikes import strikes
 
 keys = st.binary(min_size=4, max_size=4)
 
@@ -170,3 +175,19 @@ def test_without_it_python_masks_for_good(unaccelerated, monkeypatch):
     assert accelerated() is None
     assert _masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
     assert _masking.apply_mask is mask_in_python
+
+
+def test_an_interrupt_leaves_imports_to_others(unaccelerated, monkeypatch):
+    monkeypatch.setattr(_masking, "accelerated", lambda: None)  # what strikes in an import is Python's own
+    for moment in itertools.count():
+        struck = strikes(moment, _masking._accelerate)
+        free = []
+        other = threading.Thread(
+            target=lambda free=free: free.append(importing.acquire(timeout=0) and not importing.release())
+        )
+        other.start()
+        other.join()
+        assert free == [True]
+        if not struck:
+            break
+    assert moment > 2

@@ -1,11 +1,17 @@
 """Orders: one assignment and one wake-up each, and what becomes of several."""
 
+import functools
+import itertools
 import math
+
+import pytest
 
 from wsclient._clock import Deadline
 from wsclient._errors import ConnectionLost
 from wsclient._orders import Orders
 from wsclient._wakeup import READ, Poller, Wakeup
+
+from .support.strikes import strikes
 
 ORDERS = {
     "close": lambda orders: orders.order_close(1000, "bye", Deadline(1.0)),
@@ -80,3 +86,14 @@ def test_without_a_listener_a_wake_up_and_the_end_of_its_descriptors_do_nothing(
     orders.order_drain(Deadline(math.inf))
     orders.attach(None)
     orders.wake()
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_that_was_interrupted_is_seen_if_it_was_given(name):
+    for moment in itertools.count():
+        orders = Orders()
+        struck = strikes(moment, functools.partial(ORDERS[name], orders))
+        assert orders.given or getattr(orders, name) is None
+        if not struck:
+            break
+    assert moment > 2

@@ -166,6 +166,18 @@ def test_a_decoder_that_gives_nonsense_is_told_to_on_error(raw):
     client.close(timeout=0)
 
 
+def test_a_reply_to_a_subscription_that_awaits_none_does_not_end_it(raw):
+    protocol = wsclient.JsonId(item=lambda message: "item" in message)
+    client, peer, _ = open_against(raw, protocol=protocol)
+    subscription = client.subscribe({"subscribe": "all"})
+    asked = json.loads(peer.receive_text())
+    peer.send_text(json.dumps({"id": asked["id"], "item": 1}))
+    peer.send_text(json.dumps({"id": asked["id"], "result": "subscribed"}))
+    peer.send_text(json.dumps({"id": asked["id"], "item": 2}))
+    assert [subscription.get(LONG)["item"] for _ in range(2)] == [1, 2]
+    client.close(timeout=0)
+
+
 # --- in order --------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import wsclient
 from tests.support import LONG, SHORT, Peer
+from tests.support.strikes import strikes
 from wsclient import _requests, _wire
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode, build_frame
@@ -82,6 +83,12 @@ class Ends:
         """What the I/O thread does whenever there is room."""
         while self.wire.blocked or self.wire.has_work():
             self.wire.unblock()
+
+
+def fill(sock):
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.send(b"\0" * 65536)
 
 
 def nothing_follows(ends):
@@ -543,6 +550,36 @@ def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends, w
     assert past_the_queue(ends, text("no request"), way)
 
 
+def test_a_request_that_nobody_waits_for_any_more_does_not_go_past_the_queue_either(ends, way):
+    entry = request(b"forgotten")
+    assert past_the_queue(ends, entry, way)
+    assert all_that_follows(ends) == []
+
+
+def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends, way):
+    large = text("x" * BIG)
+    assert ends.wire.write_now(large, **way)  # what the socket takes of it
+    assert ends.woken()
+    on_thread(ends.wire.pump)
+    assert (ends.wire.blocked, large.state) == (True, QUEUED)
+    frames, reading = ends.read_on_thread(1)
+    while reading.is_alive():
+        ends.write_all()
+    assert frames == [(1, large.payload or b"x" * BIG)]
+
+
+def test_a_full_socket_and_a_broken_one_are_found_at_once(way):
+    with other_ends() as ends:
+        fill(ends.near)
+        assert ends.wire.write_now(text("full"), **way)
+        assert ends.wire.blocked
+        ends.wire.blocked, ends.wire._rest = False, memoryview(b"")
+        ends.near.shutdown(socket.SHUT_WR)
+        assert ends.wire.write_now(text("broken"), **way)
+        assert isinstance(ends.wire.error, BrokenPipeError)
+        assert ends.woken()
+
+
 def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
     with ends.core.progress.watch() as latch:
         assert past_the_queue(ends, text("now"), way)
@@ -589,29 +626,6 @@ def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, m
     ends.core.link.wire = None
 
 
-MAIN = {"alone": True, "in_main": True}
-
-
-def strikes(moment, act):
-    """Whether a KeyboardInterrupt struck at the moment of that number. Python raises it as one of its functions begins,
-    and as one in C has returned.
-    """
-    events = itertools.count()
-
-    def strike(frame, event, argument):
-        if event in ("call", "c_return") and next(events) == moment:
-            sys.setprofile(None)
-            raise KeyboardInterrupt
-
-    try:
-        sys.setprofile(strike)
-        act()
-        sys.setprofile(None)
-    except KeyboardInterrupt:
-        return True
-    return False
-
-
 @contextlib.contextmanager
 def other_ends():
     near, far = socket.socketpair()
@@ -637,13 +651,76 @@ def ask(ends):
         raise
 
 
+def written_in_main(ends, **options):
+    entry = _requests.make(ends.core.protocol, {"ask": 1}, PASSED, **options)
+    ends.core.pending.add(entry, timed=False)
+    return ends.core.write_now(entry)
+
+
+def test_the_main_thread_writes_what_leaves_nothing_undone_if_it_is_interrupted(ends):
+    with other_ends() as plain:
+        assert written_in_main(plain)
+        assert not written_in_main(plain, until=bool)
+        for part in ("is_plain", "is_open"):
+            setattr(plain.wire, part, False)
+            assert not written_in_main(plain)
+            setattr(plain.wire, part, True)
+        assert written_in_main(plain)
+        plain.core.pending.keep_order()
+        assert not written_in_main(plain)
+    ends.core.link.wire = ends.wire
+    assert not ends.core.write_now(text("by order"))
+    ends.core.link.wire = None
+
+
+def test_who_waits_for_a_drain_is_woken_by_what_goes_past_the_queue():
+    with other_ends() as ends:
+        send(ends)
+        assert not ends.woken()
+        ends.core.orders.drain = PASSED
+        send(ends)
+        assert ends.woken()
+
+
+def left_by_another_thread(ends):
+    """Another thread finds the way out taken, by the main thread, and leaves its message."""
+    profile = sys.getprofile()
+    sys.setprofile(None)
+    ends.queue("left")
+    on_thread(ends.wire.pump)
+    sys.setprofile(profile)
+
+
 @pytest.mark.parametrize("act", [send, ask])
-def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or_not(act):
+def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_behind(act, monkeypatch):
+    clear = Source.is_clear_for
+    for moment in itertools.count():
+        with other_ends() as ends:
+            monkeypatch.setattr(
+                Source,
+                "is_clear_for",
+                lambda self, entry, ends=ends: (clear(self, entry), left_by_another_thread(ends))[0],
+            )
+            struck = strikes(moment, functools.partial(act, ends))
+            assert bool(ends.outbox.entries or ends.wire._rest) <= ends.woken()
+            monkeypatch.undo()
+        if not struck:
+            break
+    assert moment > 20
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [(send, KeyboardInterrupt), (send, TimeoutError), (send, BlockingIOError), (ask, KeyboardInterrupt)],
+)
+def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or_not(act, error):
+    """``TimeoutError`` is what handlers of SIGALRM raise, and an OSError, as what the socket raises."""
     seen = set()
     for moment in itertools.count():
         with other_ends() as ends:
-            struck = strikes(moment, functools.partial(act, ends))
+            struck = strikes(moment, functools.partial(act, ends), error)
             assert not ends.wire._owner.locked()
+            assert ends.wire.error is None
             assert bool(ends.wire._rest) <= ends.woken()  # the I/O thread goes on
             on_thread(ends.wire.pump)
             on_thread(functools.partial(ends.wire.write_now, text("second"), alone=moment % 2 == 0, in_main=False))

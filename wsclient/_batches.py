@@ -110,10 +110,10 @@ def begin(core: Core, batch: Batch, waiter: Settled) -> None:
         for request in batch.members:
             core.pending.add(request, timed=True)
         _requests.queue(core, batch, batch.deadline)
-        core.kick()
     except BaseException:
-        _requests.withdraw(core, batch)
+        _requests.withdraw(core, batch, interrupted=True)
         raise
     if batch.fate is LOST:
         for request in batch.members:
             _requests.fail(core, request, _requests.refused(core, batch))
+    core.kick()

@@ -143,7 +143,7 @@ def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> Re
     except ConnectionLost as error:
         future.settle(None, error)
     except BaseException:
-        _requests.withdraw(core, call)
+        _requests.withdraw(core, call, interrupted=True)
         raise
     _requests.mind(core, call.deadline)
     return future

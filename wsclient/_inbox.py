@@ -239,6 +239,7 @@ class Inbox:
                 return
 
     def _pop(self) -> Any:
+        max_items, max_bytes, _ = self._bounds
         with self._lock:
             if not self._cells:
                 return EMPTY
@@ -253,7 +254,7 @@ class Inbox:
                 self._count -= 1
                 self._bytes -= size
                 if was_full:
-                    self.full = not self._has_room()
+                    self.full = self._count >= max_items or self._bytes >= max_bytes
                 if self._episode and self._eased():
                     self._episode -= 1
         if was_full and not self.full and self._on_room is not None:

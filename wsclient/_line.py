@@ -33,9 +33,10 @@ class Line:
         sock: the socket, for waiting on it.
         read_event: what to wait for before ``receive`` can give more.
         write_event: what to wait for before ``send`` can take more.
+        is_plain: whether ``send`` is that of the system's sockets, in C.
     """
 
-    __slots__ = ("read_event", "sock", "write_event")
+    __slots__ = ("is_plain", "read_event", "sock", "write_event")
 
     short_means_empty = True
     """Whether ``receive`` giving less than was asked for says that nothing more is there."""
@@ -43,11 +44,9 @@ class Line:
     may_hold = False
     """Whether ``pending`` can be anything but 0."""
 
-    is_plain = True
-    """Whether ``send`` does no more than the ``send`` of ``sock``."""
-
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.is_plain = type(sock) is socket.socket
         self.read_event = READ
         self.write_event = WRITE
 
@@ -95,7 +94,6 @@ class TLSLine(Line):
 
     short_means_empty = False  # a call gives what one record holds
     may_hold = True
-    is_plain = False
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)

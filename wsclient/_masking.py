@@ -65,15 +65,25 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
 
 def _mask_and_count(data: bytes, key: bytes) -> bytes:
     """Mask in Python until the accelerator pays, or is there anyway. Two threads at once count a little too few."""
-    global apply_mask, _masked
+    global _masked
     _masked += len(data) + _BYTES_A_CALL
-    if (_masked > _PATIENCE or "websockets.speedups" in sys.modules) and importing.acquire(blocking=False):
-        try:
+    if _masked > _PATIENCE or "websockets.speedups" in sys.modules:
+        _accelerate()
+    return mask_in_python(data, key)
+
+
+def _accelerate() -> None:
+    """Look for the accelerator, unless somebody imports just now. An interrupt leaves nothing locked."""
+    global apply_mask
+    owned: list[bool] = []
+    try:
+        owned.extend(map(importing.acquire, (False,)))
+        if owned[0]:
             apply_mask = mask_in_python  # for good, should the import fail
             apply_mask = accelerated() or mask_in_python
-        finally:
+    finally:
+        if owned and owned[0]:
             importing.release()
-    return mask_in_python(data, key)
 
 
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:

@@ -144,9 +144,9 @@ class Messaging(Constructed):
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
         """Queue a message and return at once; messages of one thread keep their order.
 
-        It may be written a moment later, by the background thread: from the main thread always, from others where many
-        come at once. Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect`` send belongs
-        to their connection alone.
+        It may be written a moment later, by the background thread: where many come at once, and from the main thread
+        over TLS or compressed. Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect``
+        send belongs to their connection alone.
 
         Args:
             message: ``str`` goes as text, ``bytes``-likes as binary, everything else through JSON as text.

@@ -35,7 +35,6 @@ class NestedTLSLine(Line):
 
     short_means_empty = False  # a call gives what one record holds
     may_hold = True
-    is_plain = False
 
     def __init__(self, outer: ssl.SSLSocket, host: str, context: ssl.SSLContext) -> None:
         """

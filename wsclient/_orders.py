@@ -8,6 +8,8 @@ Guarantees:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ._clock import Deadline
 from ._errors import WebSocketClientError
 from ._wakeup import Wakeup
@@ -40,14 +42,15 @@ class Orders:
     """The orders of one client.
 
     Attributes:
-        given: whether there ever was any; else nobody needs to look at the others.
+        given: whether there ever was any; else nobody needs to look at the others. Set first: an interrupt may strike.
         close: close for good. The first one's code and reason count.
         drain: close once everything is finished, or at this deadline.
         reconnect: drop the connection, or the wait for one, and connect at once; its text is the reason.
         drop: end the connection of this number because of this error.
+        nudge: see ``Wakeup``; of who listens now.
     """
 
-    __slots__ = ("_wakeup", "close", "drain", "drop", "given", "reconnect")
+    __slots__ = ("_wakeup", "close", "drain", "drop", "given", "nudge", "reconnect")
 
     def __init__(self) -> None:
         self._wakeup: Wakeup | None = None
@@ -56,10 +59,12 @@ class Orders:
         self.drain: Deadline | None = None
         self.drop: tuple[int, WebSocketClientError] | None = None
         self.reconnect: str | None = None
+        self.nudge: Callable[[bytes], object] = bytes
 
     def attach(self, wakeup: Wakeup | None) -> None:
         """From now on orders wake whoever waits here; None: nobody listens any more."""
         self._wakeup = wakeup
+        self.nudge = bytes if wakeup is None else wakeup.nudge
 
     def close_descriptors(self) -> None:
         """Give back the wake-up's descriptors, in a forked child."""
@@ -74,28 +79,28 @@ class Orders:
 
     def order_close(self, code: int, reason: str, deadline: Deadline) -> None:
         """Close for good."""
+        self.given = True
         order = self.close
         if order is None:
             self.close = CloseOrder(code, reason, deadline)
         else:
             order.deadline = order.deadline.sooner(deadline)
-        self._give()
+        self.wake()
 
     def order_drain(self, deadline: Deadline) -> None:
         """Close when all work is done."""
+        self.given = True
         self.drain = deadline if self.drain is None else self.drain.sooner(deadline)
-        self._give()
+        self.wake()
 
     def order_reconnect(self, reason: str) -> None:
         """Connect anew."""
+        self.given = True
         self.reconnect = reason
-        self._give()
+        self.wake()
 
     def order_drop(self, number: int, error: WebSocketClientError) -> None:
         """End one connection; nothing happens if it has ended already."""
-        self.drop = (number, error)
-        self._give()
-
-    def _give(self) -> None:
         self.given = True
+        self.drop = (number, error)
         self.wake()

@@ -181,8 +181,6 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more
         if not more and core.write_now(request):
             return
         queue(core, request, request.deadline)
-        if not more:
-            core.kick()
     except WebSocketClientError:
         if not core.pending.take(request, FAILED):
             return  # somebody else has ended it meanwhile, and told its waiter
@@ -192,6 +190,8 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more
         raise
     if request.fate is LOST and core.pending.take(request, FAILED):
         raise refused(core, request)
+    if not more:
+        core.kick()
 
 
 def refused(core: Core, entry: Outgoing) -> WebSocketClientError:

@@ -90,17 +90,18 @@ class Router:
         counters.bytes_received += size
         try:
             meaning: Any = core.protocol.decode(payload)
+            kind = type(meaning)
+            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # those two by far the most
         except ProtocolError:
             raise
         except Exception as cause:
             self._undecoded(payload, cause)
             return
-        kind = type(meaning)
-        if kind is Event:  # these two by far the most
+        if kind is Event:
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif kind is Reply:
             self._answered(meaning, size)
-        elif isinstance(meaning, KINDS):
+        elif is_one:
             self._deliver(meaning, size)
         elif meaning is not None:
             self._deliver_all(meaning, payload, size)
@@ -173,14 +174,7 @@ class Router:
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Something answers a request: find out which."""
         request = self._core.pending.find(meaning.id)
-        if (
-            request is not None
-            and request.takes_any
-            and type(meaning) is Reply
-            and request.outcome is None
-            and request.last is ABSENT
-            and meaning.id is not OLDEST
-        ):
+        if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
             self._take_plain(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
@@ -198,12 +192,14 @@ class Router:
             self.hand_out_held()
 
     def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
-        """The common case, kept short: the one answer of a request that takes any."""
+        """The common case, kept short: the one answer of a request that takes any, whether it still waits or not."""
         if request.place is not None:
             passage, end = request.place
             if passage.confirmed < end <= passage.sent:
                 passage.confirmed = end
-        value = None if meaning.value is ABSENT else meaning.value
+        value = meaning.value
+        if value is ABSENT:
+            value = None if request.last is ABSENT else request.last
         if not _requests.answer(self._core, request, value):
             self._core.pending.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)

@@ -28,9 +28,10 @@ class Source:
         number: the connection's number.
         outbox: the send queue.
         progress: tells those who wait for it that more bytes have gone out.
+        nudge: wakes the I/O thread, see ``Wakeup``.
     """
 
-    __slots__ = ("_core", "_protocol", "number", "outbox", "payload", "progress", "wake")
+    __slots__ = ("_core", "_protocol", "nudge", "number", "outbox", "payload", "progress", "wake")
 
     def __init__(self, core: Core, number: int) -> None:
         """
@@ -46,6 +47,7 @@ class Source:
         # As they are: a call less for each message.
         self.payload = partial(_departing.payload_of, core, number)
         self.wake = core.orders.wake
+        self.nudge = core.orders.nudge
 
     def ready(self) -> bool:
         """Whether there may be something to take, where the queue is not empty."""
@@ -71,11 +73,10 @@ class Source:
         counters = self._core.counters
         while batch:
             entry = batch[-1]
-            if entry.counted:
-                counters.messages_sent += 1
-                counters.bytes_sent += entry.size
             if not entry.requests:
                 entry.payload = None
+            counters.messages_sent += entry.counted
+            counters.bytes_sent += entry.size * entry.counted
             del batch[-1]
 
     def is_wanted(self) -> bool:

@@ -44,6 +44,9 @@ __all__ = ["Supervisor"]
 QUICK_CLOSE: Final = 0.5
 """Seconds of politeness where a new connection is waited for, or the old one is of no use any more."""
 
+_DRAIN_LOOK: Final = 0.1
+"""Seconds after which a drain looks for itself whether it is done: who is refused by the sealed queue wakes nobody."""
+
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake once everything is drained."""
 
@@ -259,7 +262,9 @@ class Supervisor:
             if number == connection.number:
                 soon = Deadline.after(QUICK_CLOSE, time.monotonic())
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
-        return _requests.NEVER if orders.drain is None or orders.close is not None else orders.drain
+        if orders.drain is None or orders.close is not None:
+            return _requests.NEVER
+        return orders.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
 
     def _mind_drain(self, connection: Connection | None) -> None:
         """While draining: close when everything is finished, or when the time is over."""

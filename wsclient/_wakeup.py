@@ -28,14 +28,20 @@ _MAX_WAIT: Final = 3600.0
 
 
 class Wakeup:
-    """A pair of connected sockets: a byte in the one wakes who waits on the other."""
+    """A pair of connected sockets: a byte in the one wakes who waits on the other.
 
-    __slots__ = ("_inner", "_outer", "_pending")
+    Attributes:
+        nudge: called with one byte it wakes as well, by C code alone, for where an interrupt must not come before it.
+            Raises OSError if the pair is full, which does no harm, or closed.
+    """
+
+    __slots__ = ("_inner", "_outer", "_pending", "nudge")
 
     def __init__(self) -> None:
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
+        self.nudge = self._outer.send
         self._pending = False  # a hint that a byte is under way; two wakers may both send one, which does no harm
 
     def fileno(self) -> int:

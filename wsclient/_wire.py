@@ -111,6 +111,8 @@ class Wire:
         """
         source = self._source
         owned: list[bool] = []
+        told: list[object] = []
+        nudging = map(source.nudge, (b"\0",))
         try:
             try:
                 owned.extend(map(self._owner.acquire, (False,)))
@@ -129,19 +131,18 @@ class Wire:
                 if owned and owned[0]:
                     self._owner.release()
         finally:
-            waiting = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
-            if waiting and owned and owned[0]:
-                self._look_again(in_main)
+            # Whoever found the way out taken has left its message to us; others wait for what has been written.
+            left = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
+            if left and owned and owned[0] and not in_main:
+                source.progress.announce()
+                self.pump()
+            elif left and owned and owned[0]:
+                try:
+                    told.extend(nudging)
+                except OSError:  # it is awake
+                    if told:
+                        raise  # a signal handler's own
         return clear
-
-    def _look_again(self, in_main: bool) -> None:
-        """Whoever found the way out taken has left its message to us; others may wait for what has been written."""
-        if in_main:
-            self._source.wake()
-            return
-        if self._source.progress.latches:
-            self._source.progress.announce()
-        self.pump()
 
     def _write_alone(self, entry: Outgoing) -> None:
         """Frame one message and write it once. It stands an interrupt, see above."""
@@ -153,17 +154,20 @@ class Wire:
         place = passage, passage.taken + len(rest)
         batch = [*self._batch, entry]  # an interrupt may have left some to be counted
         sent: list[int] = []
+        sending = map(self._line.sock.send, (rest,))
         entry.place = place
         passage.taken = place[1]
         self._batch = batch
         self._rest = rest
         try:
-            sent.extend(map(self._line.sock.send, (rest,)))
-        except BlockingIOError:
-            self.blocked = True
-            self._source.wake()
+            sent.extend(sending)
         except OSError as error:
-            self.error = error
+            if sent:
+                raise  # a signal handler's own
+            if isinstance(error, BlockingIOError):
+                self.blocked = True
+            else:
+                self.error = error
             self._source.wake()
         finally:
             if sent:

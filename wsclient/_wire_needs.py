@@ -5,6 +5,7 @@ Nothing here does anything; ``_source`` does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Source(Protocol):
     number: int
     outbox: Outbox
     progress: Signal
+    nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:
         """Whether there may be something to take, where the queue is not empty."""

@@ -1,6 +1,8 @@
 """Hundreds of interrupts in the main thread, at random moments of every call; afterwards the client must still work.
 
-    python -m tests.scripts.interrupts SECONDS SEED
+    python -m tests.scripts.interrupts SECONDS SEED deflate|plain
+
+Only what is plain the main thread writes itself.
 
 Prints one line of JSON.
 """
@@ -83,7 +85,8 @@ def main():
     threading.Thread(target=storm, args=(rng, over), daemon=True).start()
     interrupts = collections.Counter()
     server = Server()
-    client = wsclient.connect(server.url, on_message=lambda client, message: None)
+    compression = "deflate" if sys.argv[3] == "deflate" else None
+    client = wsclient.connect(server.url, on_message=lambda client, message: None, compression=compression)
     end = time.monotonic() + seconds
     kept = []
     n = 0
@@ -111,6 +114,7 @@ def main():
                 "interrupts": interrupts,
                 "answer": answer,
                 "lost": [message for message in kept if message not in sent],
+                "plain": core.link.wire.is_plain,
                 "sent twice": [message for message, count in sent.items() if count > 1],
                 "still waiting": len(core.pending.everything()) + core.pending.in_flight + core.outbox.messages,
                 "connections": client.stats.connections,

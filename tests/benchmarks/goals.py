@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
 
 GOALS = (
     Goal("receive", 2.3),
-    Goal("receive-64k", 0.4, beside=("WebSocketApp", "websockets.sync")),
+    Goal("receive-64k", 0.4, beside=("WebSocketApp tuned", "websockets.sync")),
     Goal("receive-1m", 450),
     Goal("send", 3.5),
     Goal("send-1m", 2000),

@@ -16,6 +16,7 @@ from wsclient._clock import Deadline
 from wsclient._latch import InterruptSafeCondition, Latch, Signal
 
 from .support import LONG
+from .support.threads import on_thread
 
 NOW = Deadline(0.0)
 """A deadline that has passed."""
@@ -210,33 +211,25 @@ def test_an_interrupted_watch_leaves_the_signal_in_order(struck):
 # --- InterruptSafeCondition -------------------------------------------------------------------------------------------
 
 
-def in_another_thread(call):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(call()))
-    thread.start()
-    thread.join(LONG)
-    return results[0]
-
-
 def test_inside_the_block_the_lock_is_taken_and_after_it_free():
     condition = InterruptSafeCondition()
     with condition:
-        assert in_another_thread(lambda: condition.acquire(blocking=False)) is False
-    assert in_another_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
+        assert on_thread(lambda: condition.acquire(blocking=False)) is False
+    assert on_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
 
 
 def test_a_block_that_raises_frees_the_lock():
     condition = InterruptSafeCondition()
     with pytest.raises(ZeroDivisionError), condition:
         raise ZeroDivisionError
-    assert in_another_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
+    assert on_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
 
 
 def test_one_thread_may_enter_the_block_twice():
     condition = InterruptSafeCondition()
     with condition, condition:
         pass
-    assert in_another_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
+    assert on_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
 
 
 @pytest.mark.parametrize("method", ["__enter__", "__exit__"])

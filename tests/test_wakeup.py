@@ -6,7 +6,6 @@ import select
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 
@@ -15,6 +14,8 @@ import pytest
 from wsclient._wakeup import READ, WRITE, Poller, Wakeup
 
 from .support import LONG, SHORT
+from .support.strikes import disturb
+from .support.threads import fill
 
 
 @pytest.fixture
@@ -53,38 +54,11 @@ def has_wake_up(wakeup):
         return bool(selector.select(0))
 
 
-def fill(sock):
-    try:
-        while True:
-            sock.send(b"\0" * 65536)
-    except BlockingIOError:
-        pass
-
-
 SIGNALS = ("call", "c_return")
 """CPython handles signals where a Python function begins and where a call returns."""
 
 THREADS = (*SIGNALS, "c_call")
 """Other threads may come in between as well."""
-
-
-def disturb(function, moment, disturbance, events):
-    """Call a function, and a disturbance at the so-manyth of some events within it; False if it has not so many."""
-    left = moment
-
-    def strike(frame, event, argument):
-        nonlocal left
-        if event in events:
-            left -= 1
-            if not left:
-                disturbance()
-
-    sys.setprofile(strike)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return left <= 0
 
 
 def interrupt():

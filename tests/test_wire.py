@@ -14,6 +14,7 @@ import pytest
 import wsclient
 from tests.support import LONG, SHORT, Peer
 from tests.support.strikes import strikes
+from tests.support.threads import fill, on_thread
 from wsclient import _requests, _wire
 from wsclient._clock import Deadline
 from wsclient._frames import Opcode, build_frame
@@ -85,12 +86,6 @@ class Ends:
             self.wire.unblock()
 
 
-def fill(sock):
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.send(b"\0" * 65536)
-
-
 def nothing_follows(ends):
     """Whether the peer has read all that was written, what came along with earlier frames included."""
     ends.near.shutdown(socket.SHUT_WR)
@@ -110,14 +105,21 @@ def all_that_follows(ends):
     return payloads
 
 
-@pytest.fixture
-def ends():
+@contextlib.contextmanager
+def made(protocol=None):
     near, far = socket.socketpair()
     near.setblocking(False)
     with near, far:
-        ends = Ends(near, far)
+        ends = Ends(near, far, protocol)
         yield ends
+        ends.core.link.wire = None
         ends.close()
+
+
+@pytest.fixture
+def ends():
+    with made() as ends:
+        yield ends
 
 
 def text(payload):
@@ -481,15 +483,6 @@ def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connectio
 # --- past the queue ---------------------------------------------------------------------------------------------------
 
 
-def on_thread(call):
-    """What it gives on another thread than the main one."""
-    gave = []
-    thread = threading.Thread(target=lambda: gave.append(call()))
-    thread.start()
-    thread.join(LONG)
-    return gave[0]
-
-
 @pytest.fixture(params=["in a row", "alone", "in the main thread"])
 def way(request):
     """How a message goes past the queue."""
@@ -628,14 +621,10 @@ def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, m
 
 @contextlib.contextmanager
 def other_ends():
-    near, far = socket.socketpair()
-    near.setblocking(False)
-    with near, far:
-        ends = Ends(near, far, wsclient.JsonId())
+    """Replies are told apart by their ids, and the client knows its connection."""
+    with made(wsclient.JsonId()) as ends:
         ends.core.link.wire, ends.core.link.number = ends.wire, 7
         yield ends
-        ends.core.link.wire = None
-        ends.close()
 
 
 def send(ends):

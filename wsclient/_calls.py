@@ -60,7 +60,7 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.pace.allows(now))
     if hurries and core.write_now(entry):
         return Delivery(core, entry)
-    _requests.queue(core, entry, _requests.NEVER if timeout is None else Deadline(now + timeout))
+    _requests.queue(core, entry, Deadline.after(timeout, now))
     if hurries:
         core.kick()
     else:

@@ -130,11 +130,11 @@ class Inbox:
                 self._cells.append((item, size, None, True))
                 self._count += 1
                 self._bytes += size
-                if self._count >= max_items or self._bytes >= max_bytes:
-                    self.full = overflow == "block"
                 verdict = _KEPT
             else:
                 verdict = self._put_at_bound(item, size, key, pressing)
+            if self._count >= max_items or self._bytes >= max_bytes:
+                self.full = overflow == "block"
         if self._filled.latches:
             self._filled.announce()
         return verdict
@@ -150,9 +150,6 @@ class Inbox:
 
     def get(self, deadline: Deadline) -> Any:
         """The oldest item; ``EMPTY`` if none came before the deadline, or none will come any more."""
-        item = self._pop()
-        if item is not EMPTY:  # the common case, kept short
-            return item
         while (item := self._pop()) is EMPTY and not self.ended:
             with self._filled.watch() as latch:
                 if not self._cells and not self.ended and not latch.wait(deadline):
@@ -183,7 +180,6 @@ class Inbox:
             self._cells.append((item, size, key, True))
             self._count += 1
             self._bytes += size
-            self.full = self._bounds[2] == "block" and not self._has_room()
         if self.dropped == dropped:
             return _KEPT
         verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
@@ -213,10 +209,6 @@ class Inbox:
         while self._count and self._lacks_room(size):
             self._drop_oldest()
         return True
-
-    def _has_room(self) -> bool:
-        max_items, max_bytes, _ = self._bounds
-        return self._count < max_items and self._bytes < max_bytes
 
     def _eased(self) -> bool:
         """Whether the reader seems to keep up again."""

@@ -83,8 +83,10 @@ def _no_short_cut_in_the_inbox() -> None:
     from wsclient import _inbox
 
     def put(self, item, size, key=None, pressing=False):
+        max_items, max_bytes, _ = self._bounds
         with self._lock:
             verdict = _inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, pressing)
+            self.full = self.overflow == "block" and (self._count >= max_items or self._bytes >= max_bytes)
         self._filled.announce()
         return verdict
 

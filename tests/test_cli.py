@@ -9,6 +9,7 @@ import time
 import pytest
 
 import wsclient
+from wsclient.cli.demo import THREADS
 
 DEMO = [sys.executable, "-m", "wsclient", "demo"]
 
@@ -31,8 +32,8 @@ def test_the_demo_in_plain_text():
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     check(done.stdout)
-    assert int(re.search(r"lost +(\d+)", done.stdout.split("What became")[1])[1]) > 0
-    assert int(re.search(r"re-sent +(\d+)", done.stdout)[1]) > 0
+    assert int(re.search(r"lost +(\d+)", done.stdout.split("What became")[1])[1]) == THREADS // 2
+    assert int(re.search(r"re-sent +(\d+)", done.stdout)[1]) == THREADS // 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")

@@ -135,7 +135,7 @@ def _show(screen: Screen, server: DemoServer) -> int:
         workers = [Worker(client, number, stop) for number in range(1, THREADS + 1)]
         _watch(screen, client, workers, WORK_BEFORE)
         screen.note("the server goes away: every line is cut, nobody is let in")
-        server.go_away()
+        server.go_away(under_way=THREADS)
         deliveries = _away(screen, client, workers)
         server.come_back()
         screen.note("the server is back")

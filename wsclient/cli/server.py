@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import threading
+import time
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +22,10 @@ __all__ = ["DemoServer"]
 
 PASSWORD = "open sesame"  # noqa: S105 - it guards nothing
 _THINKING = (0.02, 0.06)
-"""Seconds the server takes for an answer, so that some requests are under way when the line is cut."""
+"""Seconds the server takes for an answer, so that some requests are under way at any time."""
+
+_PATIENCE = 5.0
+"""Seconds to wait for questions before the line is cut; those that are to come are there in 10 ms."""
 
 
 class DemoServer:
@@ -35,7 +39,10 @@ class DemoServer:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
+        # Guards the next two.
+        self._changed = threading.Condition()
         self._away = False
+        self._under_way = 0  # questions that have no answer yet
         self._connections: set[ServerConnection] = set()
         self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._greet)
 
@@ -44,15 +51,25 @@ class DemoServer:
         """Where it listens."""
         return f"ws://127.0.0.1:{self._listening.port}/"
 
-    def go_away(self) -> None:
-        """Drop every line without a word (RST), and let nobody in."""
-        self._away = True
+    def go_away(self, under_way: int = 0) -> None:
+        """Answer nothing any more, then drop every line without a word (RST), and let nobody in.
+
+        Args:
+            under_way: how many questions to have got before, of those that stay without an answer.
+        """
+        end = time.monotonic() + _PATIENCE
+        with self._changed:
+            self._away = True
+            while self._under_way < under_way and self._changed.wait(end - time.monotonic()):
+                pass
         for connection in list(self._connections):
             make_reset(connection.socket)
 
     def come_back(self) -> None:
         """Let clients in again."""
-        self._away = False
+        with self._changed:
+            self._away = False
+            self._under_way = 0
 
     def stop(self) -> None:
         """Listen no more."""
@@ -84,11 +101,18 @@ class DemoServer:
             self.notes.append(message)
             return
         self.seen[json.dumps(call["params"])] += 1
+        with self._changed:
+            self._under_way += 1
+            self._changed.notify_all()
         timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call))  # noqa: S311
         timer.daemon = True
         timer.start()
 
     def _answer_call(self, connection: ServerConnection, call: dict[str, Any]) -> None:
+        with self._changed:
+            if self._away:
+                return
+            self._under_way -= 1
         result = sum(call["params"]) if call["method"] == "add" else call["params"]
         with contextlib.suppress(ConnectionClosed, OSError):
             self._answer(connection, call["id"], result)

@@ -100,6 +100,15 @@ def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_calm(calm, end):
     assert pending.in_flight == 1
 
 
+def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_uncounted():
+    pending = Pending()
+    subscription = fed(pending, 1, endless=True, calm=False)
+    pending.calm(subscription)
+    assert not pending.take(subscription, TIMED_OUT)
+    assert pending.in_flight == 0
+    assert pending.find(1) is subscription
+
+
 def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
     pending = Pending(by_order=True)
     subscription = fed(pending, 1, endless=True, calm=False)

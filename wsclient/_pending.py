@@ -260,10 +260,10 @@ class Pending:
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with self._lock:
             calm = request in self._calm
-            waits = calm or request in self.live
-            clash = waits and (self._in_flight.get(key, request) is not request
-                               or self._own.get(key, request) is not request)  # fmt: skip
-            if waits and not clash:
+            if not calm and request not in self.live:
+                return False
+            clash = self._in_flight.get(key, request) is not request or self._own.get(key, request) is not request
+            if not clash:
                 request.id = id
                 request.departed = True
                 if key is request:
@@ -275,7 +275,7 @@ class Pending:
                     self._standing[request] = None
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
-        return waits
+        return True
 
     def find(self, id: Any) -> Request | None:
         """The request a reply with this id is for; the reply stays unused. I/O thread only."""
@@ -301,26 +301,26 @@ class Pending:
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
             key = request.key if request.match is None else request
+            flying = self._in_flight.get(key) is request
             live = request in self.live
-            taken = live or (request in self._calm and outcome is not TIMED_OUT)
-            if taken:
-                del (self.live if live else self._calm)[request]
-                request.outcome = outcome
-                self.counts[outcome] += live
-                if request.own is not None:
-                    del self._own[request.own]
-                if request in self.matches:
-                    del self.matches[request]
-            flying = taken and self._in_flight.get(key) is request
-            if flying and not keeps_place:
-                del self._in_flight[key]
+            if not live and (outcome is TIMED_OUT or request not in self._calm):
+                return False
+            del (self.live if live else self._calm)[request]
+            request.outcome = outcome
+            self.counts[outcome] += live
+            if request.own is not None:
+                del self._own[request.own]
+            if request in self.matches:
+                del self.matches[request]
             if request in self._standing:
                 del self._standing[request]
+            if flying and not keeps_place:
+                del self._in_flight[key]
             if self.timers and len(self.timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self.timers, timer)
-        return taken
+        return True
 
     def is_calm(self, request: Request) -> bool:
         """Whether nobody waits for its first answer."""

@@ -5,7 +5,6 @@ Run: python examples/live_data.py
 
 import itertools
 import json
-import socket
 import threading
 
 from websockets.sync.server import serve
@@ -19,7 +18,7 @@ def feed(connection):
     assert json.loads(connection.recv()) == {"op": "subscribe", "channel": "prices"}
     for _ in range(5):
         connection.send(json.dumps({"price": next(prices)}))
-    connection.socket.shutdown(socket.SHUT_RDWR)  # the line is cut: no goodbye, no close frame
+    connection.close_socket()  # the line is cut: no goodbye, no close frame
 
 
 class Ticker(wsclient.Client):

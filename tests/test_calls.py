@@ -1,4 +1,4 @@
-"""The public calls against a real server: send, request, submit, request_many, listen, reconnect, stats."""
+"""The public calls against a real server: send, request, submit, request_many, reconnect, stats."""
 
 import concurrent.futures
 import gc
@@ -378,47 +378,7 @@ def test_a_full_queue_behaves_as_its_policy_says():
         newest.submit({"a": 1})
 
 
-# --- listen ----------------------------------------------------------------------------------------------------------
-
-
-def test_streams_get_what_nobody_awaited_each_its_own(server):
-    client = wsclient.Client(server.url)
-    everything = client.listen()  # counts from here, before start
-    evens = client.listen(lambda m: m % 2 == 0)
-    with client:
-        for n in range(6):
-            client.send(f"[{n}]")
-        client.request({"method": "echo", "params": 1}, timeout=LONG)
-        assert [everything.get(LONG) for _ in range(6)] == [[n] for n in range(6)]
-        with pytest.raises(TimeoutError):
-            everything.get(0)
-    with pytest.raises(TypeError):  # its own function failed: [0] % 2
-        evens.get(LONG)
-
-
-def test_a_stream_ends_when_the_client_closes(client):
-    stream = client.listen()
-    client.send("one")
-    messages = []
-    reader = threading.Thread(target=lambda: messages.extend(stream))
-    reader.start()
-    eventually(lambda: messages == ["one"])
-    client.close()
-    reader.join(LONG)
-    assert not reader.is_alive()
-    with pytest.raises(wsclient.ClientClosed):
-        stream.get()
-    with pytest.raises(wsclient.ClientClosed):
-        client.listen()
-
-
-def test_a_closed_stream_gets_nothing_more(client):
-    with client.listen() as stream:
-        client.send("one")
-        assert stream.get(LONG) == "one"
-    client.send("two")
-    client.flush(LONG)
-    assert list(stream) == []
+# --- json -------------------------------------------------------------------------------------------------------------
 
 
 def test_json_none_leaves_everything_as_it_came(server):

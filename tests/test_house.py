@@ -19,10 +19,10 @@ FLOORS = {
     ),
     3: (
         "_wakeup", "_processes", "_line", "_nested_tls", "_dial", "_proxy", "_opening", "_orders", "_wire_needs",
-        "_wire", "_core", "_requests", "_batches", "_departing", "_source", "_delivery", "_feeds", "_subscribing",
-        "_answering", "_router", "_beat", "_connection", "_session", "_transport",
+        "_wire", "_core", "_requests", "_losses", "_batches", "_departing", "_source", "_delivery", "_feeds",
+        "_subscribing", "_answering", "_router", "_beat", "_connection", "_session", "_transport",
     ),
-    4: ("_closing", "_supervisor", "_lifecycle", "_calls"),
+    4: ("_closing", "_supervisor", "_lifecycle", "_terms", "_calls", "_stream_calls"),
     5: ("_names", "_construction", "_messaging", "_client", "_connect"),
     6: ("__init__", "testing", "cli", "__main__"),
 }  # fmt: skip

@@ -15,10 +15,10 @@ from wsclient import (
     JsonId,
     JsonRpc,
     State,
-    _calls,
     _departing,
     _feeds,
     _requests,
+    _stream_calls,
     _subscribing,
     _subscriptions,
 )
@@ -629,14 +629,14 @@ def test_match_that_raises_while_subscribe_waits_is_what_it_raises(against):
 @pytest.mark.parametrize("at", ["_attach", "_begin_feed"])
 def test_an_interrupt_in_subscribe_leaves_no_subscription(against, monkeypatch, at):
     client, peer, _ = against(protocol=JsonRpc())
-    original = getattr(_calls, at)
+    original = getattr(_stream_calls, at)
 
     def interrupted(*arguments, **options):
         original(*arguments, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_calls, at, interrupted)
+        patch.setattr(_stream_calls, at, interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.subscribe(ASK, timeout=SHORT)
     eventually(lambda: nothing_is_kept(client))

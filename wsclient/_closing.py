@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _requests
+from . import _losses
 from ._errors import ClientClosed
 from ._events import State
 
@@ -24,7 +24,7 @@ def begin_closing(core: Core) -> ClientClosed:
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
         core.outbox.seal(refusal)
-        _requests.end_all(core, ClientClosed("The client was closed before the reply came."))
+        _losses.end_all(core, ClientClosed("The client was closed before the reply came."))
     return refusal
 
 
@@ -32,7 +32,7 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
     """The end of a client's life: whoever waits is told, and the state is final."""
     refusal = _closed(core, error)
     core.outbox.seal(refusal)
-    _requests.end_all(core, refusal if error is None else error)
+    _losses.end_all(core, refusal if error is None else error)
     core.outbox.sweep(None)
     if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
         core.hooks.post("on_error", error)

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from . import _requests
+from . import _losses, _requests
 from ._beat import Beat
 from ._clock import Deadline, Heartbeat
 from ._close_frames import Close, CloseCode, build_close_payload
@@ -195,9 +195,9 @@ class Connection:
             self.wire.tape.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
-        _requests.after_loss(core, self.number, cut, disconnect)
+        _losses.after_loss(core, self.number, cut, disconnect)
         self.router.hand_out_held(everything=True)
-        connection_lost(core, _requests.lost(disconnect, sent=True))
+        connection_lost(core, _losses.lost(disconnect, sent=True))
         core.progress.announce()
         return disconnect
 
@@ -360,7 +360,7 @@ class Connection:
         """From here on nothing of the queue goes out, and requests that did get no reply any more."""
         self.ending = ending
         self.wire.is_open = False
-        _requests.lose_written(self._core, self.disconnect(time.monotonic()))
+        _losses.lose_written(self._core, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: str, reason: str, error: BaseException | None) -> None:
         """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""

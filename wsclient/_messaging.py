@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _calls
+from . import _calls, _stream_calls
 from ._checks import check_seconds
 from ._config import DEFAULT, Overflow
 from ._construction import Constructed
@@ -197,7 +197,7 @@ class Messaging(Constructed):
         Returns:
             A stream: iterate over it, or ``get(timeout)``; close it, or use it in a ``with`` block.
         """
-        return _calls.listen(self._wsclient.core, match, maxsize, overflow, key)
+        return _stream_calls.listen(self._wsclient.core, match, maxsize, overflow, key)
 
     def stream(
         self,
@@ -226,7 +226,7 @@ class Messaging(Constructed):
         Raises:
             As ``submit``, for what is known at once.
         """
-        return _calls.stream(self._wsclient.core, message, until, timeout, maxsize, overflow)
+        return _stream_calls.stream(self._wsclient.core, message, until, timeout, maxsize, overflow)
 
     def subscribe(
         self,
@@ -267,7 +267,7 @@ class Messaging(Constructed):
             ValueError: nothing tells what belongs to it; or ``resume=True`` inside ``on_open``.
             As ``request``, for the rest.
         """
-        return _calls.subscribe(
+        return _stream_calls.subscribe(
             self._wsclient.core, message, match, unsubscribe, resume, key, on_gap, timeout, maxsize, overflow
         )
 

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ._clock import Deadline
-from ._errors import ConnectionLost, RequestTimeout, SendQueueFull, WebSocketClientError, again
+from ._errors import ConnectionLost, RequestTimeout, SendQueueFull, WebSocketClientError
 from ._outgoing import LOST, Batch, Outgoing, encoded
 from ._pending import CANCELLED, FAILED, OK, TIMED_OUT, Request
 from .protocols import Request as Wrapped
 
 if TYPE_CHECKING:
     from ._core import Core
-    from ._events import Disconnect
     from .protocols import Protocol
 
 __all__ = [
     "NEVER",
-    "after_loss",
     "answer",
     "begin",
     "cancel",
-    "end_all",
     "ended_before",
     "expire",
     "fail",
-    "lose_written",
-    "lost",
     "make",
     "mind",
     "plain",
@@ -287,51 +282,6 @@ def expire(core: Core, now: float) -> None:
             _drop_if_by_order(core, request, timeout("waiting"))
 
 
-def lose_written(core: Core, disconnect: Disconnect) -> None:
-    """The connection is ending: requests it has carried get no reply any more. They are told at once."""
-    for request in core.pending.everything():
-        if request.written() and not (request.idempotent and request.bound is None):
-            fail(core, request, lost(disconnect, sent=True))
-
-
-def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
-    """The connection has ended: what goes to the next one returns to the queue, the rest ends here.
-
-    Args:
-        core: the client.
-        number: the connection's number.
-        cut: messages cut off before their last byte, in order.
-        disconnect: how it ended.
-    """
-    back: dict[Outgoing, None] = {}  # a batch once, whole: its members that have ended are left out as it departs
-    for request in core.pending.end_connection():
-        if request.bound is not None:
-            fail(core, request, lost(disconnect, sent=request.written()))
-        elif not request.written():
-            pass  # it is among those cut off
-        elif request.idempotent and request.outcome is None:
-            request.sent_before = True
-            request.departed = False
-            back[request.batch or request] = None
-        else:
-            fail(core, request, lost(disconnect, sent=True))
-    for entry in cut:
-        requests = requests_in(entry)
-        ended = bool(requests) and all(request.outcome is not None for request in requests)
-        if entry.counted and entry.bound is None and not ended:
-            for request in requests:
-                request.departed = False
-            back[entry] = None
-        else:
-            entry.fate = LOST
-            for request in requests:
-                fail(core, request, lost(disconnect, sent=False))
-    core.outbox.restore(back)
-    for entry in core.outbox.sweep(number):
-        for request in requests_in(entry):
-            fail(core, request, lost(disconnect, sent=False))
-
-
 def send_unseen(core: Core, message: Any, *, bound: int) -> None:
     """Send a message on one connection; if it is wrapped as a request, its answer is seen by nobody.
 
@@ -346,26 +296,6 @@ def send_unseen(core: Core, message: Any, *, bound: int) -> None:
         queue(core, plain(core, message, bound=bound), deadline)
         core.kick()
     mind(core, deadline)
-
-
-def end_all(core: Core, error: BaseException) -> None:
-    """Every request ends with this error."""
-    for request in core.pending.everything():
-        fail(core, request, again(error))
-
-
-def lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
-    how = f" ({disconnect.reason})" if disconnect.reason else ""
-    fate = (
-        "the request had been sent, so the server may have acted on it; idempotent=True would send it again"
-        if sent
-        else "the request was not sent"
-    )
-    error = ConnectionLost(
-        f"The connection ended{how} before the reply came; {fate}.", sent=sent, disconnect=disconnect
-    )
-    error.__cause__ = disconnect.error
-    return error
 
 
 def _take_back(core: Core, request: Request) -> None:

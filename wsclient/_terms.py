@@ -1,0 +1,43 @@
+"""The terms of a call: whether it may be made, on which connection, until when, and that its reply is read."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from ._checks import check_seconds
+from ._clock import Deadline
+from ._config import DEFAULT
+from ._core import closed_error
+from ._events import State
+from ._state import FINAL
+
+if TYPE_CHECKING:
+    from ._core import Core
+
+__all__ = ["bound", "check_started", "deadline", "read_on"]
+
+
+def check_started(core: Core, call: str) -> None:
+    if core.state.current is State.NEW or core.state.current in FINAL:
+        raise closed_error(core, call)
+
+
+def deadline(core: Core, timeout: float | None) -> Deadline:
+    if timeout is DEFAULT:
+        timeout = core.settings.bounds.request_timeout
+    elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # mostly it is
+        timeout = check_seconds("timeout", timeout, zero=True)
+    return Deadline(None if timeout is None else time.monotonic() + timeout)
+
+
+def bound(core: Core) -> int | None:
+    """The connection to which belongs what a hook sends; None for any."""
+    return core.hooks.bound if core.hooks.here() else None
+
+
+def read_on(core: Core) -> None:
+    """Have the reply read even if reading is paused."""
+    if core.link.paused:
+        core.orders.wake()

@@ -14,6 +14,7 @@ import wsclient
 from wsclient import State
 
 from .support import LONG, SHORT, FaultProxy, Server, eventually
+from .support.threads import stacks
 
 CLOSE = 0.5
 """Seconds given to close(); one more is allowed."""
@@ -373,10 +374,11 @@ def test_an_impatient_close_hurries_a_patient_one(raw):
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 def test_close_without_waiting_is_legal_in_a_signal_handler(server):
     client = wsclient.connect(server.url)
+    orders = client._wsclient.core.orders
     previous = signal.signal(signal.SIGUSR1, lambda *_: client.close(wait=False))
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert client.wait_closed(LONG)
+        assert client.wait_closed(LONG), f"{orders.close}, {orders._wakeup and orders._wakeup._pending}\n{stacks()}"
         unstarted = client = wsclient.Client(server.url)
         os.kill(os.getpid(), signal.SIGUSR1)
         assert unstarted.wait_closed(LONG)

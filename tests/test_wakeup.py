@@ -134,6 +134,12 @@ def test_a_wake_up_that_races_with_close_does_not_fail(wakeup):
     wakeup.wake()
 
 
+def test_a_wake_up_that_the_system_refuses_does_not_lose_the_next_one(wakeup):
+    wakeup._inner.close()
+    wakeup.wake()
+    assert not wakeup._pending
+
+
 def test_close_gives_both_descriptors_back():
     wakeup = Wakeup()
     descriptors = [wakeup._inner.fileno(), wakeup._outer.fileno()]

@@ -55,11 +55,14 @@ class Wakeup:
         try:
             self._pending = True
             self._outer.send(b"\0")
-        except OSError:
-            pass  # full: a byte is there anyway; closed: nobody waits any more
-        except BaseException:  # a KeyboardInterrupt: the byte may not be under way, so the next wake-up must send one
+        except BlockingIOError:
+            pass  # full: a byte is there anyway
+        except BaseException as error:
+            # The byte may not be under way, so the next wake-up must send one: after a KeyboardInterrupt, or where the
+            # system lacked memory. Closed, nobody waits any more.
             self._pending = False
-            raise
+            if not isinstance(error, OSError):
+                raise
 
     def clear(self) -> None:
         """The waiter has woken. It looks at what it was woken for after this, so that no later wake-up is lost."""

@@ -138,7 +138,14 @@ class RawServer(Service):
         self._thread.join(STOP_TIMEOUT)
         for peer in self._peers:
             shut(peer.sock)  # wakes a script that reads
-            peer.close()
+            peer.release()
+        try:
+            self._join()
+        finally:
+            for peer in self._peers:
+                peer.close()  # not before: a selector forgets what it was to tell of a socket that is closed
+
+    def _join(self) -> None:
         for thread in self._threads:
             thread.join(STOP_TIMEOUT)
             if thread.is_alive():

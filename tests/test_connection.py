@@ -234,6 +234,7 @@ def test_reading_pauses_at_the_bound_and_nothing_is_lost():
         assert next(stream) == "done"
         assert stream.dropped == 0
         assert client.stats.connections == 1
+        eventually(lambda: not client._wsclient.core.link.paused)
 
 
 def test_a_request_keeps_the_line_moving_though_a_stream_is_full():

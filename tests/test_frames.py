@@ -367,6 +367,14 @@ def test_a_message_over_the_limit_is_refused_as_soon_as_its_header_is_there(limi
     assert fails(frame(opcode, b"x" * (limit + 1)), CloseCode.MESSAGE_TOO_BIG, max_message_size=limit)
 
 
+@pytest.mark.parametrize("inner", [b"c", b""], ids=["with payload", "empty"])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_message_inside_another_one_is_refused_in_whatever_read_it_comes(opcode, inner):
+    outer = frame(TEXT, b"a", fin=False)
+    for pieces in ([outer + frame(opcode, inner)], [outer, frame(opcode, inner)]):
+        assert read(*pieces) == ([], 1002)
+
+
 def test_the_limit_counts_all_fragments():
     start = frame(TEXT, b"x" * 6, fin=False) + frame(CONTINUATION, b"x" * 4, fin=False)
     assert messages(start + frame(CONTINUATION), max_message_size=10) == [(TEXT, "x" * 10, 10)]

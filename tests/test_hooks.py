@@ -5,6 +5,7 @@ import math
 import threading
 import time
 import traceback
+import weakref
 
 import pytest
 
@@ -13,7 +14,7 @@ from wsclient._config import ReceiveQueue
 from wsclient._errors import SlowConsumer
 from wsclient._hooks import HOOKS, MAX_EVENTS, Hooks
 
-from .support import LONG
+from .support import LONG, eventually
 
 FOREVER = Deadline(None)
 PASSED = Deadline(-math.inf)
@@ -115,12 +116,39 @@ def test_a_hook_is_looked_up_when_it_is_posted(make):
     assert seen == ["old", "new"]
 
 
+class Message:
+    """What a weak reference may refer to."""
+
+
+def test_the_last_message_is_forgotten_too(make):
+    hooks = make(on_message=lambda message: None)
+    message = Message()
+    reference = weakref.ref(message)
+    hooks.post_message(message, 1, pressing=False)
+    del message
+    eventually(lambda: reference() is None)
+
+
+def test_messages_are_forgotten_one_by_one_where_very_many_wait(make):
+    held, alive = threading.Event(), []
+    references = []
+
+    def on_message(message):
+        held.wait(LONG)
+        alive.append(sum(reference() is not None for reference in references))
+
+    hooks = make(on_message=on_message)
+    for _ in range(100):
+        message = Message()
+        references.append(weakref.ref(message))
+        hooks.post_message(message, 1, pressing=False)
+    del message
+    held.set()
+    finish(hooks)
+    assert alive == list(range(100, 0, -1))
+
+
 def test_the_message_is_forgotten_after_its_hook(make):
-    import weakref
-
-    class Message:
-        pass
-
     hooks = make(on_message=lambda message: None)
     message = Message()
     reference = weakref.ref(message)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from wsclient import _inbox
 from wsclient._clock import Deadline
 from wsclient._inbox import _ITEM_BYTES, EMPTY, Inbox, Put
 
@@ -47,6 +48,69 @@ def test_items_come_out_in_their_order(overflow):
     assert len(inbox) == 6
     assert drain(inbox) == items
     assert len(inbox) == 0
+
+
+def test_several_are_taken_at_once_where_very_many_wait_and_the_oldest_is_the_last_of_them():
+    inbox = make()
+    put_all(inbox, range(90))
+    sizes, items = [], []
+    while several := inbox.get_several(PASSED):
+        sizes.append(len(several))
+        items += reversed(several)
+    assert items == list(range(90))
+    assert sizes == [_inbox._HANDFUL] * 2 + [1] * (90 - 2 * _inbox._HANDFUL)
+    assert len(inbox) == 0
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
+def test_where_not_all_are_kept_one_is_taken_at_a_time(overflow):
+    inbox = make(overflow=overflow)
+    for number in range(90):
+        inbox.put(number, 1, key=number)
+    assert inbox.get_several(PASSED) == [0]
+    assert len(inbox) == 89
+
+
+def test_several_that_are_taken_leave_their_room_and_no_more():
+    inbox = make(max_bytes=200)
+    for number in range(80):
+        inbox.put(number, 2)
+        inbox.put_extra("extra")
+    assert inbox.get_several(PASSED)[::-1] == [item for number in range(8) for item in (number, "extra")]
+    assert len(inbox) == 72
+    assert inbox.put("large", 200 - 2 * 72 - 1) is Put.KEPT
+    assert not inbox.full
+    inbox.put("last byte", 1)
+    assert inbox.full
+
+
+def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
+    rooms = []
+    inbox = make(on_room=lambda: rooms.append(len(inbox)))
+    put_all(inbox, range(100))
+    assert inbox.full
+    assert inbox.get_several(PASSED) == [0]
+    assert rooms == [99]
+    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+
+
+def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
+    inbox = make(max_items=200, max_bytes=100)
+    put_all(inbox, range(100), pressing=True)
+    assert inbox.put("lost", 1, pressing=True) is Put.FIRST_LOSS
+    sizes = [len(inbox.get_several(PASSED)) for _ in range(40)]
+    assert sizes == [1] * 40
+    assert inbox.put("a second loss", 100, pressing=True) is Put.KEPT, "a queue with room keeps what comes"
+
+
+def test_a_reader_of_several_waits_as_any_other():
+    inbox = make()
+    reader = threading.Thread(target=lambda: items.extend(inbox.get_several(FOREVER)))
+    items = []
+    reader.start()
+    inbox.put("item", 1)
+    reader.join(LONG)
+    assert items == ["item"]
 
 
 def test_get_gives_empty_when_nothing_came_in_time():
@@ -422,7 +486,7 @@ def test_a_discarding_end_forgets_what_is_there_even_if_it_is_the_second():
 class InboxMachine(RuleBasedStateMachine):
     """The model is a list of [item, size, key]; extra items have no size. With "latest", a key has always one size."""
 
-    @initialize(overflow=st.sampled_from(POLICIES), max_items=st.integers(1, 5), max_bytes=st.sampled_from([6, 10]))
+    @initialize(overflow=st.sampled_from(POLICIES), max_items=st.integers(1, 8), max_bytes=st.sampled_from([6, 30]))
     def begin(self, overflow, max_items, max_bytes):
         self.overflow, self.max_items, self.max_bytes = overflow, max_items, max_bytes
         self.rooms = self.expected_rooms = 0
@@ -493,15 +557,29 @@ class InboxMachine(RuleBasedStateMachine):
             if not self.cells:
                 assert item is EMPTY
                 return
-            was_full = self.is_full()
-            taken = self.cells.pop(0)
-            assert item == taken[0]
-            self.expected_rooms += was_full and not self.is_full()
-            eased = 2 * len(self.counted()) <= self.max_items and 2 * self.size() <= self.max_bytes
-            if self.overflow == "latest":
-                eased = not self.counted()
-            if taken[1] is not None and eased:
-                self.losing = max(0, self.losing - 1)
+            self.was_taken(item)
+
+    def was_taken(self, item):
+        was_full = self.is_full()
+        taken = self.cells.pop(0)
+        assert item == taken[0]
+        self.expected_rooms += was_full and not self.is_full()
+        eased = 2 * len(self.counted()) <= self.max_items and 2 * self.size() <= self.max_bytes
+        if self.overflow == "latest":
+            eased = not self.counted()
+        if taken[1] is not None and eased:
+            self.losing = max(0, self.losing - 1)
+
+    @rule()
+    def get_several(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_inbox, "_HANDFUL", 2)
+            patch.setattr(_inbox, "_CROWD", 2)
+            several = self.inbox.get_several(PASSED)
+        crowded = self.overflow == "block" and len(self.counted()) > 2 and not self.is_full() and not self.losing
+        assert len(several) == (2 if crowded else min(1, len(self.cells)))
+        for item in reversed(several):
+            self.was_taken(item)
 
     @precondition(lambda self: self.number > 25)
     @rule(discard=st.booleans())

@@ -188,6 +188,8 @@ def test_a_keyboard_interrupt_within_a_wake_up_does_not_lose_the_next_one(wakeup
                 break
         except KeyboardInterrupt:
             wakeup.wake()
+        else:
+            pytest.fail(f"swallowed at moment {moment}")
         assert has_wake_up(wakeup), f"dead after an interrupt at moment {moment}"
         wakeup.clear()
     assert moment > 1

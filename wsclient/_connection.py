@@ -205,15 +205,16 @@ class Connection:
 
     def _wait(self, now: float, until: Deadline) -> int:
         """Wait for the socket, a timer or an order; gives the events that are ready."""
-        link, line = self._core.link, self.opened.line
+        core, wire, line = self._core, self.wire, self.opened.line
+        link = core.link
         link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
-        link.paused = True  # before looking: whoever makes room from now on wakes us
-        full = self._core.full
         self.router.leaving = self.ending is not None
-        link.paused = (self.wire.blocked and self.wire.choked) or (full and not self.router.pressing)
-        events = 0 if link.paused else line.read_event
-        if self.wire.blocked:
-            events |= line.write_event
+        link.paused = False
+        events = line.read_event
+        if wire.blocked or core.full:
+            link.paused = True  # before looking: whoever makes room from now on wakes us
+            link.paused = (wire.blocked and wire.choked) or (core.full and not self.router.pressing)
+            events = (0 if link.paused else events) | (line.write_event if wire.blocked else 0)
         if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
         at = self._next_timer(now, until)

@@ -219,12 +219,10 @@ class MessageReader:
 
     def _parse(self, data: bytes, received: list[Received]) -> None:
         position, size = 0, len(data)
-        while position < size:
-            if self._missing:
-                position = self._take_payload(data, position, received)
-                continue
-            if size - position < 2:
-                break
+        if self._missing:
+            position = self._take_payload(data, position, received)
+        at_once = self._at_once if self._message is None else -1
+        while size - position > 1:
             # The common case, kept short: a whole message of less than 64 KiB in one frame.
             first = data[position]
             length = second = data[position + 1]
@@ -233,7 +231,7 @@ class MessageReader:
                 length = data[start] << 8 | data[start + 1]
                 start += 2
             end = start + length
-            if end <= size and second < 127 and length <= self._at_once and self._message is None:
+            if end <= size and second < 127 and length <= at_once:
                 if first == _WHOLE_TEXT:
                     received.append((_TEXT, data[start:end].decode(), length))
                     position = end
@@ -262,9 +260,8 @@ class MessageReader:
                 received.append((opcode, _whole_payload(opcode, data, start, position), length))
             else:
                 self._begin_frame(opcode, fin, length, bool(first & RSV1))
-                position = start
-                if not length:
-                    self._end_frame(received)
+                position = self._take_payload(data, start, received)
+                at_once = self._at_once if self._message is None else -1
         self._tail = data[position:]
 
     def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
@@ -293,8 +290,9 @@ class MessageReader:
     def _take_payload(self, data: bytes, position: int, received: list[Received]) -> int:
         assert self._message is not None
         end = min(len(data), position + self._missing)
-        self._message.add(data, position, end)
-        self._missing -= end - position
+        if end > position:
+            self._message.add(data, position, end)
+            self._missing -= end - position
         if not self._missing:
             self._end_frame(received)
         return end

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._clock import Deadline
 from ._errors import SlowConsumer
-from ._inbox import EMPTY, Inbox, Put
+from ._inbox import Inbox, Put
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -177,11 +177,15 @@ class Hooks:
     def work(self) -> None:
         """Run hooks until the end; the body of the thread."""
         self.ident = threading.get_ident()
-        while (job := self.inbox.get(_FOREVER)) is not EMPTY:
-            self.bound = job[3]
-            self._run(job)
-            self.bound = None
-            del job  # the message must not live until the next one comes
+        while jobs := self.inbox.get_several(_FOREVER):
+            while jobs:
+                what, function, args, self.bound = jobs.pop()
+                try:
+                    function(*args)
+                except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
+                    self._report(what, error)
+                self.bound = None
+                del function, args  # the message must not live until the next one comes
         self.ident = None  # the operating system gives the number to another thread
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -33,6 +33,10 @@ _ITEM_BYTES: Final = 256
 """Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
 
 
+_HANDFUL: Final = 16
+_CROWD: Final = 4 * _HANDFUL
+"""Items that are taken at once, and how many must wait for that: what is in hand counts no more against the bound."""
+
 _NONE: Final = 0
 _LOSING: Final = 2
 """Where an episode of losses stands: how many times the reader must be seen to keep up before it is over."""
@@ -125,16 +129,16 @@ class Inbox:
         with self._lock:
             if self.ended:
                 return _KEPT
-            # The common case, kept short.
-            if self._count < max_items and self._bytes + size <= max_bytes and overflow != "latest":
+            count, filled = self._count + 1, self._bytes + size
+            if count < max_items and filled < max_bytes and overflow != "latest":  # the common case, kept short
                 self._cells.append((item, size, None, True))
-                self._count += 1
-                self._bytes += size
+                self._count = count
+                self._bytes = filled
                 verdict = _KEPT
             else:
                 verdict = self._put_at_bound(item, size, key, pressing)
-            if self._count >= max_items or self._bytes >= max_bytes:
-                self.full = overflow == "block"
+                if self._count >= max_items or self._bytes >= max_bytes:
+                    self.full = overflow == "block"
         if self._filled.latches:
             self._filled.announce()
         return verdict
@@ -155,6 +159,18 @@ class Inbox:
                 if not self._cells and not self.ended and not latch.wait(deadline):
                     break
         return self._pop() if item is EMPTY else item
+
+    def get_several(self, deadline: Deadline) -> list[Any]:
+        """The oldest items, the oldest of all last; several where very many wait, none where ``get`` gives ``EMPTY``.
+
+        For a reader who takes them out of the list one by one, and whom no interrupt strikes.
+        """
+        if self._count > _CROWD and self._bounds[2] == "block":
+            several = self._pop_several()
+            if several:
+                return several
+        item = self.get(deadline)
+        return [] if item is EMPTY else [item]
 
     def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
         """No more will come. What is there can still be taken, unless discarded. The first end counts."""
@@ -229,6 +245,17 @@ class Inbox:
                 self._bytes -= self._latest.pop(key)[1] if self._latest else size
                 self.dropped += 1
                 return
+
+    def _pop_several(self) -> list[Any]:
+        """Several of very many, the oldest last; none where the queue is full, or loses."""
+        with self._lock:
+            if self._count <= _CROWD or self.full or self._episode:
+                return []
+            oldest = self._cells.popleft
+            cells = [oldest() for _ in range(_HANDFUL)]
+            self._count -= sum([counted for _, _, _, counted in cells])
+            self._bytes -= sum([size for _, size, _, _ in cells])
+        return [item for item, _, _, _ in reversed(cells)]
 
     def _pop(self) -> Any:
         max_items, max_bytes, _ = self._bounds

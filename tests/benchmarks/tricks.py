@@ -99,6 +99,12 @@ def _no_splicing() -> None:
     JsonId._encodes_by_id = lambda self: True
 
 
+def _one_message_at_a_time() -> None:
+    from wsclient import _inbox
+
+    _inbox._CROWD = sys.maxsize
+
+
 class Trick(NamedTuple):
     """One of them.
 
@@ -124,6 +130,7 @@ TRICKS = {
     "inline": Trick("the caller writes, not the I/O thread", "request", _no_inline_write),
     "keys": Trick("1 024 masking keys from one urandom()", "send", _no_pool_of_keys),
     "inbox": Trick("a short cut for a message that finds room", "receive", _no_short_cut_in_the_inbox),
+    "handfuls": Trick("the hook thread takes 16 messages at once", "receive", _one_message_at_a_time),
     "splicing": Trick("the id is spliced into the encoded request", "request-many", _no_splicing),
 }
 

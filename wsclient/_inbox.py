@@ -6,6 +6,7 @@ Guarantees:
       same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes. What a queue with
       room left is given is kept, however large, so it may be beyond its bytes by one item; without ``pressing``, by
       what one read of the line held.
+    * ``get_several`` hands out at most 16 at once, which count no more from then on; only where nothing is dropped.
     * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
       leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
       far the reader is behind). ``put`` tells the first loss of each, so that whoever reports does so once.

@@ -4,12 +4,16 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import wsclient
 from wsclient.cli.demo import THREADS
+from wsclient.cli.server import PASSWORD, DemoServer
+
+from .support import LONG
 
 DEMO = [sys.executable, "-m", "wsclient", "demo"]
 
@@ -22,6 +26,23 @@ def check(text):
     assert re.search(r"sent twice by mistake +\W*0", text)
     assert re.search(r"notes sent offline +\W*3/3", text)
     assert re.search(r"connections +\W*2", text)
+
+
+def test_questions_of_a_line_that_was_cut_are_not_counted_as_answered_on_the_next():
+    server = DemoServer()
+    client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
+    with client:
+        futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
+        server.go_away(under_way=3)
+        server.come_back()
+        for timer in threading.enumerate():
+            if isinstance(timer, threading.Timer):
+                timer.join(LONG)
+        assert server._under_way == 0
+        for future in futures:
+            with pytest.raises(wsclient.ConnectionLost):
+                future.result(LONG)
+    server.stop()
 
 
 def test_the_demo_in_plain_text():

@@ -84,6 +84,15 @@ def test_several_that_are_taken_leave_their_room_and_no_more():
     assert inbox.full
 
 
+def test_of_large_items_one_is_taken_at_a_time():
+    inbox = make(max_bytes=10**9)
+    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL + 1)
+    assert inbox.get_several(PASSED) == [0]
+    inbox = make(max_bytes=10**9)
+    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL)
+    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+
+
 def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
     rooms = []
     inbox = make(on_room=lambda: rooms.append(len(inbox)))

@@ -195,6 +195,24 @@ def test_a_keyboard_interrupt_within_a_wake_up_does_not_lose_the_next_one(wakeup
     assert moment > 1
 
 
+@pytest.mark.parametrize("kind", [TimeoutError, BlockingIOError, OSError])
+def test_what_a_signal_handler_raises_within_a_wake_up_comes_out(wakeup, kind):
+    def strike():
+        raise kind
+
+    for moment in itertools.count(1):
+        try:
+            if not disturb(wakeup.wake, moment, strike, SIGNALS):
+                break
+        except kind:
+            wakeup.wake()
+        else:
+            pytest.fail(f"swallowed at moment {moment}")
+        assert has_wake_up(wakeup)
+        wakeup.clear()
+    assert moment > 1
+
+
 def test_no_wake_up_of_many_threads_is_lost(wakeup, poller):
     threads, rounds = 8, 2000
     written = [0] * threads

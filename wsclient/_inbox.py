@@ -6,7 +6,8 @@ Guarantees:
       same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes. What a queue with
       room left is given is kept, however large, so it may be beyond its bytes by one item; without ``pressing``, by
       what one read of the line held.
-    * ``get_several`` hands out at most 16 at once, which count no more from then on; only where nothing is dropped.
+    * ``get_several`` hands out at most 16 at once, of 64 KiB together, which count no more from then on; only where
+      nothing is dropped.
     * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
       leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
       far the reader is behind). ``put`` tells the first loss of each, so that whoever reports does so once.
@@ -16,6 +17,7 @@ Guarantees:
 from __future__ import annotations
 
 import enum
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -37,6 +39,9 @@ _ITEM_BYTES: Final = 256
 _HANDFUL: Final = 16
 _CROWD: Final = 4 * _HANDFUL
 """Items that are taken at once, and how many must wait for that: what is in hand counts no more against the bound."""
+
+_HANDFUL_BYTES: Final = 64 * 1024
+"""Bytes they may have together; what is larger is taken one by one, and the call for each is not what it costs."""
 
 _NONE: Final = 0
 _LOSING: Final = 2
@@ -252,10 +257,14 @@ class Inbox:
         with self._lock:
             if self._count <= _CROWD or self.full or self._episode:
                 return []
-            oldest = self._cells.popleft
-            cells = [oldest() for _ in range(_HANDFUL)]
+            cells = list(itertools.islice(self._cells, _HANDFUL))
+            size = sum([size for _, size, _, _ in cells])
+            if size > _HANDFUL_BYTES:
+                return []
+            for _ in cells:
+                del self._cells[0]
             self._count -= sum([counted for _, _, _, counted in cells])
-            self._bytes -= sum([size for _, size, _, _ in cells])
+            self._bytes -= size
         return [item for item, _, _, _ in reversed(cells)]
 
     def _pop(self) -> Any:

@@ -305,10 +305,8 @@ class Pending:
             live = request in self.live
             if not live and (outcome is TIMED_OUT or request not in self._calm):
                 return False
-            del (self.live if live else self._calm)[request]
-            request.outcome = outcome
-            self.counts[outcome] += live
-            if request.own is not None:
+            waiting = self.live if live else self._calm
+            if request.own is not None and request.own in self._own:
                 del self._own[request.own]
             if request in self.matches:
                 del self.matches[request]
@@ -316,6 +314,10 @@ class Pending:
                 del self._standing[request]
             if flying and not keeps_place:
                 del self._in_flight[key]
+            # Last, so that whoever was interrupted before may take it anew.
+            request.outcome = outcome
+            self.counts[outcome] += live
+            del waiting[request]
             if self.timers and len(self.timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:

@@ -52,15 +52,17 @@ class Wakeup:
         """End the wait, or the next one if nobody waits now."""
         if self._pending:
             return
+        sent: list[int] = []
+        sending = map(self._outer.send, (b"\0",))
         try:
             self._pending = True
-            self._outer.send(b"\0")
-        except BlockingIOError:
-            pass  # full: a byte is there anyway
+            sent.extend(sending)
         except BaseException as error:
-            # The byte may not be under way, so the next wake-up must send one: after a KeyboardInterrupt, or where the
+            if sent:
+                raise  # a signal handler's own, whatever it is; the byte is under way
+            # Full, a byte is there anyway. Else the next wake-up must send one: after a KeyboardInterrupt, or where the
             # system lacked memory. Closed, nobody waits any more.
-            self._pending = False
+            self._pending = isinstance(error, BlockingIOError)
             if not isinstance(error, OSError):
                 raise
 

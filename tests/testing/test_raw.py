@@ -152,3 +152,16 @@ def test_the_end_wakes_a_script_that_waits_for_several_sockets():
         waiting.clear()
         with RawServer(watch) as raw, socket.create_connection(("127.0.0.1", raw.port)):
             assert waiting.wait(LONG)
+
+
+def test_the_end_stops_a_script_that_reads_on_and_on():
+    reading = threading.Event()
+
+    def read_on(peer):
+        reading.set()
+        while True:
+            peer.sock.recv(4096)
+
+    with RawServer(read_on) as raw, socket.create_connection(("127.0.0.1", raw.port)):
+        assert reading.wait(LONG)
+    assert not raw.errors

@@ -39,8 +39,9 @@ class DemoServer:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
-        # Guards the next two.
+        # Guards the next three.
         self._changed = threading.Condition()
+        self._era = 0  # how often it has come back
         self._away = False
         self._under_way = 0  # questions that have no answer yet
         self._connections: set[ServerConnection] = set()
@@ -52,7 +53,7 @@ class DemoServer:
         return f"ws://127.0.0.1:{self._listening.port}/"
 
     def go_away(self, under_way: int = 0) -> None:
-        """Answer nothing any more, then drop every line without a word (RST), and let nobody in.
+        """Answer no question any more, then drop every line without a word (RST), and let nobody in.
 
         Args:
             under_way: how many questions to have got before, of those that stay without an answer.
@@ -70,6 +71,7 @@ class DemoServer:
         with self._changed:
             self._away = False
             self._under_way = 0
+            self._era += 1
 
     def stop(self) -> None:
         """Listen no more."""
@@ -103,14 +105,15 @@ class DemoServer:
         self.seen[json.dumps(call["params"])] += 1
         with self._changed:
             self._under_way += 1
+            era = self._era
             self._changed.notify_all()
-        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call))  # noqa: S311
+        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call, era))  # noqa: S311
         timer.daemon = True
         timer.start()
 
-    def _answer_call(self, connection: ServerConnection, call: dict[str, Any]) -> None:
+    def _answer_call(self, connection: ServerConnection, call: dict[str, Any], era: int) -> None:
         with self._changed:
-            if self._away:
+            if self._away or era != self._era:  # its line is cut
                 return
             self._under_way -= 1
         result = sum(call["params"]) if call["method"] == "add" else call["params"]

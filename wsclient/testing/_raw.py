@@ -46,16 +46,21 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
 from .._checks import check_callable
+from .._clock import Deadline
 from ._certificates import certificate_for, client_context_of, url_of
 from ._peer import PATIENCE, Peer
 from ._service import Service
 from ._sockets import listen, shut
 
 __all__ = ["RawServer"]
+
+_LAST_WORDS: Final = 0.5
+"""Seconds a script has to find by itself that its line is over, before the socket is closed under it."""
 
 STOP_TIMEOUT: Final = 15.0
 """Seconds a script may take to end once its line is closed under it."""
@@ -139,20 +144,22 @@ class RawServer(Service):
         for peer in self._peers:
             shut(peer.sock)  # wakes a script that reads
             peer.release()
-        try:
-            self._join()
-        finally:
-            for peer in self._peers:
-                peer.close()  # not before: a selector forgets what it was to tell of a socket that is closed
+        self._join(_LAST_WORDS)  # closed at once, a selector would forget what it was to tell of the socket
+        for peer in self._peers:
+            peer.close()
+        self._join(STOP_TIMEOUT)
+        if self._threads:
+            raise TimeoutError(
+                f"The script of {self.url} has not returned within {STOP_TIMEOUT:g} s, though its line is closed; "
+                "let it wait by peer.silence(), which ends then."
+            )
 
-    def _join(self) -> None:
+    def _join(self, seconds: float) -> None:
+        """Wait for the scripts, all in all so long; those that go on are still among the threads."""
+        deadline = Deadline.after(seconds, time.monotonic())
         for thread in self._threads:
-            thread.join(STOP_TIMEOUT)
-            if thread.is_alive():
-                raise TimeoutError(
-                    f"The script of {self.url} has not returned within {STOP_TIMEOUT:g} s, though its line is closed; "
-                    "let it wait by peer.silence(), which ends then."
-                )
+            thread.join(deadline.left(time.monotonic()))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def _listen(self) -> None:
         while not self._closing:

@@ -1,5 +1,6 @@
 """The kit's raw server: exact bytes at exact moments, each of them met by a real client."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -137,21 +138,26 @@ def test_a_client_that_stalls_in_its_tls_handshake_holds_up_neither_others_nor_t
     assert time.monotonic() - began < 10  # the stalled handshake alone would be given 15 s
 
 
-def test_the_end_wakes_a_script_that_waits_for_several_sockets():
-    waiting = threading.Event()
+def test_the_end_wakes_scripts_that_wait_for_several_sockets():
+    waiting = threading.Semaphore(0)
+    scripts, rounds = 16, 20  # where the sockets were closed too early, a few of them waited until they were tired
 
     def watch(peer):
         near, far = socket.socketpair()
         with near, far, selectors.DefaultSelector() as selector:
             selector.register(peer.sock, selectors.EVENT_READ)
             selector.register(near, selectors.EVENT_READ)
-            waiting.set()
+            waiting.release()
             assert selector.select(LONG), "it was not told of the end"
 
-    for _ in range(50):  # where the socket was closed too early, a few of them waited until they were tired
-        waiting.clear()
-        with RawServer(watch) as raw, socket.create_connection(("127.0.0.1", raw.port)):
-            assert waiting.wait(LONG)
+    for _ in range(rounds):
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(RawServer(watch))
+            for _ in range(scripts):
+                stack.enter_context(socket.create_connection(("127.0.0.1", raw.port)))
+            for _ in range(scripts):
+                assert waiting.acquire(timeout=LONG)
+            raw.close()
 
 
 def test_the_end_stops_a_script_that_reads_on_and_on():

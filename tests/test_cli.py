@@ -38,7 +38,7 @@ def test_questions_of_a_line_that_was_cut_are_not_counted_as_answered_on_the_nex
         for timer in threading.enumerate():
             if isinstance(timer, threading.Timer):
                 timer.join(LONG)
-        assert server._under_way == 0
+        assert not server._under_way
         for future in futures:
             with pytest.raises(wsclient.ConnectionLost):
                 future.result(LONG)

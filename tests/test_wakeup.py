@@ -61,10 +61,6 @@ THREADS = (*SIGNALS, "c_call")
 """Other threads may come in between as well."""
 
 
-def interrupt():
-    raise KeyboardInterrupt
-
-
 # --- waking ----------------------------------------------------------------------------------------------------------
 
 
@@ -181,22 +177,8 @@ def test_a_wake_up_within_clear_does_not_lose_the_next_one(wakeup):
     assert moment > 1
 
 
-def test_a_keyboard_interrupt_within_a_wake_up_does_not_lose_the_next_one(wakeup):
-    for moment in itertools.count(1):
-        try:
-            if not disturb(wakeup.wake, moment, interrupt, SIGNALS):
-                break
-        except KeyboardInterrupt:
-            wakeup.wake()
-        else:
-            pytest.fail(f"swallowed at moment {moment}")
-        assert has_wake_up(wakeup), f"dead after an interrupt at moment {moment}"
-        wakeup.clear()
-    assert moment > 1
-
-
-@pytest.mark.parametrize("kind", [TimeoutError, BlockingIOError, OSError])
-def test_what_a_signal_handler_raises_within_a_wake_up_comes_out(wakeup, kind):
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError, BlockingIOError, OSError])
+def test_what_a_signal_handler_raises_within_a_wake_up_comes_out_and_does_not_lose_the_next_one(wakeup, kind):
     def strike():
         raise kind
 
@@ -208,7 +190,7 @@ def test_what_a_signal_handler_raises_within_a_wake_up_comes_out(wakeup, kind):
             wakeup.wake()
         else:
             pytest.fail(f"swallowed at moment {moment}")
-        assert has_wake_up(wakeup)
+        assert has_wake_up(wakeup), f"dead after an interrupt at moment {moment}"
         wakeup.clear()
     assert moment > 1
 

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from ._core import Core
     from ._pending import Request
 
-__all__ = [
-    "call_message", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until",
-]  # fmt: skip
+__all__ = ["call_message", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until"]
 
 _INSTEAD = "Use submit() and a done-callback."
 

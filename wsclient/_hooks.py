@@ -179,13 +179,11 @@ class Hooks:
         self.ident = threading.get_ident()
         while jobs := self.inbox.get_several(_FOREVER):
             while jobs:
-                what, function, args, self.bound = jobs.pop()
-                try:
-                    function(*args)
-                except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
-                    self._report(what, error)
+                job = jobs.pop()
+                self.bound = job[3]
+                self._run(job)
                 self.bound = None
-                del function, args  # the message must not live until the next one comes
+                del job  # the message must not live until the next one comes
         self.ident = None  # the operating system gives the number to another thread
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -71,6 +71,7 @@ def end_all(core: Core, error: BaseException) -> None:
 
 
 def lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
+    """The error for a request that its connection did not outlive."""
     how = f" ({disconnect.reason})" if disconnect.reason else ""
     fate = (
         "the request had been sent, so the server may have acted on it; idempotent=True would send it again"

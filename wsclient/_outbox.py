@@ -90,22 +90,7 @@ class Outbox:
             SendQueueFull: no room, and the policy or the deadline forbids to wait (longer).
             ClientClosed: the queue takes no more.
         """
-        bounds = self._bounds
-        with self._lock:
-            messages, filled = self.messages + 1, self.bytes + entry.size
-            if (
-                messages <= bounds.max_messages
-                and filled <= bounds.max_bytes
-                and self._refusal is None
-                and entry.counted
-                and entry.expires_at is None
-            ):  # the common case, kept short
-                self.messages = messages
-                self.bytes = filled
-                entry.queued = True
-                self.entries.append(entry)
-                return
-        if entry.size > bounds.max_bytes:
+        if entry.size > self._bounds.max_bytes:
             raise MessageTooBig(
                 f"The message has {entry.size} bytes and the send queue holds {self._bounds.max_bytes}; "
                 "raise max_bytes of send_queue=."

@@ -20,11 +20,21 @@ __all__ = ["bound", "check_started", "deadline", "read_on"]
 
 
 def check_started(core: Core, call: str) -> None:
+    """Refuse a call on a client that does not run.
+
+    Raises:
+        ClientClosed: it was not started, or has ended.
+    """
     if core.state.current is State.NEW or core.state.current in FINAL:
         raise closed_error(core, call)
 
 
 def deadline(core: Core, timeout: float | None) -> Deadline:
+    """The one deadline of a call, from its option ``timeout`` (seconds; ``DEFAULT`` is the client's, None never).
+
+    Raises:
+        TypeError, ValueError: it is no number of seconds.
+    """
     if timeout is DEFAULT:
         timeout = core.settings.bounds.request_timeout
     elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # mostly it is

@@ -39,11 +39,10 @@ class DemoServer:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
-        # Guards the next three.
+        # Guards the next two.
         self._changed = threading.Condition()
-        self._era = 0  # how often it has come back
         self._away = False
-        self._under_way = 0  # questions that have no answer yet
+        self._under_way: set[tuple[ServerConnection, Any]] = set()  # questions that have no answer yet: line and id
         self._connections: set[ServerConnection] = set()
         self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._greet)
 
@@ -61,7 +60,7 @@ class DemoServer:
         end = time.monotonic() + _PATIENCE
         with self._changed:
             self._away = True
-            while self._under_way < under_way and self._changed.wait(end - time.monotonic()):
+            while len(self._under_way) < under_way and self._changed.wait(end - time.monotonic()):
                 pass
         for connection in list(self._connections):
             make_reset(connection.socket)
@@ -70,8 +69,7 @@ class DemoServer:
         """Let clients in again."""
         with self._changed:
             self._away = False
-            self._under_way = 0
-            self._era += 1
+            self._under_way.clear()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -104,18 +102,17 @@ class DemoServer:
             return
         self.seen[json.dumps(call["params"])] += 1
         with self._changed:
-            self._under_way += 1
-            era = self._era
+            self._under_way.add((connection, call["id"]))
             self._changed.notify_all()
-        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call, era))  # noqa: S311
+        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call))  # noqa: S311
         timer.daemon = True
         timer.start()
 
-    def _answer_call(self, connection: ServerConnection, call: dict[str, Any], era: int) -> None:
+    def _answer_call(self, connection: ServerConnection, call: dict[str, Any]) -> None:
         with self._changed:
-            if self._away or era != self._era:  # its line is cut
+            if self._away:
                 return
-            self._under_way -= 1
+            self._under_way.discard((connection, call["id"]))
         result = sum(call["params"]) if call["method"] == "add" else call["params"]
         with contextlib.suppress(ConnectionClosed, OSError):
             self._answer(connection, call["id"], result)

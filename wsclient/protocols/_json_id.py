@@ -135,7 +135,7 @@ class JsonId(Protocol):
 
     def encode(self, message: Any) -> str | bytes:
         """The payload of a message that wants no answer."""
-        return message if type(message) is str else _codec.encode(self._dressed(message), self.json)
+        return _codec.encode(self._dressed(message), self.json)
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
         """The message with this id, the other members as they are."""

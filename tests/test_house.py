@@ -18,9 +18,9 @@ FLOORS = {
         "_outbox", "_pending", "_waiter", "_hooks", "_handlers", "_streams", "_subscriptions", "_retry", "protocols",
     ),
     3: (
-        "_wakeup", "_processes", "_line", "_nested_tls", "_dial", "_proxy", "_opening", "_orders", "_wire_needs",
-        "_wire", "_core", "_requests", "_losses", "_batches", "_departing", "_source", "_delivery", "_feeds",
-        "_subscribing", "_answering", "_router", "_beat", "_connection", "_session", "_transport",
+        "_wakeup", "_processes", "_line", "_wrap_tls", "_nested_tls", "_dial", "_proxy", "_opening", "_orders",
+        "_wire_needs", "_wire", "_core", "_requests", "_losses", "_batches", "_departing", "_source", "_delivery",
+        "_feeds", "_subscribing", "_answering", "_router", "_beat", "_connection", "_session", "_transport",
     ),
     4: ("_closing", "_supervisor", "_lifecycle", "_terms", "_calls", "_stream_calls"),
     5: ("_names", "_construction", "_messaging", "_client", "_connect"),

@@ -19,6 +19,7 @@ from ._clock import Deadline
 from ._errors import ConnectError
 from ._limits import DEFAULT_LIMITS
 from ._wakeup import READ, WRITE
+from ._wrap_tls import wrap_tls
 
 if TYPE_CHECKING:
     from ._config import LineOptions
@@ -209,11 +210,7 @@ def start_tls(
     Raises:
         OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
     """
-    try:
-        tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    except BaseException:
-        sock.close()
-        raise
+    tls = wrap_tls(sock, context, server_hostname=host)
     try:
         while True:
             try:

@@ -12,6 +12,7 @@ import wsclient
 from wsclient.testing import RawServer, frame
 
 from ..support import LONG, SHORT, eventually
+from ..support.raw import come_and_go
 
 
 def started(client):
@@ -136,6 +137,15 @@ def test_a_client_that_stalls_in_its_tls_handshake_holds_up_neither_others_nor_t
                 raw.accept().send(b"hello")
                 assert secure.recv(5) == b"hello"
     assert time.monotonic() - began < 10  # the stalled handshake alone would be given 15 s
+
+
+def test_clients_that_are_gone_before_their_tls_handshake_are_not_the_end():
+    with RawServer(tls=True) as raw:
+        come_and_go(raw.port)
+        with socket.create_connection(("127.0.0.1", raw.port), LONG) as sock:
+            with raw.client_context.wrap_socket(sock, server_hostname="localhost") as secure:
+                raw.accept().send(b"hello")
+                assert secure.recv(5) == b"hello"
 
 
 def test_the_end_wakes_scripts_that_wait_for_several_sockets():

@@ -8,6 +8,7 @@ import wsclient
 from wsclient.testing import Server
 
 from ..support import LONG, SHORT
+from ..support.raw import come_and_go
 
 
 def ask(server, message, **options):
@@ -124,6 +125,12 @@ def test_tls_with_a_context_of_ones_own(server_tls, trusting):
         assert ask(server, "secret", ssl_context=trusting) == "secret"
         with pytest.raises(AttributeError, match="your own"):
             _ = server.client_context
+
+
+def test_clients_that_are_gone_before_their_tls_handshake_are_not_the_end():
+    with Server(tls=True) as server:
+        come_and_go(server.port)
+        assert ask(server, "still here", ssl_context=server.client_context) == "still here"
 
 
 def test_what_a_handler_raises_is_raised_at_the_end_and_closes_with_1011(caplog):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 from websockets.sync.server import ServerConnection, serve, unix_serve
 
+from .._wrap_tls import wrap_tls
 from ._sockets import listen
 
 __all__ = ["Listening"]
@@ -51,6 +55,9 @@ class Listening:
                 os.unlink(path)
             self.port = 0
             self._server = unix_serve(handler, path, **options)
+        listener = self._server.socket
+        if isinstance(listener, ssl.SSLSocket):
+            listener.accept = functools.partial(_accept, listener)  # type: ignore[assignment, method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, name="wsclient-testing-server", daemon=True)
         self._thread.start()
 
@@ -73,3 +80,16 @@ class Listening:
         for pipe in (getattr(self._server, name, None) for name in ("shutdown_watcher", "shutdown_notifier")):
             if isinstance(pipe, int):  # websockets before 17 leaves both ends open
                 os.close(pipe)
+
+
+def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:
+    """The next connection, TLS or gone: an error here would end the server, as ``websockets`` takes it for its own end.
+
+    What is gone is a closed socket, which the connection's handler meets with the same error as a lost one.
+    """
+    sock, address = socket.socket.accept(listener)
+    try:
+        return wrap_tls(sock, listener.context, server_side=True), address
+    except OSError as error:
+        QUIET.info("A client was gone before its TLS handshake: %s", error)
+        return sock, address

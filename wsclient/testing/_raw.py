@@ -52,6 +52,7 @@ from typing import Final
 
 from .._checks import check_callable
 from .._clock import Deadline
+from .._wrap_tls import wrap_tls
 from ._certificates import certificate_for, client_context_of, url_of
 from ._peer import PATIENCE, Peer
 from ._service import Service
@@ -177,7 +178,11 @@ class RawServer(Service):
     def _welcome(self, sock: socket.socket) -> None:
         if self._certificate is not None:
             # The handshake is made on the connection's thread: a client that stalls in it holds up nobody else.
-            sock = self._certificate.server_context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            try:
+                sock = wrap_tls(sock, self._certificate.server_context, server_side=True)
+            except OSError as error:
+                _log.info("A client of %s was gone before its TLS handshake: %s", self.url, error)
+                return
         peer = Peer(sock)
         self._peers = [known for known in self._peers if known.sock.fileno() != -1] + [peer]
         if self._certificate is None and self._script is None:

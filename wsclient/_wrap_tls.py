@@ -1,0 +1,46 @@
+"""A connected socket that is to speak TLS, and is closed where it can't."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import traceback
+
+__all__ = ["wrap_tls"]
+
+
+def wrap_tls(
+    sock: socket.socket, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False
+) -> ssl.SSLSocket:
+    """Give the socket to TLS, before its handshake. It is closed if that fails.
+
+    Args:
+        sock: a connected socket; its descriptor belongs to what is returned.
+        context: how to speak TLS.
+        server_hostname: on a client, whom to expect.
+        server_side: which side this is.
+
+    Raises:
+        OSError: the peer was gone already.
+        ValueError: the context can't be used for that name.
+    """
+    try:
+        return context.wrap_socket(
+            sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+    except BaseException as error:
+        sock.close()
+        _close_half_made(error)
+        raise
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Close what ``wrap_socket`` left open, if it did.
+
+    Before Python 3.13, the new socket has the descriptor already when it finds that the peer has reset the connection,
+    and nobody closes it: only the frame that raised knows it.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket):
+            half_made.close()

@@ -147,6 +147,16 @@ def test_what_is_queued_goes_out_masked_and_in_order(ends):
     assert ends.wire.idle()
 
 
+@pytest.mark.parametrize("size", [100, BIG], ids=["at once", "in pieces"])
+def test_what_was_sent_does_not_stay_in_memory(ends, size, way):
+    frames, reader = ends.read_on_thread(1)
+    past_the_queue(ends, text("x" * size), way)
+    ends.write_all()
+    reader.join(LONG)
+    assert len(frames[0][1]) == size
+    assert not ends.wire._rest.obj, "an empty slice of the frame keeps it all"
+
+
 def test_nothing_that_is_queued_goes_out_before_the_wire_is_open(ends):
     ends.wire.is_open = False
     ends.queue("later")

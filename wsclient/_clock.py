@@ -7,7 +7,6 @@ no daylight saving and no NTP step can lengthen or cut a wait.
 from __future__ import annotations
 
 import math
-from collections import deque
 
 __all__ = ["Deadline", "Heartbeat"]
 
@@ -77,7 +76,7 @@ class Heartbeat:
         self._interval = interval
         self._timeout = timeout
         self._next_ping = math.inf if interval is None else now + interval
-        self._unanswered: deque[tuple[bytes, float]] = deque()
+        self._unanswered: list[tuple[bytes, float]] = []
         self.last_heard = now
         self.next_at = self._next_ping
 
@@ -102,7 +101,7 @@ class Heartbeat:
     def answered(self, payload: bytes) -> None:
         """A pong came; it answers its ping and every earlier one (RFC 6455 §5.5.3)."""
         if any(known == payload for known, _ in self._unanswered):
-            while self._unanswered.popleft()[0] != payload:
+            while self._unanswered.pop(0)[0] != payload:
                 pass
             self._reckon()
 

@@ -92,16 +92,7 @@ class Signal:
 
     def watch(self) -> _Watch:
         """A context manager that gives a latch which the next ``announce()`` opens."""
-        return _Watch(self)
-
-    def _add(self, latch: Latch) -> None:
-        with self._lock:
-            self.latches[latch] = None
-
-    def _discard(self, latch: Latch) -> None:
-        with self._lock:
-            if latch in self.latches:
-                del self.latches[latch]
+        return _Watch(self, Latch())
 
 
 class _Watch:
@@ -109,16 +100,21 @@ class _Watch:
 
     __slots__ = ("_latch", "_signal")
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, latch: Latch) -> None:
         self._signal = signal
-        self._latch = Latch()
+        self._latch = latch
 
     def __enter__(self) -> Latch:
-        self._signal._add(self._latch)
-        return self._latch
+        signal, latch = self._signal, self._latch
+        with signal._lock:
+            signal.latches[latch] = None
+        return latch
 
     def __exit__(self, *exc: object) -> None:
-        self._signal._discard(self._latch)
+        signal, latch = self._signal, self._latch
+        with signal._lock:
+            if latch in signal.latches:
+                del signal.latches[latch]
 
 
 class InterruptSafeCondition(threading.Condition):

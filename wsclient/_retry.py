@@ -22,7 +22,7 @@ from ._checks import check_callable, check_seconds
 from ._errors import ConnectError, ConnectionLost, HandshakeError
 from ._import import importing
 
-__all__ = ["FATAL_CLOSES", "Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
+__all__ = ["Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
 
 FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry comes; the bound doubles with each failure."""
@@ -121,7 +121,7 @@ class Campaign:
         self._urls = urls
         self._first_round = urls
         self._credentials_are_fresh = credentials_are_fresh
-        self._fatal_codes = FATAL_CLOSES | fatal_codes
+        self._fatal_codes = fatal_codes
         self._opened = False
         self._fatal_in_a_row = 0
         self._last_fatal_was_close = False
@@ -220,10 +220,11 @@ def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
 
     Args:
         error: the ``ConnectError`` of an attempt or the ``ConnectionLost`` of a connection.
-        fatal_codes: close codes of the server that mean it.
+        fatal_codes: close codes of the message protocol that mean it, beside those that always do.
     """
     if isinstance(error, ConnectionLost) and error.disconnect is not None:
-        return error.disconnect.initiator == "remote" and error.disconnect.code in fatal_codes
+        code = error.disconnect.code
+        return error.disconnect.initiator == "remote" and (code in FATAL_CLOSES or code in fatal_codes)
     return isinstance(error, ConnectError) and not error.retry
 
 

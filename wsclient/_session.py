@@ -16,7 +16,7 @@ from ._clock import Deadline
 from ._config import DEFAULT
 from ._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
 from ._orders import Interrupted
-from ._retry import FATAL_CLOSES, is_fatal
+from ._retry import is_fatal
 from ._waiter import Waiter
 from .protocols import Protocol
 
@@ -227,7 +227,7 @@ def _failure(core: Core, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
     if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
         _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
-    retry = not is_fatal(error, FATAL_CLOSES | core.protocol.fatal_codes)
+    retry = not is_fatal(error, core.protocol.fatal_codes)
     failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
     failure.last = error
     return failure

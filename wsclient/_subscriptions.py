@@ -9,7 +9,6 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -56,7 +55,7 @@ class Subscriptions:
     def __init__(self) -> None:
         self.members: dict[Any, None] = {}
         self._names: dict[Hashable, tuple[Any, ...]] = {}  # the I/O thread's
-        self.notes: deque[tuple[Any, Hashable, bool]] = deque()  # a member, a name, and whether it is the member's
+        self.notes: list[tuple[Any, Hashable, bool]] = []  # a member, a name, and whether it is the member's
         self.held: list[Held] = []
 
     def __iter__(self) -> Any:
@@ -111,8 +110,10 @@ class Subscriptions:
         return any(member.awaits_name for member in self)
 
     def _take_notes(self) -> None:
-        while self.notes:
-            member, name, is_its = self.notes[0]
+        if not self.notes:
+            return
+        notes = self.notes[:]
+        for member, name, is_its in notes:
             owners = tuple(one for one in self._names.get(name, ()) if one is not member)
             if is_its:
                 self._names[name] = (*owners, member)
@@ -120,7 +121,7 @@ class Subscriptions:
                 self._names[name] = owners
             else:
                 self._names.pop(name, None)
-            self.notes.popleft()  # once it is done: who looks at both misses nothing
+        del self.notes[: len(notes)]  # once it is done: who looks at both misses nothing
 
     def _owners(self, name: Any) -> tuple[Any, ...]:
         self._take_notes()

@@ -1,13 +1,12 @@
 """What goes out ahead of the queue: control frames, and messages while a connection is set up.
 
 Guarantees:
-    * The I/O thread puts, whoever owns the way out takes. Each step is one operation of a ``deque`` or one assignment
+    * The I/O thread puts, whoever owns the way out takes. Each step is one operation of a ``list`` or one assignment
       by a single writer, so there is no lock.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +34,7 @@ class Urgent:
     __slots__ = ("_put", "_taken", "entries")
 
     def __init__(self) -> None:
-        self.entries: deque[Outgoing] = deque()
+        self.entries: list[Outgoing] = []
         self._put = 0  # bytes ever put, by the I/O thread
         self._taken = 0  # bytes ever taken, by the owner of the way out
 
@@ -48,17 +47,16 @@ class Urgent:
 
     def take(self) -> list[Outgoing]:
         """All of them, in their order. Owner of the way out only."""
-        entries = []
-        while self.entries:
-            entries.append(self.entries.popleft())
-            self._taken += entries[-1].size
+        entries = self.entries[:]
+        del self.entries[: len(entries)]  # the I/O thread may have put one more behind them
+        self._taken += sum(entry.size for entry in entries)
         return entries
 
     def put_back(self, entries: Iterable[Outgoing]) -> None:
         """These were taken, and are not sent after all. Owner of the way out only."""
-        for entry in reversed(list(entries)):
-            self._taken -= entry.size
-            self.entries.appendleft(entry)
+        entries = list(entries)
+        self._taken -= sum(entry.size for entry in entries)
+        self.entries[:0] = entries
 
     @property
     def bytes(self) -> int:

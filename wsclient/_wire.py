@@ -52,6 +52,9 @@ _CLOSE: Final = Opcode.CLOSE
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
 
+_NOTHING: Final = memoryview(b"")
+"""What is left of a frame that was sent: an empty slice of it would keep all of it in memory."""
+
 
 class Wire:
     """The way out of one connection.
@@ -93,7 +96,7 @@ class Wire:
         self._is_closing = False  # a close frame was taken
         self._urgent = Urgent()  # the I/O thread puts, the owner takes
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
-        self._rest = memoryview(b"")  # those of its bytes that the operating system has not taken
+        self._rest = _NOTHING  # those of its bytes that the operating system has not taken
         self._pings = Pings()  # the owner adds, the I/O thread removes
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ class Wire:
         finally:
             if sent:
                 passage.sent += sent[0]
-                self._rest = rest[sent[0] :]
+                self._rest = rest[sent[0] :] or _NOTHING
         if not self._rest:
             self._source.written(batch)
 
@@ -245,7 +248,7 @@ class Wire:
                 self._source.wake()
                 return
             self.passage.sent += sent
-            rest = self._rest = rest[sent:]
+            rest = self._rest = rest[sent:] or _NOTHING
             if self.tape is not None and not self.tape.handed_over(self._batch):
                 self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
                 self._source.wake()
@@ -366,5 +369,5 @@ class Wire:
             self.passage.ended = True
             self.is_open = False
             self._batch = []
-            self._rest = memoryview(b"")
+            self._rest = _NOTHING
         return cut

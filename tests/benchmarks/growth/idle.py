@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..machine import CLIENT_CORE, allow_many_descriptors, pin, resident_memory
 from ..peers.base import TIMEOUT
@@ -23,7 +23,7 @@ REST = 20.0
 
 
 class Arrival:
-    """Lets us wait for a client's one message."""
+    """Lets us wait for what one client after the other is to get: one for all, since it is no part of a client."""
 
     def __init__(self) -> None:
         self._arrived = threading.Event()
@@ -33,19 +33,23 @@ class Arrival:
         self._arrived.set()
 
     def wait(self) -> None:
-        """Until it has."""
+        """Until it has; then for the next."""
         if not self._arrived.wait(TIMEOUT):
             raise TimeoutError("a client got no answer")
+        self._arrived.clear()
+
+
+OPENED: Final = Arrival()
+MESSAGE: Final = Arrival()
 
 
 def ours(url: str) -> Any:
     """A client of this library."""
     import wsclient
 
-    arrival = Arrival()
-    client = wsclient.connect(url, on_message=arrival.note, proxy=None)
+    client = wsclient.connect(url, on_message=MESSAGE.note, proxy=None)
     client.send("hello")
-    arrival.wait()
+    MESSAGE.wait()
     return client
 
 
@@ -53,12 +57,11 @@ def websocket_app(url: str) -> Any:
     """A ``WebSocketApp`` with its thread."""
     import websocket
 
-    opened, arrival = Arrival(), Arrival()
-    app = websocket.WebSocketApp(url, on_open=opened.note, on_message=arrival.note)
+    app = websocket.WebSocketApp(url, on_open=OPENED.note, on_message=MESSAGE.note)
     threading.Thread(target=app.run_forever, daemon=True).start()
-    opened.wait()
+    OPENED.wait()
     app.send("hello")
-    arrival.wait()
+    MESSAGE.wait()
     return app
 
 

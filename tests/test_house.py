@@ -8,7 +8,7 @@ import wsclient
 ROOT = pathlib.Path(wsclient.__file__).parent
 
 FLOORS = {
-    0: ("_version", "_import", "_errors", "_events", "_clock", "_masking", "_url", "_checks", "_limits"),
+    0: ("_version", "_lock", "_import", "_errors", "_events", "_clock", "_masking", "_url", "_checks", "_limits"),
     1: (
         "_latch", "_codec", "_http", "_deflate", "_close_frames", "_appetite", "_frames", "_handshake", "_redaction",
         "_tape", "_recording", "_config", "_state",

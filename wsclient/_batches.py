@@ -7,11 +7,11 @@ Guarantees:
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _requests
 from ._errors import WebSocketClientError, again
+from ._lock import make_lock
 from ._outgoing import LOST, Batch
 from ._pending import Settled
 
@@ -34,7 +34,7 @@ class Gathering:
             waiter: told when all are there: the list of results, or an error.
         """
         # Guards everything below.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._missing = size
         self._results: list[Any] = [None] * size
         self._first: int | None = None  # the foremost place that holds an error

@@ -9,7 +9,6 @@ Guarantees:
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ._checks import check_callable, check_count
 from ._clock import Deadline
 from ._errors import SlowConsumer
 from ._inbox import EMPTY, Inbox, Put
+from ._lock import make_lock
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Handlers:
         self._on_room = on_room
         self._numbers = itertools.count(1)
         # Guards additions to the tables below; whoever reads them takes it not.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._methods: dict[str, Handler] = {}
         self._topics: dict[str, tuple[Handler, ...]] = {}
         self.pools: tuple[Pool, ...] = ()

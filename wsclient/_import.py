@@ -14,11 +14,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ._lock import interrupt_safe
+
 __all__ = ["importing", "loaded"]
 
 # Guards no data, but the process: each late import is done under it, and each fork. It is one that its owner may take
 # again, for a signal handler that strikes in an import; nothing but imports is waited for under it.
-importing: Final = threading.RLock()
+importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)

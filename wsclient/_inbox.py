@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import enum
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from ._latch import Signal
+from ._lock import make_lock
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -100,7 +100,7 @@ class Inbox:
             on_room: called, on the reader's thread, when a full queue has room again.
         """
         # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._filled = Signal()
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room

@@ -8,7 +8,7 @@ Why not ``threading.Event`` or ``Condition``: their ``__enter__`` is Python code
 lock was taken and before the ``with`` block began; the lock then stays taken for ever. Measured with
 ``concurrent.futures.Future``, which is built on them: 193 of 802 interrupts left its lock behind. A plain
 ``threading.Lock`` in a ``with`` statement lost none: since CPython 3.10 interrupts are handled only when a call
-returns or a loop goes round (python/cpython#74174), and a lock's own methods are C.
+returns or a loop goes round (python/cpython#74174), and a lock's own methods are C. (For 3.14 see ``_lock``.)
 
 Rule for every critical section the main thread may run: make the calls first, then change things by plain
 assignments, and let the one call that commits come last.
@@ -20,6 +20,8 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING
+
+from ._lock import interrupt_safe, make_lock
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -78,7 +80,7 @@ class Signal:
 
     def __init__(self) -> None:
         # Guards the set of latches of those who wait.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
@@ -92,6 +94,7 @@ class Signal:
 
     def watch(self) -> _Watch:
         """A context manager that gives a latch which the next ``announce()`` opens."""
+        # Made here: a constructor within a constructor takes one more page of the stack of every thread that waits.
         return _Watch(self, Latch())
 
 
@@ -118,10 +121,10 @@ class _Watch:
 
 
 class InterruptSafeCondition(threading.Condition):
-    """A ``Condition`` whose ``with`` block takes and frees the lock in C, so that an interrupt can't leave it taken.
+    """A ``Condition`` whose ``with`` block an interrupt can't leave with the lock taken.
 
     The two slots shadow the methods of the class: the ``with`` statement finds the slot's descriptor on the type, and
-    the descriptor hands out the lock's own C method.
+    the descriptor hands out what takes and frees the lock itself.
     """
 
     __slots__ = ("__enter__", "__exit__")
@@ -129,5 +132,6 @@ class InterruptSafeCondition(threading.Condition):
     def __init__(self) -> None:
         lock = threading.RLock()
         super().__init__(lock)
+        lock = interrupt_safe(lock)
         self.__enter__ = lock.__enter__  # type: ignore[method-assign]
         self.__exit__ = lock.__exit__  # type: ignore[method-assign]

@@ -15,8 +15,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 
+from ._lock import make_lock
 from ._wakeup import READ, WRITE
 
 __all__ = ["RECORD", "Line", "TLSLine", "make_line"]
@@ -99,7 +99,7 @@ class TLSLine(Line):
         super().__init__(sock)
         self._tls = sock
         # Guards the TLS object: one call at a time, none of which blocks.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     def receive(self, size: int) -> bytes | None:
         try:

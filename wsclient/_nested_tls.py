@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import threading
 from typing import TYPE_CHECKING, Final
 
 from ._line import RECORD, Line
+from ._lock import make_lock
 from ._wakeup import READ, WRITE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class NestedTLSLine(Line):
         super().__init__(outer)
         self._outer = outer
         # Guards everything below, and the outer layer.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)

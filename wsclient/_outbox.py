@@ -10,7 +10,6 @@ Guarantees:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from ._clock import Deadline
 from ._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
 from ._latch import Signal
+from ._lock import make_lock
 from ._outgoing import EXPIRED, LOST, Outgoing
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Outbox:
 
     def __init__(self, bounds: Queue) -> None:
         # Guards everything below but `_room`, and every entry's `queued` and `fate`.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._room = Signal()
         self._bounds = bounds
         self.entries: deque[Outgoing] = deque()

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._frames import Opcode
+from ._lock import make_lock
 from ._outgoing import Draft, Outgoing
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Pending:
                 its place in the row, so that its reply is not taken for another's.
         """
         # Guards all tables below and every request's `outcome`.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self.by_order = by_order
         self.live: dict[Request, None] = {}
         self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over

@@ -9,12 +9,12 @@ Guarantees:
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from ._events import State
 from ._latch import Signal
+from ._lock import make_lock
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -55,7 +55,7 @@ class StateCell:
 
     def __init__(self) -> None:
         # Guards the step from one state to the next.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._changed = Signal()
         self.current = State.NEW
         self.error: BaseException | None = None

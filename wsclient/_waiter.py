@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # a TimeoutError since Python 3.11
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._latch import InterruptSafeCondition, Latch
+from ._clock import Deadline
+from ._latch import InterruptSafeCondition, Latch, Signal
 from ._pending import CANCELLED, Request
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class RequestFuture(Future[Any]):
         self._withdraw = withdraw
         self._post = post
         self._told = False
+        self._ended: Signal | None = None
 
     def cancel(self) -> bool:
         """Withdraw the request: it is not sent any more if it was queued, and its reply is nobody's.
@@ -69,6 +73,22 @@ class RequestFuture(Future[Any]):
                 self._tell_of_cancel()
         return self.cancelled()
 
+    def result(self, timeout: float | None = None) -> Any:
+        """The reply; waits up to ``timeout`` seconds, None for as long as it takes.
+
+        Raises:
+            TimeoutError: there was no outcome within the timeout. The request goes on.
+            CancelledError: the future was cancelled.
+            WebSocketClientError: the request failed.
+        """
+        self._await_outcome(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The error the request failed with, None if it did not fail; waits and raises as ``result`` does."""
+        self._await_outcome(timeout)
+        return super().exception(0)
+
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have ``fn(future)`` called on the hook thread once the outcome is there."""
         super().add_done_callback(partial(self._post_callback, fn))
@@ -80,6 +100,23 @@ class RequestFuture(Future[Any]):
         else:
             self.set_result(value)
 
+    def _await_outcome(self, timeout: float | None) -> None:
+        """Wait, not as the base class does: an interrupt as ``Condition.wait()`` has just given its lock back comes
+        out as a ``RuntimeError``, since the block gives it back once more.
+        """
+        if self.done():
+            return
+        ended = self._ended
+        if ended is None:
+            ended = Signal()
+            super().add_done_callback(partial(_announce, ended))
+            self._ended = ended
+        deadline = Deadline.after(timeout, time.monotonic())
+        while not self.done():
+            with ended.watch() as latch:
+                if not self.done() and not latch.wait(deadline):
+                    raise FutureTimeout
+
     def _post_callback(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         self._post(partial(fn, future))
 
@@ -89,3 +126,7 @@ class RequestFuture(Future[Any]):
             if not self._told:
                 self._told = True
                 self.set_running_or_notify_cancel()
+
+
+def _announce(ended: Signal, future: Future[Any]) -> None:
+    ended.announce()

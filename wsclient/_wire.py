@@ -16,7 +16,6 @@ belongs together changes by assignments, between which none strikes; and what is
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._deflate import GaveUp
 from ._frames import RSV1, Opcode, build_frame
+from ._lock import make_lock
 from ._masking import new_key
 from ._outgoing import Batch, Outgoing, Passage
 from ._pings import MAX_PINGS, Answered, Pings
@@ -91,7 +91,7 @@ class Wire:
         self._line = line
         self._source = source
         # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
-        self._owner = threading.Lock()
+        self._owner = make_lock()
         self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
         self._urgent = Urgent()  # the I/O thread puts, the owner takes

@@ -21,6 +21,7 @@ from typing import Final
 
 from ._clock import Deadline
 from ._latch import Latch, Signal
+from ._lock import make_lock
 
 __all__ = ["Worker", "shielded"]
 
@@ -44,7 +45,7 @@ class Worker:
             work: what it runs.
         """
         # Guards the decision to start or to seal, and Thread.join().
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._work = work
         self._done = False

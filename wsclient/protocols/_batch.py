@@ -6,10 +6,10 @@ Guarantees:
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
+from .._lock import make_lock
 from ._meanings import Call
 
 __all__ = ["Answers", "BatchCall"]
@@ -26,7 +26,7 @@ class Answers:
             calls: how many answers there will be.
         """
         # Guards the payloads and how many are missing.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._missing = calls
         self._payloads: list[str] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from .._lock import make_lock
 
 __all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
 
@@ -17,7 +17,7 @@ class Numbers:
 
     def __init__(self) -> None:
         # Guards the highest number that was given or stepped over.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._highest = 0
 
     def next(self) -> int:

@@ -119,3 +119,12 @@ def test_a_protocol_without_requests_may_have_no_ids():
     client = wsclient.Client("ws://localhost/", protocol=wsclient.Protocol())
     client.send("fine")
     client.close()
+
+
+@pytest.mark.parametrize("codes", [None, 4401, [4401], "4401"])
+def test_close_codes_of_a_protocol_that_are_no_set_are_refused_at_once(codes):
+    class Own(wsclient.JsonId):
+        fatal_codes = codes
+
+    with pytest.raises(TypeError, match=r"^fatal_codes of .* must be a set of close codes, not"):
+        wsclient.Client("ws://localhost/", protocol=Own())

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import wsclient
 
@@ -120,6 +121,12 @@ def test_nothing_of_asyncio_is_used_and_no_wall_clock():
         text = path.read_text(encoding="utf-8")
         assert "asyncio" not in others
         assert room(path) == "cli" or ("time.time()" not in text and "datetime.now" not in text), path.name
+
+
+def test_locks_are_made_where_interrupts_are_known():
+    for path in FILES:
+        made = re.findall(r"threading\.(?:R?Lock|Condition)\(", path.read_text(encoding="utf-8"))
+        assert not made or room(path) in ("_lock", "_latch", "_import"), f"{path.name}: {made}; see _lock"
 
 
 def test_nothing_sleeps_or_prints_in_the_library():

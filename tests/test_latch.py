@@ -17,7 +17,11 @@ from wsclient._clock import Deadline
 from wsclient._latch import InterruptSafeCondition, Latch, Signal
 
 from .support import LONG
+from .support.strikes import disturb, strikes
 from .support.threads import on_thread
+
+EVENTS = ("call", "c_return")
+"""When a signal handler may run."""
 
 NOW = Deadline(0.0)
 """A deadline that has passed."""
@@ -207,6 +211,36 @@ def test_an_interrupted_watch_leaves_the_signal_in_order(struck):
         latch.wait(struck)
     with changed.watch() as latch:
         assert latch.wait(Meanwhile(changed.announce))
+
+
+def test_an_interrupt_at_any_moment_of_an_announcement_opens_all_latches_or_leaves_all_to_the_next():
+    moment, struck, opened = 0, True, set()
+    while struck:
+        changed = Signal()
+        with changed.watch() as one, changed.watch() as other:
+            struck = strikes(moment, changed.announce)
+            watching = set(changed.latches)
+            assert watching in (set(), {one, other})
+            if not watching:
+                assert one.wait(NOW)
+                assert other.wait(NOW)
+            opened.add(not watching)
+            changed.announce()
+        moment += 1
+    assert opened == {True, False}
+
+
+def test_a_signal_handler_may_announce_at_any_moment_of_a_watch_and_of_an_announcement():
+    for act in (lambda changed: changed.watch().__enter__(), lambda changed: changed.announce()):
+        moment, more = 1, True
+        while more:
+            changed = Signal()
+            with changed.watch() as latch:
+                more = disturb(lambda act=act, changed=changed: act(changed), moment, changed.announce, EVENTS)
+                changed.announce()
+                assert latch.wait(NOW)
+            moment += 1
+        assert moment > 2
 
 
 # --- InterruptSafeCondition -------------------------------------------------------------------------------------------

@@ -119,13 +119,16 @@ def test_an_interrupt_of_the_wait_takes_nothing(lock):
             held.set()
             done.wait(LONG)
 
+    def enter_in_time():
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        within(lock)
+
     holder = threading.Thread(target=hold)
     holder.start()
     try:
         assert held.wait(LONG)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(Struck):
-            within(lock)
+            enter_in_time()
     finally:
         done.set()
         holder.join(LONG)

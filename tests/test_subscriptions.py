@@ -53,6 +53,22 @@ def test_every_member_that_wants_a_message_gets_it_once_beside_the_one_of_its_na
     assert [messages(member) for member in (named, eager, other)] == [["m"], ["m"], []]
 
 
+def test_a_name_that_is_noted_while_others_are_taken_in_is_not_forgotten(table):
+    class Meanwhile(list):
+        def __getitem__(self, index):
+            taken = super().__getitem__(index)
+            if len(self) == 1:
+                table.set_name(late, "late")
+            return taken
+
+    first, late = Member(), Member()
+    table.notes = Meanwhile()
+    table.set_name(first, "first")
+    assert offer(table, "m", "first")
+    assert offer(table, "n", "late")
+    assert (messages(first), messages(late)) == (["m"], ["n"])
+
+
 def test_a_name_that_can_be_no_key_is_nobodys(table):
     table.add(Member())
     assert not offer(table, "m", ["not", "hashable"])

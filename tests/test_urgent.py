@@ -19,6 +19,20 @@ def test_all_are_taken_at_once_in_their_order():
     assert urgent.take() == []
 
 
+def test_what_is_put_while_all_are_taken_waits_for_the_next_time():
+    class Meanwhile(list):
+        def __getitem__(self, index):
+            taken = super().__getitem__(index)
+            urgent.put(late)
+            return taken
+
+    urgent, first, late = Urgent(), entry(), entry(size=2)
+    urgent.entries = Meanwhile([first])
+    assert urgent.take() == [first]
+    assert list(urgent.entries) == [late]
+    assert urgent.take()[0] is late
+
+
 def test_bytes_are_those_that_wait():
     urgent = Urgent()
     for size in (3, 4):

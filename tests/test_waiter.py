@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import contextlib
+import gc
 import math
 import threading
+import weakref
 
 import pytest
 
@@ -90,6 +92,38 @@ def test_an_interrupt_at_any_moment_of_a_wait_comes_out_as_itself_and_the_future
     assert waiting() == ("reply" if ask_for == "result" else None)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_an_interrupt_at_any_moment_of_a_cancel_comes_out_and_leaves_nobody_waiting_for_a_cancelled_future(error):
+    moment, struck, cancelled = 0, True, set()
+    while struck:
+        ask = Ask()
+        waiting = on_thread_later(lambda ask=ask: ask.future.result(LONG))
+        eventually(lambda ask=ask: ask.future._ended is not None and ask.future._ended.latches)
+        struck = strikes(moment, ask.future.cancel, error)
+        cancelled.add(ask.future.cancelled())
+        if not ask.future.cancelled():
+            assert ask.future.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            waiting()
+        moment += 1
+    assert cancelled == {True, False}
+
+
+def test_an_error_leaves_no_circle_behind():
+    ask = Ask()
+    ask.answer(error=OSError("gone"))
+    future, ask.future = ask.future, None
+    gone = weakref.ref(future)
+    with contextlib.suppress(OSError):
+        future.result(0)
+    gc.disable()
+    try:
+        del future
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("ask_for", ["result", "exception"])
 @pytest.mark.parametrize("timeout", [0, -1, SHORT / 10])
 def test_a_wait_ends_at_its_timeout(ask_for, timeout):
@@ -97,7 +131,8 @@ def test_a_wait_ends_at_its_timeout(ask_for, timeout):
     for _ in range(2):
         with pytest.raises(concurrent.futures.TimeoutError):
             getattr(ask.future, ask_for)(timeout)
-    assert len(ask.future._done_callbacks) == 1, "whoever looks again and again would fill the memory"
+    assert not ask.future._done_callbacks, "whoever looks again and again would fill the memory"
+    assert not ask.future._ended.latches
 
 
 @pytest.mark.parametrize("waits", ["result", "exception"])

@@ -56,7 +56,7 @@ def test_a_peer_that_reset_the_connection_leaves_nothing_open(pair, sent, server
     descriptor = near.fileno()
     far.send(sent)
     abort(far)
-    with pytest.raises((ConnectionResetError, ssl.SSLError)) as caught:
+    with pytest.raises((OSError, ssl.SSLError)) as caught:  # which, differs between systems
         wrap(near, server_side, server_tls, trusting)
     assert not is_open(descriptor), "whoever keeps the error, keeps the socket"
     del caught

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ._checks import check_callable
@@ -179,6 +180,8 @@ def _claimed(protocol: Protocol | None, codec: Any) -> Protocol:
         protocol = JsonId()
     if not isinstance(protocol, Protocol):
         raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
+    if not isinstance(protocol.fatal_codes, AbstractSet):
+        raise TypeError(f"fatal_codes of {protocol!r} must be a set of close codes, not {protocol.fatal_codes!r}.")
     if "json" in vars(protocol):
         raise ValueError("protocol serves another client already; make one for each client.")
     protocol._serve(codec)

@@ -16,12 +16,15 @@ assignments, and let the one call that commits come last.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ._lock import interrupt_safe, make_lock
+from ._lock import interrupt_safe
 
 if TYPE_CHECKING:
     from ._clock import Deadline
@@ -30,6 +33,11 @@ __all__ = ["InterruptSafeCondition", "Latch", "Signal"]
 
 # On Windows a thread inside Lock.acquire() does not notice Ctrl-C (python/cpython#74157): wait there in slices.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
+
+
+# Done in C, one after the other, without a look at signals in between.
+_OPEN = type(threading.Lock()).release
+_LOCK_OF = operator.attrgetter("_lock")
 
 
 class Latch:
@@ -79,18 +87,23 @@ class Signal:
     __slots__ = ("_lock", "latches")
 
     def __init__(self) -> None:
-        # Guards the set of latches of those who wait.
-        self._lock = make_lock()
+        # Guards the set of latches of those who wait. Its owner may take it again: from Python 3.14 on a signal handler
+        # may run when it has just been taken, and ask for the same.
+        self._lock = interrupt_safe(threading.RLock())
         self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
-        """Wake everyone who watches."""
+        """Wake everyone who watches: all of them or, if an interrupt is before it, none."""
         if not self.latches:
             return
-        with self._lock:
-            woken, self.latches = self.latches, {}
-        for latch in woken:
-            latch.open()
+        woken: list[Iterable[Latch]] = [()]
+        opened: list[None] = []
+        opening = map(_OPEN, map(_LOCK_OF, itertools.chain.from_iterable(woken)))  # nothing is done before `extend`
+        try:
+            with self._lock:
+                woken[0], self.latches = self.latches, {}
+        finally:
+            opened.extend(opening)
 
     def watch(self) -> _Watch:
         """A context manager that gives a latch which the next ``announce()`` opens."""

@@ -38,6 +38,9 @@ class RequestFuture(Future[Any]):
     Thread-safe. Done-callbacks run on the client's hook thread.
     """
 
+    _ended: Signal | None = None
+    """Tells those who wait; made when somebody does."""
+
     def __init__(
         self,
         request: Request | Batch,
@@ -57,7 +60,6 @@ class RequestFuture(Future[Any]):
         self._withdraw = withdraw
         self._post = post
         self._told = False
-        self._ended: Signal | None = None
 
     def cancel(self) -> bool:
         """Withdraw the request: it is not sent any more if it was queued, and its reply is nobody's.
@@ -69,8 +71,15 @@ class RequestFuture(Future[Any]):
             self._withdraw(self._request)
         finally:  # an interrupt may have struck after the request was taken: finish what was decided
             if self._request.outcome is CANCELLED:
-                super().cancel()
-                self._tell_of_cancel()
+                try:
+                    super().cancel()
+                    self._tell_of_cancel()
+                finally:
+                    try:
+                        self._wake()
+                    except BaseException:  # an interrupt may have struck at its first line
+                        self._wake()
+                        raise
         return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
@@ -81,8 +90,11 @@ class RequestFuture(Future[Any]):
             CancelledError: the future was cancelled.
             WebSocketClientError: the request failed.
         """
-        self._await_outcome(timeout)
-        return super().result(0)
+        try:
+            self._await_outcome(timeout)
+            return super().result(0)
+        finally:
+            del self  # or the traceback of the error would keep the future, and so the error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error the request failed with, None if it did not fail; waits and raises as ``result`` does."""
@@ -95,10 +107,13 @@ class RequestFuture(Future[Any]):
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Give the outcome to whoever waits."""
-        if error is not None:
-            self.set_exception(error)
-        else:
-            self.set_result(value)
+        try:
+            if error is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(value)
+        finally:
+            self._wake()
 
     def _await_outcome(self, timeout: float | None) -> None:
         """Wait, not as the base class does: an interrupt as ``Condition.wait()`` has just given its lock back comes
@@ -106,16 +121,17 @@ class RequestFuture(Future[Any]):
         """
         if self.done():
             return
-        ended = self._ended
-        if ended is None:
-            ended = Signal()
-            super().add_done_callback(partial(_announce, ended))
-            self._ended = ended
+        ended: Signal = self.__dict__.setdefault("_ended", Signal())  # in one step: others may come to wait, too
         deadline = Deadline.after(timeout, time.monotonic())
         while not self.done():
             with ended.watch() as latch:
                 if not self.done() and not latch.wait(deadline):
                     raise FutureTimeout
+
+    def _wake(self) -> None:
+        """Wake those who wait here."""
+        if self._ended is not None:
+            self._ended.announce()
 
     def _post_callback(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         self._post(partial(fn, future))
@@ -126,7 +142,3 @@ class RequestFuture(Future[Any]):
             if not self._told:
                 self._told = True
                 self.set_running_or_notify_cancel()
-
-
-def _announce(ended: Signal, future: Future[Any]) -> None:
-    ended.announce()

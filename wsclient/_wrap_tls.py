@@ -29,12 +29,12 @@ def wrap_tls(
             sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
         )
     except BaseException as error:
+        _close_half_made(error, sock.fileno())
         sock.close()
-        _close_half_made(error)
         raise
 
 
-def _close_half_made(error: BaseException) -> None:
+def _close_half_made(error: BaseException, shared: int) -> None:
     """Close what ``wrap_socket`` left open, if it did.
 
     Before Python 3.13, the new socket has the descriptor already when it finds that the peer has reset the connection,
@@ -42,5 +42,5 @@ def _close_half_made(error: BaseException) -> None:
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         half_made = frame.f_locals.get("self")
-        if isinstance(half_made, ssl.SSLSocket):
+        if isinstance(half_made, ssl.SSLSocket) and half_made.fileno() not in (-1, shared):
             half_made.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._events import State
+from .._lock import make_lock
 
 __all__ = ["LiveScreen", "PlainScreen", "Screen"]
 
@@ -56,7 +56,7 @@ class PlainScreen:
         self._began = time.monotonic()
         self._shown: State | None = None
         # Guards the order of the lines and the state shown last.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
 
     def note(self, text: str) -> None:
         """Print the event."""
@@ -90,7 +90,7 @@ class LiveScreen:
         self._events: deque[Text] = deque(maxlen=_LINES)
         self._state = Text("starting")
         # Guards the events and the state line between the thread that draws and those that tell.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=20)
         self._live.start()
 

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
+from .._latch import InterruptSafeCondition
 from ..testing._listening import Listening
 from ..testing._sockets import make_reset
 
@@ -40,7 +41,7 @@ class DemoServer:
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
         # Guards the next two.
-        self._changed = threading.Condition()
+        self._changed = InterruptSafeCondition()
         self._away = False
         self._under_way: set[tuple[ServerConnection, Any]] = set()  # questions that have no answer yet: line and id
         self._connections: set[ServerConnection] = set()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from .. import _tape
 from .._checks import check_bool, check_seconds
 from .._clock import Deadline
+from .._lock import make_lock
 from .._redaction import Redactor
 from .._wakeup import READ, Poller, Wakeup
 from ._certificates import url_of
@@ -115,7 +116,7 @@ class Replay:
         self.mismatches: list[str] = []
         self.unexpected: list[str | bytes] = []
         # Guards which recorded connection comes next, and which are being played.
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._players: list[Player] = []
         self._open: dict[Conversation, threading.Thread] = {}
         self._closed = False

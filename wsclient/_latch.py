@@ -35,7 +35,7 @@ __all__ = ["InterruptSafeCondition", "Latch", "Signal"]
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 
 
-# Done in C, one after the other, without a look at signals in between.
+# C code takes these along a row without looking for signals in between.
 _OPEN = type(threading.Lock()).release
 _LOCK_OF = operator.attrgetter("_lock")
 

@@ -5,9 +5,10 @@ Guarantees:
     * It costs nothing where the interpreter gives that by itself.
 
 CPython 3.10 to 3.13 does: it looks for signals when a call returns and when a loop goes round, and entering a ``with``
-block is neither. Since 3.14 ``__enter__`` is called like any function, so an interrupt can strike when the lock is
-taken and the block has not begun (python/cpython#74174). A function in Python is looked after before its first line
-only; so there the lock is taken within one, and what C code keeps of it tells whether it was.
+block is neither. Since 3.14 ``__enter__`` is called like any function, so where it is a lock's own, in C, an interrupt
+can strike when the lock is taken and the block has not begun (python/cpython#74174). For a function in Python it looks
+before the first line, and not as the function returns; so there the lock is taken within one, and what C code keeps of
+it tells whether it was.
 """
 
 from __future__ import annotations

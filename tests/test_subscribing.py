@@ -946,8 +946,8 @@ def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_a
     """Its answer is awaited there even with match=, since it may still come: the row must not go on with that place."""
     client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message, max_in_flight=1))
     future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=SHORT)
-    waiting = client.submit({"op": "next"}, timeout=LONG)
     assert taken(peer) == {"op": "sub"}
+    waiting = client.submit({"op": "next"}, timeout=LONG)
     assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
     peer = raw.accept().upgrade()
     assert taken(peer) == {"op": "next"}

@@ -3,7 +3,6 @@
 import itertools
 import os
 import struct
-import sys
 import tracemalloc
 import zlib
 
@@ -18,6 +17,7 @@ from wsclient._errors import MessageTooBig, ProtocolError
 from wsclient._frames import MessageReader, Opcode, build_frame
 from wsclient._limits import MAX_FRAGMENTS
 
+from .support import FREE_THREADED
 from .support.raw import frame
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = Opcode
@@ -271,7 +271,7 @@ def peak_of(source, pieces):
     ],
 )
 def test_the_memory_of_a_reader_is_bounded(pieces):
-    bound = 4 if getattr(sys, "_is_gil_enabled", lambda: True)() else 5  # each object is larger without the GIL
+    bound = 5 if FREE_THREADED else 4  # each object is larger without the GIL
     assert peak_of(reader(2**16, max_fragments=2000), pieces) < bound * 2**16
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 import threading
 import time
 import traceback
@@ -15,7 +14,7 @@ from wsclient._config import ReceiveQueue
 from wsclient._errors import SlowConsumer
 from wsclient._hooks import HOOKS, MAX_EVENTS, Hooks
 
-from .support import LONG, eventually
+from .support import FREE_THREADED, LONG, eventually
 
 FOREVER = Deadline(None)
 PASSED = Deadline(-math.inf)
@@ -131,7 +130,7 @@ def test_the_last_message_is_forgotten_too(make):
 
 
 @pytest.mark.skipif(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    FREE_THREADED,
     reason="without the GIL an object that another thread lets go lives until its maker's thread has a moment",
 )
 def test_messages_are_forgotten_one_by_one_where_very_many_wait(make):

@@ -29,6 +29,25 @@ def lock(request):
     return MADE[request.param]()
 
 
+class Struck(Exception):
+    pass
+
+
+@pytest.fixture
+def alarm():
+    """``alarm(seconds)`` has the main thread struck by ``Struck`` after so long."""
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no interval timer")
+
+    def strike(*_):
+        raise Struck
+
+    before = signal.signal(signal.SIGALRM, strike)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
 def is_free(lock):
     """Whether another thread could take it."""
     return on_thread(lambda: lock.acquire(blocking=False) and (lock.release() or True)) is True
@@ -76,42 +95,22 @@ def test_an_interrupt_at_any_moment_of_the_block_leaves_it_free(lock):
     assert is_free(lock)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
-def test_real_interrupts_leave_it_free(lock):
-    class Struck(Exception):
-        pass
-
-    def strike(*_):
-        raise Struck
-
+def test_real_interrupts_leave_it_free(lock, alarm):
     struck = 0
-    before = signal.signal(signal.SIGALRM, strike)
-    try:
-        until = time.monotonic() + 0.3
-        while time.monotonic() < until:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0002)
-                while True:
-                    with lock:
-                        pass
-            except Struck:
-                struck += 1
-                assert is_free(lock), f"it is still taken after {struck} interrupts"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        try:
+            alarm(0.0002)
+            while True:
+                with lock:
+                    pass
+        except Struck:
+            struck += 1
+            assert is_free(lock), f"it is still taken after {struck} interrupts"
     assert struck
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
-def test_an_interrupt_of_the_wait_takes_nothing(lock):
-    class Struck(Exception):
-        pass
-
-    def strike(*_):
-        raise Struck
-
-    before = signal.signal(signal.SIGALRM, strike)
+def test_an_interrupt_of_the_wait_takes_nothing(lock, alarm):
     held, done = threading.Event(), threading.Event()
 
     def hold():
@@ -120,7 +119,7 @@ def test_an_interrupt_of_the_wait_takes_nothing(lock):
             done.wait(LONG)
 
     def enter_in_time():
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        alarm(0.02)
         within(lock)
 
     holder = threading.Thread(target=hold)
@@ -132,7 +131,6 @@ def test_an_interrupt_of_the_wait_takes_nothing(lock):
     finally:
         done.set()
         holder.join(LONG)
-        signal.signal(signal.SIGALRM, before)
     assert is_free(lock)
 
 

@@ -14,6 +14,7 @@ from wsclient._pending import CANCELLED, FAILED, OK, Pending, Request
 from wsclient._waiter import RequestFuture, Waiter
 
 from .support import LONG, SHORT, eventually
+from .support.peers import beginning
 from .support.strikes import strikes
 
 # --- waiters ---------------------------------------------------------------------------------------------------------
@@ -40,18 +41,8 @@ def test_a_waiter_gets_the_error_that_comes_while_it_waits():
 # --- futures ---------------------------------------------------------------------------------------------------------
 
 
-def on_thread_later(call):
-    """Call it on another thread; gives what gives its result, or raises its error."""
-    done = concurrent.futures.Future()
-
-    def run():
-        try:
-            done.set_result(call())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run).start()
-    return lambda: done.result(LONG)
+def somebody_waits(ask):
+    return ask.future._ended is not None and ask.future._ended.latches
 
 
 class Ask:
@@ -87,9 +78,9 @@ def test_an_interrupt_at_any_moment_of_a_wait_comes_out_as_itself_and_the_future
     while strikes(moment, wait):  # a RuntimeError would come out here
         moment += 1
     assert moment > 10
-    waiting = on_thread_later(lambda: getattr(ask.future, ask_for)(LONG))
+    waiting = beginning(lambda: getattr(ask.future, ask_for)(LONG))
     ask.answer("reply")
-    assert waiting() == ("reply" if ask_for == "result" else None)
+    assert waiting.result(LONG) == ("reply" if ask_for == "result" else None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
@@ -97,14 +88,14 @@ def test_an_interrupt_at_any_moment_of_a_cancel_comes_out_and_leaves_nobody_wait
     moment, struck, cancelled = 0, True, set()
     while struck:
         ask = Ask()
-        waiting = on_thread_later(lambda ask=ask: ask.future.result(LONG))
-        eventually(lambda ask=ask: ask.future._ended is not None and ask.future._ended.latches)
+        waiting = beginning(lambda ask=ask: ask.future.result(LONG))
+        eventually(lambda ask=ask: somebody_waits(ask))
         struck = strikes(moment, ask.future.cancel, error)
         cancelled.add(ask.future.cancelled())
         if not ask.future.cancelled():
             assert ask.future.cancel()
         with pytest.raises(concurrent.futures.CancelledError):
-            waiting()
+            waiting.result(LONG)
         moment += 1
     assert cancelled == {True, False}
 
@@ -138,26 +129,26 @@ def test_a_wait_ends_at_its_timeout(ask_for, timeout):
 @pytest.mark.parametrize("waits", ["result", "exception"])
 def test_everyone_who_waits_is_woken_by_an_outcome(waits):
     ask = Ask()
-    waiting = [on_thread_later(lambda: getattr(ask.future, waits)()) for _ in range(4)]
-    eventually(lambda: ask.future._ended is not None and len(ask.future._ended.latches) >= 1)
+    waiting = [beginning(lambda: getattr(ask.future, waits)()) for _ in range(4)]
+    eventually(lambda: somebody_waits(ask))
     error = OSError("gone")
     ask.answer(error=error)
     for wait in waiting:
         if waits == "exception":
-            assert wait() is error
+            assert wait.result(LONG) is error
         else:
             with pytest.raises(OSError, match="gone"):
-                wait()
+                wait.result(LONG)
 
 
 def test_everyone_who_waits_is_woken_by_a_cancel():
     ask = Ask()
-    waiting = [on_thread_later(ask.future.result) for _ in range(4)]
-    eventually(lambda: ask.future._ended is not None and len(ask.future._ended.latches) >= 1)
+    waiting = [beginning(ask.future.result) for _ in range(4)]
+    eventually(lambda: somebody_waits(ask))
     assert ask.future.cancel()
     for wait in waiting:
         with pytest.raises(concurrent.futures.CancelledError):
-            wait()
+            wait.result(LONG)
 
 
 def test_a_future_gives_the_reply():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -69,8 +70,8 @@ class Hooks:
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
         # Of what comes in by the flood, for each hook: counted by the I/O thread as it is told,
-        self._told: dict[str, int] = {}
-        self._seen: dict[str, int] = {}  # and by the hook thread as it has been seen.
+        self._told: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()  # and by the hook thread as it has been seen.
         self.ident: int | None = None
         self.bound: int | None = None
 
@@ -137,9 +138,8 @@ class Hooks:
     def post_event(self, name: str, *args: Any) -> None:
         """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
         hook = self._table.get(name)
-        told = self._told.get(name, 0)
-        if hook is not None and told - self._seen.get(name, 0) < MAX_EVENTS:
-            self._told[name] = told + 1
+        if hook is not None and self._told[name] - self._seen[name] < MAX_EVENTS:
+            self._told[name] += 1
             self._add((name, partial(self._run_event, name, hook), args, None))
 
     def post_error(self, error: BaseException) -> None:
@@ -202,7 +202,7 @@ class Hooks:
             _log.error("%s: hooks can't run: %s", self._name, error)
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
-        self._seen[name] = self._seen.get(name, 0) + 1
+        self._seen[name] += 1
         hook(*args)
 
     def _add(self, job: _Job) -> bool:

@@ -1,11 +1,16 @@
 """What the tests share: servers, faults, and two time-outs with a purpose each."""
 
+import sys
+
 from wsclient.testing import FaultProxy
 
 from .raw import Peer, RawServer
 from .server import Server, json_handler
 
-__all__ = ["LONG", "SHORT", "FaultProxy", "Peer", "RawServer", "Server", "eventually", "json_handler"]
+__all__ = ["FREE_THREADED", "LONG", "SHORT", "FaultProxy", "Peer", "RawServer", "Server", "eventually", "json_handler"]
+
+FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether threads run without the GIL."""
 
 SHORT = 0.2
 """Seconds to give something that must *not* happen; a test that waits this long proves little more with more."""

@@ -1,10 +1,16 @@
 """Fixtures, and the watch over what a test leaves behind."""
 
+import collections
 import contextlib
+import gc
 import os
+import pathlib
+import signal
 import socket
 import ssl
+import sys
 
+import hypothesis
 import pytest
 import trustme
 
@@ -13,6 +19,67 @@ from wsclient.testing._leaks import Belongings, close_clients, left_since, told
 from .support import LONG, FaultProxy, RawServer, Server
 from .support.peers import open_against
 from .support.stage import Stage, Watcher
+
+BYTECODE = pathlib.Path(__file__).parent.parent / "build" / "bytecode"
+"""Where compiled modules are kept if the environment forbids them beside the sources."""
+
+if sys.dont_write_bytecode:
+    # Each worker and each of some hundred child processes would compile all modules again.
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(BYTECODE)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts its background jobs so; tests of Ctrl-C need Python's own handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+EXPLORE = "EXPLORE" in os.environ
+hypothesis.settings.register_profile(
+    "wsclient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=not EXPLORE,
+    max_examples=1000 if EXPLORE else 40,
+    stateful_step_count=40,
+)
+hypothesis.settings.load_profile("wsclient")
+"""The one profile of all property tests. No example has a time limit, since a busy machine exceeds any. The examples
+are the same few in each run; with ``EXPLORE`` in the environment (``nox -s long``) they are new ones, and many."""
+
+NOT_RUN = {
+    "slow": "minutes of load, thousands of reconnects, time that has to pass",
+    "network": "pulled cables and lost packets between network namespaces",
+    "servers": "nginx, Chromium, aria2 and other programs; see tests/README.md",
+}
+"""The markers that the plain command leaves out, and what their tests are about."""
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Two workers for each core: most tests wait for sockets and threads."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items):
+    """All tests in ``tests/servers/`` talk to programs of other projects."""
+    for item in items:
+        if "servers" in item.path.parts:
+            item.add_marker("servers")
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector thousands of objects that live until the end; many tests call it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_deselected(items):
+    """Count the tests of each marker that this run leaves out."""
+    for item in items:
+        for marker in NOT_RUN:
+            if item.get_closest_marker(marker):
+                item.config.stash.setdefault(left_out, collections.Counter())[marker] += 1
+    return (yield)
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +194,31 @@ def figures(request):
     return record
 
 
+left_out = pytest.StashKey[collections.Counter]()
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist reports its counts to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash.get(left_out, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Each worker collects all tests, so the counts of any of them are those of the run."""
+    node.config.stash[left_out] = collections.Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Show the figures the tests have recorded, passed or not."""
+    """Print the figures that tests have recorded, then a line for each marker that was left out."""
+    print_figures(terminalreporter)
+    for marker, count in terminalreporter.config.stash.get(left_out, {}).items():
+        command = f"python -m pytest -m {marker}"
+        terminalreporter.write_line(f"NOT RUN: {count:3} tests marked {marker:7} ({NOT_RUN[marker]}): {command}")
+
+
+def print_figures(terminalreporter):
+    """The lines that tests gave to the fixture ``figures``."""
     reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
     texts = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "figures"]
     if texts:

@@ -275,6 +275,7 @@ def link():
     link.close()
 
 
+@pytest.mark.network
 def test_where_a_network_drops_ipv6_silently_the_client_connects_by_ipv4(link):
     with link.run(link.far, SERVER) as server:
         try:

@@ -15,7 +15,7 @@ from wsclient._clock import Deadline
 from wsclient._waiter import Waiter
 
 from .support import LONG, SHORT, Server, eventually
-from .support.peers import open_against
+from .support.peers import beginning, open_against
 
 
 @pytest.fixture
@@ -220,10 +220,35 @@ def test_what_cannot_be_encoded_is_refused_and_nothing_is_queued(client, server,
     assert server.received == []
 
 
-@pytest.mark.parametrize("timeout", [-1, math.nan, "5", True])
-def test_a_bad_timeout_is_refused(client, timeout):
-    with pytest.raises((TypeError, ValueError), match="timeout"):
-        client.request({"method": "echo"}, timeout=timeout)
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (-1, ValueError), (-0.5, ValueError), (math.nan, ValueError), (math.inf, ValueError),
+        ("5", TypeError), (True, TypeError),
+    ],
+)  # fmt: skip
+def test_a_bad_timeout_is_refused_and_nothing_is_sent(client, server, timeout, error):
+    for call in (client.request, client.submit):
+        with pytest.raises(error, match="timeout"):
+            call({"method": "echo"}, timeout=timeout)
+    with pytest.raises(error, match="timeout"):
+        client.request_many([{"method": "echo"}], timeout=timeout)
+    with pytest.raises(error, match="timeout"):
+        client.flush(timeout)
+    client.flush(LONG)
+    assert server.received == []
+
+
+def test_request_timeout_is_the_timeout_of_calls_that_give_none(server):
+    with wsclient.connect(server.url, request_timeout=SHORT) as client:
+        requested = beginning(lambda: client.request({"method": "silence"}))
+        for future in (requested, client.submit({"method": "silence"})):
+            assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
+        own = client.submit({"method": "silence"}, timeout=LONG)
+        with pytest.raises(wsclient.RequestTimeout):
+            client.request({"method": "silence"}, timeout=0)
+        assert not own.done()
+        assert own.cancel()
 
 
 def test_a_message_larger_than_the_queue_is_refused(server):
@@ -235,6 +260,41 @@ def test_a_message_larger_than_the_queue_is_refused(server):
 
 
 # --- submit ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_is_lost_after_it_was_sent_says_so(raw):
+    client, peer, _ = open_against(raw)
+    future = client.submit({"method": "pay"})
+    peer.receive_text()
+    peer.reset()
+    error = future.exception(LONG)
+    assert isinstance(error, wsclient.ConnectionLost)
+    assert error.sent is True
+    assert "idempotent=True" in str(error)
+    assert error.disconnect.initiator == "network"
+    assert error.__cause__ is error.disconnect.error
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    assert client.last_disconnect == error.disconnect
+    client.close(timeout=0)
+
+
+def test_idempotent_requests_are_sent_again_before_what_waits_and_keep_an_id_of_the_callers(raw):
+    client, peer, _ = open_against(raw)
+    own = client.submit({"id": 40, "method": "own"}, idempotent=True)
+    given = client.submit({"method": "given"}, idempotent=True)
+    assert [json.loads(peer.receive_text())["id"] for _ in range(2)] == [40, 41]
+    peer.reset()
+    second = raw.accept()
+    waiting = client.submit({"method": "waiting"})
+    second.upgrade()
+    sent = [json.loads(second.receive_text()) for _ in range(3)]
+    assert [message["method"] for message in sent] == ["own", "given", "waiting"]
+    assert [message["id"] for message in sent] == [40, 42, 43]
+    for message in sent:
+        second.send_text(json.dumps({"id": message["id"], "result": message["method"]}))
+    assert [future.result(LONG)["result"] for future in (own, given, waiting)] == ["own", "given", "waiting"]
+    client.close(timeout=0)
 
 
 def test_futures_work_with_the_standard_tools(client):
@@ -500,6 +560,30 @@ def test_a_message_behind_a_request_that_may_not_go_out_goes_out_when_that_one_i
         assert queued.cancel()
         assert mute_server.wait_for(2) == ["in flight", "behind it"]
         client.close(timeout=0)
+
+
+def test_by_order_a_request_that_times_out_while_it_is_encoded_costs_the_connection(raw):
+    """Otherwise its reply would be taken for that of the next request."""
+    go_on = threading.Event()
+
+    class Slow(wsclient.Fifo):
+        def encode_request(self, message, id):
+            if message == "slow" and id > 1:  # 1 is for the trial; what the main thread asks, the I/O thread encodes
+                go_on.wait(LONG)
+            return message
+
+    client, peer, _ = open_against(raw, protocol=Slow())
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.request("slow", timeout=SHORT)
+    assert caught.value.phase == "waiting"
+    go_on.set()
+    assert peer.receive_text() == "slow"
+    second = raw.accept().upgrade()
+    future = client.submit("next")
+    assert second.receive_text() == "next"
+    second.send_text("the reply to it")
+    assert future.result(LONG) == "the reply to it"
+    client.close(timeout=0)
 
 
 def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_server):

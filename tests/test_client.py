@@ -1,5 +1,7 @@
 """The public face: what a client says of itself, and what it is before, while and after it runs."""
 
+import pickle
+
 import pytest
 
 import wsclient
@@ -15,6 +17,13 @@ def test_a_client_shows_its_kind_its_name_and_its_state_but_no_secret():
     assert repr(client) == "<Feed 'prices' new wss://***@example.org/ws?token=***>"
     client.close()
     assert " closed " in repr(client)
+
+
+def test_a_client_can_not_be_pickled_into_another_process():
+    client = wsclient.Client("ws://localhost/")
+    with pytest.raises(TypeError):
+        pickle.dumps(client)
+    client.close()
 
 
 def test_start_gives_the_client_itself_and_so_does_with(server):

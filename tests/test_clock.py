@@ -4,7 +4,7 @@ import math
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient._clock import Deadline, Heartbeat
@@ -196,7 +196,6 @@ def test_a_peer_that_never_answers_and_may_not_takes_no_memory():
     assert grown < 10_000
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     interval=st.integers(1, 30),
     timeout=st.integers(1, 30),
@@ -222,7 +221,6 @@ def test_a_half_open_peer_is_found_within_interval_and_timeout(interval, timeout
     assert timeout <= now - last_byte <= interval + timeout
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     interval=st.none() | st.integers(1, 30),
     timeout=st.none() | st.integers(1, 30),

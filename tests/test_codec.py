@@ -6,12 +6,10 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsclient._codec import JSON, StandardJson, checked_json, decode, encode
-
-quick = settings(deadline=None, max_examples=150)
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
@@ -209,7 +207,6 @@ def test_a_codec_is_asked_only_about_what_may_be_json():
     assert asked == ["[1]"]
 
 
-@quick
 @given(json_values)
 @example({"a": "\u2028"})
 def test_json_survives_the_round_trip(value):
@@ -220,7 +217,6 @@ def test_json_survives_the_round_trip(value):
         assert decode(encode(value, JSON), JSON) == value
 
 
-@quick
 @given(st.text())
 def test_no_text_breaks_the_decoding(text):
     message = decode(text, JSON)

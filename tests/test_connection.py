@@ -36,6 +36,23 @@ def test_pings_are_sent_and_a_matching_pong_gives_the_latency(raw):
     client.close(timeout=0)
 
 
+def test_the_statistics_have_the_last_the_shortest_and_the_mean_round_trip(raw):
+    pongs, seconds = [], []
+    client, peer = open_pair(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
+    assert (client.stats.rtt_last, client.stats.rtt_min, client.stats.rtt_mean) == (None, None, None)
+    for n in range(4):
+        ping = peer.receive_frame()[1]
+        if n == 3:
+            threading.Event().wait(2 * min(seconds))  # the last one is not the shortest
+        peer.send_frame(10, ping)
+        eventually(lambda: len(pongs) > len(seconds))
+        stats = client.stats
+        seconds.append(stats.rtt_last)
+        assert stats.rtt_min == min(seconds)
+        assert stats.rtt_mean == pytest.approx(sum(seconds) / len(seconds))
+    client.close(timeout=0)
+
+
 def test_a_servers_ping_is_answered_and_told(raw):
     pings = []
     client, peer = open_pair(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
@@ -76,10 +93,10 @@ def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
 
 
 def test_bytes_of_any_kind_are_a_sign_of_life(raw):
-    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=0.3)
-    peer.send(b"\x82\x7e\x03\xe8")  # a message of 1000 bytes, which trickles and hides the pongs
+    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=1.0)
+    peer.send(b"\x82\x7e\x05\xdc")  # a message of 1500 bytes, which trickles and hides the pongs
     pause = threading.Event()
-    for _ in range(10):
+    for _ in range(15):
         pause.wait(0.1)
         peer.send(b"x" * 100)
     assert client.stats.connections == 1
@@ -92,12 +109,12 @@ def test_a_slow_hook_is_never_taken_for_a_dead_peer(server):
 
     def slow(client, message):
         entered.set()
-        leave.wait(1.0)
+        leave.wait(LONG)
 
-    with wsclient.connect(server.url, ping_interval=0.1, ping_timeout=0.1, on_message=slow) as client:
+    with wsclient.connect(server.url, ping_interval=0.1, ping_timeout=1.0, on_message=slow) as client:
         client.send("x")
         assert entered.wait(LONG)
-        leave.wait(0.7)
+        leave.wait(1.5)
         assert client.stats.connections == 1
         assert client.state is State.OPEN
         leave.set()
@@ -222,12 +239,12 @@ def flood(connection, message):
 
 
 def test_reading_pauses_at_the_bound_and_nothing_is_lost():
-    with Server(flood) as server, wsclient.connect(server.url, ping_interval=0.1, ping_timeout=0.2) as client:
+    with Server(flood) as server, wsclient.connect(server.url, ping_interval=0.1, ping_timeout=1.0) as client:
         stream = client.listen(maxsize=10)
         client.send("5000")
         pause = threading.Event()
         eventually(lambda: client._wsclient.core.link.paused)
-        pause.wait(0.5)  # longer than the keepalive allows: bytes that wait unread are a sign of life
+        pause.wait(1.5)  # longer than the keepalive allows: bytes that wait unread are a sign of life
         received = client.stats.messages_received
         assert received < 2000
         assert [next(stream)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
@@ -366,11 +383,11 @@ def test_a_pong_flood_is_bounded(raw):
 def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
     """What a suspended laptop does: time passes for all threads at once, and the pong waits unread."""
     with FaultProxy(server.port) as proxy:
-        with wsclient.connect(proxy.url, ping_interval=0.2, ping_timeout=0.2) as client:
+        with wsclient.connect(proxy.url, ping_interval=0.2, ping_timeout=1.0) as client:
             held = threading.Event()
 
             def hold(message):
-                held.wait(0.6)  # the I/O thread, longer than the keepalive allows
+                held.wait(1.5)  # the I/O thread, longer than the keepalive allows
                 return True
 
             assert client.request("x", match=hold, timeout=LONG) == "x"

@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from .support.node import NODE, npm
+from .support.node import NODE
 from .support.program import Program, free_port
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
@@ -55,7 +55,16 @@ def test_request_reply(echo_server):
 
 
 def test_your_client():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_your_client.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        str(EXAMPLES / "test_your_client.py"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=EXAMPLES)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
@@ -113,6 +122,7 @@ def test_own_protocol():
     assert run("own_protocol.py") == ["answer: desserts", "error: nothing to turn", "items: one two three"]
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="ARIA2 IS MISSING: json_rpc.py is not run")
 def test_json_rpc(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where it puts what it downloads
@@ -131,8 +141,9 @@ class GraphQL(Program):
         super().__init__(home, [NODE, server, str(self.port)])
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(
-    npm("graphql-ws/use/ws", "graphql", "ws") is None,
+    "npm('graphql-ws/use/ws', 'graphql', 'ws') is None",
     reason="GRAPHQL-WS IS MISSING: graphql_subscription.py is not run",
 )
 def test_graphql_subscription(tmp_path):
@@ -149,6 +160,7 @@ def test_graphql_subscription(tmp_path):
         ]
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="CHROMIUM IS MISSING: chrome_devtools.py is not run here")
 def test_chrome_devtools(tmp_path):
     picture = tmp_path / "page.png"

@@ -11,7 +11,7 @@ from wsclient import State
 
 from .support import LONG, SHORT, FaultProxy, Server, eventually
 
-FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)), "ping_interval": 0.2, "ping_timeout": 0.3}
+FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)), "ping_interval": 0.2, "ping_timeout": 1.5}
 
 
 class HeldServer(Server):

@@ -5,7 +5,7 @@ import itertools
 import logging
 
 import websockets.protocol
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
@@ -13,8 +13,8 @@ from wsclient._close_frames import CloseCode
 from wsclient._deflate import Inflater
 from wsclient._frames import MessageReader, Opcode
 
+from .support.frames import KEPT, Compressor, close
 from .support.raw import frame
-from .test_frames import KEPT, Compressor, close
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = Opcode
 
@@ -116,7 +116,6 @@ def without_close(received):
     return [one for one in received if one[0] is not CLOSE]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data(), st.booleans(), st.lists(st.integers(1, 5000), min_size=1, max_size=5), st.sampled_from([3000, 2**20]))
 def test_another_parser_reads_the_same_out_of_a_stream(data, compressed, sizes, limit):
     """Near the limit without control frames in between, which it counts as part of the message."""
@@ -127,7 +126,6 @@ def test_another_parser_reads_the_same_out_of_a_stream(data, compressed, sizes, 
     assert received == without_close(expected)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data(), st.lists(st.integers(1, 5000), min_size=1, max_size=5))
 def test_another_parser_says_the_same_of_a_stream_with_a_wrong_byte(data, sizes):
     """But for what it sees later: faults of a header when its payload is there, and a close within a message as one."""

@@ -5,7 +5,7 @@ import hashlib
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsclient._errors import HandshakeError
@@ -22,9 +22,7 @@ from wsclient._handshake import (
 from wsclient._url import parse
 from wsclient._version import USER_AGENT
 
-from .test_http import ACCEPT, answer, good_head, head
-
-quick = settings(deadline=None, max_examples=150)
+from .support.http import ACCEPT, answer, good_head, head
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of the example in RFC 6455 §1.3."""
@@ -128,7 +126,6 @@ def test_the_key_is_proven_as_in_the_rfcs_example():
     assert accept_value(KEY) == ACCEPT
 
 
-@quick
 @given(st.binary(min_size=16, max_size=16))
 def test_every_key_is_proven_by_its_own_value(nonce):
     key = base64.b64encode(nonce).decode()
@@ -209,7 +206,6 @@ def test_what_belongs_to_the_handshake_is_reserved(name, advice, case):
         check_headers({"X-Fine": "x", case(name): "hunter2"})
 
 
-@quick
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3))
 @example({"X": "a\x0b"})
 @example({"X": "\x85\xa0"})

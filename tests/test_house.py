@@ -86,11 +86,6 @@ def test_every_module_has_its_place():
     assert {room(path) for path in FILES} == set(ORDER)
 
 
-def test_every_module_has_a_test_file_of_its_own():
-    rooms = {module.strip("_") for module in ORDER} - {"init", "main"}
-    assert rooms <= {path.stem.removeprefix("test_") for path in pathlib.Path(__file__).parent.glob("test_*.py")}
-
-
 def test_a_module_imports_only_what_stands_below_it():
     for path in FILES:
         ours, _ = imports(path)

@@ -61,6 +61,7 @@ def seconds(program, **environment):
     return float(run(f"{clock}{program}\nprint(time.process_time() - began)", **environment))
 
 
+@pytest.mark.slow
 def test_importing_costs_little_beside_the_libraries_it_is_made_from(figures, tmp_path):
     # As installed: with bytecode, whatever this environment says about writing it.
     environment = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}

@@ -6,7 +6,6 @@ import math
 import threading
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -615,9 +614,6 @@ class InboxMachine(RuleBasedStateMachine):
 
 
 TestInboxAgainstAModel = InboxMachine.TestCase
-TestInboxAgainstAModel.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 
 def test_an_interrupt_of_a_reader_leaves_an_inbox_full_only_while_it_is():

@@ -11,11 +11,12 @@ import pytest
 
 import wsclient
 
-from .support import LONG, RawServer
+from .support import LONG, RawServer, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between threads are POSIX's")
 
-SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "4")
+SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "1")
+"""Of a storm of interrupts; it lasts longer where a hundred of them take longer."""
 
 
 def run(script, *arguments):
@@ -45,12 +46,24 @@ def test_interrupts_in_start_and_close_leave_nothing_behind():
     assert result["others"] == []
 
 
+def where_main_is():
+    """The file and the bytecode instruction at which the main thread is."""
+    frame = sys._current_frames()[threading.main_thread().ident]
+    return frame.f_code.co_filename, frame.f_lasti
+
+
+def waits_in_the_library():
+    before = where_main_is()
+    threading.Event().wait(0.02)
+    return before == where_main_is() and os.sep + "wsclient" + os.sep in before[0]
+
+
 def interrupt_soon(ready):
-    """Strike the main thread once it waits."""
+    """Strike the main thread once it waits in a call of the library."""
 
     def strike():
         assert ready.wait(LONG)
-        threading.Event().wait(0.1)
+        eventually(waits_in_the_library)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=strike)

@@ -13,7 +13,8 @@ import tenacity
 import wsclient
 from wsclient import State
 
-from .support import LONG, SHORT, FaultProxy, Server, eventually
+from .support import LONG, SHORT, SLACK, FaultProxy, Server, eventually
+from .support.stage import respond
 from .support.threads import stacks
 
 CLOSE = 0.5
@@ -21,11 +22,11 @@ CLOSE = 0.5
 
 
 def close_in_time(client, timeout=CLOSE, **options):
-    """Close, and hold close() to its promise: timeout + 1 s. A machine under load gets a little more."""
+    """Close, and hold close() to its promise: timeout + 1 s, and some slack for a busy machine."""
     began = time.monotonic()
     client.close(timeout=timeout, **options)
     took = time.monotonic() - began
-    assert took < timeout + 1.5, f"close() took {took:.2f} s"
+    assert took < timeout + 1 + SLACK, f"close() took {took:.2f} s"
     assert client.state in (State.CLOSED, State.FAILED)
 
 
@@ -165,6 +166,22 @@ def test_close_ends_requests_at_once(server):
             future.result(0)
 
 
+def test_requests_end_once_when_many_threads_close(mute_server):
+    client = wsclient.connect(mute_server.url)
+    futures = [client.submit({"method": "silence"}) for _ in range(500)]
+    called = []
+    for future in futures:
+        future.add_done_callback(called.append)
+    threads = [threading.Thread(target=client.close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert all(isinstance(future.exception(0), wsclient.ClientClosed) for future in futures)
+    eventually(lambda: len(called) == len(futures))
+    assert client.stats.requests_failed == len(futures)
+
+
 def test_close_with_a_peer_that_never_answers_the_close_frame(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
@@ -257,6 +274,33 @@ def test_close_after_failure(raw):
     assert client.state is State.FAILED
     close_in_time(client)
     assert client.state is State.FAILED
+
+
+def test_a_client_that_fails_gives_the_reason_to_all_that_wait(stage):
+    errors = []
+    client = wsclient.Client(
+        stage(respond("403 Forbidden")).url, retry_first=True, on_error=lambda _, error: errors.append(error)
+    )
+    futures = [client.submit({"method": "add"}) for _ in range(2)]
+    delivery = client.send("queued")
+    stream = client.listen()
+    with pytest.raises(wsclient.HandshakeError):
+        client.start()
+    assert client.state is State.FAILED
+    raised = [future.exception(LONG) for future in futures]
+    assert [error.status for error in raised] == [403, 403]
+    assert raised[0] is not raised[1], "they would share one traceback"
+    assert delivery.state == "lost"
+    with pytest.raises(wsclient.HandshakeError):
+        next(stream)
+    for call in (client.send, client.submit, client.request):
+        with pytest.raises(wsclient.ClientClosed, match=r"has failed \(.*403.*\); make a new one") as caught:
+            call({"method": "add"})
+        assert isinstance(caught.value.__cause__, wsclient.HandshakeError)
+    close_in_time(client)
+    assert client.state is State.FAILED
+    eventually(lambda: errors)
+    assert [error.status for error in errors] == [403]
 
 
 def test_close_with_a_hook_that_never_returns(server):
@@ -447,7 +491,7 @@ def test_drain_gives_up_at_its_timeout(server):
     future = client.submit({"method": "silence"})
     began = time.monotonic()
     assert client.drain(SHORT) is False
-    assert time.monotonic() - began < SHORT + 1.5
+    assert time.monotonic() - began < SHORT + 1 + SLACK
     with pytest.raises(wsclient.ClientClosed):
         future.result(0)
     assert client.state is State.CLOSED

@@ -23,8 +23,8 @@ from wsclient._opening import Opener
 
 from .support import LONG, SHORT
 from .support.raw import frame
+from .support.sockets import Silent
 from .support.stage import Watcher, redirect, respond, say, until_the_end, upgrade
-from .test_dial import Silent
 
 TEXT, CONTINUATION, CLOSE = 1, 0, 8
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import wsclient
@@ -26,7 +26,6 @@ def masked(data, key):
     return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
 
 
-@settings(deadline=None, max_examples=200)
 @given(data=st.binary(max_size=3000), key=keys)
 @example(data=b"", key=b"abcd")
 def test_masking_is_the_xor_of_the_rfc(data, key):
@@ -44,7 +43,6 @@ def test_leading_and_trailing_zeros_are_kept():
     assert _masking.apply_mask(data, bytes(4)) == data
 
 
-@settings(deadline=None, max_examples=100)
 @given(data=st.binary(max_size=2000), key=keys)
 def test_masking_twice_gives_the_data_back(data, key):
     assert _masking.apply_mask(_masking.apply_mask(data, key), key) == data
@@ -137,7 +135,6 @@ def unaccelerated(monkeypatch):
     monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
 
 
-@settings(deadline=None, max_examples=200)
 @given(data=st.binary(max_size=3000), key=keys)
 @example(data=b"", key=b"abcd")
 def test_the_accelerator_gives_the_same(data, key):

@@ -10,6 +10,7 @@ from wsclient import Fifo, JsonId, JsonRpc
 
 from .support import LONG, SHORT, eventually
 from .support.peers import open_against
+from .support.threads import Asking
 
 
 def received(peer):
@@ -18,30 +19,6 @@ def received(peer):
 
 def reply(peer, id, result):
     peer.send_text(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}))
-
-
-class Asking:
-    """A call that blocks, on a thread of its own."""
-
-    def __init__(self, fn, *args, **options):
-        self._call = (fn, args, options)
-        self._value = self._error = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        fn, args, options = self._call
-        try:
-            self._value = fn(*args, **options)
-        except Exception as error:
-            self._error = error
-
-    def result(self):
-        self._thread.join(LONG)
-        assert not self._thread.is_alive()
-        if self._error is not None:
-            raise self._error
-        return self._value
 
 
 # --- call and notify -------------------------------------------------------------------------------------------------

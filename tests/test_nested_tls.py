@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import socket
 import ssl
 import threading
@@ -21,13 +20,24 @@ from wsclient._orders import Interrupted
 from wsclient._wakeup import READ, WRITE
 
 from .support import LONG, SHORT, RawServer, Server, eventually
+from .support.clients import request_sum
+from .support.lines import (
+    REFUSED,
+    fill,
+    read_exactly,
+    receive,
+    rest_of,
+    say_and_reset,
+    send_until_refused,
+    tls_pair,
+    wait_for,
+)
+from .support.proxies import SecureProxy
 from .support.raw import frame
+from .support.sockets import descriptors
 from .support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
-from .test_dial import descriptors
-from .test_line import fill, read_exactly, receive, tcp_pair, wait_for
-from .test_proxy import Tunnels, add
 
-SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "2"))
+SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))
 """How long the stress with eight threads goes on; CI and releases give it 20."""
 
 
@@ -76,7 +86,10 @@ class FarEnd:
         self._until_done(self._inner.do_handshake)
 
     def recv(self, size):
-        return self._until_done(self._inner.read, size)
+        try:
+            return self._until_done(self._inner.read, size)
+        except EOFError:
+            return b""
 
     def sendall(self, data):
         self.outer.sendall(self.records(data))
@@ -100,7 +113,8 @@ class FarEnd:
             except ssl.SSLWantReadError:
                 self._send()
                 data = self.outer.recv(65536)
-                assert data, "the client ended the outer stream"
+                if not data:
+                    raise EOFError("the client ended the outer stream") from None
                 self._incoming.write(data)
             else:
                 self._send()
@@ -122,17 +136,12 @@ def client_tls(authority):
 @pytest.fixture
 def outer(client_tls, server_tls):
     """The two ends of a TLS connection: the client's, which does not block, and the proxy's, which does."""
-    near, far = tcp_pair()
-    ends = []
-    server = threading.Thread(target=lambda: ends.append(server_tls.wrap_socket(far, server_side=True)))
-    server.start()
-    near = client_tls.wrap_socket(near, server_hostname="localhost")
-    server.join(LONG)
+    near, far = tls_pair(client_tls, server_tls)
     near.setblocking(False)
     with pytest.raises(ssl.SSLWantReadError):
         near.recv(1)  # takes the session tickets that come behind the handshake
-    with near, ends[0]:
-        yield near, ends[0]
+    with near, far:
+        yield near, far
 
 
 @pytest.fixture
@@ -292,7 +301,8 @@ def test_a_full_line_takes_nothing_until_there_is_room_and_loses_no_byte(nested,
     sent, refused = fill(line, pattern)
     assert sent > 0
     for _ in range(3):
-        assert line.send(refused) == 0
+        taken = line.send(refused)  # mostly nothing; a window probe of the operating system may make room
+        sent, refused = sent + taken, refused[taken:]
     assert line.write_event == WRITE
     total = sent + len(refused)
     arrived = []
@@ -347,6 +357,19 @@ def test_what_was_refused_is_sent_once(nested):
     assert read_exactly(far, 10) == b"helloworld"
 
 
+@pytest.mark.parametrize("size", [16384, 20000, 65536])
+def test_send_counts_every_whole_record_and_receive_sends_none(nested, size):
+    """A message of which less was counted than arrived would be sent again on the next connection."""
+    line, far = nested
+    counted, _ = fill(line, b"x" * size)
+    arrived = 0
+    while arrived < counted:
+        arrived += len(far.recv(65536))
+        line.receive(1)  # there is room to send now
+    socket.socket.shutdown(line.sock, socket.SHUT_WR)
+    assert arrived + len(rest_of(far)) == counted
+
+
 def test_an_outer_layer_may_take_records_in_pieces(nested):
     line, far = nested
     line.sock.at_most = 7
@@ -364,13 +387,29 @@ def test_that_little_came_does_not_say_that_nothing_more_is_there(nested):
 # --- the end of a line -----------------------------------------------------------------------------------------------
 
 
+def test_what_came_before_a_reset_is_received_although_the_line_is_full(nested):
+    line, far = nested
+    fill(line, b"x" * 16384)
+    say_and_reset(far, far.outer, line)
+    assert receive(line, 100) == b"last words"
+
+
+def test_what_came_before_a_reset_is_received_after_a_send_has_failed(nested):
+    line, far = nested
+    line.send(b"unread")
+    say_and_reset(far, far.outer, line)
+    with pytest.raises(OSError, match=REFUSED):
+        send_until_refused(line)
+    assert receive(line, 100) == b"last words"
+
+
 def test_an_abort_from_another_thread_ends_the_connection_for_both_sides(nested):
     line, far = nested
     thread = threading.Thread(target=line.abort)
     thread.start()
     assert receive(line, 100) == b""
     thread.join()
-    with pytest.raises(OSError, match=r"[Bb]roken pipe|EOF|BAD_LENGTH"):
+    with pytest.raises(OSError, match=REFUSED):
         line.send(b"secret")
     with socket.socket(fileno=far.outer.detach()) as raw:
         assert raw.recv(65536) == b"", "nothing goes out behind an abort, least of all in clear"
@@ -520,85 +559,6 @@ def test_a_handshake_is_not_over_before_its_last_record_is_out(outer, client_tls
 # --- through a proxy -------------------------------------------------------------------------------------------------
 
 
-class SecureProxy(Tunnels):
-    """An ``https`` proxy. Its lines can be frozen and cut; ``seen`` is what it could read of them."""
-
-    def __init__(self, tls):
-        self.seen = bytearray()
-        self._pairs = []
-        self._thawed = threading.Event()
-        self._thawed.set()
-        super().__init__("https", tls=tls)
-
-    def _serve(self, peer):
-        host, port, granted = self._http(peer)
-        self.asked.append((host, port))
-        with socket.create_connection(("127.0.0.1", self.leads_to or port)) as far:
-            peer.send(granted)
-            self._pairs.append((peer.sock, far))
-            self._relay(peer.sock, far)
-
-    def _relay(self, near, far):
-        """Both ways, without waiting for one of them alone, until an end closes."""
-        other = {near: far, far: near}
-        waiting = {near: bytearray(), far: bytearray()}  # for each end what is to be sent to it
-        for sock in other:
-            sock.setblocking(False)
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # else they grow to dozens of MB
-                sock.setsockopt(socket.SOL_SOCKET, option, 65536)
-        while True:
-            self._thawed.wait()
-            moved = 0
-            for source, sink in other.items():
-                data = taken(source) if len(waiting[sink]) < 65536 else None
-                self.seen += data or b""
-                waiting[sink] += data or b""
-                sent = given(sink, waiting[sink])
-                del waiting[sink][:sent]
-                moved += sent + len(data or b"")
-                if data == b"":
-                    return
-            if not moved:
-                readers = [sock for sock in other if len(waiting[other[sock]]) < 65536]
-                select.select(readers, [sock for sock in other if waiting[sock]], [], 0.05)
-
-    def freeze(self):
-        """Forward nothing any more, and keep the lines."""
-        self._thawed.clear()
-
-    def thaw(self):
-        self._thawed.set()
-
-    def cut(self):
-        """End every line, in whatever record it is."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for sock in pair:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        self.thaw()
-
-    def stop(self):
-        self.cut()  # else one that is full both ways looks at neither end
-        super().stop()
-
-
-def taken(sock):
-    try:
-        return sock.recv(65536)
-    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-        return None
-
-
-def given(sock, data):
-    if not data:
-        return 0
-    try:
-        return sock.send(data)
-    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-        return 0
-
-
 @pytest.fixture
 def secure_proxy(server_tls):
     with SecureProxy(server_tls) as proxy:
@@ -643,7 +603,7 @@ def opener(watcher, proxy, tls, *, timeout=LONG):
 def test_a_wss_server_is_talked_to_through_an_https_proxy(secure_proxy, server_tls, trusting):
     with Server(tls=server_tls) as server:
         with wsclient.connect(server.url, proxy=secure_proxy.url, ssl_context=trusting) as client:
-            add(client)
+            request_sum(client)
             assert secure_proxy.asked == [("localhost", server.port)]
 
 
@@ -886,12 +846,12 @@ def test_after_a_cut_the_client_comes_back_through_the_proxy(secure_proxy, serve
         again = wsclient.Reconnect(wait=tenacity.wait_none())
         options = {"proxy": secure_proxy.url, "ssl_context": trusting, "reconnect": again}
         with wsclient.connect(server.url, **options) as client:
-            add(client)
+            request_sum(client)
             server.opened.get(timeout=LONG)
             for connections in (2, 3):
                 secure_proxy.cut()
                 server.opened.get(timeout=LONG)
-                add(client)
+                request_sum(client)
                 assert client.stats.connections == connections
     assert secure_proxy.asked == [("localhost", server.port)] * 3
 
@@ -911,7 +871,7 @@ def test_connections_leave_no_descriptor_behind(server_tls, trusting):
     with Server(tls=server_tls) as server, SecureProxy(server_tls) as proxy:
         for _ in range(5):
             with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
-                add(client)
+                request_sum(client)
     eventually(lambda: descriptors() <= before)
 
 

@@ -1,6 +1,5 @@
 """From a URL to an answered upgrade: redirects, one deadline, and no socket left behind."""
 
-import base64
 import contextlib
 import socket
 import ssl
@@ -20,7 +19,9 @@ from wsclient._url import parse
 from wsclient._wakeup import READ
 
 from .support import LONG, SHORT, Server, eventually
+from .support.http import basic
 from .support.raw import frame
+from .support.sockets import Silent
 from .support.stage import (
     PLENTY,
     Hangs,
@@ -34,7 +35,6 @@ from .support.stage import (
     upgrade,
     within,
 )
-from .test_dial import Silent
 
 
 @pytest.fixture
@@ -141,10 +141,6 @@ def test_the_local_address_may_be_chosen(stage, opening):
 
 
 # --- user and password -----------------------------------------------------------------------------------------------
-
-
-def basic(credentials):
-    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def with_user(server, user="me:s%40cret"):

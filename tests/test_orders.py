@@ -31,7 +31,7 @@ def has_wake_up(wakeup):
         poller.close()
 
 
-def test_each_order_wakes_whoever_listens():
+def test_each_order_wakes_the_io_thread():
     wakeup = Wakeup()
     orders = Orders()
     orders.attach(wakeup)
@@ -42,7 +42,7 @@ def test_each_order_wakes_whoever_listens():
     wakeup.close()
 
 
-def test_orders_given_while_nobody_listens_are_kept():
+def test_orders_given_before_there_is_an_io_thread_are_kept():
     orders = Orders()
     for give in ORDERS.values():
         give(orders)
@@ -52,7 +52,7 @@ def test_orders_given_while_nobody_listens_are_kept():
     assert orders.drop[0] == 3
 
 
-def test_the_first_close_says_how_and_the_most_impatient_one_says_when():
+def test_the_first_close_gives_code_and_reason_and_the_shortest_deadline_counts():
     orders = Orders()
     orders.order_close(1001, "first", Deadline(10.0))
     orders.order_close(1000, "second", Deadline(5.0))
@@ -61,7 +61,7 @@ def test_the_first_close_says_how_and_the_most_impatient_one_says_when():
     assert (order.code, order.reason, order.deadline.at) == (1001, "first", 5.0)
 
 
-def test_the_most_impatient_drain_counts():
+def test_the_shortest_deadline_of_several_drains_counts():
     orders = Orders()
     for at in (10.0, None, 5.0, 7.0):
         orders.order_drain(Deadline(at))
@@ -75,7 +75,7 @@ def test_the_last_reconnect_gives_the_reason():
     assert orders.reconnect == ""
 
 
-def test_without_a_listener_a_wake_up_and_the_end_of_its_descriptors_do_nothing():
+def test_without_an_io_thread_wake_ups_do_nothing():
     orders = Orders()
     orders.wake()
     orders.close_descriptors()
@@ -89,7 +89,7 @@ def test_without_a_listener_a_wake_up_and_the_end_of_its_descriptors_do_nothing(
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_an_order_that_was_interrupted_is_seen_if_it_was_given(name):
+def test_an_interrupted_order_is_given_as_a_whole_or_not_at_all(name):
     for moment in itertools.count():
         orders = Orders()
         struck = strikes(moment, functools.partial(ORDERS[name], orders))

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -113,6 +112,7 @@ def test_messages_are_no_requests_and_pass_any_limit():
 def test_ready_tells_whether_there_is_something_to_take():
     outbox = make()
     assert not outbox.entries
+    assert not outbox.ready(1)
     entry = request()
     outbox.put(entry, PASSED, [])
     assert outbox.entries
@@ -568,9 +568,6 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutboxAgainstAModel = OutboxMachine.TestCase
-TestOutboxAgainstAModel.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 
 # --- expired messages keep no room -----------------------------------------------------------------------------------

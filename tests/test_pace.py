@@ -1,4 +1,4 @@
-"""How often senders write for themselves."""
+"""How often a thread that sends writes by itself."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def test_a_new_window_lets_a_few_through_again():
     assert [pace.allows(100.0 + WINDOW) for _ in range(BURST + 1)] == [True] * BURST + [False]
 
 
-def test_who_sends_now_and_then_always_writes():
+def test_rare_messages_are_always_written_at_once():
     pace = Pace()
     assert all(pace.allows(n * WINDOW / BURST * 1.01) for n in range(1000))
 

@@ -6,7 +6,6 @@ import math
 import threading
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -640,6 +639,3 @@ def matters(machine, request):
 
 
 TestPendingAgainstAModel = PendingMachine.TestCase
-TestPendingAgainstAModel.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)

@@ -26,7 +26,7 @@ def test_a_pong_answers_once():
     assert pings.answer(b"a", 1.0) is None
 
 
-def test_a_strangers_pong_answers_nothing():
+def test_a_pong_with_an_unknown_payload_answers_nothing():
     pings = sent(b"a")
     assert pings.answer(b"b", 1.0) is None
     assert len(pings) == 1

@@ -8,7 +8,7 @@ import math
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient import Client, _codec, _departing, _requests
@@ -88,7 +88,6 @@ ids = integers | texts | st.floats(allow_nan=False, allow_infinity=False)
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(message=messages, id=ids, key=st.sampled_from(["id", "req_id", 'a "quoted" key', "schlüssel\u2028"]))
-@settings(deadline=None)
 def test_a_draft_says_what_encode_request_says(codec, message, id, key):
     protocol = speak(JsonId(key), codec)
     before = copy.deepcopy(message)
@@ -242,7 +241,6 @@ def test_an_id_no_counter_will_reach_does_not_raise_it_beyond_what_javascript_ca
 
 
 @given(owned=st.lists(st.none() | st.integers(-5, 40), max_size=30))
-@settings(deadline=None)
 def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
     protocol = JsonId()
     used = set()
@@ -652,7 +650,6 @@ paths = st.lists(names, min_size=1, max_size=4).map(tuple)
 
 
 @given(path=paths, id=ids, others=messages)
-@settings(deadline=None)
 def test_an_id_is_put_in_wherever_the_path_leads_and_found_there_again(path, id, others):
     message = {name: value for name, value in others.items() if name != path[0]}
     before = copy.deepcopy(message)
@@ -708,7 +705,6 @@ def test_a_callers_own_id_within_nested_objects_is_found():
 
 
 @given(path=paths, value=values, message=messages)
-@settings(deadline=None)
 def test_what_was_placed_is_found(path, value, message):
     start = {name: inner for name, inner in message.items() if name != path[0]}
     assert _paths.found(_paths.placed(start, path, value), path) == value
@@ -948,7 +944,6 @@ def test_a_version_of_the_callers_own_stays():
 
 
 @given(id=st.integers(-(2**53), 2**53) | texts, result=values)
-@settings(deadline=None)
 def test_json_rpc_replies_give_their_result_whatever_the_id(id, result):
     text = json.dumps({"jsonrpc": "2.0", "id": id, "result": result})
     assert JsonRpc().decode(text) == Reply(id, result)
@@ -956,7 +951,6 @@ def test_json_rpc_replies_give_their_result_whatever_the_id(id, result):
 
 
 @given(id=ids, code=st.integers(-(2**31), 2**31), message=texts, data=values)
-@settings(deadline=None)
 def test_json_rpc_errors_are_raised_with_all_they_say(id, code, message, data):
     text = JsonRpc().encode_error(id, RemoteError(code, message, data))
     assert json.loads(text)["jsonrpc"] == "2.0"

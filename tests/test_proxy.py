@@ -1,10 +1,8 @@
 """Through a proxy: which one, what it is asked, and what becomes of its answers."""
 
 import contextlib
-import selectors
 import socket
 import ssl
-import struct
 import sys
 import threading
 
@@ -24,8 +22,10 @@ from wsclient._url import parse
 from wsclient._wakeup import READ
 
 from .support import LONG, SHORT, RawServer, Server
+from .support.clients import request_sum
+from .support.http import basic
+from .support.proxies import GRANTED4, GRANTED5, Tunnels, forward
 from .support.stage import PLENTY, Hangs, close_while_it_hangs, hang_up, respond, say, trickle, until_the_end, within
-from .test_opening import basic
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 SCHEMES = ("http", *SOCKS)
@@ -404,8 +404,6 @@ def conversation(*turns):
     return act
 
 
-GRANTED4 = b"\x00\x5a" + bytes(6)
-GRANTED5 = b"\x05\x00\x00\x01" + bytes(6)
 HELLO5 = (b"\x05\x01\x00", b"\x05\x00")
 HELLO5_WITH_PASSWORD = (b"\x05\x02\x00\x02", b"\x05\x02")
 ASK5 = b"\x05\x01\x00\x03\x0bexample.org\x00\x50"
@@ -705,83 +703,11 @@ def test_that_an_https_proxy_took_too_long_is_told_in_words(stage, watcher):
 # --- end to end ------------------------------------------------------------------------------------------------------
 
 
-class Tunnels(RawServer):
-    """A proxy that forwards: HTTP, or SOCKS of any version. ``asked`` holds each host and port as the client named it.
-
-    With ``login`` it wants that user and password. ``leads_to`` is a port of ours to go to instead.
-    """
-
-    def __init__(self, scheme="http", *, tls=None, login=None):
-        self.asked = []
-        self.leads_to = None
-        self._scheme = scheme
-        self._login = login
-        super().__init__(self._serve, tls=tls)
-
-    @property
-    def url(self):
-        user = "" if self._login is None else "{}:{}@".format(*self._login)
-        return f"{self._scheme}://{user}localhost:{self.port}"
-
-    def _serve(self, peer):
-        speak = {"http": self._http, "https": self._http, "socks4": self._socks4, "socks4a": self._socks4}
-        host, port, granted = speak.get(self._scheme, self._socks5)(peer)
-        self.asked.append((host, port))
-        with socket.create_connection(("127.0.0.1", self.leads_to or port)) as far:
-            peer.send(granted)
-            forward(peer.sock, far)
-
-    def _http(self, peer):
-        host, _, port = peer.receive_head().decode().split()[1].rpartition(":")
-        if self._login is not None:
-            assert peer.header("Proxy-Authorization") == basic("{}:{}".format(*self._login))
-        return host, int(port), b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-    def _socks4(self, peer):
-        _, _, port, address = struct.unpack("!BBH4s", peer.exactly(8))
-        assert self._text(peer) == ("" if self._login is None else self._login[0])
-        return self._text(peer) if address == b"\0\0\0\1" else socket.inet_ntoa(address), port, GRANTED4
-
-    def _socks5(self, peer):
-        methods = peer.exactly(peer.exactly(2)[1])
-        assert (b"\2" in methods) is (self._login is not None)
-        peer.send(b"\5" + methods[-1:])
-        if self._login is not None:
-            user = peer.exactly(peer.exactly(2)[1]).decode()
-            assert (user, peer.exactly(peer.exactly(1)[0]).decode()) == self._login
-            peer.send(b"\1\0")
-        kind = peer.exactly(4)[3]
-        host = peer.exactly(peer.exactly(1)[0]).decode() if kind == 3 else socket.inet_ntoa(peer.exactly(4))
-        return host, *struct.unpack("!H", peer.exactly(2)), GRANTED5
-
-    def _text(self, peer):
-        """Up to the next NUL."""
-        return b"".join(iter(lambda: peer.exactly(1), b"\0")).decode()
-
-
-def forward(near, far):
-    """Both ways, until one end closes."""
-    other = {near: far, far: near}
-    with selectors.DefaultSelector() as selector:
-        for sock in other:
-            selector.register(sock, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                data = key.fileobj.recv(65536)
-                if not data:
-                    return
-                other[key.fileobj].sendall(data)
-
-
-def add(client):
-    assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
-
-
 @pytest.mark.parametrize("login", [None, ("me", "secret")], ids=["open", "with credentials"])
 def test_ws_through_a_proxy(server, scheme, login):
     with Tunnels(scheme, login=login) as proxy:
         with wsclient.connect(f"ws://localhost:{server.port}/", proxy=proxy.url) as client:
-            add(client)
+            request_sum(client)
     named = "127.0.0.1" if scheme in ("socks4", "socks5") else "localhost"
     assert proxy.asked == [(named, server.port)]
 
@@ -789,7 +715,7 @@ def test_ws_through_a_proxy(server, scheme, login):
 def test_wss_through_a_proxy(scheme, server_tls, trusting):
     with Server(tls=server_tls) as server, Tunnels(scheme) as proxy:
         with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
-            add(client)
+            request_sum(client)
             text = "ü" * 2**18
             assert client.request(text, match=lambda message: True, timeout=LONG) == text
     assert len(proxy.asked) == 1
@@ -799,14 +725,14 @@ def test_wss_through_an_https_proxy(server_tls, trusting):
     with Server(tls=server_tls) as server:
         with Tunnels("https", tls=server_tls, login=("me", "secret")) as proxy:
             with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
-                add(client)
+                request_sum(client)
     assert proxy.asked == [("localhost", server.port)]
 
 
 def test_ws_through_an_https_proxy(server, server_tls, trusting):
     with Tunnels("https", tls=server_tls, login=("me", "secret")) as proxy:
         with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
-            add(client)
+            request_sum(client)
     assert proxy.asked == [("127.0.0.1", server.port)]
 
 
@@ -816,14 +742,14 @@ def test_the_environment_is_heeded_and_its_exceptions_too(server, monkeypatch):
         for exceptions, through in [("", 1), ("127.0.0.1", 1), ("example.org", 2)]:
             monkeypatch.setenv("NO_PROXY", exceptions)
             with wsclient.connect(server.url) as client:
-                add(client)
+                request_sum(client)
             assert len(proxy.asked) == through
 
 
 def test_a_proxy_of_none_goes_straight(server, monkeypatch, dead):
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{dead}")
     with wsclient.connect(server.url, proxy=None) as client:
-        add(client)
+        request_sum(client)
 
 
 def test_the_proxys_credentials_do_not_reach_the_server(raw):
@@ -850,7 +776,7 @@ def test_a_proxy_that_fails_for_a_while_is_asked_again(stage, server):
     proxy = stage(respond("502 Bad Gateway"), hang_up, act)
     options = {"proxy": f"http://127.0.0.1:{proxy.port}", "reconnect": again, "retry_first": True}
     with wsclient.connect(server.url, **options) as client:
-        add(client)
+        request_sum(client)
     assert len(proxy.peers) == 3
 
 
@@ -900,7 +826,7 @@ def test_reconnect_leaves_a_proxy_that_hangs_and_that_is_no_failed_attempt(serve
         assert proxy.hangs.wait(LONG)
         client.reconnect()
         starter.join(LONG)
-        add(client)
+        request_sum(client)
         assert client.stats.failed_attempts == 0
         client.close()
 

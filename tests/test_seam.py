@@ -5,11 +5,11 @@ import json
 import pytest
 
 import wsclient
-from wsclient import Control, End, Event, Failure, Item, Protocol, Reply
+from wsclient import Control, End, Event, Failure, Item, Protocol, Reply, _departing
 
 from .support import LONG, SHORT, eventually
 from .support.peers import open_against
-from .test_messaging import Asking
+from .support.threads import Asking
 
 
 class Lines(Protocol):
@@ -215,6 +215,130 @@ def test_ids_that_come_round_again_pass_over_those_in_flight(raw):
     assert not slow.done()
     peer.send_text(str(slow_id))
     slow.result(LONG)
+    client.close(timeout=0)
+
+
+def test_new_id_is_asked_again_where_its_answer_is_the_callers_and_queued(raw):
+    class Own(Scripted):
+        def id_of(self, message):
+            return message if isinstance(message, int) else None
+
+    client, peer, _, _ = scripted(raw, {}, Own)
+    peer.reset()
+    waiting = raw.accept()
+    client.submit("asked for")
+    client.submit(1)
+    waiting.upgrade()
+    assert [waiting.receive_text(), waiting.receive_text()] == ["2:asked for", "1:1"]
+    client.close(timeout=0)
+
+
+def test_a_protocol_that_gives_no_free_id_is_asked_a_bounded_number_of_times(raw, monkeypatch):
+    class Same(Scripted):
+        def new_id(self):
+            return 7
+
+    monkeypatch.setattr(_departing, "_MAX_ID_TRIES", 100)
+    client, peer, _, _ = scripted(raw, {"reply": Reply(7, "R")}, Same)
+    first, _ = asked(client, peer, "a")
+    error = client.submit("b").exception(LONG)
+    assert isinstance(error, wsclient.ProtocolError)
+    assert "Same.new_id()" in str(error)
+    peer.send_text("reply")
+    assert first.result(LONG) == "R"
+    client.close(timeout=0)
+
+
+class BadIds(Scripted):
+    """``new_id`` raises the second time it is asked for a request."""
+
+    def new_id(self):
+        if super().new_id() == 2:
+            raise LookupError("not this one")
+        return self.last
+
+
+class BadText(Scripted):
+    """``encode_request`` raises for the second request."""
+
+    def encode_request(self, message, id):
+        if id == 2:
+            raise LookupError("not this one")
+        return super().encode_request(message, id)
+
+
+@pytest.mark.parametrize("kind", [BadIds, BadText])
+def test_an_error_of_the_protocol_while_a_request_is_sent_ends_that_request_only(raw, kind):
+    client, peer, _, _ = scripted(raw, {"1": Reply(1, "one"), "3": Reply(3, "three")}, kind)
+    first, _ = asked(client, peer, "a")
+    assert isinstance(client.submit("b").exception(LONG), LookupError)
+    third, id = asked(client, peer, "c")
+    assert id == 3
+    for text in ("1", "3"):
+        peer.send_text(text)
+    assert [first.result(LONG), third.result(LONG)] == ["one", "three"]
+    assert client.stats.connections == 1
+    client.close(timeout=0)
+
+
+def test_by_order_a_request_that_could_not_be_encoded_has_no_place(raw):
+    class Fussy(wsclient.Fifo):
+        def encode_request(self, message, id):
+            if message == "bad" and id > 1:  # the first is for the trial encoding
+                raise LookupError("not this one")
+            return message
+
+    client, peer, _ = open_against(raw, protocol=Fussy())
+    first = client.submit("first")
+    assert isinstance(client.submit("bad").exception(LONG), LookupError)
+    last = client.submit("last")
+    assert [peer.receive_text(), peer.receive_text()] == ["first", "last"]
+    for text in ("to the first", "to the last"):
+        peer.send_text(text)
+    assert [first.result(LONG), last.result(LONG)] == ["to the first", "to the last"]
+    client.close(timeout=0)
+
+
+def test_a_message_that_takes_the_id_of_a_request_while_it_is_given_is_lost_and_that_is_logged(raw, caplog):
+    class Late(wsclient.JsonId):
+        def new_id(self):
+            id = super().new_id()
+            if deliveries == []:
+                deliveries.append(client.send({"id": id, "method": "mine"}))
+            return id
+
+    deliveries = None
+    client, peer, _ = open_against(raw, protocol=Late("id"))
+    deliveries = []
+    future = client.submit({"method": "ours"})
+    assert json.loads(peer.receive_text())["method"] == "ours"
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+    assert deliveries[0].state == "lost"
+    assert "a request with its id 1 is in flight" in caplog.text
+    peer.send_text('{"id": 1, "result": "its own"}')
+    assert future.result(LONG)["result"] == "its own"
+    client.close(timeout=0)
+
+
+def test_a_subclass_of_json_id_may_have_ids_that_are_no_numbers(raw):
+    class Sessions(wsclient.JsonId):
+        def id_of(self, message):
+            return (message["session"], message["id"])
+
+        def encode_request(self, message, id):
+            return self.encode(message)
+
+        def decode(self, payload):
+            message = json.loads(payload)
+            return Reply((message["session"], message["id"]), message["result"])
+
+    client, peer, _ = open_against(raw, protocol=Sessions("id"))
+    futures = [client.submit({"session": session, "id": 5}) for session in "ab"]
+    assert [json.loads(peer.receive_text()) for _ in futures] == [{"session": s, "id": 5} for s in "ab"]
+    for session in "ba":
+        peer.send_text(json.dumps({"session": session, "id": 5, "result": session.upper()}))
+    assert [future.result(LONG) for future in futures] == ["A", "B"]
     client.close(timeout=0)
 
 

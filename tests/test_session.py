@@ -308,6 +308,28 @@ def test_calls_on_the_client_inside_the_session_say_what_to_do_instead(server):
     assert server.wait_for(1) == ["works"]
 
 
+def test_other_threads_may_call_while_a_connection_is_set_up(server):
+    entered, go_on = threading.Event(), threading.Event()
+
+    class LogsIn(wsclient.Client):
+        def on_session(self, session):
+            entered.set()
+            assert go_on.wait(LONG)
+
+    client = LogsIn(server.url)
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    assert entered.wait(LONG)
+    delivery = client.send("x")
+    future = client.submit({"method": "add", "params": [1, 2]})
+    assert delivery.state == "queued"
+    go_on.set()
+    starter.join(LONG)
+    assert future.result(LONG)["result"] == 3
+    assert server.received[0] == "x"
+    client.close()
+
+
 def test_a_session_is_of_no_use_afterwards(server):
     kept = []
     with client_with(server.url, kept.append):

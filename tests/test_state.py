@@ -9,7 +9,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient._clock import Deadline
@@ -120,7 +120,6 @@ def test_the_final_states_are_those_that_nothing_follows():
     assert {State.CLOSED, State.FAILED} == FINAL == {state for state in State if not MOVES[state]}
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(State), max_size=12))
 def test_any_walk_keeps_to_the_table(walk):
     cell, here = StateCell(), State.NEW

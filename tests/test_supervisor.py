@@ -9,12 +9,15 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient import State
+from wsclient import State, _requests
 
 from .support import LONG, FaultProxy, RawServer, Server, eventually
+from .support.peers import open_pair
 from .support.raw import frame
+from .support.threads import Asking
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
+BATCH = [{"method": "a"}, {"method": "b"}]
 
 
 class Recorder(wsclient.Client):
@@ -364,6 +367,96 @@ def test_what_on_open_sends_is_lost_with_its_connection_and_not_sent_twice():
         assert deliveries[2].state == "confirmed"
         assert server.received == ["subscribe"]
         client.close()
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["withdrawn from the queue", "taken from the queue"])
+def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw, monkeypatch, taken):
+    """It is queued after the queue was cleared of that connection's messages; the next connection may take it from
+    there before the thread that sends can withdraw it.
+    """
+    if taken:
+        too_late = _requests._is_too_late
+
+        def late(core, entry):
+            core.orders.wake()
+            eventually(lambda: not entry.queued)
+            return too_late(core, entry)
+
+        monkeypatch.setattr(_requests, "_is_too_late", late)
+    open_again, over = threading.Event(), threading.Event()
+    ends = []
+
+    class Subscriber(wsclient.Client):
+        def on_open(self):
+            if self.stats.connections > 1:
+                return
+            assert open_again.wait(LONG)
+            for _ in range(10):
+                ends.append(self.send("plain").state)
+                for call in (lambda: self.call("request", timeout=LONG), lambda: self.request(BATCH, timeout=LONG)):
+                    try:
+                        call()
+                    except wsclient.ConnectionLost as error:
+                        ends.append(error.sent)
+            over.set()
+
+    client = Subscriber(raw.url, protocol=wsclient.JsonRpc(), reconnect=SOON, ping_interval=None)
+    starting = Asking(client.start)
+    peer = raw.accept().upgrade()
+    starting.result()
+    peer.reset()
+    peer = raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    open_again.set()
+    assert over.wait(LONG)
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+    assert ends == ["lost", False, False] * 10
+    client.close(timeout=0)
+
+
+def test_what_a_hook_sends_and_is_cut_in_mid_frame_is_lost_and_not_sent_again(raw):
+    sent = []
+
+    class Subscriber(wsclient.Client):
+        def on_open(self):
+            if self.stats.connections == 1:
+                sent.append(self.submit({"method": "x" * 2**24}))
+                sent.append(self.submit({"method": "behind it"}))
+                sent.append(self.send("behind it"))
+
+    client = Subscriber(raw.url, reconnect=SOON, ping_interval=None)
+    starting = Asking(client.start)
+    peer = raw.accept().upgrade()
+    starting.result()
+    peer.exactly(2**20)
+    eventually(lambda: len(sent) == 3)
+    peer.reset()
+    peer = raw.accept().upgrade()
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+    *futures, delivery = sent
+    errors = [future.exception(LONG) for future in futures]
+    assert all(isinstance(error, wsclient.ConnectionLost) for error in errors)
+    assert [error.sent for error in errors] == [False, False]
+    assert delivery.state == "lost"
+    client.close(timeout=0)
+
+
+def test_a_request_that_is_cut_in_mid_frame_is_sent_again_unless_it_has_ended(raw):
+    client, peer = open_pair(raw, ping_interval=None)
+    future = client.submit({"method": "x" * 2**24})
+    peer.exactly(2**20)
+    peer.reset()
+    peer = raw.accept().upgrade()
+    peer.exactly(2**20)
+    assert not future.done()
+    assert future.cancel()
+    peer.reset()
+    peer = raw.accept().upgrade()
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+    client.close(timeout=0)
 
 
 def test_ids_go_on_rising_over_connections(server, proxy):

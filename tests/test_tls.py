@@ -4,6 +4,7 @@ import base64
 import contextlib
 import datetime as dt
 import hashlib
+import itertools
 import os
 import re
 import select
@@ -28,6 +29,7 @@ import wsclient
 from wsclient import State, TLSError, _appetite, _connection
 
 from .support import LONG, RawServer, Server, eventually
+from .support.proxies import SecureProxy
 from .support.raw import GUID, frame
 
 try:
@@ -36,7 +38,7 @@ try:
 except ImportError:
     fcntl = None
 
-SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "3"))
+SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))
 """How long the stress with eight threads goes on; CI and releases give it 20."""
 
 FAST = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
@@ -614,3 +616,37 @@ def test_eight_threads_request_and_lose_no_connection(server_tls, trusting):
         assert client.stats.connections == 1
         assert client.last_disconnect is None
         assert client.stats.requests_ok == sum(answers)
+
+
+@pytest.mark.parametrize("kind", ["wss", "wss through https"])
+@pytest.mark.parametrize("length", [994, 1001, 1015, 1029])
+def test_no_message_arrives_twice_where_a_full_connection_is_given_up(server_tls, trusting, kind, length):
+    """What TLS has sent of a batch must be counted as sent: the rest of the batch goes to the next connection."""
+    with RawServer(tls=server_tls) as raw, SecureProxy(server_tls) as proxy:
+        client = wsclient.Client(
+            raw.url, ssl_context=trusting, ping_interval=None, json=None, compression=None,
+            reconnect=wsclient.Reconnect(wait=tenacity.wait_none()), proxy=proxy.url if "https" in kind else None,
+        )  # fmt: skip
+        starter = threading.Thread(target=client.start)
+        starter.start()
+        first = raw.accept().upgrade()
+        starter.join(LONG)
+        first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        numbers = itertools.count()
+        wire = client._wsclient.core.link.wire
+        while not wire.blocked:
+            for _ in range(100):
+                client.send(f"{next(numbers):06d}" + "x" * length)
+            eventually(lambda: wire.blocked or not client.stats.queue_depth)
+        while client.stats.queue_depth < 2000:
+            client.send(f"{next(numbers):06d}" + "x" * length)
+        client.reconnect()
+        second = raw.accept().upgrade()
+        again = {second.receive_frame()[1][:6] for _ in range(1000)}
+        arrived = set()
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while True:
+                arrived.add(first.receive_frame()[1][:6])
+        client.close(timeout=0)
+        assert len(arrived) > 100
+        assert not arrived & again

@@ -16,8 +16,8 @@ from wsclient._opening import Opener
 from wsclient._orders import Interrupted
 
 from .support import LONG, SHORT, Peer, Server, eventually
+from .support.sockets import Busy, full_backlogs_wait, listening, local, socket_path
 from .support.stage import Stage, redirect, respond, start, until_the_end, upgrade
-from .test_dial import Busy, full_backlogs_wait, listening, local, socket_path
 
 pytestmark = local
 

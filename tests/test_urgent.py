@@ -44,7 +44,7 @@ def test_bytes_are_those_that_wait():
     assert urgent.bytes == 5
 
 
-def test_pongs_beyond_the_bound_are_let_go_and_nothing_else_is():
+def test_pongs_beyond_the_bound_are_dropped_and_nothing_else_is():
     urgent = Urgent()
     for _ in range(MAX_URGENT + 5):
         urgent.put(entry(Opcode.PONG))

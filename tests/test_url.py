@@ -5,12 +5,10 @@ import re
 import socket
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsclient._url import Target, parse, redact, redirected
-
-quick = settings(deadline=None, max_examples=200)
 
 local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
 
@@ -227,7 +225,6 @@ def test_a_unix_url_shows_its_path_and_no_secret(url, shown):
 
 
 @local
-@quick
 @given(
     path=st.text(alphabet="ab/.:%20@?=&ü", max_size=12).map("/s".__add__),
     query=st.none() | st.text(alphabet="ab&;=", max_size=8),
@@ -304,7 +301,6 @@ def test_a_host_with_a_space_of_another_kind_is_refused():
         parse("ws://a\u00a0b/")
 
 
-@quick
 @given(path=st.text(), query=st.none() | st.text())
 @example(path="\x85\u2028", query="\xa0")
 def test_whatever_the_path_the_request_line_stays_one_line_without_spaces(path, query):
@@ -316,7 +312,6 @@ def test_whatever_the_path_the_request_line_stays_one_line_without_spaces(path, 
     assert re.fullmatch(r"/[!-~]*", target.resource)
 
 
-@quick
 @given(st.text(alphabet="wsth:/@?#%[].-_ab01\u00e4\u3002\u2028\x00\x7f ", max_size=30) | st.text(max_size=30))
 @example("ws://[")
 @example("ws://[]/")
@@ -389,7 +384,6 @@ def test_a_refusal_shows_no_secret(url):
     assert "hunter2" not in str(caught.value)
 
 
-@quick
 @given(
     scheme=st.sampled_from(["ws", "wss", "http"]),
     user=st.text(alphabet="abc%0:.", max_size=5),
@@ -466,7 +460,6 @@ def test_a_redirect_to_nowhere_is_refused(location):
         redirected(parse("ws://host/a"), location)
 
 
-@quick
 @given(st.text(max_size=40))
 def test_no_location_makes_a_redirect_do_anything_but_lead_or_be_refused(location):
     try:
@@ -552,7 +545,6 @@ def test_nor_does_one_of_a_server_on_this_machine(location):
         redirected(parse("unix:///run/s"), location)
 
 
-@quick
 @given(st.text(max_size=40) | st.text(alphabet="unixUNIX:/.\\t\t\n ", max_size=12))
 @example("unix:///run/s")
 @example("\tunix:///run/s")

@@ -19,11 +19,11 @@ import pytest
 import wsclient
 from wsclient import State
 
-from ..support import LONG, SHORT, eventually
+from ..support import LONG, SHORT, SLACK, eventually
 from ..support.children import in_child, needs_fork
+from ..support.clients import FAST, add, threads
 from ..support.figures import descriptors, needs_proc
 from ..support.peers import beginning
-from .test_hooks import FAST, add, threads
 
 KINDS = ("sleeps", "raises", "closes", "starts")
 RAISING = ("on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_connect_error")
@@ -33,8 +33,8 @@ LIVING = ("sleeps", "raises", "starts")
 TIMEOUT = 0.5
 """What ``close()`` is given."""
 
-LATE = TIMEOUT + 1 + 1
-"""What it may take: its time-out and a second (guarantee 3), and one more for a machine under load."""
+LATE = TIMEOUT + 1 + SLACK
+"""What it may take: its time-out and a second (guarantee 3), and more on a busy machine."""
 
 
 class Scene:

@@ -13,14 +13,10 @@ from websockets.exceptions import ConnectionClosed
 import wsclient
 from wsclient import State
 
-from ..support import LONG, SHORT, eventually
+from ..support import LONG, SHORT, SLACK, eventually
+from ..support.clients import FAST, add, threads
 
-FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.02)), "ping_interval": 0.2, "ping_timeout": 2.0}
 BIG = "x" * 100_000
-
-
-def add(*numbers):
-    return {"method": "add", "params": numbers}
 
 
 def tell(server, *events):
@@ -34,12 +30,6 @@ def connect(server, *, name="first", **options):
     client = wsclient.connect(server.url, name=name, **{**FAST, **options})
     server.opened.get(timeout=LONG)
     return client
-
-
-def threads(name):
-    """The kinds of threads that the client of that name has."""
-    ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{name}-")]
-    return sorted(thread.removeprefix(f"{name}-") for thread in ours)
 
 
 def slow_consumer_warnings(caplog):
@@ -93,10 +83,9 @@ def tell_while_possible(server, *events):
 # --- one that sleeps -------------------------------------------------------------------------------------------------
 
 
-def test_beside_a_hook_that_sleeps_five_seconds_all_else_goes_on(server):
-    sleeper = Held(seconds=5)
+def test_beside_a_hook_that_does_not_return_all_else_goes_on(server):
+    sleeper = Held()
     with connect(server, on_message=sleeper) as client, sleeper, client.listen() as stream:
-        began = time.monotonic()
         server.send_all("good night")
         assert sleeper.entered.wait(LONG)
         assert client.request(add(1, 2), timeout=LONG)["result"] == 3
@@ -104,19 +93,17 @@ def test_beside_a_hook_that_sleeps_five_seconds_all_else_goes_on(server):
         assert [stream.get(LONG), stream.get(LONG)] == ["good night", "a second one"]
         server.cut_all()
         assert client.request(add(3, 4), timeout=LONG)["result"] == 7, "the hook delays a reconnect"
-        assert time.monotonic() - began < 5, "something waited for the hook"
         assert sleeper.seen == ["good night"]
         assert threads("first") == ["hooks", "io"]
-        eventually(lambda: sleeper.seen == ["good night", "a second one"])
-        assert time.monotonic() - began >= 5
         assert client.stats.connections == 2, "the hook was taken for a dead peer"
         sleeper.go.set()
+        eventually(lambda: sleeper.seen == ["good night", "a second one"])
 
 
 def test_a_hook_that_sleeps_longer_than_the_keepalive_is_no_dead_peer(server):
-    """A ping each 0.1 s, each to be answered in 0.5 s, and a hook that sleeps for 1.5 s."""
+    """A ping each 0.1 s, each to be answered in 1 s, and a hook that sleeps for 1.5 s."""
     sleeper = Held(seconds=1.5)
-    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.5}
+    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0}
     with connect(server, on_message=sleeper, **options) as client, sleeper:
         server.send_all("good night")
         server.send_all("good morning")
@@ -135,7 +122,7 @@ def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
         waiting = client.submit({"method": "silence"}, timeout=None)
         began = time.monotonic()
         client.close(timeout=0.3)
-        assert time.monotonic() - began < 0.3 + 1 + 1
+        assert time.monotonic() - began < 0.3 + 1 + SLACK
         assert client.state is State.CLOSED
         with pytest.raises(wsclient.ClientClosed):
             waiting.result(0)
@@ -494,7 +481,7 @@ def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_lif
 def test_paused_reading_is_no_dead_peer(server):
     """A consumer that stands still for longer than the keepalive, while bytes wait unread in the socket."""
     hook = Held()
-    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 0.4, "on_message": hook}
+    options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0, "on_message": hook}
     events = [{"n": n, "words": BIG} for n in range(100)]
     with (
         connect(server, receive_queue=wsclient.ReceiveQueue(max_messages=3), **options) as client,

@@ -17,20 +17,27 @@ import tenacity
 import wsclient
 from wsclient import State
 
-from ..support import LONG, Server, eventually
+from ..support import LONG, SLACK, Server, eventually
 from ..support.peers import beginning
 from .namespaces import SERVER, LongCable, Network, inside, why_not
 
-reason = why_not(("ip", "iproute2"), ("nft", "nftables"))
-pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+pytestmark = pytest.mark.network
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.1))
 PATIENT = 60.0
 """Seconds for what TCP has to repeat many times: its time-outs double, from 0.2 s."""
 
 
+@pytest.fixture(scope="module")
+def possible():
+    """Skips where there can be no namespaces."""
+    reason = why_not(("ip", "iproute2"), ("nft", "nftables"))
+    if reason is not None:
+        pytest.skip(reason)
+
+
 @pytest.fixture
-def network():
+def network(possible):
     network = Network()
     yield network
     network.remove()
@@ -100,7 +107,7 @@ def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_co
         again = client.submit(add(3, 3), timeout=PATIENT, idempotent=True)
         with pytest.raises(wsclient.ConnectionLost) as lost:
             sent.result(PATIENT)
-        assert time.monotonic() - pulled < interval + timeout + 1, "found, but late"
+        assert time.monotonic() - pulled < interval + timeout + SLACK, "found, but late"
         assert lost.value.sent is True
         assert lost.value.disconnect.initiator == client.last_disconnect.initiator == "keepalive"
         waiting = client.submit(add(4, 4), timeout=PATIENT)
@@ -111,7 +118,7 @@ def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_co
         plugged = time.monotonic()
         assert again.result(PATIENT)["result"] == 6
         assert waiting.result(PATIENT)["result"] == 8
-        assert time.monotonic() - plugged < back_off + 1, "back, but late"
+        assert time.monotonic() - plugged < back_off + SLACK, "back, but late"
         assert client.stats.connections == 2
     assert [json.loads(one)["params"][0] for one in far.received if '"method"' in one].count(2) <= 1
 
@@ -212,12 +219,12 @@ def test_attempts_at_a_host_that_is_gone_end_by_their_time_out_and_it_is_found_w
     began = time.monotonic()
     with pytest.raises(wsclient.ConnectError, match=r"did not open within 0\.5 s") as refused:
         beginning(lambda: connect(network, far, open_timeout=0.5)).result(LONG)
-    assert 0.5 <= time.monotonic() - began < 0.5 + 2
+    assert 0.5 <= time.monotonic() - began < 0.5 + SLACK
     assert isinstance(refused.value.last, TimeoutError)
     assert network.caught(network.server)[0] > 0, "no SYN was lost"
     assert not threads(), "a thread is left"
     network.unfilter()
-    options = {"open_timeout": 0.5, "ping_interval": 0.3, "ping_timeout": 0.3}
+    options = {"open_timeout": 0.5, "ping_interval": 0.3, "ping_timeout": 1.0}
     with connect(network, far, on_connect_error=note, **options) as client:
         network.filter(network.server, "counter drop")
         waiting = client.submit(add(1, 2), timeout=PATIENT, idempotent=True)
@@ -236,12 +243,12 @@ def unanswered_syn(network):
 
 
 def close_in_time(client):
-    """``close()``, of which more is asked than timeout + 1 s: nothing of the client's own stands in its way here."""
+    """``close()`` ends an attempt that has far longer to go."""
     began = time.monotonic()
     client.close(timeout=2)
     took = time.monotonic() - began
     assert not threads(), "a thread is left"
-    assert took < 2, "close() waited for the attempt"
+    assert took < 2 + SLACK < PATIENT, "close() waited for the attempt"
     assert client.state is State.CLOSED
 
 
@@ -286,7 +293,7 @@ def test_a_nat_that_forgets_the_flow_is_found_and_gone_around(network, far):
         again = client.submit(add(3, 3), timeout=PATIENT, idempotent=True)
         with pytest.raises(wsclient.ConnectionLost) as caught:
             lost.result(LONG)
-        assert time.monotonic() - forgotten < interval + timeout + 1, "found, but late"
+        assert time.monotonic() - forgotten < interval + timeout + SLACK, "found, but late"
         assert caught.value.sent is True
         assert again.result(LONG)["result"] == 6
         assert client.last_disconnect.initiator == "keepalive"

@@ -229,6 +229,7 @@ def ping_of(peer):
             return payload
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_client_that_was_stopped_for_ten_seconds_takes_no_live_peer_for_dead_and_tells_of_a_lost_one():
     """Three clients are stopped with a ping and a request under way. The first one's peer answers both meanwhile, the

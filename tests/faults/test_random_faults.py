@@ -30,6 +30,7 @@ def stacks_if_stuck(capfd):
     os.close(stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stacks_if_stuck")
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 def test_no_promise_is_broken_under_random_faults(capfd, tls):

@@ -94,6 +94,7 @@ def upgrade_and_hang_up(peer):
     peer.upgrade()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_servers_that_accept_and_close_at_once_are_tried_ever_more_rarely_at_no_cost(figures):
     """One closes before the handshake, one behind it: there ``min_uptime`` keeps the attempts from counting anew.

@@ -54,7 +54,7 @@ def main():
     interrupts, states = 0, set()
     end = time.monotonic() + seconds
     clients = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end or interrupts <= 100:
         clients += 1
         client = wsclient.Client(server.url, on_message=lambda client, message: None)
         try:

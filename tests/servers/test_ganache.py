@@ -17,9 +17,8 @@ from ..support import LONG, eventually
 from ..support.node import NODE, npm
 from ..support.program import Program, free_port
 
-FOUND = npm("ganache")
 pytestmark = pytest.mark.skipif(
-    FOUND is None,
+    "npm('ganache') is None",
     reason="GANACHE IS MISSING, so subscriptions are not tested on a real node: apt-get install nodejs npm, "
     "npm install ganache@7, and have NODE_PATH name its node_modules",
 )
@@ -34,7 +33,7 @@ REVERTS = "0x602a60005260206000fd"
 class Ganache(Program):
     def __init__(self, home):
         self.port = free_port()
-        program = pathlib.Path(FOUND).with_name("cli.js")
+        program = pathlib.Path(npm("ganache")).with_name("cli.js")
         super().__init__(home, [
             NODE, program, "--server.host", "127.0.0.1", "--server.port", str(self.port), "--wallet.totalAccounts", "1",
         ])  # fmt: skip

@@ -18,7 +18,7 @@ import tenacity
 import wsclient
 from wsclient import ProxyError, State
 
-from ..support import LONG, SHORT, Server, eventually
+from ..support import LONG, SHORT, SLACK, Server, eventually
 from ..support.program import Program, find, free_port
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
@@ -241,7 +241,7 @@ def test_a_proxy_that_hangs_for_a_while_is_found_out_and_asked_again(relay, serv
         reconnect=SOON,
         open_timeout=0.5,
         ping_interval=0.3,
-        ping_timeout=0.3,
+        ping_timeout=1.0,
         retry_first=True,
         on_connect_error=lambda _, attempt: failures.put(attempt.error),
     ) as client:
@@ -263,7 +263,7 @@ def test_close_is_bounded_though_the_proxy_hangs(relay, server):
         relay.freeze()
         began = time.monotonic()
         client.close(timeout=SHORT)
-        assert time.monotonic() - began < SHORT + 1.5  # half a second for a machine under load
+        assert time.monotonic() - began < SHORT + 1 + SLACK
         assert client.state is State.CLOSED
 
 

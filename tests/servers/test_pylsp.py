@@ -33,10 +33,10 @@ def has(module):
 
 
 pytestmark = pytest.mark.skipif(
-    not has("websockets"), reason=f"PYLSP IS MISSING, so no language server is tested: {TO_INSTALL}"
+    "not has('websockets')", reason=f"PYLSP IS MISSING, so no language server is tested: {TO_INSTALL}"
 )
 needs_pyflakes = pytest.mark.skipif(
-    not has("pyflakes"),
+    "not has('pyflakes')",
     reason=f"PYFLAKES IS MISSING beside pylsp, which then asks and reports nothing by itself: {TO_INSTALL}",
 )
 

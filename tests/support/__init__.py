@@ -7,7 +7,18 @@ from wsclient.testing import FaultProxy
 from .raw import Peer, RawServer
 from .server import Server, json_handler
 
-__all__ = ["FREE_THREADED", "LONG", "SHORT", "FaultProxy", "Peer", "RawServer", "Server", "eventually", "json_handler"]
+__all__ = [
+    "FREE_THREADED",
+    "LONG",
+    "SHORT",
+    "SLACK",
+    "FaultProxy",
+    "Peer",
+    "RawServer",
+    "Server",
+    "eventually",
+    "json_handler",
+]
 
 FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether threads run without the GIL."""
@@ -17,6 +28,9 @@ SHORT = 0.2
 
 LONG = 15.0
 """Seconds to give something that must happen, on a machine under load; a test that passes never waits this long."""
+
+SLACK = 5.0
+"""Seconds by which a busy machine may exceed a bound of the contract: ten times what it takes there."""
 
 
 def eventually(condition, timeout=LONG):

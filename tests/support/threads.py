@@ -1,4 +1,4 @@
-"""What another thread gives, and a socket that takes no more."""
+"""Calls on other threads, and a socket that takes no more."""
 
 import contextlib
 import sys
@@ -29,3 +29,27 @@ def fill(sock):
     with contextlib.suppress(BlockingIOError):
         while True:
             sock.send(b"\0" * 65536)
+
+
+class Asking:
+    """A call that blocks, on a thread of its own."""
+
+    def __init__(self, fn, *args, **options):
+        self._call = (fn, args, options)
+        self._value = self._error = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        fn, args, options = self._call
+        try:
+            self._value = fn(*args, **options)
+        except Exception as error:
+            self._error = error
+
+    def result(self):
+        self._thread.join(LONG)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        return self._value

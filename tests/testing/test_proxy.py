@@ -444,7 +444,7 @@ def test_a_client_reconnects_after_an_end(pair, end):
 @pytest.mark.parametrize("silence", ["freeze", "drop_direction"])
 def test_keepalive_finds_a_silence(pair, silence):
     _, proxy = pair
-    with client_of(proxy, ping_interval=0.1, ping_timeout=0.2) as client:
+    with client_of(proxy, ping_interval=0.1, ping_timeout=1.0) as client:
         getattr(proxy, silence)()
         eventually(lambda: client.last_disconnect is not None)
         assert client.last_disconnect.initiator == "keepalive"

@@ -254,6 +254,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "wanted", "dialed"),
     [

@@ -1,0 +1,26 @@
+"""Options, requests and threads of clients of a ``Server``."""
+
+import threading
+
+import tenacity
+
+import wsclient
+
+from . import LONG
+
+FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.02)), "ping_interval": 0.2, "ping_timeout": 2.0}
+
+
+def add(*numbers):
+    return {"method": "add", "params": numbers}
+
+
+def threads(name):
+    """The kinds of threads that the client of that name has."""
+    ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{name}-")]
+    return sorted(thread.removeprefix(f"{name}-") for thread in ours)
+
+
+def request_sum(client):
+    """A request, and whether its reply is right."""
+    assert client.request(add(1, 2), timeout=LONG)["result"] == 3

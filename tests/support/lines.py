@@ -1,0 +1,99 @@
+"""Two sockets connected to each other, and what a line over one of them sends and receives."""
+
+import selectors
+import socket
+import threading
+import time
+
+from wsclient._wakeup import READ, WRITE
+
+from . import LONG
+
+REFUSED = r"reset|[Bb]roken pipe|EOF|BAD_LENGTH"
+"""What the error says of a line that has ended, as the operating system or OpenSSL puts it."""
+
+
+def tcp_pair():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    for sock in (near, far):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(LONG)
+    return near, far
+
+
+def tls_pair(client, server):
+    """Two TLS sockets connected to each other, the client's first; of these contexts."""
+    near, far = tcp_pair()
+    accepted = []
+    accepting = threading.Thread(target=lambda: accepted.append(server.wrap_socket(far, server_side=True)))
+    accepting.start()
+    near = client.wrap_socket(near, server_hostname="localhost")
+    accepting.join(LONG)
+    return near, accepted[0]
+
+
+def wait_for(line, event):
+    with selectors.DefaultSelector() as selector:
+        selector.register(line.sock, event)
+        assert selector.select(LONG), "nothing came"
+
+
+def receive(line, size):
+    """What the line gives next."""
+    deadline = time.monotonic() + LONG
+    while (data := line.receive(size)) is None:
+        assert time.monotonic() < deadline
+        wait_for(line, line.read_event)
+    return data
+
+
+def fill(line, piece):
+    """Send pieces until there is no room; gives how many bytes were taken. What was refused is to be repeated."""
+    total = 0
+    rest = memoryview(piece)
+    with selectors.DefaultSelector() as selector:
+        selector.register(line.sock, WRITE)
+        while (sent := line.send(rest)) or selector.select(0.05):
+            total += sent
+            rest = rest[sent:] or memoryview(piece)
+    return total, bytes(rest)
+
+
+def read_exactly(sock, size):
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(65536)
+        assert piece, f"the stream ended {size - len(data)} bytes early"
+        data += piece
+    return data
+
+
+def rest_of(sock):
+    """What comes until the stream ends."""
+    data = b""
+    while piece := sock.recv(65536):
+        data += piece
+    return data
+
+
+def say_and_reset(far, sock, line):
+    """The other end says its last words and closes its socket with bytes unread, which resets the connection."""
+    far.sendall(b"last words")
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        assert selector.select(LONG), "the bytes that are to stay unread did not come"
+    sock.close()
+    wait_for(line, READ)
+
+
+def send_until_refused(line):
+    """Send single bytes until the line raises."""
+    deadline = time.monotonic() + LONG
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        line.send(b"x")
+        pause.wait(0.005)

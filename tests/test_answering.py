@@ -57,7 +57,7 @@ def test_a_remote_error_is_the_answer_as_it_is_and_nobody_is_told(raw, caplog):
     )
     ask(peer, 1, "x", 5)
     assert answer_of(peer)["error"] == {"code": 42, "message": "not you", "data": {"why": 5}}
-    client.close()
+    client.close(timeout=SHORT)  # the peer does not answer it
     assert errors == []
     assert "RemoteError" not in caplog.text
 

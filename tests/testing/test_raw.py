@@ -53,8 +53,10 @@ def test_a_trickle_arrives_whole():
 
     with RawServer(script) as raw:
         client = wsclient.Client(raw.url)
-        with client.listen() as heard, client:
+        with client.listen() as heard:
+            client.start()
             assert heard.get(LONG) == "slow"
+        client.close(timeout=0)
 
 
 def test_a_wrong_accept_key_is_refused():
@@ -125,8 +127,10 @@ def test_over_tls_by_one_argument():
 
     with RawServer(script, tls=True) as raw:
         client = wsclient.Client(raw.url, ssl_context=raw.client_context)
-        with client.listen() as heard, client:
+        with client.listen() as heard:
+            client.start()
             assert heard.get(LONG) == "in the dark"
+        client.close(timeout=0)
 
 
 def test_a_client_that_stalls_in_its_tls_handshake_holds_up_neither_others_nor_the_end():

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from wsclient._appetite import LARGE_READ_SIZE, READ_SIZE, appetite_after
+from wsclient._rfc6455.read_size import LARGE_READ_SIZE, READ_SIZE, appetite_after
 
 HEADER = 10
 
@@ -38,7 +38,7 @@ def test_what_a_header_announces_is_not_asked_for_at_once(missing):
 
 FAULTS = """
 import resource, sys
-from wsclient._appetite import READ_SIZE, appetite_after
+from wsclient._rfc6455.read_size import READ_SIZE, appetite_after
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,10 +9,12 @@ import time
 import pytest
 
 import wsclient
-from wsclient import JsonRpc, SendQueue, _batches, _calls, _requests
-from wsclient._batches import Gathering
-from wsclient._clock import Deadline
-from wsclient._waiter import Waiter
+from wsclient import JsonRpc, SendQueue
+from wsclient._client import operations
+from wsclient._requests import batches, requests
+from wsclient._requests.batches import Gathering
+from wsclient._requests.futures import Waiter
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, SHORT, eventually
 from .support.peers import beginning, open_against
@@ -213,17 +215,17 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     """The I/O thread has taken one request and told nobody yet, as the caller's time is over for the other."""
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     core = client._wsclient.core
-    batch = _batches.make(
+    batch = batches.make(
         core, BATCH, Deadline.after(LONG, time.monotonic()), bound=None, match=None, until=None, idempotent=False
     )
     waiter = Waiter()
-    _batches.begin(core, batch, waiter)
+    batches.begin(core, batch, waiter)
     core.kick()
     received(peer)
     first, second = batch.members
     assert core.pending.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
-    waiting = beginning(lambda: _calls._give_up(core, batch, waiter))
+    waiting = beginning(lambda: operations._give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
     first.waiter.settle("A", None)
     waiting.result(LONG)
@@ -251,7 +253,7 @@ def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkey
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit(BATCH)
     received(peer)
-    cancel, done = _requests.cancel, []
+    cancel, done = requests.cancel, []
 
     def interrupted(core, request, **options):
         if done:
@@ -260,7 +262,7 @@ def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkey
         return cancel(core, request, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_requests, "cancel", interrupted)
+        patch.setattr(requests, "cancel", interrupted)
         with pytest.raises(KeyboardInterrupt):
             future.cancel()
     assert future.cancelled()

@@ -11,8 +11,8 @@ import pytest
 
 import wsclient
 from wsclient import State
-from wsclient._clock import Deadline
-from wsclient._waiter import Waiter
+from wsclient._requests.futures import Waiter
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, SHORT, Server, eventually
 from .support.peers import beginning, open_against
@@ -591,13 +591,13 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
     client = wsclient.Client(mute_server.url, send_queue=wsclient.SendQueue(max_messages=1))
     client.send("fills the queue")
     core = client._wsclient.core
-    request = wsclient._requests.make(core.protocol, {"method": "add"}, Deadline(None))
+    request = wsclient._requests.requests.make(core.protocol, {"method": "add"}, Deadline(None))
     request.waiter = Waiter()
     raised = []
 
     def begin():
         try:
-            wsclient._requests.begin(core, request, timed=False)
+            wsclient._requests.requests.begin(core, request, timed=False)
         except wsclient.ClientClosed as error:
             raised.append(error)
 

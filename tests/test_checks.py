@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from wsclient._checks import check_bool, check_callable, check_choice, check_count, check_seconds
+from wsclient._validation import check_bool, check_callable, check_choice, check_count, check_seconds
 
 
 def test_zero_seconds_are_accepted_where_they_make_sense():

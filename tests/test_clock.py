@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._clock import Deadline, Heartbeat
+from wsclient._connection.keepalive import Heartbeat
+from wsclient._threads.deadline import Deadline
 
 moments = st.integers(0, 1000)
 

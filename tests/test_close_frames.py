@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from wsclient._close_frames import (
+from wsclient._rfc6455.close import (
     CLOSE_CODES_WE_MAY_SEND,
     MAX_CONTROL_PAYLOAD,
     Close,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsclient._codec import JSON, StandardJson, checked_json, decode, encode
+from wsclient.protocols._codec import JSON, StandardJson, checked_json, decode, encode
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(

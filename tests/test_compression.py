@@ -11,7 +11,7 @@ import tenacity
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 import wsclient
-from wsclient import _deflate
+from wsclient._rfc6455 import deflate
 
 from .support import LONG, Server, eventually
 from .support.raw import frame
@@ -258,7 +258,7 @@ def test_a_large_message_that_is_being_compressed_does_not_outlive_its_connectio
     client, peer = connected(raw, TAKEN, compression=slow, reconnect=AT_ONCE)
     with client:
         gone = threading.Event()
-        compress = _deflate.Deflater.compress
+        compress = deflate.Deflater.compress
 
         def held(deflater, payload, wanted=None):
             if not gone.is_set():
@@ -268,7 +268,7 @@ def test_a_large_message_that_is_being_compressed_does_not_outlive_its_connectio
             return compress(deflater, payload, wanted)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_deflate.Deflater, "compress", held)
+            patch.setattr(deflate.Deflater, "compress", held)
             sender = threading.Thread(target=client.send, args=(words,))
             sender.start()
             sender.join(LONG)

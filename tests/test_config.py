@@ -9,22 +9,18 @@ import ssl
 import pytest
 import trustme
 
-from wsclient._codec import JSON
-from wsclient._config import (
-    DEFAULT,
+from wsclient._options import DEFAULT, DEFAULT_LIMITS, Limits, Queue, ReceiveQueue, SendQueue
+from wsclient._rfc6455.deflate import Deflate
+from wsclient._settings import (
     MAX_MESSAGE_SIZE,
     OPEN_TIMEOUT,
     PING_INTERVAL,
     PING_TIMEOUT,
     REQUEST_TIMEOUT,
     SESSION_TIMEOUT,
-    Queue,
-    ReceiveQueue,
-    SendQueue,
     make_settings,
 )
-from wsclient._deflate import Deflate
-from wsclient._limits import DEFAULT_LIMITS, Limits
+from wsclient.protocols._codec import JSON
 
 OPTIONS = {
     "json": JSON,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._deflate import (
+from wsclient._rfc6455.deflate import (
     MAX_RESTARTS,
     PIECE,
     Agreement,

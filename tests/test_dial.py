@@ -11,10 +11,11 @@ import time
 import pytest
 import trustme
 
-from wsclient._config import LineOptions
-from wsclient._dial import _outcome, connect, connect_unix, resolve, start_tls, tls_context
 from wsclient._errors import ConnectError
-from wsclient._orders import Interrupted
+from wsclient._network.dial import _outcome, connect, connect_unix, resolve
+from wsclient._network.options import LineOptions
+from wsclient._network.tls import start_tls, tls_context
+from wsclient._threads.commands import Interrupted
 
 from .support import LONG, SHORT
 from .support.sockets import LOOPBACK, Busy, Silent, descriptors, full_backlogs_wait, listening, local, socket_path

@@ -26,7 +26,7 @@ from wsclient._errors import (
     WouldDeadlock,
     again,
 )
-from wsclient._events import Disconnect
+from wsclient._models import Disconnect
 
 PARENTS = {
     WebSocketClientError: (Exception,),

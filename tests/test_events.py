@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from wsclient._events import Attempt, Disconnect, State, Stats
+from wsclient._models import Attempt, Disconnect, State
+from wsclient._stats import Stats
 
 FACTS = [
     Disconnect("remote", 1001, "going away", None, 12.5, 0.25),

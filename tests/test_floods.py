@@ -10,8 +10,8 @@ import pytest
 import wsclient
 from tests.support import LONG, eventually
 from tests.support.peers import beginning, open_against
-from wsclient._outgoing import QUEUED, WRITTEN
-from wsclient._pace import BURST, SMALL
+from wsclient._sending.message import QUEUED, WRITTEN
+from wsclient._sending.sender import BURST, SMALL
 
 MANY = 200
 

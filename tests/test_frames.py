@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsclient._appetite import LARGE_READ_SIZE, READ_SIZE
-from wsclient._close_frames import Close, CloseCode, parse_close
-from wsclient._deflate import Inflater
 from wsclient._errors import MessageTooBig, ProtocolError
-from wsclient._frames import MessageReader, Opcode, build_frame
-from wsclient._limits import MAX_FRAGMENTS
+from wsclient._options import MAX_FRAGMENTS
+from wsclient._rfc6455.close import Close, CloseCode, parse_close
+from wsclient._rfc6455.deflate import Inflater
+from wsclient._rfc6455.frames import MessageReader, Opcode, build_frame
+from wsclient._rfc6455.read_size import LARGE_READ_SIZE, READ_SIZE
 
 from .support import FREE_THREADED
 from .support.frames import KEPT, Compressor, close

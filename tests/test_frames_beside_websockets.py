@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-from wsclient._close_frames import CloseCode
-from wsclient._deflate import Inflater
-from wsclient._frames import MessageReader, Opcode
+from wsclient._rfc6455.close import CloseCode
+from wsclient._rfc6455.deflate import Inflater
+from wsclient._rfc6455.frames import MessageReader, Opcode
 
 from .support.frames import KEPT, Compressor, close
 from .support.raw import frame

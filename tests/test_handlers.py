@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from wsclient._config import ReceiveQueue
 from wsclient._errors import SlowConsumer
-from wsclient._handlers import Handlers
-from wsclient._hooks import Hooks
+from wsclient._options import ReceiveQueue
+from wsclient._receiving.handlers import Handlers
+from wsclient._receiving.hooks import Hooks
 
 from .support import LONG, eventually
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsclient._errors import HandshakeError
-from wsclient._handshake import (
+from wsclient._rfc6455.handshake import (
     REDIRECTS,
     accept_value,
     build_request,
@@ -19,7 +19,7 @@ from wsclient._handshake import (
     new_key,
     refused,
 )
-from wsclient._url import parse
+from wsclient._rfc6455.url import parse
 from wsclient._version import USER_AGENT
 
 from .support.http import ACCEPT, answer, good_head, head

@@ -9,10 +9,10 @@ import weakref
 
 import pytest
 
-from wsclient._clock import Deadline
-from wsclient._config import ReceiveQueue
 from wsclient._errors import SlowConsumer
-from wsclient._hooks import HOOKS, MAX_EVENTS, Hooks
+from wsclient._options import ReceiveQueue
+from wsclient._receiving.hooks import HOOKS, MAX_EVENTS, Hooks
+from wsclient._threads.deadline import Deadline
 
 from .support import FREE_THREADED, LONG, eventually
 

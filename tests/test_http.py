@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient._errors import HandshakeError
-from wsclient._handshake import refused
-from wsclient._http import NAME_PATTERN, Headers, ResponseReader, is_token
-from wsclient._limits import DEFAULT_LIMITS, Limits
+from wsclient._options import DEFAULT_LIMITS, Limits
+from wsclient._rfc6455.handshake import refused
+from wsclient._rfc6455.http11 import NAME_PATTERN, Headers, ResponseReader, is_token
 
 from .support.http import answer, good_head, head
 

@@ -24,13 +24,21 @@ LIMIT = 1.15
 
 LIBRARIES = "import websocket, tenacity"
 
-EAGER = {"wsclient", "wsclient._import", "wsclient._lock", "wsclient._processes", "wsclient._version"}
+EAGER = {
+    "wsclient",
+    "wsclient._threads",
+    "wsclient._threads.imports",
+    "wsclient._threads.locks",
+    "wsclient._threads.processes",
+    "wsclient._version",
+}
 """What ``import wsclient`` loads of ours: its own page, and what has to have its say at exit and at a fork."""
 
 FOR_FEW = {
     "asyncio.events", "concurrent.futures.process", "concurrent.futures.thread", "email", "http.client",
     "multiprocessing", "pickle", "platform", "rich", "shutil", "tempfile", "urllib.request",
-    "websockets", "wsclient._recording", "wsclient._redaction", "wsclient._tape", "wsclient.cli", "wsclient.testing",
+    "websockets", "wsclient._recording.recorder", "wsclient._recording.redaction", "wsclient._recording.format",
+    "wsclient.cli", "wsclient.testing",
 }  # fmt: skip
 """What a plain client has no use for, and only a few others have."""
 
@@ -112,7 +120,7 @@ with wsclient.connect(sys.argv[1]) as client:
 
 def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
     modules = loaded(USED, server.url) - loaded(LIBRARIES)
-    assert "wsclient._client" in modules
+    assert "wsclient._client.client" in modules
     assert not modules & (FOR_FEW - OF_PROXIES if ASKS_THE_SYSTEM else FOR_FEW)
 
 
@@ -134,7 +142,9 @@ def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(
 
 def test_what_a_recording_needs_is_loaded_with_its_client(tmp_path):
     made = "import wsclient; client = wsclient.Client('ws://localhost', record=sys.argv[1])"
-    assert {"wsclient._recording", "wsclient._redaction", "wsclient._tape"} <= loaded(made, str(tmp_path / "tape"))
+    assert {"wsclient._recording.recorder", "wsclient._recording.redaction", "wsclient._recording.format"} <= loaded(
+        made, str(tmp_path / "tape")
+    )
 
 
 LIFE = """
@@ -311,7 +321,12 @@ def test_a_first_use_that_was_interrupted_can_be_made_again(server):
         "    with wsclient.connect(sys.argv[1]) as client:\n"
         "        print(client.request('text', match=lambda message: True))\n"
     )
-    for module in ("wsclient._connect", "wsclient.protocols._base", "wsclient._supervisor", "tenacity"):
+    for module in (
+        "wsclient._client.connect",
+        "wsclient.protocols._base",
+        "wsclient._connection.supervisor",
+        "tenacity",
+    ):
         assert run(program, server.url, module) == "text"
 
 
@@ -341,7 +356,7 @@ def test_the_first_use_may_be_in_a_forked_child(server):
 
 
 @needs_fork
-@pytest.mark.parametrize("module", ["wsclient._client", "wsclient.protocols._base", "tenacity"])
+@pytest.mark.parametrize("module", ["wsclient._client.client", "wsclient.protocols._base", "tenacity"])
 def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server, module):
     # The child would wait for ever for a thread that only the parent has, to end its import. Afterwards all may go on.
     program = (
@@ -379,7 +394,7 @@ def test_a_signal_handler_that_forks_in_the_midst_of_it_waits_for_nobody():
         "import os, sys, wsclient\n"
         "class Forks:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'wsclient._supervisor':\n"
+        "        if name == 'wsclient._connection.supervisor':\n"
         "            sys.meta_path.remove(self)\n"
         "            if os.fork():\n"
         "                assert os.wait()[1] == 0\n"

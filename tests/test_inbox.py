@@ -9,9 +9,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsclient import _inbox
-from wsclient._clock import Deadline
-from wsclient._inbox import _ITEM_BYTES, EMPTY, Inbox, Put
+from wsclient._receiving import inbox as _inbox
+from wsclient._receiving.inbox import _ITEM_BYTES, EMPTY, Inbox, Put
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, eventually
 from .support.strikes import strikes

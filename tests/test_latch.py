@@ -12,9 +12,9 @@ import types
 
 import pytest
 
-from wsclient import _latch
-from wsclient._clock import Deadline
-from wsclient._latch import InterruptSafeCondition, Latch, Signal
+from wsclient._threads import waiting
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import InterruptSafeCondition, Latch, Signal
 
 from .support import LONG
 from .support.strikes import disturb, strikes
@@ -117,13 +117,13 @@ class AtTheThirdLook(Deadline):
 
 @pytest.mark.parametrize("at", [None, time.monotonic() + 3600], ids=["for ever", "for long"])
 def test_a_wait_in_slices_goes_on_until_the_latch_opens(at, monkeypatch):
-    monkeypatch.setattr(_latch, "_SLICE", 0.001)
+    monkeypatch.setattr(waiting, "_SLICE", 0.001)
     latch = Latch()
     assert latch.wait(AtTheThirdLook(at, latch.open)) is True
 
 
 def test_a_wait_in_slices_ends_at_its_deadline(monkeypatch):
-    monkeypatch.setattr(_latch, "_SLICE", 0.001)
+    monkeypatch.setattr(waiting, "_SLICE", 0.001)
     assert Latch().wait(Deadline(time.monotonic() + 0.01)) is False
 
 

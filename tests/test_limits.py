@@ -9,8 +9,9 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, Limits, MessageTooBig, ProxyError
-from wsclient._config import LineOptions
-from wsclient._limits import (
+from wsclient._network.connector import Opener
+from wsclient._network.options import LineOptions
+from wsclient._options import (
     ATTEMPT_DELAY,
     DEFAULT_LIMITS,
     MAX_BODY_BYTES,
@@ -19,7 +20,6 @@ from wsclient._limits import (
     MAX_HEADERS,
     MAX_REDIRECTS,
 )
-from wsclient._opening import Opener
 
 from .support import LONG, SHORT
 from .support.raw import frame

@@ -12,8 +12,8 @@ import time
 import pytest
 import trustme
 
-from wsclient._line import Line, TLSLine, make_line
-from wsclient._wakeup import READ, WRITE
+from wsclient._network.poller import READ, WRITE
+from wsclient._network.transport import Line, TLSLine, make_line
 
 from .support import LONG, SHORT
 from .support.lines import (

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from wsclient._latch import InterruptSafeCondition
-from wsclient._lock import InterruptSafeLock, interrupt_safe, make_lock
+from wsclient._threads.locks import InterruptSafeLock, interrupt_safe, make_lock
+from wsclient._threads.waiting import InterruptSafeCondition
 
 from .support import LONG, SHORT
 from .support.strikes import strikes
@@ -136,11 +136,11 @@ def test_an_interrupt_of_the_wait_takes_nothing(lock, alarm):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 def test_who_forks_is_the_childs_main_thread():
-    from wsclient import _lock
+    from wsclient._threads import locks
 
     def fork():
         if not (child := os.fork()):
-            os._exit(0 if _lock._main.ident == threading.get_ident() else 1)
+            os._exit(0 if locks._main.ident == threading.get_ident() else 1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     assert on_thread(fork) == 0

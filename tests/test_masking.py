@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import wsclient
-from wsclient import _masking
-from wsclient._import import importing
-from wsclient._masking import accelerated, forget_keys, mask_in_python, new_key
+from wsclient._rfc6455 import masking
+from wsclient._rfc6455.masking import accelerated, forget_keys, mask_in_python, new_key
+from wsclient._threads.imports import importing
 
 from .support.strikes import strikes
 
@@ -29,28 +29,28 @@ def masked(data, key):
 @given(data=st.binary(max_size=3000), key=keys)
 @example(data=b"", key=b"abcd")
 def test_masking_is_the_xor_of_the_rfc(data, key):
-    assert _masking.apply_mask(data, key) == masked(data, key)
+    assert masking.apply_mask(data, key) == masked(data, key)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 7, 8, 1023, 1024, 1025, 1026, 1027, 1028, 65537])
 def test_masking_keeps_every_length(size):
     data = os.urandom(size)
-    assert _masking.apply_mask(data, b"\x01\x80\x00\xff") == masked(data, b"\x01\x80\x00\xff")
+    assert masking.apply_mask(data, b"\x01\x80\x00\xff") == masked(data, b"\x01\x80\x00\xff")
 
 
 def test_leading_and_trailing_zeros_are_kept():
     data = bytes(10) + b"x" + bytes(10)
-    assert _masking.apply_mask(data, bytes(4)) == data
+    assert masking.apply_mask(data, bytes(4)) == data
 
 
 @given(data=st.binary(max_size=2000), key=keys)
 def test_masking_twice_gives_the_data_back(data, key):
-    assert _masking.apply_mask(_masking.apply_mask(data, key), key) == data
+    assert masking.apply_mask(masking.apply_mask(data, key), key) == data
 
 
 @pytest.mark.parametrize("size", [10, 5000])
 def test_the_masked_data_is_bytes(size):
-    assert type(_masking.apply_mask(bytes(size), b"abcd")) is bytes
+    assert type(masking.apply_mask(bytes(size), b"abcd")) is bytes
 
 
 class Entropy:
@@ -103,7 +103,7 @@ def test_forgotten_keys_are_not_used(entropy):
 
 FORK = """
 import os
-from wsclient._masking import new_key
+from wsclient._rfc6455.masking import new_key
 new_key()
 reader, writer = os.pipe()
 if os.fork() == 0:
@@ -130,8 +130,8 @@ def test_a_forked_child_uses_other_keys_than_its_parent():
 @pytest.fixture
 def unaccelerated(monkeypatch):
     """As in a process that has masked nothing yet."""
-    monkeypatch.setattr(_masking, "apply_mask", _masking._mask_and_count)
-    monkeypatch.setattr(_masking, "_masked", 0)
+    monkeypatch.setattr(masking, "apply_mask", masking._mask_and_count)
+    monkeypatch.setattr(masking, "_masked", 0)
     monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
 
 
@@ -148,36 +148,36 @@ def test_the_accelerator_gives_the_same(data, key):
 
 def test_a_little_is_masked_without_its_import(unaccelerated):
     for _ in range(1000):
-        _masking.apply_mask(b"hello", b"abcd")
+        masking.apply_mask(b"hello", b"abcd")
     assert "websockets.speedups" not in sys.modules
-    assert _masking.apply_mask is _masking._mask_and_count
+    assert masking.apply_mask is masking._mask_and_count
 
 
 def test_it_is_used_once_there_is_enough_to_mask(unaccelerated):
     data, key = os.urandom(2**20), b"abcd"
     for _ in range(13):
-        assert _masking.apply_mask(data, key) == mask_in_python(data, key)
-    assert _masking.apply_mask is (accelerated() or mask_in_python)
+        assert masking.apply_mask(data, key) == mask_in_python(data, key)
+    assert masking.apply_mask is (accelerated() or mask_in_python)
 
 
 def test_it_is_used_at_once_where_it_is_there_already(unaccelerated):
     if accelerated() is None:
         pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
-    assert _masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
-    assert _masking.apply_mask is accelerated()
+    assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert masking.apply_mask is accelerated()
 
 
 def test_without_it_python_masks_for_good(unaccelerated, monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.speedups", None)  # an import of it raises ImportError
     assert accelerated() is None
-    assert _masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
-    assert _masking.apply_mask is mask_in_python
+    assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert masking.apply_mask is mask_in_python
 
 
 def test_an_interrupt_leaves_imports_to_others(unaccelerated, monkeypatch):
-    monkeypatch.setattr(_masking, "accelerated", lambda: None)  # what strikes in an import is Python's own
+    monkeypatch.setattr(masking, "accelerated", lambda: None)  # what strikes in an import is Python's own
     for moment in itertools.count():
-        struck = strikes(moment, _masking._accelerate)
+        struck = strikes(moment, masking._accelerate)
         free = []
         other = threading.Thread(
             target=lambda free=free: free.append(importing.acquire(timeout=0) and not importing.release())

@@ -13,11 +13,11 @@ import trustme
 
 import wsclient
 from wsclient import ConnectError, ConnectionLost, ProxyError, State, TLSError
-from wsclient._config import LineOptions
-from wsclient._nested_tls import NestedTLSLine, start_nested_tls
-from wsclient._opening import Opener
-from wsclient._orders import Interrupted
-from wsclient._wakeup import READ, WRITE
+from wsclient._network.connector import Opener
+from wsclient._network.nested_tls import NestedTLSLine, start_nested_tls
+from wsclient._network.options import LineOptions
+from wsclient._network.poller import READ, WRITE
+from wsclient._threads.commands import Interrupted
 
 from .support import LONG, SHORT, RawServer, Server, eventually
 from .support.clients import request_sum

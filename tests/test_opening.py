@@ -10,13 +10,13 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
-from wsclient._config import LineOptions
-from wsclient._limits import MAX_REDIRECTS
-from wsclient._line import Line, TLSLine
-from wsclient._opening import _BODY_PATIENCE, Opener
-from wsclient._orders import Interrupted
-from wsclient._url import parse
-from wsclient._wakeup import READ
+from wsclient._network.connector import _BODY_PATIENCE, Opener
+from wsclient._network.options import LineOptions
+from wsclient._network.poller import READ
+from wsclient._network.transport import Line, TLSLine
+from wsclient._options import MAX_REDIRECTS
+from wsclient._rfc6455.url import parse
+from wsclient._threads.commands import Interrupted
 
 from .support import LONG, SHORT, Server, eventually
 from .support.http import basic

@@ -6,10 +6,11 @@ import math
 
 import pytest
 
-from wsclient._clock import Deadline
 from wsclient._errors import ConnectionLost
-from wsclient._orders import Orders
-from wsclient._wakeup import READ, Poller, Wakeup
+from wsclient._network.poller import READ, Poller
+from wsclient._threads.commands import Orders
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.wakeup import Wakeup
 
 from .support.strikes import strikes
 

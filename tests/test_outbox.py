@@ -8,13 +8,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsclient._clock import Deadline
-from wsclient._config import SendQueue
 from wsclient._errors import ClientClosed, MessageTooBig, SendQueueFull
-from wsclient._frames import Opcode
-from wsclient._outbox import Outbox
-from wsclient._outgoing import EXPIRED, LOST, Batch, Outgoing, Passage
-from wsclient._pending import Request
+from wsclient._options import SendQueue
+from wsclient._requests.request import Request
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import EXPIRED, LOST, Batch, Outgoing, Passage
+from wsclient._sending.queue import Outbox
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, SHORT, eventually
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from wsclient._frames import Opcode
-from wsclient._outgoing import EXPIRED, LOST, Draft, Outgoing, Passage, encoded
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import EXPIRED, LOST, Outgoing, Passage
+from wsclient.protocols._encoding import Draft, encoded
 
 
 def message(**options):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._pace import BURST, WINDOW, Pace
+from wsclient._sending.sender import BURST, WINDOW, Pace
 
 
 def test_a_few_in_a_row_are_written_as_they_come_and_no_more():

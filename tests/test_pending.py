@@ -9,8 +9,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsclient._clock import Deadline
-from wsclient._pending import CANCELLED, FAILED, OK, OLDEST, TIMED_OUT, Pending, Request, key_of
+from wsclient._requests.request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
+from wsclient._requests.table import Pending
+from wsclient._threads.deadline import Deadline
+from wsclient.protocols._incoming import OLDEST
 
 from .support import LONG, SHORT
 

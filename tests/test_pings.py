@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._pings import Pings
+from wsclient._sending.pings import Pings
 
 
 def sent(*payloads, most=100):

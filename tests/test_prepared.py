@@ -11,9 +11,9 @@ import tenacity
 
 import wsclient
 from wsclient import ClientClosed, ConnectError, HandshakeError, State, TLSError
-from wsclient._config import LineOptions
-from wsclient._line import Line, TLSLine
-from wsclient._opening import Opener
+from wsclient._network.connector import Opener
+from wsclient._network.options import LineOptions
+from wsclient._network.transport import Line, TLSLine
 
 from .support import LONG, SHORT, Peer, RawServer, Server
 from .support.stage import redirect, respond, until_the_end, upgrade

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from wsclient import _processes
+from wsclient._threads import processes
 
 
 class Resident:
@@ -26,40 +26,40 @@ class Resident:
 @pytest.fixture
 def resident():
     resident = Resident()
-    _processes.enter(resident)
+    processes.enter(resident)
     yield resident
-    _processes.leave(resident)
+    processes.leave(resident)
 
 
 def test_one_who_stays_is_warned_of_and_given_a_short_time(resident):
     with pytest.warns(ResourceWarning, match="^<the client 'feed'> was never closed; use it in a with block"):
-        _processes._at_exit()
-    assert resident.exits == [_processes.EXIT_TIMEOUT]
+        processes._at_exit()
+    assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
 def test_one_is_closed_even_where_warnings_are_errors(resident):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ResourceWarning):
-            _processes._at_exit()
-    assert resident.exits == [_processes.EXIT_TIMEOUT]
+            processes._at_exit()
+    assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
 def test_one_who_has_left_hears_nothing(resident):
-    _processes.leave(resident)
-    _processes.leave(resident)  # twice does no harm: a client may be given up and end later
-    _processes._at_exit()
+    processes.leave(resident)
+    processes.leave(resident)  # twice does no harm: a client may be given up and end later
+    processes._at_exit()
     assert resident.exits == []
 
 
 def test_a_child_tells_the_copies_once_and_forgets_them(resident):
-    kept = dict(_processes._residents)
-    _processes._after_fork()
-    _processes._after_fork()
+    kept = dict(processes._residents)
+    processes._after_fork()
+    processes._after_fork()
     assert resident.forks == 1
-    _processes._at_exit()
+    processes._at_exit()
     assert resident.exits == []
-    _processes._residents.update({key: one for key, one in kept.items() if one is not resident})
+    processes._residents.update({key: one for key, one in kept.items() if one is not resident})
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -78,11 +78,11 @@ def test_a_copy_that_can_not_give_back_its_descriptors_does_not_keep_the_others_
         def after_fork(self):
             raise OSError("no such descriptor")
 
-    kept = dict(_processes._residents)
+    kept = dict(processes._residents)
     first, second = Broken(), Resident()
     for one in (first, second):
-        _processes.enter(one)
-    _processes._after_fork()
+        processes.enter(one)
+    processes._after_fork()
     assert second.forks == 1
     assert "no such descriptor" in caplog.text
-    _processes._residents.update(kept)
+    processes._residents.update(kept)

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient import Client, _codec, _departing, _requests
-from wsclient._clock import Deadline
+from wsclient import Client
 from wsclient._errors import ProtocolError, RemoteError, SessionError
-from wsclient._frames import Opcode
-from wsclient._outgoing import Passage
-from wsclient._router import Router
-from wsclient._waiter import Waiter
+from wsclient._receiving.router import Router
+from wsclient._requests import departing, requests
+from wsclient._requests.futures import Waiter
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import Passage
+from wsclient._threads.deadline import Deadline
 from wsclient.protocols import (
     OLDEST,
     Call,
@@ -34,6 +35,7 @@ from wsclient.protocols import (
     Reply,
     Request,
     _batch,
+    _codec,
     _paths,
 )
 from wsclient.protocols._numbers import Numbers
@@ -452,7 +454,7 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
 
 def send(core, request):
     """As far as anybody here can tell, it has been written whole."""
-    assert _departing.payload_of(core, 1, request) is not None
+    assert departing.payload_of(core, 1, request) is not None
     request.put_on(Passage(1), 0)
 
 
@@ -461,9 +463,9 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
     core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
     asked = []
     for question in ("first", "second"):
-        request = _requests.make(core.protocol, question, Deadline(None))
+        request = requests.make(core.protocol, question, Deadline(None))
         request.waiter = Waiter()
-        _requests.begin(core, request, timed=False)
+        requests.begin(core, request, timed=False)
         send(core, request)
         asked.append(request)
     router = Router(core, wire=None)
@@ -475,9 +477,9 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
 def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_another():
     """Had it been an acknowledgement, the answer would be still to come, and be taken for the next request's."""
     core = Client("ws://localhost", protocol=Fifo())._wsclient.core
-    request = _requests.make(core.protocol, "ask", Deadline(None), until=lambda reply: reply["done"])
+    request = requests.make(core.protocol, "ask", Deadline(None), until=lambda reply: reply["done"])
     request.waiter = Waiter()
-    _requests.begin(core, request, timed=False)
+    requests.begin(core, request, timed=False)
     send(core, request)
     with pytest.raises(ProtocolError, match="until= raised"):
         Router(core, wire=None).receive('{"answer":"first"}', 1)

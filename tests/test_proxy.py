@@ -11,15 +11,15 @@ import tenacity
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError
-from wsclient._config import LineOptions
-from wsclient._dial import connect, resolve
-from wsclient._line import make_line
-from wsclient._nested_tls import NestedTLSLine
-from wsclient._opening import Opener
-from wsclient._orders import Interrupted
-from wsclient._proxy import Proxy, choose, open_tunnel
-from wsclient._url import parse
-from wsclient._wakeup import READ
+from wsclient._network.connector import Opener
+from wsclient._network.dial import connect, resolve
+from wsclient._network.nested_tls import NestedTLSLine
+from wsclient._network.options import LineOptions
+from wsclient._network.poller import READ
+from wsclient._network.proxy import Proxy, choose, open_tunnel
+from wsclient._network.transport import make_line
+from wsclient._rfc6455.url import parse
+from wsclient._threads.commands import Interrupted
 
 from .support import LONG, SHORT, RawServer, Server
 from .support.clients import request_sum

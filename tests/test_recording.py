@@ -11,9 +11,10 @@ import threading
 import pytest
 
 import wsclient
-from wsclient import _recording, _tape
-from wsclient._frames import Opcode
-from wsclient._tape import RECEIVED, SENT
+from wsclient._recording import format as recording_format
+from wsclient._recording import recorder as _recording
+from wsclient._recording.format import RECEIVED, SENT
+from wsclient._rfc6455.frames import Opcode
 
 from .support import LONG, Server, eventually, json_handler
 
@@ -25,7 +26,7 @@ def path(tmp_path):
 
 def read(path):
     with path.open("rb") as file:
-        return _tape.parse(file, str(path))
+        return recording_format.parse(file, str(path))
 
 
 def lines(path, kind=None):
@@ -370,7 +371,7 @@ def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
     program = """
         import resource, sys, wsclient
         from tests.support import Server
-        from wsclient import _tape
+        from wsclient._recording import format as recording_format
         wsclient.Client, wsclient.Recording  # loaded now: under the limit Python would cut their bytecode short
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         errors = []
@@ -381,7 +382,7 @@ def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
                     assert client.request({"method": "add", "params": [n]})["result"] == n
         assert len(errors) == 1, errors
         with open(sys.argv[1], "rb") as file:
-            (connection,) = _tape.parse(file, "tape").connections
+            (connection,) = recording_format.parse(file, "tape").connections
         assert connection.entries and connection.lost is None
         print("fine")
     """
@@ -407,7 +408,7 @@ def test_a_forked_child_writes_nothing(path):
     program = """
         import os, sys, warnings, wsclient
         from tests.support import Server
-        from wsclient._frames import Opcode
+        from wsclient._rfc6455.frames import Opcode
         warnings.simplefilter("ignore", DeprecationWarning)
         with Server() as server:
             client = wsclient.connect(server.url, record=sys.argv[1])

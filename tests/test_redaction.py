@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._redaction import REDACTED, SECRET_NAMES, Redactor, normal
+from wsclient._recording.redaction import REDACTED, SECRET_NAMES, Redactor, normal
 
 PLAIN = Redactor()
 SECRET = "s3cr3t!"

@@ -9,8 +9,8 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient import _departing, _requests
-from wsclient._clock import Deadline
+from wsclient._requests import departing, requests
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, FaultProxy, Server, eventually
 
@@ -164,10 +164,10 @@ def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
 
 
 ENDINGS = {
-    "reply": lambda core, request: _requests.answer(core, request, "the reply"),
-    "error": lambda core, request: _requests.fail(core, request, OSError("lost")),
-    "time-out": _requests.time_out,
-    "cancel": _requests.cancel,
+    "reply": lambda core, request: requests.answer(core, request, "the reply"),
+    "error": lambda core, request: requests.fail(core, request, OSError("lost")),
+    "time-out": requests.time_out,
+    "cancel": requests.cancel,
 }
 
 
@@ -187,10 +187,10 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     """Each may have found the request before the other ended it; what they then call must not count twice."""
     client = wsclient.Client("ws://localhost/")
     core = client._wsclient.core
-    request = _requests.make(core.protocol, {"method": "add"}, Deadline(None))
+    request = requests.make(core.protocol, {"method": "add"}, Deadline(None))
     request.waiter = Count()
-    _requests.begin(core, request, timed=False)
-    assert _departing.payload_of(core, 1, request) is not None
+    requests.begin(core, request, timed=False)
+    assert departing.payload_of(core, 1, request) is not None
     ENDINGS[first](core, request)
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")

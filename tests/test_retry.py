@@ -10,6 +10,7 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsclient._connection.reconnect import Campaign, Reconnect, checked_reconnect, is_fatal, retry_after
 from wsclient._errors import (
     ConnectError,
     ConnectionLost,
@@ -19,10 +20,9 @@ from wsclient._errors import (
     TLSError,
     WebSocketClientError,
 )
-from wsclient._events import Disconnect
-from wsclient._handshake import refused
-from wsclient._http import Headers, Response
-from wsclient._retry import Campaign, Reconnect, checked_reconnect, is_fatal, retry_after
+from wsclient._models import Disconnect
+from wsclient._rfc6455.handshake import refused
+from wsclient._rfc6455.http11 import Headers, Response
 
 RETRIED_STATUSES = (408, 425, 429, *range(500, 512), 200, 204, 301, 302, 307, 599)
 FATAL_STATUSES = tuple(status for status in range(400, 500) if status not in (408, 425, 429))

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._clock import Deadline
-from wsclient._events import State
-from wsclient._state import FINAL, MOVES, StateCell, reachable
+from wsclient._models import State
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.state import FINAL, MOVES, StateCell, reachable
 
 from .support import LONG
 

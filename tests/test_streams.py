@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from wsclient._errors import ClientClosed, SlowConsumer, WouldDeadlock
-from wsclient._inbox import Inbox
-from wsclient._streams import Stream, Streams, Subscription
+from wsclient._receiving.inbox import Inbox
+from wsclient._receiving.streams import Stream, Streams
+from wsclient._receiving.subscription import Subscription
 
 from .support import LONG, eventually
 

@@ -10,20 +10,14 @@ from functools import partial
 import pytest
 
 import wsclient
-from wsclient import (
-    Fifo,
-    JsonId,
-    JsonRpc,
-    State,
-    _departing,
-    _feeds,
-    _requests,
-    _stream_calls,
-    _subscribing,
-    _subscriptions,
-)
-from wsclient._clock import Deadline
-from wsclient._subscribing import SubscriptionFeed
+from wsclient import Fifo, JsonId, JsonRpc, State
+from wsclient._client import stream_operations
+from wsclient._receiving import reply_stream
+from wsclient._receiving import subscription as _subscribing
+from wsclient._receiving import subscriptions as _subscriptions
+from wsclient._receiving.subscription import SubscriptionFeed
+from wsclient._requests import departing, requests
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, SHORT, eventually
 from .support.peers import (
@@ -629,14 +623,14 @@ def test_match_that_raises_while_subscribe_waits_is_what_it_raises(against):
 @pytest.mark.parametrize("at", ["_attach", "_begin_feed"])
 def test_an_interrupt_in_subscribe_leaves_no_subscription(against, monkeypatch, at):
     client, peer, _ = against(protocol=JsonRpc())
-    original = getattr(_stream_calls, at)
+    original = getattr(stream_operations, at)
 
     def interrupted(*arguments, **options):
         original(*arguments, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_stream_calls, at, interrupted)
+        patch.setattr(stream_operations, at, interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.subscribe(ASK, timeout=SHORT)
     eventually(lambda: nothing_is_kept(client))
@@ -675,7 +669,7 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     with core.link.wire._owner:  # nobody writes meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.outbox.take(1000, None)
-        payload = _departing.payload_of(core, core.link.number, call)
+        payload = departing.payload_of(core, core.link.number, call)
         stream.close()
     core.link.wire.pump()
     assert payload is not None
@@ -711,7 +705,7 @@ def call_and_close_at(step, call, close):
     return bool(closed), result
 
 
-SHARED = {module.__file__ for module in (_subscribing, _subscriptions, _feeds)}
+SHARED = {module.__file__ for module in (_subscribing, _subscriptions, reply_stream)}
 """Where a close from outside meets a subscription that gets its name."""
 
 
@@ -729,7 +723,7 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         asked = taken(peer)
         (feed,) = core.subscriptions
         request, stream = feed.request, feed._stream()
-        more, _ = call_and_close_at(step, partial(_requests.answer, core, request, "0xa"), stream.close)
+        more, _ = call_and_close_at(step, partial(requests.answer, core, request, "0xa"), stream.close)
         if not more:
             stream.close()
         sent = until_mark(client, peer)
@@ -751,7 +745,7 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.outbox.take(1000, None)
-            depart = partial(_departing.payload_of, core, core.link.number, call)
+            depart = partial(departing.payload_of, core, core.link.number, call)
             more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
                 stream.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsclient._subscriptions import MAX_HELD, Subscriptions
+from wsclient._receiving.subscriptions import MAX_HELD, Subscriptions
 
 
 class Member:

@@ -6,34 +6,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient import _tape
-from wsclient._tape import RECEIVED, SENT
+from wsclient._recording import format as recording_format
+from wsclient._recording.format import RECEIVED, SENT
 
-HEAD = _tape.head("feed", ["pin"], ["sessionId"])
-OPEN = _tape.line(0.1, "open", connection=1, url="ws://h/", subprotocol=None, headers=[["server", "x"]])
-SAID = _tape.line(0.2, "message", connection=1, direction=SENT, text="hello")
-LOST = _tape.line(0.3, "lost", connection=1, initiator="network", code=None, reason="", error=None)
+HEAD = recording_format.head("feed", ["pin"], ["sessionId"])
+OPEN = recording_format.line(0.1, "open", connection=1, url="ws://h/", subprotocol=None, headers=[["server", "x"]])
+SAID = recording_format.line(0.2, "message", connection=1, direction=SENT, text="hello")
+LOST = recording_format.line(0.3, "lost", connection=1, initiator="network", code=None, reason="", error=None)
 
 
 def refusal(*lines):
     with pytest.raises(ValueError, match=r"^tape\.jsonl, line \d+: .*\.$") as caught:
-        _tape.parse(lines, "tape.jsonl")
+        recording_format.parse(lines, "tape.jsonl")
     return str(caught.value)
 
 
 def test_what_is_written_is_read():
-    tape = _tape.parse(
+    tape = recording_format.parse(
         [
             HEAD,
-            _tape.line(0, "failed", number=1, error="ConnectError", status=503),
+            recording_format.line(0, "failed", number=1, error="ConnectError", status=503),
             OPEN,
             SAID,
-            _tape.line(0.25, "message", connection=1, direction=RECEIVED, base64="AAE="),
-            _tape.line(0.26, "ping", connection=1, direction=RECEIVED, base64=""),
-            _tape.line(0.27, "pong", connection=1, direction=SENT, base64=""),
-            _tape.line(0.28, "close", connection=1, direction=RECEIVED, code=1001, reason="bye"),
+            recording_format.line(0.25, "message", connection=1, direction=RECEIVED, base64="AAE="),
+            recording_format.line(0.26, "ping", connection=1, direction=RECEIVED, base64=""),
+            recording_format.line(0.27, "pong", connection=1, direction=SENT, base64=""),
+            recording_format.line(0.28, "close", connection=1, direction=RECEIVED, code=1001, reason="bye"),
             LOST,
-            _tape.line(0.4, "open", connection=2, url="ws://h/", subprotocol="chat", headers=[]),
+            recording_format.line(0.4, "open", connection=2, url="ws://h/", subprotocol="chat", headers=[]),
         ],
         "tape.jsonl",
     )
@@ -53,9 +53,9 @@ def test_what_is_written_is_read():
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), st.floats(0, 1e6))
 def test_every_payload_comes_back_and_a_line_is_a_line(payload, at):
-    line = _tape.line(at, "message", connection=1, direction=SENT, **_tape.payload(payload))
+    line = recording_format.line(at, "message", connection=1, direction=SENT, **recording_format.payload(payload))
     assert line.count(b"\n") == 1
-    (entry,) = _tape.parse([HEAD, OPEN, line], "x").connections[0].entries
+    (entry,) = recording_format.parse([HEAD, OPEN, line], "x").connections[0].entries
     assert entry.payload == payload
     assert entry.at == round(at, 6)
 
@@ -97,10 +97,10 @@ def test_a_file_with_one_byte_changed_is_read_or_refused_in_a_sentence(data):
     text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
     lines = bytes(text).splitlines(keepends=True)
     try:
-        _tape.parse(lines, "tape.jsonl")
+        recording_format.parse(lines, "tape.jsonl")
     except ValueError as error:
         assert str(error).startswith("tape.jsonl, line ")  # noqa: PT017
 
 
 def test_the_time_has_six_digits():
-    assert json.loads(_tape.line(0.123456789, "failed", number=1, error="E", status=None))["at"] == 0.123457
+    assert json.loads(recording_format.line(0.123456789, "failed", number=1, error="E", status=None))["at"] == 0.123457

@@ -26,7 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import wsclient
-from wsclient import State, TLSError, _appetite, _connection
+from wsclient import State, TLSError
+from wsclient._connection import connection
+from wsclient._rfc6455 import read_size
 
 from .support import LONG, RawServer, Server, eventually
 from .support.proxies import SecureProxy
@@ -486,9 +488,9 @@ def test_messages_of_2_mib_come_while_the_line_is_full_of_others_and_none_is_har
 
 def test_records_already_decrypted_are_not_forgotten(server_tls, trusting, monkeypatch):
     """Many frames in one TLS record: after a turn that reads a part of it, the rest never shows in poll()."""
-    monkeypatch.setattr(_appetite, "READ_SIZE", 1000)
-    monkeypatch.setattr(_appetite, "LARGE_READ_SIZE", 1000)
-    monkeypatch.setattr(_connection, "_READS_A_TURN", 1)
+    monkeypatch.setattr(read_size, "READ_SIZE", 1000)
+    monkeypatch.setattr(read_size, "LARGE_READ_SIZE", 1000)
+    monkeypatch.setattr(connection, "_READS_A_TURN", 1)
     with RawServer(tls=server_tls) as raw:
         client = wsclient.Client(raw.url, ssl_context=trusting, ping_interval=None)
         starter = threading.Thread(target=client.start)

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from wsclient._tls_errors import explain, is_fatal
+from wsclient._network.tls_errors import explain, is_fatal
 
 WHERE = "wss://example.org/feed"
 

@@ -11,7 +11,7 @@ import tenacity
 import websocket
 
 import wsclient
-from wsclient._transport import Transport
+from wsclient._connection.websocket_app import Transport
 
 from .support import LONG
 

@@ -10,10 +10,10 @@ import tenacity
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, State
-from wsclient._config import LineOptions
-from wsclient._line import Line
-from wsclient._opening import Opener
-from wsclient._orders import Interrupted
+from wsclient._network.connector import Opener
+from wsclient._network.options import LineOptions
+from wsclient._network.transport import Line
+from wsclient._threads.commands import Interrupted
 
 from .support import LONG, SHORT, Peer, Server, eventually
 from .support.sockets import Busy, full_backlogs_wait, listening, local, socket_path

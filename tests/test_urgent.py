@@ -1,8 +1,8 @@
 """What goes out ahead of the queue."""
 
-from wsclient._frames import Opcode
-from wsclient._outgoing import Outgoing
-from wsclient._urgent import MAX_URGENT, Urgent
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import Outgoing
+from wsclient._sending.priority import MAX_URGENT, Urgent
 
 
 def entry(opcode=Opcode.TEXT, size=1):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsclient._url import Target, parse, redact, redirected
+from wsclient._rfc6455.url import Target, parse, redact, redirected
 
 local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
 

@@ -9,9 +9,10 @@ import weakref
 
 import pytest
 
-from wsclient._clock import Deadline
-from wsclient._pending import CANCELLED, FAILED, OK, Pending, Request
-from wsclient._waiter import RequestFuture, Waiter
+from wsclient._requests.futures import RequestFuture, Waiter
+from wsclient._requests.request import CANCELLED, FAILED, OK, Request
+from wsclient._requests.table import Pending
+from wsclient._threads.deadline import Deadline
 
 from .support import LONG, SHORT, eventually
 from .support.peers import beginning

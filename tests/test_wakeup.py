@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from wsclient._wakeup import READ, WRITE, Poller, Wakeup
+from wsclient._network.poller import READ, WRITE, Poller
+from wsclient._threads.wakeup import Wakeup
 
 from .support import LONG, SHORT
 from .support.strikes import disturb

@@ -1,6 +1,6 @@
 """What we rely on of websocket-client, and nothing else of it: run against the oldest and the newest version allowed.
 
-Should one of these fail with a new version, ``_transport`` is the place to look at.
+Should one of these fail with a new version, ``_connection.websocket_app`` is the place to look at.
 """
 
 import importlib.metadata

@@ -15,17 +15,19 @@ import wsclient
 from tests.support import LONG, SHORT, Peer
 from tests.support.strikes import strikes
 from tests.support.threads import fill, on_thread
-from wsclient import _requests, _wire
-from wsclient._clock import Deadline
-from wsclient._frames import Opcode, build_frame
-from wsclient._line import Line
-from wsclient._outgoing import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._pending import CANCELLED, FAILED, TIMED_OUT, Request
-from wsclient._router import Router
-from wsclient._source import Source
-from wsclient._waiter import Waiter
-from wsclient._wakeup import Poller, Wakeup
-from wsclient._wire import JOINED_BYTES, Wire
+from wsclient._connection.source import Source
+from wsclient._network.poller import Poller
+from wsclient._network.transport import Line
+from wsclient._receiving.router import Router
+from wsclient._requests import requests
+from wsclient._requests.futures import Waiter
+from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
+from wsclient._rfc6455.frames import Opcode, build_frame
+from wsclient._sending import writer
+from wsclient._sending.message import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
+from wsclient._sending.writer import JOINED_BYTES, Wire
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.wakeup import Wakeup
 
 PASSED = Deadline(-math.inf)
 BIG = 4 * 2**20
@@ -289,7 +291,7 @@ def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing
     def fall(*args):
         raise MemoryError
 
-    monkeypatch.setattr("wsclient._wire.build_frame", fall)
+    monkeypatch.setattr("wsclient._sending.writer.build_frame", fall)
     with pytest.raises(MemoryError):
         ends.wire.pump()
     assert isinstance(ends.wire.error, OSError)
@@ -460,7 +462,7 @@ def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgot
             raise MemoryError
         return build_frame(opcode, payload, key)
 
-    monkeypatch.setattr("wsclient._wire.build_frame", fail_second)
+    monkeypatch.setattr("wsclient._sending.writer.build_frame", fail_second)
     with pytest.raises(MemoryError):
         ends.wire.pump()
     assert ends.wire.end() == entries
@@ -605,9 +607,9 @@ def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue
 def test_a_request_behind_which_more_come_waits_for_them(ends):
     ends.core.link.wire, ends.core.link.number = ends.wire, 7
     first, second = request(b"1"), request(b"2")
-    on_thread(lambda: _requests.begin(ends.core, first, timed=False, more=True))
+    on_thread(lambda: requests.begin(ends.core, first, timed=False, more=True))
     assert ends.outbox.messages == 1
-    on_thread(lambda: _requests.begin(ends.core, second, timed=False, more=False))
+    on_thread(lambda: requests.begin(ends.core, second, timed=False, more=False))
     assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, WRITTEN, 0)
     assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
     ends.core.link.wire = None
@@ -615,7 +617,7 @@ def test_a_request_behind_which_more_come_waits_for_them(ends):
 
 def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, monkeypatch):
     """The I/O thread has it, and can't go on as long as the sender keeps the interpreter busy."""
-    monkeypatch.setattr(_wire, "_MOMENT", LONG)
+    monkeypatch.setattr(writer, "_MOMENT", LONG)
     ends.core.link.wire = ends.wire
     with ends.wire._owner:
         ends.queue("a", "b")
@@ -642,16 +644,16 @@ def send(ends):
 
 
 def ask(ends):
-    entry = _requests.make(ends.core.protocol, {"ask": 1}, PASSED)
+    entry = requests.make(ends.core.protocol, {"ask": 1}, PASSED)
     try:
-        _requests.begin(ends.core, entry, timed=False)
+        requests.begin(ends.core, entry, timed=False)
     except BaseException:  # as request() does
-        _requests.withdraw(ends.core, entry, interrupted=True)
+        requests.withdraw(ends.core, entry, interrupted=True)
         raise
 
 
 def written_in_main(ends, **options):
-    entry = _requests.make(ends.core.protocol, {"ask": 1}, PASSED, **options)
+    entry = requests.make(ends.core.protocol, {"ask": 1}, PASSED, **options)
     ends.core.pending.add(entry, timed=False)
     return ends.core.write_now(entry)
 

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from tests.support import LONG, SHORT
-from wsclient._clock import Deadline
-from wsclient._worker import Worker, shielded
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.thread import Worker, shielded
 
 FOREVER = Deadline(None)
 PASSED = Deadline(0.0)

@@ -7,8 +7,8 @@ import ssl
 
 import pytest
 
-from wsclient._wrap_tls import wrap_tls
-from wsclient.testing._sockets import abort
+from wsclient._network.tls import wrap_tls
+from wsclient.testing._servers.sockets import abort
 
 SIDES = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
 

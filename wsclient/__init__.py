@@ -10,17 +10,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from . import _processes as _processes  # what is done at exit is ordered by who asked first, so ask now
-from ._import import importing, loaded
+# Imported now, since functions for the exit run in the reverse order of their registration.
+from ._threads import processes as _processes  # noqa: F401
+from ._threads.imports import importing, loaded
 from ._version import __version__
 
 if TYPE_CHECKING:
     from . import protocols as protocols
-    from ._client import Client
-    from ._config import Queue, ReceiveQueue, SendQueue
-    from ._connect import connect
-    from ._deflate import Deflate
-    from ._delivery import Delivery
+    from ._client.client import Client
+    from ._client.connect import connect
+    from ._connection.reconnect import Reconnect
+    from ._connection.session import Session
     from ._errors import (
         ClientClosed,
         ConnectError,
@@ -39,12 +39,14 @@ if TYPE_CHECKING:
         WebSocketClientError,
         WouldDeadlock,
     )
-    from ._events import Attempt, Disconnect, State, Stats
-    from ._limits import Limits
-    from ._recording import Recording
-    from ._retry import Reconnect
-    from ._session import Session
-    from ._streams import Stream, Subscription
+    from ._models import Attempt, Disconnect, State
+    from ._options import Limits, Queue, ReceiveQueue, SendQueue
+    from ._receiving.streams import Stream
+    from ._receiving.subscription import Subscription
+    from ._recording.recorder import Recording
+    from ._rfc6455.deflate import Deflate
+    from ._sending.delivery import Delivery
+    from ._stats import Stats
     from .protocols import (
         OLDEST,
         Call,
@@ -116,16 +118,16 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Attempt": "_events",
+    "Attempt": "_models",
     "Call": "protocols",
-    "Client": "_client",
+    "Client": "_client.client",
     "ClientClosed": "_errors",
     "ConnectError": "_errors",
     "ConnectionLost": "_errors",
     "Control": "protocols",
-    "Deflate": "_deflate",
-    "Delivery": "_delivery",
-    "Disconnect": "_events",
+    "Deflate": "_rfc6455.deflate",
+    "Delivery": "_sending.delivery",
+    "Disconnect": "_models",
     "End": "protocols",
     "Event": "protocols",
     "Failure": "protocols",
@@ -137,33 +139,33 @@ _HOMES: Final = {
     "Item": "protocols",
     "JsonId": "protocols",
     "JsonRpc": "protocols",
-    "Limits": "_limits",
+    "Limits": "_options",
     "MessageTooBig": "_errors",
     "OLDEST": "protocols",
     "Protocol": "protocols",
     "ProtocolError": "_errors",
     "ProxyError": "_errors",
-    "Queue": "_config",
-    "ReceiveQueue": "_config",
-    "Reconnect": "_retry",
-    "Recording": "_recording",
+    "Queue": "_options",
+    "ReceiveQueue": "_options",
+    "Reconnect": "_connection.reconnect",
+    "Recording": "_recording.recorder",
     "RemoteError": "_errors",
     "Reply": "protocols",
     "Request": "protocols",
     "RequestTimeout": "_errors",
-    "SendQueue": "_config",
+    "SendQueue": "_options",
     "SendQueueFull": "_errors",
-    "Session": "_session",
+    "Session": "_connection.session",
     "SessionError": "_errors",
     "SlowConsumer": "_errors",
-    "State": "_events",
-    "Stats": "_events",
-    "Stream": "_streams",
-    "Subscription": "_streams",
+    "State": "_models",
+    "Stats": "_stats",
+    "Stream": "_receiving.streams",
+    "Subscription": "_receiving.subscription",
     "TLSError": "_errors",
     "WebSocketClientError": "_errors",
     "WouldDeadlock": "_errors",
-    "connect": "_connect",
+    "connect": "_client.connect",
 }
 """Where each public name lives."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._events import Disconnect
+    from ._models import Disconnect
 
 __all__ = [
     "ClientClosed",

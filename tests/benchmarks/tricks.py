@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from wsclient import _appetite
+from wsclient._rfc6455 import read_size
 
 from .cases import CASES
 
@@ -26,71 +26,72 @@ ROUNDS = 7
 
 
 def _no_large_reads() -> None:
-    from wsclient import _frames
+    from wsclient._rfc6455 import frames
 
-    _appetite._keep_memory()  # which is a trick of its own
-    _frames.appetite_after = lambda size, messages, missing: _appetite.READ_SIZE
+    read_size._keep_memory()  # which is a trick of its own
+    frames.appetite_after = lambda size, messages, missing: read_size.READ_SIZE
 
 
 def _no_kept_memory() -> None:
-    _appetite._keep_memory = lambda: None
+    read_size._keep_memory = lambda: None
 
 
 def _no_floods() -> None:
-    from wsclient import _pace
+    from wsclient._sending import sender
 
-    _pace.BURST = sys.maxsize
+    sender.BURST = sys.maxsize
 
 
 def _no_way_past_the_queue() -> None:
-    from wsclient import _core
+    from wsclient._connection import context
 
-    _core.Core.write_now = lambda self, entry: False
+    context.Core.write_now = lambda self, entry: False
 
 
 def _no_accelerator() -> None:
-    from wsclient import _masking
+    from wsclient._rfc6455 import masking
 
-    _masking.apply_mask = _masking.mask_in_python
+    masking.apply_mask = masking.mask_in_python
 
 
 def _accelerator_now() -> None:
-    from wsclient import _masking
+    from wsclient._rfc6455 import masking
 
-    _masking.apply_mask = _masking.accelerated() or _masking.mask_in_python
+    masking.apply_mask = masking.accelerated() or masking.mask_in_python
 
 
 def _no_joining() -> None:
-    from wsclient import _wire
+    from wsclient._sending import writer
 
-    _wire.JOINED_BYTES = 1
+    writer.JOINED_BYTES = 1
 
 
 def _no_inline_write() -> None:
-    from wsclient import _core
+    from wsclient._connection import context
+    from wsclient._threads import guard
 
-    _core.Core.write_now = lambda self, entry: False
-    _core.Guard.on_main_thread = lambda self: True
+    context.Core.write_now = lambda self, entry: False
+    guard.Guard.on_main_thread = lambda self: True
 
 
 def _no_pool_of_keys() -> None:
-    from wsclient import _wire
+    from wsclient._sending import writer
 
-    _wire.new_key = lambda: os.urandom(4)
+    writer.new_key = lambda: os.urandom(4)
 
 
 def _no_short_cut_in_the_inbox() -> None:
-    from wsclient import _inbox
+    from wsclient._receiving import inbox
 
     def put(self, item, size, key=None, pressing=False):
         max_items, max_bytes, _ = self._bounds
         with self._lock:
-            verdict = _inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, pressing)
+            verdict = inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, pressing)
             self.full = self.overflow == "block" and (self._count >= max_items or self._bytes >= max_bytes)
         self._filled.announce()
         return verdict
 
-    _inbox.Inbox.put = put
+    inbox.Inbox.put = put
 
 
 def _no_splicing() -> None:
@@ -100,9 +101,9 @@ def _no_splicing() -> None:
 
 
 def _one_message_at_a_time() -> None:
-    from wsclient import _inbox
+    from wsclient._receiving import inbox
 
-    _inbox._CROWD = sys.maxsize
+    inbox._CROWD = sys.maxsize
 
 
 class Trick(NamedTuple):

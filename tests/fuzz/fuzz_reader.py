@@ -12,10 +12,10 @@ import atheris
 
 with atheris.instrument_imports(include=["wsclient"]):
     from wsclient import _errors
-    from wsclient._deflate import Agreement, Deflate, Inflater, agree
-    from wsclient._frames import MessageReader, Opcode
-    from wsclient._http import ResponseReader
-    from wsclient._limits import Limits
+    from wsclient._options import Limits
+    from wsclient._rfc6455.deflate import Agreement, Deflate, Inflater, agree
+    from wsclient._rfc6455.frames import MessageReader, Opcode
+    from wsclient._rfc6455.http11 import ResponseReader
 
 LIMIT = 1000
 FRAGMENTS = 20

@@ -4,8 +4,8 @@ import itertools
 import struct
 import zlib
 
-from wsclient._deflate import Agreement
-from wsclient._frames import Opcode
+from wsclient._rfc6455.deflate import Agreement
+from wsclient._rfc6455.frames import Opcode
 
 from .raw import frame
 

@@ -2,7 +2,7 @@
 
 import base64
 
-from wsclient._http import ResponseReader
+from wsclient._rfc6455.http11 import ResponseReader
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """The proof of the key in the example of RFC 6455 §1.3."""

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from wsclient._wakeup import READ, WRITE
+from wsclient._network.poller import READ, WRITE
 
 from . import LONG
 

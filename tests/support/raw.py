@@ -3,8 +3,8 @@
 import socket
 
 from wsclient.testing import Peer, RawServer, frame
-from wsclient.testing._peer import GUID
-from wsclient.testing._sockets import abort
+from wsclient.testing._servers.peer import GUID
+from wsclient.testing._servers.sockets import abort
 
 __all__ = ["GUID", "Peer", "RawServer", "come_and_go", "frame"]
 

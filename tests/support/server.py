@@ -4,7 +4,7 @@ import json
 import logging
 
 from wsclient import testing
-from wsclient.testing._sockets import make_reset as reset
+from wsclient.testing._servers.sockets import make_reset as reset
 
 __all__ = ["Server", "json_handler", "reset"]
 

@@ -7,9 +7,10 @@ import time
 import pytest
 
 import wsclient
-from wsclient._clock import Deadline
-from wsclient._orders import Interrupted
-from wsclient._wakeup import WRITE, Poller, Wakeup
+from wsclient._network.poller import WRITE, Poller
+from wsclient._threads.commands import Interrupted
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.wakeup import Wakeup
 
 from . import LONG
 from .raw import RawServer

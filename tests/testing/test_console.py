@@ -3,7 +3,7 @@
 import pytest
 
 from wsclient.testing import FaultProxy
-from wsclient.testing._console import QUIT, carry_out
+from wsclient.testing._fault_proxy.console import QUIT, carry_out
 
 
 @pytest.fixture

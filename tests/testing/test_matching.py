@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._redaction import REDACTED, Redactor
-from wsclient.testing._matching import ABSENT, Matcher, recorded, same
+from wsclient._recording.redaction import REDACTED, Redactor
+from wsclient.testing._replay.matching import ABSENT, Matcher, recorded, same
 
 MATCHER = Matcher(Redactor())
 

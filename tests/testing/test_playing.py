@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._redaction import Redactor
-from wsclient._tape import RECEIVED, SENT, Entry, RecordedConnection
-from wsclient.testing._matching import Matcher
-from wsclient.testing._playing import CLOSE, CUT, PING, SAY, LenientPlayer, Step, StrictPlayer
+from wsclient._recording.format import RECEIVED, SENT, Entry, RecordedConnection
+from wsclient._recording.redaction import Redactor
+from wsclient.testing._replay.matching import Matcher
+from wsclient.testing._replay.playing import CLOSE, CUT, PING, SAY, LenientPlayer, Step, StrictPlayer
 
 MATCHER = Matcher(Redactor())
 

@@ -237,7 +237,7 @@ def test_clean():
 def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
     result = run("""
         import pytest, socket, wsclient
-        from wsclient import _processes
+        from wsclient._threads import processes as _processes
 
         @pytest.fixture
         def broken():
@@ -261,7 +261,7 @@ def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
     result.stdout.fnmatch_lines(["*RuntimeError: the fixture's own failure*"])
 
 
-HEAVY = {"wsclient._client", "websocket", "websockets", "trustme", "tenacity"}
+HEAVY = {"wsclient._client.client", "websocket", "websockets", "trustme", "tenacity"}
 
 
 def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):

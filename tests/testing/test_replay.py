@@ -10,10 +10,10 @@ import time
 import pytest
 
 import wsclient
-from wsclient import _tape
-from wsclient._close_frames import build_close_payload
-from wsclient._frames import Opcode, build_frame
-from wsclient._tape import RECEIVED, SENT
+from wsclient._recording import format as recording_format
+from wsclient._recording.format import RECEIVED, SENT
+from wsclient._rfc6455.close import build_close_payload
+from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient.testing import Replay, ReplayMismatch
 
 from ..support import LONG, SHORT, Server, eventually
@@ -225,16 +225,16 @@ def test_leniently_the_last_connection_is_played_again(tmp_path):
 
 def written(tmp_path, *lines):
     path = tmp_path / "made.jsonl"
-    path.write_bytes(b"".join([_tape.head("x", [], []), *lines]))
+    path.write_bytes(b"".join([recording_format.head("x", [], []), *lines]))
     return path
 
 
 def opened(number):
-    return _tape.line(0, "open", connection=number, url="ws://h/", subprotocol=None, headers=[])
+    return recording_format.line(0, "open", connection=number, url="ws://h/", subprotocol=None, headers=[])
 
 
 def line(kind, direction, at=0.0, **members):
-    return _tape.line(at, kind, connection=1, direction=direction, **members)
+    return recording_format.line(at, kind, connection=1, direction=direction, **members)
 
 
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1011, 4321])

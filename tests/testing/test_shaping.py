@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient.testing._shaping import Flow, Shape
+from wsclient.testing._fault_proxy.shaping import Flow, Shape
 
 
 def flow(limit=1000, **shape):

@@ -13,17 +13,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .._client import Client
+from .._client.client import Client
+from .._connection.reconnect import Reconnect
 from .._errors import ClientClosed, ConnectionLost, HandshakeError
-from .._events import State
-from .._retry import Reconnect
+from .._models import State
 from .screen import LiveScreen, PlainScreen, Screen
 from .server import PASSWORD, DemoServer
 
 if TYPE_CHECKING:
-    from .._delivery import Delivery
-    from .._events import Attempt
-    from .._session import Session
+    from .._connection.session import Session
+    from .._models import Attempt
+    from .._sending.delivery import Delivery
 
 __all__ = ["run"]
 

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from .._events import State
-from .._lock import make_lock
+from .._models import State
+from .._threads.locks import make_lock
 
 __all__ = ["LiveScreen", "PlainScreen", "Screen"]
 

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
-from .._latch import InterruptSafeCondition
-from ..testing._listening import Listening
-from ..testing._sockets import make_reset
+from .._threads.waiting import InterruptSafeCondition
+from ..testing._servers.listening import Listening
+from ..testing._servers.sockets import make_reset
 
 __all__ = ["DemoServer"]
 

@@ -3,22 +3,9 @@
 from ._base import Protocol
 from ._fifo import Fifo
 from ._graphql import GraphQLTransportWs
+from ._incoming import ABSENT, KINDS, OLDEST, Call, Control, End, Event, Failure, Incoming, Item, Reply, Request
 from ._json_id import JsonId
 from ._json_rpc import JsonRpc
-from ._meanings import (
-    ABSENT,
-    KINDS,
-    OLDEST,
-    Call,
-    Control,
-    End,
-    Event,
-    Failure,
-    Incoming,
-    Item,
-    Reply,
-    Request,
-)
 
 __all__ = [
     "ABSENT",

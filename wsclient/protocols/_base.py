@@ -11,13 +11,13 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import _codec
-from .._frames import Opcode
-from .._outgoing import Draft, encoded
-from ._meanings import Call, Event, Incoming, Request
+from .._rfc6455.frames import Opcode
+from . import _codec
+from ._encoding import Draft, encoded
+from ._incoming import Call, Event, Incoming, Request
 
 if TYPE_CHECKING:
-    from .._session import Session
+    from .._connection.session import Session
 
 __all__ = ["Draft", "Protocol"]
 

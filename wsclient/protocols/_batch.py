@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._lock import make_lock
-from ._meanings import Call
+from .._threads.locks import make_lock
+from ._incoming import Call
 
 __all__ = ["Answers", "BatchCall"]
 

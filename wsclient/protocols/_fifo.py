@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from .. import _codec
-from .._checks import check_callable, check_count
-from .._frames import Opcode
-from .._outgoing import encoded
+from .._rfc6455.frames import Opcode
+from .._validation import check_callable, check_count
+from . import _codec
 from ._base import Draft, Protocol
-from ._meanings import OLDEST, Event, Incoming, Reply
+from ._encoding import encoded
+from ._incoming import OLDEST, Event, Incoming, Reply
 
 __all__ = ["Fifo"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .. import _codec
-from .._checks import check_callable
 from .._errors import RemoteError, SessionError
+from .._validation import check_callable
+from . import _codec
 from ._base import Protocol
-from ._meanings import Control, End, Event, Failure, Incoming, Item
+from ._incoming import Control, End, Event, Failure, Incoming, Item
 from ._numbers import Numbers
 
 if TYPE_CHECKING:
-    from .._session import Session
+    from .._connection.session import Session
 
 __all__ = ["GraphQLTransportWs"]
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from .. import _codec
-from .._checks import check_bool, check_callable
 from .._errors import RemoteError
-from .._frames import Opcode
+from .._rfc6455.frames import Opcode
+from .._validation import check_bool, check_callable
+from . import _codec
 from ._base import Draft, Protocol
 from ._batch import Answers, BatchCall
-from ._meanings import Call, Event, Failure, Incoming, Item, Reply
+from ._incoming import Call, Event, Failure, Incoming, Item, Reply
 from ._numbers import Numbers
 from ._paths import NOTHING, Path, checked_path, found, placed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from .._errors import RemoteError
+from ._incoming import Request
 from ._json_id import JsonId
-from ._meanings import Request
 
 __all__ = ["JsonRpc"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._lock import make_lock
+from .._threads.locks import make_lock
 
 __all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
 

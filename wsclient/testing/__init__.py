@@ -14,27 +14,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._import import loaded
+from .._threads.imports import loaded
 
 if TYPE_CHECKING:
-    from ._peer import Peer, frame
-    from ._proxy import FaultProxy
-    from ._proxy_stats import ProxyStats
-    from ._raw import RawServer
-    from ._replay import Replay, ReplayMismatch
-    from ._server import Server
+    from ._fault_proxy.proxy import FaultProxy
+    from ._fault_proxy.proxy_stats import ProxyStats
+    from ._replay.replay import Replay, ReplayMismatch
+    from ._servers.peer import Peer, frame
+    from ._servers.raw import RawServer
+    from ._servers.server import Server
 
 __all__ = ["FaultProxy", "Peer", "ProxyStats", "RawServer", "Replay", "ReplayMismatch", "Server", "frame"]
 
 _HOMES: Final = {
-    "FaultProxy": "_proxy",
-    "Peer": "_peer",
-    "ProxyStats": "_proxy_stats",
-    "RawServer": "_raw",
-    "Replay": "_replay",
-    "ReplayMismatch": "_replay",
-    "Server": "_server",
-    "frame": "_peer",
+    "FaultProxy": "_fault_proxy.proxy",
+    "Peer": "_servers.peer",
+    "ProxyStats": "_fault_proxy.proxy_stats",
+    "RawServer": "_servers.raw",
+    "Replay": "_replay.replay",
+    "ReplayMismatch": "_replay.replay",
+    "Server": "_servers.server",
+    "frame": "_servers.peer",
 }
 """Where each public name lives."""
 

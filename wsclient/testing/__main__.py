@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ._console import QUIT, carry_out
+from ._fault_proxy.console import QUIT, carry_out
 from ._soak import _command as soak
 
 __all__ = ["main"]
@@ -47,7 +47,7 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_proxy(options: argparse.Namespace) -> int:
-    from ._proxy import FaultProxy
+    from ._fault_proxy.proxy import FaultProxy
 
     try:
         proxy = FaultProxy(

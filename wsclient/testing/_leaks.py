@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .. import _processes
-from .._clock import Deadline
-from .._latch import Latch
+from .._threads import processes
+from .._threads.deadline import Deadline
+from .._threads.waiting import Latch
 
 __all__ = ["Belongings", "close_clients", "left_since", "told"]
 
@@ -61,7 +61,7 @@ class Belongings:
     def of_clients(cls) -> Belongings:
         """Clients and their threads alone; for suites whose own tests leave sockets to the garbage collector."""
         threads = {thread for thread in threading.enumerate() if _THREADS.search(thread.name)}
-        return cls(set(_processes._residents.values()), threads)
+        return cls(set(processes._residents.values()), threads)
 
     def without(self, others: Belongings) -> Belongings:
         """What came since those were taken down; a client that was there may have started its other thread since."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from ._fault_proxy.proxy import FaultProxy
     from ._leaks import Belongings
-    from ._proxy import FaultProxy
-    from ._replay import Replay
-    from ._server import Server
+    from ._replay.replay import Replay
+    from ._servers.server import Server
 
 __all__: list[str] = []
 
@@ -29,7 +29,7 @@ _BEFORE: Final[pytest.StashKey[Belongings]] = pytest.StashKey()
 @pytest.fixture
 def ws_server() -> Iterator[Server]:
     """A ``wsclient.testing.Server`` that sends each message back; assign its ``handler`` for something else."""
-    from ._server import Server
+    from ._servers.server import Server
 
     with Server() as server:
         yield server
@@ -38,7 +38,7 @@ def ws_server() -> Iterator[Server]:
 @pytest.fixture
 def ws_proxy(ws_server: Server) -> Iterator[FaultProxy]:
     """A ``wsclient.testing.FaultProxy`` in front of ``ws_server``: connect to its ``url``."""
-    from ._proxy import FaultProxy
+    from ._fault_proxy.proxy import FaultProxy
 
     with FaultProxy(ws_server.url) as proxy:
         yield proxy
@@ -51,7 +51,7 @@ def ws_replay() -> Iterator[Callable[..., Replay]]:
     It takes what ``Replay`` takes. At the end of the test each is closed, and one that is strict fails the test if the
     client did not do what was recorded.
     """
-    from ._replay import Replay
+    from ._replay.replay import Replay
 
     with ExitStack() as replays:
         yield partial(_play, replays, Replay)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from ..._client import Client
-from ..._delivery import Delivery
+from ..._client.client import Client
 from ..._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
+from ..._sending.delivery import Delivery
 from ._history import FINAL, Asked, Called, History, Sent
 
 __all__ = [

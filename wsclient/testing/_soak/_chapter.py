@@ -12,9 +12,10 @@ from functools import partial
 from typing import Final
 
 from ..._errors import WebSocketClientError
-from ..._events import State, Stats
-from .._certificates import certificate_for
-from .._proxy import FaultProxy
+from ..._models import State
+from ..._stats import Stats
+from .._fault_proxy.proxy import FaultProxy
+from .._servers.certificates import certificate_for
 from ._asking import timed
 from ._client import SoakClient
 from ._history import History

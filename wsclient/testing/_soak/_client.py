@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client import Client
-from ..._retry import Reconnect
-from ..._session import Session
+from ..._client.client import Client
+from ..._connection.reconnect import Reconnect
+from ..._connection.session import Session
 from ._plan import Dialing
 
 __all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]

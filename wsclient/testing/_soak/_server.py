@@ -17,8 +17,8 @@ from typing import Any, Final
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
-from .._listening import Listening
-from .._sockets import make_reset
+from .._servers.listening import Listening
+from .._servers.sockets import make_reset
 from ._history import Connection
 
 __all__ = ["SoakServer"]

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client import Client
+from ..._client.client import Client
 from ..._errors import ClientClosed
-from ..._events import State
-from .._proxy import FaultProxy
+from ..._models import State
+from .._fault_proxy.proxy import FaultProxy
 from ._asking import Log, send, timed
 from ._client import RECOVERY, SoakClient
 from ._history import Asked, Recovered

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client import Client
+from ..._client.client import Client
 from ..._errors import ClientClosed
-from ..._streams import Subscription
+from ..._receiving.subscription import Subscription
 from ._asking import Log, Posted, ask_at_once, ask_somehow, flush, send, timed
 from ._history import FINAL, Heard, History
 

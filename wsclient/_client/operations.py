@@ -1,0 +1,233 @@
+"""What the public calls do: plain functions on the core, one for each.
+
+Each may run on any thread. The main thread may be struck by a KeyboardInterrupt at any point: what was queued by then
+is sent once, what was not is not, and nothing stays locked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from .._connection.context import closed_error
+from .._errors import ConnectionLost, WebSocketClientError
+from .._models import State
+from .._requests import batches, requests
+from .._requests.futures import RequestFuture, Waiter
+from .._rfc6455.close import CloseCode, check_close
+from .._sending.delivery import Delivery
+from .._sending.message import Batch
+from .._sending.sender import SMALL
+from .._stats import Stats
+from .._threads.deadline import Deadline
+from .._validation import check_callable, check_seconds
+from . import terms
+
+if TYPE_CHECKING:
+    from .._connection.context import Core
+    from .._requests.request import Request
+
+__all__ = ["call_message", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until"]
+
+_INSTEAD = "Use submit() and a done-callback."
+
+_OPEN: Final = State.OPEN
+"""Looked up once: the common case comes first, and an enum's hash is Python code."""
+
+
+def send(core: Core, message: Any, timeout: float | None, expires: float | None) -> Delivery:
+    """See ``Client.send``."""
+    if core.guard.forked or core.guard.setting_up:
+        core.guard.check("send()")
+    now = time.monotonic()
+    expires_at = None if expires is None else now + check_seconds("expires", expires)
+    if timeout is not None:
+        timeout = check_seconds("timeout", timeout, zero=True)
+    bound = None if core.hooks.bound is None else terms.bound(core)
+    entry = requests.plain(core, message, expires_at=expires_at, bound=bound)
+    hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.pace.allows(now))
+    if hurries and core.write_now(entry):
+        return Delivery(core, entry)
+    requests.queue(core, entry, Deadline.after(timeout, now))
+    if hurries:
+        core.kick()
+    else:
+        core.leave()
+    return Delivery(core, entry)
+
+
+def request(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None = None,
+    until: Callable[[Any], bool] | None = None,
+    idempotent: bool = False,
+) -> Any:
+    """See ``Client.request``."""
+    core.guard.check_may_wait("request()", _INSTEAD)
+    if core.state.current is not _OPEN:
+        terms.check_started(core, "request()")
+    call = _make(core, message, timeout, match, until, idempotent)
+    waiter = Waiter()
+    try:
+        _begin(core, call, waiter, timed=False)
+        if not waiter.wait(call.deadline):
+            _give_up(core, call, waiter)
+    except BaseException:
+        requests.withdraw(core, call, interrupted=True)
+        raise
+    try:
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+    finally:
+        del call, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+
+
+def request_many(
+    core: Core, messages: Iterable[Any], timeout: float | None, return_exceptions: bool, idempotent: bool
+) -> list[Any]:
+    """See ``Client.request_many``."""
+    core.guard.check_may_wait("request_many()", _INSTEAD)
+    terms.check_started(core, "request_many()")
+    deadline = terms.deadline(core, timeout)
+    waiters: list[tuple[Request, Waiter]] = []
+    replies: list[Any] = []
+    try:
+        for message in messages:
+            call = requests.make(core.protocol, message, deadline, idempotent=idempotent, bound=terms.bound(core))
+            call.waiter = waiter = Waiter()
+            waiters.append((call, waiter))
+            try:
+                requests.begin(core, call, timed=False, more=True)
+            except WebSocketClientError as error:
+                waiter.settle(None, error)
+        core.kick()
+        terms.read_on(core)
+        for call, waiter in waiters:
+            if not waiter.wait(call.deadline):
+                _give_up(core, call, waiter)
+            if waiter.error is not None and not return_exceptions:
+                raise waiter.error
+            replies.append(waiter.value if waiter.error is None else waiter.error)
+    except BaseException:
+        for call, _ in waiters:
+            requests.cancel(core, call, interrupted=True)
+        raise
+    finally:
+        del waiters
+        call = waiter = None  # type: ignore[assignment]
+    return replies
+
+
+def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> RequestFuture:
+    """See ``Client.submit``; the options are those of ``request``, in their order."""
+    core.guard.check("submit()")
+    call = _make(core, message, timeout, *options)
+    future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
+    try:
+        _begin(core, call, future, timed=True)
+    except ConnectionLost as error:
+        future.settle(None, error)
+    except BaseException:
+        requests.withdraw(core, call, interrupted=True)
+        raise
+    requests.mind(core, call.deadline)
+    return future
+
+
+def call_message(core: Core, method: str, params: Any, *, notify: bool) -> Any:
+    """The message of a call or of a notification."""
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, not {method!r}.")
+    return core.protocol.build(method, params, notify)
+
+
+def reconnect(core: Core, reason: str) -> None:
+    """See ``Client.reconnect``."""
+    core.guard.check("reconnect()")
+    check_close(CloseCode.NORMAL, reason)
+    terms.check_started(core, "reconnect()")
+    core.orders.order_reconnect(reason)
+
+
+def wait_until(core: Core, state: State, timeout: float | None) -> bool:
+    """See ``Client.wait_until``."""
+    if not isinstance(state, State):
+        raise TypeError(f"state must be a wsclient.State, not {state!r}.")
+    core.guard.check_may_wait("wait_until()", "Look at .state instead.")
+    deadline = Deadline.after(timeout, time.monotonic())
+    reached = core.state.wait_for(state, deadline)
+    if not reached and state is State.OPEN and core.state.current is State.FAILED:
+        raise closed_error(core, "wait_until(State.OPEN)")
+    return reached
+
+
+def stats(core: Core) -> Stats:
+    """See ``Client.stats``."""
+    counters, counts, opened_at = core.counters, core.pending.counts, core.link.opened_at
+    return Stats(
+        messages_sent=counters.messages_sent,
+        messages_received=counters.messages_received,
+        bytes_sent=counters.bytes_sent,
+        bytes_received=counters.bytes_received,
+        connections=counters.connections,
+        failed_attempts=counters.failed_attempts,
+        requests_ok=counts["ok"],
+        requests_failed=counts["failed"] + counts["cancelled"],
+        requests_timed_out=counts["timed_out"],
+        requests_late=counters.late,
+        queue_depth=core.outbox.messages,
+        queue_bytes=core.outbox.bytes,
+        dropped=core.outbox.dropped + core.hooks.dropped + core.handlers.dropped + core.streams.dropped,
+        rtt_last=counters.rtt_last,
+        rtt_min=counters.rtt_min,
+        rtt_mean=counters.rtt_mean,
+        uptime=0.0 if opened_at is None else time.monotonic() - opened_at,
+    )
+
+
+def _make(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None,
+    until: Callable[[Any], bool] | None,
+    idempotent: bool,
+) -> Request | Batch:
+    """The request, or the batch where a list is one."""
+    if match is not None or until is not None:
+        check_callable("match", match)
+        check_callable("until", until)
+    deadline = terms.deadline(core, timeout)
+    bound = None if core.hooks.bound is None else terms.bound(core)
+    if isinstance(message, list) and core.protocol._batches:
+        return batches.make(
+            core, message, deadline, bound=bound, match=match, until=until, idempotent=idempotent
+        )  # fmt: skip
+    return requests.make(core.protocol, message, deadline, match, until, idempotent, bound)
+
+
+def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *, timed: bool) -> None:
+    """It begins to wait, and is written or queued."""
+    if isinstance(call, Batch):
+        batches.begin(core, call, waiter)
+    else:
+        call.waiter = waiter
+        requests.begin(core, call, timed=timed)
+    terms.read_on(core)
+
+
+def _give_up(core: Core, call: Request | Batch, waiter: Waiter) -> None:
+    """The time is over."""
+    for request in requests.requests_in(call):
+        requests.time_out(core, request)
+    waiter.wait(Deadline(None))  # told by now; or in a moment, by whoever else has ended one of them
+
+
+def _cancel(core: Core, call: Request | Batch) -> None:
+    core.guard.check_fork("cancel()")
+    requests.withdraw(core, call)

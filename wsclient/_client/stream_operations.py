@@ -1,0 +1,170 @@
+"""What the public calls do that give a stream: plain functions on the core, one for each.
+
+Each may run on any thread.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._connection.context import closed_error
+from .._options import DEFAULT
+from .._receiving.inbox import Inbox
+from .._receiving.reply_stream import AnswersFeed, Feed
+from .._receiving.streams import Stream
+from .._receiving.subscription import Subscription, SubscriptionFeed
+from .._requests import requests
+from .._threads.state import FINAL
+from .._validation import check_callable, check_choice, check_count
+from . import terms
+
+if TYPE_CHECKING:
+    from .._connection.context import Core
+    from .._options import Overflow
+    from .._requests.request import Request
+
+__all__ = ["listen", "stream", "subscribe"]
+
+
+def listen(
+    core: Core,
+    match: Callable[[Any], bool] | None,
+    maxsize: int | None,
+    overflow: Overflow,
+    key: Callable[[Any], Any] | None,
+) -> Stream:
+    """See ``Client.listen``."""
+    core.guard.check("listen()")
+    stream = Stream(
+        _inbox(core, maxsize, overflow, key),
+        match=check_callable("match", match),
+        key=check_callable("key", key),
+        leave=partial(_leave_stream, core),
+        check=partial(_check_may_read, core),
+        name=core.settings.name,
+    )
+    core.streams.add(stream)
+    if core.state.current in FINAL:
+        stream.close()
+        raise closed_error(core, "listen()")
+    return stream
+
+
+def stream(
+    core: Core,
+    message: Any,
+    until: Callable[[Any], bool] | None,
+    timeout: float | None,
+    maxsize: int | None,
+    overflow: Overflow,
+) -> Stream:
+    """See ``Client.stream``."""
+    core.guard.check("stream()")
+    terms.check_started(core, "stream()")
+    check_callable("until", until)
+    call = requests.make(core.protocol, message, terms.deadline(core, timeout), until=until, bound=terms.bound(core))
+    call.message = copy.deepcopy(message)
+    feed = AnswersFeed(core)
+    answers = Stream(
+        _inbox(core, maxsize, overflow, None),
+        match=None,
+        key=None,
+        leave=feed.leave,
+        check=partial(_check_may_read, core),
+        name=core.settings.name,
+    )
+    _attach(core, feed, answers)
+    feed.request, call.feed, call.waiter = call, feed, feed
+    call.takes_any = False
+    _begin_feed(core, call, answers, timed=True)
+    return answers
+
+
+def subscribe(
+    core: Core,
+    message: Any,
+    match: Callable[[Any], bool] | None,
+    unsubscribe: Any,
+    resume: bool,
+    key: Callable[[Any], Any] | None,
+    on_gap: Callable[[Subscription], object] | None,
+    timeout: float | None,
+    maxsize: int | None,
+    overflow: Overflow,
+) -> Subscription:
+    """See ``Client.subscribe``."""
+    core.guard.check_may_wait("subscribe()", "Call it outside, or use send() and listen().")
+    terms.check_started(core, "subscribe()")
+    bound = terms.bound(core)
+    if resume is DEFAULT:
+        resume = bound is None
+    elif resume and bound is not None:
+        raise ValueError(
+            "subscribe(resume=True) inside on_open or on_reconnect would double with each connection; leave resume= "
+            "out there, or subscribe once outside of the hook."
+        )
+    feed = SubscriptionFeed(
+        core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
+    )
+    call = feed.make(terms.deadline(core, timeout), bound)
+    awaited = feed.is_awaited(call)
+    subscription = Subscription(
+        _inbox(core, maxsize, overflow, key),
+        on_gap=check_callable("on_gap", on_gap),
+        key=check_callable("key", key),
+        leave=feed.leave,
+        check=partial(_check_may_read, core),
+        name=core.settings.name,
+    )
+    try:
+        _attach(core, feed, subscription)
+        core.subscriptions.add(feed)
+        _begin_feed(core, call, subscription, timed=awaited, calm=not awaited)
+        if awaited:
+            feed.wait()
+    except BaseException:
+        subscription.close()
+        raise
+    if feed.caller.error is not None:
+        raise feed.caller.error
+    feed.established()
+    return subscription
+
+
+def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
+    """Where the messages of a stream wait."""
+    bounds = core.settings.bounds.receive_queue
+    check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
+    if key is not None and overflow != "latest":
+        raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
+    most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
+    return Inbox(most, bounds.max_bytes, overflow, core.resume_reading)
+
+
+def _attach(core: Core, feed: Feed, stream: Stream) -> None:
+    feed.attach(stream)
+    core.streams.add_fed(stream)
+
+
+def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm: bool = False) -> None:
+    """Send what brings the answers; if that can't be, there is no stream."""
+    try:
+        requests.begin(core, call, timed=timed, calm=calm)
+        terms.read_on(core)
+        if timed:
+            requests.mind(core, call.deadline)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _leave_stream(core: Core, stream: Stream) -> None:
+    core.guard.check_fork("close() of a stream")
+    core.streams.discard(stream)
+
+
+def _check_may_read(core: Core, call: str) -> None:
+    core.guard.check_may_wait(call, "Use on_message instead.")

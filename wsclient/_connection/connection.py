@@ -1,0 +1,379 @@
+"""One connection's life: from the upgrade to the last byte.
+
+The I/O thread owns it and runs everything here. Other threads write through its ``Wire``, which they find in
+``core.link``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .._errors import ProtocolError, WebSocketClientError
+from .._models import Disconnect
+from .._network.poller import READ
+from .._receiving.router import Router
+from .._receiving.subscription import connection_lost
+from .._requests import losses, requests
+from .._rfc6455.close import Close, CloseCode, build_close_payload
+from .._rfc6455.deflate import Inflater
+from .._rfc6455.frames import MessageReader, Opcode
+from .._sending.message import Outgoing
+from .._sending.writer import Wire
+from .._threads.deadline import Deadline
+from .keepalive import Beat, Heartbeat
+
+if TYPE_CHECKING:
+    from .._network.connector import Opened
+    from .._network.poller import Poller
+    from .context import Core
+
+__all__ = ["Connection"]
+
+_READS_A_TURN: Final = 16
+_TURN_SECONDS: Final = 0.05
+"""Reads, and seconds of them, before orders and timers are looked at again; a read may hold 30 000 tiny messages."""
+
+_TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
+LINGER: Final = 0.5
+"""Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
+
+_PAUSED_LOOK: Final = 1.0
+"""Seconds after which a paused reader looks for itself whether it may go on."""
+
+
+class Ending(NamedTuple):
+    """Why the connection ends. While it waits for the peer to close as well, the loop goes on until the deadline.
+
+    Attributes:
+        initiator, code, reason, error: as in ``Disconnect``.
+        deadline: when to stop being polite.
+    """
+
+    initiator: str
+    code: int | None
+    reason: str
+    error: BaseException | None
+    deadline: Deadline
+
+
+class Connection:
+    """An upgraded connection.
+
+    Attributes:
+        number: 1 for the client's first.
+        opened: its line, subprotocol and headers.
+        router: to whom messages go.
+        ending: why it ends; None while it does not.
+        over: whether there is nothing left to wait for.
+    """
+
+    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number",
+                 "opened", "over", "router", "wire")  # fmt: skip
+
+    def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
+        """
+        Args:
+            core: the client.
+            poller: how to wait.
+            opened: what the upgrade gave.
+            wire: the way out.
+        """
+        now = time.monotonic()
+        self.number = wire.passage.number
+        self.opened = opened
+        self.wire = wire
+        self.router = Router(core, wire)
+        self.ending: Ending | None = None
+        self.over = False
+        self._core = core
+        self._poller = poller
+        self._heartbeat = Heartbeat(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
+        inflater = None if opened.agreement is None else Inflater(opened.agreement)
+        limits = core.settings.line.limits
+        self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
+        self._opened_at: float | None = None
+        self._beat = Beat(core)
+        self._goodbye = [True]
+        self._feed(opened.rest)
+
+    @property
+    def was_open(self) -> bool:
+        """Whether it was ever open, that is, set up."""
+        return self._opened_at is not None
+
+    def claim_goodbye(self) -> bool:
+        """True for the one caller who may tell ``on_close``. Any thread: taking the one item is atomic."""
+        try:
+            return self._goodbye.pop()
+        except IndexError:
+            return False
+
+    # --- the supervisor's verbs --------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """The set-up is done: let the queue out, then everyone else's messages."""
+        self._opened_at = time.monotonic()
+        self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
+        self._beat.begin(self._opened_at)
+        self._core.link.opened_at = self._opened_at
+        self._core.link.wire = self.wire
+        self.wire.pump()
+
+    def turn(self, until: Deadline) -> None:
+        """Wait until something happens, but not beyond ``until``, and deal with it."""
+        core, line = self._core, self.opened.line
+        if core.recorder is not None:
+            core.recorder.write()  # before the wait: whatever is noted from here on ends it
+        ready = self._wait(time.monotonic(), until)
+        now = time.monotonic()
+        if core.pending.timers:
+            # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
+            requests.expire(core, now)
+        if core.orders.drop is not None and self._is_to_be_dropped():
+            return
+        if ready & line.read_event or (line.may_hold and line.pending()):
+            self._read(now)
+        if self.wire.blocked and ready & line.write_event:
+            self.wire.unblock()
+        self._look_after(now)
+        if core.subscriptions.held or core.subscriptions.notes:
+            self.router.hand_out_held()
+        if not self.over and self.wire.has_work():
+            self.wire.pump()  # at the end: whatever any step above was woken for goes out
+        if core.progress.latches:
+            core.progress.announce()
+
+    def close(
+        self,
+        code: int,
+        reason: str,
+        deadline: Deadline,
+        *,
+        error: WebSocketClientError | None = None,
+        behind_queue: WebSocketClientError | None = None,
+    ) -> None:
+        """Begin to close from our side; on a connection that ends already, only bring the deadline forward.
+
+        Args:
+            code: the close code to send.
+            reason: the text to send.
+            deadline: until when to wait for the peer.
+            error: what made us close.
+            behind_queue: send what is queued first; the queue takes no more, and answers with this error.
+        """
+        if self.ending is not None:
+            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
+            return
+        frame = Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0)
+        ending = Ending("local", code, reason, error, deadline)
+        if behind_queue is not None:
+            self.ending = ending
+            self._core.outbox.seal(behind_queue, frame)
+            self.wire.pump()
+        else:
+            self._end(ending)
+            self.wire.send_first(frame)
+
+    def finish(self) -> Disconnect:
+        """Give everything back; nothing of this connection is used any more."""
+        core = self._core
+        disconnect = self.disconnect(time.monotonic())
+        if self.was_open:
+            core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
+        core.link.wire = None
+        core.link.opened_at = None
+        core.link.paused = False
+        core.link.proofs.clear()
+        cut = self.wire.end()
+        if self.wire.tape is not None:
+            self.wire.tape.lost(disconnect)
+        self._poller.forget()
+        self.opened.line.close()
+        losses.after_loss(core, self.number, cut, disconnect)
+        self.router.hand_out_held(everything=True)
+        connection_lost(core, losses.lost(disconnect, sent=True))
+        core.progress.announce()
+        return disconnect
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait(self, now: float, until: Deadline) -> int:
+        """Wait for the socket, a timer or an order; gives the events that are ready."""
+        core, wire, line = self._core, self.wire, self.opened.line
+        link = core.link
+        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        self.router.leaving = self.ending is not None
+        link.paused = False
+        events = line.read_event
+        if wire.blocked or core.full:
+            link.paused = True  # before looking: whoever makes room from now on wakes us
+            link.paused = (wire.blocked and wire.choked) or (core.full and not self.router.pressing)
+            events = (0 if link.paused else events) | (line.write_event if wire.blocked else 0)
+        if line.may_hold and line.pending() and not link.paused:
+            until = Deadline(now)
+        at = self._next_timer(now, until)
+        link.sleeps_until = at
+        return self._poller.wait(line.sock, events, max(0.0, at - now))
+
+    def _is_to_be_dropped(self) -> bool:
+        """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
+        drop = self._core.orders.drop
+        return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
+
+    def _next_timer(self, now: float, until: Deadline) -> float:
+        """When to wake at the latest; infinity for never."""
+        at = math.inf if until.at is None else until.at
+        if self._core.pending.timers:
+            at = min(at, self._core.pending.next_deadline() or at)
+        if self.ending is not None:
+            last = self.ending.deadline.at
+            return at if last is None else min(at, last)
+        if self._core.link.paused:
+            at = min(at, now + _PAUSED_LOOK)
+        return min(at, self._heartbeat.next_at, self._beat.next_at)
+
+    def _look_after(self, now: float) -> None:
+        """Deadlines and keepalive, and a line that broke while it was written to."""
+        if self.over:
+            return
+        if self.wire.error is not None:
+            self._read_rest()
+            self._end_now("network", f"the line broke: {self.wire.error}", self.wire.error)
+        elif self.ending is not None:
+            self.over = self.ending.deadline.passed(now)
+        elif self._beat.missed:
+            self._end_now("keepalive", "a heartbeat of the message protocol was not answered", None)
+        elif now >= self._heartbeat.next_at or now >= self._beat.next_at:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if self._heartbeat.dead(now) and not self._shows_life(now):
+            silence = now - self._heartbeat.last_heard
+            self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
+        else:
+            self._beat.look(self.wire, now)
+            if self._heartbeat.ping_due(now):
+                payload = os.urandom(8)
+                self._heartbeat.pinged(payload, now)
+                self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
+
+    def _shows_life(self, now: float) -> bool:
+        """A last look before the peer is called dead: this thread, or the whole process, may have been held up."""
+        line = self.opened.line
+        if line.pending() or self._poller.wait(line.sock, READ, 0.0):
+            if not self._core.link.paused:
+                self._read(now)
+            self._heartbeat.heard(now)
+            return True
+        return False
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _read(self, now: float) -> bool:
+        """Read what is there; whether that was anything."""
+        line = self.opened.line
+        enough = now + _TURN_SECONDS
+        for number in range(_READS_A_TURN):
+            try:
+                size = self._reader.appetite
+                data = line.receive(size)
+            except OSError as error:
+                self._end_now("network", f"the line broke: {error}", error)
+                return number > 0
+            if data is None:
+                return number > 0
+            if not data:
+                self._end_now("network", "the peer closed the line without a close frame", None)
+                return number > 0
+            self._heartbeat.heard(now)
+            self._feed(data)
+            if line.short_means_empty and len(data) < size:
+                break
+            now = time.monotonic()
+            if now > enough or self.wire.choked or (self._core.full and not self.router.pressing):
+                break
+        return True
+
+    def _read_rest(self) -> None:
+        """What came before the line broke may hold the peer's close frame, and says why."""
+        while not self.over and self._core.link.paused is False:
+            if not self._read(time.monotonic()):
+                return
+
+    def _feed(self, data: bytes) -> None:
+        tape, receive = self.wire.tape, self.router.receive
+        if tape is not None:
+            self.wire.settle()  # whatever may have provoked these bytes is noted before them
+        try:
+            for opcode, payload, size in self._reader.feed(data):
+                if tape is not None:
+                    tape.received(opcode, payload)
+                if opcode is _TEXT or opcode is _BINARY:
+                    receive(payload, size)
+                else:
+                    self._take_control(opcode, payload)
+        except ProtocolError as error:  # raised by the message protocol
+            self._refuse(CloseCode.PROTOCOL_ERROR, error)
+        failure = self._reader.failure
+        if failure is not None:
+            self._refuse(failure.code, failure.error)
+
+    def _take_control(self, opcode: Opcode, payload: Any) -> None:
+        if opcode is Opcode.PING:
+            self.wire.send_first(Outgoing(Opcode.PONG, payload, 0))
+            self._core.hooks.post_event("on_ping", payload)
+        elif opcode is Opcode.PONG:
+            self._take_pong(payload)
+        else:
+            self._take_close(payload)
+
+    def _take_pong(self, payload: bytes) -> None:
+        matched = self.wire.pong(payload, time.monotonic())
+        if matched is not None:
+            self._core.counters.add_round_trip(matched.seconds)
+            for known in matched.payloads:
+                self._heartbeat.answered(known)
+        self._core.hooks.post_event("on_pong", payload)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def _take_close(self, close: Close) -> None:
+        soon = Deadline.after(LINGER, time.monotonic())
+        if self.ending is not None:
+            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon))
+            return
+        self._end(Ending("remote", close.code, close.reason, None, soon))
+        self.wire.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
+
+    def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
+        """The peer broke the rules: tell it and the user, and leave."""
+        if self.ending is None:
+            self._core.hooks.post_error(error)
+            self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
+
+    def _end(self, ending: Ending) -> None:
+        """From here on nothing of the queue goes out, and requests that did get no reply any more."""
+        self.ending = ending
+        self.wire.is_open = False
+        losses.lose_written(self._core, self.disconnect(time.monotonic()))
+
+    def _end_now(self, initiator: str, reason: str, error: BaseException | None) -> None:
+        """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""
+        self.over = True
+        self.wire.is_open = False
+        if self.ending is None:
+            self.ending = Ending(initiator, None, reason, error, Deadline(None))
+
+    def disconnect(self, now: float) -> Disconnect:
+        """How it ends, as far as that is known now."""
+        ending = self.ending or Ending("local", None, "", None, Deadline(None))
+        uptime = 0.0 if self._opened_at is None else now - self._opened_at
+        idle = now - self._heartbeat.last_heard
+        code = None if ending.code is None else int(ending.code)  # no private enum
+        return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)

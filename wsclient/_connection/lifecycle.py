@@ -1,0 +1,214 @@
+"""Beginning and end of a client, as other threads ask for them: start, drain, close.
+
+Guarantees:
+    * ``start`` returns with the client open, or raises and leaves it closed.
+    * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: a
+      background thread that does not come back is left behind, with its line cut and everyone who waits told.
+    * An interrupt in ``start`` leaves the client closed; in ``close`` the closing goes on.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from .._errors import ClientClosed, ConnectError, again
+from .._models import State
+from .._rfc6455.close import check_close
+from .._threads import processes
+from .._threads.deadline import Deadline
+from .._threads.state import FINAL
+from .._threads.thread import Worker
+from .._validation import check_seconds
+from .context import closed_error
+from .shutdown import finish
+from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from .context import Core
+    from .reconnect import Reconnect
+
+__all__ = ["Lifecycle"]
+
+GRACE: Final = 0.5
+"""Seconds beyond its timeout that ``close`` waits for the background thread, and a little less for the hook thread."""
+
+LAST_HOOKS: Final = 3.0
+"""Seconds that ``wait_closed`` and ``run_forever`` give the last hooks."""
+
+_RUNNING: Final = frozenset(set(State) - FINAL)
+_NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
+_log = logging.getLogger("wsclient")
+
+
+class Lifecycle:
+    """Starts and ends one client's background thread."""
+
+    __slots__ = ("_abandoned", "_core", "_supervisor", "_worker")
+
+    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+        self._core = core
+        self._supervisor = Supervisor(core, reconnect)
+        self._worker = Worker(f"{core.settings.name}-io", self._run)
+        self._abandoned = False
+
+    def __repr__(self) -> str:
+        return f"<wsclient.Client {self._core.settings.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """The client's name."""
+        return self._core.settings.name
+
+    @property
+    def ends(self) -> bool:
+        """Whether it was told to close, and will."""
+        return self._core.orders.close is not None
+
+    # --- beginning ---------------------------------------------------------------------------------------------------
+
+    def start(self, timeout: float | None) -> None:
+        """Start the thread if nobody has, and wait until the client is open.
+
+        Raises:
+            ConnectError: the first attempt failed, or the time was over.
+            ClientClosed: the client is closed, or was closed meanwhile.
+        """
+        core = self._core
+        core.guard.check_may_wait("start()", "Start the client elsewhere.")
+        deadline = Deadline.after(timeout, time.monotonic())
+        if core.state.current in FINAL:
+            raise closed_error(core, "start()")
+        starter = object()
+        try:
+            self._worker.start(starter)
+            self._wait_for_open(deadline, first=self._worker.starter is starter)
+        except Exception:
+            if self._worker.starter is starter:
+                core.orders.order_close(1000, "", Deadline(time.monotonic()))
+                self._await_end(Deadline(time.monotonic()))
+            raise
+        except BaseException:  # an interrupt wants out at once
+            if self._worker.starter is starter or self._close_unstarted():
+                core.orders.order_close(1000, "", Deadline(time.monotonic()))
+            raise
+
+    def _wait_for_open(self, deadline: Deadline, *, first: bool) -> None:
+        core = self._core
+        state = core.state.wait_while(_NOT_OPEN, deadline)
+        if state is State.OPEN:
+            return
+        if state in _NOT_OPEN:
+            raise ConnectError(
+                "The client did not open within the timeout given to start().", last=TimeoutError("start() timed out")
+            )
+        error = core.state.error
+        if first and error is None and core.link.number > 0:
+            return  # it was open, and a hook has closed it before this thread saw it
+        if isinstance(error, ConnectError) and core.link.number == 0:
+            raise again(error)
+        raise closed_error(core, "start()")
+
+    def _run(self) -> None:
+        processes.enter(self)
+        try:
+            self._supervisor.run()
+        finally:
+            processes.leave(self)
+
+    # --- end ---------------------------------------------------------------------------------------------------------
+
+    def close(self, code: int, reason: str, timeout: float, *, wait: bool) -> None:
+        """Close the client; see ``Client.close``."""
+        core = self._core
+        check_close(code, reason)
+        core.guard.check_fork("close()")
+        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
+        if not wait:
+            core.orders.order_close(code, reason, deadline)
+            if self._worker.starter is None:
+                # No lock may be taken here, which may be a signal handler; a thread of its own may.
+                _thread.start_new_thread(self._close_unstarted, ())
+            return
+        core.guard.check_may_wait("close()", "Call close(wait=False).")
+        core.orders.order_close(code, reason, deadline)
+        self._close_unstarted()
+        self._await_end(deadline)
+
+    def drain(self, timeout: float, *, wait: bool) -> bool:
+        """Finish what was begun, then close; see ``Client.drain``."""
+        core = self._core
+        deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
+        core.guard.check_fork("drain()")
+        if wait:
+            core.guard.check_may_wait("drain()", "Call drain(wait=False).")
+        if core.state.current is State.FAILED:
+            raise closed_error(core, "drain()")
+        if core.state.current is State.CLOSED:
+            return self._supervisor.drained
+        refusal = ClientClosed("The client is draining and takes no new work.")
+        core.outbox.seal(refusal, takes_marks=True)  # deliveries may still be waited for
+        core.orders.order_drain(deadline)
+        if self._close_unstarted():
+            return self._supervisor.drained
+        if wait:
+            self._await_end(deadline)
+        return self._supervisor.drained
+
+    def join(self, deadline: Deadline) -> bool:
+        """Wait until the client has ended; False if the deadline passed first. Hooks get a moment to end as well."""
+        if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
+            return False
+        self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
+        return True
+
+    def _close_unstarted(self) -> bool:
+        """A client that was never started is closed by whoever asks for it; False if it was started."""
+        if not self._worker.seal():
+            return False
+        if self._core.state.move(State.CLOSED):
+            self._supervisor.drained = not self._core.outbox.messages and not self._core.pending.waiting
+            finish(self._core, State.CLOSED, None)
+        return True
+
+    def _await_end(self, deadline: Deadline) -> None:
+        until = Deadline.after(GRACE, deadline.at or 0.0)
+        if self._core.state.wait_while(_RUNNING, until) in _RUNNING:
+            self._abandon()
+        self._join_threads(Deadline.after(GRACE * 0.8, until.at or 0.0))
+
+    def _join_threads(self, until: Deadline) -> None:
+        """Wait for both threads to be gone, as long as there is time; the caller may be one of them."""
+        if not self._abandoned and not self._worker.here():
+            self._worker.join(until)
+        if not self._core.hooks.join(until):
+            _log.warning("%s: a hook does not return; its thread is left behind.", self._core.settings.name)
+
+    def _abandon(self) -> None:
+        """The background thread is stuck in the user's code or a name look-up: end everything without it."""
+        _log.warning(
+            "%s: the background thread does not react: it is in on_session, match, until, url, headers, should_retry, "
+            "a protocol or a name look-up. It is left behind.",
+            self._core.settings.name,
+        )
+        self._abandoned = True
+        self._supervisor.abort()
+        finish(self._core, State.CLOSED, None)
+        processes.leave(self)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """This is a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
+        self._core.guard.forked = True
+        self._core.orders.close_descriptors()
+        if self._core.recorder is not None:
+            self._core.recorder.after_fork()
+        for sock in self._supervisor.sockets():
+            sock.close()
+
+    def at_exit(self, timeout: float) -> None:
+        """The interpreter ends."""
+        self.close(1001, "", timeout, wait=True)

@@ -1,0 +1,277 @@
+"""Whether to connect again, and when. The only importer of tenacity.
+
+tenacity's ``wait`` and ``stop`` strategies decide, fed with a ``RetryCallState`` as its own loop would feed them. That
+loop itself is not used: it waits in ways nobody can end without one more attempt, and it knows attempts only, while a
+connection that lived for days is no attempt. So nothing here sleeps, recurses or chains exceptions: one call per ended
+attempt or connection, one verdict back.
+
+Not thread-safe: the background thread owns the campaign.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponential
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base
+
+from .._errors import ConnectError, ConnectionLost, HandshakeError
+from .._threads.imports import importing
+from .._validation import check_callable, check_seconds
+
+__all__ = ["Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
+
+FIRST_DELAY: Final = 0.5
+"""Seconds within which the first retry comes; the bound doubles with each failure."""
+
+MAX_DELAY: Final = 30.0
+"""Seconds at most; full jitter below it, so that a herd spreads (AWS Architecture Blog, "Exponential Backoff")."""
+
+MIN_UPTIME: Final = 5.0
+"""Seconds a connection must have been open for the attempts to count anew; gRPC's back-off resets in the same
+spirit."""
+
+MAX_RETRY_AFTER: Final = 300.0
+"""Seconds of a server's ``Retry-After`` that are obeyed."""
+
+FATAL_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1010})
+"""Close codes of a server that say: what you do is wrong, so doing it again will be wrong as well."""
+
+_ORDERLY_CLOSES: Final = frozenset({1000, 1001, 1005})
+_CREDENTIAL_STATUSES: Final = frozenset({401, 403})
+_RETRY_AFTER_STATUSES: Final = frozenset({429, 503})
+_RETRYING: Final = Retrying()
+_log = logging.getLogger("wsclient")
+
+
+class Reconnect:
+    """How to connect again after a loss.
+
+    Args:
+        wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
+        stop: when to give up: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and time
+            count from the loss of the last healthy connection.
+        min_uptime: seconds after which a connection counts as healthy, so that attempts count anew.
+        should_retry: asked with the error of each failed attempt or lost connection; True or False decides, None leaves
+            it to the built-in rules. Runs on the I/O thread: keep it short.
+    """
+
+    def __init__(
+        self,
+        *,
+        wait: Any = None,
+        stop: Any = None,
+        min_uptime: float = MIN_UPTIME,
+        should_retry: Callable[[BaseException], bool | None] | None = None,
+    ) -> None:
+        self.wait = _strategy("wait", wait, wait_random_exponential(multiplier=FIRST_DELAY, max=MAX_DELAY))
+        self.stop = _strategy("stop", stop, stop_never)
+        self.min_uptime = check_seconds("min_uptime", min_uptime, zero=True)
+        self.should_retry = check_callable("should_retry", should_retry)
+
+
+class Verdict(NamedTuple):
+    """What to do after an attempt failed or a connection was lost.
+
+    Attributes:
+        error: what to tell.
+        number: failed attempts in a row.
+        delay: seconds until the next attempt; None when there will be none.
+        orderly: with no next attempt: the client is to be CLOSED, not FAILED.
+    """
+
+    error: BaseException
+    number: int
+    delay: float | None
+    orderly: bool = False
+
+
+class Campaign:
+    """All the attempts of one client's life.
+
+    Attributes:
+        failures: failed attempts since the last healthy connection.
+    """
+
+    __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_last_fatal_was_close",
+                 "_opened", "_reconnect", "_retry_first", "_state", "_urls", "failures")  # fmt: skip
+
+    def __init__(
+        self,
+        reconnect: Reconnect | None,
+        *,
+        retry_first: bool,
+        urls: int,
+        credentials_are_fresh: bool,
+        fatal_codes: frozenset[int],
+    ) -> None:
+        """
+        Args:
+            reconnect: the option; None never connects again.
+            retry_first: whether the first round of attempts may fail.
+            urls: how many servers take turns; each is tried once before a first failure counts.
+            credentials_are_fresh: whether URL or headers are asked anew each time, so that a refused log-in may pass.
+            fatal_codes: close codes of the message protocol after which trying again is pointless.
+        """
+        self._reconnect = reconnect
+        self._retry_first = retry_first
+        self._urls = urls
+        self._first_round = urls
+        self._credentials_are_fresh = credentials_are_fresh
+        self._fatal_codes = fatal_codes
+        self._opened = False
+        self._fatal_in_a_row = 0
+        self._last_fatal_was_close = False
+        self._state: RetryCallState | None = None
+        self.failures = 0
+
+    def opened(self) -> None:
+        """An attempt led to an open connection."""
+        self._opened = True
+        if not self._last_fatal_was_close:  # whoever had refused us has taken us now
+            self._fatal_in_a_row = 0
+
+    def attempt_failed(self, error: BaseException, now: float) -> Verdict:
+        """An attempt to connect failed."""
+        self.failures += 1
+        self._first_round -= 1
+        if not self._opened and self._first_round > 0:
+            self._fatal_for_good(error)  # its word counts when the last of them has spoken
+            return Verdict(error, self.failures, 0.0)
+        if not self._opened and not self._retry_first:
+            final = error if self.failures == 1 else self._gave_up(error)
+            return Verdict(final, self.failures, None, orderly=True)
+        return self._judge(error, now)
+
+    def connection_lost(self, error: ConnectionLost, now: float) -> Verdict:
+        """A connection that was open has ended, and nobody here asked for it."""
+        disconnect = error.disconnect
+        assert disconnect is not None
+        if self._reconnect is None:
+            orderly = disconnect.initiator == "remote" and disconnect.code in _ORDERLY_CLOSES
+            return Verdict(error, self.failures, None, orderly=orderly)
+        if disconnect.uptime >= self._reconnect.min_uptime:
+            self.count_anew()
+        else:
+            self.failures += 1
+        return self._judge(error, now)
+
+    def count_anew(self) -> None:
+        """Forget what failed: a healthy connection has been."""
+        self.failures = 0
+        self._state = None
+
+    def start_anew(self) -> None:
+        """The caller asks for a fresh start: no server has said anything."""
+        self.count_anew()
+        self._fatal_in_a_row = 0
+
+    def _judge(self, error: BaseException, now: float) -> Verdict:
+        if self._reconnect is None:
+            return Verdict(error, self.failures, None)
+        wish = _ask(self._reconnect.should_retry, error)
+        if wish is True:
+            self._fatal_in_a_row = 0
+        if wish is False or (wish is None and self._fatal_for_good(error)):
+            return Verdict(error, self.failures, None)
+        state = self._retry_state(error, now)
+        delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
+        state.upcoming_sleep = delay
+        state.attempt_number = self.failures  # 0 behind a loss: the attempts to come are still to be counted
+        if self._reconnect.stop(state):
+            return Verdict(self._gave_up(error), self.failures, None)
+        state.idle_for += delay
+        return Verdict(error, self.failures, delay)
+
+    def _fatal_for_good(self, error: BaseException) -> bool:
+        """Whether trying again is pointless: every server has said so, and once more with fresh credentials."""
+        if not is_fatal(error, self._fatal_codes):
+            self._fatal_in_a_row = 0
+            return False
+        self._fatal_in_a_row += 1
+        self._last_fatal_was_close = isinstance(error, ConnectionLost)
+        refused_login = isinstance(error, HandshakeError) and error.status in _CREDENTIAL_STATUSES
+        chances = self._urls + (refused_login and self._credentials_are_fresh)
+        return self._fatal_in_a_row >= chances
+
+    def _retry_state(self, error: BaseException, now: float) -> RetryCallState:
+        """The facts a tenacity strategy asks for. The loss itself is no attempt, yet strategies count from 1."""
+        if self._state is None:
+            self._state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
+            self._state.start_time = now
+        state = self._state
+        state.attempt_number = max(1, self.failures)
+        state.set_exception((type(error), error, None))
+        state.outcome_timestamp = now
+        return state
+
+    def _gave_up(self, error: BaseException) -> ConnectError:
+        times = f"{self.failures} attempts" if self.failures != 1 else "1 attempt"
+        final = ConnectError(f"Gave up after {times}; the last error: {error}", attempts=self.failures, last=error)
+        final.__cause__ = error
+        return final
+
+
+def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
+    """Whether the error says that trying again with the same server can't help.
+
+    Args:
+        error: the ``ConnectError`` of an attempt or the ``ConnectionLost`` of a connection.
+        fatal_codes: close codes of the message protocol that mean it, beside those that always do.
+    """
+    if isinstance(error, ConnectionLost) and error.disconnect is not None:
+        code = error.disconnect.code
+        return error.disconnect.initiator == "remote" and (code in FATAL_CLOSES or code in fatal_codes)
+    return isinstance(error, ConnectError) and not error.retry
+
+
+def retry_after(error: BaseException) -> float:
+    """Seconds a server asked us to stay away (RFC 9110 §10.2.3), 0.0 if it did not; at most ``MAX_RETRY_AFTER``.
+
+    A date is read as the distance to the response's own ``Date``, so our clock plays no part; without one it says
+    nothing.
+    """
+    if not isinstance(error, HandshakeError) or error.status not in _RETRY_AFTER_STATUSES:
+        return 0.0
+    value = error.headers.get("Retry-After", "").strip()
+    if value.isdecimal() and value.isascii():
+        return min(float(value[:9]), MAX_RETRY_AFTER)
+    with importing:
+        from email.utils import parsedate_to_datetime  # 2 ms, for the few servers that name a date
+
+    try:
+        distance = parsedate_to_datetime(value) - parsedate_to_datetime(error.headers.get("Date", ""))
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return min(max(0.0, distance.total_seconds()), MAX_RETRY_AFTER)
+
+
+def checked_reconnect(reconnect: Any, retry_first: bool) -> Reconnect | None:
+    """The ``reconnect=`` option, validated."""
+    if reconnect is None and retry_first:
+        raise ValueError("retry_first=True needs reconnect=, which says how to retry; it is None.")
+    if reconnect is not None and not isinstance(reconnect, Reconnect):
+        raise TypeError(f"reconnect must be a wsclient.Reconnect or None, not {reconnect!r}.")
+    return reconnect
+
+
+def _strategy(name: str, value: Any, default: Any) -> Any:
+    if value is None:
+        return default
+    other = stop_base if name == "wait" else wait_base
+    if isinstance(value, (type, other)) or not callable(value):
+        raise TypeError(f"{name} must be a tenacity {name} strategy such as tenacity.{name}_..., not {value!r}.")
+    return value
+
+
+def _ask(should_retry: Callable[[BaseException], bool | None] | None, error: BaseException) -> bool | None:
+    if should_retry is None:
+        return None
+    try:
+        return should_retry(error)
+    except Exception:
+        _log.exception("should_retry raised; the built-in rules decide.")
+        return None

@@ -1,0 +1,233 @@
+"""``on_session``: setting up a connection before anything else is sent on it.
+
+The user's code and the connection's loop share one thread here: each call on the session turns the loop until it has
+what it waits for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
+from .._options import DEFAULT
+from .._requests import requests
+from .._requests.futures import Waiter
+from .._threads.commands import Interrupted
+from .._threads.deadline import Deadline
+from ..protocols import Protocol
+from .reconnect import is_fatal
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .context import Core
+
+__all__ = ["Session", "set_up"]
+
+_log = logging.getLogger("wsclient")
+
+
+class Session:
+    """One connection being set up; valid only inside ``on_session``, on its thread.
+
+    Messages that no call here takes reach streams and hooks afterwards, in their order.
+    """
+
+    __slots__ = ("_connection", "_core", "_deadline")
+
+    def __init__(self, core: Core, connection: Connection, deadline: Deadline) -> None:
+        """For the client only; ``on_session`` is given one."""
+        self._core = core
+        self._connection: Connection | None = connection
+        self._deadline = deadline
+
+    @property
+    def number(self) -> int:
+        """1 for the client's first connection, 2 for the one after its loss, and so on."""
+        return self._live().number
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol agreed on with the server."""
+        return self._live().opened.subprotocol
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the server's response; look-up is not case-sensitive."""
+        return self._live().opened.headers
+
+    def send(self, message: Any) -> None:
+        """Send a message now, before everything that is queued.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            TypeError, ValueError: the message can't be encoded, or a request waits under its id.
+        """
+        connection = self._running()
+        connection.wire.send_first(requests.plain(self._core, message, bound=connection.number))
+
+    def request(
+        self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
+    ) -> Any:
+        """Send a message now and wait for its reply.
+
+        Args:
+            message: as for ``client.request``.
+            timeout: seconds; the default is the client's ``request_timeout``. ``session_timeout`` bounds it too.
+            match: accepts the reply, instead of correlation by id.
+
+        Returns:
+            The decoded reply.
+
+        Raises:
+            RequestTimeout: no reply in time.
+            RemoteError: the server answered with an error.
+            SessionError: ``session_timeout`` has passed.
+            ConnectionLost: the connection ended.
+            ClientClosed: the client is being closed.
+        """
+        connection = self._running()
+        deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
+        request = requests.make(self._core.protocol, message, deadline, match=match, bound=connection.number)
+        request.waiter = waiter = Waiter()
+        self._core.pending.add(request, timed=False)
+        try:
+            connection.wire.send_first(request)
+            while request.outcome is None:
+                if deadline.passed(time.monotonic()):
+                    self._check_time()
+                    requests.time_out(self._core, request)
+                else:
+                    self._turn(deadline)
+        except BaseException:
+            requests.cancel(self._core, request, interrupted=True)
+            raise
+        try:
+            if waiter.error is not None:
+                raise waiter.error
+            return waiter.value
+        finally:
+            del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+
+    def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
+        """Call a method of the server's and wait for its result; see ``request`` and ``client.call``."""
+        return self.request(self._core.protocol.build(method, params, False), timeout=timeout)
+
+    def recv(self, timeout: float | None = None) -> Any:
+        """The oldest message that nobody has taken yet.
+
+        Args:
+            timeout: seconds; None for as long as ``session_timeout`` allows.
+
+        Raises:
+            TimeoutError: none came in time.
+            SessionError: ``session_timeout`` has passed.
+            ConnectionLost: the connection ended.
+            ClientClosed: the client is being closed.
+        """
+        aside = self._live().router.aside
+        deadline = self._deadline_for(timeout)
+        assert aside is not None
+        while not aside:
+            self._turn(deadline)
+            if not aside and deadline.passed(time.monotonic()):
+                self._check_time()
+                raise TimeoutError(f"session.recv() got no message within {timeout} s.")
+        return self._live().router.take_aside()  # what came before the connection ended is still given
+
+    # --- the supervisor's side ---------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """``on_session`` is over; so is this session. Its time counts whatever the user's code did meanwhile."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._check(connection)
+
+    def _live(self) -> Connection:
+        if self._connection is None:
+            raise SessionError("The session is over: it is valid only inside on_session.")
+        if not self._core.guard.on_io_thread():
+            raise WouldDeadlock("A session belongs to the thread on which on_session was called; don't share it.")
+        return self._connection
+
+    def _running(self) -> Connection:
+        connection = self._live()
+        self._check(connection)
+        return connection
+
+    def _check(self, connection: Connection) -> None:
+        orders = self._core.orders
+        if orders.close is not None:
+            raise ClientClosed("The client is being closed while on_session runs.")
+        if orders.reconnect is not None:
+            raise ConnectionLost("The client was told to connect anew while on_session runs.", sent=None)
+        if connection.ending is not None:
+            ending = connection.ending
+            how = f"code {ending.code}" if ending.code is not None else ending.reason
+            disconnect = connection.disconnect(time.monotonic())
+            raise ConnectionLost(f"The connection ended while on_session ran ({how}).", disconnect=disconnect)
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if self._deadline.passed(time.monotonic()):
+            seconds = self._core.settings.line.session_timeout
+            raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.")
+
+    def _deadline_for(self, timeout: float | None) -> Deadline:
+        return Deadline.after(timeout, time.monotonic()).sooner(self._deadline)
+
+    def _turn(self, deadline: Deadline) -> None:
+        connection = self._running()
+        bounds = self._core.settings.bounds.receive_queue
+        if len(connection.router.aside or ()) > bounds.max_messages or connection.router.aside_bytes > bounds.max_bytes:
+            raise SessionError(
+                f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes came during on_session; take "
+                "them with session.recv(), or give receive_queue= more room."
+            )
+        connection.turn(deadline)
+
+
+def set_up(core: Core, connection: Connection) -> None:
+    """Run ``on_session``: the protocol's, then the user's.
+
+    Raises:
+        SessionError: it failed; any other error of its code is the cause.
+        Interrupted: an order ended it.
+    """
+    steps = _steps(core)
+    if not steps:
+        return
+    deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
+    session = Session(core, connection, deadline)
+    core.guard.setting_up = True
+    try:
+        for step in steps:
+            step(session)
+        session._end()
+    except SessionError:
+        raise
+    except BaseException as error:
+        if core.orders.close is not None or core.orders.reconnect is not None:
+            raise Interrupted("on_session was ended by an order.") from error
+        raise _failure(core, error) from error
+    finally:
+        core.guard.setting_up = False
+
+
+def _steps(core: Core) -> list[Callable[[Session], object]]:
+    """What sets up a connection: the protocol's own part first."""
+    ours = type(core.protocol).on_session is not Protocol.on_session
+    hook = core.hooks.get("on_session")
+    return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
+
+
+def _failure(core: Core, error: BaseException) -> SessionError:
+    ours = isinstance(error, WebSocketClientError)
+    if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
+        _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
+    retry = not is_fatal(error, core.protocol.fatal_codes)
+    failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
+    failure.last = error
+    return failure

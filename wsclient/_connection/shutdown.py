@@ -1,0 +1,52 @@
+"""The end of a client: no new work, nobody left waiting, a final state.
+
+Accepted race: ``finish`` may run on two threads, the second time for a ``close`` that gave up waiting for a background
+thread stuck in user code. Each of its steps counts once, whoever comes first, so that does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._errors import ClientClosed
+from .._models import State
+from .._requests import losses
+
+if TYPE_CHECKING:
+    from .context import Core
+
+__all__ = ["begin_closing", "finish"]
+
+
+def begin_closing(core: Core) -> ClientClosed:
+    """From now on nothing new is taken, and nobody waits for a reply. Gives the error that says so."""
+    refusal = _closed(core, None)
+    if core.state.current is not State.CLOSING:
+        core.state.move(State.CLOSING)
+        core.outbox.seal(refusal)
+        losses.end_all(core, ClientClosed("The client was closed before the reply came."))
+    return refusal
+
+
+def finish(core: Core, final: State, error: BaseException | None) -> None:
+    """The end of a client's life: whoever waits is told, and the state is final."""
+    refusal = _closed(core, error)
+    core.outbox.seal(refusal)
+    losses.end_all(core, refusal if error is None else error)
+    core.outbox.sweep(None)
+    if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
+        core.hooks.post("on_error", error)
+    core.state.move(final, error)
+    core.streams.end(error if final is State.FAILED else None)
+    core.hooks.end()
+    core.handlers.end()
+    core.progress.announce()
+
+
+def _closed(core: Core, error: BaseException | None) -> ClientClosed:
+    name = core.settings.name
+    if error is None:
+        return ClientClosed(f"The client {name!r} is closed; make a new one.")
+    refusal = ClientClosed(f"The client {name!r} has failed ({error}); make a new one.")
+    refusal.__cause__ = error
+    return refusal

@@ -1,0 +1,127 @@
+"""What one connection's way out takes from the client, and whom of the client it tells.
+
+Any thread that owns the way out calls this, one at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._requests import departing
+
+if TYPE_CHECKING:
+    from .._models import Disconnect
+    from .._recording.recorder import Recorder
+    from .._rfc6455.frames import Opcode
+    from .._sending.message import Outgoing
+    from .context import Core
+
+__all__ = ["RecordedSource", "Source"]
+
+
+class Source:
+    """The client as the way out of its connection sees it.
+
+    Attributes:
+        number: the connection's number.
+        outbox: the send queue.
+        progress: tells those who wait for it that more bytes have gone out.
+        nudge: wakes the I/O thread, see ``Wakeup``.
+    """
+
+    __slots__ = ("_core", "_protocol", "nudge", "number", "outbox", "payload", "progress", "wake")
+
+    def __init__(self, core: Core, number: int) -> None:
+        """
+        Args:
+            core: the client.
+            number: the connection's number.
+        """
+        self._core = core
+        self.outbox = core.outbox
+        self._protocol = core.protocol
+        self.number = number
+        self.progress = core.progress
+        # As they are: a call less for each message.
+        self.payload = partial(departing.payload_of, core, number)
+        self.wake = core.orders.wake
+        self.nudge = core.orders.nudge
+
+    def ready(self) -> bool:
+        """Whether there may be something to take, where the queue is not empty."""
+        return self._protocol.max_in_flight is None or self.outbox.ready(self._room())
+
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """What goes out next."""
+        return self.outbox.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
+
+    def is_clear_for(self, entry: Outgoing) -> bool:
+        """Whether a message may go out past the queue, since nothing waits in it. What others put in meanwhile is not
+        older than this message.
+        """
+        outbox = self.outbox
+        return (
+            not outbox.entries
+            and entry.size <= outbox.largest
+            and (self._protocol.max_in_flight is None or entry.requests <= self._room())
+        )
+
+    def written(self, batch: list[Outgoing]) -> None:
+        """The operating system has all of these. They leave the list as they are counted, interrupt or not."""
+        counters = self._core.counters
+        while batch:
+            entry = batch[-1]
+            if not entry.requests:
+                entry.payload = None
+            counters.messages_sent += entry.counted
+            counters.bytes_sent += entry.size * entry.counted
+            del batch[-1]
+
+    def is_wanted(self) -> bool:
+        """Whether there is time left to send anything: not once the time for closing is over."""
+        close = self._core.orders.close
+        return close is None or not close.deadline.passed(time.monotonic())
+
+    def _room(self) -> int:
+        """How many more requests may be in flight, where their number is bounded."""
+        return (self._protocol.max_in_flight or 0) - self._core.pending.in_flight
+
+
+class RecordedSource(Source):
+    """The same where the client records: it also notes what crosses the wire (a ``_sending.writer_backend.Tape``)."""
+
+    __slots__ = ("_recorder", "_recording_number", "_taken")
+
+    def __init__(self, core: Core, number: int, recorder: Recorder, recording_number: int) -> None:
+        """
+        Args:
+            core: the client.
+            number: the connection's number.
+            recorder: who writes the notes down.
+            recording_number: the connection's number there.
+        """
+        super().__init__(core, number)
+        self._recorder = recorder
+        self._recording_number = recording_number
+        self._taken: dict[Outgoing, bytes] = {}  # what each was framed with, until the system has it; owner of the line
+
+    def taken(self, entry: Outgoing, payload: bytes) -> None:
+        """A message is being framed. Owner of the line."""
+        self._taken[entry] = payload
+
+    def handed_over(self, batch: list[Outgoing]) -> bool:
+        """The operating system has more of these: note those it has whole. False if no more should go out now."""
+        for entry in batch:
+            if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
+                self._recorder.sent(self._recording_number, entry.opcode, payload)
+        return not self._recorder.full
+
+    def received(self, opcode: Opcode, payload: Any) -> None:
+        """A message or control frame has come. I/O thread."""
+        self._recorder.received(self._recording_number, opcode, payload)
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """The connection is over. I/O thread."""
+        self._recorder.lost(self._recording_number, disconnect)

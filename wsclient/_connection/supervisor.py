@@ -1,0 +1,389 @@
+"""The background thread: connect, run, judge, wait, connect again. The one writer of the state.
+
+Everything here runs on that thread alone, but ``abort`` and ``sockets``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import ConnectError, ConnectionLost
+from .._models import Attempt, State
+from .._network.connector import Opener
+from .._network.poller import Poller
+from .._receiving.subscription import subscribe_anew
+from .._requests import requests
+from .._rfc6455 import url as _url
+from .._rfc6455.close import CloseCode
+from .._rfc6455.deflate import Deflater
+from .._rfc6455.handshake import check_headers
+from .._sending.writer import Wire
+from .._threads.commands import Interrupted
+from .._threads.deadline import Deadline
+from .._threads.wakeup import Wakeup
+from .connection import Connection
+from .reconnect import Campaign
+from .session import set_up
+from .shutdown import begin_closing, finish
+from .source import RecordedSource, Source
+from .websocket_app import Transport
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from .._models import Disconnect
+    from .._network.connector import Opened
+    from .context import Core
+    from .reconnect import Reconnect, Verdict
+
+__all__ = ["Supervisor"]
+
+QUICK_CLOSE: Final = 0.5
+"""Seconds of politeness where a new connection is waited for, or the old one is of no use any more."""
+
+_DRAIN_LOOK: Final = 0.1
+"""Seconds after which a drain looks for itself whether it is done: who is refused by the sealed queue wakes nobody."""
+
+DRAINED_CLOSE: Final = 3.0
+"""Seconds for the closing handshake once everything is drained."""
+
+_log = logging.getLogger("wsclient")
+
+
+class Supervisor:
+    """Keeps one client connected, until it is closed or can't be."""
+
+    __slots__ = ("_campaign", "_connection", "_core", "_opener", "_poller", "_transport", "_turn", "drained")
+
+    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+        """
+        Args:
+            core: the client.
+            reconnect: how to connect again; None for never.
+        """
+        settings = core.settings
+        self._core = core
+        self._campaign = Campaign(
+            reconnect,
+            retry_first=settings.retry_first,
+            urls=max(1, len(settings.urls)),
+            credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
+            fatal_codes=core.protocol.fatal_codes,
+        )
+        self._poller: Poller | None = None
+        greeting = settings.greeting
+        self._opener = Opener(
+            settings.line, greeting.subprotocols or core.protocol.subprotocols, self, greeting.compression
+        )
+        self._transport = Transport()
+        self._connection: Connection | None = None
+        self._turn = 0
+        self.drained = False
+
+    def run(self) -> None:
+        """The body of the background thread."""
+        core = self._core
+        core.guard.io_ident = threading.get_ident()
+        core.state.move(State.CONNECTING)
+        wakeup: Wakeup | None = None
+        final: State = State.FAILED
+        error: BaseException | None = None
+        try:
+            wakeup = Wakeup()
+            self._poller = Poller(wakeup)
+            core.orders.attach(wakeup)
+            if core.recorder is not None:
+                core.recorder.begin()
+            final, error = self._live()
+        except BaseException as bug:
+            _log.exception("%s: the background thread failed.", core.settings.name)
+            final = State.FAILED if core.orders.close is None else State.CLOSED
+            error = bug
+        finally:
+            if core.recorder is not None:
+                core.recorder.close()  # before anyone can find out that the client is closed, and reads the file
+            finish(core, final, error)
+            core.orders.attach(None)
+            self._opener.close()
+            if self._poller is not None:
+                self._poller.close()
+            if wakeup is not None:
+                wakeup.close()
+            core.guard.io_ident = None
+
+    def abort(self) -> None:
+        """Cut the line, from another thread, because this one does not react; and tell ``on_close`` in its place."""
+        connection = self._connection
+        if connection is not None:
+            connection.opened.line.abort()
+            if connection.was_open and connection.claim_goodbye():
+                self._core.hooks.post("on_close", None, None)
+
+    def sockets(self) -> list[socket.socket]:
+        """The connection's socket, or those with which one is being opened, for a forked child to close."""
+        connection, poller = self._connection, self._poller
+        found = [] if poller is None else poller.sockets()
+        if self._opener.sock is not None:
+            found.append(self._opener.sock)
+        return found if connection is None else [*found, connection.opened.line.sock]
+
+    # --- one connection after the other ------------------------------------------------------------------------------
+
+    def _live(self) -> tuple[State, BaseException | None]:
+        """Until the end; gives the final state, and why."""
+        core = self._core
+        while core.orders.close is None:
+            core.state.move(State.CONNECTING)
+            core.orders.reconnect = core.orders.drop = None
+            verdict = self._connect_once()
+            if verdict is None:
+                continue
+            if verdict.delay is None:
+                return State.CLOSED if verdict.orderly else State.FAILED, verdict.error
+            _log.info("%s: next attempt in %.2f s.", core.settings.name, verdict.delay)
+            core.state.move(State.WAITING)
+            self._sleep(Deadline.after(verdict.delay, time.monotonic()))
+        begin_closing(core)
+        return State.CLOSED, None
+
+    def _connect_once(self) -> Verdict | None:
+        """One connection from its first byte to its last. None if an order says what comes next."""
+        core = self._core
+        error = self._transport.run(self._open, self._serve)
+        connection = self._connection
+        disconnect = None if connection is None else connection.finish()
+        self._connection = None  # not before: finish() may have to wait for a sender in user code, and abort() helps
+        now = time.monotonic()
+        if connection is None or disconnect is None or not connection.was_open:
+            failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
+            return None if failure is None or core.orders.close is not None else self._attempt_failed(failure, now)
+        if connection.claim_goodbye():
+            reason = disconnect.reason if disconnect.code is not None else None
+            core.hooks.post("on_close", disconnect.code, reason)
+        core.streams.gap()
+        lost = _lost(disconnect)
+        _log.info("%s: %s", core.settings.name, lost)
+        if error is not None:
+            _log.error("%s: a connection ended by a defect.", core.settings.name, exc_info=error)
+            core.hooks.post("on_error", error)
+        if core.orders.close is not None:
+            return None
+        if core.orders.reconnect is not None:
+            self._campaign.start_anew()
+            return None
+        return self._campaign.connection_lost(lost, now)
+
+    def _attempt_failed(self, failure: ConnectError, now: float) -> Verdict:
+        core = self._core
+        core.counters.failed_attempts += 1
+        verdict = self._campaign.attempt_failed(failure, now)
+        if core.recorder is not None:
+            core.recorder.failed(failure, verdict.number)
+        _log.info("%s: attempt %d failed: %s", core.settings.name, verdict.number, failure)
+        core.hooks.post("on_connect_error", Attempt(failure, verdict.number, verdict.delay))
+        return verdict
+
+    def _open(self) -> socket.socket:
+        """Connect, and give the socket to ``websocket``."""
+        core = self._core
+        url, headers = self._next_url(), self._headers()
+        opened = self._opener.open(url, headers)
+        try:
+            core.protocol.reset()
+            assert self._poller is not None
+            self._connection = Connection(core, self._poller, opened, self._wire(opened))
+        except BaseException:
+            opened.line.close()
+            raise
+        return opened.line.sock
+
+    def _wire(self, opened: Opened) -> Wire:
+        core, deflater = self._core, self._deflater(opened)
+        number = core.link.number + 1
+        if core.recorder is None:
+            return Wire(opened.line, Source(core, number), deflater)
+        recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
+        source = RecordedSource(core, number, core.recorder, recorded)
+        return Wire(opened.line, source, deflater, source)
+
+    def _deflater(self, opened: Opened) -> Deflater | None:
+        compression = self._core.settings.greeting.compression
+        if compression is None or opened.agreement is None:
+            return None
+        return Deflater(compression, opened.agreement)
+
+    def _serve(self) -> None:
+        """Set the connection up, open it, and run it until it is over."""
+        core, connection = self._core, self._connection
+        assert connection is not None
+        try:
+            set_up(core, connection)
+        except BaseException:
+            self._leave(connection)
+            raise
+        core.link.number = connection.number
+        core.counters.connections += 1
+        self._campaign.opened()
+        subscribe_anew(core, connection.wire, connection.number)
+        connection.open()
+        core.state.move(State.OPEN)
+        first = connection.number == 1 or core.hooks.get("on_reconnect") is None
+        core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
+        connection.router.release()
+        while not connection.over:
+            connection.turn(self._obey(connection) if core.orders.given else requests.NEVER)
+
+    def _leave(self, connection: Connection) -> None:
+        """Say goodbye on a connection that was not to be."""
+        soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+        if self._core.orders.close is not None:
+            soon = soon.sooner(self._core.orders.close.deadline)
+        connection.close(CloseCode.NORMAL, "", soon)
+        while not connection.over:
+            connection.turn(soon)
+
+    def _obey(self, connection: Connection) -> Deadline:
+        """Do what other threads have ordered since the last turn; gives the moment to look again at the latest."""
+        core, orders = self._core, self._core.orders
+        if orders.drain is not None:
+            self._mind_drain(connection)
+        if orders.close is not None:
+            order = orders.close
+            refusal = begin_closing(core)
+            connection.close(order.code, order.reason, order.deadline, behind_queue=refusal)
+        elif orders.reconnect is not None:
+            connection.close(CloseCode.NORMAL, orders.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
+        elif orders.drop is not None:
+            number, error = orders.drop
+            orders.drop = None
+            if number == connection.number:
+                soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+                connection.close(CloseCode.NORMAL, "", soon, error=error)
+        if orders.drain is None or orders.close is not None:
+            return requests.NEVER
+        return orders.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
+
+    def _mind_drain(self, connection: Connection | None) -> None:
+        """While draining: close when everything is finished, or when the time is over."""
+        core = self._core
+        drain = core.orders.drain
+        if drain is None or core.orders.close is not None:
+            return
+        now = time.monotonic()
+        quick = Deadline.after(QUICK_CLOSE / 2, now)
+        done = not core.outbox.messages and not core.pending.unfinished
+        if done and (connection is None or connection.wire.idle()):  # in this order: what left the queue is on the wire
+            self.drained = True
+            politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
+            core.orders.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
+        elif drain.passed(now):
+            core.orders.order_close(CloseCode.NORMAL, "", quick)
+
+    # --- what the opener asks of this thread -------------------------------------------------------------------------
+
+    def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
+        """Wait until a socket is ready (see ``_network.dial.Watch``)."""
+        assert self._poller is not None
+        while True:
+            seconds = self._pause(deadline)
+            if seconds == 0.0 and deadline.passed(time.monotonic()):
+                raise TimeoutError
+            if self._poller.wait(sock, events, seconds):
+                return
+
+    def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
+        """Wait until some sockets are ready (see ``_network.dial.Watch``)."""
+        assert self._poller is not None
+        while True:
+            seconds = self._pause(deadline)
+            ready = self._poller.wait_any(socks, seconds)
+            if ready or deadline.passed(time.monotonic()):
+                return ready
+
+    def _sleep(self, deadline: Deadline) -> None:
+        """Back off; an order ends it."""
+        assert self._poller is not None
+        try:
+            while not deadline.passed(time.monotonic()):
+                self._poller.wait(None, 0, self._pause(deadline))
+        except Interrupted:
+            pass
+
+    def _pause(self, deadline: Deadline) -> float | None:
+        """Seconds this thread may wait now; looks after orders and timers first.
+
+        Raises:
+            Interrupted: an order wants something else.
+        """
+        core = self._core
+        link = core.link
+        self._mind_drain(None)
+        if core.recorder is not None:
+            core.recorder.write()
+        if core.orders.close is not None or core.orders.reconnect is not None:
+            raise Interrupted("An order ends the wait.")
+        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        now = time.monotonic()
+        requests.expire(core, now)
+        core.progress.announce()
+        if core.orders.drain is not None:
+            deadline = deadline.sooner(core.orders.drain)
+        deadline = deadline.sooner(Deadline(core.pending.next_deadline()))
+        if deadline.at is not None:
+            link.sleeps_until = deadline.at
+        return deadline.left(now)
+
+    # --- the caller's options ----------------------------------------------------------------------------------------
+
+    def _next_url(self) -> str:
+        settings = self._core.settings
+        if settings.ask_url is None:
+            url = settings.urls[self._turn % len(settings.urls)]
+            self._turn += 1
+            return url
+        url = _ask("url", settings.ask_url)
+        try:
+            return _url.parse(url).url
+        except (TypeError, ValueError) as error:
+            raise ConnectError(f"The url function gave something useless. {error}", last=error, retry=False) from error
+
+    def _headers(self) -> Mapping[str, str]:
+        greeting = self._core.settings.greeting
+        headers = greeting.headers
+        if callable(headers):
+            headers = _ask("headers", headers)
+            try:
+                check_headers(headers)
+            except (TypeError, ValueError) as error:
+                text = f"The headers function gave something useless. {error}"
+                raise ConnectError(text, last=error, retry=False) from error
+        return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+
+def _lost(disconnect: Disconnect) -> ConnectionLost:
+    code = "" if disconnect.code is None else f", code {disconnect.code}"
+    reason = f": {disconnect.reason}" if disconnect.reason else ""
+    text = f"The connection ended ({disconnect.initiator}{code}{reason}) after {disconnect.uptime:.1f} s."
+    lost = ConnectionLost(text, disconnect=disconnect)
+    lost.__cause__ = disconnect.error
+    return lost
+
+
+def _as_connect_error(error: BaseException) -> ConnectError:
+    if isinstance(error, ConnectError):
+        return error
+    failure = ConnectError(f"The connection could not be opened: {error!r}", last=error)
+    failure.__cause__ = error
+    return failure
+
+
+def _ask(option: str, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except Exception as error:
+        raise ConnectError(f"The {option} function raised {type(error).__name__}: {error}", last=error) from error

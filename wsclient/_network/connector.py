@@ -1,0 +1,338 @@
+"""Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
+
+One deadline (``open_timeout``) covers all of it but the look-up of names, and an order to close ends it at once.
+"""
+
+from __future__ import annotations
+
+import http
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .._errors import ConnectError, HandshakeError, ProxyError
+from .._rfc6455 import handshake, http11
+from .._rfc6455 import url as _url
+from .._threads.deadline import Deadline
+from . import dial, tls, tls_errors
+from . import proxy as _proxy
+from .nested_tls import start_nested_tls
+from .transport import Line, TLSLine, make_line
+
+if TYPE_CHECKING:
+    from .._rfc6455.deflate import Agreement, Deflate
+    from .._rfc6455.http11 import Headers, Response
+    from .._rfc6455.url import Target
+    from .options import LineOptions
+    from .poller import Watch
+
+__all__ = ["Opened", "Opener"]
+
+_BODY_PATIENCE: Final = 1.0
+"""Seconds to wait for the rest of an error's body."""
+
+_PIECE: Final = 16 * 1024
+
+
+class Opened(NamedTuple):
+    """A connection that has just been upgraded.
+
+    Attributes:
+        line: the open line.
+        target: where it leads, after redirects.
+        subprotocol: the one agreed on, or None.
+        headers: the server's response headers.
+        rest: bytes that came behind them; they are frames.
+        agreement: how messages are compressed; None if they are not.
+    """
+
+    line: Line
+    target: Target
+    subprotocol: str | None
+    headers: Headers
+    rest: bytes
+    agreement: Agreement | None = None
+
+
+class Opener:
+    """Opens the connections of one client. Owned by the I/O thread.
+
+    Attributes:
+        sock: the socket with which one is being opened, or was; for a forked child, which must not keep it.
+    """
+
+    __slots__ = ("_compression", "_context", "_given", "_options", "_subprotocols", "_watch", "sock")
+
+    def __init__(
+        self,
+        options: LineOptions,
+        subprotocols: Sequence[str],
+        watch: Watch,
+        compression: Deflate | None = None,
+    ) -> None:
+        """
+        Args:
+            options: time-outs, TLS, proxy, source address, limits.
+            subprotocols: offered in this order.
+            watch: how to wait.
+            compression: offered; None for none.
+        """
+        self._options = options
+        self._compression = compression
+        self._given = options.sock  # a socket serves one connection
+        self._subprotocols = subprotocols
+        self._watch = watch
+        self.sock: socket.socket | None = None
+        self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
+
+    def close(self) -> None:
+        """No more connections are opened; a socket of the caller's that was not used is closed."""
+        if isinstance(self._given, socket.socket):
+            self._given.close()
+
+    def open(self, url: str, headers: Mapping[str, str]) -> Opened:
+        """Open a connection.
+
+        Args:
+            url: where to.
+            headers: the caller's headers, checked.
+
+        Raises:
+            ConnectError: it failed; the class and the sentence say how.
+        """
+        target = _url.parse(url)
+        deadline: Deadline | None = None
+        most = self._options.limits.max_redirects
+        for _ in range(most + 1):
+            try:
+                addresses, proxy = self._look_up(target)
+                if deadline is None:
+                    deadline = Deadline.after(self._options.open_timeout, time.monotonic())
+                outcome = self._try(target, headers, addresses, proxy, deadline)
+            except OSError as error:
+                if isinstance(error, ConnectError):
+                    raise
+                raise self._explain(error, target) from error
+            if isinstance(outcome, Opened):
+                return outcome
+            target, headers = self._follow(target, headers, outcome)
+        raise HandshakeError(f"The server redirected more than {most} times.", status=http.HTTPStatus.FOUND)
+
+    def _follow(
+        self, target: Target, headers: Mapping[str, str], response: Response
+    ) -> tuple[Target, Mapping[str, str]]:
+        """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
+
+        Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
+        """
+        try:
+            found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
+            stays = found.origin == target.origin
+            if not stays and any(map(handshake.may_be_secret, self._subprotocols)):
+                raise ValueError("It is another origin, and one of subprotocols= is so long that it may be a secret.")
+            if isinstance(self._options.sock, socket.socket) or (self._options.sock is not None and not stays):
+                raise ValueError("The socket given as sock= leads to one place only.")
+        except ValueError as error:
+            raise HandshakeError(
+                f"The server redirected to a place this client does not go to. {error}",
+                status=response.status,
+                headers=response.headers,
+                retry=False,
+            ) from error
+        return found, headers if stays else {}
+
+    def _look_up(self, target: Target) -> tuple[list[dial.Address], _proxy.Proxy | None]:
+        if self._options.sock is not None or target.path is not None:
+            return [], None
+        proxy = _proxy.choose(self._options.proxy, target)
+        if proxy is None:
+            return dial.resolve(target.host, target.port), None
+        try:
+            return dial.resolve(proxy.host, proxy.port), proxy
+        except ConnectError as error:
+            raise ProxyError(f"The proxy can't be found. {error}", last=error.last) from error
+
+    def _try(
+        self,
+        target: Target,
+        headers: Mapping[str, str],
+        addresses: list[dial.Address],
+        proxy: _proxy.Proxy | None,
+        deadline: Deadline,
+    ) -> Opened | Response:
+        """The opened connection, or the response that redirects it."""
+        line = self._line(target, addresses, proxy, deadline)
+        try:
+            key = handshake.new_key()
+            request = handshake.build_request(target, key, headers, self._subprotocols, self._compression)
+            response = self._exchange(line, request, deadline)
+            if response.status in handshake.REDIRECTS and "Location" in response.headers:
+                line.close()
+                return response
+            if response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+                self._read_body(line, response, deadline)
+            subprotocol = handshake.check_upgrade(response, key, self._subprotocols)
+            agreement = handshake.check_extensions(response, self._compression)
+        except BaseException:
+            line.close()
+            raise
+        return Opened(line, target, subprotocol, response.headers, response.rest, agreement)
+
+    def _line(
+        self, target: Target, addresses: list[dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline
+    ) -> Line:
+        try:
+            self.sock = sock = self._connect(target, addresses, deadline)
+            if proxy is not None and proxy.scheme == "https":
+                self.sock = sock = tls.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
+        except OSError as error:
+            if proxy is None or isinstance(error, ConnectError):
+                raise
+            raise ProxyError(
+                f"The proxy {proxy!r} can't be reached: {_reason(error)}.",
+                last=error,
+                retry=not tls_errors.is_fatal(error),
+            ) from error
+        line = make_line(sock)
+        try:
+            if proxy is not None:
+                self._tunnel(line, proxy, target, deadline)
+            if target.secure and not isinstance(sock, ssl.SSLSocket):
+                self.sock = None  # TLS takes the descriptor over, and waits for it at once
+                line = TLSLine(tls.start_tls(sock, target.tls_name, self._tls(), self._watch, deadline))
+            elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
+                line = start_nested_tls(sock, target.tls_name, self._tls(), self._watch, deadline)
+        except BaseException:
+            line.close()
+            raise
+        self.sock = line.sock
+        return line
+
+    def _connect(self, target: Target, addresses: list[dial.Address], deadline: Deadline) -> socket.socket:
+        options = self._options
+        if options.sock is not None:
+            return self._prepared()
+        if target.path is not None:
+            return dial.connect_unix(target.path, self._watch, deadline)
+        return dial.connect(
+            addresses, options.source_address, self._watch, deadline, options.limits.attempt_delay
+        )  # fmt: skip
+
+    def _prepared(self) -> socket.socket:
+        """The socket that the caller has connected."""
+        given = self._given
+        if isinstance(given, socket.socket):
+            self._given = None
+            sock = given
+        elif given is None:
+            raise ConnectError(
+                "The socket given as sock= was for one connection, which has been; a function as sock= can give one "
+                "for each.",
+                retry=False,
+            )
+        else:
+            sock = _asked(given)
+        try:
+            sock.getpeername()
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            raise ConnectError(f"The socket given as sock= is not connected: {_reason(error)}.", last=error) from error
+        return sock
+
+    def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
+        try:
+            _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._options.limits)
+        except OSError as error:
+            if isinstance(error, (ConnectError, socket.gaierror)):  # it is us who look names up for a socks4 or socks5
+                raise
+            raise ProxyError(f"The proxy {proxy!r} opened no tunnel: {_reason(error)}.", last=error) from error
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = tls.tls_context(self._options)
+        return self._context
+
+    def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
+        try:
+            self._send(line, request, deadline)
+        except TimeoutError:
+            raise
+        except OSError as error:  # a server may refuse before it has read all; its answer says more than the reset
+            try:
+                return self._receive_head(line, deadline)
+            except OSError as answer:
+                raise (answer if isinstance(answer, (ssl.SSLError, HandshakeError)) else error) from None
+        return self._receive_head(line, deadline)
+
+    def _send(self, line: Line, request: bytes, deadline: Deadline) -> None:
+        rest = memoryview(request)
+        while rest:
+            sent = line.send(rest)
+            if not sent:
+                self._watch.wait(line.sock, line.write_event, deadline)
+            rest = rest[sent:]
+
+    def _receive_head(self, line: Line, deadline: Deadline) -> Response:
+        reader = http11.ResponseReader("The server", self._options.limits)
+        while True:
+            data = line.receive(_PIECE)
+            if data is None:
+                self._watch.wait(line.sock, line.read_event, deadline)
+                continue
+            if not data:
+                raise ConnectionError("the server closed the connection instead of answering the upgrade")
+            response = reader.feed(data)
+            if response is not None:
+                return response
+
+    def _read_body(self, line: Line, response: Response, deadline: Deadline) -> None:
+        """Read on behind the head of an error, as far as it comes soon."""
+        soon = Deadline.after(_BODY_PATIENCE, time.monotonic()).sooner(deadline)
+        try:
+            while not response.body_is_whole():
+                data = line.receive(_PIECE)
+                if data is None:
+                    self._watch.wait(line.sock, line.read_event, soon)
+                elif data:
+                    response.rest += data
+                else:
+                    return
+        except OSError:
+            return  # what came is what there is; the status tells the story
+
+    def _explain(self, error: OSError, target: Target) -> ConnectError:
+        where = _url.redact(target.url)
+        if isinstance(error, ssl.SSLError):
+            refusal = tls_errors.explain(error, where, target.host, self._tls())
+            if refusal is not None:
+                return refusal
+        if isinstance(error, TimeoutError):
+            return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
+        return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
+
+
+def _asked(give: Callable[[], socket.socket]) -> socket.socket:
+    try:
+        sock = give()
+    except Exception as error:
+        raise ConnectError(f"The sock function raised {type(error).__name__}: {error}", last=error) from error
+    if not isinstance(sock, socket.socket):
+        raise ConnectError(f"The sock function gave {sock!r}, which is no socket.", retry=False)
+    return sock
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return (error.strerror or str(error) or type(error).__name__).rstrip(".")
+
+
+def _as_text(value: str) -> str:
+    """A header's bytes as UTF-8, which is what a ``Location`` that is not ASCII holds in practice."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value

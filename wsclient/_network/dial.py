@@ -1,0 +1,178 @@
+"""From a host name to a connected socket.
+
+Non-blocking throughout, under one deadline, and ended at once by an order to close. Only the look-up of the name may
+block: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import time
+from collections import deque
+from typing import Any, Final
+
+from .._errors import ConnectError
+from .._options import DEFAULT_LIMITS
+from .._threads.deadline import Deadline
+from .poller import WRITE, Watch
+
+__all__ = ["Address", "connect", "connect_unix", "resolve"]
+
+_FULL_BACKLOG_LOOK: Final = 0.02
+"""Seconds between two looks at a server of this machine that has no room for one more connection; nothing tells us."""
+
+Address = tuple[int, Any]
+"""Address family and socket address."""
+
+_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)})
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Addresses of a host, the families taking turns (RFC 8305 §4).
+
+    Raises:
+        ConnectError: the name has no address now.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectError(f"The name {host!r} has no address: {error}.", last=error) from error
+    families: dict[int, list[Address]] = {}
+    for family, _, _, _, address in found:
+        families.setdefault(family, []).append((family, address))
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
+    return list(dict.fromkeys(address for address in turns if address is not None))
+
+
+def connect(
+    addresses: list[Address],
+    source: tuple[str, int] | None,
+    watch: Watch,
+    deadline: Deadline,
+    attempt_delay: float = DEFAULT_LIMITS.attempt_delay,
+) -> socket.socket:
+    """Connect to the first address that answers (RFC 8305 §5).
+
+    Args:
+        addresses: where to, in order.
+        source: the local address and port to connect from; None for any.
+        watch: how to wait.
+        deadline: for all of them together.
+        attempt_delay: seconds each has before the next is tried beside it.
+
+    Returns:
+        A connected, non-blocking socket.
+
+    Raises:
+        OSError: none answered; the last error. ``TimeoutError`` at the deadline.
+    """
+    race = _Race(addresses, source)
+    try:
+        while race.waiting or race.trying:
+            if race.waiting:
+                race.start_next()
+            turn = Deadline.after(attempt_delay, time.monotonic()).sooner(deadline) if race.waiting else deadline
+            winner = race.run(watch, turn)
+            if winner is not None:
+                return winner
+            if deadline.passed(time.monotonic()):
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise race.last
+    finally:
+        race.close()
+
+
+def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
+    """Connect to a server on this machine that listens on a path.
+
+    Returns:
+        A connected, non-blocking socket.
+
+    Raises:
+        OSError: nobody listens there; ``TimeoutError`` at the deadline, where the server takes no more connections.
+    """
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            code = sock.connect_ex(path)
+            if not code:
+                return sock
+            if code not in _UNDER_WAY:
+                raise OSError(code, os.strerror(code))
+        except BaseException:
+            sock.close()
+            raise
+        sock.close()
+        if deadline.passed(time.monotonic()):
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        watch.wait_any({}, Deadline.after(_FULL_BACKLOG_LOOK, time.monotonic()).sooner(deadline))
+
+
+class _Race:
+    """Attempts to connect to several addresses, each begun a little later than the one before it."""
+
+    def __init__(self, addresses: list[Address], source: tuple[str, int] | None) -> None:
+        self.waiting = deque(addresses)
+        self.trying: dict[socket.socket, int] = {}
+        self.last: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        self._source = source
+
+    def start_next(self) -> None:
+        """Begin with the next address; that it fails at once is only noted."""
+        try:
+            self.trying[_begin(*self.waiting.popleft(), self._source)] = WRITE
+        except OSError as error:
+            self.last = error
+
+    def run(self, watch: Watch, turn: Deadline) -> socket.socket | None:
+        """Wait for a winner until an attempt fails or the turn is over."""
+        while self.trying and not turn.passed(time.monotonic()):
+            for sock in watch.wait_any(self.trying, turn):
+                del self.trying[sock]
+                error = _outcome(sock)
+                if error is None:
+                    return sock
+                sock.close()
+                self.last = error
+                return None
+        return None
+
+    def close(self) -> None:
+        """Give up those that are still trying."""
+        for sock in self.trying:
+            sock.close()
+
+
+def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if source is not None:
+            sock.bind(source)
+        code = sock.connect_ex(address)
+        if code not in _UNDER_WAY:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _outcome(sock: socket.socket) -> OSError | None:
+    """None if the socket is connected to another one."""
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        return OSError(code, os.strerror(code))
+    try:
+        if sock.getsockname() != sock.getpeername():
+            return None
+    except OSError as error:
+        return error
+    # On loopback a socket may be given the very port it wants to reach; it is then connected to itself.
+    return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

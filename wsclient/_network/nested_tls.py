@@ -1,0 +1,158 @@
+"""TLS within TLS: to a ``wss`` server through an ``https`` proxy (RFC 9110 §9.3.6).
+
+Python's sockets can wrap a TCP connection only, so the inner layer works on memory (``ssl.MemoryBIO``), and its records
+travel over the outer one, which leads to the proxy.
+
+Guarantees:
+    * Those of ``transport``. One lock covers both layers: each call under it is non-blocking, and nothing else uses the
+      outer one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from .._threads.locks import make_lock
+from .poller import READ, WRITE
+from .transport import RECORD, Line
+
+if TYPE_CHECKING:
+    from .._threads.deadline import Deadline
+    from .poller import Watch
+
+__all__ = ["NestedTLSLine", "start_nested_tls"]
+
+_RECORDS: Final = 64 * 1024
+"""Bytes read from the outer layer at a time."""
+
+
+class NestedTLSLine(Line):
+    """A TLS connection inside another one."""
+
+    __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_promised", "_unsent")
+
+    short_means_empty = False  # a call gives what one record holds
+    may_hold = True
+
+    def __init__(self, outer: ssl.SSLSocket, host: str, context: ssl.SSLContext) -> None:
+        """
+        Args:
+            outer: the connection to the proxy, which has opened a tunnel.
+            host: the server's name.
+            context: the inner layer's.
+        """
+        super().__init__(outer)
+        self._outer = outer
+        # Guards everything below, and the outer layer.
+        self._lock = make_lock()
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._unsent = b""  # records that the outer layer has not taken yet
+        self._promised = 0  # bytes of the caller's that are in those records, and not yet told to be sent
+
+    def handshake(self) -> int:
+        """Go on with the inner handshake; 0 once it is done, else what to wait for.
+
+        Raises:
+            OSError: it failed.
+        """
+        with self._lock:
+            while True:
+                try:
+                    self._inner.do_handshake()
+                except ssl.SSLWantReadError:
+                    if not self._flush():
+                        return self.write_event
+                    if not self._fill():
+                        return self.read_event
+                except ssl.SSLError:
+                    with contextlib.suppress(OSError):
+                        self._flush()  # the alert, which says why
+                    raise
+                else:
+                    return 0 if self._flush() else self.write_event
+
+    def receive(self, size: int) -> bytes | None:
+        with self._lock:
+            while True:
+                try:
+                    return self._inner.read(size)
+                except ssl.SSLWantReadError:
+                    if not self._promised:  # else the sender would not be told
+                        with contextlib.suppress(OSError):  # whoever sends next is told; what came is still read
+                            self._flush()  # the answer to a new key; it may also go with the next that is sent
+                    if not self._fill():
+                        return None
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return b""
+
+    def send(self, data: bytes | memoryview) -> int:
+        with self._lock:
+            if not self._flush():
+                return 0
+            if not self._promised:
+                try:
+                    self._promised = self._inner.write(data[:RECORD])
+                except ssl.SSLWantReadError:  # TLS 1.2 may negotiate anew
+                    self.write_event = READ
+                    return 0
+                if not self._flush():
+                    return 0  # the caller repeats these bytes, and is told then
+            sent, self._promised = self._promised, 0
+            return sent
+
+    def pending(self) -> int:
+        with self._lock:
+            return self._inner.pending() + self._incoming.pending + self._outer.pending()
+
+    def _fill(self) -> bool:
+        """Take what has come over the outer layer; False if nothing is there now."""
+        try:
+            data = self._outer.recv(_RECORDS)
+        except ssl.SSLWantReadError:
+            self.read_event = READ
+            return False
+        except ssl.SSLWantWriteError:
+            self.read_event = WRITE
+            return False
+        except ssl.SSLZeroReturnError:
+            data = b""
+        self.read_event = READ
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        return True
+
+    def _flush(self) -> bool:
+        """Send the records that wait; True if none is left."""
+        self._unsent += self._outgoing.read()
+        while self._unsent:
+            try:
+                sent = self._outer.send(self._unsent)
+            except ssl.SSLWantWriteError:
+                self.write_event = WRITE
+                return False
+            except ssl.SSLWantReadError:
+                self.write_event = READ
+                return False
+            self._unsent = self._unsent[sent:]
+        self.write_event = WRITE
+        return True
+
+
+def start_nested_tls(
+    outer: ssl.SSLSocket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
+) -> NestedTLSLine:
+    """Speak TLS within TLS. The outer connection stays its owner's if that fails.
+
+    Raises:
+        OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+    """
+    line = NestedTLSLine(outer, host, context)
+    while events := line.handshake():
+        watch.wait(outer, events, deadline)
+    return line

@@ -1,0 +1,28 @@
+"""The options of the network side of a connection."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .._options import DEFAULT_LIMITS, Limits
+
+__all__ = ["LineOptions", "SocketOption"]
+
+SocketOption = socket.socket | Callable[[], socket.socket] | None
+
+
+class LineOptions(NamedTuple):
+    """How a connection is opened and kept alive; times in seconds."""
+
+    open_timeout: float
+    session_timeout: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    source_address: tuple[str, int] | None
+    sock: SocketOption = None
+    limits: Limits = DEFAULT_LIMITS

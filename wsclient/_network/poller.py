@@ -1,0 +1,104 @@
+"""Waiting for sockets, and for the wake-up together with them.
+
+``selectors`` exists on Linux, macOS and Windows alike. ``poll`` is preferred to ``epoll``: with two descriptors it is
+as fast, needs no descriptor of its own, and has nothing a forked child could disturb.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import sys
+from typing import Final, Protocol
+
+from .._threads.deadline import Deadline
+from .._threads.wakeup import Wakeup
+
+__all__ = ["READ", "WRITE", "Poller", "Watch"]
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+_Selector = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
+_MAX_WAIT: Final = 3600.0
+"""Seconds one wait may last; ``poll`` counts milliseconds in a C int."""
+
+
+class Poller:
+    """Waits for one socket and the wake-up together. Owned by the I/O thread."""
+
+    __slots__ = ("_events", "_selector", "_sock", "_wakeup")
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._selector = _Selector()
+        self._selector.register(wakeup, READ)
+        self._sock: socket.socket | None = None
+        self._events = 0
+
+    def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
+        """Wait until the socket is ready, somebody wakes us, or the time is over.
+
+        Args:
+            sock: the socket, or None to wait for the wake-up alone.
+            events: ``READ``, ``WRITE``, both, or 0 for none.
+            seconds: how long at most; None for as long as it takes.
+
+        Returns:
+            Those of the events that are ready; 0 on a wake-up or at the end of the time.
+        """
+        if sock is not self._sock or events != self._events:
+            self._watch(sock, events)
+        ready = 0
+        for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
+            if key.fileobj is self._wakeup:
+                self._wakeup.clear()
+            else:
+                ready = mask
+        return ready
+
+    def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
+        """Wait for any of several sockets, each with its events; gives those that are ready."""
+        self._watch(None, 0)
+        for sock, events in socks.items():
+            self._selector.register(sock, events)
+        try:
+            ready = self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT))
+        finally:
+            for sock in socks:
+                self._selector.unregister(sock)
+        if any(key.fileobj is self._wakeup for key, _ in ready):
+            self._wakeup.clear()
+        return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
+
+    def sockets(self) -> list[socket.socket]:
+        """The sockets that are being waited for."""
+        watched = [key.fileobj for key in (self._selector.get_map() or {}).values()]
+        return [sock for sock in watched if isinstance(sock, socket.socket)]
+
+    def forget(self) -> None:
+        """The socket is about to be closed."""
+        self._watch(None, 0)
+
+    def close(self) -> None:
+        """Give back what the selector holds."""
+        self._selector.close()
+
+    def _watch(self, sock: socket.socket | None, events: int) -> None:
+        """Have the selector watch this socket for these events, and no other; for none of them, not at all."""
+        if self._sock is not None and self._events:
+            self._selector.unregister(self._sock)
+        self._sock = None
+        if sock is not None and events:
+            self._selector.register(sock, events)
+        self._sock, self._events = sock, events
+
+
+class Watch(Protocol):
+    """How the I/O thread waits while a connection is being opened. Both ways end with the order's error on an order."""
+
+    def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
+        """Wait until the socket is ready; ``TimeoutError`` at the deadline."""
+
+    def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
+        """Wait until some of the sockets are ready, and give those; none of them at the deadline."""

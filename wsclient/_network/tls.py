@@ -1,0 +1,85 @@
+"""TLS on a connected socket, which is closed where that fails."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import traceback
+from typing import TYPE_CHECKING
+
+from .._threads.deadline import Deadline
+from .poller import READ, WRITE, Watch
+
+if TYPE_CHECKING:
+    from .options import LineOptions
+
+__all__ = ["start_tls", "tls_context", "wrap_tls"]
+
+
+def wrap_tls(
+    sock: socket.socket, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False
+) -> ssl.SSLSocket:
+    """Give the socket to TLS, before its handshake. It is closed if that fails.
+
+    Args:
+        sock: a connected socket; its descriptor belongs to what is returned.
+        context: how to speak TLS.
+        server_hostname: on a client, whom to expect.
+        server_side: which side this is.
+
+    Raises:
+        OSError: the peer was gone already.
+        ValueError: the context can't be used for that name.
+    """
+    try:
+        return context.wrap_socket(
+            sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+    except BaseException as error:
+        _close_half_made(error, sock.fileno())
+        sock.close()
+        raise
+
+
+def _close_half_made(error: BaseException, shared: int) -> None:
+    """Close what ``wrap_socket`` left open, if it did.
+
+    Before Python 3.13, the new socket has the descriptor already when it finds that the peer has reset the connection,
+    and nobody closes it: only the frame that raised knows it.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket) and half_made.fileno() not in (-1, shared):
+            half_made.close()
+
+
+def tls_context(options: LineOptions) -> ssl.SSLContext:
+    """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996)."""
+    if options.ssl_context is not None:
+        return options.ssl_context
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def start_tls(
+    sock: socket.socket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
+) -> ssl.SSLSocket:
+    """Speak TLS on a connected socket. The socket is closed if that fails.
+
+    Raises:
+        OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+    """
+    tls = wrap_tls(sock, context, server_hostname=host)
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+                return tls
+            except ssl.SSLWantReadError:
+                watch.wait(tls, READ, deadline)
+            except ssl.SSLWantWriteError:
+                watch.wait(tls, WRITE, deadline)
+    except BaseException:
+        tls.close()
+        raise

@@ -1,0 +1,139 @@
+"""One open connection as bytes: plain TCP or TLS, never blocking.
+
+Guarantees:
+    * ``receive`` and ``send`` return at once, whatever the peer does.
+    * One thread may receive while another sends. On TLS a lock keeps the two calls apart: on CPython below 3.13 they
+      race and report an end of file that never was (python/cpython#77271). It covers one non-blocking call.
+    * ``send`` has one caller at a time, who repeats the same bytes first after a 0: TLS may have begun a record of
+      them.
+    * Only the owner of the connection closes the socket, and only when nobody sends: a descriptor closed under a
+      sender may belong to another file by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+
+from .._threads.locks import make_lock
+from .poller import READ, WRITE
+
+__all__ = ["RECORD", "Line", "TLSLine", "make_line"]
+
+RECORD = 16 * 1024
+"""Bytes of one TLS record (RFC 8446 §5.1). No more is sent a call: of several records some would be out when the socket
+is full, and nobody told, so that what they hold would go out once more on the next connection."""
+
+
+class Line:
+    """A plain TCP connection.
+
+    Attributes:
+        sock: the socket, for waiting on it.
+        read_event: what to wait for before ``receive`` can give more.
+        write_event: what to wait for before ``send`` can take more.
+        is_plain: whether ``send`` is that of the system's sockets, in C.
+    """
+
+    __slots__ = ("is_plain", "read_event", "sock", "write_event")
+
+    short_means_empty = True
+    """Whether ``receive`` giving less than was asked for says that nothing more is there."""
+
+    may_hold = False
+    """Whether ``pending`` can be anything but 0."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.is_plain = type(sock) is socket.socket
+        self.read_event = READ
+        self.write_event = WRITE
+
+    def receive(self, size: int) -> bytes | None:
+        """Bytes that have come, at most ``size``; ``b""`` at the end of the stream, None if nothing is there now.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        try:
+            return self.sock.recv(size)
+        except BlockingIOError:
+            return None
+
+    def send(self, data: bytes | memoryview) -> int:
+        """How many of the bytes the operating system took; 0 if it is full.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def pending(self) -> int:
+        """Bytes that ``receive`` can give though waiting for the socket would not show them."""
+        return 0
+
+    def abort(self) -> None:
+        """End the connection for everyone who uses it, without closing the socket. Any thread."""
+        # The plain shutdown: SSLSocket.shutdown() takes TLS away, and a later send() would go out in clear.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.sock.close()
+
+
+class TLSLine(Line):
+    """A TLS connection."""
+
+    __slots__ = ("_lock", "_tls")
+
+    short_means_empty = False  # a call gives what one record holds
+    may_hold = True
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        super().__init__(sock)
+        self._tls = sock
+        # Guards the TLS object: one call at a time, none of which blocks.
+        self._lock = make_lock()
+
+    def receive(self, size: int) -> bytes | None:
+        try:
+            with self._lock:
+                data = self._tls.recv(size)
+        except ssl.SSLWantReadError:
+            self.read_event = READ
+            return None
+        except ssl.SSLWantWriteError:
+            self.read_event = WRITE
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        self.read_event = READ
+        return data
+
+    def send(self, data: bytes | memoryview) -> int:
+        try:
+            with self._lock:
+                sent = self._tls.send(data[:RECORD])
+        except ssl.SSLWantWriteError:
+            self.write_event = WRITE
+            return 0
+        except ssl.SSLWantReadError:
+            self.write_event = READ
+            return 0
+        self.write_event = WRITE
+        return sent
+
+    def pending(self) -> int:
+        with self._lock:
+            return self._tls.pending()
+
+
+def make_line(sock: socket.socket) -> Line:
+    """The line for a connected, non-blocking socket."""
+    return TLSLine(sock) if isinstance(sock, ssl.SSLSocket) else Line(sock)

@@ -1,0 +1,4 @@
+"""Receiving: a message from the socket to the code that it is for.
+
+The router, streams and subscriptions, handlers of the server's calls, and the hooks with their thread.
+"""

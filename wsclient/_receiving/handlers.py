@@ -1,0 +1,226 @@
+"""Who answers the server's calls, and who hears of its events by topic; on the hook thread or on workers.
+
+Guarantees:
+    * A handler without workers runs among the hooks, in order with them. One with workers may wait for what a hook
+      queued behind it must do.
+    * Looking up takes no lock: each table changes by one operation of a ``dict`` or one assignment.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+from .._errors import SlowConsumer
+from .._threads.deadline import Deadline
+from .._threads.locks import make_lock
+from .._threads.thread import Worker
+from .._validation import check_callable, check_count
+from .inbox import EMPTY, Inbox, Put
+
+if TYPE_CHECKING:
+    from .._options import Queue
+    from .hooks import Hooks
+
+__all__ = ["Handler", "Handlers"]
+
+_FOREVER = Deadline(None)
+
+
+class Handler:
+    """One function, and where it runs."""
+
+    __slots__ = ("fn", "name", "pool")
+
+    def __init__(self, name: str, fn: Callable[[Any], object], pool: Pool | None) -> None:
+        """
+        Args:
+            name: for the log.
+            fn: what to call.
+            pool: its workers; None for the hook thread.
+        """
+        self.name = name
+        self.fn = fn
+        self.pool = pool
+
+
+class Pool:
+    """Worker threads that share one queue. They start with the first job."""
+
+    def __init__(self, name: str, workers: int, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: of the threads.
+            workers: how many.
+            bounds: of the queue.
+            hooks: run a job, and report what it raised.
+            on_room: called when a full queue has room again.
+        """
+        self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self._hooks = hooks
+        self._workers = [Worker(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
+
+    def put(
+        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
+    ) -> Put:
+        """Have a worker call the function; the arguments are those of ``Hooks.post_job``. I/O thread only."""
+        verdict = self.inbox.put((what, fn, args), size, key=key, pressing=pressing)
+        for worker in self._workers:
+            if worker.starter is None:
+                self._hooks.start_worker(worker)
+                break
+        return verdict
+
+    def end(self) -> None:
+        """After what is queued, run nothing more."""
+        self.inbox.end()
+
+    def _work(self) -> None:
+        while (job := self.inbox.get(_FOREVER)) is not EMPTY:
+            self._hooks.run_here(*job)
+            del job
+
+
+class Handlers:
+    """The handlers of one client.
+
+    Attributes:
+        pools: threads that run some of them, and what waits for these.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_dropped",
+        "_hooks",
+        "_lock",
+        "_methods",
+        "_name",
+        "_numbers",
+        "_on_room",
+        "_topics",
+        "pools",
+    )
+
+    def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: the client's.
+            bounds: of each pool's queue.
+            hooks: the client's hooks.
+            on_room: called when a full queue has room again.
+        """
+        self._name = name
+        self._bounds = bounds
+        self._hooks = hooks
+        self._on_room = on_room
+        self._numbers = itertools.count(1)
+        # Guards additions to the tables below; whoever reads them takes it not.
+        self._lock = make_lock()
+        self._methods: dict[str, Handler] = {}
+        self._topics: dict[str, tuple[Handler, ...]] = {}
+        self.pools: tuple[Pool, ...] = ()
+        self._dropped = 0  # by pools that are gone
+
+    # --- any thread --------------------------------------------------------------------------------------------------
+
+    def handle(self, method: str, fn: Callable[[Any], object], workers: int) -> None:
+        """Have calls of a method answered by a function.
+
+        Raises:
+            ValueError: the method has a handler.
+        """
+        handler = self._make("handle", method, fn, workers)
+        with self._lock:
+            taken = self._methods.setdefault(method, handler) is not handler
+        if taken:
+            self._end_pool(handler)
+            raise ValueError(f"handle: the method {method!r} has a handler already.")
+
+    def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
+        """Have a function called for each event of a topic."""
+        handler = self._make("on", topic, fn, workers)
+        with self._lock:
+            self._topics[topic] = (*self._topics.get(topic, ()), handler)
+        return handler
+
+    def remove(self, topic: str, handler: Handler) -> None:
+        """The function hears no more of the topic. Any number of times."""
+        with self._lock:
+            left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
+            if left:
+                self._topics[topic] = left
+            else:
+                self._topics.pop(topic, None)
+        self._end_pool(handler)
+
+    def _end_pool(self, handler: Handler) -> None:
+        """The handler's workers have no more to do."""
+        gone = handler.pool
+        if gone is None:
+            return
+        with self._lock:
+            known = gone in self.pools
+            self.pools = tuple(pool for pool in self.pools if pool is not gone)
+        gone.end()
+        if known:
+            self._dropped += gone.inbox.dropped
+
+    # --- the I/O thread ----------------------------------------------------------------------------------------------
+
+    def of_method(self, method: str) -> Handler | None:
+        """Who answers calls of this method."""
+        return self._methods.get(method)
+
+    def of_topic(self, topic: str) -> tuple[Handler, ...]:
+        """Who hears of events of this topic."""
+        return self._topics.get(topic, ())
+
+    def post(
+        self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool
+    ) -> None:
+        """Have a job of this handler's run where it runs.
+
+        Where only the latest is kept, an event takes the place of an older one for the same handler. A call never
+        does: each wants its own answer.
+        """
+        key: Hashable = handler if fn is handler.fn else object()
+        if handler.pool is None:
+            verdict = self._hooks.post_job(handler.name, fn, args, size, key=key, pressing=pressing)
+        else:
+            verdict = handler.pool.put(handler.name, fn, args, size, key=key, pressing=pressing)
+        if verdict is Put.FIRST_LOSS:
+            self._hooks.post_error(SlowConsumer(
+                f"{handler.name} can't keep up, so some of what comes in for it is dropped. Do less in it, give it "
+                "more workers=, or give receive_queue= more room."
+            ))  # fmt: skip
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause until some workers have caught up."""
+        return any(pool.inbox.full for pool in self.pools)
+
+    @property
+    def dropped(self) -> int:
+        """Jobs that found no room in a pool's queue."""
+        return self._dropped + sum(pool.inbox.dropped for pool in self.pools)
+
+    def end(self) -> None:
+        """After what is queued, run nothing more."""
+        for pool in self.pools:
+            pool.end()
+
+    def _make(self, call: str, name: str, fn: Callable[[Any], object], workers: int) -> Handler:
+        if not isinstance(name, str):
+            raise TypeError(f"{call} takes a name, not {name!r}.")
+        if fn is None:
+            raise TypeError(f"{call}({name!r}) takes a function, not None.")
+        check_callable(f"{call}({name!r})", fn)
+        check_count("workers", workers, zero=True)
+        pool = None
+        if workers:
+            threads = f"{self._name}-worker-{next(self._numbers)}"
+            pool = Pool(threads, workers, self._bounds, self._hooks, self._on_room)
+            with self._lock:
+                self.pools = (*self.pools, pool)
+        return Handler(f"{call}({name!r})", fn, pool)

@@ -1,0 +1,229 @@
+"""The user's hooks: looked up once, run in order, one at a time, on a thread of their own.
+
+Guarantees:
+    * No hook runs on the I/O thread (but ``on_session``, which is not called from here), so one that waits or sleeps
+      delays other hooks only.
+    * A hook that raises is logged with its traceback and told to ``on_error``; the next one runs.
+    * The thread starts with the first thing to do, so a client without hooks has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import SlowConsumer
+from .._threads.deadline import Deadline
+from .._threads.thread import Worker
+from .inbox import Inbox, Put
+
+if TYPE_CHECKING:
+    from .._options import Queue
+
+__all__ = ["HOOKS", "Hooks"]
+
+HOOKS: Final = (
+    "on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_session",
+    "on_connect_error",
+)  # fmt: skip
+"""Every hook a client has."""
+
+_FOREVER: Final = Deadline(None)
+MAX_EVENTS: Final = 1000
+"""Pings, pongs and errors of the line that may wait for their hooks; a peer that floods must not fill our memory."""
+
+_FIRST_LOSS: Final = Put.FIRST_LOSS
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
+_log = logging.getLogger("wsclient")
+
+
+_Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
+"""One call to make on the hook thread: its name, the function, its arguments, and the connection to which belongs
+whatever it sends (None for any)."""
+
+
+class Hooks:
+    """The hooks of one client and the thread they run on.
+
+    Attributes:
+        inbox: what waits for the thread.
+        ident: the thread's identity; None while it does not run.
+        bound: the connection to which belongs what the hook sends that runs now; None for any.
+    """
+
+    __slots__ = ("_name", "_seen", "_table", "_told", "_worker", "bound", "ident", "inbox")
+
+    def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
+        """
+        Args:
+            name: the client's name, for the thread and the log.
+            bounds: how many messages, and how many bytes of them, may wait for ``on_message``.
+            on_room: called when a full queue has room again.
+        """
+        self._name = name
+        self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self._table: dict[str, Callable[..., object]] = {}
+        self._worker = Worker(f"{name}-hooks", self.work)
+        # Of what comes in by the flood, for each hook: counted by the I/O thread as it is told,
+        self._told: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()  # and by the hook thread as it has been seen.
+        self.ident: int | None = None
+        self.bound: int | None = None
+
+    # --- the table -------------------------------------------------------------------------------------------------
+
+    def set(self, name: str, hook: Callable[..., object] | None) -> None:
+        """Give a hook its function, which takes the arguments without the client; None takes it away."""
+        if hook is None:
+            self._table.pop(name, None)
+        else:
+            self._table[name] = hook
+
+    def get(self, name: str) -> Callable[..., object] | None:
+        """The function of a hook; None where the user gave none."""
+        return self._table.get(name)
+
+    # --- posting: any thread ---------------------------------------------------------------------------------------
+
+    def post(self, name: str, *args: Any, bound: int | None = None) -> None:
+        """Have a hook called, if there is one.
+
+        Args:
+            name: which.
+            args: its arguments.
+            bound: the number of the connection to which belongs whatever it sends; None for any.
+        """
+        hook = self._table.get(name)
+        if hook is not None:
+            self._add((name, hook, args, bound))
+
+    def post_message(self, message: Any, size: int, pressing: bool) -> None:
+        """Have ``on_message`` called, within the bounds."""
+        hook = self._table.get("on_message")
+        if hook is None:
+            return
+        job: _Job = ("on_message", hook, (message,), None)
+        verdict = self.inbox.put(job, size, "on_message", pressing)
+        if self._worker.starter is None:
+            self._start()
+        if verdict is _FIRST_LOSS:
+            self.post_error(SlowConsumer(
+                f"on_message can't keep up: more than {len(self.inbox)} messages wait for it, so some are dropped. "
+                "Do less in the hook, or give receive_queue= more room."
+            ))  # fmt: skip
+
+    def post_job(
+        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
+    ) -> Put:
+        """Have a function called among the hooks, within the bounds of messages.
+
+        Args:
+            what: its name, for the log.
+            fn: the function.
+            args: its arguments.
+            size: the bytes of the message.
+            key: with the policy ``"latest"``, what this is the newest of.
+            pressing: see ``Inbox.put``.
+        """
+        verdict = self.inbox.put((what, fn, args, None), size, key=key, pressing=pressing)
+        if self._worker.starter is None:
+            self._start()
+        return verdict
+
+    def post_event(self, name: str, *args: Any) -> None:
+        """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
+        hook = self._table.get(name)
+        if hook is not None and self._told[name] - self._seen[name] < MAX_EVENTS:
+            self._told[name] += 1
+            self._add((name, partial(self._run_event, name, hook), args, None))
+
+    def post_error(self, error: BaseException) -> None:
+        """Log an error that ends nothing, and have ``on_error`` called. I/O thread only."""
+        _log.warning("%s: %s", self._name, error)
+        self.post_event("on_error", error)
+
+    def run_later(self, fn: Callable[[], object]) -> None:
+        """Run any function among the hooks; at once, here, if the thread has ended already."""
+        job: _Job = ("a done-callback", fn, (), None)
+        if not self._add(job):
+            self._run(job)
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> int:
+        """Messages that ``on_message`` never saw."""
+        return self.inbox.dropped
+
+    def here(self) -> bool:
+        """Whether the caller is on the hook thread."""
+        return self.ident is not None and self.ident == threading.get_ident()
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """After what is queued, run no more hooks."""
+        self.inbox.end()
+
+    def join(self, deadline: Deadline) -> bool:
+        """Wait until the thread has ended; False if the deadline passed first. At once True on the thread itself."""
+        return self.here() or self._worker.join(deadline)
+
+    def work(self) -> None:
+        """Run hooks until the end; the body of the thread."""
+        self.ident = threading.get_ident()
+        while jobs := self.inbox.get_several(_FOREVER):
+            while jobs:
+                job = jobs.pop()
+                self.bound = job[3]
+                self._run(job)
+                self.bound = None
+                del job  # the message must not live until the next one comes
+        self.ident = None  # the operating system gives the number to another thread
+
+    def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Call a function on this thread; if it raises, that is logged, and told to ``on_error`` among the hooks."""
+        try:
+            fn(*args)
+        except BaseException as error:  # sys.exit() too must not end the thread on which the next one runs
+            _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
+            self.post("on_error", error)
+
+    def start_worker(self, worker: Worker) -> None:
+        """Start a thread of the client's; that there can be none is logged."""
+        try:
+            worker.start(self)
+        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+            _log.error("%s: hooks can't run: %s", self._name, error)
+
+    def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
+        self._seen[name] += 1
+        hook(*args)
+
+    def _add(self, job: _Job) -> bool:
+        if not self.inbox.put_extra(job):
+            return False
+        if self._worker.starter is None:
+            self._start()
+        return True
+
+    def _start(self) -> None:
+        self.start_worker(self._worker)
+
+    def _run(self, job: _Job) -> None:
+        what, function, args, _ = job
+        try:
+            function(*args)
+        except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
+            self._report(what, error)
+
+    def _report(self, what: str, error: BaseException) -> None:
+        _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
+        on_error = self._table.get("on_error")
+        if on_error is not None and what != "on_error":
+            self._run(("on_error", on_error, (error,), None))

@@ -1,0 +1,291 @@
+"""A bounded queue of what came in, for one hook thread or for the readers of one stream.
+
+Guarantees:
+    * ``put`` never waits: the thread that reads the line calls it.
+    * With the policy ``"block"`` nothing is lost while reading pauses at the bound; only a reader that goes on all the
+      same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes. What a queue with
+      room left is given is kept, however large, so it may be beyond its bytes by one item; without ``pressing``, by
+      what one read of the line held.
+    * ``get_several`` hands out at most 16 at once, of 64 KiB together, which count no more from then on; only where
+      nothing is dropped.
+    * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
+      leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
+      far the reader is behind). ``put`` tells the first loss of each, so that whoever reports does so once.
+    * An interrupt in ``get`` may lose the one item that was being handed out, never the count of the others.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final
+
+from .._threads.locks import make_lock
+from .._threads.waiting import Signal
+
+if TYPE_CHECKING:
+    from .._options import Overflow
+    from .._threads.deadline import Deadline
+
+__all__ = ["EMPTY", "Inbox", "Put"]
+
+
+_ITEM_BYTES: Final = 256
+"""Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
+
+
+_HANDFUL: Final = 16
+_CROWD: Final = 4 * _HANDFUL
+"""Items that are taken at once, and how many must wait for that: what is in hand counts no more against the bound."""
+
+_HANDFUL_BYTES: Final = 64 * 1024
+"""Bytes they may have together; what is larger is taken one by one, and the call for each is not what it costs."""
+
+_NONE: Final = 0
+_LOSING: Final = 2
+"""Where an episode of losses stands: how many times the reader must be seen to keep up before it is over."""
+
+
+class _Empty:
+    """The type of ``EMPTY``."""
+
+
+EMPTY: Final[Any] = _Empty()
+"""What ``get`` gives when there is nothing."""
+
+
+class Put(enum.Enum):
+    """What came of putting an item in."""
+
+    KEPT = enum.auto()
+    """Nothing was lost."""
+    FIRST_LOSS = enum.auto()
+    """This item, or an older one in its place, was dropped: the first loss of an episode."""
+    LOSS = enum.auto()
+    """One more was dropped."""
+
+
+_Cell = tuple[Any, int, Hashable, bool]
+"""An item, its bytes, its key, and whether it counts. With ``"latest"`` the table has item and bytes, by key."""
+
+_KEPT: Final = Put.KEPT
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
+
+class Inbox:
+    """Items in the order they came; see ``Queue`` for the policies.
+
+    Attributes:
+        dropped: items lost so far.
+        full: whether reading should pause: the policy is to block, and the bound is reached.
+        ended: whether no more will come.
+        error: why it ended, where it did so badly.
+    """
+
+    __slots__ = (
+        "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_latest", "_lock", "_on_room", "dropped",
+        "ended", "error", "full",
+    )  # fmt: skip
+
+    def __init__(
+        self, max_items: int, max_bytes: int, overflow: Overflow, on_room: Callable[[], object] | None = None
+    ) -> None:
+        """
+        Args:
+            max_items: items it may hold.
+            max_bytes: bytes they may have together.
+            overflow: what to do beyond that.
+            on_room: called, on the reader's thread, when a full queue has room again.
+        """
+        # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
+        self._lock = make_lock()
+        self._filled = Signal()
+        self._bounds = (max_items, max_bytes, overflow)
+        self._on_room = on_room
+        self._cells: deque[_Cell] = deque()
+        self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: of each key the item and its bytes
+        self._count = 0
+        self._bytes = 0
+        self._episode = _NONE
+        self.dropped = 0
+        self.full = False
+        self.ended = False
+        self.error: BaseException | None = None
+
+    @property
+    def overflow(self) -> Overflow:
+        """The policy."""
+        return self._bounds[2]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, item: Any, size: int, key: Hashable = None, pressing: bool = False) -> Put:
+        """Add an item; one that comes after the end is ignored.
+
+        Args:
+            item: whatever the reader is to get.
+            size: its bytes.
+            key: with ``"latest"``, what it is the newest of.
+            pressing: reading went on although the queue is full.
+        """
+        max_items, max_bytes, overflow = self._bounds
+        with self._lock:
+            if self.ended:
+                return _KEPT
+            count, filled = self._count + 1, self._bytes + size
+            if count < max_items and filled < max_bytes and overflow != "latest":  # the common case, kept short
+                self._cells.append((item, size, None, True))
+                self._count = count
+                self._bytes = filled
+                verdict = _KEPT
+            else:
+                verdict = self._put_at_bound(item, size, key, pressing)
+                if self._count >= max_items or self._bytes >= max_bytes:
+                    self.full = overflow == "block"
+        if self._filled.latches:
+            self._filled.announce()
+        return verdict
+
+    def put_extra(self, item: Any) -> bool:
+        """Add an item that counts for no bound and is never dropped; False after the end."""
+        with self._lock:
+            if self.ended:
+                return False
+            self._cells.append((item, 0, None, False))
+        self._filled.announce()
+        return True
+
+    def get(self, deadline: Deadline) -> Any:
+        """The oldest item; ``EMPTY`` if none came before the deadline, or none will come any more."""
+        while (item := self._pop()) is EMPTY and not self.ended:
+            with self._filled.watch() as latch:
+                if not self._cells and not self.ended and not latch.wait(deadline):
+                    break
+        return self._pop() if item is EMPTY else item
+
+    def get_several(self, deadline: Deadline) -> list[Any]:
+        """The oldest items, the oldest of all last; several where very many wait, none where ``get`` gives ``EMPTY``.
+
+        For a reader who takes them out of the list one by one, and whom no interrupt strikes.
+        """
+        if self._count > _CROWD and self._bounds[2] == "block":
+            several = self._pop_several()
+            if several:
+                return several
+        item = self.get(deadline)
+        return [] if item is EMPTY else [item]
+
+    def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
+        """No more will come. What is there can still be taken, unless discarded. The first end counts."""
+        with self._lock:
+            if not self.ended:
+                self.ended = True
+                self.error = error
+            if discard:
+                self._cells.clear()
+                self._latest.clear()
+                self._count = self._bytes = 0
+                self.full = False
+        self._filled.announce()
+        if self._on_room is not None:
+            self._on_room()
+
+    def _put_at_bound(self, item: Any, size: int, key: Hashable, pressing: bool) -> Put:
+        dropped = self.dropped
+        if self._admits(item, size, key, pressing):
+            if self._bounds[2] == "latest":
+                self._latest[key] = item, size
+                item = None
+            self._cells.append((item, size, key, True))
+            self._count += 1
+            self._bytes += size
+        if self.dropped == dropped:
+            return _KEPT
+        verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
+        self._episode = _LOSING
+        return verdict
+
+    def _admits(self, item: Any, size: int, key: Hashable, pressing: bool) -> bool:
+        """Whether to append the item; makes room, or drops it, as the policy says."""
+        _, max_bytes, overflow = self._bounds
+        if overflow == "block":
+            # What exceeds the count is charged for itself, too: empty messages would be free otherwise.
+            excess = max(0, self._count - self._bounds[0]) * _ITEM_BYTES
+            lost = pressing and self.full and self._bytes + size + excess > max_bytes
+            self.dropped += lost
+            return not lost
+        if overflow == "latest" and (older := self._latest.get(key)) is not None:
+            self._bytes += size - older[1]
+            self._latest[key] = item, size
+            self.dropped += 1
+            while self._bytes > max_bytes and self._count > 1:
+                self._drop_oldest(spared=key)
+            return False
+        if overflow in ("raise", "drop_newest"):
+            lost = self._lacks_room(size)
+            self.dropped += lost
+            return not lost
+        while self._count and self._lacks_room(size):
+            self._drop_oldest()
+        return True
+
+    def _eased(self) -> bool:
+        """Whether the reader seems to keep up again."""
+        max_items, max_bytes, overflow = self._bounds
+        if overflow == "latest":
+            return not self._count
+        return 2 * self._count <= max_items and 2 * self._bytes <= max_bytes
+
+    def _lacks_room(self, size: int) -> bool:
+        max_items, max_bytes, _ = self._bounds
+        return self._count >= max_items or self._bytes + size > max_bytes
+
+    def _drop_oldest(self, spared: Hashable = EMPTY) -> None:
+        for index, (_, size, key, counted) in enumerate(self._cells):
+            if counted and key is not spared and key != spared:
+                del self._cells[index]
+                self._count -= 1
+                self._bytes -= self._latest.pop(key)[1] if self._latest else size
+                self.dropped += 1
+                return
+
+    def _pop_several(self) -> list[Any]:
+        """Several of very many, the oldest last; none where the queue is full, or loses."""
+        with self._lock:
+            if self._count <= _CROWD or self.full or self._episode:
+                return []
+            cells = list(itertools.islice(self._cells, _HANDFUL))
+            size = sum([size for _, size, _, _ in cells])
+            if size > _HANDFUL_BYTES:
+                return []
+            for _ in cells:
+                del self._cells[0]
+            self._count -= sum([counted for _, _, _, counted in cells])
+            self._bytes -= size
+        return [item for item, _, _, _ in reversed(cells)]
+
+    def _pop(self) -> Any:
+        max_items, max_bytes, _ = self._bounds
+        with self._lock:
+            if not self._cells:
+                return EMPTY
+            was_full = self.full
+            # Subscripts and assignments only: an interrupt must not part the item from its count.
+            item, size, key, counted = self._cells[0]
+            if counted and self._latest:
+                item, size = self._latest[key]
+                del self._latest[key]
+            del self._cells[0]
+            if counted:
+                self._count -= 1
+                self._bytes -= size
+                if was_full:
+                    self.full = self._count >= max_items or self._bytes >= max_bytes
+                if self._episode and self._eased():
+                    self._episode -= 1
+        if was_full and not self.full and self._on_room is not None:
+            self._on_room()
+        return item

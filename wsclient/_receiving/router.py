@@ -1,0 +1,374 @@
+"""What comes in, to whom it belongs: the request, a stream, a hook.
+
+Owned by the I/O thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._errors import ProtocolError, SlowConsumer
+from .._requests import requests
+from .._requests.request import FAILED, Request
+from .._sending.message import Outgoing
+from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
+from ..protocols._encoding import encoded
+from ..protocols._incoming import ABSENT, OLDEST
+from . import server_calls
+
+if TYPE_CHECKING:
+    from .._connection.context import Core
+    from .._sending.writer import Wire
+    from ..protocols import Incoming
+
+__all__ = ["Router"]
+
+_OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
+
+
+class Aside(NamedTuple):
+    """A message that came while the connection was set up.
+
+    Attributes:
+        message: what came.
+        size: its bytes.
+        is_reply: whether it answers a request that nobody waits for.
+        topic, name: an event's, see there.
+    """
+
+    message: Any
+    size: int
+    is_reply: bool
+    topic: str | None = None
+    name: Any = None
+
+
+class Router:
+    """Gives each incoming message to whoever it is for.
+
+    Attributes:
+        aside: until the connection is open, messages that answer nothing, in order; None afterwards.
+        aside_bytes: their payload bytes.
+        leaving: whether the connection is ending.
+    """
+
+    __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving")
+
+    def __init__(self, core: Core, wire: Wire) -> None:
+        """
+        Args:
+            core: the client.
+            wire: the way out, which knows what has been written.
+        """
+        self._core = core
+        self._wire = wire
+        self.aside: deque[Aside] | None = deque()
+        self.aside_bytes = 0
+        self.leaving = False
+        self._calls: list[tuple[Call, int]] = []  # that came before the connection was open
+
+    @property
+    def pressing(self) -> bool:
+        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
+        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
+        """
+        core = self._core
+        return bool(core.pending.live or core.link.proofs) or self.aside is not None or self.leaving
+
+    def receive(self, payload: str | bytes, size: int) -> None:
+        """A message has come.
+
+        Args:
+            payload: text or binary payload.
+            size: its bytes.
+
+        Raises:
+            ProtocolError: the message protocol says that the connection can't go on.
+        """
+        core = self._core
+        counters = core.counters
+        counters.messages_received += 1
+        counters.bytes_received += size
+        try:
+            meaning: Any = core.protocol.decode(payload)
+            kind = type(meaning)
+            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # those two by far the most
+        except ProtocolError:
+            raise
+        except Exception as cause:
+            self._undecoded(payload, cause)
+            return
+        if kind is Event:
+            self.event(meaning.message, size, meaning.topic, meaning.stream)
+        elif kind is Reply:
+            self._answered(meaning, size)
+        elif is_one:
+            self._deliver(meaning, size)
+        elif meaning is not None:
+            self._deliver_all(meaning, payload, size)
+
+    def hand_out_held(self, *, everything: bool = False) -> None:
+        """Messages that waited for a subscription's name go where they belong, once it is known or will never be.
+
+        Args:
+            everything: the connection is over, so no name will come.
+        """
+        for held in self._core.subscriptions.take_held(everything=everything):
+            self._hand_out(held.message, held.size, held.topic, None if everything else held.name)
+
+    def release(self) -> None:
+        """The connection is open: what was set aside goes where it belongs."""
+        aside, self.aside = self.aside, None
+        for message, size, is_reply, topic, name in aside or ():
+            # No match= request may have one: each was sent later than these came.
+            self._hand_out(message, size, topic, name, is_reply=is_reply)
+        calls, self._calls = self._calls, []
+        for call, size in calls:
+            self._called(call, size)
+
+    def take_aside(self) -> Any:
+        """The oldest message that was set aside."""
+        assert self.aside
+        taken = self.aside.popleft()
+        self.aside_bytes -= taken.size
+        return taken.message
+
+    def event(self, message: Any, size: int, topic: str | None = None, name: Any = None) -> None:
+        """A message that answers nothing by its id: for a ``match=`` request, else for subscriptions, else for all."""
+        core = self._core
+        if core.pending.matches and self._is_matched(message):
+            return
+        if self.aside is not None:
+            self._set_aside(Aside(message, size, False, topic, name))
+            return
+        if self.leaving and core.full:
+            core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
+            return
+        self._hand_out(message, size, topic, name)
+
+    def _deliver_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+        try:
+            meanings = list(decoded)
+        except ProtocolError:
+            raise
+        except Exception as cause:
+            self._undecoded(payload, cause)
+            return
+        for meaning in meanings:
+            if isinstance(meaning, KINDS):
+                self._deliver(meaning, size)
+            else:
+                self._skip(
+                    payload, TypeError(f"decode() gave {meaning!r}, which is none of the things a message can mean")
+                )
+
+    def _deliver(self, meaning: Incoming, size: int) -> None:
+        if isinstance(meaning, Event):
+            self.event(meaning.message, size, meaning.topic, meaning.stream)
+        elif isinstance(meaning, Control):
+            self._answer(meaning)
+        elif isinstance(meaning, Call):
+            self._called(meaning, size)
+        else:
+            self._answered(meaning, size)
+
+    def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
+        """Something answers a request: find out which."""
+        request = self._core.pending.find(meaning.id)
+        if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
+            self._take_plain(request, meaning, size)
+            return
+        if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
+            self._core.protocol.replies_in_order = True
+            self._core.pending.keep_order()
+        value = meaning.error if isinstance(meaning, Failure) else meaning.value
+        if meaning.id is OLDEST and not self._is_asked(request):
+            self.event(value, size)  # nothing was asked, so it answers nothing
+        elif request is None:
+            self._unclaimed(meaning, value, size)
+        elif request.outcome is not None:
+            self._kept_its_place(request, meaning, value, size)
+        else:
+            self._take(request, meaning, value, size)
+            self.hand_out_held()
+
+    def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
+        """The common case, kept short: the one answer of a request that takes any, whether it still waits or not."""
+        if request.place is not None:
+            passage, end = request.place
+            if passage.confirmed < end <= passage.sent:
+                passage.confirmed = end
+        value = meaning.value
+        if value is ABSENT:
+            value = None if request.last is ABSENT else request.last
+        if not requests.answer(self._core, request, value):
+            self._core.pending.drop_place(request)
+            self._unclaimed(meaning, meaning.value, size)
+        elif self._core.subscriptions.held:
+            self.hand_out_held()
+
+    def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """For a request that was given up, and keeps its place in the row until its last message has come."""
+        if not isinstance(meaning, Item) and (
+            isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
+        ):
+            self._core.pending.drop_place(request)
+        self._unclaimed(meaning, value, size)
+
+    def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        done: bool | None
+        place = request.place
+        if place is not None and request.written():
+            place[0].confirm(place[1])
+        if isinstance(meaning, Failure):
+            done = requests.fail(self._core, request, meaning.error)
+        elif request.feed is not None:
+            done = self._feed(request, meaning, value, size)
+        else:
+            final = self._is_final(request, meaning, value)
+            self._check_order(request)
+            if not final:
+                request.last = value
+                return
+            if value is ABSENT:
+                value = None if request.last is ABSENT else request.last
+            done = requests.answer(self._core, request, value)
+        if done is None:
+            return
+        self._core.pending.drop_place(request)
+        if not done:
+            self._unclaimed(meaning, value, size)
+
+    def _check_order(self, request: Request) -> None:
+        if self._core.protocol._by_order and request.outcome is FAILED:
+            raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
+
+    def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
+        """Whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` says so."""
+        if isinstance(meaning, End):
+            return True
+        if isinstance(meaning, Item):
+            return request.until is not None and self._accepts(request, request.until, value)
+        return self._is_the_answer(request, value)
+
+    def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
+        """One of many answers. True or False if it was the last, as for ``answer``; None if it was not."""
+        core, feed = self._core, request.feed
+        is_reply = isinstance(meaning, Reply)
+        if is_reply and feed.endless:  # the reply to a subscribe
+            final = self._is_the_answer(request, value)
+            self._check_order(request)
+            if not final:
+                return None
+            if core.pending.is_calm(request) and feed.has_name:
+                feed.acknowledge(value)
+                return None
+            return requests.answer(core, request, value)
+        final = self._is_final(request, meaning, value)
+        self._check_order(request)
+        core.pending.calm(request)
+        if value is not ABSENT:
+            feed.item(value, size, self.pressing)
+        return requests.answer(core, request, ABSENT) if final else None
+
+    def _is_the_answer(self, request: Request, value: Any) -> bool:
+        """Whether a reply is the answer, and no mere acknowledgement."""
+        if request.until is not None or request.message is ABSENT:
+            return self._accepts(request, request.until, value)
+        try:
+            return self._core.protocol.final(request.message, value)
+        except Exception as error:
+            requests.fail(self._core, request, error)
+            return False
+
+    def _called(self, call: Call, size: int) -> None:
+        """The server asks us."""
+        core = self._core
+        if self.aside is not None:
+            bounds = core.settings.bounds.receive_queue
+            if len(self._calls) < bounds.max_messages and self.aside_bytes + size <= bounds.max_bytes:
+                self._calls.append((call, size))
+                self.aside_bytes += size
+            else:
+                core.hooks.post_error(SlowConsumer("The server asks more than can wait for the set-up to be through."))
+            return
+        handler = core.handlers.of_method(call.method)
+        number = self._wire.passage.number
+        if handler is not None:
+            core.handlers.post(handler, server_calls.answer, (core, handler, call, number), size, self.pressing)
+            return
+        self.event(call if call.message is ABSENT else call.message, size)
+        server_calls.refuse(core, call, number)
+
+    def _answer(self, control: Control) -> None:
+        if control.answer is not None:
+            opcode, payload = encoded(control.answer)
+            self._wire.send_first(Outgoing(opcode, payload, len(payload), bound=self._wire.passage.number))
+
+    def _is_asked(self, request: Request | None) -> bool:
+        """Whether the whole of the oldest request is on its way, so that it can be answered."""
+        if request is not None and not request.written():
+            self._wire.settle()
+        return request is not None and request.written()
+
+    def _set_aside(self, message: Aside) -> None:
+        assert self.aside is not None
+        self.aside.append(message)
+        self.aside_bytes += message.size
+
+    def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """A reply for which no request waits: late, or unknown. Only the whole of it says what it answers."""
+        message = value if meaning.message is ABSENT else meaning.message
+        if message is ABSENT or self._is_matched(message):  # a mere end, or a match= request takes it
+            return
+        self._core.counters.late += 1
+        if self.aside is not None:
+            self._set_aside(Aside(message, size, True))
+        else:
+            self._hand_out(message, size, is_reply=True)
+
+    def _hand_out(
+        self, message: Any, size: int, topic: str | None = None, name: Any = None, is_reply: bool = False
+    ) -> None:
+        """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
+        core, hooks = self._core, self._core.hooks
+        if not is_reply:
+            subscriptions, streams = core.subscriptions, core.streams
+            if subscriptions.members and subscriptions.offer(message, topic, name, size, pressing=self.pressing):
+                return
+            if topic is not None:
+                for handler in core.handlers.of_topic(topic):
+                    core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+            if streams.listening:
+                streams.offer(message, size, pressing=self.pressing)
+        hooks.post_message(message, size, hooks.inbox.full and self.pressing)  # it counts where that is full alone
+
+    def _is_matched(self, message: Any) -> bool:
+        """Whether a ``match=`` request in flight takes the message."""
+        for request in self._core.pending.matching():
+            if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
+                return requests.answer(self._core, request, message)
+        return False
+
+    def _accepts(self, request: Request, test: Any, message: Any) -> bool:
+        """Whether the caller's own function wants the message; if it raises, its request ends with that error."""
+        if test is None:
+            return True
+        try:
+            return bool(test(message))
+        except Exception as error:
+            requests.fail(self._core, request, error)
+            return False
+
+    def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
+        """A message that the protocol can't read is skipped, unless it may be the reply to the oldest request."""
+        if self._core.protocol._by_order:
+            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
+        self._skip(payload, cause)
+
+    def _skip(self, payload: str | bytes, cause: Exception) -> None:
+        error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
+        error.__cause__ = cause
+        self._core.hooks.post_error(error)

@@ -1,0 +1,64 @@
+"""Answers to the server's calls; each goes to the connection that asked, and to no other."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .._errors import RemoteError, WebSocketClientError
+from .._requests import requests
+from .._sending.message import Outgoing
+from ..protocols._encoding import encoded
+
+if TYPE_CHECKING:
+    from .._connection.context import Core
+    from ..protocols import Call
+    from .handlers import Handler
+
+__all__ = ["answer", "refuse"]
+
+_log = logging.getLogger("wsclient")
+
+
+def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
+    """Run the handler and send what it returns or raises. On the handler's thread.
+
+    Raises:
+        Exception: what the handler raised, but for a ``RemoteError``, which is an answer like any other; it has been
+            answered, and is for the log and ``on_error``.
+    """
+    failure: BaseException | None = None
+    try:
+        payload = core.protocol.encode_result(call.id, handler.fn(call.params))
+    except Exception as error:
+        failure = error
+        payload = _error(core, call, error)
+    _send(core, core.protocol._answered(call, payload), number)
+    if failure is not None and not isinstance(failure, RemoteError):
+        raise failure
+
+
+def refuse(core: Core, call: Call, number: int) -> None:
+    """Nobody handles the method: answer so, where that is the custom. I/O thread only."""
+    _send(core, core.protocol._answered(call, core.protocol._refusal(call.id, call.method)), number)
+
+
+def _error(core: Core, call: Call, error: Exception) -> str | bytes:
+    try:
+        return core.protocol.encode_error(call.id, error)
+    except Exception:  # its data has no form that goes over the wire; the words have
+        code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
+        return core.protocol.encode_error(call.id, RemoteError(code, str(error)))
+
+
+def _send(core: Core, payload: str | bytes | None, number: int) -> None:
+    if payload is None:  # it waits for the other answers of its batch
+        return
+    opcode, data = encoded(payload)
+    entry = Outgoing(opcode, data, len(data), bound=number)
+    try:
+        requests.queue(core, entry, requests.NEVER)
+    except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more
+        _log.warning("%s: the answer to a call was not sent: %s", core.settings.name, error)
+        return
+    core.kick()

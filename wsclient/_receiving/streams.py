@@ -1,0 +1,226 @@
+"""``listen()``: messages that nobody awaited, for whoever iterates over them.
+
+Guarantees:
+    * A stream gets every message that came after the call that made it, in order, within its bounds.
+    * A stream that its owner forgot (no reference left) stops counting, so it can't hold up reading.
+    * Any number of threads may read one stream; each message goes to one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ClientClosed, SlowConsumer, again
+from .._threads.deadline import Deadline
+from .inbox import EMPTY, Inbox, Put
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Stream", "Streams"]
+
+_log = logging.getLogger("wsclient")
+
+
+class Stream(Iterator[Any]):
+    """An iterator over incoming messages, made by ``client.listen()``.
+
+    Iteration ends when the stream or the client is closed, and raises what made the client fail. Thread-safe. Use it as
+    a context manager, or call ``close()``.
+
+    Attributes:
+        gaps: connections lost since the stream was made; messages may be missing at each.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        match: Callable[[Any], bool] | None,
+        key: Callable[[Any], Hashable] | None,
+        leave: Callable[[Stream], None],
+        check: Callable[[str], None],
+        name: str,
+    ) -> None:
+        """For the client only; use ``client.listen()``.
+
+        Args:
+            inbox: where its messages wait.
+            match: which messages it wants; None for all.
+            key: with ``overflow="latest"``, what a message is the newest of.
+            leave: takes the stream out of the client's list.
+            check: raises if the caller may not wait here (I/O thread, forked child).
+            name: the client's, for the log.
+        """
+        self._inbox = inbox
+        self._match = match
+        self._key = key
+        self._leave = leave
+        self._check = check
+        self._name = name
+        self.gaps = 0
+
+    @property
+    def dropped(self) -> int:
+        """Messages this stream lost because it was read too slowly."""
+        return self._inbox.dropped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        self._check("next() of a stream")
+        message = self._inbox.get(Deadline(None))
+        if message is not EMPTY:
+            return self._unpacked(message)
+        if self._inbox.error is not None:
+            raise again(self._inbox.error)
+        raise StopIteration
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next message.
+
+        Args:
+            timeout: seconds to wait; None waits until one comes or the stream ends.
+
+        Raises:
+            TimeoutError: none came in time.
+            ClientClosed: the stream was closed, or the client.
+            SlowConsumer: it ended because it was read too slowly.
+        """
+        self._check("get() of a stream")
+        message = self._inbox.get(Deadline.after(timeout, time.monotonic()))
+        if message is not EMPTY:
+            return self._unpacked(message)
+        if self._inbox.error is not None:
+            raise again(self._inbox.error)
+        if self._inbox.ended:
+            raise ClientClosed("The stream is closed and all its messages were taken.")
+        raise TimeoutError(f"No message came within {timeout} s.")
+
+    def close(self) -> None:
+        """Take no more messages and forget those that wait. Any thread may call it, any number of times."""
+        self._leave(self)
+        self._inbox.end(discard=True)
+
+    # --- the client's side ------------------------------------------------------------------------------------------
+
+    @property
+    def _full(self) -> bool:
+        return self._inbox.full
+
+    def _offer(self, message: Any, size: int, pressing: bool) -> None:
+        try:
+            if self._match is not None and not self._match(message):
+                return
+            key = None if self._key is None else self._key(message)
+            hash(key)
+        except Exception as error:  # whoever reads the stream learns that its own function failed
+            self._end(error)
+            return
+        verdict = self._inbox.put(self._packed(message), size, key=key, pressing=pressing)
+        if verdict is Put.KEPT:
+            return
+        if verdict is Put.FIRST_LOSS:
+            _log.warning(
+                "%s: a stream is read too slowly and loses messages (overflow=%r).", self._name, self._inbox.overflow
+            )
+        if self._inbox.overflow in ("block", "raise"):
+            self._end(SlowConsumer(
+                "A stream ended because its messages came faster than they were read. Read faster, raise maxsize= or "
+                "receive_queue=, or choose an overflow= that drops."
+            ))  # fmt: skip
+
+    def _end(self, error: BaseException | None) -> None:
+        self._leave(self)
+        self._inbox.end(error)
+
+    def _packed(self, message: Any) -> Any:
+        """What waits in the inbox for a message."""
+        return message
+
+    def _unpacked(self, item: Any) -> Any:
+        """The message, as it is handed out. On the reader's thread."""
+        return item
+
+
+class Streams:
+    """The open streams of one client.
+
+    There is no lock: the garbage collector may close a stream in the middle of anything, also on the thread that would
+    hold it. Each step is one operation of a ``dict``, which is atomic, and readers go over a copy.
+
+    Attributes:
+        dropped: messages lost by all streams so far, closed ones included.
+        listening: those that ``offer`` gives messages to; empty where there are none.
+        fed: those that get what answers one request alone.
+    """
+
+    __slots__ = ("dropped", "fed", "listening")
+
+    def __init__(self) -> None:
+        self.listening: dict[weakref.ref[Stream], None] = {}
+        self.fed: dict[weakref.ref[Stream], None] = {}
+        self.dropped = 0
+
+    def add(self, stream: Stream) -> None:
+        """A stream begins; those that nobody holds any more are forgotten."""
+        self._forget(self.listening)
+        self.listening[weakref.ref(stream)] = None
+
+    def add_fed(self, stream: Stream) -> None:
+        """One begins that gets its messages from elsewhere; it counts for ``full``, and ends with the others."""
+        self._forget(self.fed)
+        self.fed[weakref.ref(stream)] = None
+
+    def discard(self, stream: Stream) -> None:
+        """A stream is over."""
+        self.listening.pop(weakref.ref(stream), None)
+        self.fed.pop(weakref.ref(stream), None)
+
+    def _forget(self, streams: dict[weakref.ref[Stream], None]) -> None:
+        for reference in list(streams):
+            if reference() is None:
+                streams.pop(reference, None)
+
+    def offer(self, message: Any, size: int, *, pressing: bool) -> None:
+        """Give a message to every stream that wants it. I/O thread only."""
+        for stream in self._open(self.listening):
+            self.feed(stream, message, size, pressing)
+
+    def feed(self, stream: Stream, message: Any, size: int, pressing: bool) -> None:
+        """Give a message to one stream. I/O thread only."""
+        before = stream.dropped
+        stream._offer(message, size, pressing)
+        self.dropped += stream.dropped - before
+
+    @property
+    def full(self) -> bool:
+        """Whether reading should pause until some stream has been read."""
+        return any(stream._full for streams in (self.listening, self.fed) for stream in self._open(streams))
+
+    def gap(self) -> None:
+        """A connection was lost."""
+        for stream in self._open(self.listening):
+            stream.gaps += 1
+
+    def end(self, error: BaseException | None) -> None:
+        """No more messages will come."""
+        for stream in [*self._open(self.listening), *self._open(self.fed)]:
+            stream._end(error)
+
+    def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:
+        """The streams that somebody holds, in the order they began."""
+        if not streams:
+            return ()
+        return [stream for reference in list(streams) if (stream := reference()) is not None]

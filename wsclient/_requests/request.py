@@ -1,0 +1,99 @@
+"""One request: a message that wants an answer, and what is known of it until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .._rfc6455.frames import Opcode
+from .._sending.message import Outgoing
+from ..protocols._encoding import Draft
+from ..protocols._incoming import ABSENT
+
+if TYPE_CHECKING:
+    from .._sending.message import Batch
+    from .._threads.deadline import Deadline
+
+__all__ = ["CANCELLED", "FAILED", "OK", "TIMED_OUT", "Request", "Settled", "key_of"]
+
+_TEXT: Final = Opcode.TEXT
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+TIMED_OUT: Final = "timed_out"
+CANCELLED: Final = "cancelled"
+
+
+class Settled(Protocol):
+    """Whoever is told how a request ended; called once, outside of every lock."""
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Take the reply, or the error if there is one."""
+
+
+class Request(Outgoing):
+    """A message that wants an answer.
+
+    Attributes:
+        draft: makes the payload once the id is known; None where ``payload`` stands already.
+        id: the caller's own id, or the one given when the request was taken to the line; None before.
+        own: the table's key of the caller's own id, which stays through every re-send; None if it has none.
+        key: its id as a key of the tables; see ``_key_in_flight``.
+        match: accepts the reply, instead of correlation by id.
+        until: refuses replies that are only an acknowledgement.
+        takes_any: whether it waits for one answer, and takes any.
+        idempotent: whether it may be sent once more after its connection was lost.
+        departed: whether it was taken to the present connection's line, to be written; False again where it was cut
+            off. Guarded by the table's lock, until its connection is over.
+        deadline: for queue, wire and reply together.
+        waiter: who is told the outcome.
+        feed: gets each of many answers; None where one is awaited.
+        message: a copy of what was asked, for a protocol that wants to see it again; else ``ABSENT``.
+        batch: the message it goes out in with others; None where it goes alone.
+        last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
+        outcome: how it ended; None while it waits. Written by whoever takes it.
+        sent_before: whether a connection that is over had carried it, so that the server may have it.
+    """
+
+    __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "key", "last", "match",
+                 "message", "outcome", "own", "sent_before", "takes_any", "until", "waiter")  # fmt: skip
+
+    requests = 1
+
+    def __init__(
+        self,
+        payload: bytes | None,
+        size: int,
+        deadline: Deadline,
+        *,
+        opcode: Opcode = _TEXT,
+        draft: Draft | None = None,
+        id: Any = None,
+        match: Callable[[Any], bool] | None = None,
+        until: Callable[[Any], bool] | None = None,
+        idempotent: bool = False,
+        bound: int | None = None,
+    ) -> None:
+        Outgoing.__init__(self, opcode, payload, size, None, bound)  # super() costs as much as all that it calls
+        self.draft = draft
+        self.id = id
+        self.own = None if id is None else key_of(id)
+        self.key = self.own
+        self.match = match
+        self.until = until
+        self.takes_any = until is None
+        self.idempotent = idempotent
+        self.deadline = deadline
+        self.waiter: Settled | None = None
+        self.feed: Any = None
+        self.batch: Batch | None = None
+        self.message: Any = ABSENT
+        self.last: Any = ABSENT
+        self.outcome: str | None = None
+        self.departed = False
+        self.sent_before = False
+
+
+def key_of(id: Any) -> Any:
+    """An id as a key of the tables. JSON's ``true`` is no ``1``, though Python's ``True == 1``."""
+    return (bool, id) if isinstance(id, bool) else id

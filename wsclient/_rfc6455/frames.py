@@ -1,0 +1,388 @@
+"""RFC 6455 and 7692 frames: bytes to messages, and messages to bytes. No I/O, no clock, no thread.
+
+A ``MessageReader`` takes whatever bytes came and gives whole messages; one ``feed`` may give none or thousands. It
+stores a byte once and joins the pieces of a message once, so its time is linear in what it is fed, and its memory is
+bounded by the limits it was made with. Text is checked while it comes in: a wrong byte fails the connection before
+the rest of the message is there (RFC 6455 §8.1).
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import zlib
+from codecs import utf_8_decode
+from typing import Any, Final, NamedTuple
+
+from .._errors import MessageTooBig, ProtocolError
+from .._options import DEFAULT_LIMITS
+from . import masking
+from .close import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
+from .deflate import Inflater, TooMuch
+from .read_size import appetite_after
+
+__all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
+
+RSV1: Final = 0x40
+"""The bit that marks a compressed message, on its first frame (RFC 7692 §6)."""
+
+
+class Opcode(enum.IntEnum):
+    """What a frame is (RFC 6455 §5.2)."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+_FIN: Final = 0x80
+_RSV: Final = 0x70
+_MASKED: Final = 0x80
+_WHOLE_TEXT: Final = _FIN | Opcode.TEXT
+_WHOLE_BINARY: Final = _FIN | Opcode.BINARY
+_WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1: Opcode.BINARY}
+_TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
+_OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
+_CONTROL_BIT: Final = 0x8
+_FEW: Final = 1024  # pieces of a message that are kept apart; each costs as much as 50 bytes
+
+
+class Failure(NamedTuple):
+    """The peer broke the rules: the code to close with, and the error to tell."""
+
+    code: CloseCode
+    error: ProtocolError | MessageTooBig
+
+
+Received = tuple[Opcode, Any, int]
+"""A message or control frame, and its payload's bytes: ``(TEXT, str, size)``, ``(BINARY, bytes, size)``, ``(PING or
+PONG, bytes, size)``, ``(CLOSE, Close, size)``."""
+
+
+class _Message:
+    """A message that comes in pieces.
+
+    Attributes:
+        fragments: frames it has come in so far.
+        on_the_wire: payload bytes of those frames, as their headers say.
+        size: payload bytes; of a compressed message those that were inflated so far.
+    """
+
+    __slots__ = ("_chunks", "_cut", "_inflater", "_is_text", "_limit", "_pieces", "fragments", "on_the_wire", "size")
+
+    def __init__(self, opcode: Opcode, limit: int, inflater: Inflater | None) -> None:
+        self._limit = limit
+        self._inflater = inflater
+        self._is_text = opcode is _TEXT
+        self._cut = b""  # the beginning of a character whose other bytes are yet to come
+        self._chunks: list[str | bytes] = []
+        self._pieces: list[str | bytes] = []
+        self.fragments = 0
+        self.on_the_wire = 0
+        self.size = 0
+
+    def begin_frame(self, length: int, max_fragments: int) -> None:
+        """Another frame of it begins."""
+        self.fragments += 1
+        self.on_the_wire += length
+        most = self._limit
+        if self._inflater is None:
+            self.size = self.on_the_wire
+        else:  # what can't be made smaller grows a little, each fragment too, and a stream of nothing must end as well
+            most += most // 8 + 8 * self.fragments + 64
+        if self.on_the_wire > most:
+            raise _too_big(self.on_the_wire, self._limit)
+        if self.fragments > max_fragments:
+            raise _Broken(
+                CloseCode.MESSAGE_TOO_BIG,
+                f"The server sent a message in more than {max_fragments} fragments; raise max_fragments of limits= if "
+                "that is wanted.",
+            )
+
+    def add(self, data: bytes, start: int, end: int) -> None:
+        """Payload bytes have come: those of ``data`` from ``start`` to ``end``."""
+        if self._inflater is not None:
+            self._keep_all(self._inflater.inflate(data[start:end], self._limit - self.size))
+        elif self._is_text:
+            self._keep_text(memoryview(data)[start:end])
+        else:
+            self._keep(data[start:end])
+
+    def whole(self) -> Received:
+        """The message; its last byte has come."""
+        # An empty one should be one byte long (RFC 7692 §7.2.3.6), and is not from everybody.
+        if self._inflater is not None and self.on_the_wire:
+            self._keep_all(self._inflater.finish(self._limit - self.size))
+        if self._cut:
+            utf_8_decode(self._cut, "strict", True)  # raises: the text ends within a character
+        parts: list[Any] = [*self._chunks, *self._pieces]
+        if self._is_text:
+            return _TEXT, "".join(parts), self.size
+        return _BINARY, b"".join(parts), self.size
+
+    def _keep_all(self, inflated: list[bytes]) -> None:
+        for piece in inflated:
+            self.size += len(piece)
+            if self._is_text:
+                self._keep_text(piece)
+            else:
+                self._keep(piece)
+
+    def _keep_text(self, piece: bytes | memoryview) -> None:
+        if self._cut:
+            piece = self._cut + piece
+        text, decoded = utf_8_decode(piece)
+        self._cut = bytes(piece[decoded:])
+        self._keep(text)
+
+    def _keep(self, piece: str | bytes) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) == _FEW:
+            parts: list[Any] = self._pieces
+            self._chunks.append("".join(parts) if self._is_text else b"".join(parts))
+            self._pieces = []
+
+
+class MessageReader:
+    """Turns the server's bytes into messages. Owned by one thread.
+
+    Attributes:
+        appetite: bytes it should be fed next, at most.
+        failure: set once the peer broke the rules; what was fed from then on is ignored.
+        closed: set once a close frame came; what follows it is ignored (RFC 6455 §5.5.1).
+    """
+
+    __slots__ = (
+        "_at_once", "_fin", "_inflater", "_max_fragments", "_max_size", "_message", "_missing", "_tail", "appetite",
+        "closed", "failure",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        max_message_size: int,
+        max_fragments: int = DEFAULT_LIMITS.max_fragments,
+        inflater: Inflater | None = None,
+    ) -> None:
+        """
+        Args:
+            max_message_size: bytes a message may have, over all its fragments, when it is decompressed.
+            max_fragments: frames a message may come in.
+            inflater: decompresses messages; None where compression was not agreed on.
+        """
+        self._max_size = max_message_size
+        self._max_fragments = max_fragments
+        self._inflater = inflater
+        self._at_once = min(max_message_size, 2**16 - 1)
+        self._tail = b""  # an incomplete header or control frame
+        self._message: _Message | None = None  # the one that is coming in, in one frame or several
+        self._missing = 0  # payload bytes of its present frame that are yet to come
+        self._fin = True  # whether that frame is its last
+        self.appetite = appetite_after(0, 0, 0)
+        self.failure: Failure | None = None
+        self.closed = False
+
+    def feed(self, data: bytes) -> list[Received]:
+        """Take bytes as they came from the line.
+
+        Args:
+            data: any number of bytes.
+
+        Returns:
+            The messages and control frames completed by them, in order. Look at ``failure`` afterwards: messages
+            that came before the fault are still given.
+        """
+        received: list[Received] = []
+        if self.failure is not None or self.closed:
+            return received
+        size = len(data)
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        try:
+            self._parse(data, received)
+        except UnicodeDecodeError as error:
+            self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is no UTF-8 ({error.reason}).")
+        except zlib.error as error:
+            self._fail(CloseCode.INVALID_DATA, f"The server sent a message that can't be decompressed ({error}).")
+        except TooMuch:
+            self.failure = _too_big(self._max_size, self._max_size).failure
+        except _Broken as broken:
+            self.failure = broken.failure
+        self.appetite = appetite_after(size, len(received), self._missing)
+        return received
+
+    def _fail(self, code: CloseCode, text: str) -> None:
+        self.failure = _Broken(code, text).failure
+
+    def _parse(self, data: bytes, received: list[Received]) -> None:
+        position, size = 0, len(data)
+        if self._missing:
+            position = self._take_payload(data, position, received)
+        at_once = self._at_once if self._message is None else -1
+        while size - position > 1:
+            # The common case, kept short: a whole message of less than 64 KiB in one frame.
+            first = data[position]
+            length = second = data[position + 1]
+            start = position + 2
+            if second == 126 and start + 2 <= size:
+                length = data[start] << 8 | data[start + 1]
+                start += 2
+            end = start + length
+            if end <= size and second < 127 and length <= at_once:
+                if first == _WHOLE_TEXT:
+                    received.append((_TEXT, data[start:end].decode(), length))
+                    position = end
+                    continue
+                if first == _WHOLE_BINARY:
+                    received.append((_BINARY, data[start:end], length))
+                    position = end
+                    continue
+                if first in _WHOLE_DEFLATED and self._inflater is not None and length:
+                    received.append(self._inflated(_WHOLE_DEFLATED[first], data[start:end]))
+                    position = end
+                    continue
+            header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
+            if header is None:
+                break
+            opcode, fin, length, start = header
+            if opcode & _CONTROL_BIT:
+                if size - start < length:
+                    break
+                position = start + length
+                received.append((opcode, self._control(opcode, data[start:position]), length))
+                if self.closed:
+                    return
+            elif self._message is None and fin and start + length <= size and self._is_simple(opcode, first, length):
+                position = start + length  # a large one that has come whole
+                received.append((opcode, _whole_payload(opcode, data, start, position), length))
+            else:
+                self._begin_frame(opcode, fin, length, bool(first & RSV1))
+                position = self._take_payload(data, start, received)
+                at_once = self._at_once if self._message is None else -1
+        self._tail = data[position:]
+
+    def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
+        """Whether a frame is a message as it stands: a beginning, not compressed, and of a legal size."""
+        return opcode is not Opcode.CONTINUATION and not first & RSV1 and length <= self._max_size
+
+    def _inflated(self, opcode: Opcode, payload: bytes) -> Received:
+        assert self._inflater is not None
+        whole = self._inflater.whole(payload, self._max_size)
+        return opcode, whole.decode() if opcode is _TEXT else whole, len(whole)
+
+    def _begin_frame(self, opcode: Opcode, fin: bool, length: int, deflated: bool) -> None:
+        message = self._message
+        if message is None:
+            if opcode is Opcode.CONTINUATION:
+                raise _Broken(
+                    CloseCode.PROTOCOL_ERROR, "The server sent a continuation frame with nothing to continue."
+                )
+            message = self._message = _Message(opcode, self._max_size, self._inflater if deflated else None)
+        elif opcode is not Opcode.CONTINUATION:
+            raise _Broken(CloseCode.PROTOCOL_ERROR, "The server began a message inside another one.")
+        self._fin = fin
+        self._missing = length
+        message.begin_frame(length, self._max_fragments)
+
+    def _take_payload(self, data: bytes, position: int, received: list[Received]) -> int:
+        assert self._message is not None
+        end = min(len(data), position + self._missing)
+        if end > position:
+            self._message.add(data, position, end)
+            self._missing -= end - position
+        if not self._missing:
+            self._end_frame(received)
+        return end
+
+    def _end_frame(self, received: list[Received]) -> None:
+        if self._fin and self._message is not None:
+            received.append(self._message.whole())
+            self._message = None
+
+    def _control(self, opcode: Opcode, payload: bytes) -> bytes | Close:
+        if opcode is not Opcode.CLOSE:
+            return payload
+        self.closed = True
+        return parse_close(payload)
+
+
+class _Broken(Exception):
+    """Ends the parse; carries the failure to the reader's face."""
+
+    def __init__(self, code: CloseCode, text: str) -> None:
+        super().__init__(text)
+        kind = MessageTooBig if code is CloseCode.MESSAGE_TOO_BIG else ProtocolError
+        self.failure = Failure(code, kind(text))
+
+
+def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | bytes:
+    """The payload of a large message that has come whole. Text is decoded where it lies, not copied first."""
+    return utf_8_decode(memoryview(data)[start:end], "strict", True)[0] if opcode is _TEXT else data[start:end]
+
+
+def _too_big(size: int, limit: int) -> _Broken:
+    return _Broken(
+        CloseCode.MESSAGE_TOO_BIG,
+        f"The server sent a message of {size} bytes or more, over the limit of {limit}; "
+        "raise max_message_size= if it is wanted.",
+    )
+
+
+def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, bool, int, int] | None:
+    """Opcode, FIN, payload length and start of the payload; None while the header is not complete.
+
+    ``allowed`` has the reserved bits that an extension gave a meaning, at the beginning of a message.
+    """
+    first, second = data[position], data[position + 1]
+    opcode = _OPCODES.get(first & 0x0F)
+    fin = bool(first & _FIN)
+    if first & _RSV & ~(allowed if opcode is _TEXT or opcode is _BINARY else 0):
+        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server set a reserved bit that no extension gave a meaning.")
+    if opcode is None:
+        raise _Broken(CloseCode.PROTOCOL_ERROR, f"The server sent a frame of unknown opcode {first & 0x0F}.")
+    if second & _MASKED:
+        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server sent a masked frame, which only a client may.")
+    if opcode & _CONTROL_BIT and (not fin or second > MAX_CONTROL_PAYLOAD):
+        raise _Broken(
+            CloseCode.PROTOCOL_ERROR, f"The server sent a {opcode.name} frame in fragments or over 125 bytes."
+        )
+    length = second
+    start = position + 2
+    if length == 126:
+        if len(data) - start < 2:
+            return None
+        (length,) = struct.unpack_from("!H", data, start)
+        start += 2
+    elif length == 127:
+        if len(data) - start < 8:
+            return None
+        (length,) = struct.unpack_from("!Q", data, start)
+        start += 8
+        if length >= 2**63:
+            raise _Broken(CloseCode.PROTOCOL_ERROR, "The server sent a frame length with its highest bit set.")
+    return opcode, fin, length, start
+
+
+_MEDIUM: Final = struct.Struct("!BBH4s")
+_LARGE: Final = struct.Struct("!BBQ4s")
+
+
+def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
+    """One whole, masked frame (RFC 6455 §5.2).
+
+    Args:
+        opcode: what the frame is.
+        payload: its payload, unmasked.
+        key: four unpredictable bytes, used for this frame only.
+    """
+    size = len(payload)
+    if size < 126:
+        header = b"%c%c%b" % (_FIN | opcode, _MASKED | size, key)
+    elif size < 2**16:
+        header = _MEDIUM.pack(_FIN | opcode, _MASKED | 126, size, key)
+    else:
+        header = _LARGE.pack(_FIN | opcode, _MASKED | 127, size, key)
+    return header + masking.apply_mask(payload, key)

@@ -1,0 +1,150 @@
+"""One outgoing message, from the queue to the proof that it arrived.
+
+Guarantees:
+    * What became of a message is computed when asked, from one number: the offset of its last byte in the stream of
+      bytes of its connection. Sending it keeps no record and costs nothing for it.
+    * ``place`` and ``fate`` change by a single assignment each, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .._rfc6455.frames import Opcode
+
+__all__ = ["EXPIRED", "LOST", "Batch", "Outgoing", "Passage"]
+
+_CLOSE: Final = Opcode.CLOSE
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
+QUEUED: Final = "queued"
+WRITTEN: Final = "written"
+CONFIRMED: Final = "confirmed"
+UNKNOWN: Final = "unknown"
+EXPIRED: Final = "expired"
+LOST: Final = "lost"
+
+
+class Passage:
+    """How far the bytes of one connection have come; offsets count from its first frame.
+
+    The owner of the line writes ``taken`` and ``sent``, the I/O thread writes ``confirmed`` and ``ended``; anyone
+    reads. Each only grows, so a stale read is a state the message was in a moment ago.
+
+    Attributes:
+        number: the connection's number.
+        taken: end of the last frame taken from the queue.
+        sent: bytes the operating system has accepted.
+        confirmed: bytes the peer's WebSocket layer has proven to have (by a pong or a reply).
+        ended: whether the connection is over.
+    """
+
+    __slots__ = ("confirmed", "ended", "number", "sent", "taken")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.taken = 0
+        self.sent = 0
+        self.confirmed = 0
+        self.ended = False
+
+    def confirm(self, end: int) -> None:
+        """Everything up to ``end`` has arrived. I/O thread only."""
+        self.confirmed = max(self.confirmed, end)
+
+
+class Outgoing:
+    """A message on its way out.
+
+    Attributes:
+        opcode: TEXT or BINARY; PING or CLOSE for our own marks in the queue.
+        payload: its bytes; None once they are no longer needed.
+        size: payload bytes it counts for in the queue.
+        expires_at: the moment after which it is not sent any more; None for never.
+        bound: the number of the one connection it may go to; None for any.
+        counted: whether it takes room in the queue; our own marks do not.
+        queued: whether it is in the queue now. Guarded by the queue's lock.
+        place: the passage it was put on and the offset of its end there; None while it is on none.
+        fate: ``"expired"`` or ``"lost"`` once that is certain.
+        ids: those the caller put into it, under which the server may answer although nobody waits.
+    """
+
+    __slots__ = ("bound", "counted", "expires_at", "fate", "ids", "opcode", "payload", "place", "queued", "size")
+
+    requests = 0
+    """How many answers are awaited."""
+
+    def __init__(
+        self,
+        opcode: Opcode,
+        payload: bytes | None,
+        size: int,
+        expires_at: float | None = None,
+        bound: int | None = None,
+    ) -> None:
+        self.opcode = opcode
+        self.payload = payload
+        self.size = size
+        self.expires_at = expires_at
+        self.bound = bound
+        self.counted = opcode < _CLOSE
+        self.queued = False
+        self.place: tuple[Passage, int] | None = None
+        self.fate: str | None = None
+        self.ids: tuple[Any, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """``queued``, ``written``, ``confirmed``, ``expired``, ``lost`` or ``unknown``."""
+        place = self.place
+        if self.fate is not None:
+            return self.fate
+        if place is None:
+            return QUEUED
+        passage, end = place
+        if end <= passage.confirmed:
+            return CONFIRMED
+        if end <= passage.sent:
+            return UNKNOWN if passage.ended else WRITTEN
+        return QUEUED
+
+    def written(self) -> bool:
+        """Whether all of it was handed to the operating system."""
+        place = self.place
+        return place is not None and place[1] <= place[0].sent
+
+    def put_on(self, passage: Passage, end: int) -> None:
+        """It is the next on this connection and ends at that offset. Owner of the line only."""
+        self.place = (passage, end)
+
+
+class Batch(Outgoing):
+    """Several requests that go out as one message, and share its place.
+
+    Attributes:
+        members: the requests.
+        deadline: theirs.
+    """
+
+    __slots__ = ("deadline", "members")
+
+    def __init__(self, members: list[Any], *, deadline: Any, bound: int | None) -> None:
+        super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
+        self.members = members
+        self.deadline = deadline
+
+    @property
+    def outcome(self) -> str | None:
+        """``"cancelled"`` once the caller has withdrawn it; None otherwise."""
+        return "cancelled" if any(one.outcome == "cancelled" for one in self.members) else None
+
+    @property
+    def requests(self) -> int:  # type: ignore[override]
+        """How many answers are awaited."""
+        return len(self.members)
+
+    def put_on(self, passage: Passage, end: int) -> None:
+        """It is the next on this connection, with all its members. Owner of the line only."""
+        super().put_on(passage, end)
+        for member in self.members:
+            member.put_on(passage, end)

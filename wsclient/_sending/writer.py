@@ -1,0 +1,373 @@
+"""The way out of one connection: from the queue to the socket.
+
+Guarantees:
+    * One thread at a time owns the way out. Nobody waits for it: who finds it taken leaves the message in the queue,
+      and the owner looks at the queue once more after letting go, so no message is left behind.
+    * Bytes leave in one order, whoever writes. Ids are given here, so they rise on the wire.
+    * A message goes past the queue only where that is empty (``write_now``), so a thread's messages keep their order.
+    * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
+    * After ``end`` nothing more is written, and nobody is writing.
+
+``pump`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
+and not counted. The main thread queues and wakes the I/O thread, but for what goes past the queue as it is (``alone``):
+there what a call gives is kept by C code where it must not be lost, since an interrupt strikes as a call returns; what
+belongs together changes by assignments, between which none strikes; and what is left undone the next owner does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from .._rfc6455.deflate import GaveUp
+from .._rfc6455.frames import RSV1, Opcode, build_frame
+from .._rfc6455.masking import new_key
+from .._threads.locks import make_lock
+from .message import Batch, Outgoing, Passage
+from .pings import MAX_PINGS, Answered, Pings
+from .priority import MAX_ANSWERS, Urgent
+
+if TYPE_CHECKING:
+    from .._network.transport import Line
+    from .._rfc6455.deflate import Deflater
+    from .writer_backend import Source, Tape
+
+__all__ = ["Wire"]
+
+JOINED_BYTES: Final = 64 * 1024
+"""Payload bytes that are joined into one write; more would only copy more and hold a slow line longer."""
+
+_ROUNDS: Final = 16
+"""Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
+
+_MOMENT: Final = 0.05
+"""Seconds a sender waits for the way out where the queue fills up: ten turns of the interpreter's (5 ms)."""
+
+_PING: Final = Opcode.PING
+_CLOSE: Final = Opcode.CLOSE
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+
+_NEVER: Final = 2**63
+"""An offset that no connection reaches."""
+
+_NOTHING: Final = memoryview(b"")
+"""What is left of a frame that was sent: an empty slice of it would keep all of it in memory."""
+
+
+class Wire:
+    """The way out of one connection.
+
+    Attributes:
+        passage: how far its bytes have come.
+        blocked: the socket took no more; the I/O thread watches for room.
+        error: why writing failed; the I/O thread ends the connection then.
+        tape: notes what crosses the wire; None where that is not wanted.
+        is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
+        is_plain: whether messages leave as they are: not compressed, noted or encrypted.
+    """
+
+    __slots__ = (
+        "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
+        "blocked", "error", "is_open", "is_plain", "passage", "tape",
+    )  # fmt: skip
+
+    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
+        """
+        Args:
+            line: where bytes go.
+            source: where messages come from.
+            deflater: compresses them; None where that was not agreed on.
+            tape: notes what crosses the wire.
+        """
+        self._is_ending = False  # `end` was called; whoever compresses a large message stops
+        self.passage = Passage(source.number)
+        self.blocked = False
+        self.error: OSError | None = None
+        self.is_open = False
+        self.is_plain = line.is_plain and deflater is None and tape is None
+        self.tape = tape
+        self._line = line
+        self._source = source
+        # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
+        self._owner = make_lock()
+        self._deflater = deflater  # used in the order of the wire, on which each message builds
+        self._is_closing = False  # a close frame was taken
+        self._urgent = Urgent()  # the I/O thread puts, the owner takes
+        self._batch: list[Outgoing] = []  # what the bytes being written belong to
+        self._rest = _NOTHING  # those of its bytes that the operating system has not taken
+        self._pings = Pings()  # the owner adds, the I/O thread removes
+
+    # --- any thread --------------------------------------------------------------------------------------------------
+
+    def write_now(self, entry: Outgoing, *, alone: bool, in_main: bool) -> bool:
+        """Write a message that was not queued, if nothing is before it.
+
+        Args:
+            entry: the message.
+            alone: whether it may be written as it is; only where ``is_plain``.
+            in_main: whether this is the main thread; only with ``alone``.
+
+        Returns:
+            False if it is to be queued. True says that it has been taken, not that it is written whole.
+        """
+        source = self._source
+        owned: list[bool] = []
+        told: list[object] = []
+        nudging = map(source.nudge, (b"\0",))
+        try:
+            try:
+                owned.extend(map(self._owner.acquire, (False,)))
+                clear = (
+                    owned[0]
+                    and self.is_open
+                    and not (self.blocked or self._rest or self._urgent.entries)
+                    and self.error is None
+                    and source.is_clear_for(entry)
+                )
+                if clear and alone:
+                    self._write_alone(entry)
+                elif clear:
+                    self._write_row(deque((entry,)), MAX_PINGS)
+            finally:
+                if owned and owned[0]:
+                    self._owner.release()
+        finally:
+            # Whoever found the way out taken has left its message to us; others wait for what has been written.
+            left = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
+            if left and owned and owned[0] and not in_main:
+                source.progress.announce()
+                self.pump()
+            elif left and owned and owned[0]:
+                try:
+                    told.extend(nudging)
+                except OSError:  # it is awake
+                    if told:
+                        raise  # a signal handler's own
+        return clear
+
+    def _write_alone(self, entry: Outgoing) -> None:
+        """Frame one message and write it once. It stands an interrupt, see above."""
+        passage = self.passage
+        payload = self._source.payload(entry)
+        if payload is None:
+            return  # nobody waits for it any more
+        rest = memoryview(build_frame(entry.opcode, payload, new_key()))
+        place = passage, passage.taken + len(rest)
+        batch = [*self._batch, entry]  # an interrupt may have left some to be counted
+        sent: list[int] = []
+        sending = map(self._line.sock.send, (rest,))
+        entry.place = place
+        passage.taken = place[1]
+        self._batch = batch
+        self._rest = rest
+        try:
+            sent.extend(sending)
+        except OSError as error:
+            if sent:
+                raise  # a signal handler's own
+            if isinstance(error, BlockingIOError):
+                self.blocked = True
+            else:
+                self.error = error
+            self._source.wake()
+        finally:
+            if sent:
+                passage.sent += sent[0]
+                self._rest = rest[sent[0] :] or _NOTHING
+        if not self._rest:
+            self._source.written(batch)
+
+    # --- any thread but the main one ---------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Write what there is, as far as the socket takes it."""
+        for _ in range(_ROUNDS):
+            if not self.has_work() or not self._owner.acquire(False):
+                return
+            try:
+                self._write()
+            finally:
+                self._owner.release()
+            if self._source.progress.latches:
+                self._source.progress.announce()
+        self._source.wake()
+
+    def relieve(self) -> None:
+        """Wait a moment for whoever is writing, and write what there is."""
+        if self._owner.acquire(timeout=_MOMENT):
+            self._owner.release()
+            self.pump()
+
+    def has_work(self) -> bool:
+        """Whether there may be something to write now. A hint without a lock; see ``Outbox.ready``."""
+        source = self._source
+        if not (source.outbox.entries or self._rest or self._urgent.entries):
+            return False
+        if self.blocked or self.error is not None or self.passage.ended:
+            return False
+        if self._rest or self._is_closing:
+            return bool(self._rest)
+        return bool(self._urgent.entries) or (self.is_open and bool(source.outbox.entries) and source.ready())
+
+    def _write(self) -> None:
+        """Take the next batch if the last one is gone, and write once."""
+        if self.passage.ended:  # between a look and the taking of the line
+            return
+        if self._rest:
+            self._send()
+        else:
+            recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
+            self._write_row(deque(self._next_entries()), recognised)
+
+    def _write_row(self, row: deque[Outgoing], recognised: int) -> None:
+        """Frame these and write once. Where a frame can't be made the connection can't go on."""
+        try:
+            self._frame(row, recognised)
+        except GaveUp:
+            self._break("the connection ended while a large message was compressed", row)
+        except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
+            self._break("a frame could not be made", row)
+            raise
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        """Write what has been framed, as far as the socket takes it at once."""
+        rest = self._rest
+        if rest:
+            try:
+                sent = self._line.send(rest)
+            except OSError as error:
+                self.error = error
+                self._source.wake()
+                return
+            if not sent:
+                self.blocked = True
+                self._source.wake()
+                return
+            self.passage.sent += sent
+            rest = self._rest = rest[sent:] or _NOTHING
+            if self.tape is not None and not self.tape.handed_over(self._batch):
+                self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
+                self._source.wake()
+        if not rest:
+            self._source.written(self._batch)
+
+    def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
+        """The connection can't go on; these are cut, like any that was not written whole."""
+        for entry in entries:
+            entry.put_on(self.passage, _NEVER)
+            self._batch.append(entry)
+        self.error = ConnectionError(reason)
+        self._source.wake()
+
+    def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
+        """Make frames of the entries, which leave the row of them one by one."""
+        frames: list[bytes] = []
+        passage, source, plain = self.passage, self._source, self._deflater is None
+        while entries:
+            entry = entries[0]
+            payload = source.payload(entry)
+            opcode = entry.opcode
+            if payload is not None:
+                if self.tape is not None:
+                    self.tape.taken(entry, payload)
+                frame = build_frame(opcode, payload, new_key()) if plain else self._deflated(entry, payload)
+                frames.append(frame)
+                passage.taken += len(frame)
+                if opcode is _PING:
+                    self._pings.add(payload, passage.taken, time.monotonic(), most=recognised)
+            elif entry.counted or entry.fate is not None:
+                entries.popleft()
+                continue  # nobody waits for it any more, or it belongs to a connection that is over
+            if type(entry) is Batch:
+                entry.put_on(passage, passage.taken)
+            else:
+                entry.place = passage, passage.taken
+            self._batch.append(entry)
+            entries.popleft()
+            if opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
+                self.is_open = False
+                self._is_closing = True
+                self._urgent.put_back(entries)
+                break
+        self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def _deflated(self, entry: Outgoing, payload: bytes) -> bytes:
+        """A frame, compressed where it is large enough."""
+        deflater, opcode = self._deflater, entry.opcode
+        if deflater is not None and len(payload) >= deflater.threshold and opcode < _CLOSE:
+            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
+        return build_frame(opcode, payload, new_key())
+
+    def _is_wanted(self) -> bool:
+        """Whether what is being made can still go out."""
+        return not self._is_ending and self._source.is_wanted()
+
+    def _next_entries(self) -> list[Outgoing]:
+        if self._is_closing:
+            return []
+        if not self._urgent.entries:
+            return self._source.take(JOINED_BYTES) if self.is_open else []
+        return self._urgent.take()
+
+    # --- the I/O thread ----------------------------------------------------------------------------------------------
+
+    def send_first(self, entry: Outgoing) -> None:
+        """Send this before what is queued: control frames at any time, messages during the set-up."""
+        if self._is_closing and not entry.requests:
+            return
+        self._urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
+        self.pump()
+
+    @property
+    def choked(self) -> bool:
+        """Whether the peer takes too little of what its own messages make us answer."""
+        return self.blocked and self._urgent.bytes > MAX_ANSWERS
+
+    def unblock(self) -> None:
+        """There is room again."""
+        self.blocked = False
+        self.pump()
+
+    def settle(self) -> None:
+        """Wait until whoever is writing has noted how far it came; others hold the line for one non-blocking call."""
+        with self._owner:
+            pass
+        self.pump()  # whoever found the line taken has left its message to us
+
+    def idle(self) -> bool:
+        """Whether everything that was taken has been written. False while somebody writes, who will wake us."""
+        if not self._owner.acquire(False):
+            return False
+        try:
+            return self.passage.sent >= self.passage.taken
+        finally:
+            self._owner.release()
+            self.pump()  # for whoever found the line taken just now
+
+    def pong(self, payload: bytes, now: float) -> Answered | None:
+        """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""
+        answered = self._pings.answer(payload, now)
+        if answered is not None:
+            self.passage.confirm(answered.end)
+        return answered
+
+    def end(self) -> list[Outgoing]:
+        """Stop writing for good.
+
+        Returns:
+            The messages that were cut off before their last byte, in order; the peer can't have got them.
+        """
+        self._is_ending = True
+        with self._owner:  # held by others for the length of one non-blocking call
+            written = [entry for entry in self._batch if entry.written()]
+            cut = [entry for entry in self._batch if not entry.written()] + self._urgent.take()
+            self._source.written(written)
+            self.passage.ended = True
+            self.is_open = False
+            self._batch = []
+            self._rest = _NOTHING
+        return cut

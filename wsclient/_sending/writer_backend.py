@@ -1,0 +1,64 @@
+"""What the way out of a connection needs of the client: where messages come from, and where they are noted.
+
+Nothing here does anything; ``_connection.source`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .._models import Disconnect
+    from .._rfc6455.frames import Opcode
+    from .._threads.waiting import Signal
+    from .message import Outgoing
+    from .queue import Outbox
+
+__all__ = ["Source", "Tape"]
+
+
+class Source(Protocol):
+    """Where messages come from; see ``_connection.source``."""
+
+    number: int
+    outbox: Outbox
+    progress: Signal
+    nudge: Callable[[bytes], object]
+
+    def ready(self) -> bool:
+        """Whether there may be something to take, where the queue is not empty."""
+
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """What goes out next."""
+
+    def is_clear_for(self, entry: Outgoing) -> bool:
+        """Whether a message may go out past the queue, since nothing waits in it."""
+
+    def payload(self, entry: Outgoing) -> bytes | None:
+        """The payload of an entry, as it is taken; None if nobody wants it any more, and for mere marks."""
+
+    def written(self, batch: list[Outgoing]) -> None:
+        """The operating system has all of these. Empties the list."""
+
+    def wake(self) -> None:
+        """The I/O thread is needed."""
+
+    def is_wanted(self) -> bool:
+        """Whether there is time left to send anything."""
+
+
+class Tape(Protocol):
+    """Where messages are noted that have gone out; see ``_connection.source.RecordedSource``."""
+
+    def received(self, opcode: Opcode, payload: Any) -> None:
+        """Something has come."""
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """The connection is over."""
+
+    def taken(self, entry: Outgoing, payload: bytes) -> None:
+        """A message is being framed."""
+
+    def handed_over(self, batch: list[Outgoing]) -> bool:
+        """The operating system has more of these. False if no more should go out before the I/O thread has looked."""

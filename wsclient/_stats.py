@@ -1,0 +1,101 @@
+"""``client.stats``, and the counters behind it.
+
+Guarantees:
+    * Each counter has one writer at a time (named below), so plain additions lose nothing and need no lock.
+    * A reader may see one counter a moment earlier than another; each by itself is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Counters", "Stats"]
+
+
+class Counters:
+    """Counters that belong to no other object.
+
+    Attributes:
+        messages_sent: text and binary messages wholly handed to the operating system. Owner of the line.
+        bytes_sent: their payload bytes. Owner of the line.
+        messages_received: text and binary messages. I/O thread, as all below.
+        bytes_received: their payload bytes.
+        connections: connections that were opened and set up.
+        failed_attempts: attempts that failed.
+        late: replies for which no request waited.
+    """
+
+    __slots__ = (
+        "_rtt_count", "_rtt_sum", "bytes_received", "bytes_sent", "connections", "failed_attempts", "late",
+        "messages_received", "messages_sent", "rtt_last", "rtt_min",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self.messages_received = 0
+        self.bytes_received = 0
+        self.connections = 0
+        self.failed_attempts = 0
+        self.late = 0
+        self.rtt_last: float | None = None
+        self.rtt_min: float | None = None
+        self._rtt_sum = 0.0
+        self._rtt_count = 0
+
+    def add_round_trip(self, seconds: float) -> None:
+        """A pong matched its ping."""
+        self._rtt_sum += seconds
+        self._rtt_count += 1
+        self.rtt_last = seconds
+        self.rtt_min = seconds if self.rtt_min is None else min(seconds, self.rtt_min)
+
+    @property
+    def rtt_mean(self) -> float | None:
+        """The mean round trip; None before the first."""
+        return self._rtt_sum / self._rtt_count if self._rtt_count else None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counters of a client's whole life and a few present facts.
+
+    Sizes are bytes of message payload (not of frames), times are seconds.
+
+    Attributes:
+        messages_sent: messages wholly handed to the operating system.
+        messages_received: text and binary messages received.
+        bytes_sent: payload bytes of the messages sent.
+        bytes_received: payload bytes of the messages received.
+        connections: connections that reached ``State.OPEN``.
+        failed_attempts: attempts to connect that failed.
+        requests_ok: requests answered.
+        requests_failed: requests that ended with an error other than a timeout, cancelled ones included.
+        requests_timed_out: requests whose deadline passed.
+        requests_late: replies that came for no waiting request (late or unknown).
+        queue_depth: messages waiting to be sent.
+        queue_bytes: their payload bytes.
+        dropped: messages dropped by a full queue, outgoing or incoming.
+        rtt_last: round trip of the last matched ping; None before the first.
+        rtt_min: the shortest so far.
+        rtt_mean: the mean so far.
+        uptime: seconds the present connection has been open; 0.0 while there is none.
+    """
+
+    messages_sent: int = 0
+    messages_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    connections: int = 0
+    failed_attempts: int = 0
+    requests_ok: int = 0
+    requests_failed: int = 0
+    requests_timed_out: int = 0
+    requests_late: int = 0
+    queue_depth: int = 0
+    queue_bytes: int = 0
+    dropped: int = 0
+    rtt_last: float | None = None
+    rtt_min: float | None = None
+    rtt_mean: float | None = None
+    uptime: float = 0.0

@@ -1,0 +1,169 @@
+"""The one thread of a ``FaultProxy``: takes connections, hands bytes on, and puts the faults into force.
+
+Guarantees:
+    * One thread owns every socket, flow and fault. Other threads hand it *orders* (a deque and a wake-up) and wait
+      until they are carried out; so what an order changes is in force when its caller goes on.
+    * Nothing blocks that thread but its ``select``: all sockets are non-blocking, and the target's name was looked up
+      before.
+    * If the thread fails, that is logged, and every order from then on raises.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..._network.poller import READ
+from ..._threads.waiting import Latch, Signal
+from ..._threads.wakeup import Wakeup
+from .linger import Lingering
+from .listener import Entrance
+from .pipe import Address
+from .proxy_stats import ProxyStats
+from .relay import Traffic
+from .shaping import Shape
+
+__all__ = ["Order", "Switch"]
+
+_log = logging.getLogger("wsclient.testing")
+
+
+class Order:
+    """Something another thread wants done.
+
+    Attributes:
+        call: what to do, on the proxy's thread.
+        done: opens when it is done.
+        error: what it raised instead.
+    """
+
+    __slots__ = ("call", "done", "error")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.done = Latch()
+        self.error: BaseException | None = None
+
+
+class Switch:
+    """The proxy's loop; ``run`` is its thread. All other methods but ``submit`` and ``stats`` belong to that thread.
+
+    Attributes:
+        traffic: the lines and their faults; changed by orders only.
+        changed: announced whenever a figure may have changed.
+        failure: why the thread has ended before its time; None while it has not.
+    """
+
+    __slots__ = (
+        "_entrance", "_lingering", "_orders", "_running", "_selector", "_wakeup", "changed", "failure", "traffic",
+    )  # fmt: skip
+
+    def __init__(self, listener: socket.socket, addresses: list[Address], shape: Shape, seed: int) -> None:
+        """
+        Args:
+            listener: where clients connect; closed at the end.
+            addresses: those of the target, tried in turn.
+            shape: latency, jitter and bandwidth to begin with.
+            seed: for the jitter.
+        """
+        self.changed = Signal()
+        self.failure: Exception | None = None
+        self._orders: deque[Order] = deque()
+        self._running = True
+        self._wakeup = Wakeup()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wakeup, READ)
+        self._entrance = Entrance(listener, self._selector)
+        self._lingering = Lingering(self._selector)
+        self.traffic = Traffic(self._selector, self._lingering, addresses, shape, seed)
+
+    def submit(self, order: Order) -> None:
+        """Have an order carried out. From any thread."""
+        self._orders.append(order)
+        self._wakeup.wake()
+        if not self._running:  # the thread may have looked for the last time
+            self._carry_out_orders()
+
+    def stats(self) -> ProxyStats:
+        """The figures. From any thread."""
+        return self.traffic.stats()
+
+    def run(self) -> None:
+        """Forward until ``stop``."""
+        try:
+            while self._running:
+                self._turn()
+        except Exception as error:
+            self.failure = error
+            _log.exception("The thread of a FaultProxy failed.")
+        finally:
+            self._running = False
+            self._give_everything_back()
+            self._carry_out_orders()
+            self.changed.announce()
+
+    def stop(self) -> None:
+        """End after this turn."""
+        self._running = False
+
+    def cut(self) -> None:
+        """End every line with a FIN, also of those who are about to come in."""
+        self._let_in()
+        self.traffic.cut(self.traffic.lines())
+
+    def reset(self) -> None:
+        """End every line with a RST, also of those who are about to come in."""
+        self._let_in()
+        self.traffic.reset(self.traffic.lines())
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience(time.monotonic())):
+            if key.fileobj is self._wakeup:
+                self._wakeup.clear()
+            elif self._entrance.is_behind(key.fileobj):
+                self._let_in()
+            elif key.data is not None:
+                self.traffic.look_at(key.data, key.fd)
+            else:
+                self._lingering.throw_away(key.fileobj)  # type: ignore[arg-type]
+        self._carry_out_orders()
+        now = time.monotonic()
+        self.traffic.move(now)
+        self._lingering.expire(now)
+        self._entrance.resume(now)
+        self.traffic.watch()
+        self.changed.announce()
+
+    def _patience(self, now: float) -> float | None:
+        moments = (self._entrance.next_at(), self._lingering.next_at(), self.traffic.next_at(now))
+        soonest = min((at for at in moments if at is not None), default=None)
+        return None if soonest is None else max(0.0, soonest - now)
+
+    def _let_in(self) -> None:
+        for near in self._entrance.take():
+            self.traffic.welcome(near)
+
+    def _carry_out_orders(self) -> None:
+        while self._orders:
+            try:
+                order = self._orders.popleft()
+            except IndexError:  # another thread was faster: the loop has ended, and submit() helps
+                return
+            try:
+                if not self._running:
+                    raise RuntimeError("The FaultProxy is closed, or its thread has failed.") from self.failure
+                order.call()
+            except Exception as error:  # raised where the order came from
+                order.error = error
+            order.done.open()
+
+    def _give_everything_back(self) -> None:
+        self.traffic.cut(self.traffic.lines())
+        self._lingering.close()
+        self._selector.close()
+        self._entrance.close()
+        self._wakeup.close()

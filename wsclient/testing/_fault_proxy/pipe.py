@@ -1,0 +1,148 @@
+"""One connection through the proxy: the client's socket, the target's, and what is under way between them.
+
+The proxy's thread alone touches it. Nothing here blocks, and nothing here decides: which faults are in force is the
+switch's affair.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from typing import Any, Final
+
+from .._servers.sockets import abort
+from .shaping import Flow, Shape
+
+__all__ = ["DOWN", "UP", "Address", "Line"]
+
+UP: Final = "up"
+DOWN: Final = "down"
+
+CHUNK: Final = 64 * 1024
+"""Bytes read at once."""
+
+_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
+
+Address = tuple[socket.AddressFamily, Any]
+"""A family and where to connect to, as ``socket.getaddrinfo`` tells them."""
+
+
+class Line:
+    """Two sockets and two flows.
+
+    Attributes:
+        near: the client's socket.
+        far: the target's; None until a connection to it was begun.
+        connected: whether the target has accepted.
+        flows: by direction, what is under way.
+        shut: directions whose end was handed on.
+        stuck: directions whose receiver's socket was full at the last attempt.
+    """
+
+    __slots__ = ("_addresses", "connected", "far", "flows", "near", "shut", "stuck")
+
+    def __init__(self, near: socket.socket, addresses: list[Address], shape: Shape, chance: random.Random) -> None:
+        near.setblocking(False)
+        _send_at_once(near)
+        self.near = near
+        self.far: socket.socket | None = None
+        self.connected = False
+        self.flows = {UP: Flow(shape, chance), DOWN: Flow(shape, chance)}
+        self.shut: set[str] = set()
+        self.stuck: set[str] = set()
+        self._addresses = list(addresses)
+
+    def source(self, direction: str) -> socket.socket | None:
+        """Where the bytes of a direction come from."""
+        return self.near if direction == UP else self.far
+
+    def sink(self, direction: str) -> socket.socket | None:
+        """Where they go."""
+        return self.far if direction == UP else self.near
+
+    def sockets(self) -> list[socket.socket]:
+        """Those there are."""
+        return [self.near] if self.far is None else [self.near, self.far]
+
+    def connect(self) -> bool:
+        """Begin to connect to the target's next address; False if none is left."""
+        while self._addresses:
+            family, address = self._addresses.pop(0)
+            self.far = socket.socket(family, socket.SOCK_STREAM)
+            self.far.setblocking(False)
+            _send_at_once(self.far)
+            if self.far.connect_ex(address) in _UNDER_WAY:
+                return True
+            self.far.close()
+            self.far = None
+        return False
+
+    def check_connected(self) -> bool:
+        """The target's socket has become writable, or failed: whether the target has accepted."""
+        assert self.far is not None
+        self.connected = self.far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        return self.connected
+
+    def drop_far(self) -> None:
+        """Give up an attempt to connect."""
+        if self.far is not None:
+            self.far.close()
+            self.far = None
+
+    def read(self, direction: str, now: float) -> None:
+        """Take what a sender has sent, as far as there is room.
+
+        Raises:
+            OSError: he has reset his line.
+        """
+        source, flow = self.source(direction), self.flows[direction]
+        assert source is not None
+        try:
+            data = source.recv(min(CHUNK, flow.room))
+        except (BlockingIOError, InterruptedError):
+            return
+        if data:
+            flow.feed(data, now)
+        else:
+            flow.end(now)
+
+    def write(self, direction: str, data: memoryview) -> int:
+        """Hand bytes to a receiver; how many of them he took.
+
+        Raises:
+            OSError: his line is gone.
+        """
+        sink = self.sink(direction)
+        assert sink is not None
+        try:
+            sent = sink.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            self.stuck.add(direction)
+        else:
+            self.stuck.discard(direction)
+        return sent
+
+    def pass_end_on(self, direction: str) -> None:
+        """Hand on the end of a stream: a FIN."""
+        self.shut.add(direction)
+        sink = self.sink(direction)
+        assert sink is not None
+        sink.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """End both sides with a RST."""
+        for sock in self.sockets():
+            abort(sock)
+
+    def close(self) -> None:
+        """Close both sides."""
+        for sock in self.sockets():
+            sock.close()
+
+
+def _send_at_once(sock: socket.socket) -> None:
+    """No Nagle: what a test sends in pieces should arrive in pieces."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,86 @@
+"""Where a ``FaultProxy`` leads, and the URL that leads there through it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from .pipe import Address
+
+__all__ = ["Target", "parse_target"]
+
+_DEFAULT_PORTS: Final = {"ws": 80, "http": 80, "wss": 443, "https": 443}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server, as the user named it.
+
+    Attributes:
+        host: its name or address.
+        port: its TCP port.
+        url: its URL, taken apart.
+    """
+
+    host: str
+    port: int
+    url: SplitResult
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the host is this machine, so that its name is right for the proxy as well."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def addresses(self) -> list[Address]:
+        """The addresses to connect to, in the resolver's order.
+
+        Raises:
+            OSError: the name is not known.
+        """
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
+
+    def url_through(self, host: str, port: int) -> str:
+        """The target's URL with the proxy's place in it. A local host stays, since certificates are made for it."""
+        name = self.host if self.is_local else host
+        bracketed = f"[{name}]" if ":" in name else name
+        user, at, _ = self.url.netloc.rpartition("@")
+        return self.url._replace(netloc=f"{user}{at}{bracketed}:{port}").geturl()
+
+
+def parse_target(target: str | int) -> Target:
+    """Take apart what a proxy was given.
+
+    Args:
+        target: a URL (``ws``, ``wss``, ``http``, ``https``, or any scheme with a port), ``host:port``, or a port on
+            this machine.
+
+    Raises:
+        TypeError: it is no str and no int.
+        ValueError: it names no host or no port.
+    """
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = f"ws://127.0.0.1:{target}/"
+    if not isinstance(target, str):
+        raise TypeError(f"target must be a URL or a port, not {target!r}.")
+    if target.isdecimal():
+        target = f"127.0.0.1:{target}"
+    url = urlsplit(target if "://" in target else f"ws://{target}/")
+    try:
+        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+    except ValueError:
+        port = None
+    if not url.hostname or port is None:
+        raise ValueError(
+            f"target {url._replace(netloc=url.netloc.rpartition('@')[2]).geturl()!r} must name a host and a port: "
+            "ws://localhost:8765/, localhost:8765 or 8765."
+        )
+    return Target(url.hostname, port, url)

@@ -1,0 +1,219 @@
+"""One connection of a server that plays a recording back: bytes to its player, and the player's steps to bytes.
+
+``websockets`` speaks the protocol (its ``ServerProtocol``, without I/O); the socket and the time are ours, since a line
+must be cut without a word, and a wait must end when the server is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from websockets.exceptions import ProtocolError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from ..._recording.redaction import REDACTED
+from ..._rfc6455.close import CloseCode, build_close_payload, parse_close
+from ..._rfc6455.handshake import shown
+from ..._threads.deadline import Deadline
+from .._servers.sockets import shut
+from .playing import CLOSE, CUT, PING, Player, Step
+
+__all__ = ["Conversation"]
+
+_GREETING_SECONDS: Final = 10.0
+"""Seconds a client has for its upgrade request; as long as it gives the server by default."""
+
+_LINGER: Final = 5.0
+"""Seconds a client has to close as well, once the server has sent its close frame."""
+
+_PIECE: Final = 64 * 1024
+_SHORTEST: Final = 0.0005  # a time-out of 0 would mean: do not block
+_OWN_HEADERS: Final = frozenset({"date", "server", "upgrade", "connection", "content-length", "transfer-encoding"})
+
+_log = logging.getLogger("wsclient")
+
+
+class _Protocol(ServerProtocol):
+    """websockets' protocol, which takes the subprotocol that was recorded."""
+
+    wanted: str | None = None
+
+    def select_subprotocol(self, subprotocols: Sequence[Any]) -> Any:
+        return next((one for one in subprotocols if shown(one) == self.wanted), None)
+
+
+class Conversation:
+    """One connection. Everything but ``abort`` runs on its own thread."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        next_player: Callable[[], Player | None],
+        left: Callable[[Conversation], object],
+    ) -> None:
+        """
+        Args:
+            sock: just accepted.
+            next_player: asked once the client wants to upgrade.
+            left: told when it is over.
+        """
+        self._next_player = next_player
+        self._left = left
+        self._sock = sock
+        self._protocol = _Protocol(extensions=[ServerPerMessageDeflateFactory()], max_size=None)
+        self._player: Player | None = None
+        self._pieces: list[bytes] = []
+        self._is_text = False
+        self._until = Deadline.after(_GREETING_SECONDS, time.monotonic())
+
+    def abort(self) -> None:
+        """End it, from another thread. What has come is still read."""
+        shut(self._sock)
+
+    def run(self) -> None:
+        """The whole of it."""
+        try:
+            with self._sock:
+                while self._turn():
+                    pass
+        except OSError as error:  # the client has vanished
+            _log.debug("A connection to the replay ended: %s", error)
+        finally:
+            self._left(self)
+
+    def _turn(self) -> bool:
+        """Do what is due, and wait for more; False at the end."""
+        if not self._act():
+            return False
+        self._flush()
+        at = self._until.at
+        if self._player is not None and self._protocol.state is State.OPEN:
+            at = self._player.next_at()
+        now = time.monotonic()
+        if self._until.passed(now):
+            return False
+        self._sock.settimeout(None if at is None else max(at - now, _SHORTEST))
+        try:
+            data = self._sock.recv(_PIECE)
+        except TimeoutError:
+            return True
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._greet(event)
+            elif isinstance(event, Frame):
+                self._take(event)
+        if not data:
+            self._act()  # what came last is judged as well
+        return bool(data)
+
+    def _greet(self, request: Request) -> None:
+        self._until = Deadline(None)
+        player = self._next_player()
+        protocol = self._protocol
+        if player is None:
+            protocol.send_response(
+                protocol.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "The recording holds no further connection.\n")
+            )
+            self._linger()
+            return
+        protocol.wanted = player.subprotocol
+        response = protocol.accept(request)
+        if response.status_code == 101:
+            for name, value in player.headers:
+                if name not in _OWN_HEADERS and not name.startswith("sec-websocket-") and value != REDACTED:
+                    response.headers[name] = value
+            if protocol.wanted != _shown(protocol.subprotocol):
+                player.differ(f"the subprotocol {protocol.wanted!r} was agreed on, and is not offered now")
+        protocol.send_response(response)
+        if response.status_code == 101:
+            self._player = player
+            player.begin(time.monotonic())
+        else:
+            self._linger()
+
+    def _take(self, frame: Frame) -> None:
+        player = self._player
+        if player is None:
+            return
+        if frame.opcode is Opcode.CLOSE:
+            self._act()  # what came before it comes first
+            player.leave(parse_close(bytes(frame.data)).code)
+            self._linger()
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if frame.opcode is not Opcode.CONT:
+                self._is_text = frame.opcode is Opcode.TEXT
+            self._pieces.append(bytes(frame.data))
+            if frame.fin:
+                data, self._pieces = b"".join(self._pieces), []
+                player.take(data.decode(errors="replace") if self._is_text else data, time.monotonic())
+
+    def _act(self) -> bool:
+        """Do what the recording says the server does now; False if it cuts the line."""
+        if self._player is None:
+            return True
+        for step in self._player.steps(time.monotonic()):
+            if self._protocol.state is not State.OPEN:
+                break
+            if step.what is CUT:
+                self._flush()
+                self.abort()
+                return False
+            self._do(step)
+        return True
+
+    def _do(self, step: Step) -> None:
+        protocol = self._protocol
+        if step.what is CLOSE:
+            self._close(step)
+        elif step.what is PING:
+            protocol.send_ping(_as_bytes(step.payload))
+        elif isinstance(step.payload, str):
+            protocol.send_text(step.payload.encode())
+        else:
+            protocol.send_binary(step.payload)
+
+    def _close(self, step: Step) -> None:
+        code, reason = step.code, str(step.payload)
+        try:
+            self._protocol.send_close(None if code == CloseCode.NO_STATUS else code, reason)
+        except ProtocolError:  # a code that must not be on the wire, and was
+            self._flush()
+            payload = build_close_payload(code or 0, reason)
+            self._sock.sendall(bytes([0x80 | Opcode.CLOSE, len(payload)]) + payload)
+            self._protocol.fail(CloseCode.ABNORMAL)
+        self._linger()
+
+    def _linger(self) -> None:
+        """The client has only so long to end it as well."""
+        self._until = Deadline.after(_LINGER, time.monotonic())
+
+    def _flush(self) -> None:
+        self._sock.settimeout(None)
+        for data in self._protocol.data_to_send():
+            if data:
+                self._sock.sendall(data)
+            else:
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_WR)
+
+
+def _shown(subprotocol: str | None) -> str | None:
+    return None if subprotocol is None else shown(subprotocol)
+
+
+def _as_bytes(payload: str | bytes) -> bytes:
+    return payload.encode() if isinstance(payload, str) else payload

@@ -1,0 +1,1 @@
+"""Servers for tests: ``Server``, ``RawServer``, their certificates and sockets."""

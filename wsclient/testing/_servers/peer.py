@@ -1,0 +1,228 @@
+"""The server's end of one connection, byte by byte, as a test drives it.
+
+One thread drives a peer; ``release()`` and ``close()`` may come from any other.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import socket
+import struct
+import time
+from typing import Final
+
+from ..._rfc6455 import masking
+from ..._threads.deadline import Deadline
+from ..._threads.waiting import Signal
+from .sockets import abort
+
+__all__ = ["GUID", "Peer", "frame"]
+
+GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What the accept key is made with (RFC 6455 §1.3)."""
+
+PATIENCE: Final = 15.0
+"""Seconds a peer waits for the client's bytes before it gives up with ``TimeoutError``."""
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
+    """The bytes of an unmasked frame, as servers send them (RFC 6455 §5.2); nothing is checked.
+
+    Args:
+        opcode: 1 text, 2 binary, 0 continuation, 8 close, 9 ping, 10 pong, or what should not be.
+        payload: its bytes.
+        fin: whether it is the last of its message.
+        rsv: the three reserved bits, as a number from 0 to 7; 4 says that the message is compressed.
+    """
+    first = (0x80 if fin else 0) | rsv << 4 | opcode
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
+class Peer:
+    """One connection of a ``RawServer``.
+
+    Attributes:
+        sock: the socket; with a time-out of 15 s, so that no test waits for ever.
+        request: the head of the client's request, once it was received.
+    """
+
+    __slots__ = ("_buffer", "_released", "_signal", "request", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.request = b""
+        sock.settimeout(PATIENCE)
+        self._buffer = b""
+        self._released = False
+        self._signal = Signal()
+
+    # --- the handshake -----------------------------------------------------------------------------------------------
+
+    def receive_head(self) -> bytes:
+        """Take the client's request up to the empty line, and give it.
+
+        Raises:
+            ConnectionError: the client closed before its request was whole.
+            TimeoutError: it did not come within 15 s.
+        """
+        while b"\r\n\r\n" not in self._buffer:
+            self._receive("the client closed before its request was whole")
+        self.request, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        return self.request
+
+    def header(self, name: str) -> str | None:
+        """A header of the request; None if it is missing."""
+        for line in self.request.decode("latin-1").split("\r\n")[1:]:
+            key, _, value = line.partition(":")
+            if key.lower() == name.lower():
+                return value.strip()
+        return None
+
+    def accept(self) -> str:
+        """The right ``Sec-WebSocket-Accept`` for the request (RFC 6455 §4.2.2)."""
+        key = (self.header("Sec-WebSocket-Key") or "").encode()
+        return base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()  # noqa: S324 - the protocol wants it
+
+    def upgrade(self, *lines: str, accept: str | None = None, then: bytes = b"") -> Peer:
+        """Take the request and answer 101.
+
+        Args:
+            lines: further header lines: ``"Sec-WebSocket-Protocol: chat"``.
+            accept: another accept key than the right one.
+            then: bytes to send right behind, in the same packet.
+        """
+        self.receive_head()
+        head = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {self.accept() if accept is None else accept}",
+            *lines,
+        ]
+        self.send("\r\n".join([*head, "", ""]).encode("latin-1") + then)
+        return self
+
+    def respond(self, status: str, *lines: str, body: bytes = b"") -> None:
+        """Take the request and answer something else: ``peer.respond("503 Busy", "Retry-After: 2")``."""
+        self.receive_head()
+        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *lines]
+        self.send("\r\n".join([*head, "", ""]).encode("latin-1") + body)
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send exactly these bytes."""
+        self.sock.sendall(data)
+
+    def send_frame(self, opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> None:
+        """Send a frame; see ``frame``."""
+        self.send(frame(opcode, payload, fin=fin, rsv=rsv))
+
+    def send_text(self, text: str) -> None:
+        """Send a text message."""
+        self.send_frame(1, text.encode())
+
+    def send_half(self, opcode: int, payload: bytes = b"") -> bytes:
+        """Send the first half of a frame; gives the rest of it, to be sent when the test wants."""
+        whole = frame(opcode, payload)
+        half = (len(whole) + 1) // 2
+        self.send(whole[:half])
+        return whole[half:]
+
+    def trickle(self, data: bytes, seconds_between: float) -> None:
+        """Send byte by byte, with a pause before each but the first; ends by ``ConnectionError`` when released."""
+        for at in range(len(data)):
+            if at and self.silence(seconds_between):
+                raise ConnectionError("the peer was released in the middle of a trickle")
+            self.send(data[at : at + 1])
+
+    def silence(self, seconds: float | None = None) -> bool:
+        """Hold the line without a word, and without reading.
+
+        Args:
+            seconds: how long at most; None: until ``release()`` or the end of the server.
+
+        Returns:
+            Whether it was released.
+        """
+        deadline = Deadline.after(seconds, time.monotonic())
+        while not self._released:
+            with self._signal.watch() as latch:
+                if not self._released and not latch.wait(deadline):
+                    return False
+        return True
+
+    def release(self) -> None:
+        """End the silence, this one and each later one. From any thread."""
+        self._released = True
+        self._signal.announce()
+
+    # --- receiving ---------------------------------------------------------------------------------------------------
+
+    def exactly(self, size: int) -> bytes:
+        """The next so many bytes.
+
+        Raises:
+            ConnectionError: the client closed before.
+            TimeoutError: they did not come within 15 s.
+        """
+        while len(self._buffer) < size:
+            self._receive("the client closed the line")
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def receive_frame(self) -> tuple[int, bytes]:
+        """Opcode and unmasked payload of the client's next frame; an ``AssertionError`` if it came unmasked."""
+        first, second = self.exactly(2)
+        if not second & 0x80:
+            raise AssertionError("The client sent an unmasked frame (RFC 6455 §5.1 forbids it).")
+        size = second & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", self.exactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self.exactly(8))
+        key = self.exactly(4)
+        return first & 0x0F, bytes(masking.apply_mask(self.exactly(size), key))
+
+    def receive_text(self) -> str:
+        """The client's next text message, of one frame; other frames are passed over."""
+        while True:
+            opcode, payload = self.receive_frame()
+            if opcode == 1:
+                return payload.decode()
+
+    def until_closed(self) -> bytes:
+        """Take whatever comes until the client ends the line, and give it."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self._receive("the client closed the line")
+        data, self._buffer = self._buffer, b""
+        return data
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """End the stream: a FIN, without a close frame. The client's bytes can still be read."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Drop the line: a RST."""
+        abort(self.sock)
+
+    def close(self) -> None:
+        """Close the socket, and end the silence of whoever drives the peer."""
+        self.release()
+        self.sock.close()
+
+    def _receive(self, complaint: str) -> None:
+        data = self.sock.recv(65536)
+        if not data:
+            raise ConnectionError(complaint)
+        self._buffer += data

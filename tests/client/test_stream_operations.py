@@ -1,0 +1,109 @@
+"""The public calls that give a stream: what they refuse, and when a stream begins and ends."""
+
+import threading
+
+import pytest
+
+import wsclient
+
+from ..support import LONG, SHORT, eventually
+
+
+@pytest.fixture
+def client(server):
+    with wsclient.connect(server.url) as client:
+        yield client
+
+
+def test_streams_get_what_nobody_awaited_each_its_own(server):
+    client = wsclient.Client(server.url)
+    everything = client.listen()  # counts from here, before start
+    evens = client.listen(lambda m: m % 2 == 0)
+    with client:
+        for n in range(6):
+            client.send(f"[{n}]")
+        client.request({"method": "echo", "params": 1}, timeout=LONG)
+        assert [everything.get(LONG) for _ in range(6)] == [[n] for n in range(6)]
+        with pytest.raises(TimeoutError):
+            everything.get(0)
+    with pytest.raises(TypeError):  # its own function failed: [0] % 2
+        evens.get(LONG)
+
+
+def test_a_stream_ends_when_the_client_closes(client):
+    stream = client.listen()
+    client.send("one")
+    messages = []
+    reader = threading.Thread(target=lambda: messages.extend(stream))
+    reader.start()
+    eventually(lambda: messages == ["one"])
+    client.close()
+    reader.join(LONG)
+    assert not reader.is_alive()
+    with pytest.raises(wsclient.ClientClosed):
+        stream.get()
+    with pytest.raises(wsclient.ClientClosed) as caught:  # the traceback keeps the stream from the garbage collector
+        client.listen()
+    assert not client._wsclient.core.streams.listening, caught
+
+
+def test_a_closed_stream_gets_nothing_more(client):
+    with client.listen() as stream:
+        client.send("one")
+        assert stream.get(LONG) == "one"
+    client.send("two")
+    client.flush(LONG)
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"key": len}, ValueError, "overflow='latest' only"),
+        ({"key": 1, "overflow": "latest"}, TypeError, "key"),
+        ({"overflow": "newest"}, ValueError, "overflow"),
+        ({"maxsize": 0}, ValueError, "maxsize"),
+        ({"match": 1}, TypeError, "match"),
+    ],
+)
+def test_a_bad_option_is_refused_and_leaves_no_stream(client, options, error, words):
+    with pytest.raises(error, match=words):
+        client.listen(**options)
+    assert not client._wsclient.core.streams.listening
+
+
+def test_stream_and_subscribe_want_a_client_that_runs(server):
+    client = wsclient.Client(server.url)
+    for call in (client.stream, client.subscribe):
+        with pytest.raises(wsclient.ClientClosed, match=r"does not run yet"):
+            call({"op": "x"})
+
+
+def test_a_request_that_cannot_begin_leaves_no_stream(server):
+    queue = wsclient.SendQueue(max_bytes=50, overflow="raise")
+    with wsclient.connect(server.url, send_queue=queue, protocol=wsclient.JsonRpc()) as client:
+        core = client._wsclient.core
+        for call in (client.stream, client.subscribe):
+            with pytest.raises(wsclient.MessageTooBig) as caught:  # keeps the stream from the garbage collector
+                call({"method": "x" * 100}, timeout=SHORT)
+            assert not core.streams.fed, caught
+            assert not core.subscriptions.members
+            assert not core.pending.waiting
+
+
+def test_a_subscription_made_in_a_hook_is_not_resumed_unasked(server):
+    found = []
+    done = threading.Event()
+
+    class Subscriber(wsclient.Client):
+        def on_open(self):
+            try:
+                self.subscribe({"op": "x"}, resume=True)
+            except ValueError as error:
+                found.append(str(error))
+            done.set()
+
+    with Subscriber(server.url, protocol=wsclient.JsonRpc()).start():
+        assert done.wait(LONG)
+    assert len(found) == 1
+    assert "would double with each connection" in found[0]

@@ -1,0 +1,464 @@
+"""One connection: keepalive, frames that break the rules, slow readers, odd peers."""
+
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import State
+
+from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support.peers import open_pair
+from ..support.raw import frame
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_none())
+QUIET = {"ping_interval": None}
+
+
+# --- keepalive -------------------------------------------------------------------------------------------------------
+
+
+def test_pings_are_sent_and_a_matching_pong_gives_the_latency(raw):
+    pongs = []
+    client, peer = open_pair(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
+    opcode, first = peer.receive_frame()
+    assert opcode == 9
+    peer.send_frame(10, b"unasked for")
+    opcode, second = peer.receive_frame()
+    assert (opcode, second != first) == (9, True)
+    assert client.latency is None
+    peer.send_frame(10, second)
+    eventually(lambda: client.latency is not None)
+    assert client.latency > 0
+    eventually(lambda: pongs == [b"unasked for", second])
+    client.close(timeout=0)
+
+
+def test_the_statistics_have_the_last_the_shortest_and_the_mean_round_trip(raw):
+    pongs, seconds = [], []
+    client, peer = open_pair(raw, ping_interval=0.05, on_pong=lambda _, data: pongs.append(data))
+    assert (client.stats.rtt_last, client.stats.rtt_min, client.stats.rtt_mean) == (None, None, None)
+    for n in range(4):
+        ping = peer.receive_frame()[1]
+        if n == 3:
+            threading.Event().wait(2 * min(seconds))  # the last one is not the shortest
+        peer.send_frame(10, ping)
+        eventually(lambda: len(pongs) > len(seconds))
+        stats = client.stats
+        seconds.append(stats.rtt_last)
+        assert stats.rtt_min == min(seconds)
+        assert stats.rtt_mean == pytest.approx(sum(seconds) / len(seconds))
+    client.close(timeout=0)
+
+
+def test_a_servers_ping_is_answered_and_told(raw):
+    pings = []
+    client, peer = open_pair(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
+    peer.send_frame(9, b"one")
+    peer.send_frame(9)
+    assert [peer.receive_frame(), peer.receive_frame()] == [(10, b"one"), (10, b"")]
+    eventually(lambda: pings == [b"one", b""])
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(0.1, 0.4), (0.4, 0.1), (0.1, 0.1)])
+def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout):
+    began = time.monotonic()
+    client, _ = open_pair(raw, ping_interval=interval, ping_timeout=timeout)
+    raw.accept()
+    took = time.monotonic() - began
+    assert client.last_disconnect.initiator == "keepalive"
+    assert client.last_disconnect.idle >= timeout
+    assert took >= interval + timeout - 0.02
+    client.close(timeout=0)
+
+
+def test_a_peer_silent_in_mid_frame_is_found(raw):
+    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=0.1)
+    peer.send(b"\x81\x7e\x10\x00half a frame")
+    raw.accept()
+    assert client.last_disconnect.initiator == "keepalive"
+    client.close(timeout=0)
+
+
+def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
+    client, _ = open_pair(raw, ping_interval=0.1, ping_timeout=0.2)
+    for _ in range(16):
+        client.send(b"x" * 2**20)
+    raw.accept()
+    assert client.last_disconnect.initiator == "keepalive"
+    client.close(timeout=0)
+
+
+def test_bytes_of_any_kind_are_a_sign_of_life(raw):
+    client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=1.0)
+    peer.send(b"\x82\x7e\x05\xdc")  # a message of 1500 bytes, which trickles and hides the pongs
+    pause = threading.Event()
+    for _ in range(15):
+        pause.wait(0.1)
+        peer.send(b"x" * 100)
+    assert client.stats.connections == 1
+    assert client.last_disconnect is None
+    client.close(timeout=0)
+
+
+def test_a_slow_hook_is_never_taken_for_a_dead_peer(server):
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(client, message):
+        entered.set()
+        leave.wait(LONG)
+
+    with wsclient.connect(server.url, ping_interval=0.1, ping_timeout=1.0, on_message=slow) as client:
+        client.send("x")
+        assert entered.wait(LONG)
+        leave.wait(1.5)
+        assert client.stats.connections == 1
+        assert client.state is State.OPEN
+        leave.set()
+
+
+def test_without_pings_nothing_is_sent(raw):
+    client, peer = open_pair(raw, ping_interval=None, ping_timeout=None)
+    peer.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        peer.receive_frame()
+    client.close(timeout=0)
+
+
+def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
+    client, peer = open_pair(raw, ping_interval=0.02, ping_timeout=None)
+    for _ in range(20):
+        assert peer.receive_frame()[0] == 9
+    assert client.state is State.OPEN
+    client.close(timeout=0)
+
+
+# --- rules broken by the peer ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "kind"),
+    [
+        (frame(1, b"\xff"), 1007, wsclient.ProtocolError),
+        (frame(3, b"?"), 1002, wsclient.ProtocolError),
+        (frame(1, b"x", rsv=4), 1002, wsclient.ProtocolError),
+        (frame(0, b"x"), 1002, wsclient.ProtocolError),
+        (b"\x81\x81abcdx", 1002, wsclient.ProtocolError),
+        (frame(9, b"x" * 126), 1002, wsclient.ProtocolError),
+        (b"\x82\x7f" + (1001).to_bytes(8, "big"), 1009, wsclient.MessageTooBig),
+        (frame(2, b"x" * 600, fin=False) + frame(0, b"x" * 600), 1009, wsclient.MessageTooBig),
+    ],
+)
+def test_a_peer_that_breaks_the_rules_is_told_and_left(raw, data, code, kind):
+    errors, closes = [], []
+    client, peer = open_pair(
+        raw,
+        max_message_size=1000,
+        on_error=lambda _, error: errors.append(error),
+        on_close=lambda _, code, reason: closes.append(code),
+        **QUIET,
+    )
+    peer.send(frame(1, b"before") + data)
+    assert peer.receive_frame() == (8, code.to_bytes(2, "big"))
+    peer.finish()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    eventually(lambda: closes == [code])
+    ((error,),) = [errors]
+    assert isinstance(error, kind)
+    assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("local", code)
+    assert client.last_disconnect.error is error
+    assert client.stats.messages_received == 1
+    client.close(timeout=0)
+
+
+def test_a_decoder_that_raises_skips_the_frame(raw):
+    class Picky(wsclient.JsonId):
+        def decode(self, payload):
+            if payload == "bad":
+                raise KeyError("bad")
+            return super().decode(payload)
+
+    errors, seen = [], []
+    client, peer = open_pair(
+        raw,
+        protocol=Picky(),
+        on_error=lambda _, error: errors.append(error),
+        on_message=lambda _, message: seen.append(message),
+    )
+    for text in ("one", "bad", "two"):
+        peer.send_text(text)
+    eventually(lambda: seen == ["one", "two"])
+    assert errors[0].payload == "bad"
+    assert isinstance(errors[0].__cause__, KeyError)
+    client.close(timeout=0)
+
+
+def test_a_decoder_may_drop_the_connection(raw):
+    class Strict(wsclient.JsonId):
+        def decode(self, payload):
+            raise wsclient.ProtocolError("Out of step.", payload=payload)
+
+    client, peer = open_pair(raw, protocol=Strict(), **QUIET)
+    peer.send_text("x")
+    assert peer.receive_frame() == (8, b"\x03\xea")
+    peer.finish()
+    raw.accept()
+    assert client.last_disconnect.error.payload == "x"
+    client.close(timeout=0)
+
+
+def test_json_that_does_not_parse_arrives_as_text(raw):
+    client, peer = open_pair(raw)
+    with client.listen() as stream:
+        for text in ('{"a": 1', "[1, 2", "{}", " [1]", "plain", "[" * 100_000):
+            peer.send_text(text)
+        assert [stream.get(LONG) for _ in range(6)] == ['{"a": 1', "[1, 2", {}, [1], "plain", "[" * 100_000]
+    client.close(timeout=0)
+
+
+def test_messages_in_fragments_with_a_ping_between(raw):
+    client, peer = open_pair(raw, **QUIET)
+    with client.listen() as stream:
+        peer.send(frame(1, "grüß".encode()[:3], fin=False) + frame(9, b"p") + frame(0, "grüß".encode()[3:]))
+        assert stream.get(LONG) == "grüß"
+        assert peer.receive_frame() == (10, b"p")
+    client.close(timeout=0)
+
+
+# --- slow readers ----------------------------------------------------------------------------------------------------
+
+
+def flood(connection, message):
+    for n in range(int(message)):
+        connection.send(f"{n:06d}" + "x" * 1000)
+    connection.send("done")
+
+
+def test_reading_pauses_at_the_bound_and_nothing_is_lost():
+    with Server(flood) as server, wsclient.connect(server.url, ping_interval=0.1, ping_timeout=1.0) as client:
+        stream = client.listen(maxsize=10)
+        client.send("5000")
+        pause = threading.Event()
+        eventually(lambda: client._wsclient.core.link.paused)
+        pause.wait(1.5)  # longer than the keepalive allows: bytes that wait unread are a sign of life
+        received = client.stats.messages_received
+        assert received < 2000
+        assert [next(stream)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
+        assert next(stream) == "done"
+        assert stream.dropped == 0
+        assert client.stats.connections == 1
+        eventually(lambda: not client._wsclient.core.link.paused)
+
+
+def test_a_request_keeps_the_line_moving_though_a_stream_is_full():
+    def handler(connection, message):
+        if message == "flood":
+            for _ in range(100):
+                connection.send("x" * 100)
+        else:
+            connection.send(message)
+
+    with Server(handler) as server, wsclient.connect(server.url) as client, client.listen(maxsize=10) as stream:
+        client.send("flood")
+        eventually(lambda: client._wsclient.core.link.paused)
+        assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
+        assert [stream.get(LONG) for _ in range(100)] == ["x" * 100] * 100
+
+
+def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_error():
+    """Compressed, all of it comes in one read; what a request waits for is looked at with each message all the same."""
+    all_sent, entered_match = threading.Event(), threading.Event()
+
+    def handler(connection, message):
+        connection.send("hold")
+        assert entered_match.wait(LONG)
+        for n in range(200):
+            connection.send(f"{n:03d}" + "x" * 1000)
+        connection.send('{"id": 1}')
+        all_sent.set()
+
+    def hold(message):
+        entered_match.set()
+        return message != "hold" or not all_sent.wait(LONG)
+
+    entered, leave = threading.Event(), threading.Event()
+    seen, errors = [], []
+
+    class Slow(wsclient.Client):
+        def on_message(self, message):
+            entered.set()
+            leave.wait(LONG)
+            seen.append(message)
+
+        def on_error(self, error):
+            errors.append(error)
+
+    queue = wsclient.ReceiveQueue(max_messages=10, max_bytes=50_000)
+    with Server(handler) as server, Slow(server.url, receive_queue=queue) as client:
+        stream = client.listen(hold)
+        assert client.request({"go": 1}, timeout=LONG) == {"id": 1}
+        leave.set()
+        texts = []
+        with pytest.raises(wsclient.SlowConsumer):
+            texts.extend(text[:3] for text in iter(lambda: stream.get(LONG), None))
+        assert texts == [f"{n:03d}" for n in range(len(texts))]
+        assert 10 <= len(texts) < 50
+        eventually(lambda: errors)
+        assert [type(error) for error in errors] == [wsclient.SlowConsumer]
+        eventually(lambda: len(seen) + client._wsclient.core.hooks.dropped == 201)
+        assert [text[:3] for text in seen] == ["hol", *(f"{n:03d}" for n in range(len(seen) - 1))]
+        assert client.stats.dropped >= client._wsclient.core.hooks.dropped > 0
+
+
+def test_a_forgotten_stream_does_not_hold_up_reading(server):
+    with wsclient.connect(server.url) as client:
+        client.listen(maxsize=1)  # and nobody keeps it
+        stream = client.listen()
+        for n in range(50):
+            client.send(str(n))
+        assert [stream.get(LONG) for _ in range(50)] == [str(n) for n in range(50)]
+
+
+def test_the_newest_of_each_key():
+    with Server() as server, wsclient.connect(server.url) as client:
+        stream = client.listen(overflow="latest", key=lambda m: m["k"])
+        for n in range(10):
+            client.send({"k": n % 2, "n": n})
+        client.request({"method": "echo", "params": 1}, timeout=LONG)
+        assert [stream.get(LONG), stream.get(LONG)] == [{"k": 0, "n": 8}, {"k": 1, "n": 9}]
+        assert stream.dropped == 8
+
+
+# --- odd peers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
+    client, peer = open_pair(raw, **QUIET)
+    closer = threading.Thread(target=client.close)
+    closer.start()
+    assert peer.receive_frame() == (8, b"\x03\xe8")
+    peer.send_frame(8, b"\x03\xe8")
+    closer.join(LONG)
+    assert client.state is State.CLOSED
+
+
+def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
+    seen = []
+    client, peer = open_pair(raw, on_message=lambda _, message: seen.append(message), **QUIET)
+    closer = threading.Thread(target=client.close)
+    closer.start()
+    peer.receive_frame()
+    peer.send(frame(1, b"last words") + frame(8, b"\x03\xe8"))
+    peer.finish()
+    closer.join(LONG)
+    assert seen == ["last words"]
+
+
+def test_a_line_that_breaks_while_writing_still_tells_the_servers_close_code(raw):
+    client, peer = open_pair(raw, **QUIET)
+    peer.send(frame(8, b"\x0f\xa1because"))
+    peer.close()  # what the client sends from here on breaks the line
+    eventually(lambda: client.last_disconnect is not None)
+    assert (client.last_disconnect.code, client.last_disconnect.reason) == (4001, "because")
+    client.close(timeout=0)
+
+
+def test_a_pong_flood_is_bounded(raw):
+    client, peer = open_pair(raw, **QUIET)
+    flood = frame(9, b"p" * 100) * 1000
+    for _ in range(100):
+        peer.send(flood)  # and reads none of the answers
+    peer.send_text("still there")
+    with client.listen() as stream:
+        peer.send_text("really")
+        eventually(lambda: stream.get(LONG) == "really")
+    assert len(client._wsclient.core.link.wire._urgent.entries) <= 128
+    client.close(timeout=0)
+
+
+def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
+    """What a suspended laptop does: time passes for all threads at once, and the pong waits unread."""
+    with FaultProxy(server.port) as proxy:
+        with wsclient.connect(proxy.url, ping_interval=0.2, ping_timeout=1.0) as client:
+            held = threading.Event()
+
+            def hold(message):
+                held.wait(1.5)  # the I/O thread, longer than the keepalive allows
+                return True
+
+            assert client.request("x", match=hold, timeout=LONG) == "x"
+            assert client.request("y", match=lambda m: m == "y", timeout=LONG) == "y"
+            assert client.stats.connections == 1
+
+
+def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(raw):
+    client = wsclient.Client(raw.url, reconnect=SOON, ping_interval=None)
+    told = []
+    client.on_open = lambda client: told.append("open")
+    client.on_close = lambda client, code, reason: told.append(code)
+    deliveries = [client.send(f"message {n}") for n in range(3)]
+    future = client.submit({"method": "add"})
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    first = raw.accept().upgrade(then=frame(8, b"\x03\xf5busy"))
+    assert first.receive_frame() == (8, b"\x03\xf5")
+    first.finish()
+    with pytest.raises(ConnectionError):
+        first.receive_frame()  # nothing follows a close frame
+    second = raw.accept().upgrade()
+    assert [second.receive_text() for _ in range(3)] == ["message 0", "message 1", "message 2"]
+    assert second.receive_text() == '{"id":1,"method":"add"}'
+    second.send_text('{"id": 1}')
+    assert future.result(LONG) == {"id": 1}
+    assert all(delivery.state == "confirmed" for delivery in deliveries)
+    starter.join(LONG)
+    eventually(lambda: told == ["open", 1013, "open"])
+    client.close(timeout=0)
+
+
+def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
+    client, peer = open_pair(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2, max_bytes=100), **QUIET)
+    stream = client.listen()
+    for _ in range(3):
+        peer.send_text("x" * 60)
+    eventually(lambda: client._wsclient.core.link.paused)
+    closing = threading.Thread(target=client.close, kwargs={"timeout": LONG})
+    closing.start()
+    assert peer.receive_frame()[0] == 8
+    for _ in range(10):
+        peer.send_text("x" * 60)
+    peer.send_frame(8, b"\x03\xe8")
+    peer.finish()
+    closing.join(LONG)
+    assert set(stream) == {"x" * 60}  # and then it ends, as on any close()
+    assert client.last_disconnect.code == 1000
+
+
+def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_connection(raw):
+    client, peer = open_pair(raw, **QUIET)
+    connection = client._wsclient.lifecycle._supervisor._connection
+    connection._end_now("network", "as when the end of the stream is read", None)
+    delivery = client.send("for the next one")
+    peer.finish()
+    second = raw.accept().upgrade()
+    assert second.receive_text() == "for the next one"
+    eventually(lambda: delivery.state == "written")
+    client.close(timeout=0)
+
+
+def test_an_order_to_drop_that_meets_an_order_to_close_does_not_keep_the_close_frame_from_being_read(raw):
+    client, peer = open_pair(raw, **QUIET)
+    orders = client._wsclient.core.orders
+    orders.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
+    closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})
+    closing.start()
+    assert peer.receive_frame()[0] == 8
+    orders.drop = (1, wsclient.ConnectionLost("and another one"))
+    peer.send_frame(8, b"\x03\xe8")
+    peer.finish()
+    closing.join(LONG)
+    assert not closing.is_alive()

@@ -1,0 +1,765 @@
+"""From a URL to an answered upgrade: redirects, one deadline, and no socket left behind."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+import wsclient
+from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
+from wsclient._network.connector import _BODY_PATIENCE, Opener
+from wsclient._network.options import LineOptions
+from wsclient._network.poller import READ
+from wsclient._network.transport import Line, TLSLine
+from wsclient._options import MAX_REDIRECTS
+from wsclient._rfc6455.url import parse
+from wsclient._threads.commands import Interrupted
+
+from ..support import LONG, SHORT, Server, eventually
+from ..support.http import basic
+from ..support.raw import frame
+from ..support.sockets import Silent
+from ..support.stage import (
+    PLENTY,
+    Hangs,
+    close_while_it_hangs,
+    hang_up,
+    redirect,
+    respond,
+    say,
+    trickle,
+    until_the_end,
+    upgrade,
+    within,
+)
+
+
+@pytest.fixture
+def opening(watcher):
+    """``opening(url, headers, ...)`` opens a line; whatever becomes of it, no other socket is left open."""
+    lines = []
+
+    def open_line(url, headers=None, *, timeout=LONG, tls=None, proxy=None, source=None, subprotocols=()):
+        options = LineOptions(timeout, LONG, None, None, tls, proxy, source)
+        opened = Opener(options, subprotocols, watcher).open(url, headers or {})
+        lines.append(opened.line)
+        return opened
+
+    yield open_line
+    for line in lines:
+        line.close()
+    assert not watcher.open()
+
+
+# --- what is opened --------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_gives_the_line_and_what_the_server_said(stage, opening):
+    server = stage(upgrade("Sec-WebSocket-Protocol: chat", "X-Served-By: me"))
+    opened = opening(f"{server.url}feed?a=b", subprotocols=("talk", "chat"))
+    assert type(opened.line) is Line
+    assert opened.target == parse(f"{server.url}feed?a=b")
+    assert opened.subprotocol == "chat"
+    assert opened.headers["x-served-by"] == "me"
+    assert opened.rest == b""
+    assert server.requests == ["GET /feed?a=b HTTP/1.1"]
+    assert server.peers[0].header("Host") == f"127.0.0.1:{server.port}"
+    assert server.peers[0].header("Sec-WebSocket-Protocol") == "talk, chat"
+
+
+def test_the_callers_headers_go_out_and_no_others_that_tell_of_us(stage, opening):
+    server = stage(upgrade())
+    opening(server.url, {"X-Token": "abc", "Origin": "https://example.org"})
+    (peer,) = server.peers
+    assert (peer.header("X-Token"), peer.header("Origin")) == ("abc", "https://example.org")
+    assert peer.header("Authorization") is None
+    assert peer.header("Cookie") is None
+
+
+def test_frames_behind_the_upgrade_are_kept(stage, opening, watcher):
+    opened = opening(stage(upgrade(then=frame(1, b"hello"))).url)
+    line, rest = opened.line, opened.rest
+    while len(rest) < 7:
+        watcher.wait(line.sock, READ, within(LONG))
+        rest += line.receive(100)
+    assert rest == frame(1, b"hello")
+
+
+def test_an_answer_may_come_a_byte_at_a_time_behind_other_answers(stage, opening):
+    def act(peer):
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.receive_head()
+        answer = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {peer.accept()}\r\n\r\n"
+        for byte in f"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 Switching\r\n{answer}".encode():
+            peer.send(bytes([byte]))
+        until_the_end(peer)
+
+    opened = opening(stage(act).url)
+    assert "Link" not in opened.headers
+    assert "Upgrade" in opened.headers
+
+
+def test_a_request_that_does_not_fit_into_the_socket_goes_out_whole(stage, opening, watcher):
+    def act(peer):
+        assert watcher.full.wait(LONG)
+        upgrade()(peer)
+
+    server = stage(act)
+    opening(server.url, {"X-Long": "x" * PLENTY})
+    assert server.peers[0].header("X-Long") == "x" * PLENTY
+
+
+def test_wss_speaks_tls(stage, opening, server_tls, trusting):
+    server = stage(upgrade(), tls=server_tls)
+    opened = opening(server.url, tls=trusting)
+    assert type(opened.line) is TLSLine
+    assert opened.target.secure
+
+
+@pytest.mark.parametrize(("scheme", "loads"), [("ws", 0), ("wss", 1)])
+def test_the_authorities_of_the_system_are_loaded_once_and_only_for_wss(stage, watcher, monkeypatch, scheme, loads):
+    loaded = []
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: loaded.append(1) or create())
+    server = stage(hang_up, hang_up)
+    opener = Opener(LineOptions(LONG, LONG, None, None, None, None, None), (), watcher)
+    for _ in range(2):
+        with pytest.raises(ConnectError):
+            opener.open(f"{scheme}://127.0.0.1:{server.port}/", {})
+    assert len(loaded) == loads
+
+
+def test_the_local_address_may_be_chosen(stage, opening):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        source = probe.getsockname()
+    server = stage(upgrade())
+    assert opening(server.url, source=source).line.sock.getsockname() == source
+
+
+# --- user and password -----------------------------------------------------------------------------------------------
+
+
+def with_user(server, user="me:s%40cret"):
+    return server.url.replace("://", f"://{user}@")
+
+
+def test_user_and_password_of_the_url_become_basic_authentication(stage, opening):
+    server = stage(upgrade())
+    opening(with_user(server))
+    assert server.peers[0].header("Authorization") == basic("me:s@cret")
+
+
+def test_an_authorization_of_the_callers_wins_over_the_urls(stage, opening):
+    server = stage(upgrade())
+    opening(with_user(server), {"authorization": "Bearer abc"})
+    assert server.peers[0].request.lower().count(b"authorization") == 1
+    assert server.peers[0].header("Authorization") == "Bearer abc"
+
+
+# --- redirects -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_followed(stage, opening, status):
+    server = stage(redirect("/there?x=y", status), upgrade())
+    opened = opening(f"{server.url}here")
+    assert opened.target.resource == "/there?x=y"
+    assert server.requests == ["GET /here HTTP/1.1", "GET /there?x=y HTTP/1.1"]
+
+
+def test_within_the_origin_headers_and_credentials_go_along(stage, opening):
+    server = stage(redirect("/there"), upgrade())
+    opening(with_user(server), {"X-Token": "abc"})
+    first, second = server.peers
+    for peer in (first, second):
+        assert (peer.header("X-Token"), peer.header("Authorization")) == ("abc", basic("me:s@cret"))
+    assert first.header("Sec-WebSocket-Key") != second.header("Sec-WebSocket-Key")
+
+
+def test_to_another_origin_neither_headers_nor_credentials_go_along(stage, opening):
+    there = stage(upgrade())
+    here = stage(redirect(f"http://127.0.0.1:{there.port}/there"))
+    opening(with_user(here), {"X-Token": "hush", "Authorization": "hush", "Cookie": "hush"})
+    (peer,) = there.peers
+    assert b"hush" not in peer.request
+    assert peer.header("Authorization") is None
+    assert peer.header("Host") == f"127.0.0.1:{there.port}"
+
+
+def test_another_name_of_the_same_server_is_another_origin(stage, opening):
+    server = stage(lambda peer: redirect(f"http://localhost:{server.port}/")(peer), upgrade())
+    opening(server.url, {"X-Token": "hush"})
+    assert b"hush" not in server.peers[1].request
+
+
+def test_secrets_left_behind_once_do_not_come_back_with_the_first_origin(stage, opening):
+    here = stage(lambda peer: redirect(there.url)(peer), upgrade())
+    there = stage(redirect(here.url))
+    opening(with_user(here), {"X-Token": "hush"})
+    assert here.peers[1].header("X-Token") is None
+    assert here.peers[1].header("Authorization") is None
+
+
+def test_credentials_the_redirect_names_are_for_its_own_place(stage, opening):
+    there = stage(upgrade())
+    here = stage(redirect(with_user(there, "guest:pass")))
+    opening(with_user(here))
+    assert there.peers[0].header("Authorization") == basic("guest:pass")
+
+
+def test_cookies_that_come_with_a_redirect_are_not_sent(stage, opening):
+    server = stage(respond("302 Found", "Location: /there", "Set-Cookie: session=hush; Path=/"), upgrade())
+    opening(server.url)
+    assert server.peers[1].header("Cookie") is None
+
+
+def test_a_subprotocol_that_may_be_a_secret_does_not_leave_the_origin(stage, opening):
+    """Kubernetes takes a token that way."""
+    other = stage(lambda peer: peer.upgrade())
+    server = stage(redirect(f"ws://127.0.0.1:{other.port}/"))
+    with pytest.raises(HandshakeError, match="may be a secret") as caught:
+        opening(server.url, subprotocols=("v4.channel.k8s.io", "base64url.bearer." + "t" * 40))
+    assert not caught.value.retry
+
+
+def test_subprotocols_are_offered_wherever_a_redirect_leads(stage, opening):
+    there = stage(upgrade("Sec-WebSocket-Protocol: chat"))
+    here = stage(redirect(there.url))
+    assert opening(here.url, subprotocols=("chat",)).subprotocol == "chat"
+
+
+def test_a_redirect_may_lead_into_tls(stage, opening, server_tls, trusting):
+    there = stage(upgrade(), tls=server_tls)
+    here = stage(redirect(f"https://localhost:{there.port}/"))
+    opened = opening(here.url, {"X-Token": "hush"}, tls=trusting)
+    assert type(opened.line) is TLSLine
+    assert b"hush" not in there.peers[0].request
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_no_redirect_leads_out_of_tls(stage, opening, watcher, server_tls, trusting, scheme):
+    there = stage()
+    here = stage(redirect(f"{scheme}://127.0.0.1:{there.port}/?token=hush"), tls=server_tls)
+    with pytest.raises(HandshakeError, match="leaves TLS") as caught:
+        opening(here.url, tls=trusting)
+    assert not caught.value.retry
+    assert caught.value.status == 302
+    assert caught.value.headers["Location"].startswith(scheme)
+    assert "hush" not in str(caught.value)
+    assert not there.peers
+    assert not watcher.open()
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/", "/a b"])
+def test_a_redirect_to_nowhere_is_fatal(stage, opening, watcher, location):
+    server = stage(redirect(location))
+    with pytest.raises(HandshakeError, match="place this client does not go to") as caught:
+        opening(server.url)
+    assert not caught.value.retry
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert not watcher.open()
+
+
+def test_a_redirect_without_a_location_is_a_refusal(stage, opening):
+    server = stage(respond("302 Found", body=b"somewhere else"))
+    with pytest.raises(HandshakeError, match="302 Found") as caught:
+        opening(server.url)
+    assert caught.value.body == b"somewhere else"
+    assert caught.value.retry
+
+
+def test_other_statuses_do_not_redirect(stage, opening):
+    server = stage(respond("300 Multiple Choices", "Location: /there"))
+    with pytest.raises(HandshakeError, match="300"):
+        opening(server.url)
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(stage, opening, watcher):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 5\r\n\r\n")
+        until_the_end(peer)
+
+    opening(stage(act, upgrade()).url)
+    assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a patience of its own"
+
+
+def test_some_redirects_are_followed(stage, opening):
+    server = stage(*[redirect(f"/{n}") for n in range(MAX_REDIRECTS)], upgrade())
+    assert opening(server.url).target.resource == f"/{MAX_REDIRECTS - 1}"
+
+
+def test_more_redirects_are_not_followed(stage, opening, watcher):
+    server = stage(*[redirect("/again")] * (MAX_REDIRECTS + 1))
+    with pytest.raises(HandshakeError, match="more than 5 times") as caught:
+        opening(server.url)
+    assert caught.value.status == 302
+    assert len(server.peers) == MAX_REDIRECTS + 1
+    assert not watcher.open()
+
+
+def test_a_line_that_redirects_is_closed_before_the_next_is_opened(stage, opening):
+    over = threading.Event()
+
+    def first(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n")
+        until_the_end(peer)
+        over.set()
+
+    def second(peer):
+        assert over.wait(LONG), "the first line is still open"
+        upgrade()(peer)
+
+    opening(stage(first, second).url)
+
+
+def test_a_redirect_to_where_nobody_listens_names_that_place(stage, opening, dead):
+    server = stage(redirect(f"http://127.0.0.1:{dead}/"))
+    with pytest.raises(ConnectError, match=f"ws://127.0.0.1:{dead}/") as caught:
+        opening(server.url)
+    assert isinstance(caught.value.last, ConnectionRefusedError)
+
+
+def test_the_proxy_is_chosen_for_each_place_a_redirect_leads_to(stage, opening, monkeypatch):
+    here = stage(redirect("http://example.org/"))
+    proxy = stage(respond("503 Later"))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(ProxyError, match=r"example\.org:80 with HTTP 503"):
+        opening(here.url, proxy="env")
+    assert proxy.requests == ["CONNECT example.org:80 HTTP/1.1"]
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_has_the_servers_body(stage, opening, watcher):
+    server = stage(respond("403 Forbidden", "X-Why: because", body=b"go away"))
+    with pytest.raises(HandshakeError, match="403 Forbidden") as caught:
+        opening(server.url)
+    assert (caught.value.status, caught.value.body, caught.value.headers["X-Why"]) == (403, b"go away", "because")
+    assert not caught.value.retry
+    assert not watcher.open()
+
+
+def test_a_body_may_come_behind_its_head(stage, opening, watcher):
+    def act(peer):
+        peer.receive_head()
+        waits = watcher.count
+        peer.send(b"HTTP/1.1 500 Oops\r\nContent-Length: 7\r\n\r\n")
+        eventually(lambda: watcher.count > waits)
+        peer.send(b"go away")
+        until_the_end(peer)
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url)
+    assert caught.value.body == b"go away"
+
+
+def test_a_body_in_chunks_is_joined_and_its_end_ends_the_wait(stage, opening, watcher):
+    chunked = b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngo \r\n4\r\naway\r\n0\r\n\r\n"
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(say(chunked)).url)
+    assert caught.value.body == b"go away"
+    assert not watcher.open()
+
+
+def test_a_body_of_unknown_length_ends_with_the_line(stage, opening):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 500 Oops\r\n\r\ngo away")
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url)
+    assert caught.value.body == b"go away"
+
+
+def test_a_body_that_breaks_off_is_kept_as_far_as_it_came(stage, opening):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ngo away")
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url)
+    assert caught.value.body == b"go away"
+
+
+def test_a_body_without_end_is_bounded(stage, opening):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 500 Oops\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                peer.send(b"x" * 65536)
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url)
+    assert caught.value.body == b"x" * 65536
+
+
+def test_a_body_that_stalls_is_waited_for_with_little_patience(stage, opening, watcher):
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(say(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ngo away")).url)
+    assert (caught.value.status, caught.value.body) == (500, b"go away")
+    assert watcher.deadlines[-1] < watcher.deadlines[0]
+    assert not watcher.open()
+
+
+@pytest.mark.parametrize("then", [until_the_end, trickle], ids=["stalls", "trickles"])
+def test_a_body_is_not_waited_for_beyond_the_deadline(stage, opening, watcher, then):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 500 Oops\r\n\r\n")
+        then(peer)
+
+    with pytest.raises(HandshakeError, match="500"):
+        opening(stage(act).url, timeout=_BODY_PATIENCE - SHORT)
+    assert len(set(watcher.deadlines)) == 1
+
+
+def test_a_subprotocol_that_was_not_taken_is_fatal(stage, opening, watcher):
+    with pytest.raises(HandshakeError, match="subprotocol") as caught:
+        opening(stage(upgrade()).url, subprotocols=("chat",))
+    assert not caught.value.retry
+    assert not watcher.open()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "did not answer with HTTP"),
+        (b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n", "key"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "200 OK"),
+        (b"HTTP/1.1 101 Yes\r\nX: " + b"x" * 70_000, "exceed"),
+    ],
+)
+def test_an_answer_that_is_no_upgrade_is_refused(stage, opening, watcher, answer, why):
+    with pytest.raises(HandshakeError, match=why) as caught:
+        opening(stage(say(answer)).url)
+    assert caught.value.retry
+    assert not watcher.open()
+
+
+# --- lines that break ------------------------------------------------------------------------------------------------
+
+
+def test_nobody_listening_is_told_without_secrets(opening, watcher, dead):
+    with pytest.raises(ConnectError, match=rf"Could not connect to ws://\*\*\*@127.0.0.1:{dead}/.*refused") as caught:
+        opening(f"ws://me:hush@127.0.0.1:{dead}/?token=hush")
+    assert isinstance(caught.value.last, ConnectionRefusedError)
+    assert caught.value.__cause__ is caught.value.last
+    assert caught.value.retry
+    assert "hush" not in str(caught.value)
+    assert not watcher.open()
+
+
+def test_a_name_without_an_address_is_told(opening, monkeypatch):
+    def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ConnectError, match="'nowhere' has no address") as caught:
+        opening("ws://nowhere/")
+    assert caught.value.retry
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 101 Switching Protocols\r\nUpgr"])
+def test_a_server_that_hangs_up_instead_of_answering_is_told(stage, opening, watcher, said):
+    def act(peer):
+        peer.receive_head()
+        peer.send(said)
+
+    with pytest.raises(ConnectError, match="closed the connection instead of answering") as caught:
+        opening(stage(act).url)
+    assert not isinstance(caught.value, HandshakeError)
+    assert caught.value.retry
+    assert not watcher.open()
+
+
+def test_a_server_that_resets_the_line_is_told(stage, opening, watcher):
+    def act(peer):
+        peer.receive_head()
+        peer.reset()
+
+    with pytest.raises(ConnectError, match="Could not connect") as caught:
+        opening(stage(act).url)
+    assert isinstance(caught.value.last, ConnectionResetError)
+    assert not watcher.open()
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", False), ("localhost.localdomain", True)])
+def test_a_certificate_that_proves_nothing_is_fatal(
+    stage, opening, watcher, server_tls, trusting, monkeypatch, name, trusted
+):
+    server = stage(tls=server_tls)
+    address = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: address)
+    with pytest.raises(TLSError, match=rf"certificate of '{name}' was refused: .*[^.]\.$") as caught:
+        opening(f"wss://me:hush@{name}:{server.port}/", tls=trusting if trusted else None)
+    assert isinstance(caught.value.last, ssl.SSLCertVerificationError)
+    assert not caught.value.retry
+    assert "hush" not in str(caught.value)
+    assert not watcher.open()
+
+
+def test_a_server_that_speaks_no_tls_is_told_and_may_be_restarting(stage, opening, watcher):
+    def act(peer):
+        peer.sock.recv(1)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        until_the_end(peer)
+
+    server = stage(act)
+    with pytest.raises(TLSError, match="answered with something that is not TLS") as caught:
+        opening(f"wss://127.0.0.1:{server.port}/")
+    assert caught.value.retry
+    assert not watcher.open()
+
+
+def test_a_server_of_another_tls_version_is_fatal(authority, stage, opening, watcher, trusting):
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(old)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    trusting.minimum_version = ssl.TLSVersion.TLSv1_3
+    with pytest.raises(TLSError, match=r"speaks no TLS version of ours \(TLS 1\.3 or newer\)") as caught:
+        opening(stage(tls=old).url, tls=trusting)
+    assert not caught.value.retry
+    assert not watcher.open()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_wants_a_certificate_of_ours_is_told(authority, stage, opening, watcher, trusting, version):
+    strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(strict)
+    authority.configure_trust(strict)
+    strict.verify_mode = ssl.CERT_REQUIRED
+    strict.maximum_version = version
+
+    def act(peer):
+        with strict.wrap_socket(peer.sock, server_side=True, do_handshake_on_connect=False) as tls:
+            with pytest.raises(ssl.SSLError):
+                tls.do_handshake()
+            with socket.socket(fileno=tls.detach()) as sock:  # unread bytes would turn the alert into a reset
+                sock.settimeout(LONG)
+                while sock.recv(65536):
+                    pass
+
+    server = stage(act)
+    with pytest.raises(TLSError, match=r"wants a certificate of this client.*load_cert_chain") as caught:
+        opening(f"wss://localhost:{server.port}/", tls=trusting)
+    assert caught.value.retry
+    assert not watcher.open()
+
+
+def test_a_server_that_hangs_up_within_tls_may_be_tried_again(stage, opening, watcher, trusting):
+    server = stage(hang_up)
+    with pytest.raises(ConnectError, match="Could not connect") as caught:
+        opening(f"wss://localhost:{server.port}/", tls=trusting)
+    assert caught.value.retry
+    assert not watcher.open()
+
+
+# --- one deadline ----------------------------------------------------------------------------------------------------
+
+
+def answer_slowly(peer):
+    peer.receive_head()
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nX: ")
+    trickle(peer)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "act"),
+    [("ws", until_the_end), ("ws", answer_slowly), ("wss", until_the_end)],
+    ids=["no answer", "an answer that trickles", "no TLS"],
+)
+def test_a_server_that_stalls_meets_the_deadline(stage, opening, watcher, scheme, act):
+    server = stage(act)
+    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$") as caught:
+        opening(f"{scheme}://127.0.0.1:{server.port}/", timeout=SHORT)
+    assert isinstance(caught.value.last, TimeoutError)
+    assert caught.value.retry
+    assert len(set(watcher.deadlines)) == 1
+    assert not watcher.open()
+
+
+def test_an_address_that_never_answers_meets_the_deadline(opening, watcher):
+    silent = Silent()
+    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
+        opening(f"ws://127.0.0.1:{silent.address[1][1]}/", timeout=SHORT)
+    assert not watcher.open()
+    silent.close()
+
+
+def test_a_server_that_reads_nothing_meets_the_deadline(stage, opening, watcher):
+    held = threading.Event()
+    server = stage(lambda peer: held.wait(LONG))
+    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
+        opening(server.url, {"X-Long": "x" * PLENTY}, timeout=SHORT)
+    assert not watcher.open()
+    held.set()
+
+
+def test_one_deadline_holds_for_proxy_tls_upgrade_and_redirects(stage, opening, watcher, server_tls, trusting):
+    server = stage(redirect("/there"), upgrade(), tls=server_tls)
+
+    def act(peer):
+        peer.receive_head()
+        with socket.create_connection(("127.0.0.1", server.port)) as far:
+            peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=forward, args=(far, peer.sock))
+            back.start()
+            forward(peer.sock, far)
+            back.join(LONG)
+
+    proxy = stage(act, act)
+    before = time.monotonic()
+    opened = opening(f"wss://127.0.0.1:{server.port}/", tls=trusting, proxy=f"http://127.0.0.1:{proxy.port}")
+    assert opened.target.resource == "/there"
+    (at,) = set(watcher.deadlines)
+    assert before + LONG <= at <= time.monotonic() + LONG
+    opened.line.close()
+
+
+def forward(near, far):
+    with contextlib.suppress(OSError):
+        while data := near.recv(65536):
+            far.sendall(data)
+        far.shutdown(socket.SHUT_WR)
+
+
+def test_the_deadline_begins_when_the_name_is_found(stage, opening, watcher, monkeypatch):
+    server = stage(upgrade())
+    found_at = []
+    look_up = socket.getaddrinfo
+
+    def slowly(*args, **options):
+        threading.Event().wait(SHORT)
+        found = look_up(*args, **options)
+        found_at.append(time.monotonic())
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    opening(server.url)
+    assert watcher.deadlines[0] >= found_at[0] + LONG
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_an_order_ends_the_wait_for_a_server_that_stalls(stage, opening, watcher, scheme):
+    def act(peer):
+        peer.sock.recv(1)
+        watcher.order()
+        until_the_end(peer)
+
+    server = stage(act)
+    with pytest.raises(Interrupted):
+        opening(f"{scheme}://127.0.0.1:{server.port}/")
+    assert not watcher.open()
+
+
+def test_an_order_ends_the_wait_for_a_body(stage, opening, watcher):
+    def act(peer):
+        peer.receive_head()
+        peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n")
+        watcher.order()
+        until_the_end(peer)
+
+    with pytest.raises(Interrupted):
+        opening(stage(act).url)
+    assert not watcher.open()
+
+
+# --- through the client ----------------------------------------------------------------------------------------------
+
+
+def test_a_headers_function_is_asked_once_and_its_headers_follow_within_the_origin(stage):
+    asked = iter(["first", "second"])
+    server = stage(redirect("/there"), upgrade())
+    client = wsclient.Client(server.url, headers=lambda: {"X-Token": next(asked)}, reconnect=None)
+    client.start()
+    assert [peer.header("X-Token") for peer in server.peers] == ["first", "first"]
+    client.close(timeout=0)
+
+
+def test_what_a_headers_function_gives_does_not_leave_the_origin(stage):
+    there = stage(upgrade())
+    here = stage(redirect(there.url))
+    client = wsclient.Client(with_user(here), headers=lambda: {"X-Token": "hush"}, origin="https://hush.example")
+    client.start()
+    assert here.peers[0].header("Origin") == "https://hush.example"
+    assert b"hush" not in there.peers[0].request
+    client.close(timeout=0)
+
+
+def test_an_origin_in_the_headers_wins_over_the_option(stage):
+    server = stage(upgrade())
+    client = wsclient.Client(server.url, headers={"Origin": "https://a"}, origin="https://b", reconnect=None)
+    client.start()
+    assert server.peers[0].request.lower().count(b"\r\norigin:") == 1
+    assert server.peers[0].header("Origin") == "https://a"
+    client.close(timeout=0)
+
+
+def test_the_open_timeout_is_the_clients_option(stage):
+    server = stage(until_the_end)
+    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s"):
+        wsclient.connect(server.url, open_timeout=SHORT)
+
+
+def test_close_ends_a_handshake_that_hangs(stage):
+    act = Hangs(lambda peer: peer.receive_head())
+
+    client = wsclient.Client(stage(act).url, open_timeout=10 * LONG, reconnect=None)
+    close_while_it_hangs(client, act)
+
+
+def test_a_real_server_behind_a_redirect_is_talked_to(stage):
+    with Server() as server:
+        here = stage(redirect(server.url))
+        with wsclient.connect(here.url) as client:
+            assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+
+
+def test_an_answer_that_comes_before_the_request_was_read_says_more_than_the_reset(stage, opening, watcher):
+    def act(peer):
+        peer.sock.recv(1000)
+        peer.send(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
+        peer.sock.close()  # with bytes unread, so that the rest of the request meets a reset
+
+    with pytest.raises(HandshakeError) as caught:
+        opening(stage(act).url, {"X-Large": "x" * (8 * 2**20)})
+    assert caught.value.status == 431
+    assert not watcher.open()
+
+
+def test_a_redirect_to_a_path_in_utf_8_is_followed_as_it_was_meant(stage, opening):
+    server = stage(respond("302 Found", "Location: /caf\u00c3\u00a9"), upgrade())  # as latin-1 has the bytes of UTF-8
+    assert opening(server.url).target.resource == "/caf%C3%A9"
+    assert server.requests[1] == "GET /caf%C3%A9 HTTP/1.1"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_forks(
+    stage, watcher, server_tls, trusting, secure
+):
+    known = []
+
+    def act(peer):
+        peer.receive_head()  # so the client waits for its answer
+        known.append(opener.sock.fileno() > 0 and opener.sock.getpeername() == peer.sock.getsockname())
+        until_the_end(peer)
+
+    options = LineOptions(SHORT, LONG, None, None, trusting if secure else None, None, None)
+    opener = Opener(options, (), watcher)
+    server = stage(act, tls=server_tls if secure else None)
+    with pytest.raises(ConnectError):
+        opener.open(server.url, {})
+    assert known == [True]
+    assert not watcher.open()

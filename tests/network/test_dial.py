@@ -1,0 +1,595 @@
+"""From a host name to a connected socket."""
+
+import contextlib
+import errno
+import socket
+import ssl
+import sys
+import threading
+import time
+
+import pytest
+import trustme
+
+from wsclient._errors import ConnectError
+from wsclient._network.dial import _outcome, connect, connect_unix, resolve
+from wsclient._network.options import LineOptions
+from wsclient._network.tls import start_tls, tls_context
+from wsclient._threads.commands import Interrupted
+
+from ..support import LONG, SHORT
+from ..support.sockets import LOOPBACK, Busy, Silent, descriptors, full_backlogs_wait, listening, local, socket_path
+from ..support.stage import Waiter, within
+
+
+@pytest.fixture
+def waiter():
+    waiter = Waiter()
+    yield waiter
+    waiter.close()
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def address(listener):
+    """The address of a server that takes connections."""
+    return socket.AF_INET, listener.getsockname()
+
+
+@pytest.fixture
+def refusing():
+    """An address that nobody listens at."""
+    with socket.socket() as sock:
+        sock.bind((LOOPBACK, 0))
+        yield socket.AF_INET, sock.getsockname()
+
+
+@pytest.fixture(scope="module")
+def silent():
+    silent = Silent()
+    yield silent.address
+    silent.close()
+
+
+def found(*addresses):
+    """What getaddrinfo gives for these."""
+    return [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
+
+
+def options(ssl_context=None):
+    return LineOptions(10, 30, 20, 20, ssl_context, None, None)
+
+
+# --- the name --------------------------------------------------------------------------------------------------------
+
+
+V4 = [(socket.AF_INET, (f"192.0.2.{n}", 80)) for n in range(4)]
+V6 = [(socket.AF_INET6, (f"2001:db8::{n}", 80, 0, 0)) for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([*V6[:3], *V4[:3]], [V6[0], V4[0], V6[1], V4[1], V6[2], V4[2]]),
+        ([*V4[:2], *V6[:2]], [V4[0], V6[0], V4[1], V6[1]]),
+        ([*V6[:3], V4[0]], [V6[0], V4[0], V6[1], V6[2]]),
+        ([V6[0], *V4[:3]], [V6[0], V4[0], V4[1], V4[2]]),
+        (V4, V4),
+        ([V4[0], V4[0], V4[1], V4[0]], [V4[0], V4[1]]),
+    ],
+)
+def test_the_families_take_turns(monkeypatch, given, expected):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(*given))
+    assert resolve("host", 80) == expected
+
+
+def test_an_address_stands_for_itself():
+    assert resolve(LOOPBACK, 81) == [(socket.AF_INET, (LOOPBACK, 81))]
+
+
+def test_the_local_host_has_an_address():
+    assert (socket.AF_INET, (LOOPBACK, 80)) in resolve("localhost", 80)
+
+
+def test_a_name_without_an_address_is_a_connect_error(monkeypatch):
+    def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ConnectError, match=r"'nowhere' has no address: .*Name or service not known") as caught:
+        resolve("nowhere", 80)
+    assert caught.value.retry
+    assert isinstance(caught.value.last, socket.gaierror)
+    assert caught.value.__cause__ is caught.value.last
+
+
+def test_a_name_that_can_be_no_host_is_a_connect_error():
+    with pytest.raises(ConnectError, match="has no address"):
+        resolve("a" * 70, 80)
+
+
+# --- the socket ------------------------------------------------------------------------------------------------------
+
+
+def test_connect_gives_a_connected_socket_that_does_not_block(waiter, listener, address):
+    with connect([address], None, waiter, within(LONG)) as sock:
+        assert sock.getpeername() == listener.getsockname()
+        assert sock.gettimeout() == 0.0
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"x")
+            waiter.wait(sock, 1, within(LONG))
+            assert sock.recv(1) == b"x"
+
+
+def test_small_messages_are_not_held_back(waiter, address):
+    with connect([address], None, waiter, within(LONG)) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_nobody_listening_is_a_refusal(waiter, refusing):
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        connect([refusing], None, waiter, within(LONG))
+    assert descriptors() == before
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert caught.value.strerror
+
+
+def test_an_address_that_refuses_makes_room_for_the_next(waiter, refusing, address):
+    before = descriptors()
+    with connect([refusing, refusing, address], None, waiter, within(LONG)) as sock:
+        assert sock.getpeername() == address[1]
+        assert descriptors() == before + 1
+
+
+def test_an_address_of_no_use_makes_room_for_the_next(waiter, address):
+    # The second is a multicast address: connecting to it fails before anything is sent.
+    useless = (socket.AF_INET, ("224.0.0.1", 80))
+    before = descriptors()
+    with connect([useless, address], None, waiter, within(LONG)) as sock:
+        assert sock.getpeername() == address[1]
+        assert descriptors() == before + 1
+
+
+def test_the_last_error_is_raised_where_all_fail(waiter, refusing):
+    before = descriptors()
+    with pytest.raises(OSError, match=r".") as caught:
+        connect([refusing, (socket.AF_INET, ("224.0.0.1", 80))], None, waiter, within(LONG))
+    assert caught.value.errno not in (errno.ECONNREFUSED, errno.ENOTCONN)
+    with pytest.raises(ConnectionRefusedError):
+        connect([(socket.AF_INET, ("224.0.0.1", 80)), refusing], None, waiter, within(LONG))
+    assert descriptors() == before
+
+
+def test_no_address_at_all_is_an_error(waiter):
+    with pytest.raises(OSError, match="address") as caught:
+        connect([], None, waiter, within(LONG))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+def test_the_second_address_wins_where_the_first_never_answers(waiter, silent, address):
+    before = descriptors()
+    started = time.monotonic()
+    with connect([silent, address], None, waiter, within(LONG)) as sock:
+        assert sock.getpeername() == address[1]
+        assert descriptors() == before + 1
+    assert time.monotonic() - started < LONG / 2
+    assert waiter.tried == 2
+
+
+def test_the_first_address_has_the_line_to_itself_for_a_while(waiter, address):
+    with connect([address, address], None, waiter, within(LONG)):
+        assert waiter.tried == 1
+
+
+def test_the_third_address_is_tried_while_two_are_silent(waiter, silent, address):
+    with connect([silent, silent, address], None, waiter, within(LONG)) as sock:
+        assert sock.getpeername() == address[1]
+    assert waiter.tried == 3
+
+
+def test_the_first_address_may_still_win_after_the_second_has_failed(refusing):
+    first = Silent()
+
+    class Watch(Waiter):
+        def wait_any(self, socks, deadline):
+            if len(socks) < self.tried:
+                first.relent()
+            return super().wait_any(socks, deadline)
+
+    waiter = Watch()
+    try:
+        with connect([first.address, refusing], None, waiter, within(LONG)) as sock:
+            assert sock.getpeername() == first.address[1]
+        assert waiter.tried == 2
+    finally:
+        waiter.close()
+        first.close()
+
+
+def test_the_local_port_may_be_chosen(waiter, listener, address):
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        source = probe.getsockname()
+    with connect([address], source, waiter, within(LONG)) as sock:
+        assert sock.getsockname() == source
+        peer, name = listener.accept()
+        peer.close()
+        assert name == source
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_the_local_address_may_be_chosen(waiter, listener, address):
+    with connect([address], ("127.0.0.2", 0), waiter, within(LONG)):
+        peer, name = listener.accept()
+        peer.close()
+        assert name[0] == "127.0.0.2"
+
+
+def test_a_local_address_that_is_not_ours_is_an_error(waiter, address):
+    before = descriptors()
+    with pytest.raises(OSError, match=r".") as caught:
+        connect([address], ("192.0.2.250", 0), waiter, within(LONG))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert descriptors() == before
+
+
+def test_an_address_of_another_family_than_the_local_one_is_passed_over(waiter, address):
+    six = (socket.AF_INET6, ("::1", 80, 0, 0))
+    with connect([six, address], (LOOPBACK, 0), waiter, within(LONG)) as sock:
+        assert sock.getpeername() == address[1]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_ipv6_works(waiter):
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with listener, connect(resolve("::1", listener.getsockname()[1]), None, waiter, within(LONG)) as sock:
+        assert sock.getpeername()[:2] == listener.getsockname()[:2]
+
+
+def test_the_deadline_ends_the_wait_for_an_answer(waiter, silent):
+    before = descriptors()
+    started = time.monotonic()
+    with pytest.raises(TimeoutError) as caught:
+        connect([silent], None, waiter, within(SHORT))
+    assert time.monotonic() - started < LONG / 2
+    assert descriptors() == before
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_one_deadline_holds_for_all_addresses_together(waiter, silent):
+    before = descriptors()
+    deadline = within(2 * SHORT)
+    with pytest.raises(TimeoutError):
+        connect([silent] * 100, None, waiter, deadline)
+    assert waiter.tried < 10
+    assert max(waiter.deadlines) == deadline.at
+    assert descriptors() == before
+
+
+def test_a_deadline_that_has_passed_is_a_timeout(waiter, silent):
+    with pytest.raises(TimeoutError):
+        connect([silent, silent], None, waiter, within(0))
+
+
+def test_an_order_ends_the_wait_for_an_answer(waiter, silent):
+    before = descriptors()
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
+    timer.start()
+    with pytest.raises(Interrupted):
+        connect([silent, silent], None, waiter, within(LONG))
+    timer.join()
+    assert descriptors() == before
+
+
+def test_a_socket_without_a_peer_is_no_winner():
+    with socket.socket() as sock:
+        assert _outcome(sock).errno == errno.ENOTCONN
+
+
+def test_a_socket_that_reached_itself_is_a_refusal(waiter):
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        name = probe.getsockname()
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError):
+        connect([(socket.AF_INET, name)], name, waiter, within(LONG))
+    assert descriptors() == before
+
+
+def test_how_long_an_address_has_the_line_to_itself_may_be_chosen(waiter, silent, address):
+    with pytest.raises(TimeoutError):
+        connect([silent, address], None, waiter, within(3 * SHORT), attempt_delay=10 * LONG)
+    assert waiter.tried == 1
+    with connect([silent, address], None, waiter, within(LONG), attempt_delay=0.001) as sock:
+        assert sock.getpeername() == address[1]
+
+
+# --- on this machine -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path():
+    with socket_path() as path:
+        yield path
+
+
+@pytest.fixture
+def busy(path):
+    busy = Busy(path)
+    yield busy
+    busy.close()
+
+
+@local
+def test_a_server_on_this_machine_is_reached_by_its_path(waiter, path):
+    before = descriptors()
+    with listening(path) as listener:
+        with connect_unix(path, waiter, within(LONG)) as sock:
+            assert sock.family is socket.AF_UNIX
+            assert sock.type is socket.SOCK_STREAM
+            assert sock.gettimeout() == 0.0
+            assert sock.getpeername() == path
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(b"x")
+                waiter.wait(sock, 1, within(LONG))
+                assert sock.recv(1) == b"x"
+    assert descriptors() == before
+    assert waiter.count == 1, "it waited though there was nothing to wait for"
+
+
+@local
+def test_where_nothing_is_at_the_path_that_is_told(waiter, path):
+    before = descriptors()
+    with pytest.raises(FileNotFoundError) as caught:
+        connect_unix(path, waiter, within(LONG))
+    assert caught.value.strerror
+    assert descriptors() == before
+
+
+@local
+def test_where_nobody_listens_at_the_path_any_more_it_is_a_refusal(waiter, path):
+    listening(path).close()
+    before = descriptors()
+    with pytest.raises(ConnectionRefusedError) as caught:
+        connect_unix(path, waiter, within(LONG))
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert caught.value.strerror
+    assert descriptors() == before
+
+
+@local
+def test_what_is_no_socket_is_an_error(waiter, path):
+    with open(path, "w"):
+        pass
+    with pytest.raises(OSError, match=r"."):
+        connect_unix(path, waiter, within(LONG))
+
+
+@local
+def test_a_path_that_is_too_long_leaves_no_socket_behind(waiter):
+    before = descriptors()
+    with pytest.raises(OSError, match="too long"):
+        connect_unix("/" + "x" * 200, waiter, within(LONG))
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_takes_no_more_is_waited_for_until_there_is_room(waiter, path, busy):
+    def make_room():
+        assert waiter.waits.wait(LONG)
+        busy.take()
+
+    before = descriptors()
+    server = threading.Thread(target=make_room)
+    server.start()
+    with connect_unix(path, waiter, within(LONG)) as sock:
+        server.join()
+        assert descriptors() == before + 2
+        assert sock.gettimeout() == 0.0
+        while len(busy.taken) < len(busy._callers):
+            peer = busy.take()
+        peer.sendall(b"x")
+        waiter.wait(sock, 1, within(LONG))
+        assert sock.recv(1) == b"x"
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_takes_no_more_meets_the_deadline(waiter, path, busy):
+    before = descriptors()
+    started = time.monotonic()
+    deadline = within(SHORT)
+    with pytest.raises(TimeoutError) as caught:
+        connect_unix(path, waiter, deadline)
+    assert SHORT <= time.monotonic() - started < LONG / 2
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert max(waiter.deadlines) == deadline.at
+    assert waiter.count < 100, "it did not wait but asked again and again"
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_deadline_that_has_passed_is_a_timeout_on_this_machine_too(waiter, path, busy):
+    with pytest.raises(TimeoutError):
+        connect_unix(path, waiter, within(0))
+    assert waiter.count == 0
+
+
+@local
+@full_backlogs_wait
+def test_an_order_ends_the_wait_for_a_server_that_takes_no_more(waiter, path, busy):
+    before = descriptors()
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
+    timer.start()
+    with pytest.raises(Interrupted):
+        connect_unix(path, waiter, within(LONG))
+    timer.join()
+    assert descriptors() == before
+
+
+@local
+@full_backlogs_wait
+def test_a_server_that_goes_while_it_takes_no_more_is_a_refusal(waiter, path, busy):
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and busy.close())
+    timer.start()
+    with pytest.raises(ConnectionRefusedError):
+        connect_unix(path, waiter, within(LONG))
+    timer.join()
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ca():
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(ca):
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    return context
+
+
+class TLSServer:
+    """Takes one connection and answers its TLS."""
+
+    def __init__(self, listener, certificate):
+        self._listener = listener
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(self._context)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        sock, _ = self._listener.accept()
+        sock.settimeout(LONG)
+        try:
+            with self._context.wrap_socket(sock, server_side=True) as tls:
+                tls.sendall(b"hello")
+                tls.recv(1)
+        except OSError:
+            sock.close()
+
+    def join(self):
+        self._thread.join(LONG)
+
+
+def test_without_a_context_of_the_callers_tls_is_verified_and_new():
+    context = tls_context(options())
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_the_callers_context_is_taken_as_it_is(trusting):
+    assert tls_context(options(trusting)) is trusting
+
+
+def test_tls_is_spoken_on_a_connected_socket(ca, trusting, waiter, listener, address):
+    server = TLSServer(listener, ca.issue_cert("localhost"))
+    sock = connect([address], None, waiter, within(LONG))
+    with start_tls(sock, "localhost", trusting, waiter, within(LONG)) as tls:
+        assert tls.gettimeout() == 0.0
+        assert tls.version() is not None
+        assert tls.server_hostname == "localhost"
+        waiter.wait(tls, 1, within(LONG))
+    server.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "reason"),
+    [("localhost", False, "self.signed certificate|unable to get local issuer"), ("example.org", True, "mismatch")],
+)
+def test_a_certificate_that_proves_nothing_is_refused(ca, trusting, waiter, listener, address, name, trusted, reason):
+    server = TLSServer(listener, ca.issue_cert("localhost"))
+    before = descriptors()
+    sock = connect([address], None, waiter, within(LONG))
+    context = trusting if trusted else tls_context(options())
+    with pytest.raises(ssl.SSLCertVerificationError, match=reason):
+        start_tls(sock, name, context, waiter, within(LONG))
+    server.join()
+    assert descriptors() == before
+
+
+def test_a_tls_handshake_that_stalls_meets_the_deadline(trusting, waiter, address):
+    before = descriptors()
+    sock = connect([address], None, waiter, within(LONG))
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        start_tls(sock, "localhost", trusting, waiter, within(SHORT))
+    assert time.monotonic() - started < LONG / 2
+    assert waiter.count < 20, "it did not wait but asked again and again"
+    assert descriptors() == before
+
+
+def test_an_order_ends_a_tls_handshake_that_stalls(trusting, waiter, address):
+    before = descriptors()
+    sock = connect([address], None, waiter, within(LONG))
+    waiter.waits.clear()
+    timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
+    timer.start()
+    with pytest.raises(Interrupted):
+        start_tls(sock, "localhost", trusting, waiter, within(LONG))
+    timer.join()
+    assert descriptors() == before
+
+
+def test_a_server_that_hangs_up_within_the_tls_handshake_is_an_error(trusting, waiter, listener, address):
+    before = descriptors()
+    sock = connect([address], None, waiter, within(LONG))
+    listener.accept()[0].close()
+    with pytest.raises(OSError, match=r"EOF|reset"):
+        start_tls(sock, "localhost", trusting, waiter, within(LONG))
+    assert descriptors() == before
+
+
+def test_a_host_that_tls_can_not_name_leaves_no_socket_behind(trusting, waiter, address):
+    before = descriptors()
+    sock = connect([address], None, waiter, within(LONG))
+    with pytest.raises(ValueError, match="server_hostname"):
+        start_tls(sock, "", trusting, waiter, within(LONG))
+    assert descriptors() == before
+
+
+def test_tls_with_a_slow_socket_waits_for_room_to_write(trusting, waiter, ca):
+    # A socket that is full already: the first thing TLS has to wait for is room.
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    filled = 0
+    try:
+        while True:
+            filled += near.send(b"x")
+    except BlockingIOError:
+        pass
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(server_context)
+
+    def serve():
+        left = filled
+        assert waiter.waits.wait(LONG)
+        while left:
+            left -= len(far.recv(left))
+        with contextlib.suppress(OSError), server_context.wrap_socket(far, server_side=True) as peer:
+            peer.recv(1)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    with start_tls(near, "localhost", trusting, waiter, within(LONG)) as tls:
+        assert tls.version() is not None
+    server.join()

@@ -1,0 +1,1151 @@
+"""How a reply finds its request: ids, drafts, and what an incoming message means."""
+
+import concurrent.futures
+import copy
+import enum
+import json
+import math
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient import Client
+from wsclient._errors import ProtocolError, RemoteError, SessionError
+from wsclient._receiving.router import Router
+from wsclient._requests import departing, requests
+from wsclient._requests.futures import Waiter
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import Passage
+from wsclient._threads.deadline import Deadline
+from wsclient.protocols import (
+    OLDEST,
+    Call,
+    Control,
+    End,
+    Event,
+    Failure,
+    Fifo,
+    GraphQLTransportWs,
+    Item,
+    JsonId,
+    JsonRpc,
+    Protocol,
+    Reply,
+    Request,
+    _batch,
+    _codec,
+    _paths,
+)
+from wsclient.protocols._numbers import Numbers
+
+from ..support import LONG, SHORT
+
+
+class Pretty:
+    """A codec that makes bytes, in several lines, and ends them with an empty one."""
+
+    def dumps(self, value):
+        return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
+
+    def loads(self, text):
+        return json.loads(text)
+
+
+def standard():
+    return _codec.JSON
+
+
+def orjson():
+    return pytest.importorskip("orjson")
+
+
+CODECS = [standard, orjson, Pretty]
+
+
+def speak(protocol, codec=standard):
+    protocol._serve(codec())
+    return protocol
+
+
+def draft(protocol, message, id):
+    """What goes over the wire once the id is known."""
+    return protocol._draft(message)(id)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+integers = st.integers(-(2**53), 2**53)
+values = st.recursive(
+    st.none() | st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+messages = st.dictionaries(texts | st.sampled_from(["id", "method", "params"]), values, max_size=5)
+ids = integers | texts | st.floats(allow_nan=False, allow_infinity=False)
+
+
+# --- JsonId: what goes out -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@given(message=messages, id=ids, key=st.sampled_from(["id", "req_id", 'a "quoted" key', "schlüssel\u2028"]))
+def test_a_draft_says_what_encode_request_says(codec, message, id, key):
+    protocol = speak(JsonId(key), codec)
+    before = copy.deepcopy(message)
+    opcode, payload = draft(protocol, message, id)
+    assert opcode is Opcode.TEXT
+    assert json.loads(payload) == json.loads(protocol.encode_request(message, id)) == {**before, key: id}
+    assert message == before
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_id_comes_first_so_that_it_is_cheap_to_put_in(codec):
+    payload = draft(speak(JsonId(), codec), {"method": "add", "id": None, "params": [1]}, 5)[1]
+    assert list(json.loads(payload).items()) == [("id", 5), ("method", "add"), ("params", [1])]
+
+
+def test_by_default_a_request_is_compact_and_in_utf_8():
+    payload = draft(JsonId(), {"method": "größe", "params": [1, 2]}, 1)[1]
+    assert payload.decode() == '{"id":1,"method":"größe","params":[1,2]}'
+    assert draft(JsonId(), {}, 1)[1] == b'{"id":1}'
+
+
+def test_a_draft_can_be_given_another_id_and_knows_its_size():
+    message = {"method": "add", "params": [1]}
+    made = JsonId()._draft(message)
+    message["params"].append(2)
+    assert json.loads(made(1)[1]) == {"id": 1, "method": "add", "params": [1]}
+    assert json.loads(made(2)[1]) == {"id": 2, "method": "add", "params": [1]}
+    assert made.size == len(made(7)[1]) - 1
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_ids_that_are_no_numbers_are_put_in_as_json(codec):
+    class Named(JsonId):
+        def new_id(self):
+            return f'request "{super().new_id()}"'
+
+    protocol = speak(Named(), codec)
+    payload = draft(protocol, {"method": "add"}, protocol.new_id())[1]
+    assert json.loads(payload) == {"id": 'request "1"', "method": "add"}
+
+
+def test_true_as_an_id_is_json_too():
+    assert draft(JsonId(), {}, True)[1] == b'{"id":true}'
+
+
+@pytest.mark.parametrize("message", [{"text": "\ud800"}, {"\udfff": 1}, {"a": [{"b": "x\ud800"}]}])
+def test_a_lone_surrogate_is_refused_at_once(message):
+    with pytest.raises(ValueError, match="surrogates"):
+        JsonId()._draft(message)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_has_no_number_for_is_refused_at_once(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        JsonId()._draft({"params": [value]})
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}])
+def test_what_json_has_no_form_for_is_refused_at_once(codec, value):
+    with pytest.raises(TypeError):
+        speak(JsonId(), codec)._draft({"params": value})
+
+
+def test_without_json_there_are_no_requests_by_id():
+    with pytest.raises(TypeError, match="json=None"):
+        speak(JsonId(), lambda: None)._draft({"method": "add"})
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", "{", "}", "", '"{}"'])
+def test_a_codec_that_makes_no_object_of_a_dict_is_refused(text):
+    class Odd:
+        def dumps(self, value):
+            return text
+
+    with pytest.raises(TypeError, match="no JSON object"):
+        speak(JsonId(), Odd)._draft({"method": "add"})
+
+
+def test_a_subclass_that_encodes_requests_in_its_own_way_is_honoured_by_drafts():
+    class Enveloped(JsonId):
+        def encode_request(self, message, id):
+            return json.dumps([id, message]).encode()
+
+    message = {"method": "add", "params": []}
+    made = Enveloped()._draft(message)
+    message["params"].append(1)
+    assert made(5) == (Opcode.BINARY, b'[5, {"method": "add", "params": []}]')
+    assert made(6) == (Opcode.BINARY, b'[6, {"method": "add", "params": []}]')
+
+
+# --- JsonId: ids -----------------------------------------------------------------------------------------------------
+
+
+def test_ids_count_from_1():
+    protocol = JsonId()
+    assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
+
+
+def test_ids_of_many_threads_differ():
+    protocol = JsonId()
+    seen = []
+    threads = [
+        threading.Thread(target=lambda: seen.append([protocol.new_id() for _ in range(2_000)])) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert all(mine == sorted(mine) for mine in seen)
+    assert len({id for mine in seen for id in mine}) == 8_000
+
+
+@pytest.mark.parametrize("id", [5, 5.5, 0, -3, "", "five", 2**80])
+def test_the_callers_own_id_stays(id):
+    protocol = JsonId()
+    message = {"id": id, "method": "add"}
+    kept = protocol.id_of(message)
+    assert (type(kept), kept) == (type(id), id)
+    assert json.loads(protocol.encode_request(message, kept)) == message == {"id": id, "method": "add"}
+
+
+@pytest.mark.parametrize("message", [{}, {"id": None}, {"ID": 5}, {"params": {"id": 5}}])
+def test_a_message_without_an_id_gets_one(message):
+    assert JsonId().id_of(message) is None
+
+
+def test_the_callers_own_ids_raise_the_counter_when_they_go_out_so_that_ids_rise_on_the_wire():
+    protocol = JsonId("req")
+    assert protocol.id_of({"req": 70}) == 70
+    assert protocol.new_id() == 1
+    protocol._passed(70)
+    assert protocol.new_id() == 71
+    for id in (5, "900", -900, 5.5):
+        protocol._passed(id)
+    assert protocol.new_id() == 72
+
+
+def test_a_callers_whole_float_raises_the_counter_since_a_reply_to_it_looks_like_one_to_the_int():
+    protocol = JsonId()
+    protocol._passed(2.0)
+    assert protocol.new_id() == 3
+
+
+def test_an_id_no_counter_will_reach_does_not_raise_it_beyond_what_javascript_can_echo():
+    protocol = JsonId()
+    protocol._passed(2**53)
+    assert protocol.new_id() == 1
+    protocol._passed(2**53 - 2)
+    assert protocol.new_id() == 2**53 - 1
+
+
+@given(owned=st.lists(st.none() | st.integers(-5, 40), max_size=30))
+def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
+    protocol = JsonId()
+    used = set()
+    last = 0
+    for id in owned:
+        if id is None:
+            given_id = protocol.new_id()
+            assert given_id not in used
+            assert given_id > last
+            last = given_id
+            used.add(given_id)
+        else:
+            used.add(id)
+            protocol._passed(id)
+
+
+class ByContent(Protocol):
+    """Knows a reply by what was asked."""
+
+    def id_of(self, message):
+        return message["ask"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message", "ids"),
+    [
+        (JsonId(), {"id": 5, "method": "a"}, (5,)),
+        (JsonId(), {"id": "5"}, ("5",)),
+        (JsonId(), {"method": "a"}, ()),
+        (JsonId(), {"id": True}, ()),
+        (JsonId(), {"id": None}, ()),
+        (JsonId(), {"id": [1]}, ()),
+        (JsonId(), "text", ()),
+        (JsonId(), [{"id": 5}], ()),
+        (JsonId(), {"id": 5, "result": 1}, ()),
+        (JsonId(), {"id": 5, "error": 1}, ()),
+        (JsonId(), {"id": 5, "method": "a", "result": 1}, (5,)),
+        (JsonId(method=None), {"id": 5, "result": 1}, (5,)),
+        (JsonId(result=("ok", "is")), {"id": 5, "ok": {"is": 1}}, ()),
+        (JsonId(result=("ok", "is")), {"id": 5, "result": 1}, (5,)),
+        (JsonId(("head", "id")), {"head": {"id": 5}}, (5,)),
+        (
+            JsonRpc(),
+            [{"id": 5, "method": "a"}, {"method": "b"}, {"id": 6, "result": 1}, {"id": 7, "method": "c"}],
+            (5, 7),
+        ),
+        (GraphQLTransportWs(), {"id": "5", "type": "subscribe", "payload": {}}, ("5",)),
+        (GraphQLTransportWs(), {"id": "5", "type": "complete"}, ()),
+        (GraphQLTransportWs(), {"type": "subscribe"}, ()),
+        (GraphQLTransportWs(), "text", ()),
+        (Fifo(), {"id": 5}, ()),
+        (ByContent(), {"ask": "x"}, ("x",)),
+        (ByContent(), {"tell": "x"}, ()),
+        (ByContent(), "text", ()),
+    ],
+)
+def test_under_which_ids_a_server_may_answer_what_is_merely_sent(protocol, message, ids):
+    assert protocol._ids_in(message) == ids
+
+
+def test_a_subclass_that_finds_ids_in_its_own_way_is_asked_for_those_of_what_is_sent_too():
+    class Elsewhere(JsonId):
+        def id_of(self, message):
+            return message["elsewhere"]
+
+    assert Elsewhere()._ids_in({"elsewhere": 5, "id": 6}) == (5,)
+
+
+def test_graphql_gives_no_id_that_the_caller_has_used():
+    protocol = GraphQLTransportWs()
+    protocol._passed("3")
+    for id in ("word", 9, "\u0663"):
+        protocol._passed(id)
+    assert protocol.new_id() == "4"
+
+
+def test_eight_threads_step_over_ids_and_none_of_them_is_given():
+    numbers = Numbers()
+    given, used = [], []
+
+    def step(start):
+        for number in range(start, 4000, 8):
+            numbers.step_over(number)
+            used.append((number, len(given)))
+
+    threads = [threading.Thread(target=step, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3000):
+        given.append(numbers.next())  # noqa: PERF401 - the other threads look at how many there are
+    for thread in threads:
+        thread.join(LONG)
+    assert given == sorted(set(given))
+    places = {number: place for place, number in enumerate(given)}
+    for number, taken in used:  # what was given had been given before, not after the step
+        assert places.get(number, 0) <= taken
+
+
+@pytest.mark.parametrize("id", [True, False, [1], {"a": 1}, b"5", (1,)])
+def test_an_id_that_is_neither_string_nor_number_is_refused(id):
+    with pytest.raises(ValueError, match="must be a string or a number"):
+        JsonId().id_of({"id": id})
+
+
+@pytest.mark.parametrize("message", ["text", b"bytes", [1], None, 5, [("id", 5)]])
+def test_a_request_that_is_no_dict_is_refused_with_the_way_out(message):
+    with pytest.raises(TypeError, match=r"must be a dict.*'id'.*match=.*Fifo"):
+        JsonId().id_of(message)
+
+
+def test_a_key_that_is_an_enum_is_found_too():
+    class Key(str, enum.Enum):
+        ID = "id"
+
+    assert JsonId().id_of({Key.ID: 5}) == 5
+    assert json.loads(draft(JsonId(), {Key.ID: None, "a": 1}, 6)[1]) == {"id": 6, "a": 1}
+
+
+@pytest.mark.parametrize(
+    "options", [{"key": ""}, {"key": 5}, {"key": None}, {"method": 5}, {"method": ()}, {"key": ("a", "")}]
+)
+def test_wrong_names_of_members_are_refused(options):
+    with pytest.raises(TypeError, match=next(iter(options))):
+        JsonId(**options)
+
+
+# --- JsonId: what comes in -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("id", [1, 0, -1, 1.5, "", "a", True, False, [1], {"a": 1}])
+def test_an_object_with_an_id_is_the_reply_to_it(codec, id):
+    message = {"id": id, "result": 3}
+    assert speak(JsonId(), codec).decode(json.dumps(message)) == Reply(id, message)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ('{"method":5,"params":[1]}', {"method": 5, "params": [1]}),
+        ('{"id":null,"error":{}}', {"id": None, "error": {}}),
+        ('{"id":7,"method":null}', {"id": 7, "method": None}),
+        ("{}", {}),
+        ('[{"id":7}]', [{"id": 7}]),
+        ("7", "7"),
+        ("hello", "hello"),
+        ("{broken", "{broken"),
+        (b'{"id":7}', b'{"id":7}'),
+    ],
+)
+def test_anything_else_is_an_event(payload, message):
+    assert JsonId().decode(payload) == Event(message)
+
+
+def test_the_names_of_the_members_can_be_chosen():
+    protocol = JsonId("req_id", method="op")
+    assert protocol.decode('{"req_id":7,"method":"x"}') == Reply(7, {"req_id": 7, "method": "x"})
+    assert protocol.decode('{"req_id":7,"op":"x"}') == Call(7, "x", None, {"req_id": 7, "op": "x"})
+    assert protocol.decode('{"id":7}') == Event({"id": 7})
+
+
+def test_an_object_with_a_method_is_an_event_of_that_topic_and_with_an_id_a_call():
+    tick, ask = {"method": "tick", "params": [1]}, {"id": 7, "method": "ask", "params": {"a": 1}}
+    assert JsonId().decode(json.dumps(tick)) == Event(tick, topic="tick")
+    assert JsonId().decode(json.dumps(ask)) == Call(7, "ask", {"a": 1}, ask)
+
+
+def test_where_no_member_makes_a_call_every_object_with_an_id_is_a_reply():
+    message = {"id": 7, "method": "echoed"}
+    assert JsonId(method=None).decode(json.dumps(message)) == Reply(7, message)
+
+
+def test_without_json_everything_that_comes_is_an_event():
+    protocol = speak(JsonId(), lambda: None)
+    assert protocol.decode('{"id":7}') == Event('{"id":7}')
+
+
+def test_a_codec_that_makes_dicts_of_a_class_of_its_own_gets_replies_too():
+    class Record(dict):
+        pass
+
+    class Records:
+        def dumps(self, value):
+            return json.dumps(value)
+
+        def loads(self, text):
+            return json.loads(text, object_pairs_hook=Record)
+
+    meaning = speak(JsonId(), Records).decode('{"id":7,"result":1}')
+    assert meaning == Reply(7, {"id": 7, "result": 1})
+    assert type(meaning.value) is Record
+
+
+# --- Fifo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("payload", ["text", b"bytes", '{"id":7,"method":"x"}', "[1]", "{broken"])
+def test_with_fifo_every_message_answers_the_oldest_request(payload):
+    meaning = Fifo().decode(payload)
+    assert meaning == Reply(OLDEST, _codec.decode(payload, _codec.JSON))
+    assert meaning.id is OLDEST
+
+
+def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_message():
+    protocol = Fifo(event=lambda message: "event" in message)
+    assert protocol.decode('{"event":1}') == Event({"event": 1})
+    assert protocol.decode('{"result":1}') == Reply(OLDEST, {"result": 1})
+
+
+def send(core, request):
+    """As far as anybody here can tell, it has been written whole."""
+    assert departing.payload_of(core, 1, request) is not None
+    request.put_on(Passage(1), 0)
+
+
+def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_another():
+    """Was it a reply or not? From here on nobody can tell, so the connection may end, but no reply may move up."""
+    core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
+    asked = []
+    for question in ("first", "second"):
+        request = requests.make(core.protocol, question, Deadline(None))
+        request.waiter = Waiter()
+        requests.begin(core, request, timed=False)
+        send(core, request)
+        asked.append(request)
+    router = Router(core, wire=None)
+    with pytest.raises(ProtocolError, match="nobody can say whose the next one is"):
+        router.receive('{"answer":"first"}', 1)
+    assert asked[0].waiter.value is None
+
+
+def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_another():
+    """Had it been an acknowledgement, the answer would be still to come, and be taken for the next request's."""
+    core = Client("ws://localhost", protocol=Fifo())._wsclient.core
+    request = requests.make(core.protocol, "ask", Deadline(None), until=lambda reply: reply["done"])
+    request.waiter = Waiter()
+    requests.begin(core, request, timed=False)
+    send(core, request)
+    with pytest.raises(ProtocolError, match="until= raised"):
+        Router(core, wire=None).receive('{"answer":"first"}', 1)
+    assert isinstance(request.waiter.error, KeyError)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("message", [{"id": 7, "a": [1]}, [1, 2]])
+def test_with_fifo_a_request_goes_out_as_it_is(codec, message):
+    protocol = speak(Fifo(), codec)
+    made = protocol._draft(message)
+    assert made(1) == made(2)
+    assert json.loads(made(1)[1]) == json.loads(protocol.encode_request(message, 1)) == message
+    assert made.size == len(made(1)[1])
+
+
+def test_with_fifo_texts_and_bytes_go_out_as_they_are():
+    assert draft(Fifo(), "grün", 1) == (Opcode.TEXT, "grün".encode())
+    assert draft(Fifo(), b"\xff", 1) == (Opcode.BINARY, b"\xff")
+    assert draft(Fifo(), bytearray(b"\xff"), 1) == (Opcode.BINARY, b"\xff")
+
+
+def test_with_fifo_a_lone_surrogate_is_refused_at_once():
+    with pytest.raises(ValueError, match="surrogates"):
+        Fifo()._draft("\ud800")
+
+
+def test_with_fifo_no_id_is_the_callers():
+    protocol = Fifo()
+    assert protocol.id_of({"id": 7}) is None
+    assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_subclass_of_fifo_may_encode_in_its_own_way():
+    class Lines(Fifo):
+        def encode(self, message):
+            return f"{message}\n"
+
+    class Numbered(Fifo):
+        def encode_request(self, message, id):
+            return f"{id} {message}"
+
+    assert draft(Lines(), "ask", 1) == (Opcode.TEXT, b"ask\n")
+    assert draft(Numbered(), "ask", 5) == (Opcode.TEXT, b"5 ask")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"event": 5}, TypeError),
+        ({"max_in_flight": 0}, ValueError),
+        ({"max_in_flight": 1.5}, TypeError),
+        ({"max_in_flight": True}, TypeError),
+    ],
+)
+def test_wrong_options_of_fifo_are_refused(options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        Fifo(**options)
+
+
+def test_fifo_bounds_what_is_in_flight_if_told_to():
+    assert Fifo().max_in_flight is None
+    assert Fifo(max_in_flight=1).max_in_flight == 1
+
+
+# --- a protocol of the user's own ------------------------------------------------------------------------------------
+
+
+class Tagged(Protocol):
+    """Lines such as ``7 add 1 2``, answered by ``7 ok 3`` or ``7 error why``; anything else is an event."""
+
+    def __init__(self):
+        self.last = 0
+
+    def new_id(self):
+        self.last += 1
+        return f"{self.last}"
+
+    def encode_request(self, message, id):
+        return f"{id} {' '.join(message)}"
+
+    def decode(self, payload):
+        tag, _, rest = payload.partition(" ")
+        status, _, value = rest.partition(" ")
+        if status == "ok":
+            return Reply(tag, value)
+        if status == "error":
+            return Failure(tag, ValueError(value))
+        return Event(payload)
+
+
+def test_a_protocol_of_the_users_own_keeps_a_copy_of_the_message():
+    protocol = speak(Tagged())
+    message = ["add", "1", "2"]
+    made = protocol._draft(message)
+    message.append("3")
+    assert made("7") == (Opcode.TEXT, b"7 add 1 2")
+    assert made("8") == (Opcode.TEXT, b"8 add 1 2")
+    assert made.size == len("1 add 1 2")
+    assert protocol.decode("7 ok 3") == Reply("7", "3")
+    assert protocol.decode("hello") == Event("hello")
+    failure = protocol.decode("7 error why")
+    assert (failure.id, str(failure.error)) == ("7", "why")
+
+
+def test_a_protocol_of_the_users_own_that_changes_its_message_changes_a_copy():
+    class Writing(Tagged):
+        def encode_request(self, message, id):
+            message["id"] = id
+            return json.dumps(message)
+
+    message = {"params": {"deep": [1]}}
+    made = Writing()._draft(message)
+    message["params"]["deep"].append(2)
+    assert json.loads(made("9")[1]) == {"id": "9", "params": {"deep": [1]}}
+    assert message == {"params": {"deep": [1, 2]}}
+
+
+def test_a_protocol_of_the_users_own_refuses_at_once_what_it_can_not_encode():
+    with pytest.raises(TypeError):
+        speak(Tagged())._draft([1, 2])
+    with pytest.raises(ValueError, match="surrogates"):
+        speak(Tagged())._draft(["\ud800"])
+
+
+def test_new_id_is_asked_by_one_thread_at_a_time():
+    """As the contract promises whoever writes a protocol: theirs needs no lock."""
+    meeting = threading.Barrier(2)
+    met = []
+
+    class Watched(Tagged):
+        def new_id(self):
+            try:
+                meeting.wait(SHORT)
+                met.append(True)
+            except threading.BrokenBarrierError:
+                meeting.reset()
+            return super().new_id()
+
+    protocol = speak(Watched())
+    threads = [threading.Thread(target=protocol._draft, args=(["ask"],)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert not met
+
+
+def test_what_a_protocol_need_not_say():
+    protocol = Protocol()
+    assert protocol.id_of({"id": 5}) is None
+    assert protocol.encode({"a": 1}) == '{"a":1}'
+    assert protocol.encode(b"bytes") == b"bytes"
+    assert protocol.decode('{"a":1}') == Event({"a": 1})
+    assert protocol.decode(b"bytes") == Event(b"bytes")
+    assert protocol.reset() is None
+    assert protocol.on_session(None) is None
+    assert (protocol.subprotocols, protocol.fatal_codes, protocol.max_in_flight) == ((), frozenset(), None)
+    for missing in (protocol.new_id, lambda: protocol.encode_request({}, 1)):
+        with pytest.raises(NotImplementedError):
+            missing()
+
+
+# --- JsonId: paths into nested objects -------------------------------------------------------------------------------
+
+JUPYTER = {"key": ("header", "msg_id"), "reply_key": ("parent_header", "msg_id"), "method": None, "topic": None}
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+paths = st.lists(names, min_size=1, max_size=4).map(tuple)
+
+
+@given(path=paths, id=ids, others=messages)
+def test_an_id_is_put_in_wherever_the_path_leads_and_found_there_again(path, id, others):
+    message = {name: value for name, value in others.items() if name != path[0]}
+    before = copy.deepcopy(message)
+    protocol = speak(JsonId(path, method=None))
+    sent = json.loads(draft(protocol, message, id)[1])
+    assert message == before
+    assert _paths.found(sent, path) == id
+    assert {name: value for name, value in sent.items() if name != path[0]} == before
+    assert protocol.decode(json.dumps(sent)) == Reply(id, sent)
+    assert protocol.id_of(sent) == id
+
+
+def test_the_other_members_on_the_way_stay_and_the_callers_objects_are_not_touched():
+    protocol = speak(JsonId(**JUPYTER))
+    header = {"username": "me", "deep": [1]}
+    message = {"header": header, "content": {"code": "1+1"}}
+    before = copy.deepcopy(message)
+    sent = json.loads(protocol.encode_request(message, "abc"))
+    assert sent == {"header": {**header, "msg_id": "abc"}, "content": {"code": "1+1"}}
+    assert message == before
+    assert message["header"] is header
+    made = protocol._draft(message)
+    header["deep"].append(2)
+    assert json.loads(made(5)[1])["header"] == {"username": "me", "deep": [1], "msg_id": 5}
+
+
+def test_a_reply_is_known_by_its_own_path_and_no_other():
+    protocol = JsonId(**JUPYTER)
+    reply = {"header": {"msg_id": "theirs"}, "parent_header": {"msg_id": "mine"}}
+    assert protocol.decode(json.dumps(reply)) == Reply("mine", reply)
+    broadcast = {"header": {"msg_id": "theirs"}, "parent_header": {}}
+    assert protocol.decode(json.dumps(broadcast)) == Event(broadcast)
+
+
+@pytest.mark.parametrize("header", [None, 5, "text", [], True])
+def test_something_that_is_no_object_on_the_way_is_refused_at_once(header):
+    with pytest.raises(TypeError, match="'header' must be an object"):
+        speak(JsonId(**JUPYTER))._draft({"header": header})
+
+
+@pytest.mark.parametrize("header", [None, 5, "text", [], True])
+def test_something_that_is_no_object_on_the_way_in_leads_nowhere(header):
+    message = {"parent_header": header}
+    assert JsonId(**JUPYTER).decode(json.dumps(message)) == Event(message)
+
+
+def test_a_callers_own_id_within_nested_objects_is_found():
+    protocol = JsonId(**JUPYTER)
+    assert protocol.id_of({"header": {"msg_id": "mine"}}) == "mine"
+    assert protocol.id_of({"header": {}}) is None
+    with pytest.raises(ValueError, match="msg_id"):
+        protocol.id_of({"header": {"msg_id": True}})
+
+
+@given(path=paths, value=values, message=messages)
+def test_what_was_placed_is_found(path, value, message):
+    start = {name: inner for name, inner in message.items() if name != path[0]}
+    assert _paths.found(_paths.placed(start, path, value), path) == value
+    assert _paths.found(start, path) is _paths.NOTHING
+
+
+def test_null_is_found_and_nothing_is_not_null():
+    assert _paths.found({"a": {"b": None}}, ("a", "b")) is None
+    assert _paths.found({"a": {"b": None}}, ("a", "b", "c")) is _paths.NOTHING
+    assert _paths.found([1], ("a",)) is _paths.NOTHING
+    assert _paths.found("text", ("a",)) is _paths.NOTHING
+
+
+@pytest.mark.parametrize("path", ["", (), ("a", ""), ("a", 5), ["a"], 5, None, b"a"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(TypeError, match="the_option"):
+        _paths.checked_path("the_option", path)
+    if path is not None:
+        for option in ("key", "reply_key", "result", "method", "topic", "stream", "name", "error"):
+            with pytest.raises(TypeError, match=option):
+                JsonId(**{option: path})
+
+
+# --- JsonId: other options -------------------------------------------------------------------------------------------
+
+
+def test_ids_may_be_strings_that_count_or_what_a_function_makes():
+    strings = JsonId(ids=str)
+    assert [strings.new_id() for _ in range(3)] == ["1", "2", "3"]
+    assert draft(strings, {"a": 1}, "2")[1] == b'{"id":"2","a":1}'
+    made = iter(["first", "second"])
+    own = speak(JsonId(ids=lambda: next(made)))
+    assert [own.new_id(), own.new_id()] == ["first", "second"]
+
+
+def test_ids_that_count_in_strings_rise_above_the_callers_own_too():
+    protocol = JsonId(ids=str)
+    protocol._passed("41")
+    assert protocol.new_id() == "42"
+    protocol._passed("abc")
+    protocol._passed("²")
+    assert protocol.new_id() == "43"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"ids": None}, TypeError),
+        ({"ids": "int"}, TypeError),
+        ({"item": 5}, TypeError),
+        ({"final": "final"}, TypeError),
+        ({"batch": 1}, TypeError),
+        ({"error": 5}, TypeError),
+    ],
+)
+def test_wrong_options_of_json_id_are_refused(options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        JsonId(**options)
+
+
+def test_the_result_is_what_stands_at_its_path_or_the_whole_reply_where_nothing_does():
+    protocol = JsonId(result=("data", "value"))
+    assert protocol.decode('{"id":1,"data":{"value":[5]}}') == Reply(1, [5])
+    assert protocol.decode('{"id":1,"data":{"value":null}}') == Reply(1, None)
+    assert protocol.decode('{"id":1,"data":{}}') == Reply(1, {"id": 1, "data": {}})
+
+
+def remote(meaning):
+    assert isinstance(meaning, Failure)
+    assert isinstance(meaning.error, RemoteError)
+    return meaning.id, meaning.error.code, meaning.error.message, meaning.error.data
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "message", "data"),
+    [
+        ({"code": 7, "message": "no", "data": [1]}, 7, "no", [1]),
+        ({"code": "E_NO", "reason": "because"}, "E_NO", "because", None),
+        ({"message": "words", "reason": "others"}, None, "words", None),
+        ({}, None, "", None),
+        ({"message": 5}, None, "5", None),
+        ("words alone", None, "words alone", None),
+        ("", None, "", None),
+        (404, None, "", 404),
+        ([1], None, "", [1]),
+    ],
+)
+@pytest.mark.parametrize("how", ["path", "nested path", "function"])
+def test_an_error_in_a_reply_becomes_a_remote_error(how, said, code, message, data):
+    option = {"path": "error", "nested path": ("status", "error"), "function": lambda reply: reply.get("error")}[how]
+    reply = {"id": 3, "status": {"error": said}} if how == "nested path" else {"id": 3, "error": said}
+    assert remote(JsonId(error=option).decode(json.dumps(reply))) == (3, code, message, data)
+
+
+@pytest.mark.parametrize("error", ["error", lambda reply: reply.get("error")])
+def test_a_reply_whose_error_is_null_or_left_out_is_none(error):
+    protocol = JsonId(error=error)
+    for reply in ({"id": 1, "error": None}, {"id": 1}):
+        assert protocol.decode(json.dumps(reply)) == Reply(1, reply)
+
+
+def test_without_an_error_option_no_reply_is_an_error_and_without_an_id_none_answers():
+    assert JsonId().decode('{"id":1,"error":{"code":5}}') == Reply(1, {"id": 1, "error": {"code": 5}})
+    assert JsonId(error="error").decode('{"error":{"code":5}}') == Event({"error": {"code": 5}})
+
+
+def test_a_function_that_finds_errors_sees_the_whole_reply():
+    protocol = JsonId(error=lambda reply: reply if reply["status"] != "ok" else None, result="value")
+    assert protocol.decode('{"id":1,"status":"ok","value":2}') == Reply(1, 2)
+    assert remote(protocol.decode('{"id":1,"status":"bad","code":9,"message":"m"}')) == (1, 9, "m", None)
+
+
+def test_items_are_told_from_replies_and_errors_come_first():
+    protocol = JsonId(item=lambda reply: reply.get("more", False), result="part", error="error")
+    assert protocol.decode('{"id":1,"more":true,"part":5}') == Item(1, 5)
+    assert protocol.decode('{"id":1,"part":6}') == Reply(1, 6)
+    assert remote(protocol.decode('{"id":1,"more":true,"error":"e"}')) == (1, None, "e", None)
+    assert protocol.stream_of({}, 1) == 1
+    assert JsonId().stream_of({}, 1) is None
+
+
+def test_final_is_told_the_request_and_the_value():
+    told = []
+    protocol = JsonId(result="r", final=lambda request, value: told.append((request, value)) or value == "done")
+    assert protocol.final({"ask": 1}, "ack") is False
+    assert protocol.final({"ask": 1}, "done") is True
+    assert told == [({"ask": 1}, "ack"), ({"ask": 1}, "done")]
+    assert JsonId().final({}, "ack") is True
+
+
+def test_the_topic_of_an_event_stands_at_its_path_whatever_makes_a_call():
+    protocol = JsonId(method=None, topic=("header", "kind"))
+    message = {"header": {"kind": "status"}}
+    assert protocol.decode(json.dumps(message)) == Event(message, topic="status")
+    assert protocol.decode('{"header":{"kind":5}}') == Event({"header": {"kind": 5}})
+    assert JsonId(topic=None).decode('{"method":"tick"}') == Event({"method": "tick"})
+
+
+def test_the_method_stands_at_its_path():
+    protocol = JsonId(method=("body", "op"), topic=("body", "op"))
+    message = {"id": 3, "body": {"op": "ask"}, "params": [1]}
+    assert protocol.decode(json.dumps(message)) == Call(3, "ask", [1], message)
+    assert protocol.build("ask", [1], False) == {"body": {"op": "ask"}, "params": [1]}
+
+
+def test_the_stream_of_an_event_and_its_name_in_the_reply_stand_at_their_paths():
+    protocol = JsonId(stream=("params", "sub"), name=("result", "sub"), method=None)
+    message = {"params": {"sub": "s1", "value": 5}}
+    assert protocol.decode(json.dumps(message)) == Event(message, stream="s1")
+    assert protocol.decode("{}") == Event({})
+    assert protocol.stream_of({}, 1) is None
+    assert protocol.stream_of({}, 1, {"result": {"sub": "s1"}}) == "s1"
+    for reply in ({"result": {}}, {"result": {"sub": True}}, {"result": {"sub": [1]}}, "s1"):
+        assert protocol.stream_of({}, 1, reply) is None
+    assert JsonId(stream="sub").stream_of({}, 1, "s2") == "s2"
+
+
+def test_batch_says_whether_an_array_is_many_messages():
+    text = '[{"id":1},{"event":2},[3],{"id":4,"method":"ask"}]'
+    assert JsonId().decode(text) == Event(json.loads(text))
+    *plain, call = JsonId(batch=True).decode(text)
+    assert plain == [Reply(1, {"id": 1}), Event({"event": 2}), Event([3])]
+    assert (call.id, call.method) == (4, "ask")
+    assert JsonId(batch=True).decode("[]") == Event([])
+
+
+def test_a_method_is_called_with_an_object_and_params_only_where_there_are_any():
+    protocol = JsonId(method="op")
+    assert protocol.build("add", None, False) == {"op": "add"}
+    assert protocol.build("add", [], True) == {"op": "add", "params": []}
+    with pytest.raises(TypeError, match="no methods"):
+        JsonId(method=None).build("add", None, False)
+    with pytest.raises(TypeError, match="no methods"):
+        Fifo().build("add", None, False)
+
+
+def test_answers_to_calls_stand_where_our_own_answers_are_looked_for():
+    plain = JsonId()
+    assert json.loads(plain.encode_result(7, [1])) == {"id": 7, "result": [1]}
+    nested = JsonId(reply_key=("re", "id"), result=("body", "value"), error=("body", "failure"))
+    assert json.loads(nested.encode_result("x", None)) == {"re": {"id": "x"}, "body": {"value": None}}
+    told = json.loads(nested.encode_error("x", RemoteError(5, "no", {"why": 1})))
+    assert told == {"re": {"id": "x"}, "body": {"failure": {"code": 5, "message": "no", "data": {"why": 1}}}}
+    assert nested.decode(nested.encode_result("x", 5)) == Reply("x", 5)
+    assert remote(nested.decode(nested.encode_error("x", RemoteError(5, "no", 6)))) == ("x", 5, "no", 6)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RemoteError(5, "no"), {"code": 5, "message": "no"}),
+        (RemoteError(None, "no"), {"code": -32603, "message": "no"}),
+        (RemoteError(0, "", False), {"code": 0, "message": "", "data": False}),
+        (ValueError("wrong"), {"code": -32603, "message": "ValueError: wrong"}),
+    ],
+)
+def test_an_error_of_a_handler_has_a_code_and_a_message(error, said):
+    assert json.loads(JsonId().encode_error(7, error)) == {"id": 7, "error": said}
+
+
+# --- JSON-RPC --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("params", [[1, 2], {"a": 1}, [], {}])
+def test_json_rpc_calls_with_a_list_or_a_dict(params):
+    protocol = speak(JsonRpc())
+    message = protocol.build("add", params, False)
+    sent = {"jsonrpc": "2.0", "method": "add", "params": params}
+    assert json.loads(draft(protocol, message, 1)[1]) == {**sent, "id": 1}
+    assert json.loads(protocol.encode_request(message, 1)) == {**sent, "id": 1}
+    assert json.loads(protocol.encode(protocol.build("add", params, True))) == sent
+
+
+def test_json_rpc_without_params_has_no_such_member():
+    assert json.loads(draft(JsonRpc(), JsonRpc().build("add", None, False), 1)[1]) == {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "add",
+    }
+
+
+def test_json_rpc_without_a_version_adds_no_member():
+    protocol = speak(JsonRpc(None))
+    assert draft(protocol, {"method": "Page.enable"}, 1)[1] == b'{"id":1,"method":"Page.enable"}'
+    assert protocol.encode({"method": "x"}) == '{"method":"x"}'
+    assert json.loads(protocol.encode_result(1, {})) == {"id": 1, "result": {}}
+
+
+@pytest.mark.parametrize("version", ["1.0", 2, 2.0, ""])
+def test_json_rpc_knows_no_other_version(version):
+    with pytest.raises(ValueError, match="version"):
+        JsonRpc(version)
+
+
+def test_a_version_of_the_callers_own_stays():
+    assert json.loads(JsonRpc().encode({"jsonrpc": "1.1", "method": "x"}))["jsonrpc"] == "1.1"
+
+
+@given(id=st.integers(-(2**53), 2**53) | texts, result=values)
+def test_json_rpc_replies_give_their_result_whatever_the_id(id, result):
+    text = json.dumps({"jsonrpc": "2.0", "id": id, "result": result})
+    assert JsonRpc().decode(text) == Reply(id, result)
+    assert JsonRpc().decode(JsonRpc().encode_result(id, result)) == Reply(id, result)
+
+
+@given(id=ids, code=st.integers(-(2**31), 2**31), message=texts, data=values)
+def test_json_rpc_errors_are_raised_with_all_they_say(id, code, message, data):
+    text = JsonRpc().encode_error(id, RemoteError(code, message, data))
+    assert json.loads(text)["jsonrpc"] == "2.0"
+    assert remote(JsonRpc().decode(text)) == (id, code, message, data)
+
+
+def test_json_rpc_errors_without_an_id_answer_nothing():
+    message = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}}
+    assert JsonRpc().decode(json.dumps(message)) == Event(message)
+
+
+def test_json_rpc_notifications_are_events_with_a_topic_and_calls_are_calls():
+    note = {"jsonrpc": "2.0", "method": "tick", "params": [1]}
+    assert JsonRpc().decode(json.dumps(note)) == Event(note, topic="tick")
+    call = {"jsonrpc": "2.0", "id": "x", "method": "ask", "params": {"a": 1}}
+    assert JsonRpc().decode(json.dumps(call)) == Call("x", "ask", {"a": 1}, call)
+    odd = {"id": 7, "method": 5}
+    assert JsonRpc().decode(json.dumps(odd)) == Event(odd)
+
+
+def test_json_rpc_batches_keep_their_order():
+    parts = [
+        {"jsonrpc": "2.0", "id": 2, "result": "b"},
+        {"jsonrpc": "2.0", "method": "tick"},
+        {"jsonrpc": "2.0", "id": 1, "error": {"code": 5, "message": "no"}},
+    ]
+    reply, event, failure = JsonRpc().decode(json.dumps(parts))
+    assert reply == Reply(2, "b")
+    assert event == Event(parts[1], topic="tick")
+    assert remote(failure) == (1, 5, "no", None)
+
+
+def test_the_answers_to_a_batch_of_calls_leave_together_with_the_last():
+    protocol = JsonRpc()
+    first, _, second = protocol.decode('[{"id":1,"method":"a"},{"method":"note"},{"id":2,"method":"b"}]')
+    assert protocol._answered(second, protocol.encode_result(2, "B")) is None
+    whole = protocol._answered(first, protocol._refusal(1, "a"))
+    answers = {answer["id"]: answer for answer in json.loads(whole)}
+    assert answers[2] == {"jsonrpc": "2.0", "id": 2, "result": "B"}
+    assert answers[1]["error"]["code"] == -32601
+
+
+def test_answers_of_many_threads_make_one_array_and_one_only():
+    answers = _batch.Answers(200)
+    start = threading.Barrier(4)
+
+    def add(first):
+        start.wait(LONG)
+        return [answers.add(str(first + n)) for n in range(50)]
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        given_back = [text for texts in pool.map(add, (0, 50, 100, 150)) for text in texts if text is not None]
+    (whole,) = given_back
+    assert sorted(json.loads(whole)) == list(range(200))
+
+
+def test_only_json_rpc_refuses_calls_that_nobody_handles():
+    refusal = json.loads(JsonRpc()._refusal("x", "nope"))
+    assert (refusal["id"], refusal["error"]["code"]) == ("x", -32601)
+    assert "nope" in refusal["error"]["message"]
+    assert JsonId()._refusal("x", "nope") is None
+    assert Fifo()._refusal("x", "nope") is None
+
+
+def test_json_rpc_subscriptions_as_ethereum_has_them():
+    protocol = speak(JsonRpc())
+    news = {"jsonrpc": "2.0", "method": "eth_subscription", "params": {"subscription": "0x9c", "result": {}}}
+    assert protocol.decode(json.dumps(news)) == Event(news, topic="eth_subscription", stream="0x9c")
+    asked = {"method": "eth_subscribe", "params": ["newHeads"]}
+    assert protocol.stream_of(asked, 1) is None
+    assert protocol.stream_of(asked, 1, "0x9c") == "0x9c"
+    goodbye = protocol.unsubscribe(asked, 1, "0x9c")
+    assert goodbye == Request({"method": "eth_unsubscribe", "params": ["0x9c"]})
+
+
+@pytest.mark.parametrize("message", [{"method": "watch"}, {"method": 5}, {}, "text", {"method": "subscribe"}])
+def test_json_rpc_knows_no_end_of_other_subscriptions(message):
+    assert JsonRpc().unsubscribe(message, 1, "name") is None
+
+
+# --- GraphQL ---------------------------------------------------------------------------------------------------------
+
+
+class Rehearsal:
+    """A session that answers as told."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.sent = []
+
+    def send(self, message):
+        self.sent.append(message)
+
+    def recv(self, timeout=None):
+        return self.answer
+
+
+@pytest.mark.parametrize("params", [{"token": "t"}, lambda: {"token": "t"}])
+def test_graphql_begins_with_connection_init_and_waits_for_the_ack(params):
+    session = Rehearsal({"type": "connection_ack", "payload": {"more": 1}})
+    GraphQLTransportWs(params).on_session(session)
+    assert session.sent == [{"type": "connection_init", "payload": {"token": "t"}}]
+
+
+def test_graphql_asks_for_the_params_on_every_connection():
+    tokens = iter(["a", "b"])
+    protocol = GraphQLTransportWs(lambda: next(tokens))
+    session = Rehearsal({"type": "connection_ack"})
+    protocol.on_session(session)
+    protocol.on_session(session)
+    assert [message["payload"] for message in session.sent] == ["a", "b"]
+
+
+@pytest.mark.parametrize("protocol", [GraphQLTransportWs(), GraphQLTransportWs(lambda: None)])
+def test_graphql_without_params_sends_no_payload(protocol):
+    session = Rehearsal({"type": "connection_ack"})
+    protocol.on_session(session)
+    assert session.sent == [{"type": "connection_init"}]
+
+
+@pytest.mark.parametrize("answer", ["text", b"", [], {}, {"type": "connection_error"}, {"type": "CONNECTION_ACK"}])
+def test_graphql_takes_no_other_answer_for_an_ack(answer):
+    with pytest.raises(SessionError, match="connection_init"):
+        GraphQLTransportWs().on_session(Rehearsal(answer))
+
+
+def test_graphql_ids_are_strings_and_an_operation_goes_out_as_subscribe():
+    protocol = speak(GraphQLTransportWs())
+    ids = [protocol.new_id() for _ in range(3)]
+    assert all(isinstance(id, str) for id in ids)
+    assert len(set(ids)) == 3
+    operation = {"query": "{ a }", "variables": {"id": 5}}
+    sent = json.loads(draft(protocol, operation, "7")[1])
+    assert sent == {"id": "7", "type": "subscribe", "payload": {"query": "{ a }", "variables": {"id": 5}}}
+    assert protocol.id_of({"id": "mine", "query": ""}) is None
+
+
+@pytest.mark.parametrize("message", ["{ a }", [1], None, b""])
+def test_graphql_refuses_what_is_no_operation(message):
+    with pytest.raises(TypeError, match="GraphQL operation must be a dict"):
+        speak(GraphQLTransportWs())._draft(message)
+
+
+@pytest.mark.parametrize(
+    ("message", "meaning"),
+    [
+        ({"type": "next", "id": "1", "payload": {"data": 1}}, Item("1", {"data": 1})),
+        ({"type": "complete", "id": "1"}, End("1")),
+        ({"type": "ping"}, Control('{"type":"pong"}')),
+        ({"type": "ping", "payload": {"a": 1}}, Control('{"type":"pong","payload":{"a":1}}')),
+        ({"type": "pong"}, Control()),
+        ({"type": "pong", "payload": 5}, Control()),
+        ({"type": "connection_ack"}, Event({"type": "connection_ack"})),
+        ({"type": "news"}, Event({"type": "news"})),
+        ({}, Event({})),
+        ([1], Event([1])),
+    ],
+)
+def test_graphql_messages_and_what_they_mean(message, meaning):
+    assert GraphQLTransportWs().decode(json.dumps(message)) == meaning
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "message"),
+    [
+        ([{"message": "no", "extensions": {"code": "DENIED"}}, {"message": "more"}], "DENIED", "no"),
+        ([{"message": "no"}], None, "no"),
+        ([{"message": "no", "extensions": 5}], None, "no"),
+        ({"message": "no"}, None, "no"),
+        ([], None, "[]"),
+        (["text"], None, "text"),
+        ("text", None, "text"),
+        (None, None, ""),
+    ],
+)
+def test_graphql_errors_are_raised_with_all_of_them_as_data(errors, code, message):
+    meaning = GraphQLTransportWs().decode(json.dumps({"type": "error", "id": "1", "payload": errors}))
+    assert remote(meaning) == ("1", code, message, errors)
+
+
+def test_graphql_operations_have_a_name_before_any_answer_and_end_with_complete():
+    protocol = GraphQLTransportWs()
+    assert protocol.stream_of({}, "4") == "4"
+    assert protocol.unsubscribe({}, "4", None) == {"id": "4", "type": "complete"}
+    assert protocol.subprotocols == ("graphql-transport-ws",)
+    assert {4400, 4401, 4406, 4409, 4429} <= protocol.fatal_codes
+    assert 4408 not in protocol.fatal_codes
+
+
+def test_params_of_graphql_that_can_not_be_encoded_are_told_by_the_session():
+    class Strict(Rehearsal):
+        def send(self, message):
+            json.dumps(message)
+
+    with pytest.raises(TypeError):
+        GraphQLTransportWs({"token": object()}).on_session(Strict(None))

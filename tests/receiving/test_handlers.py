@@ -1,0 +1,302 @@
+"""Handlers: who answers and who hears, on the hook thread or on workers."""
+
+import logging
+import threading
+
+import pytest
+
+from wsclient._errors import SlowConsumer
+from wsclient._options import ReceiveQueue
+from wsclient._receiving.handlers import Handlers
+from wsclient._receiving.hooks import Hooks
+
+from ..support import LONG, eventually
+
+
+class Errors:
+    def __init__(self):
+        self.seen = []
+        self.threads = []
+
+    def __call__(self, error):
+        self.seen.append(error)
+        self.threads.append(threading.current_thread().name)
+
+
+@pytest.fixture
+def errors():
+    return Errors()
+
+
+@pytest.fixture
+def make(errors):
+    made = []
+
+    def make(on_room=lambda: None, **bounds):
+        queue = ReceiveQueue(**bounds)
+        hooks = Hooks("tester", queue, on_room)
+        hooks.set("on_error", errors)
+        handlers = Handlers("tester", queue, hooks, on_room)
+        made.append((hooks, handlers))
+        return handlers
+
+    yield make
+    for hooks, handlers in made:
+        handlers.end()
+        hooks.end()
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tester")])
+
+
+def post(handlers, handler, *args, size=1, pressing=False, fn=None):
+    handlers.post(handler, fn or handler.fn, args, size, pressing)
+
+
+class Gate:
+    """A function that stands still until it is let go."""
+
+    def __init__(self):
+        self.entered = threading.Semaphore(0)
+        self.leave = threading.Semaphore(0)
+        self.seen = []
+
+    def __call__(self, message):
+        self.entered.release()
+        assert self.leave.acquire(timeout=LONG)
+        self.seen.append(message)
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_a_method_has_one_handler_and_a_second_is_refused(make):
+    handlers = make()
+    handlers.handle("add", sum, 0)
+    with pytest.raises(ValueError, match="'add'"):
+        handlers.handle("add", max, 0)
+    assert handlers.of_method("add").fn is sum
+    assert handlers.of_method("other") is None
+
+
+def test_a_refused_handler_leaves_no_pool_behind(make):
+    handlers = make()
+    handlers.handle("add", sum, 0)
+    with pytest.raises(ValueError, match="'add'"):
+        handlers.handle("add", max, 4)
+    assert handlers.pools == ()
+
+
+def test_a_topic_has_any_number_of_handlers_in_their_order_and_each_can_be_removed_once(make):
+    handlers = make()
+    a, b, c = (handlers.listen("t", print, 0) for _ in range(3))
+    assert handlers.of_topic("t") == (a, b, c)
+    for _ in range(2):
+        handlers.remove("t", b)
+    assert handlers.of_topic("t") == (a, c)
+    assert handlers.of_topic("other") == handlers.of_topic(None) == ()
+    handlers.remove("t", a)
+    handlers.remove("t", c)
+    assert handlers._topics == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "fn", "workers", "error"),
+    [
+        (1, print, 0, TypeError),
+        ("m", None, 0, TypeError),
+        ("m", "f", 0, TypeError),
+        ("m", print, -1, ValueError),
+        ("m", print, 1.5, TypeError),
+    ],
+)
+def test_what_can_be_no_handler_is_refused(make, name, fn, workers, error):
+    handlers = make()
+    for call in (handlers.handle, handlers.listen):
+        with pytest.raises(error):
+            call(name, fn, workers)
+    assert handlers.pools == ()
+
+
+# --- where they run --------------------------------------------------------------------------------------------------
+
+
+def test_without_workers_all_run_in_order_on_the_hook_thread(make):
+    handlers, seen = make(), []
+    two = [handlers.listen("t", lambda n: seen.append((n, threading.current_thread().name)), 0) for _ in range(2)]
+    for n in range(100):
+        post(handlers, two[n % 2], n)
+    eventually(lambda: len(seen) == 100)
+    assert seen == [(n, "tester-hooks") for n in range(100)]
+
+
+def test_workers_run_at_once_and_their_threads_say_whose_they_are(make):
+    handlers, names = make(), []
+    together = threading.Barrier(3)
+
+    def meet(n):
+        together.wait(LONG)
+        names.append(threading.current_thread().name)
+
+    handler = handlers.listen("t", meet, 3)
+    for n in range(3):
+        post(handlers, handler, n)
+    eventually(lambda: len(names) == 3)
+    assert sorted(names) == [f"tester-worker-1-{n}" for n in (1, 2, 3)]
+
+
+def test_one_worker_keeps_the_order(make):
+    handlers, seen = make(), []
+    handler = handlers.listen("t", seen.append, 1)
+    for n in range(1000):
+        post(handlers, handler, n)
+    eventually(lambda: len(seen) == 1000)
+    assert seen == list(range(1000))
+
+
+def test_a_worker_may_wait_for_what_the_hook_thread_does(make):
+    handlers, done, seen = make(), threading.Event(), []
+    waiting = handlers.listen("t", lambda _: seen.append(done.wait(LONG)), 1)
+    setting = handlers.listen("t", lambda _: done.set(), 0)
+    post(handlers, waiting, 1)
+    post(handlers, setting, 1)
+    eventually(lambda: seen == [True])
+
+
+def test_no_thread_starts_before_there_is_work_nor_more_than_the_work_needs(make):
+    handlers, gate = make(), Gate()
+    handler = handlers.listen("t", gate, 4)
+    count = lambda: sum(thread.name.startswith("tester-worker") for thread in threading.enumerate())  # noqa: E731
+    assert count() == 0
+    post(handlers, handler, 1)
+    assert gate.entered.acquire(timeout=LONG)
+    assert count() == 1
+    gate.leave.release()
+
+
+# --- too slow --------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_pool_asks_to_pause_and_tells_when_there_is_room(make):
+    room = threading.Event()
+    handlers, gate = make(room.set, max_messages=1), Gate()
+    handler = handlers.listen("t", gate, 1)
+    post(handlers, handler, 1)
+    assert gate.entered.acquire(timeout=LONG)
+    assert not handlers.full
+    room.clear()
+    post(handlers, handler, 2)
+    assert handlers.full
+    assert not room.is_set()
+    gate.leave.release(2)
+    assert room.wait(LONG)
+    eventually(lambda: gate.seen == [1, 2])
+    assert not handlers.full
+
+
+def test_what_a_full_pool_drops_is_counted_and_told_once(make, errors):
+    handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
+    handler = handlers.listen("t", gate, 1)
+    post(handlers, handler, 1)
+    assert gate.entered.acquire(timeout=LONG)
+    for n in (2, 3, 4):
+        post(handlers, handler, n)
+    assert handlers.dropped == 2
+    gate.leave.release(2)
+    eventually(lambda: gate.seen == [1, 2])
+    eventually(lambda: errors.seen)
+    assert [type(error) for error in errors.seen] == [SlowConsumer]
+    assert "on('t')" in str(errors.seen[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_where_the_latest_is_kept_no_call_takes_the_place_of_another_nor_of_an_event(make, errors, workers):
+    """Each call wants its own answer; of each topic's events the newest stays."""
+    handlers, gate, seen = make(overflow="latest"), Gate(), []
+
+    def heard(name):
+        return lambda n: seen.append((name, n))
+
+    handlers._hooks.set("on_message", heard("message"))
+    handlers.handle("m", gate, workers)
+    asked = handlers.of_method("m")
+    one, other = handlers.listen("one", heard("one"), 0), handlers.listen("other", heard("other"), 0)
+    post(handlers, asked, "holds the worker")
+    post(handlers, handlers.listen("t", gate, 0), "holds the hook thread")
+    for _ in range(2 if workers else 1):
+        assert gate.entered.acquire(timeout=LONG)
+    for n in range(5):
+        post(handlers, asked, n, fn=heard("answered"))
+        post(handlers, one, n)
+        post(handlers, other, n)
+        handlers._hooks.post_message(n, 1, pressing=False)
+    gate.leave.release(2)
+    expected = [*(("answered", n) for n in range(5)), ("message", 4), ("one", 4), ("other", 4)]
+    eventually(lambda: len(seen) >= len(expected))
+    assert sorted(seen) == expected
+    assert [type(error) for error in errors.seen] == [SlowConsumer]
+
+
+def test_what_a_pool_dropped_stays_counted_when_it_is_removed(make):
+    handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
+    handler = handlers.listen("t", gate, 1)
+    post(handlers, handler, 1)
+    assert gate.entered.acquire(timeout=LONG)
+    for n in (2, 3, 4):
+        post(handlers, handler, n)
+    handlers.remove("t", handler)
+    gate.leave.release(2)
+    assert handlers.dropped == 2
+
+
+def test_a_removed_pool_asks_for_no_pause(make):
+    handlers, gate = make(max_messages=1), Gate()
+    handler = handlers.listen("t", gate, 1)
+    post(handlers, handler, 1)
+    assert gate.entered.acquire(timeout=LONG)
+    post(handlers, handler, 2)
+    assert handlers.full
+    handlers.remove("t", handler)
+    assert not handlers.full
+    gate.leave.release(2)
+
+
+# --- errors and the end ----------------------------------------------------------------------------------------------
+
+
+def test_an_error_in_a_worker_is_logged_and_told_and_the_worker_goes_on(make, errors, caplog):
+    handlers, seen = make(), []
+
+    def fn(n):
+        seen.append(n)
+        if n == 1:
+            raise LookupError("a bug of the user's")
+
+    handler = handlers.listen("t", fn, 1)
+    post(handlers, handler, 1)
+    post(handlers, handler, 2)
+    eventually(lambda: seen == [1, 2])
+    eventually(lambda: errors.seen)
+    assert [str(error) for error in errors.seen] == ["a bug of the user's"]
+    (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert "on('t')" in record.getMessage()
+    assert record.exc_info[0] is LookupError
+
+
+def test_on_error_for_a_worker_runs_among_the_hooks_one_at_a_time(make, errors):
+    handlers = make()
+    post(handlers, handlers.listen("t", lambda n: 1 / n, 2), 0)
+    eventually(lambda: errors.seen)
+    assert errors.threads == ["tester-hooks"]
+
+
+@pytest.mark.parametrize("how", ["end", "remove"])
+def test_what_was_queued_before_the_end_still_runs_and_then_the_threads_are_gone(make, how):
+    handlers, gate = make(), Gate()
+    handler = handlers.listen("t", gate, 1)
+    for n in range(3):
+        post(handlers, handler, n)
+    assert gate.entered.acquire(timeout=LONG)
+    handlers.end() if how == "end" else handlers.remove("t", handler)
+    post(handlers, handler, "too late")
+    gate.leave.release(4)
+    eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tester-worker")])
+    assert gate.seen == [0, 1, 2]

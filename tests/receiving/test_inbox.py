@@ -1,0 +1,628 @@
+"""The bounded queue of incoming items: policies, bounds, episodes of loss, the end."""
+
+import functools
+import itertools
+import math
+import threading
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from wsclient._receiving import inbox as _inbox
+from wsclient._receiving.inbox import _ITEM_BYTES, EMPTY, Inbox, Put
+from wsclient._threads.deadline import Deadline
+
+from ..support import LONG, eventually
+from ..support.strikes import strikes
+
+POLICIES = ("block", "raise", "drop_oldest", "drop_newest", "latest")
+FOREVER = Deadline(None)
+PASSED = Deadline(-math.inf)
+
+
+def make(max_items=100, max_bytes=10_000, overflow="block", on_room=None):
+    return Inbox(max_items, max_bytes, overflow, on_room)
+
+
+def drain(inbox):
+    items = []
+    while (item := inbox.get(PASSED)) is not EMPTY:
+        items.append(item)
+    return items
+
+
+def put_all(inbox, items, size=1, **options):
+    return [inbox.put(item, size, **options) for item in items]
+
+
+# --- order and waiting -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["block", "raise", "drop_oldest", "drop_newest"])
+def test_items_come_out_in_their_order(overflow):
+    inbox = make(overflow=overflow)
+    items = [None, 0, "", False, [], "last"]
+    assert put_all(inbox, items) == [Put.KEPT] * 6
+    assert len(inbox) == 6
+    assert drain(inbox) == items
+    assert len(inbox) == 0
+
+
+def test_several_are_taken_at_once_where_very_many_wait_and_the_oldest_is_the_last_of_them():
+    inbox = make()
+    put_all(inbox, range(90))
+    sizes, items = [], []
+    while several := inbox.get_several(PASSED):
+        sizes.append(len(several))
+        items += reversed(several)
+    assert items == list(range(90))
+    assert sizes == [_inbox._HANDFUL] * 2 + [1] * (90 - 2 * _inbox._HANDFUL)
+    assert len(inbox) == 0
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
+def test_where_not_all_are_kept_one_is_taken_at_a_time(overflow):
+    inbox = make(overflow=overflow)
+    for number in range(90):
+        inbox.put(number, 1, key=number)
+    assert inbox.get_several(PASSED) == [0]
+    assert len(inbox) == 89
+
+
+def test_several_that_are_taken_leave_their_room_and_no_more():
+    inbox = make(max_bytes=200)
+    for number in range(80):
+        inbox.put(number, 2)
+        inbox.put_extra("extra")
+    assert inbox.get_several(PASSED)[::-1] == [item for number in range(8) for item in (number, "extra")]
+    assert len(inbox) == 72
+    assert inbox.put("large", 200 - 2 * 72 - 1) is Put.KEPT
+    assert not inbox.full
+    inbox.put("last byte", 1)
+    assert inbox.full
+
+
+def test_of_large_items_one_is_taken_at_a_time():
+    inbox = make(max_bytes=10**9)
+    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL + 1)
+    assert inbox.get_several(PASSED) == [0]
+    inbox = make(max_bytes=10**9)
+    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL)
+    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+
+
+def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
+    rooms = []
+    inbox = make(on_room=lambda: rooms.append(len(inbox)))
+    put_all(inbox, range(100))
+    assert inbox.full
+    assert inbox.get_several(PASSED) == [0]
+    assert rooms == [99]
+    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+
+
+def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
+    inbox = make(max_items=200, max_bytes=100)
+    put_all(inbox, range(100), pressing=True)
+    assert inbox.put("lost", 1, pressing=True) is Put.FIRST_LOSS
+    sizes = [len(inbox.get_several(PASSED)) for _ in range(40)]
+    assert sizes == [1] * 40
+    assert inbox.put("a second loss", 100, pressing=True) is Put.KEPT, "a queue with room keeps what comes"
+
+
+def test_a_reader_of_several_waits_as_any_other():
+    inbox = make()
+    reader = threading.Thread(target=lambda: items.extend(inbox.get_several(FOREVER)))
+    items = []
+    reader.start()
+    inbox.put("item", 1)
+    reader.join(LONG)
+    assert items == ["item"]
+
+
+def test_get_gives_empty_when_nothing_came_in_time():
+    assert make().get(PASSED) is EMPTY
+
+
+def test_get_gives_what_is_there_though_the_deadline_has_passed():
+    inbox = make()
+    inbox.put("item", 1)
+    assert inbox.get(PASSED) == "item"
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        (lambda inbox: inbox.put("item", 1), "item"),
+        (lambda inbox: inbox.put_extra("extra"), "extra"),
+        (lambda inbox: inbox.end(), EMPTY),
+        (lambda inbox: inbox.end(OSError(), discard=True), EMPTY),
+    ],
+)
+def test_whoever_waits_is_released(release, expected):
+    inbox = make()
+    got = []
+    reader = threading.Thread(target=lambda: got.append(inbox.get(FOREVER)), daemon=True)
+    reader.start()
+    eventually(lambda: inbox._filled.latches)
+    release(inbox)
+    reader.join(LONG)
+    assert got == [expected]
+
+
+def test_several_readers_get_each_item_once():
+    inbox = make()
+    got = [[] for _ in range(3)]
+
+    def read(mine):
+        while (item := inbox.get(FOREVER)) is not EMPTY:
+            mine.append(item)
+
+    readers = [threading.Thread(target=read, args=(mine,), daemon=True) for mine in got]
+    for reader in readers:
+        reader.start()
+    put_all(inbox, range(2_000))
+    inbox.end()
+    for reader in readers:
+        reader.join(LONG)
+    assert sorted(item for mine in got for item in mine) == list(range(2_000))
+    assert all(mine == sorted(mine) for mine in got)
+
+
+# --- block -----------------------------------------------------------------------------------------------------------
+
+
+def test_block_is_full_at_the_bound_and_loses_nothing_beyond_it():
+    inbox = make(max_items=2)
+    inbox.put(1, 1)
+    assert not inbox.full
+    inbox.put(2, 1)
+    assert inbox.full
+    assert inbox.put(3, 1) is Put.KEPT
+    assert drain(inbox) == [1, 2, 3]
+    assert inbox.dropped == 0
+
+
+def test_block_is_full_by_bytes_too():
+    inbox = make(max_bytes=10)
+    inbox.put(1, 9)
+    assert not inbox.full
+    inbox.put(2, 1)
+    assert inbox.full
+    inbox.get(PASSED)
+    assert not inbox.full
+
+
+def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
+    inbox = make(max_items=1, max_bytes=1000)
+    inbox.put(1, 4)
+    assert inbox.put(2, 600, pressing=True) is Put.KEPT
+    assert inbox.put(3, 400, pressing=True) is Put.FIRST_LOSS
+    assert inbox.put(4, 0, pressing=True) is Put.KEPT
+    assert drain(inbox) == [1, 2, 4]
+    assert inbox.dropped == 1
+
+
+def test_pressing_on_a_queue_that_has_room_keeps_what_is_larger_than_that():
+    """A single item may be larger than all the bytes; whoever keeps up must get it all the same."""
+    inbox = make(max_items=10, max_bytes=100)
+    assert inbox.put("large", 101, pressing=True) is Put.KEPT
+    assert inbox.put("lost", 0, pressing=True) is Put.FIRST_LOSS
+    assert drain(inbox) == ["large"]
+    assert inbox.put(1, 99, pressing=True) is Put.KEPT
+    assert inbox.put(2, 99, pressing=True) is Put.KEPT
+    assert inbox.put(3, 99, pressing=True) is not Put.KEPT
+
+
+def test_pressing_on_empty_items_are_charged_for_themselves():
+    inbox = make(max_items=10, max_bytes=10_000)
+    kept = sum(inbox.put(n, 0, pressing=True) is Put.KEPT for n in range(100_000))
+    assert kept <= 10 + 10_000 // 100
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
+def test_other_policies_never_ask_to_pause(overflow):
+    inbox = make(max_items=1, overflow=overflow)
+    put_all(inbox, [1, 2, 3])
+    assert not inbox.full
+
+
+def test_on_room_is_called_when_a_full_queue_has_room_again_and_only_then():
+    calls = []
+    inbox = make(max_items=2, on_room=lambda: calls.append(len(inbox)))
+    put_all(inbox, [1, 2, 3])
+    inbox.get(PASSED)
+    assert calls == []
+    inbox.get(PASSED)
+    assert calls == [1]
+    inbox.get(PASSED)
+    inbox.get(PASSED)
+    assert calls == [1]
+
+
+def test_on_room_is_called_at_the_end_since_nobody_will_make_room_any_more():
+    calls = []
+    inbox = make(max_items=1, on_room=lambda: calls.append(None))
+    inbox.put(1, 1)
+    inbox.end()
+    assert len(calls) == 1
+
+
+def test_on_room_may_use_the_queue():
+    inbox = make(max_items=1, on_room=lambda: inbox.put("more", 1))
+    inbox.put("first", 1)
+    assert inbox.get(PASSED) == "first"
+    assert inbox.get(PASSED) == "more"
+
+
+# --- dropping --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_newest"])
+def test_the_newest_goes_when_there_are_too_many_items(overflow):
+    inbox = make(max_items=2, overflow=overflow)
+    assert put_all(inbox, [1, 2, 3, 4]) == [Put.KEPT, Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
+    assert drain(inbox) == [1, 2]
+    assert inbox.dropped == 2
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_newest"])
+def test_the_newest_goes_when_there_are_too_many_bytes(overflow):
+    inbox = make(max_bytes=10, overflow=overflow)
+    assert inbox.put(1, 4) is Put.KEPT
+    assert inbox.put(2, 7) is Put.FIRST_LOSS
+    assert inbox.put(3, 6) is Put.KEPT
+    assert drain(inbox) == [1, 3]
+    assert inbox.dropped == 1
+
+
+def test_the_oldest_goes_when_there_are_too_many_items():
+    inbox = make(max_items=2, overflow="drop_oldest")
+    assert put_all(inbox, [1, 2, 3, 4]) == [Put.KEPT, Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
+    assert drain(inbox) == [3, 4]
+    assert inbox.dropped == 2
+
+
+def test_as_many_of_the_oldest_go_as_a_large_one_needs():
+    inbox = make(max_bytes=10, overflow="drop_oldest")
+    put_all(inbox, [1, 2, 3], size=3)
+    assert inbox.put(4, 7) is Put.FIRST_LOSS
+    assert inbox.dropped == 2
+    assert drain(inbox) == [3, 4]
+
+
+# --- latest ----------------------------------------------------------------------------------------------------------
+
+
+def test_latest_without_a_key_keeps_the_newest_alone():
+    inbox = make(overflow="latest")
+    assert put_all(inbox, [1, 2, 3]) == [Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
+    assert (len(inbox), inbox.dropped) == (1, 2)
+    assert drain(inbox) == [3]
+
+
+def test_latest_keeps_the_newest_of_each_key_in_the_place_of_its_first():
+    inbox = make(overflow="latest")
+    for item in ("a1", "b1", "a2", "c1", "b2", "a3"):
+        inbox.put(item, 1, key=item[0])
+    assert (len(inbox), inbox.dropped) == (3, 3)
+    assert drain(inbox) == ["a3", "b2", "c1"]
+
+
+def test_latest_begins_anew_with_a_key_that_was_read():
+    inbox = make(overflow="latest")
+    inbox.put("a1", 1, key="a")
+    inbox.put("b1", 1, key="b")
+    assert inbox.get(PASSED) == "a1"
+    assert inbox.put("a2", 1, key="a") is Put.KEPT
+    assert drain(inbox) == ["b1", "a2"]
+    assert inbox.dropped == 0
+
+
+def test_latest_drops_the_oldest_of_too_many_keys():
+    inbox = make(max_items=2, overflow="latest")
+    for key in "abc":
+        inbox.put(key, 1, key=key)
+    assert inbox.dropped == 1
+    inbox.put("a again", 1, key="a")
+    assert drain(inbox) == ["c", "a again"]
+    assert inbox.dropped == 2
+
+
+def test_latest_counts_the_bytes_of_what_it_keeps():
+    inbox = make(max_bytes=10, overflow="latest")
+    inbox.put("a1", 8, key="a")
+    inbox.put("a2", 2, key="a")
+    inbox.put("b", 8, key="b")
+    assert inbox.dropped == 1
+    inbox.put("c", 1, key="c")
+    assert inbox.dropped == 2
+    assert drain(inbox) == ["b", "c"]
+
+
+def test_latest_stays_within_the_bytes_when_the_newer_item_is_larger():
+    inbox = make(max_bytes=10, overflow="latest")
+    for key in "abcde":
+        inbox.put(key, 2, key=key)
+    for key in "abcde":
+        inbox.put(key * 9, 9, key=key)
+    assert sum(max(2, len(item)) for item in drain(inbox)) <= 10
+
+
+# --- episodes of loss ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["raise", "drop_newest", "drop_oldest"])
+def test_an_episode_ends_when_the_queue_stays_half_empty(overflow):
+    inbox = make(max_items=4, overflow=overflow)
+    put_all(inbox, range(4))
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
+    inbox.get(PASSED)
+    assert inbox.put("fits", 1) is Put.KEPT
+    assert inbox.put("lost", 1) is Put.LOSS
+    for _ in range(3):
+        inbox.get(PASSED)
+    put_all(inbox, range(3))
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
+
+
+def test_an_episode_of_bytes_ends_when_half_of_them_are_gone():
+    inbox = make(max_bytes=10, overflow="drop_newest")
+    for n, size in enumerate((4, 2, 2, 2)):
+        inbox.put(n, size)
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
+    inbox.get(PASSED)
+    inbox.put("fits", 4)
+    assert inbox.put("lost", 1) is Put.LOSS
+    for _ in range(3):
+        inbox.get(PASSED)  # 4 of 10 bytes are left after the third
+    inbox.put("fits", 4)
+    assert inbox.put("lost", 4) is Put.LOSS, "one look below half is no end yet"
+    inbox.get(PASSED)
+    inbox.get(PASSED)
+    inbox.put("fits", 10)
+    assert inbox.put("lost", 1) is Put.FIRST_LOSS
+
+
+@pytest.mark.parametrize(("overflow", "max_items"), [("latest", 100), ("latest", 1), ("drop_oldest", 1),
+                                                     ("drop_newest", 1), ("drop_newest", 2)])  # fmt: skip
+def test_a_reader_that_stays_behind_is_one_episode_though_the_queue_empties_at_each_read(overflow, max_items):
+    inbox = make(max_items=max_items, overflow=overflow)
+    verdicts = []
+    for n in range(50):
+        verdicts += [inbox.put(n, 1), inbox.put(n, 1), inbox.put(n, 1)]
+        inbox.get(PASSED)
+    assert verdicts.count(Put.FIRST_LOSS) == 1
+    assert verdicts.count(Put.LOSS) >= 48
+
+
+def test_latest_of_several_keys_that_are_all_read_between_bursts_is_one_episode():
+    inbox = make(overflow="latest")
+    verdicts = []
+    for _ in range(20):
+        verdicts += [inbox.put(key, 1, key=key) for key in "abcabc"]
+        assert len(drain(inbox)) == 3
+    assert verdicts.count(Put.FIRST_LOSS) == 1
+
+
+@pytest.mark.parametrize("overflow", ["latest", "drop_oldest", "drop_newest"])
+def test_a_reader_that_has_caught_up_begins_a_new_episode(overflow):
+    inbox = make(max_items=1, overflow=overflow)
+    for _ in range(3):
+        assert [inbox.put(n, 1) for n in range(3)] == [Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
+        inbox.get(PASSED)
+        assert inbox.put("in time", 1) is Put.KEPT
+        inbox.get(PASSED)
+
+
+# --- extra items -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+def test_extra_items_keep_their_order_count_for_nothing_and_are_never_dropped(overflow):
+    inbox = make(max_items=1, max_bytes=1, overflow=overflow)
+    assert inbox.put_extra("first")
+    inbox.put("a", 1)
+    assert inbox.put_extra("second")
+    inbox.put("b", 1)
+    assert len(inbox) == (2 if overflow == "block" else 1)
+    items = drain(inbox)
+    assert items[0] == "first"
+    assert "second" in items
+    assert len(inbox) == 0
+
+
+def test_extra_items_alone_do_not_fill_the_queue():
+    inbox = make(max_items=1)
+    for n in range(10):
+        inbox.put_extra(n)
+    assert not inbox.full
+    assert len(inbox) == 0
+    assert drain(inbox) == list(range(10))
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+def test_after_the_end_what_is_there_can_be_taken_and_nothing_comes(overflow):
+    inbox = make(max_items=2, overflow=overflow)
+    inbox.put("there", 1, key="there")
+    inbox.end()
+    assert inbox.ended
+    for _ in range(3):
+        assert inbox.put("late", 1, key="late") is Put.KEPT
+    assert not inbox.put_extra("late")
+    assert inbox.dropped == 0
+    assert inbox.get(FOREVER) == "there"
+    assert inbox.get(FOREVER) is EMPTY
+
+
+def test_the_first_end_counts():
+    inbox = make()
+    error = OSError()
+    inbox.end(error)
+    inbox.end(ValueError())
+    inbox.end()
+    assert inbox.error is error
+
+
+def test_an_end_without_error_is_not_made_a_bad_one_later():
+    inbox = make()
+    inbox.end()
+    inbox.end(OSError())
+    assert inbox.error is None
+
+
+def test_a_discarding_end_forgets_what_is_there_even_if_it_is_the_second():
+    inbox = make(max_items=2)
+    put_all(inbox, [1, 2])
+    inbox.put_extra(3)
+    error = OSError()
+    inbox.end(error)
+    inbox.end(discard=True)
+    assert inbox.get(FOREVER) is EMPTY
+    assert len(inbox) == 0
+    assert not inbox.full
+    assert inbox.error is error
+
+
+# --- everything at once, against a list ------------------------------------------------------------------------------
+
+
+class InboxMachine(RuleBasedStateMachine):
+    """The model is a list of [item, size, key]; extra items have no size. With "latest", a key has always one size."""
+
+    @initialize(overflow=st.sampled_from(POLICIES), max_items=st.integers(1, 8), max_bytes=st.sampled_from([6, 30]))
+    def begin(self, overflow, max_items, max_bytes):
+        self.overflow, self.max_items, self.max_bytes = overflow, max_items, max_bytes
+        self.rooms = self.expected_rooms = 0
+        self.inbox = Inbox(max_items, max_bytes, overflow, self.note_room)
+        self.cells = []
+        self.dropped = 0
+        self.losing = 0  # times the reader must be seen to keep up before the episode is over
+        self.ended = False
+        self.number = 0
+
+    def note_room(self):
+        self.rooms += 1
+
+    def counted(self):
+        return [cell for cell in self.cells if cell[1] is not None]
+
+    def size(self):
+        return sum(cell[1] for cell in self.counted())
+
+    def lacks_room(self, size):
+        return len(self.counted()) >= self.max_items or self.size() + size > self.max_bytes
+
+    def is_full(self):
+        return self.overflow == "block" and (len(self.counted()) >= self.max_items or self.size() >= self.max_bytes)
+
+    @rule(items=st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abc"), st.booleans()), min_size=1, max_size=5))
+    def put_some(self, items):
+        for size, key, pressing in items:
+            self.put("abc".index(key) + 1 if self.overflow == "latest" else size, key, pressing)
+
+    def put(self, size, key, pressing):
+        self.number += 1
+        cell = [self.number, size, key]
+        verdict = self.inbox.put(self.number, size, key=key, pressing=pressing)
+        lost = 0
+        if self.ended:
+            pass
+        elif self.overflow == "block":
+            excess = max(0, len(self.counted()) - self.max_items) * _ITEM_BYTES
+            lost = int(pressing and self.is_full() and self.size() + size + excess > self.max_bytes)
+            self.cells += [] if lost else [cell]
+        elif self.overflow in ("raise", "drop_newest"):
+            lost = int(self.lacks_room(size))
+            self.cells += [] if lost else [cell]
+        elif self.overflow == "latest" and any(one[2] == key for one in self.counted()):
+            lost = 1
+            next(one for one in self.counted() if one[2] == key)[:] = cell
+        else:
+            while self.counted() and self.lacks_room(size):
+                self.cells.remove(self.counted()[0])
+                lost += 1
+            self.cells.append(cell)
+        self.dropped += lost
+        assert verdict is (Put.KEPT if not lost else Put.LOSS if self.losing else Put.FIRST_LOSS)
+        self.losing = 2 if lost else self.losing
+
+    @rule()
+    def put_extra(self):
+        self.number += 1
+        assert self.inbox.put_extra(self.number) is not self.ended
+        if not self.ended:
+            self.cells.append([self.number, None, None])
+
+    @rule(count=st.integers(1, 4))
+    def get_some(self, count):
+        for _ in range(count):
+            item = self.inbox.get(PASSED)
+            if not self.cells:
+                assert item is EMPTY
+                return
+            self.was_taken(item)
+
+    def was_taken(self, item):
+        was_full = self.is_full()
+        taken = self.cells.pop(0)
+        assert item == taken[0]
+        self.expected_rooms += was_full and not self.is_full()
+        eased = 2 * len(self.counted()) <= self.max_items and 2 * self.size() <= self.max_bytes
+        if self.overflow == "latest":
+            eased = not self.counted()
+        if taken[1] is not None and eased:
+            self.losing = max(0, self.losing - 1)
+
+    @rule()
+    def get_several(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_inbox, "_HANDFUL", 2)
+            patch.setattr(_inbox, "_CROWD", 2)
+            several = self.inbox.get_several(PASSED)
+        crowded = self.overflow == "block" and len(self.counted()) > 2 and not self.is_full() and not self.losing
+        assert len(several) == (2 if crowded else min(1, len(self.cells)))
+        for item in reversed(several):
+            self.was_taken(item)
+
+    @precondition(lambda self: self.number > 25)
+    @rule(discard=st.booleans())
+    def end(self, discard):
+        self.inbox.end(discard=discard)
+        self.ended = True
+        self.expected_rooms += 1
+        if discard:
+            self.cells = []
+
+    @invariant()
+    def counts_agree(self):
+        assert len(self.inbox) == len(self.counted())
+        assert self.inbox.full is self.is_full()
+        assert self.inbox.dropped == self.dropped
+        assert self.inbox.ended is self.ended
+        assert self.rooms == self.expected_rooms
+
+    @invariant()
+    def bounds_hold(self):
+        if self.overflow != "block":
+            assert len(self.inbox) <= self.max_items
+            assert self.size() <= self.max_bytes
+
+
+TestInboxAgainstAModel = InboxMachine.TestCase
+
+
+def test_an_interrupt_of_a_reader_leaves_an_inbox_full_only_while_it_is():
+    for moment in itertools.count():
+        inbox = Inbox(1, 100, "block")
+        inbox.put("item", 100)
+        struck = strikes(moment, functools.partial(inbox.get, PASSED))
+        assert inbox.full is (len(inbox) == 1)
+        assert inbox.put("next", 1) is Put.KEPT
+        if not struck:
+            break
+    assert moment >= 3

@@ -1,0 +1,277 @@
+"""``stream()`` at the public level, against a peer that sends exactly what the test tells it."""
+
+import concurrent.futures
+import gc
+import weakref
+
+import pytest
+
+import wsclient
+from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
+
+from ..support import LONG, SHORT, eventually
+from ..support.peers import Ticks, beginning, many, nothing_is_kept, put, subscribed, taken
+
+# --- stream(): the answers -------------------------------------------------------------------------------------------
+
+
+def test_a_stream_gives_every_answer_in_order_and_ends_with_the_final_reply(against):
+    client, peer, seen = against(protocol=many())
+    stream = client.stream({"ask": 1})
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "v": n, "more": n < 5} for n in range(1, 6)))
+    assert list(stream) == [1, 2, 3, 4, 5]
+    assert seen == []
+    assert client.stats.requests_ok == 1
+    assert client.stats.requests_late == 0
+    assert nothing_is_kept(client)
+
+
+class Operations(GraphQLTransportWs):
+    """Without its handshake, which has tests of its own."""
+
+    subprotocols = ()
+
+    def on_session(self, session):
+        pass
+
+
+def test_a_stream_ends_with_end_and_then_sends_no_unsubscribe(against):
+    client, peer, _ = against(protocol=Operations())
+    stream = client.stream({"query": "{ n }"})
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "type": "next", "payload": {"data": n}} for n in range(3)), {"id": id, "type": "complete"})
+    assert list(stream) == [{"data": 0}, {"data": 1}, {"data": 2}]
+    stream.close()
+    client.send({"type": "mark"})
+    assert taken(peer) == {"type": "mark"}
+
+
+def test_until_ends_a_stream_with_the_answer_it_accepts(against):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1}, until=lambda value: value == "last")
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "v": v, "more": True} for v in ("a", "last", "late")))
+    assert list(stream) == ["a", "last"]
+    eventually(lambda: client.stats.requests_late == 1)
+
+
+@pytest.mark.parametrize("verdict", [True, False])
+def test_until_overrides_what_the_protocol_says_of_the_last_answer(against, verdict):
+    client, peer, _ = against(protocol=JsonId(result="v", final=lambda request, value: verdict))
+    stream = client.stream({"ask": 1}, until=lambda value: value == "last")
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": "first"}, {"id": id, "v": "last"})
+    assert list(stream) == ["first", "last"]
+
+
+def test_until_that_raises_ends_the_stream_with_that_error(against):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1}, until=lambda value: 1 / value)
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 0, "more": True})
+    with pytest.raises(ZeroDivisionError):
+        next(stream)
+    assert nothing_is_kept(client)
+
+
+def test_by_order_until_that_raises_holds_up_no_later_request(against, raw):
+    client, peer, _ = against(protocol=Fifo())
+    stream = client.stream("a", until=lambda value: 1 / 0)
+    later = client.submit("b", timeout=LONG, idempotent=True)
+    assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
+    peer.send_text("A")
+    with pytest.raises(ZeroDivisionError):
+        stream.get(LONG)
+    peer = raw.accept(timeout=3).upgrade()  # as for request(): nobody can tell whose the next reply is
+    assert peer.receive_text() == "b"
+    peer.send_text("B")
+    assert later.result(LONG) == "B"
+
+
+def test_a_failure_is_raised_behind_the_answers_that_came_before_it(against):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1})
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 1, "more": True}, {"id": id, "error": {"code": 7, "message": "enough"}})
+    assert next(stream) == 1
+    for _ in range(2):
+        with pytest.raises(wsclient.RemoteError, match="enough") as caught:
+            next(stream)
+        assert caught.value.code == 7
+
+
+def test_a_lost_connection_ends_a_stream_at_once_and_behind_its_answers(against, raw):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1}, timeout=None)
+    put(peer, {"id": taken(peer)["id"], "v": 1, "more": True})
+    assert stream.get(LONG) == 1
+    peer.send_frame(8, b"\x03\xe9")  # a close frame; the line itself stays
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        stream.get(LONG)
+    assert caught.value.sent is True
+    peer.close()
+    raw.accept().upgrade()
+
+
+def test_the_timeout_of_a_stream_is_for_its_first_answer(against):
+    client, peer, _ = against(protocol=many())
+    answered, silent = (client.stream({"ask": n}, timeout=2 * SHORT) for n in range(2))
+    id, _ = (taken(peer)["id"] for _ in range(2))
+    put(peer, {"id": id, "v": 1, "more": True})
+    assert answered.get(LONG) == 1
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        silent.get(LONG)
+    assert caught.value.phase == "waiting"
+    with pytest.raises(TimeoutError, match="No message"):
+        answered.get(2 * SHORT)
+    put(peer, {"id": id, "v": 2, "more": False})
+    assert list(answered) == [2]
+
+
+def test_closing_a_stream_early_tells_the_server_and_what_still_comes_is_late(against):
+    client, peer, seen = against(protocol=Ticks())
+    message = {"ask": ["x"]}
+    with client.stream(message) as stream:
+        message["ask"].append("changed afterwards")
+        id = taken(peer)["id"]
+        put(peer, {"id": id, "v": 1, "more": True})
+        assert next(stream) == 1
+    assert taken(peer) == {"stop": id, "asked": ["x"]}
+    put(peer, {"id": id, "v": 2, "more": True})
+    eventually(lambda: seen == [{"id": id, "v": 2, "more": True}])
+    assert client.stats.requests_late == 1
+    assert list(stream) == []
+    assert nothing_is_kept(client)
+
+
+def test_a_stream_closed_before_it_was_sent_is_never_sent(against):
+    client, peer, _ = against(protocol=Ticks())
+    with client._wsclient.core.link.wire._owner:  # nobody writes meanwhile
+        client.stream({"ask": 1}).close()
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+
+
+def test_a_forgotten_stream_tells_the_server_at_its_next_answer(against):
+    client, peer, _ = against(protocol=Ticks())
+    stream = client.stream({"ask": 1})
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 1, "more": True})
+    assert stream.get(LONG) == 1
+    gone = weakref.ref(stream)
+    del stream
+    gc.collect()
+    assert gone() is None
+    put(peer, {"id": id, "v": 2, "more": True})
+    assert taken(peer) == {"stop": id, "asked": 1}
+    eventually(lambda: nothing_is_kept(client))
+
+
+def test_a_stream_read_too_slowly_ends_with_slow_consumer_and_tells_the_server(against):
+    client, peer, _ = against(protocol=Ticks())
+    stream = client.stream({"ask": 1}, maxsize=2, overflow="raise")
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "v": n, "more": True} for n in range(4)))
+    assert taken(peer) == {"stop": id, "asked": 1}
+    assert [next(stream), next(stream)] == [0, 1]
+    with pytest.raises(wsclient.SlowConsumer):
+        next(stream)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "kept"), [("drop_oldest", [3, 4]), ("drop_newest", [1, 2]), ("latest", [4]), ("block", [1, 2, 3, 4])]
+)
+def test_the_overflow_policies_hold_for_streams(against, overflow, kept):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1}, maxsize=2, overflow=overflow)
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "v": n, "more": n < 4} for n in range(1, 5)))
+    eventually(lambda: client.stats.messages_received == 4)
+    eventually(lambda: nothing_is_kept(client))
+    assert list(stream) == kept
+    assert stream.dropped == 4 - len(kept) == client.stats.dropped
+
+
+def test_a_full_stream_pauses_reading_until_it_is_read(against):
+    client, peer, seen = against(protocol=many())
+    stream = client.stream({"ask": 1}, maxsize=1)
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 1, "more": True})
+    eventually(lambda: client._wsclient.core.link.paused)
+    put(peer, {"news": 1})
+    with pytest.raises(AssertionError):
+        eventually(lambda: seen, SHORT)
+    assert stream.get(LONG) == 1
+    eventually(lambda: seen == [{"news": 1}])
+
+
+def test_closing_the_client_ends_streams_and_subscriptions_without_an_error(against):
+    client, peer, _ = against(protocol=many())
+    stream, subscription = client.stream({"ask": 1}), client.subscribe({"ask": 2})
+    ids = [taken(peer)["id"], taken(peer)["id"]]
+    put(peer, *({"id": id, "v": id, "more": True} for id in ids))
+    eventually(lambda: client.stats.messages_received == 2)
+    rest = [beginning(lambda one=one: list(one)) for one in (stream, subscription)]
+    client.close(timeout=0)
+    assert [future.result(LONG) for future in rest] == [[ids[0]], [ids[1]]]
+    for one in (stream, subscription):
+        with pytest.raises(wsclient.ClientClosed):
+            one.get(0)
+    assert nothing_is_kept(client)
+
+
+def test_a_client_that_fails_raises_from_streams_and_subscriptions(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription, stream = subscribed(client, peer, "0xa"), client.stream({"method": "ask"})
+    taken(peer)
+    peer.send_frame(8, b"\x03\xf0")  # 1008, which is fatal
+    assert client.wait_until(State.FAILED, LONG)
+    for one in (subscription, stream):
+        with pytest.raises(wsclient.ConnectionLost):
+            next(one)
+
+
+def test_a_drain_waits_for_a_stream_and_not_for_subscriptions(against):
+    client, peer, _ = against(protocol=many())
+    stream, subscription = client.stream({"ask": 1}), client.subscribe({"ask": 2})
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 1, "more": True})
+    assert stream.get(LONG) == 1
+    drained = beginning(lambda: client.drain(LONG))
+    with pytest.raises(concurrent.futures.TimeoutError):
+        drained.result(SHORT)
+    put(peer, {"id": id, "v": 2})
+    assert taken(peer)["ask"] == 2
+    assert peer.receive_frame()[0] == 8
+    peer.send_frame(8, b"\x03\xe8")
+    peer.close()
+    assert drained.result(LONG) is True
+    assert list(stream) == [2]
+    assert list(subscription) == []
+
+
+@pytest.mark.parametrize("call", ["stream", "subscribe"])
+def test_neither_begins_before_the_start_nor_after_the_end(against, call):
+    with pytest.raises(wsclient.ClientClosed, match="start"):
+        getattr(wsclient.Client("ws://127.0.0.1:9/"), call)({"ask": 1})
+    client, _, _ = against()
+    client.close(timeout=0)
+    with pytest.raises(wsclient.ClientClosed):
+        getattr(client, call)({"ask": 1})
+
+
+def test_subscribe_on_the_io_thread_would_deadlock(against):
+    caught = []
+
+    def match(message):
+        with pytest.raises(wsclient.WouldDeadlock) as raised:
+            client.subscribe({"ask": 1})
+        caught.append(raised.value)
+        return True
+
+    client, peer, _ = against()
+    stream = client.listen(match)
+    put(peer, {"news": 1})
+    assert stream.get(LONG) == {"news": 1}
+    assert len(caught) == 1

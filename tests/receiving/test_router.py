@@ -1,0 +1,432 @@
+"""Who gets what: replies, events, calls and strangers, with ids and in order."""
+
+import json
+import select
+import threading
+
+import pytest
+
+import wsclient
+from wsclient import Fifo
+from wsclient._rfc6455.read_size import READ_SIZE
+from wsclient.protocols import Control
+
+from ..support import LONG, SHORT, Server, eventually
+from ..support.peers import open_against
+from ..support.raw import frame
+
+
+def test_replies_out_of_order_find_their_requests(raw):
+    client, peer, seen = open_against(raw)
+    futures = [client.submit({"n": n}) for n in range(5)]
+    ids = [json.loads(peer.receive_text())["id"] for _ in futures]
+    for id in reversed(ids):
+        peer.send_text(json.dumps({"id": id, "echo": id}))
+    assert [future.result(LONG)["echo"] for future in futures] == ids
+    assert seen == []
+    client.close(timeout=0)
+
+
+def test_a_stranger_resolves_nothing(raw):
+    client, peer, seen = open_against(raw)
+    stream = client.listen()
+    future = client.submit({"a": 1})
+    peer.receive_text()
+    strangers = [
+        {"id": 2, "unknown": True},
+        {"id": "1", "another": "type"},
+        {"id": True},
+        {"id": [1]},
+        {"id": {"a": 1}},
+        {"id": None, "no": "id"},
+        {"id": 1, "method": "a call of the server's"},
+    ]
+    for message in strangers:
+        peer.send_text(json.dumps(message))
+    eventually(lambda: seen == strangers)
+    assert not future.done()
+    assert client.stats.requests_late == 5
+    assert [stream.get(LONG), stream.get(LONG)] == strangers[5:]
+    peer.send_text('{"id": 1.0}')
+    assert future.result(LONG) == {"id": 1}
+    client.close(timeout=0)
+
+
+def test_an_event_with_the_id_of_an_old_request_is_no_reply(raw):
+    client, peer, seen = open_against(raw)
+    first = client.submit({"a": 1})
+    peer.receive_text()
+    peer.send_text('{"id": 1}')
+    first.result(LONG)
+    second = client.submit({"a": 2})
+    peer.receive_text()
+    peer.send_text('{"id": 1, "event": "late news"}')
+    eventually(lambda: seen == [{"id": 1, "event": "late news"}])
+    assert not second.done()
+    client.close(timeout=0)
+
+
+def test_match_sees_messages_that_look_like_strange_replies(raw):
+    client, peer, seen = open_against(raw)
+    future = client.submit({"watch": "trades"}, match=lambda m: m.get("trade"))
+    peer.receive_text()
+    peer.send_text('{"id": 977, "trade": true}')
+    assert future.result(LONG) == {"id": 977, "trade": True}
+    assert seen == []
+    assert client.stats.requests_late == 0
+    client.close(timeout=0)
+
+
+def test_a_match_is_not_offered_what_came_before_its_request_was_written(raw):
+    client, peer, seen = open_against(raw)
+    peer.send_text('{"news": 1}')
+    eventually(lambda: seen == [{"news": 1}])
+    future = client.submit({"watch": 1}, match=lambda m: "news" in m)
+    peer.receive_text()
+    peer.send_text('{"news": 2}')
+    assert future.result(LONG) == {"news": 2}
+    client.close(timeout=0)
+
+
+def test_ten_thousand_replies_in_one_read(raw):
+    client, peer, _ = open_against(raw)
+    futures = [client.submit({"n": n}) for n in range(10_000)]
+    texts = [json.loads(peer.receive_text()) for _ in futures]
+    from ..support.raw import frame
+
+    peer.send(b"".join(frame(1, json.dumps({"id": text["id"], "n": text["n"]}).encode()) for text in texts))
+    assert [future.result(LONG)["n"] for future in futures] == list(range(10_000))
+    client.close(timeout=0)
+
+
+# --- a protocol of the user's own ------------------------------------------------------------------------------------
+
+
+class Lines(wsclient.Protocol):
+    """``<id> <verb> <text>``, several answers in one message; written from the documentation alone."""
+
+    def __init__(self):
+        self.last = 0
+
+    def new_id(self):
+        self.last += 1
+        return self.last
+
+    def encode_request(self, message, id):
+        verb, text = message
+        return f"{id} {verb} {text}"
+
+    def decode(self, payload):
+        for line in payload.splitlines():
+            id, kind, text = line.split(" ", 2)
+            if kind == "OK":
+                yield wsclient.Reply(int(id), text)
+            elif kind == "ERR":
+                yield wsclient.Failure(int(id), wsclient.RemoteError(None, text))
+            else:
+                yield wsclient.Event((kind, text))
+
+
+def test_a_protocol_of_ones_own(raw):
+    client, peer, seen = open_against(raw, protocol=Lines())
+    request = ["SAY", "hello"]
+    good = client.submit(request)
+    request.append("changed afterwards, which must not matter")
+    bad = client.submit(("SAY", "nothing"))
+    ids = [peer.receive_text().split()[0] for _ in range(2)]
+    peer.send_text(f"{ids[1]} ERR not allowed\n0 NEWS rain\n{ids[0]} OK hello yourself")
+    assert good.result(LONG) == "hello yourself"
+    with pytest.raises(wsclient.RemoteError, match="not allowed") as caught:
+        bad.result(LONG)
+    assert caught.value.code is None
+    eventually(lambda: seen == [("NEWS", "rain")])
+    with pytest.raises(ValueError, match="unpack"):
+        client.request("not a pair", timeout=LONG)
+    client.close(timeout=0)
+
+
+def test_a_protocol_object_serves_one_client():
+    protocol = Fifo()
+    wsclient.Client("ws://127.0.0.1:9/", protocol=protocol)
+    with pytest.raises(ValueError, match="another client"):
+        wsclient.Client("ws://127.0.0.1:9/", protocol=protocol)
+
+
+def test_a_decoder_that_gives_nonsense_is_told_to_on_error(raw):
+    class Nonsense(Lines):
+        def decode(self, payload):
+            return [5]
+
+    errors = []
+    client, peer, _ = open_against(raw, protocol=Nonsense(), on_error=lambda _, error: errors.append(error))
+    peer.send_text("x")
+    eventually(lambda: errors)
+    assert isinstance(errors[0], wsclient.ProtocolError)
+    assert errors[0].payload == "x"
+    client.close(timeout=0)
+
+
+def test_a_reply_to_a_subscription_that_awaits_none_does_not_end_it(raw):
+    protocol = wsclient.JsonId(item=lambda message: "item" in message)
+    client, peer, _ = open_against(raw, protocol=protocol)
+    subscription = client.subscribe({"subscribe": "all"})
+    asked = json.loads(peer.receive_text())
+    peer.send_text(json.dumps({"id": asked["id"], "item": 1}))
+    peer.send_text(json.dumps({"id": asked["id"], "result": "subscribed"}))
+    peer.send_text(json.dumps({"id": asked["id"], "item": 2}))
+    assert [subscription.get(LONG)["item"] for _ in range(2)] == [1, 2]
+    client.close(timeout=0)
+
+
+# --- in order --------------------------------------------------------------------------------------------------------
+
+
+def test_fifo_gives_each_reply_to_the_oldest_request(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    futures = [client.submit(text) for text in ("a", "b", "c")]
+    assert [peer.receive_text() for _ in futures] == ["a", "b", "c"]
+    for text in ("A", "B", "C"):
+        peer.send_text(text)
+    assert [future.result(LONG) for future in futures] == ["A", "B", "C"]
+    client.close(timeout=0)
+
+
+def test_fifo_with_the_echo_server_of_the_documentation():
+    with Server(lambda connection, message: connection.send(message)) as server:
+        with wsclient.connect(server.url, protocol=Fifo()) as client:
+            assert client.request("Hello", timeout=LONG) == "Hello"
+            assert client.request({"a": [1]}, timeout=LONG) == {"a": [1]}
+            assert client.request(b"\x00", timeout=LONG) == b"\x00"
+            assert client.request_many([str(n) for n in range(200)], timeout=LONG) == [str(n) for n in range(200)]
+
+
+def test_fifo_events_and_unasked_messages_go_to_hooks_and_streams(raw):
+    client, peer, seen = open_against(raw, protocol=Fifo(event=lambda m: m.startswith("!")))
+    stream = client.listen()
+    peer.send_text("unasked")
+    eventually(lambda: seen == ["unasked"])
+    future = client.submit("a")
+    peer.receive_text()
+    peer.send_text("!news")
+    peer.send_text("A")
+    assert future.result(LONG) == "A"
+    eventually(lambda: seen == ["unasked", "!news"])
+    assert [stream.get(LONG), stream.get(LONG)] == ["unasked", "!news"]
+    assert client.stats.requests_late == 0
+    client.close(timeout=0)
+
+
+def test_fifo_and_until(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    future = client.submit("a", until=lambda reply: reply != "wait")
+    peer.receive_text()
+    for text in ("wait", "wait", "done"):
+        peer.send_text(text)
+    assert future.result(LONG) == "done"
+    client.close(timeout=0)
+
+
+def test_fifo_refuses_match():
+    client = wsclient.Client("ws://127.0.0.1:9/", protocol=Fifo())
+    with pytest.raises(ValueError, match="match="):
+        client.submit("a", match=lambda m: True)
+
+
+def test_fifo_sends_expect_no_answer(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    client.send("no answer to this")
+    future = client.submit("a")
+    assert [peer.receive_text(), peer.receive_text()] == ["no answer to this", "a"]
+    peer.send_text("A")
+    assert future.result(LONG) == "A"
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_fifo_drops_the_connection_when_a_written_request_is_given_up(raw, how):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    first = client.submit("a", timeout=SHORT if how == "timeout" else LONG)
+    second = client.submit("b", timeout=LONG, idempotent=True)
+    assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
+    if how == "cancel":
+        assert first.cancel()
+    else:
+        with pytest.raises(wsclient.RequestTimeout):
+            first.result(LONG)
+    again = raw.accept().upgrade()
+    assert again.receive_text() == "b"
+    again.send_text("B")
+    assert second.result(LONG) == "B"
+    assert client.last_disconnect.initiator == "local"
+    client.close(timeout=0)
+
+
+def test_fifo_gives_up_a_queued_request_without_harm():
+    client = wsclient.Client("ws://127.0.0.1:9/", protocol=Fifo())
+    future = client.submit("a")
+    assert future.cancel()
+    assert client.stats.queue_depth == 0
+
+
+def test_fifo_keeps_the_place_of_an_interrupted_request_until_its_deadline(raw):
+    """An interrupt can't be staged here; what it does is called as it is."""
+    from wsclient._requests import requests
+
+    client, peer, seen = open_against(raw, protocol=Fifo())
+    core = client._wsclient.core
+    first = client.submit("a", timeout=LONG)
+    second = client.submit("b", timeout=LONG)
+    assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
+    requests.cancel(core, first._request, interrupted=True)
+    peer.send_text("A")
+    peer.send_text("B")
+    assert second.result(LONG) == "B"
+    eventually(lambda: seen == ["A"])
+    assert client.stats.requests_late == 1
+    assert client.stats.connections == 1
+
+    third = client.submit("c", timeout=SHORT)
+    peer.receive_text()
+    requests.cancel(core, third._request, interrupted=True)
+    raw.accept()  # no reply came before the deadline
+    client.close(timeout=0)
+
+
+def test_max_in_flight_holds_the_rest_in_the_queue(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo(max_in_flight=1))
+    futures = [client.submit(text) for text in ("a", "b", "c")]
+    for text, future in zip("abc", futures, strict=True):
+        assert peer.receive_text() == text
+        peer.sock.settimeout(SHORT)
+        with pytest.raises(TimeoutError):
+            peer.receive_text()
+        peer.sock.settimeout(LONG)
+        peer.send_text(text.upper())
+        assert future.result(LONG) == text.upper()
+    client.close(timeout=0)
+
+
+# --- on the edges of a connection ------------------------------------------------------------------------------------
+
+
+def test_by_order_a_connection_that_closes_gives_nobody_the_reply_of_a_request_that_was_lost(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo())
+    first = client.submit("first")
+    second = client.submit("second", idempotent=True)
+    assert [peer.receive_text(), peer.receive_text()] == ["first", "second"]
+    client.reconnect()
+    assert peer.receive_frame()[0] == 8
+    peer.send_text("answer to the first")  # on a line that is closing, yet still read
+    peer.send_text("answer to the second")
+    with pytest.raises(wsclient.ConnectionLost):
+        first.result(LONG)
+    assert second.result(LONG) == "answer to the second"
+    client.close(timeout=0)
+
+
+def test_by_order_a_message_that_comes_before_the_request_is_whole_answers_nothing(raw):
+    client, peer, seen = open_against(raw, protocol=Fifo())
+    huge = client.submit("x" * (8 * 2**20))
+    eventually(lambda: client._wsclient.core.link.wire.blocked)  # the peer reads nothing
+    peer.send_text("unasked for")
+    eventually(lambda: seen == ["unasked for"])
+    assert not huge.done()
+    assert peer.receive_text()[:3] == "xxx"
+    peer.send_text("the answer")
+    assert huge.result(LONG) == "the answer"
+    client.close(timeout=0)
+
+
+def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
+    held, go_on = threading.Event(), threading.Event()
+
+    def set_up(client, session):
+        held.set()
+        session.recv(timeout=LONG)
+        assert go_on.wait(LONG)
+
+    seen = []
+    client = wsclient.Client(
+        raw.url, on_session=set_up, on_message=lambda _, message: seen.append(message), ping_interval=None
+    )
+    streamed = client.listen()
+    answer = client.submit({"ask": 1}, match=lambda message: "status" in message)
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = raw.accept().upgrade()
+    came = ['{"go": 1}', '{"status": "old"}', '{"id": 77, "status": "a late reply of long ago"}']
+    peer.send(b"".join(frame(1, text.encode()) for text in came))  # in one piece, so all are read with the first
+    assert held.wait(LONG)
+    go_on.set()
+    starter.join(LONG)
+    assert json.loads(peer.receive_text()) == {"ask": 1}
+    peer.send_text('{"status": "new"}')
+    assert answer.result(LONG) == {"status": "new"}
+    eventually(lambda: len(seen) == 2)
+    assert [message["status"] for message in seen] == ["old", "a late reply of long ago"]
+    assert streamed.get(LONG) == {"status": "old"}
+    client.close(timeout=0)
+    assert list(streamed) == []
+
+
+def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
+    client, peer, _ = open_against(raw)
+    with client._wsclient.core.link.wire._owner:  # nobody writes meanwhile
+        for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
+            client.submit(message)
+    client.send("done")
+    assert [json.loads(peer.receive_text())["id"] for _ in range(3)] == [1, 100, 101]
+    client.close(timeout=0)
+
+
+# --- what a protocol answers by itself --------------------------------------------------------------------------------
+
+
+class Polite(wsclient.Protocol):
+    """Answers ``"hello"``, keeps ``"hush"`` to itself; the rest are events."""
+
+    def decode(self, payload):
+        if payload == "hello":
+            return [Control("hello yourself"), Control(b"\x00")]
+        return Control() if payload == "hush" else wsclient.Event(payload)
+
+
+def test_a_protocols_own_answers_go_out_at_once_and_nobody_sees_what_they_answer(raw):
+    client, peer, seen = open_against(raw, protocol=Polite())
+    peer.send_text("hush")
+    peer.send_text("hello")
+    peer.send_text("news")
+    assert peer.receive_frame() == (1, b"hello yourself")
+    assert peer.receive_frame() == (2, b"\x00")
+    eventually(lambda: seen == ["news"])
+    client.close(timeout=0)
+
+
+class Generous(wsclient.Protocol):
+    """Answers everything with far more."""
+
+    def decode(self, payload):
+        return Control("x" * 2**14)
+
+
+def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
+    """Else it could fill our memory with them."""
+    client, peer, _ = open_against(raw, protocol=Generous())
+    peer.sock.setblocking(False)
+    sent, stopped = 0, 0
+    while stopped < 20:  # until neither side takes anything more for a while
+        try:
+            sent += peer.sock.send(frame(1, b"x" * 100) * 100)
+            stopped = 0
+        except BlockingIOError:
+            stopped += not select.select([], [peer.sock], [], 0.05)[1]
+    wire = client._wsclient.core.link.wire
+    assert wire.choked
+    assert wire._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
+    received = client.stats.messages_received
+    assert received < sent // 102
+    peer.sock.settimeout(LONG)
+    for _ in range(received):
+        peer.receive_frame()
+    peer.receive_frame()  # reading goes on where it stopped
+    client.close(timeout=0)

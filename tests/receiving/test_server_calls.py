@@ -1,0 +1,228 @@
+"""Answers to the server's calls: what the handler returns or raises, to the connection that asked and to no other."""
+
+import json
+import logging
+import threading
+
+import pytest
+
+import wsclient
+from wsclient import JsonId, JsonRpc
+
+from ..support import LONG, SHORT, eventually
+from ..support.peers import open_against
+
+
+def ask(peer, id, method, params=None):
+    peer.send_text(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+
+
+def answer_of(peer):
+    return json.loads(peer.receive_text())
+
+
+def fail(params):
+    raise LookupError("no such thing")
+
+
+def refuse(params):
+    raise wsclient.RemoteError(42, "not you", {"why": params})
+
+
+def test_what_a_handler_returns_is_the_result(raw):
+    client, peer, seen = open_against(raw, protocol=JsonRpc(), handlers={"double": lambda params: params * 2})
+    ask(peer, "x", "double", [1])
+    assert answer_of(peer) == {"jsonrpc": "2.0", "id": "x", "result": [1, 1]}
+    assert seen == []
+    client.close(timeout=0)
+
+
+def test_a_handler_may_be_added_by_a_decorator_and_stays_a_function(raw):
+    client, peer, _ = open_against(raw)
+
+    @client.handle("half")
+    def half(params):
+        return params / 2
+
+    assert half(4) == 2
+    peer.send_text('{"id": 9, "method": "half", "params": 5}')
+    assert answer_of(peer) == {"id": 9, "result": 2.5}
+    client.close(timeout=0)
+
+
+def test_a_remote_error_is_the_answer_as_it_is_and_nobody_is_told(raw, caplog):
+    errors = []
+    client, peer, _ = open_against(
+        raw, protocol=JsonRpc(), handlers={"x": refuse}, on_error=lambda _, error: errors.append(error)
+    )
+    ask(peer, 1, "x", 5)
+    assert answer_of(peer)["error"] == {"code": 42, "message": "not you", "data": {"why": 5}}
+    client.close(timeout=SHORT)  # the peer does not answer it
+    assert errors == []
+    assert "RemoteError" not in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_any_other_exception_is_answered_and_logged_and_told_to_on_error(raw, caplog, workers):
+    errors = []
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), on_error=lambda _, error: errors.append(error))
+    client.handle("x", workers=workers)(fail)
+    with caplog.at_level(logging.ERROR, "wsclient"):
+        ask(peer, 1, "x")
+        answer = answer_of(peer)
+        assert answer["error"]["code"] == -32603
+        assert "no such thing" in answer["error"]["message"]
+        eventually(lambda: errors)
+    assert isinstance(errors[0], LookupError)
+    assert "Traceback" in caplog.text
+    ask(peer, 2, "x")
+    assert answer_of(peer)["id"] == 2  # it lives on
+    client.close(timeout=0)
+
+
+def test_a_result_that_can_not_be_encoded_is_answered_with_an_error(raw):
+    errors = []
+    client, peer, _ = open_against(
+        raw, protocol=JsonRpc(), handlers={"x": lambda _: object()}, on_error=lambda _, error: errors.append(error)
+    )
+    ask(peer, 1, "x")
+    assert answer_of(peer)["error"]["code"] == -32603
+    eventually(lambda: errors)
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize(("protocol", "refused"), [(JsonRpc, True), (JsonId, False)])
+def test_what_nobody_handles_goes_to_on_message_and_json_rpc_says_so(raw, protocol, refused):
+    client, peer, seen = open_against(raw, protocol=protocol())
+    ask(peer, 1, "nope", 5)
+    eventually(lambda: seen)
+    assert seen == [{"jsonrpc": "2.0", "id": 1, "method": "nope", "params": 5}]
+    client.send({"mark": 1})
+    first = answer_of(peer)
+    if refused:
+        assert (first["id"], first["error"]["code"]) == (1, -32601)
+        first = answer_of(peer)
+    assert first["mark"] == 1
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_answer_goes_to_no_other_connection_than_the_one_that_asked(raw, workers):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(params):
+        asked.set()
+        assert go_on.wait(LONG)
+        return "late"
+
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), handlers={"quick": lambda _: "in time"})
+    client.handle("slow", workers=workers)(slow)
+    ask(peer, 1, "slow")
+    assert asked.wait(LONG)
+    peer.reset()
+    again = raw.accept().upgrade()
+    assert client.wait_until(wsclient.State.OPEN, LONG)
+    eventually(lambda: client.stats.connections == 2)
+    ask(again, 2, "quick")
+    go_on.set()
+    assert answer_of(again) == {"jsonrpc": "2.0", "id": 2, "result": "in time"}
+    client.close(timeout=0)
+
+
+def test_calls_that_come_during_on_session_are_answered_once_it_is_open(raw):
+    asked = []
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def set_up(client, session):
+        session.recv(timeout=LONG)
+        arrived.set()
+        assert go_on.wait(LONG)
+
+    client = wsclient.Client(
+        raw.url,
+        protocol=JsonRpc(),
+        on_session=set_up,
+        handlers={"echo": lambda params: asked.append(params) or params},
+        ping_interval=None,
+    )
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = raw.accept().upgrade()
+    ask(peer, 1, "echo", "early")
+    ask(peer, 2, "nope")
+    peer.send_text('{"go": 1}')
+    assert arrived.wait(LONG)
+    peer.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        peer.receive_text()
+    peer.sock.settimeout(LONG)
+    go_on.set()
+    answers = {answer["id"]: answer for answer in (answer_of(peer), answer_of(peer))}
+    starter.join(LONG)
+    client.send({"mark": 1})
+    assert answer_of(peer)["mark"] == 1  # each was answered once
+    assert answers[1]["result"] == "early"
+    assert asked == ["early"]
+    assert answers[2]["error"]["code"] == -32601
+    client.close(timeout=0)
+
+
+def test_workers_run_at_once(raw):
+    meeting = threading.Barrier(3)
+    client, peer, _ = open_against(raw, protocol=JsonRpc())
+    client.handle("meet", workers=3)(lambda params: meeting.wait(LONG) >= 0)
+    for id in range(3):
+        ask(peer, id, "meet")
+    assert sorted(answer_of(peer)["id"] for _ in range(3)) == [0, 1, 2]
+    client.close(timeout=0)
+    eventually(lambda: not [thread for thread in threading.enumerate() if "-worker-" in thread.name])
+
+
+def test_a_worker_may_ask_the_server_in_turn(raw):
+    client, peer, _ = open_against(raw, protocol=JsonRpc())
+    client.handle("outer", workers=1)(lambda params: client.call("inner", timeout=LONG) + 1)
+    ask(peer, "o", "outer")
+    inner = answer_of(peer)
+    assert inner["method"] == "inner"
+    peer.send_text(json.dumps({"id": inner["id"], "result": 4}))
+    assert answer_of(peer) == {"jsonrpc": "2.0", "id": "o", "result": 5}
+    client.close(timeout=0)
+
+
+def test_a_method_has_one_handler():
+    client = wsclient.Client("ws://localhost", handlers={"x": refuse})
+    client.handle("y")(refuse)
+    for method in "xy":
+        with pytest.raises(ValueError, match="has a handler"):
+            client.handle(method)(fail)
+    client.close()
+
+
+def test_a_batch_of_calls_is_answered_with_one_array(raw):
+    client, peer, seen = open_against(raw, protocol=JsonRpc(), handlers={"good": lambda p: p, "bad": refuse})
+    client.handle("slow", workers=1)(lambda params: "slow")
+    calls = [
+        {"id": 1, "method": "good", "params": [1]},
+        {"method": "note"},
+        {"id": "2", "method": "bad"},
+        {"id": 3, "method": "nope"},
+        {"id": 4, "method": "slow"},
+    ]
+    peer.send_text(json.dumps(calls))
+    answers = {answer["id"]: answer for answer in answer_of(peer)}
+    assert sorted(answers, key=str) == [1, "2", 3, 4]
+    assert (answers[1]["result"], answers[4]["result"]) == ([1], "slow")
+    assert (answers["2"]["error"]["code"], answers[3]["error"]["code"]) == (42, -32601)
+    eventually(lambda: len(seen) == 2)
+    client.send("mark")
+    assert peer.receive_text() == "mark"  # and nothing else was said
+    client.close(timeout=0)
+
+
+def test_a_batch_of_notifications_is_not_answered(raw):
+    client, peer, seen = open_against(raw, protocol=JsonRpc())
+    peer.send_text('[{"method": "a"}, {"method": "b"}]')
+    eventually(lambda: seen == [{"method": "a"}, {"method": "b"}])
+    client.send("mark")
+    assert peer.receive_text() == "mark"
+    client.close(timeout=0)

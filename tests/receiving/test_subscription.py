@@ -1,0 +1,950 @@
+"""``subscribe()`` at the public level, against a peer that sends exactly what the test tells it."""
+
+import concurrent.futures
+import gc
+import itertools
+import sys
+import weakref
+from functools import partial
+
+import pytest
+
+import wsclient
+from wsclient import Fifo, JsonId, JsonRpc, State
+from wsclient._client import stream_operations
+from wsclient._receiving import reply_stream
+from wsclient._receiving import subscription as _subscribing
+from wsclient._receiving import subscriptions as _subscriptions
+from wsclient._receiving.subscription import SubscriptionFeed
+from wsclient._requests import departing, requests
+from wsclient._threads.deadline import Deadline
+
+from ..support import LONG, SHORT, eventually
+from ..support.peers import (
+    ASK,
+    Acknowledged,
+    Ticks,
+    beginning,
+    cut,
+    event,
+    many,
+    nothing_is_kept,
+    put,
+    reply,
+    results,
+    subscribed,
+    subscribing,
+    taken,
+)
+from ..support.raw import frame
+
+# --- subscribe(): what belongs to it ---------------------------------------------------------------------------------
+
+
+def test_a_subscription_by_id_gets_its_items_and_nobody_else_does(against):
+    client, peer, seen = against(protocol=many())
+    heard = client.listen()
+    a, b = client.subscribe({"ask": "a"}), client.subscribe({"ask": "b"})
+    ids = [taken(peer)["id"], taken(peer)["id"]]
+    put(peer, *({"id": ids[n % 2], "v": n, "more": True} for n in range(4)), {"news": 1})
+    assert [a.get(LONG), a.get(LONG)] == [0, 2]
+    assert [b.get(LONG), b.get(LONG)] == [1, 3]
+    assert heard.get(LONG) == {"news": 1}
+    eventually(lambda: seen == [{"news": 1}])
+
+
+def test_a_subscription_by_name_has_its_reply_and_gets_what_carries_the_name(against):
+    client, peer, seen = against(protocol=JsonRpc())
+    a, b = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb")
+    assert (a.reply, b.reply) == ("0xa", "0xb")
+    put(peer, event("0xb", 1), event("0xa", 2), event("0xstranger", 3), event("0xb", 4))
+    assert results(b, 2) == [1, 4]
+    assert results(a, 1) == [2]
+    eventually(lambda: seen == [event("0xstranger", 3)])
+
+
+def test_a_subscription_by_match_gets_what_it_claims_and_awaits_no_reply(against):
+    client, peer, seen = against()
+    trades = client.subscribe({"op": "sub"}, match=lambda message: "trade" in message)
+    every = client.subscribe({"op": "sub"}, match=lambda message: "news" not in message)
+    ids = [taken(peer)["id"], taken(peer)["id"]]
+    put(peer, {"trade": 1}, {"news": 1}, {"quote": 1})
+    assert trades.get(LONG) == {"trade": 1}
+    assert [every.get(LONG), every.get(LONG)] == [{"trade": 1}, {"quote": 1}]
+    eventually(lambda: seen == [{"news": 1}])
+    put(peer, {"id": ids[0], "ok": True}, {"trade": 2})
+    assert trades.get(LONG) == {"trade": 2}
+    assert trades.reply == {"id": ids[0], "ok": True}
+
+
+def test_a_plain_text_message_can_subscribe_where_match_says_what_belongs_to_it(against):
+    client, peer, _ = against()
+    future = subscribing(client, "SUB ticks", match=lambda message: message.startswith("TICK"))
+    subscription = future.result(LONG)
+    assert peer.receive_text() == "SUB ticks"
+    peer.send_text("TICK 1")
+    assert subscription.get(LONG) == "TICK 1"
+
+
+def test_a_match_that_raises_ends_its_subscription_and_no_other(against):
+    client, peer, seen = against()
+    broken = client.subscribe({"n": 1}, match=lambda message: 1 / message["n"], unsubscribe={"stop": 1})
+    sound = client.subscribe({"n": 2}, match=lambda message: message["n"] == 5)
+    taken(peer), taken(peer)
+    put(peer, {"n": 0}, {"n": 5})
+    assert taken(peer) == {"stop": 1}
+    with pytest.raises(ZeroDivisionError):
+        broken.get(LONG)
+    assert sound.get(LONG) == {"n": 5}
+    eventually(lambda: seen == [{"n": 0}])
+    assert client.state is State.OPEN
+
+
+def test_events_that_overtake_the_reply_are_not_lost(against):
+    client, peer, seen = against(protocol=JsonRpc())
+    future = subscribing(client)
+    asked = taken(peer)
+    put(peer, event("0xa", 1), event("0xother", "not ours"), event("0xa", 2), reply(asked, "0xa"), event("0xa", 3))
+    assert results(future.result(LONG), 3) == [1, 2, 3]
+    eventually(lambda: seen == [event("0xother", "not ours")])
+
+
+def test_an_event_that_overtook_its_reply_stays_before_one_in_the_same_array_as_the_reply(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client)
+    asked = taken(peer)
+    put(peer, event("0xa", 1), [reply(asked, "0xa"), event("0xa", 2)])
+    assert results(future.result(LONG), 2) == [1, 2]
+
+
+def test_an_event_held_for_a_reply_that_never_comes_is_handed_out_when_that_is_known(against):
+    client, peer, seen = against(protocol=JsonRpc())
+    future = subscribing(client, timeout=SHORT)
+    taken(peer)
+    put(peer, event("0xother", 1))
+    with pytest.raises(wsclient.RequestTimeout):
+        future.result(LONG)
+    eventually(lambda: seen == [event("0xother", 1)], 3)  # no further message comes
+
+
+def test_an_event_held_on_a_lost_connection_is_not_taken_for_one_of_the_next(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client)
+    taken(peer)
+    put(peer, event("0x1", "of the old connection"))
+    eventually(lambda: client._wsclient.core.subscriptions.held)
+    peer = cut(client, peer, raw)
+    put(peer, reply(taken(peer), "0x1"), event("0x1", "of the new one"))
+    assert results(future.result(LONG), 1) == ["of the new one"]
+
+
+def test_two_subscriptions_that_the_server_gives_one_name_both_get_its_events(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    a, b = subscribed(client, peer, "ticker"), subscribed(client, peer, "ticker")
+    put(peer, event("ticker", 1))
+    assert results(b, 1) == [1]
+    assert a.get(3)["params"]["result"] == 1
+
+
+def test_an_acknowledgement_before_the_name_is_passed_over(against):
+    protocol = JsonId(
+        result="result", stream=("params", "subscription"), final=lambda request, value: value != "accepted"
+    )
+    client, peer, _ = against(protocol=protocol)
+    future = subscribing(client)
+    asked = taken(peer)
+    put(peer, reply(asked, "accepted"), reply(asked, "0xa"), event("0xa", 1))
+    subscription = future.result(LONG)
+    assert subscription.reply == "0xa"
+    assert results(subscription, 1) == [1]
+
+
+def test_a_reply_that_names_nothing_is_an_error_that_says_what_to_do(against):
+    client, peer, _ = against()
+    future = subscribing(client, {"ask": 1})
+    put(peer, {"id": taken(peer)["id"], "ok": True})
+    with pytest.raises(ValueError, match="match="):
+        future.result(LONG)
+    assert nothing_is_kept(client)
+
+
+def test_a_refused_subscription_raises_the_servers_error_and_leaves_nothing(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client)
+    put(peer, {"id": taken(peer)["id"], "error": {"code": -5, "message": "no such channel"}})
+    with pytest.raises(wsclient.RemoteError, match="no such channel"):
+        future.result(LONG)
+    assert nothing_is_kept(client)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+
+
+def test_a_subscription_without_a_reply_times_out_and_leaves_nothing(against):
+    client, peer, seen = against(protocol=JsonRpc())
+    future = subscribing(client, {"id": 50, **ASK}, timeout=SHORT)
+    asked = taken(peer)
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        future.result(LONG)
+    assert caught.value.phase == "waiting"
+    assert nothing_is_kept(client)
+    put(peer, reply(asked, "0xlate"), event("0xlate", 1))
+    eventually(lambda: seen == [reply(asked, "0xlate"), event("0xlate", 1)])
+
+
+@pytest.mark.parametrize("kind", ["item", "end"])
+def test_subscribe_ends_in_time_whatever_comes_in_place_of_a_reply(against, kind):
+    client, peer, _ = against(protocol=Acknowledged())
+    future = subscribing(client, "x", timeout=1)
+    put(peer, [taken(peer)[0], kind, 5])
+    future.exception(5)  # that it ends is the promise; how is not
+
+
+def test_an_error_that_comes_later_ends_the_subscription(against):
+    client, peer, _ = against(protocol=many())
+    subscription = client.subscribe({"ask": 1})
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "v": 1, "more": True}, {"id": id, "error": "gone"})
+    assert next(subscription) == 1
+    with pytest.raises(wsclient.RemoteError, match="gone"):
+        next(subscription)
+    assert nothing_is_kept(client)
+
+
+# --- subscribe(): the end of it --------------------------------------------------------------------------------------
+
+
+def test_closing_sends_the_protocols_unsubscribe_whose_answer_nobody_sees(against):
+    client, peer, seen = against(protocol=JsonRpc())
+    with subscribed(client, peer, "0xa"):
+        pass
+    asked = taken(peer)
+    assert (asked["method"], asked["params"]) == ("eth_unsubscribe", ["0xa"])
+    put(peer, event("0xa", "still on its way"), reply(asked, True), {"mark": 1})
+    eventually(lambda: seen == [event("0xa", "still on its way"), {"mark": 1}])
+    assert client.stats.requests_late == 0
+    assert nothing_is_kept(client)
+
+
+@pytest.mark.parametrize(
+    ("option", "sent"),
+    [
+        ({"stop": 1}, {"stop": 1}),
+        (wsclient.Request({"stop": 2}), {"stop": 2, "id": 3}),
+        (lambda message, reply: {"stop": message["params"], "of": reply}, {"stop": ["newHeads"], "of": "0xa"}),
+        (lambda message, reply: wsclient.Request({"stop": reply}), {"stop": "0xa", "id": 3}),
+    ],
+)
+def test_the_unsubscribe_option_goes_before_the_protocols(against, option, sent):
+    client, peer, _ = against(protocol=JsonRpc(version=None))
+    subscribed(client, peer, "0xa", unsubscribe=option).close()
+    got = taken(peer)
+    assert got.pop("id", None) is not None if "id" in sent else "id" not in got
+    sent.pop("id", None)
+    assert got == sent
+
+
+def test_an_unsubscribe_function_that_raises_leaves_no_subscription_open(against):
+    def fails(message, reply):
+        raise RuntimeError("a bug of the user's")
+
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xa", unsubscribe=fails)
+    try:
+        subscription.close()
+    except RuntimeError:
+        pass
+    with pytest.raises(wsclient.ClientClosed):
+        subscription.get(SHORT)
+
+
+def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_cost_the_connection(against):
+    def fails(message, reply):
+        raise RuntimeError("a bug of the user's")
+
+    client, peer, seen = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xa", unsubscribe=fails, maxsize=1, overflow="raise")
+    put(peer, event("0xa", 1), event("0xa", 2), {"news": 1})
+    eventually(lambda: seen == [{"news": 1}], 3)
+    assert client.stats.connections == 1
+    assert results(subscription, 1) == [1]
+    with pytest.raises(wsclient.SlowConsumer):
+        subscription.get(LONG)
+
+
+def subscribe_and_forget(client, peer):
+    subscription = subscribed(client, peer, "0xa")
+    assert subscription.reply == "0xa"
+    gone = weakref.ref(subscription)
+    del subscription
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_forgotten_subscription_unsubscribes_under_its_name(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscribe_and_forget(client, peer)
+    put(peer, event("0xa", 1))
+    asked = taken(peer)
+    assert (asked["method"], asked["params"]) == ("eth_unsubscribe", ["0xa"])
+    put(peer, reply(asked, True))
+    eventually(lambda: nothing_is_kept(client))
+
+
+def test_a_forgotten_subscription_is_not_asked_anew(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscribe_and_forget(client, peer)
+    peer = cut(client, peer, raw)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+    assert nothing_is_kept(client)
+
+
+def test_a_subscription_read_too_slowly_ends_with_slow_consumer_and_unsubscribes(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xa", maxsize=1, overflow="raise")
+    put(peer, event("0xa", 1), event("0xa", 2))
+    assert taken(peer)["params"] == ["0xa"]
+    assert results(subscription, 1) == [1]
+    with pytest.raises(wsclient.SlowConsumer):
+        subscription.get(LONG)
+
+
+def test_latest_with_a_key_keeps_the_newest_of_each(against):
+    client, peer, seen = against(protocol=many())
+    subscription = client.subscribe({"ask": 1}, overflow="latest", key=lambda value: value[0])
+    id = taken(peer)["id"]
+    put(peer, *({"id": id, "v": v, "more": True} for v in ("a1", "b1", "a2", "b2", "a3")), {"mark": 1})
+    eventually(lambda: seen)
+    assert [subscription.get(0), subscription.get(0)] == ["a3", "b2"]
+    assert subscription.dropped == 3
+
+
+# --- subscribe(): through losses -------------------------------------------------------------------------------------
+
+
+def test_after_a_reconnect_it_is_the_same_object_under_the_new_name_and_the_gap_is_told(against, raw):
+    gaps = []
+    client, peer, seen = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xold", on_gap=lambda one: gaps.append((one, one.gaps)))
+    put(peer, event("0xold", 1))
+    eventually(lambda: len(subscription._inbox) == 1)
+    peer = cut(client, peer, raw)
+    asked = taken(peer)
+    assert asked["params"] == ["newHeads"]
+    put(peer, reply(asked, "0xnew"), event("0xold", "of nobody"), event("0xnew", 2), event("0xnew", 3))
+    eventually(lambda: seen == [event("0xold", "of nobody")])
+    assert results(subscription, 1) == [1]
+    assert (subscription.gaps, gaps) == (0, [])
+    assert results(subscription, 1) == [2]
+    assert (subscription.gaps, gaps) == (1, [(subscription, 1)])
+    assert results(subscription, 1) == [3]
+    assert subscription.gaps == len(gaps) == 1
+    assert subscription.reply == "0xnew"
+
+
+def test_fresh_ids_rise_and_subscriptions_go_behind_the_session_and_before_the_old_queue(against, raw):
+    def set_up(client, session):
+        session.send({"set": "up"})
+
+    client, peer, _ = against(protocol=JsonRpc(version=None), on_session=set_up)
+    assert taken(peer) == {"set": "up"}
+    subscriptions = [subscribed(client, peer, name, {**ASK, "params": [name]}) for name in ("a", "b", "c")]
+    before = client.stats.connections
+    peer.reset()
+    eventually(lambda: client.state is not State.OPEN)
+    queued = client.submit({"method": "queued"})
+    peer = raw.accept().upgrade()
+    got = [taken(peer) for _ in range(5)]
+    assert got[0] == {"set": "up"}
+    assert [one["params"] for one in got[1:4]] == [["a"], ["b"], ["c"]]
+    assert got[4]["method"] == "queued"
+    ids = [one["id"] for one in got[1:]]
+    assert ids == sorted(set(ids))
+    assert min(ids) > 3
+    put(peer, *(reply(one, f"{one['params'][0]}2") for one in got[1:4]), reply(got[4], "done"))
+    assert queued.result(LONG) == "done"
+    put(peer, *(event(f"{name}2", name) for name in "abc"))
+    assert [results(one, 1) for one in subscriptions] == [["a"], ["b"], ["c"]]
+    assert client.stats.connections == before + 1
+
+
+def test_two_losses_in_a_row_and_a_loss_before_the_reply_are_survived(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0x1")
+    for _ in range(3):
+        peer = cut(client, peer, raw)
+        assert taken(peer)["params"] == ["newHeads"]  # and no reply
+    peer = cut(client, peer, raw)
+    put(peer, reply(taken(peer), "0x5"), event("0x5", "here"))
+    assert results(subscription, 1) == ["here"]
+    assert subscription.gaps >= 1
+    subscription.close()
+    assert taken(peer)["params"] == ["0x5"]
+
+
+def test_a_subscription_that_is_answered_on_one_connection_after_the_other_costs_none_of_them(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0x1")
+    for number in range(2, 7):
+        peer = cut(client, peer, raw)
+        put(peer, reply(taken(peer), f"0x{number}"), event(f"0x{number}", number))
+        assert results(subscription, 1) == [number]
+        assert subscription.gaps == number - 1
+    assert client.stats.connections == 6
+
+
+def test_a_subscription_by_match_may_be_acknowledged_on_every_connection(against, raw):
+    client, peer, _ = against()
+    subscription = client.subscribe({"op": "sub"}, match=lambda message: "trade" in message)
+    for number in range(1, 4):
+        put(peer, {"id": taken(peer)["id"], "ok": number}, {"trade": number})
+        assert subscription.get(LONG) == {"trade": number}
+        assert subscription.reply["ok"] == number
+        if number < 3:
+            peer = cut(client, peer, raw)
+    assert client.stats.connections == 3
+
+
+def test_subscriptions_that_did_not_get_onto_a_full_line_are_asked_on_the_next_connection(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    huge = "x" * (8 * 2**20)
+    subscriptions = [subscribed(client, peer, name, {**ASK, "params": [name, huge]}) for name in "abc"]
+    before = client.stats.connections
+    peer.reset()
+    peer = raw.accept().upgrade()  # reads nothing
+    link = client._wsclient.core.link
+    eventually(lambda: client.stats.connections > before and link.wire is not None and link.wire.blocked)
+    peer = cut(client, peer, raw)
+    peer.sock.settimeout(3)
+    assert [taken(peer)["params"][0] for _ in subscriptions] == ["a", "b", "c"]
+
+
+def test_two_subscriptions_with_one_id_of_the_callers_do_not_keep_the_client_from_reconnecting(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    a, b = subscribed(client, peer, "0xa", {"id": 1, **ASK}), subscribed(client, peer, "0xb", {"id": 1, **ASK})
+    peer.reset()
+    raw.accept().upgrade()
+    assert client.wait_until(State.OPEN, 3)
+    assert a.gaps == b.gaps == 0
+
+
+def test_a_subscription_that_is_refused_on_the_next_connection_ends_with_that_error(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription, other = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb")
+    peer = cut(client, peer, raw)
+    first, second = taken(peer), taken(peer)
+    put(peer, {"id": first["id"], "error": {"code": -5, "message": "no more"}}, reply(second, "0xb2"))
+    with pytest.raises(wsclient.RemoteError, match="no more"):
+        subscription.get(LONG)
+    put(peer, event("0xb2", 1))
+    assert results(other, 1) == [1]
+
+
+def test_a_resubscription_that_is_not_answered_ends_with_a_timeout(against, raw):
+    client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
+    subscription = subscribed(client, peer, "0xa")
+    peer = cut(client, peer, raw)
+    taken(peer)
+    with pytest.raises(wsclient.RequestTimeout):
+        subscription.get(LONG)
+    assert nothing_is_kept(client)
+
+
+def test_a_function_is_asked_for_the_message_at_each_subscription(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    tokens = iter("abc")
+    subscription = subscribed(client, peer, "0x1", lambda: {**ASK, "params": [next(tokens)]})
+    peer = cut(client, peer, raw)
+    asked = taken(peer)
+    assert asked["params"] == ["b"]
+    put(peer, reply(asked, "0x2"), event("0x2", 1))
+    assert results(subscription, 1) == [1]
+
+
+def test_a_function_that_raises_on_the_next_connection_ends_its_subscription_alone(against, raw):
+    def ask():
+        if asked:
+            raise LookupError("no token")
+        asked.append(1)
+        return ASK
+
+    asked = []
+    client, peer, _ = against(protocol=JsonRpc())
+    broken, sound = subscribed(client, peer, "0xa", ask), subscribed(client, peer, "0xb")
+    peer = cut(client, peer, raw)
+    with pytest.raises(LookupError, match="no token"):
+        broken.get(LONG)
+    put(peer, reply(taken(peer), "0xb2"), event("0xb2", 1))
+    assert results(sound, 1) == [1]
+
+
+def test_without_resume_a_loss_ends_the_subscription_and_nothing_is_asked_anew(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xa", resume=False)
+    put(peer, event("0xa", 1))
+    eventually(lambda: len(subscription._inbox) == 1)
+    peer = cut(client, peer, raw)
+    assert results(subscription, 1) == [1]
+    with pytest.raises(wsclient.ConnectionLost):
+        subscription.get(LONG)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+    assert nothing_is_kept(client)
+
+
+def test_a_connection_lost_while_subscribe_waits_is_asked_again_under_its_deadline(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    answered, unanswered = subscribing(client), subscribing(client, {**ASK, "params": ["logs"]}, timeout=1)
+    taken(peer), taken(peer)
+    peer = cut(client, peer, raw)
+    for asked in (taken(peer), taken(peer)):
+        if asked["params"] == ["newHeads"]:
+            put(peer, reply(asked, "0xa"), event("0xa", 1))
+    subscription = answered.result(LONG)
+    assert results(subscription, 1) == [1]
+    with pytest.raises(wsclient.RequestTimeout):
+        unanswered.result(LONG)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1  # nothing was asked twice
+
+
+def test_a_function_is_asked_again_while_subscribe_still_waits_for_its_first_reply(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    tokens = iter("abc")
+    future = subscribing(client, lambda: {**ASK, "params": [next(tokens)]})
+    asked = [taken(peer)]
+    for _ in range(2):
+        peer = cut(client, peer, raw)
+        asked.append(taken(peer))
+    assert [one["params"] for one in asked] == [["a"], ["b"], ["c"]]
+    put(peer, reply(asked[-1], "0xa"), event("0xa", 1))
+    subscription = future.result(LONG)
+    assert results(subscription, 1) == [1]
+    assert subscription.gaps == 0  # it did not live before
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+
+
+def test_a_loss_right_behind_the_reply_is_a_gap(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client)
+    asked = taken(peer)
+    put(peer, reply(asked, "0xa"))
+    peer.finish()  # reply and end may be read in one turn
+    peer = raw.accept().upgrade()
+    put(peer, reply(taken(peer), "0xb"), event("0xb", 1))
+    subscription = future.result(LONG)
+    assert results(subscription, 1) == [1]
+    assert subscription.gaps == 1
+
+
+def test_subscribe_ends_in_time_between_two_connections(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client, timeout=1)
+    taken(peer)
+    peer.reset()
+    waiting = raw.accept()  # no answer
+    error = future.exception(LONG)
+    assert isinstance(error, wsclient.RequestTimeout)
+    assert error.phase == "waiting"  # the first server may have seen it
+    assert nothing_is_kept(client)
+    client.send({"mark": 1})
+    waiting.upgrade()
+    assert taken(waiting)["mark"] == 1  # it is not asked any more
+
+
+def test_the_time_of_a_subscription_that_is_asked_again_is_the_callers(against, raw):
+    client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
+    future = subscribing(client, timeout=None)
+    taken(peer)
+    peer = cut(client, peer, raw)
+    asked = taken(peer)
+    assert not concurrent.futures.wait([future], 2 * SHORT).done
+    put(peer, reply(asked, "0xa"))
+    future.result(LONG)
+
+
+def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
+    client, _, _ = against(protocol=JsonRpc())
+    core = client._wsclient.core
+    feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
+    request = feed.make(Deadline.after(0, 0), None)
+    core.pending.add(request, timed=False)
+    core.pending.take(request, "ok")  # the I/O thread has the reply, and has told nobody yet
+    waiting = beginning(feed.wait)
+    assert not concurrent.futures.wait([waiting], SHORT).done
+    feed.settle("0xa", None)
+    waiting.result(LONG)
+    assert (feed.caller.value, feed.caller.error) == ("0xa", None)
+
+
+def test_closed_before_it_was_asked_anew_it_is_neither_asked_nor_unsubscribed(against):
+    client, peer, _ = against(protocol=Ticks())
+    core = client._wsclient.core
+    subscription = client.subscribe({"ask": 1})
+    taken(peer)
+    (feed,) = core.subscriptions
+    feed.lost(wsclient.ConnectionLost("as if"))
+    with core.link.wire._owner:  # nobody writes meanwhile
+        feed.request = None
+        feed.ask_anew(core.link.wire, core.link.number)
+        subscription.close()
+    client.send({"mark": 1})
+    assert taken(peer) == {"mark": 1}
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_peer_that_lets_in_and_closes_in_one_breath_costs_no_subscription(against, raw, claimed):
+    """Its close frame is read before the subscription was asked anew."""
+    client, peer, _ = against(protocol=JsonRpc())
+    if claimed:
+        subscription = client.subscribe(ASK, match=lambda message: message.get("method") == "eth_subscription")
+        taken(peer)
+    else:
+        subscription = subscribed(client, peer, "0xa")
+    peer.reset()
+    closing = raw.accept()
+    closing.upgrade(then=frame(8, (1013).to_bytes(2, "big")))
+    closing.until_closed()
+    closing.close()
+    peer = raw.accept().upgrade()
+    put(peer, reply(taken(peer), "0xb"), event("0xb", 1))
+    assert results(subscription, 1) == [1]
+
+
+def test_match_that_raises_while_subscribe_waits_is_what_it_raises(against):
+    client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message))
+    future = subscribing(client, {"op": "sub"}, match=lambda message: 1 / 0)
+    taken(peer)
+    put(peer, {"tick": 1})
+    assert isinstance(future.exception(LONG), ZeroDivisionError)
+
+
+@pytest.mark.parametrize("at", ["_attach", "_begin_feed"])
+def test_an_interrupt_in_subscribe_leaves_no_subscription(against, monkeypatch, at):
+    client, peer, _ = against(protocol=JsonRpc())
+    original = getattr(stream_operations, at)
+
+    def interrupted(*arguments, **options):
+        original(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_operations, at, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.subscribe(ASK, timeout=SHORT)
+    eventually(lambda: nothing_is_kept(client))
+    put(peer, event("other", 1))
+    with client.listen() as heard:
+        put(peer, event("other", 2))
+        while heard.get(LONG)["params"]["result"] != 2:
+            pass
+
+
+def test_subscribe_ends_with_the_client_between_two_connections(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client, timeout=None)
+    taken(peer)
+    peer.reset()
+    raw.accept()
+    client.close(timeout=0)
+    assert isinstance(future.exception(LONG), wsclient.ClientClosed)
+
+
+def test_subscribe_ends_with_the_error_that_ends_the_client_between_two_connections(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    future = subscribing(client, timeout=None)
+    taken(peer)
+    peer.reset()
+    raw.accept().respond("403 Forbidden")
+    error = future.exception(LONG)
+    assert isinstance(error, wsclient.HandshakeError)
+    assert error.status == 403
+
+
+def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
+    """It has departed and has no place on the line yet: the server will see it."""
+    client, peer, _ = against(protocol=Ticks())
+    core = client._wsclient.core
+    with core.link.wire._owner:  # nobody writes meanwhile
+        stream = client.stream({"ask": 1})
+        (call,) = core.outbox.take(1000, None)
+        payload = departing.payload_of(core, core.link.number, call)
+        stream.close()
+    core.link.wire.pump()
+    assert payload is not None
+    assert taken(peer) == {"stop": call.id, "asked": 1}
+
+
+class ByName(Ticks):
+    """Knows the name of what follows as the request goes out."""
+
+    def stream_of(self, request, id, reply=None):
+        return f"s{id}"
+
+
+def call_and_close_at(step, call, close):
+    """Make a call, and in front of the given line of ours have another thread close; whether there is such a line."""
+    lines = itertools.count(1)
+    closed = []
+
+    def trace(frame, what, argument):
+        if frame.f_code.co_filename not in SHARED:
+            return None
+        if what == "line" and next(lines) == step:
+            closed.append(beginning(close))
+            closed[0].result(LONG)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        result = call()
+    finally:
+        sys.settrace(before)
+    return bool(closed), result
+
+
+SHARED = {module.__file__ for module in (_subscribing, _subscriptions, reply_stream)}
+"""Where a close from outside meets a subscription that gets its name."""
+
+
+def until_mark(client, peer):
+    """What the client sends."""
+    client.send({"mark": 1})
+    return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
+
+
+def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_and_unsubscribes_once(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    core = client._wsclient.core
+    for step in itertools.count(1):
+        subscribing(client)
+        asked = taken(peer)
+        (feed,) = core.subscriptions
+        request, stream = feed.request, feed._stream()
+        more, _ = call_and_close_at(step, partial(requests.answer, core, request, "0xa"), stream.close)
+        if not more:
+            stream.close()
+        sent = until_mark(client, peer)
+        assert [message["method"] for message in sent] == ["eth_unsubscribe"], f"at line {step}"
+        assert sent[0]["params"] == ["0xa"]
+        core.pending.drop_place(request)
+        put(peer, reply(asked, "0xa"), reply(sent[0], True))
+        eventually(lambda: nothing_is_kept(client))
+        if not more:
+            break
+    assert step > 10
+
+
+def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribes_once(against):
+    client, peer, _ = against(protocol=ByName())
+    core = client._wsclient.core
+    for step in itertools.count(1):
+        with core.link.wire._owner:  # nobody writes meanwhile
+            stream = client.subscribe({"ask": step})
+            assert len(list(core.subscriptions)) == 1
+            (call,) = core.outbox.take(1000, None)
+            depart = partial(departing.payload_of, core, core.link.number, call)
+            more, _ = call_and_close_at(step, depart, stream.close)
+            if not more:
+                stream.close()
+        core.link.wire.pump()
+        sent = until_mark(client, peer)
+        assert sent == [{"stop": call.id, "asked": step}], f"at line {step}"
+        for value in (1, 2):
+            put(peer, {"id": call.id, "v": value, "more": True})
+        assert until_mark(client, peer) == [], "told once more for each message"
+        assert nothing_is_kept(client), f"at line {step}"
+        if not more:
+            break
+    assert step > 5
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_subscribed_while_offline_goes_out_once(against, raw, named):
+    client, peer, _ = against(protocol=JsonRpc() if named else many())
+    peer.reset()
+    eventually(lambda: client.state is not State.OPEN)
+    future = subscribing(client)
+    peer = raw.accept()
+    eventually(lambda: client.stats.queue_depth == 1)
+    peer.upgrade()
+    asked = taken(peer)
+    put(peer, *((reply(asked, "0xa"), event("0xa", 1)) if named else ({"id": asked["id"], "v": 1, "more": True},)))
+    assert (results(future.result(LONG), 1)[0] if named else future.result(LONG).get(LONG)) == 1
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+
+
+def test_closing_while_the_new_reply_is_awaited_does_not_unsubscribe_the_old_name(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xold")
+    peer = cut(client, peer, raw)
+    asked = taken(peer)
+    eventually(lambda: client.state is State.OPEN)
+    subscription.close()
+    put(peer, reply(asked, "0xnew"))
+    got = taken(peer)
+    assert (got["method"], got["params"]) == ("eth_unsubscribe", ["0xnew"])  # as soon as its name is known
+
+
+def test_closing_while_offline_means_it_is_not_asked_anew(against, raw):
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription, other = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb", {**ASK, "params": ["logs"]})
+    peer.reset()
+    eventually(lambda: client.state is not State.OPEN)
+    subscription.close()
+    peer = raw.accept().upgrade()
+    asked = taken(peer)
+    assert asked["params"] == ["logs"]
+    put(peer, reply(asked, "0xb2"), event("0xb2", 1))
+    assert results(other, 1) == [1]
+
+
+def test_an_on_gap_that_raises_keeps_the_message_and_close_forgets_it(against, raw):
+    def on_gap(subscription):
+        raise RuntimeError("no back-fill today")
+
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0x1", on_gap=on_gap)
+    for name in ("0x2", "0x3"):
+        peer = cut(client, peer, raw)
+        put(peer, reply(taken(peer), name), event(name, name))
+        with pytest.raises(RuntimeError):
+            subscription.get(LONG)
+        if name == "0x2":
+            assert results(subscription, 1) == ["0x2"]
+    subscription.close()
+    assert list(subscription) == []
+
+
+def test_on_gap_may_ask_the_client_for_what_was_missed(against, raw):
+    missed = []
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(
+        client, peer, "0x1", on_gap=lambda one: missed.append(client.call("eth_getLogs", timeout=LONG))
+    )
+    peer = cut(client, peer, raw)
+    put(peer, reply(taken(peer), "0x2"), event("0x2", 1))
+    got = beginning(lambda: results(subscription, 1))
+    put(peer, reply(taken(peer), "the logs"))
+    assert got.result(LONG) == [1]
+    assert missed == ["the logs"]
+
+
+# --- subscribe() inside hooks ----------------------------------------------------------------------------------------
+
+
+def test_subscribed_in_on_open_it_lives_on_its_connection_alone(against, raw):
+    made = []
+    client, peer, _ = against(
+        protocol=JsonRpc(), on_open=lambda client: made.append(client.subscribe(ASK, timeout=LONG))
+    )
+    for number in (1, 2, 3):
+        put(peer, reply(taken(peer), f"0x{number}"), event(f"0x{number}", number))
+        eventually(lambda number=number: len(made) == number)
+        assert results(made[-1], 1) == [number]
+        if number < 3:
+            peer = cut(client, peer, raw)
+    for subscription in made[:2]:
+        with pytest.raises(wsclient.ConnectionLost):
+            subscription.get(LONG)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+
+
+def test_resume_in_on_open_is_refused_since_it_would_double(against):
+    raised = []
+
+    def on_open(client):
+        with pytest.raises(ValueError, match="resume=True"):
+            client.subscribe(ASK, resume=True)
+        raised.append(True)
+
+    client, peer, _ = against(protocol=JsonRpc(), on_open=on_open)
+    eventually(lambda: raised)
+    client.send({"mark": 1})
+    assert taken(peer)["mark"] == 1
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_eight_threads_subscribe_and_close_while_events_pour_in(against):
+    client, peer, _ = against(protocol=JsonRpc())
+    rounds, errors = 50, []
+
+    def serve():
+        unsubscribed = 0
+        while unsubscribed < 8 * rounds:
+            asked = taken(peer)
+            if asked["method"] == "eth_subscribe":
+                name = f"0x{asked['id']}"
+                put(peer, event(name, 0), reply(asked, name), *(event(name, n) for n in range(1, 4)))
+            else:
+                unsubscribed += 1
+                put(peer, event(asked["params"][0], "late"), reply(asked, True))
+
+    def use():
+        for _ in range(rounds):
+            with client.subscribe(ASK, timeout=LONG) as subscription:
+                if results(subscription, 4) != [0, 1, 2, 3]:
+                    errors.append(subscription.reply)
+
+    server = beginning(serve)
+    users = [beginning(use) for _ in range(8)]
+    for user in users:
+        user.result(4 * LONG)
+    server.result(LONG)
+    assert errors == []
+    eventually(lambda: nothing_is_kept(client))
+
+
+# --- where the number of requests in flight is bounded ---------------------------------------------------------------
+
+
+class OneAtATime(ByName):
+    max_in_flight = 1
+
+
+@pytest.mark.parametrize("way", ["match", "name", "items"])
+def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against, raw, way):
+    """Its request may be in flight for ever; also on the next connection."""
+    protocol = OneAtATime() if way == "name" else many()
+    protocol.max_in_flight = 1
+    client, peer, _ = against(protocol=protocol)
+    asking = subscribing(client, {"ask": 1}, match=(lambda message: "tick" in message) if way == "match" else None)
+    for _ in range(2):
+        asked = taken(peer)
+        if way == "items":
+            put(peer, {"id": asked["id"], "v": "item", "more": True})
+        subscription = asking.result(LONG)
+        for _ in range(2):
+            future = client.submit({"ask": "more"}, timeout=LONG)
+            put(peer, {"id": taken(peer)["id"], "v": "answer"})
+            assert future.result(LONG) == "answer"
+        first, second = client.submit({"ask": 2}, timeout=LONG), client.submit({"ask": 3}, timeout=LONG)
+        asked = taken(peer)
+        assert asked["ask"] == 2
+        assert client._wsclient.core.pending.in_flight == 1
+        assert client.stats.queue_depth == 1, "the bound holds for requests all the same"
+        put(peer, {"id": asked["id"], "v": 2})
+        put(peer, {"id": taken(peer)["id"], "v": 3})
+        assert [first.result(LONG), second.result(LONG)] == [2, 3]
+        peer = cut(client, peer, raw)
+    subscription.close()
+
+
+def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_and_costs_the_connection(against, raw):
+    """Its answer is awaited there even with match=, since it may still come: the row must not go on with that place."""
+    client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message, max_in_flight=1))
+    future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=SHORT)
+    assert taken(peer) == {"op": "sub"}
+    waiting = client.submit({"op": "next"}, timeout=LONG)
+    assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
+    peer = raw.accept().upgrade()
+    assert taken(peer) == {"op": "next"}
+    put(peer, {"ok": 1})
+    assert waiting.result(LONG) == {"ok": 1}
+    assert nothing_is_kept(client)

@@ -1,0 +1,472 @@
+"""``record=``: what crossed the wire is on the tape, in its order, without its secrets; and it harms nobody."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import wsclient
+from wsclient._recording import format as recording_format
+from wsclient._recording import recorder as _recording
+from wsclient._recording.format import RECEIVED, SENT
+from wsclient._rfc6455.frames import Opcode
+
+from ..support import LONG, Server, eventually, json_handler
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "session.jsonl"
+
+
+def read(path):
+    with path.open("rb") as file:
+        return recording_format.parse(file, str(path))
+
+
+def lines(path, kind=None):
+    found = [json.loads(line) for line in path.read_bytes().splitlines()[1:]]
+    return [line for line in found if kind in (None, line["kind"])]
+
+
+def messages(path, direction=None):
+    entries = [entry for connection in read(path).connections for entry in connection.entries]
+    return [e.payload for e in entries if e.kind == "message" and direction in (None, e.direction)]
+
+
+# --- what is on the tape ---------------------------------------------------------------------------------------------
+
+
+def test_a_session_is_recorded_and_on_disk_when_close_returns(server, path):
+    with wsclient.connect(server.url, record=path, name="feed") as client, client.listen() as stream:
+        assert client.request({"method": "add", "params": [1, 2]})["result"] == 3
+        client.send("hello")
+        client.send(b"\0\1")
+        client.flush(LONG)
+        assert [stream.get(LONG), stream.get(LONG)] == ["hello", b"\0\1"]
+    tape = read(path)
+    (connection,) = tape.connections
+    assert tape.client == "feed"
+    assert dict(connection.headers)["upgrade"] == "websocket"
+    assert messages(path, SENT) == ['{"id":1,"method":"add","params":[1,2]}', "hello", b"\0\1"]
+    assert messages(path, RECEIVED) == ['{"id": 1, "result": 3}', "hello", b"\0\1"]
+    kinds = [(entry.kind, entry.direction, entry.code) for entry in connection.entries if entry.kind != "message"]
+    assert kinds == [("ping", SENT, None), ("pong", RECEIVED, None), ("close", SENT, 1000), ("close", RECEIVED, 1000)]
+    assert connection.lost == ("local", 1000)
+    times = [entry.at for entry in connection.entries]
+    assert times == sorted(times)
+
+
+def test_a_reply_never_stands_before_its_request(server, path):
+    with wsclient.connect(server.url, record=path) as client:
+
+        def ask():
+            for _ in range(100):
+                client.request({"method": "add", "params": [1]})
+
+        run_all([ask] * 8)
+    asked = set()
+    for connection in read(path).connections:
+        for entry in connection.entries:
+            if entry.kind == "message":
+                id = json.loads(entry.payload)["id"]
+                assert entry.direction == SENT or id in asked
+                asked.add(id)
+    assert len(asked) == 800
+
+
+def test_the_order_of_many_threads_on_the_tape_is_the_order_at_the_server(mute_server, path):
+    with wsclient.connect(mute_server.url, record=path, compression="deflate") as client:
+
+        def send(thread):
+            for n in range(200):
+                client.send(f"{thread} {n} {'x' * (n % 7 * 100)}")
+
+        run_all([lambda thread=thread: send(thread) for thread in range(16)])
+        client.flush(LONG)
+        received = mute_server.wait_for(3200)
+    assert messages(path, SENT) == received
+
+
+def run_all(functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+def test_more_than_the_backlog_holds_is_recorded_whole(mute_server, path):
+    with wsclient.connect(mute_server.url, record=path, compression=None) as client:
+        sent = [f"{n} " + "x" * 50_000 for n in range(100)]
+        run_all([lambda: [client.send(message) for message in sent]])
+        client.flush(LONG)
+    assert sum(map(len, sent)) > 10 * _recording.MAX_BACKLOG
+    assert messages(path, SENT) == sent
+
+
+def test_senders_that_are_ahead_of_the_file_wait_in_their_queue(server, path):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def match(message):  # holds the I/O thread, which writes the file
+        reached.set()
+        return go_on.wait(LONG)
+
+    with wsclient.connect(server.url, record=path, compression=None, ping_interval=None) as client:
+        client.submit("hello", match=match)
+        assert reached.wait(LONG)
+        sent = [f"{n} " + "x" * 50_000 for n in range(40)]
+        run_all([lambda: [client.send(message) for message in sent]])
+        recorder = client._wsclient.core.recorder
+        assert recorder.full
+        assert recorder._noted - recorder._written < _recording.MAX_BACKLOG + 100_000
+        assert client.stats.queue_depth > 20
+        go_on.set()
+        client.flush(LONG)
+    assert messages(path, SENT)[1:] == sent
+
+
+def test_what_a_thread_has_sent_is_in_the_file_soon_though_nothing_else_happens(mute_server, path):
+    with wsclient.connect(mute_server.url, record=path, ping_interval=None) as client:
+        eventually(lambda: messages(path) == [])
+        run_all([lambda: client.send("hello")])
+        eventually(lambda: messages(path) == ["hello"])
+
+
+def test_a_recording_that_has_stopped_holds_nobody_up(path):
+    errors = []
+    recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, errors.append)
+    recorder.begin()
+    recorder.sent(1, Opcode.TEXT, b"\xff")  # no text: only a defect of ours could lead to that
+    recorder.sent(1, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
+    assert recorder.full
+    recorder.write()
+    assert not recorder.full
+    assert len(errors) == 1
+    recorder.sent(1, Opcode.BINARY, b"more")
+    recorder.write()
+    recorder.close()
+    assert len(errors) == 1
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_large_message_that_comes_is_recorded(server, path):
+    text = "x" * 2**20
+    with wsclient.connect(server.url, record=path) as client:
+        with client.listen() as stream:
+            client.send(text)
+            assert stream.get(LONG) == text
+    assert messages(path) == [text, text]
+
+
+def test_a_message_cut_in_mid_frame_stands_on_the_tape_once(raw, path):
+    client = wsclient.Client(raw.url, record=path, compression=None, ping_interval=None)
+    starting = threading.Thread(target=client.start)
+    starting.start()
+    first = raw.accept()
+    first.upgrade()
+    starting.join(LONG)
+    big = b"\1" * (12 * 2**20)  # more than loopback's buffers take
+    client.send("before")
+    delivery = client.send(big)
+    assert first.receive_text() == "before"
+    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    assert delivery.state == "queued"
+    first.reset()
+    second = raw.accept()
+    second.upgrade()
+    assert second.receive_frame() == (2, big)
+    client.close(timeout=0)
+    assert [[len(e.payload) for e in c.entries if e.kind == "message"] for c in read(path).connections] == [
+        [6],
+        [len(big)],
+    ]
+
+
+def test_batches_are_recorded_as_they_went_out(server, path):
+    with wsclient.connect(server.url, record=path, protocol=wsclient.JsonRpc()) as client:
+        with contextlib.suppress(wsclient.WebSocketClientError, TimeoutError):
+            client.request([{"method": "a"}, {"method": "b"}], timeout=0.2)
+    batch = messages(path, SENT)[0]
+    assert [one["method"] for one in json.loads(batch)] == ["a", "b"]
+    assert json.loads(batch)[0]["id"] != json.loads(batch)[1]["id"]
+
+
+def test_what_the_set_up_and_the_protocol_say_is_recorded(path):
+    class Protocol(wsclient.JsonId):
+        def decode(self, payload):
+            return wsclient.Control("answer") if payload == "question" else super().decode(payload)
+
+    def handler(connection, message):
+        json_handler(connection, message)
+        if message == "go":
+            connection.send("question")
+
+    with Server(handler) as server:
+
+        def log_in(client, session):
+            session.request({"method": "login", "params": 1})
+            session.send("go")
+            assert session.recv() == "go"
+
+        with wsclient.connect(server.url, record=path, protocol=Protocol(), on_session=log_in):
+            server.wait_for(3)
+    assert messages(path, SENT)[1:] == ["go", "answer"]
+    assert "question" in messages(path, RECEIVED)
+
+
+def test_pings_of_the_server_and_our_pongs_are_recorded(server, path):
+    with wsclient.connect(server.url, record=path) as client:
+        assert server.opened.get(timeout=LONG).ping("abc").wait(LONG)
+        assert client.state is wsclient.State.OPEN
+    entries = [(e.kind, e.direction, e.payload) for e in read(path).connections[0].entries]
+    assert entries[:2] == [("ping", RECEIVED, b"abc"), ("pong", SENT, b"abc")]
+
+
+def test_each_connection_and_how_it_ended_is_recorded(server, path):
+    again = threading.Event()
+    client = wsclient.Client(server.url, record=path, on_reconnect=lambda client: again.set())
+    with client:
+        server.opened.get(timeout=LONG)
+        server.cut_all()
+        assert again.wait(LONG)
+        again.clear()
+        server.opened.get(timeout=LONG)
+        server.close_all(1012, "restart")
+        assert again.wait(LONG)
+    assert [connection.lost for connection in read(path).connections] == [
+        ("network", None), ("remote", 1012), ("local", 1000)
+    ]  # fmt: skip
+    (close,) = [e for e in read(path).connections[1].entries if e.kind == "close" and e.direction == RECEIVED]
+    assert (close.code, close.payload) == (1012, "restart")
+
+
+def test_failed_attempts_are_recorded_by_class_and_status_alone(path):
+    def refuse(connection, request):
+        return connection.respond(403, "the secret is sesame")
+
+    with Server(process_request=refuse) as server, pytest.raises(wsclient.HandshakeError):
+        wsclient.connect(server.url, record=path)
+    (failed,) = lines(path)
+    assert (failed["kind"], failed["number"], failed["error"], failed["status"]) == ("failed", 1, "HandshakeError", 403)
+    assert b"sesame" not in path.read_bytes()
+
+
+def test_a_set_up_that_fails_is_a_connection_of_its_own(server, path):
+    def on_session(client, session):
+        tried.append(session.number)
+        if len(tried) == 1:
+            raise wsclient.SessionError("not yet")
+
+    tried = []
+    with wsclient.connect(server.url, record=path, on_session=on_session, retry_first=True):
+        pass
+    assert tried == [1, 1]
+    assert [connection.number for connection in read(path).connections] == [1, 2]
+    assert [line["error"] for line in lines(path, "failed")] == ["SessionError"]
+
+
+def test_run_forever_and_drain_leave_a_whole_file(server, path):
+    client = wsclient.Client(server.url, record=path, on_open=lambda client: client.send("hello"))
+    client.on_message = lambda client, message: client.close(wait=False)
+    client.run_forever()
+    assert messages(path) == ["hello", "hello"]
+    with wsclient.connect(server.url, record=path) as client:
+        client.send("bye")
+        assert client.drain()
+        assert messages(path, SENT) == ["bye"]
+
+
+def test_a_client_that_fails_leaves_a_whole_file(server, path):
+    with wsclient.connect(server.url, record=path) as client:
+        server.opened.get(timeout=LONG)
+        server.close_all(1008, "no")
+        assert client.wait_until(wsclient.State.FAILED, LONG)
+        assert read(path).connections[0].lost == ("remote", 1008)
+
+
+def test_a_client_that_was_never_started_leaves_the_file_alone_and_a_new_one_makes_it_anew(server, path):
+    path.write_text("old")
+    wsclient.Client(server.url, record=path).close()
+    assert path.read_text() == "old"
+    with wsclient.connect(server.url, record=path):
+        pass
+    assert len(read(path).connections) == 1
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_the_file(path):
+    secret = "s3sam3"
+
+    def respond(connection, request, response):
+        response.headers["Set-Cookie"] = f"sid={secret}"
+        response.headers["X-Auth-Token"] = secret
+
+    with Server(process_response=respond) as server:
+        url = f"ws://user:{secret}@127.0.0.1:{server.port}/?token={secret}&a={secret}"
+        options = {"headers": {"Authorization": secret, "Cookie": secret}, "protocol": wsclient.JsonId(batch=True)}
+        with wsclient.connect(url, record=wsclient.Recording(path, redact=["pin"]), proxy=None, **options) as client:
+            client.request(
+                {"method": "login", "params": {"user": "ann", "password": secret, "list": [{"PIN": secret}]}}
+            )
+            client.request({"method": "echo", "params": [{"access_token": {"deep": [secret]}}]})
+            client.send([{"clientSecret": secret}, {"n": 1}])
+            client.send(json.dumps({"wrapped": json.dumps({"password": secret})}))
+            client.send(json.dumps({"password": secret}).encode())
+            client.flush(LONG)
+            server.wait_for(5)
+            assert secret in server.received[0]
+            client.reconnect(json.dumps({"token": secret}))
+            assert server.opened.get(timeout=LONG)
+            assert server.opened.get(timeout=LONG)
+    text = path.read_bytes()
+    assert secret.encode() not in text
+    assert b"ann" in text
+    for payload in messages(path):
+        assert secret.encode() not in (payload if isinstance(payload, bytes) else payload.encode())
+    assert len(messages(path)) == 10
+    assert ["x-auth-token", "[redacted]"] in lines(path, "open")[0]["headers"]
+
+
+def test_a_long_subprotocol_may_be_a_secret(path):
+    token = "base64url.bearer.authorization.k8s.io." + "s3sam3" * 9
+    with Server(subprotocols=[token]) as server, wsclient.connect(server.url, record=path, subprotocols=[token]):
+        pass
+    assert b"s3sam3" not in path.read_bytes()
+
+
+# --- it harms nobody -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_told_once_and_the_client_lives_on(server, caplog):
+    errors = []
+    client = wsclient.Client(server.url, record="/dev/full", on_error=lambda client, error: errors.append(error))
+    with client:
+        assert client.request({"method": "add", "params": [1]})["result"] == 1
+        assert client.request({"method": "add", "params": [2]})["result"] == 2
+        eventually(lambda: errors)
+    (error,) = errors
+    assert isinstance(error, OSError)
+    assert str(error).startswith("The recording to '/dev/full' has stopped (")
+    assert [record.message for record in caplog.records if "recording" in record.message] == [
+        f"{client_name(client)}: {error}"
+    ]
+
+
+def client_name(client):
+    return client._wsclient.core.settings.name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size on Windows")
+def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
+    program = """
+        import resource, sys, wsclient
+        from tests.support import Server
+        from wsclient._recording import format as recording_format
+        wsclient.Client, wsclient.Recording  # loaded now: under the limit Python would cut their bytecode short
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+        errors = []
+        with Server() as server:
+            options = {"record": sys.argv[1], "on_error": lambda client, error: errors.append(error)}
+            with wsclient.connect(server.url, **options) as client:
+                for n in range(100):
+                    assert client.request({"method": "add", "params": [n]})["result"] == n
+        assert len(errors) == 1, errors
+        with open(sys.argv[1], "rb") as file:
+            (connection,) = recording_format.parse(file, "tape").connections
+        assert connection.entries and connection.lost is None
+        print("fine")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_a_folder_that_is_gone_by_the_start_is_told_and_the_client_lives_on(server, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    errors = []
+    options = {"record": folder / "x.jsonl", "on_error": lambda client, error: errors.append(error)}
+    client = wsclient.Client(server.url, **options)
+    folder.rmdir()
+    with client:
+        assert client.request({"method": "add", "params": [1]})["result"] == 1
+        eventually(lambda: errors)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_writes_nothing(path):
+    program = """
+        import os, sys, warnings, wsclient
+        from tests.support import Server
+        from wsclient._rfc6455.frames import Opcode
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with Server() as server:
+            client = wsclient.connect(server.url, record=sys.argv[1])
+            client.request({"method": "add", "params": [1]})
+            recorder = client._wsclient.core.recorder
+            child = os.fork()
+            if child == 0:
+                recorder.sent(1, Opcode.TEXT, b"the child")
+                recorder.write()
+                recorder.close()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            client.request({"method": "add", "params": [2]})
+            client.close()
+        text = open(sys.argv[1]).read()
+        assert "the child" not in text and text.count('"sent","text"') == 2, text
+        print("fine")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_nothing_is_noted_where_nothing_is_recorded(server):
+    with wsclient.connect(server.url) as client:
+        assert client._wsclient.core.recorder is None
+        assert client._wsclient.core.link.wire.tape is None
+
+
+# --- the option ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_there_is_named_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"^record: the folder '.*nowhere' does not exist; make it first\.$"):
+        wsclient.Client("ws://localhost/", record=tmp_path / "nowhere" / "x.jsonl")
+
+
+@pytest.mark.parametrize("record", [5, b"x.jsonl", ["x"], True], ids=repr)
+def test_what_is_no_path_is_refused(record):
+    with pytest.raises(TypeError, match=r"^record must be a path, a wsclient\.Recording or None, not "):
+        wsclient.Client("ws://localhost/", record=record)
+
+
+def test_what_can_not_be_a_file_is_refused(tmp_path):
+    for record in ("", tmp_path, "a\0b"):
+        with pytest.raises(ValueError, match="record"):
+            wsclient.Client("ws://localhost/", record=record)
+
+
+def test_a_recording_says_what_is_secret_and_can_not_be_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recording = wsclient.Recording("x.jsonl", redact=["pin"], keep=("session_id",))
+    assert recording.path == str(tmp_path / "x.jsonl")  # whatever folder the program goes to
+    assert (recording.redact, recording.keep) == (("pin",), ("session_id",))
+    with pytest.raises(AttributeError):
+        recording.path = "y"
+    for names in ("pin", 5, [1]):
+        with pytest.raises(TypeError, match="redact must be a list of names"):
+            wsclient.Recording("x.jsonl", redact=names)
+    with pytest.raises(ValueError, match="keep holds an empty name"):
+        wsclient.Recording("x.jsonl", keep=[""])

@@ -1,0 +1,200 @@
+"""A request that races its reply, its timeout, its cancel, the loss of its connection and close(): one outcome."""
+
+import concurrent.futures
+import json
+import random
+import threading
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient._requests import departing, requests
+from wsclient._threads.deadline import Deadline
+
+from ..support import LONG, FaultProxy, Server, eventually
+
+OUTCOMES = (
+    wsclient.RequestTimeout,
+    wsclient.ConnectionLost,
+    wsclient.ClientClosed,
+    concurrent.futures.CancelledError,
+)
+
+
+class Tally:
+    """Counts how often each request was told its outcome."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.told = {}
+
+    def watch(self, number, future):
+        future.add_done_callback(lambda future: self.note(number))
+
+    def note(self, number):
+        with self._lock:
+            self.told[number] = self.told.get(number, 0) + 1
+
+
+def outcome(future, number):
+    """The kind of its end; a reply must be its own."""
+    try:
+        reply = future.result(LONG)
+    except OUTCOMES as error:
+        return type(error).__name__
+    assert reply["result"] == number
+    return "reply"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_everything_at_once_gives_each_request_one_outcome(seed):
+    rng = random.Random(seed)
+    tally = Tally()
+    over = threading.Event()
+
+    def dawdle(connection, message):
+        over.wait(rng.random() * 0.004)
+        call = json.loads(message)
+        connection.send(json.dumps({"id": call["id"], "result": call["n"]}))
+
+    def trouble(futures):
+        while not over.wait(rng.random() * 0.002):
+            if futures:
+                rng.choice(futures).cancel()
+            if rng.random() < 0.05:
+                proxy.cut()
+
+    with Server(dawdle) as server, FaultProxy(server.port) as proxy:
+        client = wsclient.connect(proxy.url, reconnect=wsclient.Reconnect(wait=tenacity.wait_none()))
+        futures = []
+        troubles = [threading.Thread(target=trouble, args=(futures,)) for _ in range(2)]
+        for thread in troubles:
+            thread.start()
+        for number in range(600):
+            timeout = rng.choice([0.001, 0.01, 0.1, LONG])
+            future = client.submit({"n": number}, timeout=timeout, idempotent=rng.random() < 0.5)
+            tally.watch(number, future)
+            futures.append(future)
+            if number % 10 == 0:
+                over.wait(rng.random() * 0.01)
+        client.close()
+        over.set()
+        for thread in troubles:
+            thread.join(LONG)
+        kinds = [outcome(future, number) for number, future in enumerate(futures)]
+        eventually(lambda: len(tally.told) == 600)
+    assert set(tally.told.values()) == {1}
+    counts = client._wsclient.core.pending.counts
+    assert counts == {
+        "ok": kinds.count("reply"),
+        "failed": kinds.count("ConnectionLost") + kinds.count("ClientClosed"),
+        "timed_out": kinds.count("RequestTimeout"),
+        "cancelled": kinds.count("CancelledError"),
+    }
+    assert len(set(kinds)) >= 4  # else it was no race
+
+
+@pytest.mark.parametrize("rival", ["cancel", "close", "cut"])
+def test_a_reply_against_one_rival(rival):
+    """Reply and rival are let go by the same event; over the rounds either wins, and the loser changes nothing."""
+    winners = set()
+    for _ in range(60):
+        go = threading.Event()
+
+        def answer(connection, message, go=go):
+            assert go.wait(LONG)
+            connection.send(json.dumps({"id": 1, "result": 0}))
+
+        with Server(answer) as server:
+            client = wsclient.connect(server.url)
+            future = client.submit({"n": 0})
+            server.wait_for(1)
+
+            def strike(go=go, future=future, client=client, server=server):
+                assert go.wait(LONG)
+                {"cancel": future.cancel, "close": client.close, "cut": server.reset_all}[rival]()
+
+            striker = threading.Thread(target=strike)
+            striker.start()
+            go.set()
+            winners.add(outcome(future, 0))
+            first = outcome(future, 0)
+            striker.join(LONG)
+            client.close()
+            assert outcome(future, 0) == first
+    assert winners <= {"reply", "CancelledError", "ClientClosed", "ConnectionLost"}
+
+
+def test_blocking_requests_race_their_own_timeout(server):
+    """The timeout is as long as the answer takes, so both win now and then."""
+    replies = timeouts = 0
+
+    def ask(client):
+        results = []
+        for n in range(300):
+            try:
+                results.append(client.request({"method": "echo", "params": n}, timeout=0.0004)["result"] == n)
+            except wsclient.RequestTimeout:
+                results.append(None)
+        return results
+
+    with wsclient.connect(server.url) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for results in pool.map(ask, [client] * 4):
+            assert False not in results
+            replies += results.count(True)
+            timeouts += results.count(None)
+        eventually(lambda: not client._wsclient.core.pending.in_flight)
+        assert replies + timeouts == 1200
+        assert (client.stats.requests_ok, client.stats.requests_timed_out) == (replies, timeouts)
+        assert not client._wsclient.core.pending.waiting
+
+
+def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
+    """The connection is lost under an idempotent request, which waits in the queue again when its time is over."""
+    with FaultProxy(mute_server.port) as proxy, wsclient.connect(proxy.url) as client:
+        sent_again = client.submit({"n": 0}, timeout=1, idempotent=True)
+        mute_server.wait_for(1)
+        proxy.refuse()
+        proxy.reset()
+        assert client.wait_until(wsclient.State.WAITING, LONG)
+        never_sent = client.submit({"n": 1}, timeout=0.1, idempotent=True)
+        assert (sent_again.exception(LONG).phase, never_sent.exception(LONG).phase) == ("waiting", "queued")
+        assert len(mute_server.received) == 1
+
+
+ENDINGS = {
+    "reply": lambda core, request: requests.answer(core, request, "the reply"),
+    "error": lambda core, request: requests.fail(core, request, OSError("lost")),
+    "time-out": requests.time_out,
+    "cancel": requests.cancel,
+}
+
+
+class Count:
+    """Who is told of an outcome."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def settle(self, value, error):
+        self.outcomes.append((value, error))
+
+
+@pytest.mark.parametrize("second", ENDINGS)
+@pytest.mark.parametrize("first", ENDINGS)
+def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, second):
+    """Each may have found the request before the other ended it; what they then call must not count twice."""
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    request = requests.make(core.protocol, {"method": "add"}, Deadline(None))
+    request.waiter = Count()
+    requests.begin(core, request, timed=False)
+    assert departing.payload_of(core, 1, request) is not None
+    ENDINGS[first](core, request)
+    told = list(request.waiter.outcomes)
+    assert len(told) == (first != "cancel")
+    assert not ENDINGS[second](core, request)
+    assert request.waiter.outcomes == told
+    assert sum(core.pending.counts.values()) == 1
+    client.close()

@@ -1,0 +1,190 @@
+"""Masking: the keys, and the XOR with them."""
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import wsclient
+from wsclient._rfc6455 import masking
+from wsclient._rfc6455.masking import accelerated, forget_keys, mask_in_python, new_key
+from wsclient._threads.imports import importing
+
+from ..support.strikes import strikes
+
+keys = st.binary(min_size=4, max_size=4)
+
+
+def masked(data, key):
+    """RFC 6455 §5.3, word for word."""
+    return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
+
+
+@given(data=st.binary(max_size=3000), key=keys)
+@example(data=b"", key=b"abcd")
+def test_masking_is_the_xor_of_the_rfc(data, key):
+    assert masking.apply_mask(data, key) == masked(data, key)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 7, 8, 1023, 1024, 1025, 1026, 1027, 1028, 65537])
+def test_masking_keeps_every_length(size):
+    data = os.urandom(size)
+    assert masking.apply_mask(data, b"\x01\x80\x00\xff") == masked(data, b"\x01\x80\x00\xff")
+
+
+def test_leading_and_trailing_zeros_are_kept():
+    data = bytes(10) + b"x" + bytes(10)
+    assert masking.apply_mask(data, bytes(4)) == data
+
+
+@given(data=st.binary(max_size=2000), key=keys)
+def test_masking_twice_gives_the_data_back(data, key):
+    assert masking.apply_mask(masking.apply_mask(data, key), key) == data
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_the_masked_data_is_bytes(size):
+    assert type(masking.apply_mask(bytes(size), b"abcd")) is bytes
+
+
+class Entropy:
+    """Stands in for the operating system's: no four bytes of it come twice."""
+
+    def __init__(self):
+        self.groups = []
+
+    def __call__(self, size):
+        assert size % 4 == 0
+        fresh = [i.to_bytes(4, "big") for i in range(len(self.groups), len(self.groups) + size // 4)]
+        self.groups += fresh
+        return b"".join(fresh)
+
+
+@pytest.fixture
+def entropy(monkeypatch):
+    forget_keys()
+    source = Entropy()
+    monkeypatch.setattr(os, "urandom", source)
+    yield source
+    forget_keys()
+
+
+def test_keys_come_from_the_operating_system_and_each_is_used_once(entropy):
+    taken = [new_key() for _ in range(3000)]
+    assert len(set(taken)) == 3000
+    assert set(taken) <= set(entropy.groups)
+
+
+def test_a_key_has_four_bytes(entropy):
+    assert {len(new_key()) for _ in range(1500)} == {4}
+
+
+def test_entropy_is_fetched_again_only_when_all_of_it_was_used(entropy):
+    taken = {new_key()}
+    fetched = len(entropy.groups)
+    taken |= {new_key() for _ in range(fetched - 1)}
+    assert taken == set(entropy.groups)
+    new_key()
+    assert len(entropy.groups) > fetched
+
+
+def test_forgotten_keys_are_not_used(entropy):
+    new_key()
+    before = set(entropy.groups)
+    forget_keys()
+    assert new_key() not in before
+
+
+FORK = """
+import os
+from wsclient._rfc6455.masking import new_key
+new_key()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.write(writer, b"".join(new_key() for _ in range(100)))
+    os._exit(0)
+os.wait()
+theirs = os.read(reader, 4096)
+ours = b"".join(new_key() for _ in range(100))
+assert len(theirs) == len(ours) == 400
+print(len({theirs[i:i + 4] for i in range(0, 400, 4)} & {ours[i:i + 4] for i in range(0, 400, 4)}))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_uses_other_keys_than_its_parent():
+    root = Path(wsclient.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", FORK], cwd=root, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 3  # of 100; by chance one run in 400 000 has one
+
+
+# --- the accelerator -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unaccelerated(monkeypatch):
+    """As in a process that has masked nothing yet."""
+    monkeypatch.setattr(masking, "apply_mask", masking._mask_and_count)
+    monkeypatch.setattr(masking, "_masked", 0)
+    monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
+
+
+@given(data=st.binary(max_size=3000), key=keys)
+@example(data=b"", key=b"abcd")
+def test_the_accelerator_gives_the_same(data, key):
+    fast = accelerated()
+    if fast is None:
+        pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
+    masked_fast = fast(data, key)
+    assert masked_fast == mask_in_python(data, key) == masked(data, key)
+    assert type(masked_fast) is bytes
+
+
+def test_a_little_is_masked_without_its_import(unaccelerated):
+    for _ in range(1000):
+        masking.apply_mask(b"hello", b"abcd")
+    assert "websockets.speedups" not in sys.modules
+    assert masking.apply_mask is masking._mask_and_count
+
+
+def test_it_is_used_once_there_is_enough_to_mask(unaccelerated):
+    data, key = os.urandom(2**20), b"abcd"
+    for _ in range(13):
+        assert masking.apply_mask(data, key) == mask_in_python(data, key)
+    assert masking.apply_mask is (accelerated() or mask_in_python)
+
+
+def test_it_is_used_at_once_where_it_is_there_already(unaccelerated):
+    if accelerated() is None:
+        pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
+    assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert masking.apply_mask is accelerated()
+
+
+def test_without_it_python_masks_for_good(unaccelerated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.speedups", None)  # an import of it raises ImportError
+    assert accelerated() is None
+    assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert masking.apply_mask is mask_in_python
+
+
+def test_an_interrupt_leaves_imports_to_others(unaccelerated, monkeypatch):
+    monkeypatch.setattr(masking, "accelerated", lambda: None)  # what strikes in an import is Python's own
+    for moment in itertools.count():
+        struck = strikes(moment, masking._accelerate)
+        free = []
+        other = threading.Thread(
+            target=lambda free=free: free.append(importing.acquire(timeout=0) and not importing.release())
+        )
+        other.start()
+        other.join()
+        assert free == [True]
+        if not struck:
+            break
+    assert moment > 2

@@ -1,0 +1,338 @@
+"""What became of a message: queued, written, confirmed; or expired, lost, unknown."""
+
+import threading
+import time
+
+import pytest
+import tenacity
+
+import wsclient
+from wsclient import State
+from wsclient._threads.deadline import Deadline
+
+from ..support import LONG, SHORT, FaultProxy, eventually
+from ..support.peers import open_pair
+
+SOON = wsclient.Reconnect(wait=tenacity.wait_none())
+NEVER = wsclient.Reconnect(wait=lambda state: 3600.0)
+
+
+def test_a_message_is_queued_then_written_then_confirmed_by_a_pong(raw):
+    client = wsclient.Client(raw.url, ping_interval=0.05)
+    delivery = client.send("x")
+    assert delivery.state == "queued"
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = raw.accept().upgrade()
+    starter.join(LONG)
+    eventually(lambda: delivery.state == "written")
+    assert peer.receive_frame() == (1, b"x")
+    opcode, payload = peer.receive_frame()
+    assert opcode == 9
+    assert delivery.state == "written"
+    peer.send_frame(10, payload)
+    eventually(lambda: delivery.state == "confirmed")
+    client.close(timeout=0)
+    assert delivery.state == "confirmed"
+
+
+def test_a_later_reply_is_a_proof_too(raw):
+    client, peer = open_pair(raw, ping_interval=None)
+    delivery = client.send("x")
+    future = client.submit({"a": 1})
+    peer.receive_text(), peer.receive_text()
+    eventually(lambda: delivery.state == "written")
+    peer.send_text('{"id": 1}')
+    future.result(LONG)
+    assert delivery.state == "confirmed"
+    later = client.send("y")
+    eventually(lambda: later.state == "written")
+    client.close(timeout=0)
+
+
+def test_waiting_asks_for_the_proof_at_once(server):
+    with wsclient.connect(server.url, ping_interval=3600) as client:
+        delivery = client.send("x")
+        assert delivery.wait(LONG)
+        assert delivery.state == "confirmed"
+        assert repr(delivery) == "<Delivery confirmed>"
+
+
+def test_without_pings_waiting_ends_when_it_is_written(raw):
+    client, peer = open_pair(raw, ping_interval=None)
+    assert client.send("x").wait(LONG)
+    assert peer.receive_text() == "x"
+    client.close(timeout=0)
+
+
+def test_waiting_ends_at_its_timeout(raw):
+    client, _ = open_pair(raw)
+    delivery = client.send("x")
+    assert not delivery.wait(SHORT)
+    assert delivery.state == "written"
+    client.close(timeout=0)
+
+
+def test_a_message_written_whole_and_not_proven_is_unknown_after_the_loss(raw):
+    client, peer = open_pair(raw)
+    delivery = client.send("x")
+    assert peer.receive_text() == "x"
+    waited = []
+    waiter = threading.Thread(target=lambda: waited.append(delivery.wait()))
+    waiter.start()
+    peer.receive_frame()  # the ping that asks for the proof
+    peer.reset()
+    waiter.join(LONG)
+    assert waited == [False]
+    assert delivery.state == "unknown"
+    client.close(timeout=0)
+
+
+def test_a_message_cut_in_mid_frame_stays_queued_and_goes_out_again(raw):
+    client, peer = open_pair(raw)
+    deliveries = [client.send(bytes([n]) * 2**22) for n in range(4)]
+    assert deliveries[-1].state == "queued"
+    peer.reset()
+    second = raw.accept().upgrade()
+    frames = []
+    while not frames or frames[-1][1][0] < 3:
+        opcode, payload = second.receive_frame()
+        if opcode == 2:
+            frames.append((opcode, payload))
+    sent_again = [payload[0] for _, payload in frames]
+    assert sent_again == list(range(4 - len(frames), 4))
+    assert all(len(payload) == 2**22 for _, payload in frames)
+    for n, delivery in enumerate(deliveries):
+        assert (delivery.state == "unknown") == (n not in sent_again)
+    client.close(timeout=0)
+
+
+def test_a_message_expires_while_it_waits_and_is_never_sent(mute_server):
+    with FaultProxy(mute_server.port) as proxy:
+        client = wsclient.connect(proxy.url, reconnect=wsclient.Reconnect(wait=tenacity.wait_fixed(0.1)))
+        proxy.refuse()
+        proxy.cut()
+        eventually(lambda: client.state is State.WAITING)
+        perishable = client.send("perishable", expires=SHORT)
+        lasting = client.send("lasting", expires=3600)
+        assert not perishable.wait(LONG)
+        assert (perishable.state, lasting.state) == ("expired", "queued")
+        assert client.stats.queue_depth == 1
+        proxy.accept()
+        assert lasting.wait(LONG)
+        assert mute_server.wait_for(1) == ["lasting"]
+        client.close()
+
+
+def test_messages_still_queued_at_the_end_are_lost(server, proxy):
+    client = wsclient.connect(proxy.url, reconnect=NEVER)
+    proxy.cut()
+    eventually(lambda: client.state is State.WAITING)
+    delivery = client.send("x")
+    waited = []
+    waiter = threading.Thread(target=lambda: waited.append(delivery.wait()))
+    waiter.start()
+    client.close()
+    waiter.join(LONG)
+    assert waited == [False]
+    assert delivery.state == "lost"
+
+
+@pytest.mark.parametrize("expires", [0, -1, "5"])
+def test_a_bad_expiry_is_refused(server, expires):
+    with wsclient.connect(server.url) as client, pytest.raises((TypeError, ValueError), match="expires"):
+        client.send("x", expires=expires)
+
+
+# --- flush -----------------------------------------------------------------------------------------------------------
+
+
+def test_flush_waits_for_the_peers_pong(raw):
+    client, peer = open_pair(raw)
+    client.send("x")
+    flusher = threading.Thread(target=client.flush)
+    flusher.start()
+    assert peer.receive_frame() == (1, b"x")
+    opcode, payload = peer.receive_frame()
+    assert opcode == 9
+    flusher.join(SHORT)
+    assert flusher.is_alive()
+    peer.send_frame(10, payload)
+    flusher.join(LONG)
+    assert not flusher.is_alive()
+    client.close(timeout=0)
+
+
+def test_a_later_pong_will_do(raw):
+    client, peer = open_pair(raw)
+    flushers = [threading.Thread(target=client.flush) for _ in range(3)]
+    for flusher in flushers:
+        flusher.start()
+    pings = [peer.receive_frame() for _ in flushers]
+    peer.send_frame(10, pings[-1][1])
+    for flusher in flushers:
+        flusher.join(LONG)
+        assert not flusher.is_alive()
+    client.close(timeout=0)
+
+
+def test_flush_without_pings_waits_for_the_writing_only(raw):
+    client, _ = open_pair(raw, ping_interval=None)
+    client.send("x")
+    client.flush(LONG)
+    assert client.stats.messages_sent == 1
+    client.close(timeout=0)
+
+
+def test_flush_raises_when_the_connection_changes(raw):
+    client, peer = open_pair(raw)
+    errors = []
+
+    def flush():
+        try:
+            client.flush(LONG)
+        except wsclient.ConnectionLost as error:
+            errors.append(error)
+
+    flusher = threading.Thread(target=flush)
+    flusher.start()
+    peer.receive_frame()
+    peer.reset()
+    raw.accept().upgrade()
+    flusher.join(LONG)
+    assert errors[0].disconnect is not None
+    client.close(timeout=0)
+
+
+def test_flush_times_out_and_says_in_which_phase(raw):
+    client, _ = open_pair(raw)
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.flush(SHORT)
+    assert caught.value.phase == "waiting"
+    for _ in range(16):
+        client.send(b"x" * 2**20)
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.flush(SHORT)
+    assert caught.value.phase == "queued"
+    client.close(timeout=0)
+
+
+def test_flush_waits_for_a_connection(server, proxy):
+    client = wsclient.connect(proxy.url, reconnect=wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)))
+    proxy.refuse()
+    proxy.cut()
+    eventually(lambda: client.state is State.WAITING)
+    delivery = client.send("x")
+    with pytest.raises(wsclient.RequestTimeout):
+        client.flush(SHORT)
+    proxy.accept()
+    client.flush(LONG)
+    assert delivery.state == "confirmed"
+    client.close()
+    with pytest.raises(wsclient.ClientClosed):
+        client.flush()
+
+
+def test_flush_before_start_raises():
+    with pytest.raises(wsclient.ClientClosed):
+        wsclient.Client("ws://127.0.0.1:9/").flush()
+
+
+# --- when reading is paused, and other odd moments -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prove", [lambda client: client.send("x").wait(LONG), lambda client: client.flush(LONG) is None]
+)
+def test_a_hook_may_wait_for_a_proof_though_it_holds_up_the_reading(raw, prove):
+    proven = []
+
+    def on_message(client, message):
+        if message == "first":
+            proven.append(prove(client))
+
+    client, peer = open_pair(raw, on_message=on_message, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    for text in ("first", *"23456"):
+        peer.send_text(text)
+    while (frame := peer.receive_frame())[0] != 9:
+        pass
+    peer.send_frame(10, frame[1])
+    eventually(lambda: proven == [True])
+    client.close(timeout=0)
+
+
+def test_who_waits_for_a_message_hears_that_it_was_thrown_out(raw):
+    client = wsclient.Client(raw.url, send_queue=wsclient.SendQueue(max_messages=1, overflow="drop_oldest"))
+    delivery = client.send("old")
+    told = []
+    waiting = threading.Thread(target=lambda: told.append(delivery.wait()))
+    waiting.start()
+    eventually(lambda: client._wsclient.core.progress.latches)
+    client.send("new")
+    waiting.join(LONG)
+    assert told == [False]
+    assert delivery.state == "lost"
+    client.close()
+
+
+def test_whoever_asks_often_leaves_no_pings_behind(raw):
+    client, _ = open_pair(raw)
+    delivery = client.send("x")
+    eventually(lambda: delivery.state == "written")
+    stuck = client.send("y" * (8 * 2**20))
+    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    for _ in range(100):
+        assert not delivery.wait(0)
+        assert not stuck.wait(0)
+        with pytest.raises(wsclient.RequestTimeout):
+            client.flush(0.0001)
+    assert not [entry for entry in client._wsclient.core.outbox.entries if entry.queued]
+    assert not client._wsclient.core.link.proofs
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("end", ["time-out", "cancel"])
+def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
+    with wsclient.connect(mute_server.url, ping_interval=None) as client:
+        last = client.submit({"method": "add"}, timeout=SHORT if end == "time-out" else None)
+        mute_server.wait_for(1)
+        done = []
+        draining = threading.Thread(target=lambda: done.append(client.drain(3600)))
+        draining.start()
+        if end == "cancel":
+            # The I/O thread has looked, and sleeps until the drain's deadline.
+            eventually(lambda: client._wsclient.core.link.sleeps_until < float("inf"))
+            last.cancel()
+        draining.join(LONG)
+        assert done == [True]
+
+
+def test_while_draining_a_proof_may_still_be_waited_for(raw):
+    client, peer = open_pair(raw)
+    client.submit({"method": "add"}, timeout=None)
+    delivery = client.send("x")
+    eventually(lambda: delivery.state == "written")
+    client.drain(LONG, wait=False)
+    with pytest.raises(wsclient.ClientClosed, match="draining"):
+        client.send("more")
+    proven = []
+    waiting = threading.Thread(target=lambda: proven.append(delivery.wait(LONG)))
+    waiting.start()
+    while (frame := peer.receive_frame())[0] != 9:
+        pass
+    peer.send_frame(10, frame[1])
+    waiting.join(LONG)
+    assert proven == [True]
+    client.close(timeout=0)
+
+
+def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
+    client, peer = open_pair(raw, protocol=wsclient.Fifo(), ping_interval=None)
+    core = client._wsclient.core
+    request = wsclient._requests.requests.make(core.protocol, "ask", Deadline.after(SHORT, time.monotonic()))
+    wsclient._requests.requests.begin(core, request, timed=False)
+    core.kick()
+    assert peer.receive_text() == "ask"
+    wsclient._requests.requests.cancel(core, request, interrupted=True)  # as an interrupt of request() does
+    assert peer.receive_frame()[0] == 8
+    client.close(timeout=0)

@@ -1,0 +1,611 @@
+"""The send queue: order, bounds, policies, and who may take a message back."""
+
+import math
+import threading
+import time
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from wsclient._errors import ClientClosed, MessageTooBig, SendQueueFull
+from wsclient._options import SendQueue
+from wsclient._requests.request import Request
+from wsclient._rfc6455.frames import Opcode
+from wsclient._sending.message import EXPIRED, LOST, Batch, Outgoing, Passage
+from wsclient._sending.queue import Outbox
+from wsclient._threads.deadline import Deadline
+
+from ..support import LONG, SHORT, eventually
+
+POLICIES = ("block", "raise", "drop_oldest", "drop_newest")
+FOREVER = Deadline(None)
+PASSED = Deadline(-math.inf)
+LONG_AGO = -math.inf
+ANY_SIZE = 2**30
+
+
+def message(size=1, **options):
+    return Outgoing(Opcode.BINARY, bytes(size), size, **options)
+
+
+def request(size=1, **options):
+    return Request(bytes(size), size, deadline=FOREVER, **options)
+
+
+def mark(**options):
+    return Outgoing(Opcode.PING, b"", 0, **options)
+
+
+def make(*entries, **bounds):
+    outbox = Outbox(SendQueue(**bounds))
+    for entry in entries:
+        outbox.put(entry, PASSED, [])
+    return outbox
+
+
+def put_in_thread(outbox, entry, deadline=FOREVER):
+    """Put an entry that finds no room, in a thread that waits for it by the time this returns; gives its outcome."""
+    outcome = []
+
+    def work():
+        try:
+            outbox.put(entry, deadline, [])
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    watchers = len(outbox._room.latches)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    eventually(lambda: len(outbox._room.latches) > watchers or outcome)
+    return thread, outcome
+
+
+# --- order and bounds ------------------------------------------------------------------------------------------------
+
+
+def test_messages_leave_in_the_order_they_came():
+    entries = [message(), request(), mark(), message()]
+    assert make(*entries).take(ANY_SIZE, None) == entries
+
+
+def test_take_joins_as_many_bytes_as_it_may_and_no_more():
+    a, b, c = message(4), message(6), message(1)
+    outbox = make(a, b, c)
+    assert outbox.take(10, None) == [a, b]
+    assert outbox.take(10, None) == [c]
+    assert outbox.take(10, None) == []
+
+
+def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
+    """Else whoever has the line would look at it for ever."""
+    outbox = Outbox(SendQueue())
+    batch = Batch([request(), request()], deadline=FOREVER, bound=None)
+    outbox.put(batch, FOREVER, [])
+    assert [outbox.ready(room) for room in (3, 2, 1, 0, -1)] == [True, True, False, False, False]
+    assert [outbox.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
+    assert outbox.take(ANY_SIZE, 2) == [batch]
+
+
+def test_a_message_larger_than_a_batch_comes_alone():
+    small, large, last = message(1), message(50), message(1)
+    outbox = make(small, large, last)
+    assert outbox.take(10, None) == [small]
+    assert outbox.take(10, None) == [large]
+    assert outbox.take(10, None) == [last]
+
+
+def test_a_request_beyond_the_limit_holds_up_what_is_behind_it():
+    first, second, behind = request(), request(), message()
+    outbox = make(first, second, behind)
+    assert outbox.take(ANY_SIZE, 1) == [first]
+    assert outbox.take(ANY_SIZE, 0) == []
+    assert outbox.take(ANY_SIZE, 1) == [second, behind]
+
+
+def test_messages_are_no_requests_and_pass_any_limit():
+    entries = [message(), message()]
+    assert make(*entries).take(ANY_SIZE, 0) == entries
+
+
+def test_ready_tells_whether_there_is_something_to_take():
+    outbox = make()
+    assert not outbox.entries
+    assert not outbox.ready(1)
+    entry = request()
+    outbox.put(entry, PASSED, [])
+    assert outbox.entries
+    assert outbox.ready(1)
+    assert not outbox.ready(0)
+    assert not outbox.ready(-1)
+    outbox.put(message(), PASSED, [])
+    assert not outbox.ready(0)
+    outbox.withdraw(entry)
+    assert outbox.ready(0)
+
+
+def test_a_message_that_never_fits_is_refused_at_once_and_changes_nothing():
+    outbox = make(max_bytes=10)
+    with pytest.raises(MessageTooBig, match=r"11 bytes.*holds 10"):
+        outbox.put(message(11), PASSED, [])
+    outbox.put(message(10), PASSED, [])
+    assert (outbox.messages, outbox.bytes, outbox.dropped) == (1, 10, 0)
+
+
+def test_marks_take_no_room():
+    outbox = make(message(), max_messages=1, overflow="raise")
+    entry = mark()
+    outbox.put(entry, PASSED, [])
+    assert (outbox.messages, outbox.bytes) == (1, 1)
+    assert entry.queued
+
+
+def test_what_comes_back_may_exceed_the_bounds_and_goes_first():
+    a, b, c = message(3), message(3), message(3)
+    outbox = make(a, b, max_messages=2, overflow="raise")
+    assert outbox.take(ANY_SIZE, None) == [a, b]
+    outbox.put(c, PASSED, [])
+    a.put_on(Passage(1), 100)
+    outbox.restore([a, b])
+    assert (outbox.messages, outbox.bytes) == (3, 9)
+    assert a.place is None
+    with pytest.raises(SendQueueFull):
+        outbox.put(message(), PASSED, [])
+    assert outbox.take(ANY_SIZE, None) == [a, b, c]
+
+
+# --- policies --------------------------------------------------------------------------------------------------------
+
+
+def test_raise_refuses_without_waiting():
+    outbox = make(message(), max_messages=1, overflow="raise")
+    with pytest.raises(SendQueueFull, match="1 messages, 1 bytes"):
+        outbox.put(message(), FOREVER, [])
+
+
+def test_drop_newest_marks_the_new_message_as_lost():
+    old, new = message(), message()
+    outbox = make(old, max_messages=1, overflow="drop_newest")
+    outbox.put(new, PASSED, [])
+    assert (new.state, new.queued, outbox.dropped) == (LOST, False, 1)
+    assert outbox.take(ANY_SIZE, None) == [old]
+
+
+def test_drop_oldest_reports_whom_it_threw_out():
+    a, b, new = message(4), request(4), message(7)
+    outbox = make(a, b, max_bytes=10, overflow="drop_oldest")
+    evicted = []
+    outbox.put(new, PASSED, evicted)
+    assert evicted == [a, b]
+    assert [a.state, b.state] == [LOST, LOST]
+    assert outbox.dropped == 2
+    assert outbox.take(ANY_SIZE, None) == [new]
+
+
+def test_drop_oldest_throws_out_no_more_than_it_must():
+    a, b, new = message(4), message(4), message(5)
+    outbox = make(a, b, max_bytes=10, overflow="drop_oldest")
+    evicted = []
+    outbox.put(new, PASSED, evicted)
+    assert evicted == [a]
+    assert outbox.take(ANY_SIZE, None) == [b, new]
+
+
+def test_drop_oldest_reports_nobody_who_had_been_withdrawn():
+    a, b, new = message(), message(), message()
+    outbox = make(a, b, max_messages=2, overflow="drop_oldest")
+    outbox.withdraw(a)
+    outbox.put(new, PASSED, [])
+    evicted = []
+    outbox.put(message(), PASSED, evicted)
+    assert evicted == [b]
+    assert outbox.dropped == 1
+
+
+def test_drop_oldest_leaves_marks_alone_since_they_take_no_room():
+    ping, old, new = mark(), message(), message()
+    outbox = make(ping, old, max_messages=1, overflow="drop_oldest")
+    evicted = []
+    outbox.put(new, PASSED, evicted)
+    assert evicted == [old]
+    assert outbox.dropped == 1
+    assert outbox.take(ANY_SIZE, None) == [ping, new]
+
+
+# --- waiting for room ------------------------------------------------------------------------------------------------
+
+
+def make_room_by_taking(outbox, entry):
+    outbox.take(ANY_SIZE, None)
+
+
+def make_room_by_withdrawing(outbox, entry):
+    outbox.withdraw(entry)
+
+
+def make_room_by_expiry(outbox, entry):
+    entry.expires_at = LONG_AGO
+    outbox.expire(entry)
+
+
+def make_room_by_sweeping(outbox, entry):
+    outbox.sweep(entry.bound)
+
+
+@pytest.mark.parametrize(
+    "make_room", [make_room_by_taking, make_room_by_withdrawing, make_room_by_expiry, make_room_by_sweeping]
+)
+def test_put_waits_until_there_is_room(make_room):
+    old, new = message(bound=1), message()
+    outbox = make(old, max_messages=1)
+    thread, outcome = put_in_thread(outbox, new)
+    assert not outcome
+    assert not new.queued
+    make_room(outbox, old)
+    thread.join(LONG)
+    assert outcome == [None]
+    assert outbox.take(ANY_SIZE, None) == [new]
+
+
+def test_put_goes_on_waiting_while_the_room_is_too_small():
+    small, large, new = message(1), message(8), message(5)
+    outbox = make(small, large, max_bytes=10)
+    thread, outcome = put_in_thread(outbox, new)
+    outbox.withdraw(small)
+    eventually(lambda: outbox._room.latches)
+    assert not outcome
+    outbox.withdraw(large)
+    thread.join(LONG)
+    assert outcome == [None]
+    assert new.queued
+
+
+def test_put_waits_no_longer_than_its_deadline():
+    outbox = make(message(), max_messages=1)
+    thread, outcome = put_in_thread(outbox, message(), Deadline(time.monotonic() + 0.05))
+    thread.join(LONG)
+    assert [type(error) for error in outcome] == [SendQueueFull]
+    assert outbox.messages == 1
+
+
+@pytest.mark.parametrize(("deadline", "may_wait"), [(PASSED, True), (FOREVER, False)])
+def test_put_does_not_wait_without_time_or_where_it_must_not(deadline, may_wait):
+    outbox = make(message(), max_messages=1)
+    with pytest.raises(SendQueueFull):
+        outbox.put(message(), deadline, [], may_wait=may_wait)
+
+
+def test_seal_releases_everyone_who_waits_each_with_an_error_of_its_own():
+    outbox = make(message(), max_messages=1)
+    waits = [put_in_thread(outbox, message()) for _ in range(3)]
+    error = ClientClosed("over")
+    error.__cause__ = cause = OSError("why")
+    outbox.seal(error)
+    for thread, _ in waits:
+        thread.join(LONG)
+    raised = [outcome[0] for _, outcome in waits]
+    assert [str(one) for one in raised] == ["over"] * 3
+    assert len({id(one) for one in (error, *raised)}) == 4
+    assert {one.__cause__ for one in raised} == {cause}
+    assert outbox.messages == 1
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+@pytest.mark.parametrize("entry", [message(), mark()])
+def test_a_sealed_queue_refuses_everything_and_gives_what_it_has(overflow, entry):
+    old, last = message(), mark()
+    outbox = make(old, overflow=overflow)
+    outbox.seal(ClientClosed("first"), last)
+    outbox.seal(ClientClosed("second"))
+    with pytest.raises(ClientClosed, match="second"):
+        outbox.put(entry, PASSED, [])
+    assert not entry.queued
+    assert outbox.take(ANY_SIZE, None) == [old, last]
+
+
+def test_a_sealed_queue_takes_back_what_a_connection_did_not_finish():
+    entry = message()
+    outbox = make(entry)
+    outbox.take(ANY_SIZE, None)
+    outbox.seal(ClientClosed("over"))
+    outbox.restore([entry])
+    assert outbox.take(ANY_SIZE, None) == [entry]
+
+
+# --- withdraw, expire, sweep -----------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_message_is_never_taken_and_gone_for_good():
+    a, b = message(), message()
+    outbox = make(a, b)
+    assert outbox.withdraw(a)
+    assert not outbox.withdraw(a)
+    assert (a.state, a.payload) == (LOST, None)
+    assert (outbox.messages, outbox.bytes) == (1, 1)
+    assert outbox.take(ANY_SIZE, None) == [b]
+
+
+def test_a_message_that_was_taken_can_not_be_withdrawn():
+    entry = message()
+    outbox = make(entry)
+    outbox.take(ANY_SIZE, None)
+    assert not outbox.withdraw(entry)
+    assert (entry.fate, entry.payload) == (None, b"\0")
+
+
+def test_a_withdrawn_request_uses_up_nothing_of_the_limit():
+    gone, kept = request(), request()
+    outbox = make(gone, kept)
+    outbox.withdraw(gone)
+    assert outbox.take(ANY_SIZE, 1) == [kept]
+
+
+def test_withdrawn_messages_leave_nothing_behind():
+    first = message()
+    outbox = make(first)
+    for _ in range(5_000):
+        entry = message()
+        outbox.put(entry, PASSED, [])
+        outbox.withdraw(entry)
+    assert len(outbox.entries) < 200
+    assert outbox.take(ANY_SIZE, None) == [first]
+
+
+def test_withdrawing_keeps_the_order_of_the_others():
+    kept, gone = [], []
+    outbox = make()
+    for n in range(600):
+        entry = message()
+        outbox.put(entry, PASSED, [])
+        (gone if n % 6 else kept).append(entry)
+    for entry in gone:
+        outbox.withdraw(entry)
+    assert outbox.take(ANY_SIZE, None) == kept
+
+
+def test_take_lets_expired_messages_go_and_gives_the_others():
+    stale, fresh = message(expires_at=LONG_AGO), message(expires_at=math.inf)
+    outbox = make(stale, fresh)
+    assert outbox.take(ANY_SIZE, None) == [fresh]
+    assert (stale.state, stale.payload) == (EXPIRED, None)
+    assert (outbox.messages, outbox.bytes) == (0, 0)
+
+
+def test_expire_only_ends_what_is_queued_and_past_its_time():
+    stale, fresh, timeless, taken = (message(expires_at=at) for at in (LONG_AGO, math.inf, None, math.inf))
+    outbox = make(taken)
+    outbox.take(ANY_SIZE, None)
+    taken.expires_at = LONG_AGO
+    for entry in (stale, fresh, timeless):
+        outbox.put(entry, PASSED, [])
+    for entry in (stale, fresh, timeless, taken):
+        outbox.expire(entry)
+    assert [entry.fate for entry in (stale, fresh, timeless, taken)] == [EXPIRED, None, None, None]
+    assert outbox.messages == 2
+
+
+def test_sweep_removes_what_belongs_to_the_connection_that_ended():
+    a, b, c = message(bound=1), message(bound=2), message()
+    outbox = make(a, b, c)
+    assert outbox.sweep(1) == [a]
+    assert a.state == LOST
+    assert outbox.take(ANY_SIZE, None) == [b, c]
+
+
+def test_sweep_at_the_end_removes_everything_that_is_left():
+    a, b, c = message(bound=1), message(), mark()
+    outbox = make(a, b, c)
+    outbox.withdraw(a)
+    assert outbox.sweep(None) == [b, c]
+    assert (outbox.messages, outbox.bytes) == (0, 0)
+    assert outbox.take(ANY_SIZE, None) == []
+
+
+# --- everything at once, against a list ------------------------------------------------------------------------------
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """The model is a list of the entries in the queue; all counts are computed from it."""
+
+    @initialize(overflow=st.sampled_from(POLICIES), max_messages=st.integers(1, 4), max_bytes=st.sampled_from([5, 9]))
+    def begin(self, overflow, max_messages, max_bytes):
+        self.overflow, self.max_messages, self.max_bytes = overflow, max_messages, max_bytes
+        self.outbox = Outbox(SendQueue(max_messages=max_messages, max_bytes=max_bytes, overflow=overflow))
+        self.line = []
+        self.known = []
+        self.on_the_line = []
+        self.dropped = 0
+        self.sealed = False
+
+    def is_full_for(self, entry):
+        counted = [one for one in self.line if one.counted]
+        return len(counted) >= self.max_messages or sum(one.size for one in counted) + entry.size > self.max_bytes
+
+    def leave(self, entry, fate):
+        self.line.remove(entry)
+        assert (entry.queued, entry.fate) == (False, fate)
+
+    @rule(
+        entries=st.lists(
+            st.tuples(
+                st.sampled_from([message, message, request, mark]),
+                st.integers(0, 6),
+                st.sampled_from([None, 1, 2]),
+                st.sampled_from([None, None, None, LONG_AGO, math.inf]),
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def put_some(self, entries):
+        for kind, size, bound, expires_at in entries:
+            entry = kind(bound=bound) if kind is mark else kind(size, bound=bound)
+            entry.expires_at = None if kind is request else expires_at
+            self.put(entry)
+
+    def put(self, entry):
+        evicted, expected, error = [], [], None
+        expired = []
+        may_enter = entry.size <= self.max_bytes and not self.sealed and entry.counted
+        if may_enter and self.is_full_for(entry):  # what would not be sent any more makes room
+            expired = [one for one in self.line if one.counted and one.expires_at == LONG_AGO]
+            self.line = [one for one in self.line if one not in expired]
+        if entry.size > self.max_bytes:
+            error = MessageTooBig
+        elif self.sealed:
+            error = ClientClosed
+        elif entry.counted and self.is_full_for(entry):
+            if self.overflow == "drop_oldest":
+                while self.is_full_for(entry):
+                    victim = next(one for one in self.line if one.counted)
+                    self.line.remove(victim)
+                    expected.append(victim)
+                self.dropped += len(expected)
+                self.line.append(entry)
+            elif self.overflow == "drop_newest":
+                self.dropped += 1
+            else:
+                error = SendQueueFull
+        else:
+            self.line.append(entry)
+        if error is None:
+            self.outbox.put(entry, PASSED, evicted)
+        else:
+            with pytest.raises(error):
+                self.outbox.put(entry, PASSED, evicted)
+        assert evicted == expected
+        assert all(victim.fate == LOST for victim in evicted)
+        assert all((one.queued, one.fate) == (False, EXPIRED) for one in expired)
+        assert entry.fate == (LOST if error is None and entry not in self.line else None)
+        self.known.append(entry)
+
+    @precondition(lambda self: self.line)
+    @rule(max_bytes=st.one_of(st.integers(1, 20), st.just(ANY_SIZE)), limit=st.sampled_from([None, 0, 1, 2]))
+    def take(self, max_bytes, limit):
+        batch = self.outbox.take(max_bytes, limit)
+        living = [entry for entry in self.line if entry.expires_at != LONG_AGO]
+        assert batch == living[: len(batch)]
+        assert len(batch) <= 1 or sum(entry.size for entry in batch) <= max_bytes
+        requests = sum(entry.requests for entry in batch)
+        assert limit is None or requests <= limit
+        if not batch and living:
+            assert living[0].requests > limit
+        if max_bytes == ANY_SIZE and limit is None:
+            assert batch == living
+        for entry in batch:
+            self.leave(entry, None)
+        for entry in [one for one in self.line if one.expires_at == LONG_AGO and not one.queued]:
+            self.leave(entry, EXPIRED)
+        self.on_the_line = batch or self.on_the_line
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def withdraw(self, data):
+        entry = data.draw(st.sampled_from(self.known))
+        assert self.outbox.withdraw(entry) is (entry in self.line)
+        if entry in self.line:
+            self.leave(entry, LOST)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def expire(self, data):
+        entry = data.draw(st.sampled_from(self.known))
+        self.outbox.expire(entry)
+        if entry in self.line and entry.expires_at == LONG_AGO:
+            self.leave(entry, EXPIRED)
+
+    @precondition(lambda self: self.on_the_line)
+    @rule(data=st.data())
+    def restore(self, data):
+        cut = self.on_the_line[data.draw(st.integers(0, len(self.on_the_line) - 1)) :]
+        self.on_the_line = []
+        for entry in cut:
+            entry.put_on(Passage(1), 1)
+        self.outbox.restore(iter(cut))
+        self.line = cut + self.line
+        assert all(entry.place is None for entry in cut)
+
+    @precondition(lambda self: len(self.line) > 2)
+    @rule(number=st.sampled_from([1, 2, None]))
+    def sweep(self, number):
+        gone = [entry for entry in self.line if number is None or entry.bound == number]
+        assert self.outbox.sweep(number) == gone
+        for entry in gone:
+            self.leave(entry, LOST)
+
+    @precondition(lambda self: len(self.known) > 20)
+    @rule(last=st.sampled_from([None, mark]))
+    def seal(self, last):
+        last = last and last()
+        self.outbox.seal(ClientClosed("over"), last)
+        self.sealed = True
+        if last is not None:
+            self.line.append(last)
+
+    @invariant()
+    def counts_agree(self):
+        counted = [entry for entry in self.line if entry.counted]
+        assert self.outbox.messages == len(counted)
+        assert self.outbox.bytes == sum(entry.size for entry in counted)
+        assert self.outbox.dropped == self.dropped
+
+    @invariant()
+    def every_entry_knows_whether_it_is_queued(self):
+        queued = set(map(id, self.line))
+        for entry in self.known:
+            assert entry.queued is (id(entry) in queued)
+            assert not entry.queued or entry.fate is None
+
+    @invariant()
+    def ready_misses_nothing(self):
+        if self.line:
+            assert self.outbox.entries
+            assert self.outbox.ready(0) or self.line[0].requests
+
+
+TestOutboxAgainstAModel = OutboxMachine.TestCase
+
+
+# --- expired messages keep no room -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+def test_what_has_expired_makes_room_before_anything_is_refused_or_dropped(overflow):
+    old, new = message(expires_at=LONG_AGO), message()
+    outbox = make(old, max_messages=1, overflow=overflow)
+    evicted = []
+    outbox.put(new, PASSED, evicted)
+    assert (old.state, new.state, evicted, outbox.dropped) == ("expired", "queued", [], 0)
+    assert outbox.take(ANY_SIZE, None) == [new]
+
+
+def test_who_waits_for_room_gets_it_when_a_message_expires():
+    old, new = message(expires_at=time.monotonic() + SHORT), message()
+    outbox = make(old, max_messages=1)
+    outbox.put(new, Deadline(time.monotonic() + LONG), [])
+    assert (old.state, new.state) == ("expired", "queued")
+
+
+def test_what_returns_to_the_queue_expires_there_too():
+    old, new = message(expires_at=LONG_AGO), message()
+    outbox = make(max_messages=1)
+    outbox.restore([old])
+    outbox.put(new, PASSED, [])
+    assert old.state == "expired"
+
+
+def test_marks_may_be_queued_behind_a_seal_that_takes_them():
+    outbox = make(message())
+    outbox.seal(ClientClosed("draining"), takes_marks=True)
+    ping = mark()
+    outbox.put(ping, PASSED, [])
+    assert ping.queued
+    with pytest.raises(ClientClosed, match="draining"):
+        outbox.put(message(), PASSED, [])
+    outbox.seal(ClientClosed("closed"))
+    with pytest.raises(ClientClosed, match="closed"):
+        outbox.put(mark(), PASSED, [])

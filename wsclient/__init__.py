@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ._client.client import Client
     from ._client.connect import connect
     from ._connection.reconnect import Reconnect
-    from ._connection.session import Session
     from ._errors import (
         ClientClosed,
         ConnectError,
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
         Reply,
         Request,
     )
+    from .protocols._session import Session
 
 __all__ = [
     "OLDEST",
@@ -155,7 +155,7 @@ _HOMES: Final = {
     "RequestTimeout": "_errors",
     "SendQueue": "_options",
     "SendQueueFull": "_errors",
-    "Session": "_connection.session",
+    "Session": "protocols._session",
     "SessionError": "_errors",
     "SlowConsumer": "_errors",
     "State": "_models",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-    from .._connection.session import Session
     from .._recording.recorder import Recording
+    from ..protocols._session import Session
 
 __all__ = ["connect"]
 

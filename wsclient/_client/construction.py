@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-    from .._connection.session import Session
     from .._models import Attempt
     from .._recording.recorder import Recording
+    from ..protocols._session import Session
 
 __all__ = ["DEFAULT_RECEIVE_QUEUE", "DEFAULT_RECONNECT", "DEFAULT_SEND_QUEUE", "Constructed"]
 

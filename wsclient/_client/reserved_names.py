@@ -17,8 +17,8 @@ from .._receiving.hooks import HOOKS
 from .._validation import check_callable
 
 if TYPE_CHECKING:
-    from .._connection.session import Session
     from .._models import Attempt
+    from ..protocols._session import Session
 
 __all__ = ["PUBLIC_NAMES", "Inside", "Named"]
 

@@ -18,76 +18,58 @@ from .._requests.futures import Waiter
 from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
 from ..protocols import Protocol
+from ..protocols._session import Session
 from .reconnect import is_fatal
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .context import Core
 
-__all__ = ["Session", "set_up"]
+__all__ = ["ConnectionSession", "set_up"]
 
 _log = logging.getLogger("wsclient")
 
 
-class Session:
-    """One connection being set up; valid only inside ``on_session``, on its thread.
-
-    Messages that no call here takes reach streams and hooks afterwards, in their order.
-    """
+class ConnectionSession(Session):
+    """The session of one connection."""
 
     __slots__ = ("_connection", "_core", "_deadline")
 
     def __init__(self, core: Core, connection: Connection, deadline: Deadline) -> None:
-        """For the client only; ``on_session`` is given one."""
+        """
+        Args:
+            core: the client.
+            connection: the connection that is set up.
+            deadline: from ``session_timeout``.
+        """
         self._core = core
         self._connection: Connection | None = connection
         self._deadline = deadline
 
     @property
     def number(self) -> int:
-        """1 for the client's first connection, 2 for the one after its loss, and so on."""
+        """See ``Session``."""
         return self._live().number
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol agreed on with the server."""
+        """See ``Session``."""
         return self._live().opened.subprotocol
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the server's response; look-up is not case-sensitive."""
+        """See ``Session``."""
         return self._live().opened.headers
 
     def send(self, message: Any) -> None:
-        """Send a message now, before everything that is queued.
-
-        Raises:
-            ConnectionLost: the connection has ended.
-            TypeError, ValueError: the message can't be encoded, or a request waits under its id.
-        """
+        """See ``Session``."""
         connection = self._running()
         connection.wire.send_first(requests.plain(self._core, message, bound=connection.number))
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
     ) -> Any:
-        """Send a message now and wait for its reply.
-
-        Args:
-            message: as for ``client.request``.
-            timeout: seconds; the default is the client's ``request_timeout``. ``session_timeout`` bounds it too.
-            match: accepts the reply, instead of correlation by id.
-
-        Returns:
-            The decoded reply.
-
-        Raises:
-            RequestTimeout: no reply in time.
-            RemoteError: the server answered with an error.
-            SessionError: ``session_timeout`` has passed.
-            ConnectionLost: the connection ended.
-            ClientClosed: the client is being closed.
-        """
+        """See ``Session``."""
         connection = self._running()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
         request = requests.make(self._core.protocol, message, deadline, match=match, bound=connection.number)
@@ -112,21 +94,11 @@ class Session:
             del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
 
     def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
-        """Call a method of the server's and wait for its result; see ``request`` and ``client.call``."""
+        """See ``Session``."""
         return self.request(self._core.protocol.build(method, params, False), timeout=timeout)
 
     def recv(self, timeout: float | None = None) -> Any:
-        """The oldest message that nobody has taken yet.
-
-        Args:
-            timeout: seconds; None for as long as ``session_timeout`` allows.
-
-        Raises:
-            TimeoutError: none came in time.
-            SessionError: ``session_timeout`` has passed.
-            ConnectionLost: the connection ended.
-            ClientClosed: the client is being closed.
-        """
+        """See ``Session``."""
         aside = self._live().router.aside
         deadline = self._deadline_for(timeout)
         assert aside is not None
@@ -200,7 +172,7 @@ def set_up(core: Core, connection: Connection) -> None:
     if not steps:
         return
     deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
-    session = Session(core, connection, deadline)
+    session = ConnectionSession(core, connection, deadline)
     core.guard.setting_up = True
     try:
         for step in steps:

@@ -21,9 +21,9 @@ from .screen import LiveScreen, PlainScreen, Screen
 from .server import PASSWORD, DemoServer
 
 if TYPE_CHECKING:
-    from .._connection.session import Session
     from .._models import Attempt
     from .._sending.delivery import Delivery
+    from ..protocols._session import Session
 
 __all__ = ["run"]
 

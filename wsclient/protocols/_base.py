@@ -17,7 +17,7 @@ from ._encoding import Draft, encoded
 from ._incoming import Call, Event, Incoming, Request
 
 if TYPE_CHECKING:
-    from .._connection.session import Session
+    from ._session import Session
 
 __all__ = ["Draft", "Protocol"]
 

@@ -13,7 +13,7 @@ from ._incoming import Control, End, Event, Failure, Incoming, Item
 from ._numbers import Numbers
 
 if TYPE_CHECKING:
-    from .._connection.session import Session
+    from ._session import Session
 
 __all__ = ["GraphQLTransportWs"]
 

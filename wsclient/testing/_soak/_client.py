@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..._client.client import Client
 from ..._connection.reconnect import Reconnect
-from ..._connection.session import Session
+from ...protocols._session import Session
 from ._plan import Dialing
 
 __all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._connection.context import closed_error
 from .._errors import ConnectionLost, WebSocketClientError
 from .._models import State
 from .._requests import batches, requests
@@ -22,6 +21,7 @@ from .._sending.message import Batch
 from .._sending.sender import SMALL
 from .._stats import Stats
 from .._threads.deadline import Deadline
+from .._threads.state import closed_error
 from .._validation import check_callable, check_seconds
 from . import terms
 
@@ -162,7 +162,7 @@ def wait_until(core: Core, state: State, timeout: float | None) -> bool:
     deadline = Deadline.after(timeout, time.monotonic())
     reached = core.state.wait_for(state, deadline)
     if not reached and state is State.OPEN and core.state.current is State.FAILED:
-        raise closed_error(core, "wait_until(State.OPEN)")
+        raise closed_error(core.settings.name, core.state, "wait_until(State.OPEN)")
     return reached
 
 

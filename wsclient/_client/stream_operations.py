@@ -10,14 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._connection.context import closed_error
 from .._options import DEFAULT
 from .._receiving.inbox import Inbox
 from .._receiving.reply_stream import AnswersFeed, Feed
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription, SubscriptionFeed
 from .._requests import requests
-from .._threads.state import FINAL
+from .._threads.state import FINAL, closed_error
 from .._validation import check_callable, check_choice, check_count
 from . import terms
 
@@ -49,7 +48,7 @@ def listen(
     core.streams.add(stream)
     if core.state.current in FINAL:
         stream.close()
-        raise closed_error(core, "listen()")
+        raise closed_error(core.settings.name, core.state, "listen()")
     return stream
 
 

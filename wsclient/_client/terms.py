@@ -6,11 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from .._connection.context import closed_error
 from .._models import State
 from .._options import DEFAULT
 from .._threads.deadline import Deadline
-from .._threads.state import FINAL
+from .._threads.state import FINAL, closed_error
 from .._validation import check_seconds
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def check_started(core: Core, call: str) -> None:
         ClientClosed: it was not started, or has ended.
     """
     if core.state.current is State.NEW or core.state.current in FINAL:
-        raise closed_error(core, call)
+        raise closed_error(core.settings.name, core.state, call)
 
 
 def deadline(core: Core, timeout: float | None) -> Deadline:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, again
-from .._models import State
 from .._receiving.handlers import Handlers
 from .._receiving.hooks import Hooks
 from .._receiving.streams import Streams
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from .._settings import Settings
     from ..protocols import Protocol
 
-__all__ = ["Core", "closed_error"]
+__all__ = ["Core"]
 
 
 class Core:
@@ -135,14 +133,3 @@ class Core:
         finally:
             if self.orders.drain is not None:
                 self.orders.wake()  # this may have been the last of it
-
-
-def closed_error(core: Core, call: str) -> ClientClosed:
-    """The error for a call that came too early or too late: how the client stands, and what to do."""
-    name, state, cause = core.settings.name, core.state.current, core.state.error
-    if state is State.NEW:
-        return ClientClosed(f"{call}: the client {name!r} does not run yet; call start() or use it in a with block.")
-    how = f"is {state.value}" if cause is None else f"has failed ({cause})"
-    error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
-    error.__cause__ = None if cause is None else again(cause)
-    return error

@@ -19,10 +19,9 @@ from .._models import State
 from .._rfc6455.close import check_close
 from .._threads import processes
 from .._threads.deadline import Deadline
-from .._threads.state import FINAL
+from .._threads.state import FINAL, closed_error
 from .._threads.thread import Worker
 from .._validation import check_seconds
-from .context import closed_error
 from .shutdown import finish
 from .supervisor import Supervisor
 
@@ -80,7 +79,7 @@ class Lifecycle:
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
         deadline = Deadline.after(timeout, time.monotonic())
         if core.state.current in FINAL:
-            raise closed_error(core, "start()")
+            raise closed_error(core.settings.name, core.state, "start()")
         starter = object()
         try:
             self._worker.start(starter)
@@ -109,7 +108,7 @@ class Lifecycle:
             return  # it was open, and a hook has closed it before this thread saw it
         if isinstance(error, ConnectError) and core.link.number == 0:
             raise again(error)
-        raise closed_error(core, "start()")
+        raise closed_error(core.settings.name, core.state, "start()")
 
     def _run(self) -> None:
         processes.enter(self)
@@ -145,7 +144,7 @@ class Lifecycle:
         if wait:
             core.guard.check_may_wait("drain()", "Call drain(wait=False).")
         if core.state.current is State.FAILED:
-            raise closed_error(core, "drain()")
+            raise closed_error(core.settings.name, core.state, "drain()")
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
         refusal = ClientClosed("The client is draining and takes no new work.")

@@ -14,9 +14,9 @@ from .._errors import ClientClosed, WebSocketClientError
 from .._requests import requests
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from .._requests.request import Request
     from ..protocols import Request as Wrapped
+    from .context import ReceivingContext
     from .streams import Stream
 
 __all__ = ["AnswersFeed", "Feed"]
@@ -34,7 +34,7 @@ class Feed:
     endless = False
     """Whether a drain must not wait for the end of it."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ReceivingContext) -> None:
         """
         Args:
             core: the client.

@@ -19,9 +19,9 @@ from ..protocols._incoming import ABSENT, OLDEST
 from . import server_calls
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from .._sending.writer import Wire
     from ..protocols import Incoming
+    from .context import ReceivingContext
 
 __all__ = ["Router"]
 
@@ -56,7 +56,7 @@ class Router:
 
     __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving")
 
-    def __init__(self, core: Core, wire: Wire) -> None:
+    def __init__(self, core: ReceivingContext, wire: Wire) -> None:
         """
         Args:
             core: the client.

@@ -11,8 +11,8 @@ from .._sending.message import Outgoing
 from ..protocols._encoding import encoded
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from ..protocols import Call
+    from .context import ReceivingContext
     from .handlers import Handler
 
 __all__ = ["answer", "refuse"]
@@ -20,7 +20,7 @@ __all__ = ["answer", "refuse"]
 _log = logging.getLogger("wsclient")
 
 
-def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
+def answer(core: ReceivingContext, handler: Handler, call: Call, number: int) -> None:
     """Run the handler and send what it returns or raises. On the handler's thread.
 
     Raises:
@@ -38,12 +38,12 @@ def answer(core: Core, handler: Handler, call: Call, number: int) -> None:
         raise failure
 
 
-def refuse(core: Core, call: Call, number: int) -> None:
+def refuse(core: ReceivingContext, call: Call, number: int) -> None:
     """Nobody handles the method: answer so, where that is the custom. I/O thread only."""
     _send(core, core.protocol._answered(call, core.protocol._refusal(call.id, call.method)), number)
 
 
-def _error(core: Core, call: Call, error: Exception) -> str | bytes:
+def _error(core: ReceivingContext, call: Call, error: Exception) -> str | bytes:
     try:
         return core.protocol.encode_error(call.id, error)
     except Exception:  # its data has no form that goes over the wire; the words have
@@ -51,7 +51,7 @@ def _error(core: Core, call: Call, error: Exception) -> str | bytes:
         return core.protocol.encode_error(call.id, RemoteError(code, str(error)))
 
 
-def _send(core: Core, payload: str | bytes | None, number: int) -> None:
+def _send(core: ReceivingContext, payload: str | bytes | None, number: int) -> None:
     if payload is None:  # it waits for the other answers of its batch
         return
     opcode, data = encoded(payload)

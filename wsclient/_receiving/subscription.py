@@ -12,21 +12,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._connection.context import closed_error
 from .._errors import ClientClosed, ConnectionLost, again
 from .._requests import requests
 from .._requests.futures import Waiter
 from .._requests.request import FAILED, OK, Request
 from .._threads.deadline import Deadline
+from .._threads.state import closed_error
 from ..protocols._incoming import ABSENT
 from .inbox import Inbox
 from .reply_stream import Feed
 from .streams import Stream
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from .._sending.writer import Wire
     from ..protocols import Request as Wrapped
+    from .context import ReceivingContext
 
 __all__ = ["Subscription", "SubscriptionFeed", "connection_lost", "subscribe_anew"]
 
@@ -111,7 +111,7 @@ class SubscriptionFeed(Feed):
 
     def __init__(
         self,
-        core: Core,
+        core: ReceivingContext,
         message: Any,
         *,
         match: Callable[[Any], bool] | None,
@@ -353,7 +353,10 @@ class SubscriptionFeed(Feed):
 
     def _left(self) -> None:
         fatal = self._core.state.error
-        self._tell(None, closed_error(self._core, "subscribe()") if fatal is None else again(fatal))
+        self._tell(
+            None,
+            closed_error(self._core.settings.name, self._core.state, "subscribe()") if fatal is None else again(fatal),
+        )
 
     def _must_wait(self) -> bool:
         request = self.request
@@ -389,13 +392,13 @@ def _over(error: ConnectionLost) -> ConnectionLost:
     return over
 
 
-def connection_lost(core: Core, error: ConnectionLost) -> None:
+def connection_lost(core: ReceivingContext, error: ConnectionLost) -> None:
     """What lived on the connection lives on without it, or ends. I/O thread only."""
     for feed in core.subscriptions:
         feed.lost(error)
 
 
-def subscribe_anew(core: Core, wire: Wire, number: int) -> None:
+def subscribe_anew(core: ReceivingContext, wire: Wire, number: int) -> None:
     """Every subscription is asked anew on a connection that is about to open, before anything else goes out on it."""
     for feed in core.subscriptions:
         feed.ask_anew(wire, number)

@@ -16,8 +16,8 @@ from . import requests as _requests
 from .request import Settled
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from .._threads.deadline import Deadline
+    from .context import RequestContext
 
 __all__ = ["begin", "make"]
 
@@ -76,7 +76,14 @@ class Share:
 
 
 def make(
-    core: Core, messages: list[Any], deadline: Deadline, *, bound: int | None, match: Any, until: Any, idempotent: bool
+    core: RequestContext,
+    messages: list[Any],
+    deadline: Deadline,
+    *,
+    bound: int | None,
+    match: Any,
+    until: Any,
+    idempotent: bool,
 ) -> Batch:
     """Encode a batch; nothing is kept of the messages themselves.
 
@@ -96,7 +103,7 @@ def make(
     return Batch(requests, deadline=deadline, bound=bound)
 
 
-def begin(core: Core, batch: Batch, waiter: Settled) -> None:
+def begin(core: RequestContext, batch: Batch, waiter: Settled) -> None:
     """The requests begin to wait, and are queued as one message. An error here has told the waiter nothing.
 
     Raises:

@@ -15,7 +15,7 @@ from .request import Request
 from .table import Clash
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
+    from .context import RequestContext
 
 __all__ = ["payload_of"]
 
@@ -25,7 +25,7 @@ _MAX_ID_TRIES: Final = 2**17
 """Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
 
 
-def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
+def payload_of(core: RequestContext, number: int, entry: Outgoing) -> bytes | None:
     """What the owner of the line writes for an entry; a request gets its id now, so that ids rise on the wire.
 
     Args:
@@ -61,7 +61,7 @@ def payload_of(core: Core, number: int, entry: Outgoing) -> bytes | None:
     return entry.payload
 
 
-def _is_nobodys(core: Core, entry: Outgoing) -> bool:
+def _is_nobodys(core: RequestContext, entry: Outgoing) -> bool:
     """Whether no answer to a mere message could be taken for a request's; else it is lost.
 
     ``plain`` has looked, and set its ids aside; a request that had taken one in that same moment has departed by now.
@@ -74,7 +74,7 @@ def _is_nobodys(core: Core, entry: Outgoing) -> bool:
     return False
 
 
-def _depart(core: Core, request: Request) -> bool:
+def _depart(core: RequestContext, request: Request) -> bool:
     """Give a request the id under which it goes out, before anybody else can have it. False if nobody waits for it."""
     if request.match is not None:
         return core.pending.depart(request, request.id)

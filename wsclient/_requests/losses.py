@@ -13,20 +13,20 @@ from .._sending.message import LOST, Outgoing
 from . import requests as _requests
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from .._models import Disconnect
+    from .context import RequestContext
 
 __all__ = ["after_loss", "end_all", "lose_written", "lost"]
 
 
-def lose_written(core: Core, disconnect: Disconnect) -> None:
+def lose_written(core: RequestContext, disconnect: Disconnect) -> None:
     """The connection is ending: requests it has carried get no reply any more. They are told at once."""
     for request in core.pending.everything():
         if request.written() and not (request.idempotent and request.bound is None):
             _requests.fail(core, request, lost(disconnect, sent=True))
 
 
-def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
+def after_loss(core: RequestContext, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
     """The connection has ended: what goes to the next one returns to the queue, the rest ends here.
 
     Args:
@@ -64,7 +64,7 @@ def after_loss(core: Core, number: int, cut: Iterable[Outgoing], disconnect: Dis
             _requests.fail(core, request, lost(disconnect, sent=False))
 
 
-def end_all(core: Core, error: BaseException) -> None:
+def end_all(core: RequestContext, error: BaseException) -> None:
     """Every request ends with this error."""
     for request in core.pending.everything():
         _requests.fail(core, request, again(error))

@@ -19,8 +19,8 @@ from ..protocols._encoding import encoded
 from .request import CANCELLED, FAILED, OK, TIMED_OUT, Request
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
     from ..protocols import Protocol
+    from .context import RequestContext
 
 __all__ = [
     "NEVER",
@@ -97,7 +97,7 @@ def make(
     return request
 
 
-def plain(core: Core, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
+def plain(core: RequestContext, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
     """Encode a message that wants no answer. If the server might give one all the same, it must be nobody else's: no
     request will get an id that stands in it.
 
@@ -121,13 +121,13 @@ def plain(core: Core, message: Any, *, expires_at: float | None = None, bound: i
     return entry
 
 
-def mind(core: Core, deadline: Deadline) -> None:
+def mind(core: RequestContext, deadline: Deadline) -> None:
     """Have the I/O thread look around by this deadline."""
     if deadline.at is not None and deadline.at < core.link.sleeps_until:
         core.orders.wake()
 
 
-def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
+def queue(core: RequestContext, entry: Outgoing, deadline: Deadline) -> None:
     """Put a message into the send queue, without starting to write it.
 
     Raises:
@@ -157,7 +157,7 @@ def queue(core: Core, entry: Outgoing, deadline: Deadline) -> None:
         core.outbox.withdraw(entry)  # no later connection may have it
 
 
-def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more: bool = False) -> None:
+def begin(core: RequestContext, request: Request, *, timed: bool, calm: bool = False, more: bool = False) -> None:
     """The request begins to wait, and is written or queued. Its waiter is set; an error here has told it nothing.
 
     Args:
@@ -190,7 +190,7 @@ def begin(core: Core, request: Request, *, timed: bool, calm: bool = False, more
         core.kick()
 
 
-def refused(core: Core, entry: Outgoing) -> WebSocketClientError:
+def refused(core: RequestContext, entry: Outgoing) -> WebSocketClientError:
     """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
     if _is_too_late(core, entry):
         return ended_before()
@@ -209,7 +209,7 @@ def ended_before() -> ConnectionLost:
     return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
 
 
-def answer(core: Core, request: Request, value: Any) -> bool:
+def answer(core: RequestContext, request: Request, value: Any) -> bool:
     """The reply has come. False if the request had ended before."""
     if not core.pending.take(request, OK):
         return False
@@ -220,7 +220,7 @@ def answer(core: Core, request: Request, value: Any) -> bool:
     return True
 
 
-def fail(core: Core, request: Request, error: BaseException) -> bool:
+def fail(core: RequestContext, request: Request, error: BaseException) -> bool:
     """The request ends with an error. False if it had ended before."""
     if not core.pending.take(request, FAILED):
         return False
@@ -231,7 +231,7 @@ def fail(core: Core, request: Request, error: BaseException) -> bool:
     return True
 
 
-def time_out(core: Core, request: Request) -> bool:
+def time_out(core: RequestContext, request: Request) -> bool:
     """The deadline has passed. False if the request had ended before."""
     if not core.pending.take(request, TIMED_OUT):
         return False
@@ -244,7 +244,7 @@ def time_out(core: Core, request: Request) -> bool:
     return True
 
 
-def cancel(core: Core, request: Request, *, interrupted: bool = False) -> bool:
+def cancel(core: RequestContext, request: Request, *, interrupted: bool = False) -> bool:
     """The caller wants no reply any more; nobody is told. True if it was ended so, and may have gone out.
 
     Args:
@@ -267,13 +267,13 @@ def cancel(core: Core, request: Request, *, interrupted: bool = False) -> bool:
     return went_out
 
 
-def withdraw(core: Core, entry: Outgoing, *, interrupted: bool = False) -> None:
+def withdraw(core: RequestContext, entry: Outgoing, *, interrupted: bool = False) -> None:
     """Cancel every request that an entry of the send queue stands for."""
     for request in requests_in(entry):
         cancel(core, request, interrupted=interrupted)
 
 
-def expire(core: Core, now: float) -> None:
+def expire(core: RequestContext, now: float) -> None:
     """End the requests whose deadline has passed. I/O thread only."""
     due = core.pending.next_deadline()
     if due is None or due > now:
@@ -283,7 +283,7 @@ def expire(core: Core, now: float) -> None:
             _drop_if_by_order(core, request, timeout("waiting"))
 
 
-def send_unseen(core: Core, message: Any, *, bound: int) -> None:
+def send_unseen(core: RequestContext, message: Any, *, bound: int) -> None:
     """Send a message on one connection; if it is wrapped as a request, its answer is seen by nobody.
 
     Raises:
@@ -299,7 +299,7 @@ def send_unseen(core: Core, message: Any, *, bound: int) -> None:
     mind(core, deadline)
 
 
-def _take_back(core: Core, request: Request) -> None:
+def _take_back(core: RequestContext, request: Request) -> None:
     """Take a request that has ended out of the queue, if it is there; a batch, once all its requests have ended."""
     batch = request.batch
     if batch is None:
@@ -309,7 +309,7 @@ def _take_back(core: Core, request: Request) -> None:
         core.outbox.withdraw(batch)
 
 
-def _is_too_late(core: Core, entry: Outgoing) -> bool:
+def _is_too_late(core: RequestContext, entry: Outgoing) -> bool:
     """Whether the one connection it may go to is over."""
     return entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound)
 
@@ -321,7 +321,7 @@ def timeout(phase: str) -> RequestTimeout:
     return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
 
 
-def _make_room(core: Core) -> None:
+def _make_room(core: RequestContext) -> None:
     """A request has ended: where their number is bounded the next may go out, and a drain may be done."""
     if core.protocol.max_in_flight is not None:
         core.kick()
@@ -329,7 +329,7 @@ def _make_room(core: Core) -> None:
         core.orders.wake()
 
 
-def _drop_if_by_order(core: Core, request: Request, error: WebSocketClientError) -> None:
+def _drop_if_by_order(core: RequestContext, request: Request, error: WebSocketClientError) -> None:
     """A reply that is found by its order is still to come: later ones could not be told apart from it."""
     if core.pending.holds_place(request):
         # Without a place on the line it is being written just now, on the connection of the moment.

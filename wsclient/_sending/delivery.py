@@ -11,15 +11,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .._connection.context import closed_error
 from .._errors import ClientClosed, ConnectionLost, RequestTimeout
 from .._models import State
 from .._rfc6455.frames import Opcode
 from .._threads.deadline import Deadline
+from .._threads.state import closed_error
 from .message import CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Outgoing
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
+    from .context import SendingContext
 
 __all__ = ["Delivery", "flush"]
 
@@ -32,7 +32,7 @@ class Delivery:
 
     __slots__ = ("_core", "_entry")
 
-    def __init__(self, core: Core, entry: Outgoing) -> None:
+    def __init__(self, core: SendingContext, entry: Outgoing) -> None:
         """For the client only; ``send()`` makes it."""
         self._core = core
         self._entry = entry
@@ -83,7 +83,7 @@ class Delivery:
         return f"<Delivery {self.state}>"
 
 
-def flush(core: Core, timeout: float) -> None:
+def flush(core: SendingContext, timeout: float) -> None:
     """Wait until all that was queued before is written and, where pings are on, proven to have arrived.
 
     Args:
@@ -102,7 +102,7 @@ def flush(core: Core, timeout: float) -> None:
     mark = _make_mark(core, core.link.number)
     try:
         if state is not State.OPEN or not _queue_mark(core, mark):
-            raise closed_error(core, "flush()")
+            raise closed_error(core.settings.name, core.state, "flush()")
         while mark.state not in _OVER:
             if _is_proven(core, mark.state):
                 return
@@ -116,22 +116,22 @@ def flush(core: Core, timeout: float) -> None:
     )
 
 
-def _is_proven(core: Core, state: str) -> bool:
+def _is_proven(core: SendingContext, state: str) -> bool:
     return state is CONFIRMED or (state is WRITTEN and core.settings.line.ping_interval is None)
 
 
-def _mark_behind(core: Core, entry: Outgoing) -> Outgoing:
+def _mark_behind(core: SendingContext, entry: Outgoing) -> Outgoing:
     """A mark on the connection that has the message; it would prove nothing on another one."""
     place = entry.place
     return _make_mark(core, None if place is None else place[0].number)
 
 
-def _make_mark(core: Core, bound: int | None) -> Outgoing:
+def _make_mark(core: SendingContext, bound: int | None) -> Outgoing:
     pings = core.settings.line.ping_interval is not None
     return Outgoing(Opcode.PING, os.urandom(8) if pings else None, 0, bound=bound)
 
 
-def _queue_mark(core: Core, mark: Outgoing) -> bool:
+def _queue_mark(core: SendingContext, mark: Outgoing) -> bool:
     """False if the queue takes no more, or the mark's connection has ended."""
     try:
         core.outbox.put(mark, Deadline(None), [], may_wait=False)
@@ -146,13 +146,13 @@ def _queue_mark(core: Core, mark: Outgoing) -> bool:
     return True
 
 
-def _forget_mark(core: Core, mark: Outgoing) -> None:
+def _forget_mark(core: SendingContext, mark: Outgoing) -> None:
     """Nobody waits for it any more; one that is still queued would be a ping for nobody."""
     core.link.proofs.pop(mark, None)
     core.outbox.withdraw(mark)
 
 
-def _wait_for_change(core: Core, entry: Outgoing, state: str, deadline: Deadline) -> bool:
+def _wait_for_change(core: SendingContext, entry: Outgoing, state: str, deadline: Deadline) -> bool:
     """Wait until the entry's state is another; False if the deadline passed first."""
     with core.progress.watch() as latch:
         if entry.state != state:

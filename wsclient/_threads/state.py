@@ -1,4 +1,4 @@
-"""The client's state: which moves are legal, and waiting for one.
+"""The client's state: which moves are legal, waiting for one, and the error for calls that it refuses.
 
 Guarantees:
     * The supervisor is the only one who moves the state, with one exception: a ``close()`` whose background thread is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from .._errors import ClientClosed, again
 from .._models import State
 from .locks import make_lock
 from .waiting import Signal
@@ -19,7 +20,7 @@ from .waiting import Signal
 if TYPE_CHECKING:
     from .deadline import Deadline
 
-__all__ = ["FINAL", "MOVES", "StateCell", "reachable"]
+__all__ = ["FINAL", "MOVES", "StateCell", "closed_error", "reachable"]
 
 MOVES: dict[State, frozenset[State]] = {
     State.NEW: frozenset({State.CONNECTING, State.CLOSED}),
@@ -103,3 +104,20 @@ class StateCell:
                 return False
             self.wait_while(frozenset({state}), deadline)
         return True
+
+
+def closed_error(name: str, state: StateCell, call: str) -> ClientClosed:
+    """The error for a call that came too early or too late: how the client stands, and what to do.
+
+    Args:
+        name: the client's.
+        state: the client's.
+        call: what was called, for the message.
+    """
+    now, cause = state.current, state.error
+    if now is State.NEW:
+        return ClientClosed(f"{call}: the client {name!r} does not run yet; call start() or use it in a with block.")
+    how = f"is {now.value}" if cause is None else f"has failed ({cause})"
+    error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
+    error.__cause__ = None if cause is None else again(cause)
+    return error

@@ -1,0 +1,45 @@
+"""The shared parts of the client that this room uses. Types only: the module is not loaded when a client runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .._network.options import LineOptions
+from .._threads.commands import Orders
+from .._threads.guard import Guard
+from .._threads.state import StateCell
+from .._threads.waiting import Signal
+from .queue import Outbox
+from .sender import Link
+
+__all__ = ["SendingContext", "SendingSettings"]
+
+
+class SendingSettings(Protocol):
+    """The options that matter for sending."""
+
+    @property
+    def name(self) -> str:
+        """The client's name."""
+
+    @property
+    def line(self) -> LineOptions:
+        """How a connection is opened and kept alive."""
+
+
+class SendingContext(Protocol):
+    """The client's parts as deliveries see them; ``Core`` has them."""
+
+    guard: Guard
+    state: StateCell
+    orders: Orders
+    link: Link
+    outbox: Outbox
+    progress: Signal
+
+    @property
+    def settings(self) -> SendingSettings:
+        """The options."""
+
+    def kick(self) -> None:
+        """Write what is queued, or have the I/O thread do so."""

@@ -13,16 +13,14 @@ OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
     "tenacity": ("_connection/reconnect.py",),
     "python_socks": ("_network/proxy.py",),
-    "rich": ("cli/", "testing/_soak/"),
+    "rich": ("cli/screen.py",),
     "websockets": ("_rfc6455/masking.py", "cli/", "testing/"),
     "pytest": ("testing/",),
     "trustme": ("testing/",),
 }
 """Where alone a package is imported that is not the standard library's."""
 
-PRINTING = (
-    "cli/", "testing/__main__.py", "testing/_soak/_command.py", "testing/_soak/_screen.py", "testing/_soak/_live.py",
-)  # fmt: skip
+PRINTING = ("cli/", "testing/__main__.py")
 """What belongs to a command line, and alone may print."""
 
 LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
@@ -37,11 +35,6 @@ def packages_of_others(path):
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             found.add(node.module.split(".")[0])
     return found
-
-
-def test_rich_is_needed_for_what_is_live_alone():
-    rich = {name for name, path in FILES.items() if "rich" in packages_of_others(path)}
-    assert rich == {"cli/screen.py", "testing/_soak/_live.py"}
 
 
 def test_each_foreign_package_has_its_importers():

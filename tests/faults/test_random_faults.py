@@ -9,8 +9,8 @@ import random
 
 import pytest
 
-from wsclient.testing._soak._ledger import PROMISES
-from wsclient.testing._soak._run import replay_command, soak
+from ..soak.ledger import PROMISES
+from ..soak.run import replay_command, soak
 
 SECONDS = float(os.environ.get("SOAK_SECONDS") or (60 if os.environ.get("CI") else 15))
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(10**6))

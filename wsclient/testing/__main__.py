@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from ._fault_proxy.console import QUIT, carry_out
-from ._soak import _command as soak
 
 __all__ = ["main"]
 
@@ -22,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as on the command line; None takes those of the process.
 
     Returns:
-        The exit code: 0 if all went well, 1 if a promise was broken, 2 if the command can't run.
+        The exit code: 0 if all went well, 2 if the command can't run.
     """
     options = _parser().parse_args(arguments)
     return int(options.run(options))
@@ -32,7 +31,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m wsclient.testing", description="Faults for tests, from a shell.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_proxy(commands.add_parser("proxy", help="a TCP proxy that breaks the line when it is told to"))
-    soak.add_arguments(commands.add_parser("soak", help="break a client's line at random under load, and judge it"))
     return parser
 
 

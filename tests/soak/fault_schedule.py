@@ -9,15 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client.client import Client
-from ..._errors import ClientClosed
-from ..._models import State
-from .._fault_proxy.proxy import FaultProxy
-from ._asking import Log, send, timed
-from ._client import RECOVERY, SoakClient
-from ._history import Asked, Recovered
-from ._plan import Fault
-from ._server import SoakServer
+from wsclient._client.client import Client
+from wsclient._errors import ClientClosed
+from wsclient._models import State
+from wsclient.testing._fault_proxy.proxy import FaultProxy
+
+from .asking import Log, send, timed
+from .client import RECOVERY, SoakClient
+from .history import Asked, Recovered
+from .plan import Fault
+from .server import SoakServer
 
 __all__ = ["Weather"]
 

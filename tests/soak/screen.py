@@ -1,4 +1,4 @@
-"""What the soak shows: line by line, or live at a terminal where rich is there (``_live``)."""
+"""What the soak shows: line by line, or live at a terminal where rich is there (``live``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from ._chapter import Chapter, Result
+from .round import Chapter, Result
 
 __all__ = ["PlainScreen", "Screen", "Shown", "choose", "rows_of", "summary"]
 
@@ -65,7 +65,7 @@ def choose(plain: bool) -> Screen:
     if plain or not sys.stdout.isatty():
         return PlainScreen()
     try:
-        from ._live import LiveScreen
+        from .live import LiveScreen
     except ModuleNotFoundError:
         print("For a live table: pip install 'wsclient-sdk[cli]'", file=sys.stderr)
         return PlainScreen()

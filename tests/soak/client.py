@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client.client import Client
-from ..._connection.reconnect import Reconnect
-from ...protocols._session import Session
-from ._plan import Dialing
+from wsclient._client.client import Client
+from wsclient._connection.reconnect import Reconnect
+from wsclient.protocols._session import Session
+
+from .plan import Dialing
 
 __all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]
 

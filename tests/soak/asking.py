@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from ..._client.client import Client
-from ..._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
-from ..._sending.delivery import Delivery
-from ._history import FINAL, Asked, Called, History, Sent
+from wsclient._client.client import Client
+from wsclient._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
+from wsclient._sending.delivery import Delivery
+
+from .history import FINAL, Asked, Called, History, Sent
 
 __all__ = [
     "Log",
@@ -83,7 +84,7 @@ class Log:
 
     def __init__(self, sender: str, seed: int) -> None:
         self.sender = sender
-        self.chance = random.Random(f"{seed} {sender}")  # noqa: S311
+        self.chance = random.Random(f"{seed} {sender}")
         self.asked: list[Asked] = []
         self.called: list[Called] = []
         self.deliveries: list[Posted] = []

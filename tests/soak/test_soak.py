@@ -9,14 +9,13 @@ import threading
 
 import pytest
 
-from wsclient.testing import __main__ as command_line
-from wsclient.testing._soak import _run
-from wsclient.testing._soak._history import Asked, Called, Connection, Heard, History, Recovered, Sent
-from wsclient.testing._soak._ledger import PROMISES, judge
-from wsclient.testing._soak._plan import KINDS, dialing, plan
-from wsclient.testing._soak._slack import LEAST, MOST, Metronome
-
 from ..support import LONG
+from . import run as _run
+from .command import main
+from .history import Asked, Called, Connection, Heard, History, Recovered, Sent
+from .ledger import PROMISES, judge
+from .plan import KINDS, dialing, plan
+from .scheduler_lag import LEAST, MOST, Metronome
 
 
 def honest():
@@ -245,7 +244,7 @@ def test_slack_is_measured_and_bounded():
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "wsclient.testing", "soak", *arguments],
+        [sys.executable, "-m", "tests.soak", *arguments],
         capture_output=True,
         text=True,
         timeout=4 * LONG,
@@ -281,10 +280,10 @@ def test_the_command_refuses_a_length_that_is_none(wrong):
 def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(monkeypatch, capsys):
     """The promise is one that no library keeps."""
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
-    assert command_line.main(["soak", "--seconds", "2.5", "--seed", "5", "--plain", "--no-tls"]) == 1
+    assert main(["--seconds", "2.5", "--seed", "5", "--plain", "--no-tls"]) == 1
     out = capsys.readouterr().out
     assert "  pigs fly: they do not.\n" in out
-    assert "Again: python -m wsclient.testing soak --seconds 2.5 --seed 5 --no-tls\n" in out
+    assert "Again: python -m tests.soak --seconds 2.5 --seed 5 --no-tls\n" in out
 
 
 def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
@@ -293,12 +292,12 @@ def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
     results = _run.soak(2.5, 40)
     assert [result.seed for result in results] == [40, 41]
     out = capsys.readouterr().out
-    assert "Again: python -m wsclient.testing soak --seconds 1.5 --seed 40\n" in out
-    assert "Again: python -m wsclient.testing soak --seconds 1 --seed 41\n" in out
+    assert "Again: python -m tests.soak --seconds 1.5 --seed 40\n" in out
+    assert "Again: python -m tests.soak --seconds 1 --seed 41\n" in out
 
 
 def test_the_live_screen_shows_the_table_and_the_bar(capsys):
-    from wsclient.testing._soak._live import LiveScreen
+    from .live import LiveScreen
 
     screen = LiveScreen()
     screen.note("a [note]")

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from ..._errors import WebSocketClientError
-from ..._models import State
-from ..._stats import Stats
-from .._fault_proxy.proxy import FaultProxy
-from .._servers.certificates import certificate_for
-from ._asking import timed
-from ._client import SoakClient
-from ._history import History
-from ._ledger import Verdict, judge
-from ._plan import Dialing, dialing, plan
-from ._server import SoakServer
-from ._slack import Metronome
-from ._weather import Weather
-from ._workload import Workload
+from wsclient._errors import WebSocketClientError
+from wsclient._models import State
+from wsclient._stats import Stats
+from wsclient.testing._fault_proxy.proxy import FaultProxy
+from wsclient.testing._servers.certificates import certificate_for
+
+from .asking import timed
+from .client import SoakClient
+from .fault_schedule import Weather
+from .history import History
+from .ledger import Verdict, judge
+from .plan import Dialing, dialing, plan
+from .scheduler_lag import Metronome
+from .server import SoakServer
+from .workload import Workload
 
 __all__ = ["Chapter", "Result"]
 
@@ -85,13 +86,13 @@ class Chapter:
         """
         self.seed = seed
         self.seconds = seconds
-        self.ending = random.Random(f"{seed} ending").choice(ENDINGS)  # noqa: S311
+        self.ending = random.Random(f"{seed} ending").choice(ENDINGS)
         self.dialing = dialing(seed, tls)
         certificate = certificate_for(self.dialing.tls, "127.0.0.1")
         self._server = SoakServer(None if certificate is None else certificate.server_context)
         self._proxy = FaultProxy(f"ws://127.0.0.1:{self._server.port}/", seed=seed)
         self._workload = Workload(seed)
-        chance = random.Random(f"{seed} waits")  # noqa: S311
+        chance = random.Random(f"{seed} waits")
         trusting = None if certificate is None else certificate.client_context
         self._client = SoakClient(self._proxy.port, self.dialing, trusting, chance, self._workload.ask_in_hook)
         self._log = self._workload.log("weather")

@@ -7,8 +7,8 @@ import threading
 import time
 from typing import Final
 
-from ._chapter import Chapter, Result
-from ._screen import PlainScreen, Screen, rows_of, summary
+from .round import Chapter, Result
+from .screen import PlainScreen, Screen, rows_of, summary
 
 __all__ = ["replay_command", "soak"]
 
@@ -55,7 +55,7 @@ def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | No
 def replay_command(seed: int, seconds: float, tls: bool | None = None) -> str:
     """What runs the same faults and the same load again."""
     wanted = "" if tls is None else " --tls" if tls else " --no-tls"
-    return f"python -m wsclient.testing soak --seconds {seconds:g} --seed {seed}{wanted}"
+    return f"python -m tests.soak --seconds {seconds:g} --seed {seed}{wanted}"
 
 
 class _Player:

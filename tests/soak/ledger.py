@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from ._history import FINAL, Connection, History
+from .history import FINAL, Connection, History
 
 __all__ = ["PROMISES", "Verdict", "judge"]
 

@@ -17,9 +17,10 @@ from typing import Any, Final
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
-from .._servers.listening import Listening
-from .._servers.sockets import make_reset
-from ._history import Connection
+from wsclient.testing._servers.listening import Listening
+from wsclient.testing._servers.sockets import make_reset
+
+from .history import Connection
 
 __all__ = ["SoakServer"]
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from ..._client.client import Client
-from ..._errors import ClientClosed
-from ..._receiving.subscription import Subscription
-from ._asking import Log, Posted, ask_at_once, ask_somehow, flush, send, timed
-from ._history import FINAL, Heard, History
+from wsclient._client.client import Client
+from wsclient._errors import ClientClosed
+from wsclient._receiving.subscription import Subscription
+
+from .asking import Log, Posted, ask_at_once, ask_somehow, flush, send, timed
+from .history import FINAL, Heard, History
 
 __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 

@@ -80,7 +80,7 @@ def plan(seed: int, seconds: float) -> list[Fault]:
         The faults in their order; one begins when the one before has ended. What tells most comes first, then each kind
         before any comes again.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     faults: list[Fault] = []
     kinds = [_TELLING] * (3 if seconds >= _LONG_RUN else 1)
     at = SETTLING

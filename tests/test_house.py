@@ -1,6 +1,7 @@
-"""The house: who alone may import a package from outside, and what no module does."""
+"""The house: which room may import which, who alone may import a package from outside, and what no module does."""
 
 import ast
+import graphlib
 import pathlib
 import re
 
@@ -8,6 +9,12 @@ import wsclient
 
 ROOT = pathlib.Path(wsclient.__file__).parent
 FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
+
+ORDER = """
+    _version _models _stats _validation | _errors _options | _threads | _rfc6455 | protocols _network _recording |
+    _settings _sending | _requests | _receiving | _connection | _client | testing | cli | __init__ __main__
+"""
+"""Each room imports only from groups to the left of its own, never from another room of its group."""
 
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
@@ -24,6 +31,42 @@ PRINTING = ("cli/", "testing/__main__.py")
 """What belongs to a command line, and alone may print."""
 
 LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
+"""Where locks are made of the standard library's."""
+
+RANK = {room: rank for rank, group in enumerate(ORDER.split("|")) for room in group.split()}
+
+
+def modules_of_ours(name):
+    """Modules that a file imports: when it is loaded, in a function, or for the type checker alone."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = "/".join([*name.split("/")[: -node.level], *filter(None, (node.module or "").split("."))])
+            for path in (f"{base}/{alias.name}".lstrip("/") for alias in node.names):
+                files = (f"{path}.py", f"{path}/__init__.py", f"{base}.py", f"{base}/__init__.py".lstrip("/"))
+                found.add(next(file for file in files if file in FILES))
+    return found - {name}
+
+
+def room(name):
+    return name.split("/")[0].removesuffix(".py")
+
+
+def test_a_room_imports_only_rooms_to_its_left():
+    for name in FILES:
+        for other in modules_of_ours(name):
+            assert room(other) == room(name) or RANK[room(other)] < RANK[room(name)], f"{name} imports {other}"
+
+
+def test_imports_of_every_kind_are_counted():
+    late, typed = modules_of_ours("_connection/context.py"), modules_of_ours("_sending/writer.py")
+    assert "_recording/recorder.py" in late
+    assert "_network/transport.py" in typed
+    assert all("wsclient" not in packages_of_others(path) for path in FILES.values())
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graphlib.TopologicalSorter({name: modules_of_ours(name) for name in FILES}).prepare()
 
 
 def packages_of_others(path):

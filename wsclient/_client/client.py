@@ -1,32 +1,82 @@
-"""The public face: a client's life, and a look at it. Each method says what it promises, and hands over."""
+"""The class ``Client``. Each public method says what it promises, and hands over to a function of this room.
+
+Guarantees:
+    * Every public method may be called from any thread, unless its docstring says otherwise.
+    * Everything internal of a client is behind the one attribute ``_wsclient``, so that the names of a subclass stay
+      free; a subclass or an assignment that would hide a public name gets an error (``reserved_names``).
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
+from .._connection.context import Core
+from .._connection.lifecycle import Lifecycle
+from .._connection.reconnect import Reconnect, checked_reconnect
 from .._errors import ClientClosed
 from .._models import Disconnect, State
+from .._options import DEFAULT, DEFAULT_LIMITS, Limits, Overflow, Queue, ReceiveQueue, SendQueue
+from .._receiving.hooks import HOOKS
+from .._receiving.streams import Stream
+from .._receiving.subscription import Subscription
+from .._rfc6455.deflate import Deflate
+from .._sending.delivery import Delivery, flush
+from .._settings import (
+    MAX_MESSAGE_SIZE,
+    OPEN_TIMEOUT,
+    PING_INTERVAL,
+    PING_TIMEOUT,
+    REQUEST_TIMEOUT,
+    SESSION_TIMEOUT,
+    make_settings,
+)
 from .._stats import Stats
 from .._threads.deadline import Deadline
-from .._validation import check_seconds
-from ..protocols import Protocol
-from . import operations
-from .messaging import Messaging
+from .._validation import check_callable, check_seconds
+from ..protocols import JsonId, Protocol
+from ..protocols._codec import JSON
+from . import operations, reserved_names, stream_operations
 
 if TYPE_CHECKING:
+    import os
+    import socket
+    import ssl
+    from concurrent.futures import Future
+
     from typing_extensions import Self
 
-__all__ = ["Client"]
+    from .._models import Attempt
+    from .._receiving.handlers import Handlers
+    from .._recording.recorder import Recording
+    from ..protocols._session import Session
+
+__all__ = ["DEFAULT_RECEIVE_QUEUE", "DEFAULT_RECONNECT", "DEFAULT_SEND_QUEUE", "Client"]
+
+DEFAULT_RECONNECT: Final = Reconnect()
+DEFAULT_SEND_QUEUE: Final = SendQueue()
+DEFAULT_RECEIVE_QUEUE: Final = ReceiveQueue()
 
 _CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the closing handshake; websocket-client has the same, websockets 10."""
 
+_Function = TypeVar("_Function", bound=Callable[[Any], Any])
 
-class Client(Messaging):
+
+class Parts(NamedTuple):
+    """What a client is made of."""
+
+    core: Core
+    lifecycle: Lifecycle
+
+
+class Client:
     """A WebSocket client that keeps itself connected.
 
-    A background thread opens the connection, keeps it alive and opens it anew when it is lost; any number of threads
+    A background thread opens the connection, keeps it alive and opens it again when it is lost; any number of threads
     send and make requests. Hooks are methods to override, functions to pass, or attributes to assign::
 
         with wsclient.connect("ws://localhost:8000/ws") as client:
@@ -36,7 +86,138 @@ class Client(Messaging):
     Every method may be called from any thread, hooks included, unless it says otherwise.
     """
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    _wsclient: Parts
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | Callable[[], str],
+        *,
+        protocol: Protocol | None = None,
+        json: Any = JSON,
+        headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
+        compression: Literal["deflate"] | Deflate | None = "deflate",
+        open_timeout: float = OPEN_TIMEOUT,
+        session_timeout: float = SESSION_TIMEOUT,
+        ping_interval: float | None = PING_INTERVAL,
+        ping_timeout: float | None = PING_TIMEOUT,
+        ssl_context: ssl.SSLContext | None = None,
+        ssl_ca: str | None = None,
+        proxy: str | None = "env",
+        source_address: Any = None,
+        sock: socket.socket | Callable[[], socket.socket] | None = None,
+        reconnect: Reconnect | None = DEFAULT_RECONNECT,
+        retry_first: bool = False,
+        request_timeout: float | None = REQUEST_TIMEOUT,
+        send_queue: Queue = DEFAULT_SEND_QUEUE,
+        receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        limits: Limits = DEFAULT_LIMITS,
+        on_open: Callable[[Any], object] | None = None,
+        on_reconnect: Callable[[Any], object] | None = None,
+        on_message: Callable[[Any, Any], object] | None = None,
+        on_close: Callable[[Any, int | None, str | None], object] | None = None,
+        on_error: Callable[[Any, BaseException], object] | None = None,
+        on_ping: Callable[[Any, bytes], object] | None = None,
+        on_pong: Callable[[Any, bytes], object] | None = None,
+        on_session: Callable[[Any, Session], object] | None = None,
+        on_connect_error: Callable[[Any, Attempt], object] | None = None,
+        handlers: Mapping[str, Callable[[Any], Any]] | None = None,
+        name: str | None = None,
+        record: str | os.PathLike[str] | Recording | None = None,
+    ) -> None:
+        """
+        Args:
+            url: where to connect: ``ws://``, ``wss://`` or ``unix://``; a list of such URLs, tried in turn; or a
+                function that is asked before every attempt. ``user:password@`` becomes Basic authentication.
+            protocol: how replies are correlated with requests; ``JsonId("id")`` by default. One object serves one
+                client.
+            json: the JSON codec, an object with ``dumps`` and ``loads``; None leaves incoming text as it is.
+            headers: sent with the upgrade; or a function that is asked before every attempt.
+            subprotocols: offered in this order; the server must take one (RFC 6455 §1.9).
+            origin: the ``Origin`` header; none is sent by default.
+            compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` says how; None offers
+                nothing. A server that does not support it falls back to uncompressed
+                messages.
+            open_timeout: seconds for TCP, proxy, TLS and upgrade together.
+            session_timeout: seconds for ``on_session``.
+            ping_interval: seconds between pings; None sends none.
+            ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
+            ssl_context: the TLS context; by default one that verifies, TLS 1.2 or newer.
+            ssl_ca: a PEM file of the CAs to trust, instead of a context.
+            proxy: the proxy's URL, ``"env"`` for the environment's, or None for none.
+            source_address: local address to connect from, or ``(address, port)``.
+            sock: a connected stream socket to use instead of connecting, for one connection; or a function that is
+                asked for one before every attempt. A client that was started closes it. ``wss`` speaks TLS on it.
+            reconnect: how to connect again; None for never.
+            retry_first: retry the first connection too, instead of raising in ``start()``.
+            request_timeout: seconds a request may take, where the call gives no ``timeout``; None has no limit.
+            send_queue: bounds of the queue of messages to be sent.
+            receive_queue: bounds of the queues of incoming messages, before hooks and streams.
+            max_message_size: bytes of an incoming message after decompression; a larger one closes the connection with
+                1009.
+            limits: further limits on peer input: fragments, header lines, redirects ...
+            on_open, on_reconnect, on_message, on_close, on_error, on_ping, on_pong, on_session, on_connect_error: hooks
+                as functions; they get the client as their first argument.
+            handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
+            name: shown in thread names and logs.
+            record: a file to which every message and control frame is written, without secrets, or a ``Recording`` that
+                also says what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
+
+        Raises:
+            TypeError: an option has the wrong type; the message names it.
+            ValueError: an option has a value that can't work.
+        """
+        settings = make_settings(
+            url,
+            json=json,
+            headers=headers,
+            subprotocols=subprotocols,
+            origin=origin,
+            compression=compression,
+            open_timeout=open_timeout,
+            session_timeout=session_timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            ssl_context=ssl_context,
+            ssl_ca=ssl_ca,
+            proxy=proxy,
+            source_address=source_address,
+            sock=sock,
+            retry_first=retry_first,
+            request_timeout=request_timeout,
+            send_queue=send_queue,
+            receive_queue=receive_queue,
+            max_message_size=max_message_size,
+            limits=limits,
+            record=record,
+            name=name,
+        )
+        policy = checked_reconnect(reconnect, settings.retry_first)
+        given = {
+            "on_open": on_open,
+            "on_reconnect": on_reconnect,
+            "on_message": on_message,
+            "on_close": on_close,
+            "on_error": on_error,
+            "on_ping": on_ping,
+            "on_pong": on_pong,
+            "on_session": on_session,
+            "on_connect_error": on_connect_error,
+        }
+        for hook, function in given.items():
+            check_callable(hook, function)
+        if handlers is not None and not isinstance(handlers, Mapping):
+            raise TypeError(f"handlers must be a mapping of methods to functions, not {type(handlers).__name__}.")
+        core = Core(settings, _claimed(protocol, settings.codec))
+        for method, function in (handlers or {}).items():
+            core.handlers.handle(method, function, 0)
+        object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, policy)))
+        for hook, function in given.items():
+            self._set_hook(hook, function)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None = None) -> Self:
         """Start the background thread and wait until the client is open; on a running client, only wait.
@@ -48,7 +229,7 @@ class Client(Messaging):
             The client itself.
 
         Raises:
-            ConnectError: the first attempt failed (with a list of URLs: each of them), or the time was over. The client
+            ConnectError: the first attempt failed (with a list of URLs: each of them), or the time ended. The client
                 is closed then. With ``retry_first=True`` only a fatal error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
@@ -57,7 +238,7 @@ class Client(Messaging):
         return self
 
     def run_forever(self) -> None:
-        """Start, and block until the client is closed. Ctrl-C closes it, and is raised on.
+        """Start, and block until the client is closed. A KeyboardInterrupt closes it, and then propagates.
 
         Raises:
             ConnectError: as in ``start()``.
@@ -76,12 +257,12 @@ class Client(Messaging):
         self.close()
 
     def reconnect(self, reason: str = "") -> None:
-        """Drop this connection (close code 1000), ask ``url`` and ``headers`` anew, and connect at once.
+        """Drop this connection (close code 1000), ask ``url`` and ``headers`` again, and connect at once.
 
         Returns at once. Requests in flight fail as on any loss of the connection.
 
         Args:
-            reason: told to the server, at most 123 bytes.
+            reason: sent to the server, at most 123 bytes.
 
         Raises:
             ClientClosed: the client is not running.
@@ -103,7 +284,7 @@ class Client(Messaging):
     def close(self, code: int = 1000, reason: str = "", timeout: float = _CLOSE_TIMEOUT, *, wait: bool = True) -> None:
         """Close for good. Any state, any number of times.
 
-        What is queued is still written, as far as the time allows and the line is up. Requests fail with
+        What is queued is still written, as far as the time and the connection allow. Requests fail with
         ``ClientClosed`` at once.
 
         Args:
@@ -111,8 +292,8 @@ class Client(Messaging):
             reason: text for the server, at most 123 bytes.
             timeout: seconds for the server to answer; the call returns within one second more, whatever the server, the
                 network or a hook does.
-            wait: False only gives the order; it takes no lock, so it is legal in a signal handler and in ``match``,
-                ``until`` and their like.
+            wait: False only gives the order; it takes no lock, so it is legal in a signal handler and in functions of
+                the I/O thread such as ``match`` and ``until``.
 
         Raises:
             ValueError: the code or the reason can't be sent.
@@ -124,33 +305,319 @@ class Client(Messaging):
         """Wait until the client is in a state.
 
         Args:
-            state: which; a state it leaves at once may be missed.
+            state: the state to wait for; one that the client leaves at once may be missed.
             timeout: seconds; None waits as long as the state can still come.
 
         Returns:
-            True if it is in that state; False if the time was over, or it can't come any more.
+            True if the client is in that state; False at the end of the time, or when the state can't come any more.
 
         Raises:
-            ClientClosed: it waits for ``State.OPEN`` and the client failed.
+            ClientClosed: ``state`` is ``State.OPEN`` and the client failed.
         """
         return operations.wait_until(self._wsclient.core, state, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until the client is closed or failed; False if the time was over first."""
+        """Wait until the client is closed or failed; False if the time ended first."""
         self._wsclient.core.guard.check_may_wait("wait_closed()", "Look at .state instead.")
         return self._wsclient.lifecycle.join(Deadline.after(timeout, time.monotonic()))
 
-    # --- looking -----------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        message: Any,
+        *,
+        timeout: float | None = DEFAULT,
+        match: Callable[[Any], bool] | None = None,
+        until: Callable[[Any], bool] | None = None,
+        idempotent: bool = False,
+    ) -> Any:
+        """Send a message and wait for the reply to this very message.
+
+        Args:
+            message: the request; encoded before anything else happens, never changed nor kept. Where the protocol knows
+                batches (``JsonRpc``), a list of messages goes out as one.
+            timeout: seconds for queue, wire and reply together; the default is ``request_timeout``, None has no
+                limit.
+            match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
+                thread: keep it short.
+            until: replies that it rejects are skipped, such as an acknowledgement before the answer. Runs on the I/O
+                thread: keep it short.
+            idempotent: after a loss of the connection, send it again instead of failing.
+
+        Returns:
+            The decoded reply; of a batch, the list of them, in its order.
+
+        Raises:
+            RequestTimeout: no reply in time; ``.phase`` says whether the message was sent.
+            ConnectionLost: the connection was lost after the message went out.
+            RemoteError: the server answered with an error.
+            SendQueueFull, MessageTooBig: it could not be queued.
+            ClientClosed: the client is not running, or was closed meanwhile.
+            WouldDeadlock: called on the I/O thread.
+            TypeError, ValueError: the message can't be encoded, or its id is in flight.
+
+        Of a batch, the first error is raised once all its requests have ended; ``.results`` has the outcome of each.
+        """
+        return operations.request(self._wsclient.core, message, timeout, match, until, idempotent)
+
+    def submit(
+        self,
+        message: Any,
+        *,
+        timeout: float | None = DEFAULT,
+        match: Callable[[Any], bool] | None = None,
+        until: Callable[[Any], bool] | None = None,
+        idempotent: bool = False,
+    ) -> Future[Any]:
+        """Send a message and return a future of the reply; before ``start()`` the message is queued.
+
+        Returns:
+            A future of the reply. It works with ``concurrent.futures.wait``; ``cancel()`` withdraws the request; its
+            done-callbacks run on the hook thread.
+
+        Raises:
+            As ``request``, for errors that are known at once; the future raises the others.
+        """
+        return operations.submit(self._wsclient.core, message, timeout, match, until, idempotent)
+
+    def request_many(
+        self,
+        messages: Iterable[Any],
+        *,
+        timeout: float | None = DEFAULT,
+        return_exceptions: bool = False,
+        idempotent: bool = False,
+    ) -> list[Any]:
+        """Send many messages without waiting in between, then wait for all replies.
+
+        Args:
+            messages: as for ``request``.
+            timeout: seconds for all of them together.
+            return_exceptions: give errors in place of replies, instead of raising the first; else the other requests
+                are withdrawn.
+            idempotent: as for ``request``.
+
+        Returns:
+            The replies, in the order of the messages.
+        """
+        return operations.request_many(self._wsclient.core, messages, timeout, return_exceptions, idempotent)
+
+    def call(
+        self, method: str, params: Any = None, *, timeout: float | None = DEFAULT, idempotent: bool = False
+    ) -> Any:
+        """Call a method of the server and wait for its result, where the protocol has methods (``JsonRpc``).
+
+        Args:
+            method: its name.
+            params: a list or a dict; None for none.
+            timeout, idempotent: as for ``request``.
+
+        Returns:
+            The result.
+
+        Raises:
+            RemoteError: the server answered with an error.
+            TypeError: the protocol has no methods.
+            As ``request``, for the rest.
+        """
+        core = self._wsclient.core
+        message = operations.call_message(core, method, params, notify=False)
+        return operations.request(core, message, timeout, idempotent=idempotent)
+
+    def notify(self, method: str, params: Any = None) -> Delivery:
+        """Send a notification, a method call without an answer. Returns at once, as ``send`` does.
+
+        Raises:
+            TypeError: the protocol has no methods.
+            As ``send``, for the rest.
+        """
+        core = self._wsclient.core
+        return operations.send(core, operations.call_message(core, method, params, notify=True), None, None)
+
+    # --- sending and receiving ----------------------------------------------------------------------------------------
+
+    def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
+        """Queue a message and return at once; messages of one thread keep their order.
+
+        It may be written a moment later, by the background thread: where many come at once, and from the main thread
+        over TLS or compressed. Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect``
+        send belongs to their connection alone.
+
+        Args:
+            message: ``str`` goes as text, ``bytes``-likes as binary, everything else through JSON as text.
+            timeout: seconds to wait for room in the queue; None for as long as it takes.
+            expires: seconds after which it is not sent any more.
+
+        Returns:
+            A ``Delivery``, which reports what became of the message.
+
+        Raises:
+            SendQueueFull, MessageTooBig: it could not be queued.
+            ClientClosed: the client is closed, failed or draining.
+            TypeError, ValueError: the message can't be encoded, or a request with its id is in flight.
+        """
+        return operations.send(self._wsclient.core, message, timeout, expires)
+
+    def flush(self, timeout: float = 10) -> None:
+        """Wait until everything that was queued before is written and, where pings are on, proven to have arrived.
+
+        The proof is a pong of the peer's WebSocket layer; its program may not have read the messages yet.
+
+        Raises:
+            ConnectionLost: the connection ended meanwhile.
+            RequestTimeout: not within ``timeout`` seconds.
+            ClientClosed: the client is not running.
+        """
+        self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
+        flush(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
+
+    def listen(
+        self,
+        match: Callable[[Any], bool] | None = None,
+        *,
+        maxsize: int | None = None,
+        overflow: Overflow = "block",
+        key: Callable[[Any], Any] | None = None,
+    ) -> Stream:
+        """Messages that answered no request, from now on; also before ``start()``.
+
+        Args:
+            match: which of them; None for all. Runs on the I/O thread: keep it short.
+            maxsize: messages that may wait to be read; the default is that of ``receive_queue``.
+            overflow: what happens beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
+                stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop; ``"latest"`` keeps the
+                newest.
+            key: with ``"latest"``, keep the newest of each key. Runs on the I/O thread.
+
+        Returns:
+            A stream: iterate over it, or ``get(timeout)``; close it, or use it in a ``with`` block.
+        """
+        return stream_operations.listen(self._wsclient.core, match, maxsize, overflow, key)
+
+    def stream(
+        self,
+        message: Any,
+        *,
+        until: Callable[[Any], bool] | None = None,
+        timeout: float | None = DEFAULT,
+        maxsize: int | None = None,
+        overflow: Overflow = "block",
+    ) -> Stream:
+        """Send one request, and get all its answers.
+
+        The stream ends with what the protocol calls the last answer, or with the first one that ``until`` accepts; it
+        raises the server's error, ``ConnectionLost`` if the connection is lost meanwhile, or ``RequestTimeout``.
+        Closing it earlier notifies the server, where the protocol has a message for it.
+
+        Args:
+            message: the request.
+            until: accepts the last answer, which is handed out too. Runs on the I/O thread: keep it short.
+            timeout: seconds until the first answer; the default is ``request_timeout``, None has no limit.
+            maxsize, overflow: as for ``listen``.
+
+        Returns:
+            The stream, at once.
+
+        Raises:
+            As ``submit``, for what is known at once.
+        """
+        return stream_operations.stream(self._wsclient.core, message, until, timeout, maxsize, overflow)
+
+    def subscribe(
+        self,
+        message: Any | Callable[[], Any],
+        *,
+        match: Callable[[Any], bool] | None = None,
+        unsubscribe: Any | Callable[[Any, Any], Any] | None = None,
+        resume: bool = DEFAULT,
+        key: Callable[[Any], Any] | None = None,
+        on_gap: Callable[[Subscription], object] | None = None,
+        timeout: float | None = DEFAULT,
+        maxsize: int | None = None,
+        overflow: Overflow = "block",
+    ) -> Subscription:
+        """Subscribe, and get what follows; after a reconnect it is subscribed again, before the old queue is sent.
+
+        The protocol knows the messages that belong to it by the request's id, or by a name in the server's reply; where
+        there is neither, ``match`` selects them. They reach neither ``listen()`` nor ``on_message``.
+
+        Args:
+            message: the message that subscribes, or a function that is asked for it each time (after a reconnect, on
+                the I/O thread).
+            match: selects messages; no reply is awaited then, though one is kept and an error ends the subscription.
+                Runs on the I/O thread: keep it short.
+            unsubscribe: sent when the subscription is closed: a message, a ``wsclient.Request`` around one that needs
+                an id, or a function of the subscribe message and the reply that returns either. By default what the
+                protocol says.
+            resume: whether to subscribe again after a loss; else the subscription ends with ``ConnectionLost``. True by
+                default, except inside ``on_open`` and ``on_reconnect``, which run on every connection anyway.
+            key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.
+            on_gap: called, on the reader's thread, before the first message after a lost connection is handed out.
+            timeout: seconds for the reply; the default is ``request_timeout``, None has no limit.
+            maxsize, overflow: as for ``listen``.
+
+        Returns:
+            The subscription: a stream with ``.reply`` and ``.gaps``.
+
+        Raises:
+            RemoteError: the server refused it.
+            ValueError: nothing says which messages belong to it; or ``resume=True`` inside ``on_open``.
+            As ``request``, for the rest.
+        """
+        return stream_operations.subscribe(
+            self._wsclient.core, message, match, unsubscribe, resume, key, on_gap, timeout, maxsize, overflow
+        )
+
+    # --- events and calls of the server -------------------------------------------------------------------------------
+
+    def on(self, topic: str, fn: Callable[[Any], object], *, workers: int = 0) -> Callable[[], None]:
+        """Have a function called with each event of a topic, beside ``on_message`` and ``listen()``.
+
+        Args:
+            topic: what the protocol knows events by; in ``JsonId`` and ``JsonRpc`` their method.
+            fn: gets the event's message.
+            workers: threads that call it, any number at once; 0 calls it on the hook thread, in order with the hooks.
+                Workers may wait for what a hook must do.
+
+        Returns:
+            What takes it away again.
+        """
+        handlers = self._wsclient.core.handlers
+        self._wsclient.core.guard.check_fork("on()")
+        return partial(handlers.remove, topic, handlers.listen(topic, fn, workers))
+
+    def handle(self, method: str, *, workers: int = 0) -> Callable[[_Function], _Function]:
+        """Answer the server's calls of a method; a decorator::
+
+            @client.handle("window/showMessageRequest")
+            def choose(params):
+                return params["actions"][0]
+
+        The return value is the result; an exception becomes an error, a ``RemoteError`` as it is. The answer goes to
+        the connection that asked, and to no other.
+
+        Args:
+            method: its name.
+            workers: threads that answer, any number at once; 0 answers on the hook thread, in order with the hooks.
+
+        Raises:
+            ValueError: the method has a handler.
+        """
+        self._wsclient.core.guard.check_fork("handle()")
+        return partial(_registered, self._wsclient.core.handlers, method, workers)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
-        """Where the client stands now."""
+        """The current state of the client."""
         core = self._wsclient.core
         return State.CLOSED if core.guard.forked else core.state.current
 
     @property
     def stats(self) -> Stats:
-        """Counters and a few present facts, as of now."""
+        """Counters and gauges at this moment."""
         return operations.stats(self._wsclient.core)
 
     @property
@@ -168,6 +635,86 @@ class Client(Messaging):
         """The message protocol."""
         return self._wsclient.core.protocol
 
+    # --- hooks, to override -------------------------------------------------------------------------------------------
+
+    def on_open(self) -> None:
+        """The first connection is open; what is sent here belongs to it alone."""
+
+    def on_reconnect(self) -> None:
+        """A later connection is open; by default the same as ``on_open``."""
+        hook = self._wsclient.core.hooks.get("on_open")
+        if hook is not None:
+            hook()
+
+    def on_message(self, message: Any) -> None:
+        """A message arrived that answers no request: decoded JSON, ``str`` or ``bytes``."""
+
+    def on_close(self, code: int | None, reason: str | None) -> None:
+        """A connection that was open has ended; None and None if no close frame came. Once per connection."""
+
+    def on_error(self, error: BaseException) -> None:
+        """A hook raised, the peer broke the protocol, or the client failed for good."""
+
+    def on_ping(self, data: bytes) -> None:
+        """The peer sent a ping; it has been answered."""
+
+    def on_pong(self, data: bytes) -> None:
+        """The peer sent a pong, solicited or not."""
+
+    def on_session(self, session: Session) -> None:
+        """Set up a connection before anything else is sent on it: log in, resume. Runs on the I/O thread."""
+
+    def on_connect_error(self, attempt: Attempt) -> None:
+        """An attempt to connect failed."""
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def _set_hook(self, name: str, function: Callable[..., object] | None) -> None:
+        """Have a function called as this hook; None restores the method of the class."""
+        hooks = self._wsclient.core.hooks
+        check_callable(name, function)
+        if function is not None:
+            object.__setattr__(self, name, function)
+            hooks.set(name, partial(function, self))
+            return
+        self.__dict__.pop(name, None)
+        hooks.set(name, getattr(self, name) if reserved_names.is_overridden(type(self), name, Client) else None)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        reserved_names.check_subclass(cls, Client)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in HOOKS:
+            self._set_hook(name, value)
+        else:
+            reserved_names.check_attribute(name)
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_wsclient":
+            raise RuntimeError(f"{type(self).__name__}.__init__() must call super().__init__(url, ...) first.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         core = self._wsclient.core
         return f"<{type(self).__name__} {core.settings.name!r} {self.state.value} {core.settings.shown_url}>"
+
+
+def _claimed(protocol: Protocol | None, codec: Any) -> Protocol:
+    """The protocol, which from now on belongs to one client."""
+    if protocol is None:
+        protocol = JsonId()
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
+    if not isinstance(protocol.fatal_codes, AbstractSet):
+        raise TypeError(f"fatal_codes of {protocol!r} must be a set of close codes, not {protocol.fatal_codes!r}.")
+    if "json" in vars(protocol):
+        raise ValueError("protocol serves another client already; make one for each client.")
+    protocol._serve(codec)
+    return protocol
+
+
+def _registered(handlers: Handlers, method: str, workers: int, fn: _Function) -> _Function:
+    handlers.handle(method, fn, workers)
+    return fn

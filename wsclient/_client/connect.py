@@ -12,8 +12,7 @@ from .._rfc6455.deflate import Deflate
 from .._settings import MAX_MESSAGE_SIZE, OPEN_TIMEOUT, PING_INTERVAL, PING_TIMEOUT, REQUEST_TIMEOUT, SESSION_TIMEOUT
 from ..protocols import Protocol
 from ..protocols._codec import JSON
-from .client import Client
-from .construction import DEFAULT_RECEIVE_QUEUE, DEFAULT_RECONNECT, DEFAULT_SEND_QUEUE
+from .client import DEFAULT_RECEIVE_QUEUE, DEFAULT_RECONNECT, DEFAULT_SEND_QUEUE, Client
 
 if TYPE_CHECKING:
     import os

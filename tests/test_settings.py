@@ -9,7 +9,8 @@ import ssl
 import pytest
 import trustme
 
-from wsclient._options import DEFAULT, DEFAULT_LIMITS, Limits, Queue, ReceiveQueue, SendQueue
+from wsclient._client.options import OPTIONS, checked_options
+from wsclient._options import DEFAULT, Limits, Queue, ReceiveQueue, SendQueue
 from wsclient._rfc6455.deflate import Deflate
 from wsclient._settings import (
     MAX_MESSAGE_SIZE,
@@ -22,34 +23,9 @@ from wsclient._settings import (
 )
 from wsclient.protocols._codec import JSON
 
-OPTIONS = {
-    "json": JSON,
-    "headers": None,
-    "subprotocols": (),
-    "origin": None,
-    "compression": "deflate",
-    "open_timeout": 10,
-    "session_timeout": 30,
-    "ping_interval": 20,
-    "ping_timeout": 20,
-    "ssl_context": None,
-    "ssl_ca": None,
-    "proxy": "env",
-    "source_address": None,
-    "sock": None,
-    "retry_first": False,
-    "request_timeout": 30,
-    "send_queue": SendQueue(),
-    "receive_queue": ReceiveQueue(),
-    "max_message_size": 2**24,
-    "limits": DEFAULT_LIMITS,
-    "record": None,
-    "name": None,
-}
-
 
 def made(url="ws://host/", **options):
-    return make_settings(url, **{**OPTIONS, **options})
+    return make_settings(url, checked_options(options))
 
 
 def refusal(kind, **options):
@@ -251,7 +227,7 @@ def test_a_time_is_a_number_of_seconds(name, value):
     assert type(seconds_of(settings, name)) is float
     for other in SECONDS:
         if other != name:
-            assert seconds_of(settings, other) == OPTIONS[other]
+            assert seconds_of(settings, other) == OPTIONS[other].default
 
 
 @pytest.mark.parametrize("name", SECONDS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import protocols as protocols
     from ._client.client import Client
     from ._client.connect import connect
+    from ._client.options import ClientOptions
     from ._connection.reconnect import Reconnect
     from ._errors import (
         ClientClosed,
@@ -71,6 +72,7 @@ __all__ = [
     "Call",
     "Client",
     "ClientClosed",
+    "ClientOptions",
     "ConnectError",
     "ConnectionLost",
     "Control",
@@ -122,6 +124,7 @@ _HOMES: Final = {
     "Call": "protocols",
     "Client": "_client.client",
     "ClientClosed": "_errors",
+    "ClientOptions": "_client.options",
     "ConnectError": "_errors",
     "ConnectionLost": "_errors",
     "Control": "protocols",

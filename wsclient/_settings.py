@@ -1,6 +1,7 @@
-"""What a client is told at construction: the options, their defaults and their validation.
+"""The options of a client as its parts use them, their defaults, and the checks of those that are plain data.
 
-Everything is checked at once, before anything is opened; each error names the option and says what it should be.
+Each check takes the name of the option and the value, returns what the client keeps, and raises a ``TypeError`` or
+``ValueError`` that begins with the name and says what the value should be. Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -9,23 +10,50 @@ import itertools
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ._network.options import LineOptions, SocketOption
 from ._options import OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
+from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
 from ._rfc6455.deflate import Deflate
-from ._rfc6455.handshake import check_headers, shown
+from ._rfc6455.handshake import shown
 from ._rfc6455.http11 import is_token
 from ._threads.imports import importing
-from ._validation import check_bool, check_callable, check_choice, check_count, check_seconds
+from ._validation import check_callable, check_choice, check_seconds
+from .protocols import JsonId, Protocol
 from .protocols._codec import checked_json
 
 if TYPE_CHECKING:
     from ._recording.recorder import Recording
 
-__all__ = ["Bounds", "Greeting", "Settings", "make_settings"]
+__all__ = [
+    "Bounds",
+    "Greeting",
+    "Settings",
+    "check_combinations",
+    "check_compression",
+    "check_handlers",
+    "check_headers",
+    "check_json",
+    "check_limits",
+    "check_name",
+    "check_optional_seconds",
+    "check_origin",
+    "check_protocol",
+    "check_proxy",
+    "check_receive_queue",
+    "check_record",
+    "check_send_queue",
+    "check_sock",
+    "check_source_address",
+    "check_ssl_ca",
+    "check_ssl_context",
+    "check_subprotocols",
+    "make_settings",
+]
 
 UrlOption = str | Sequence[str] | Callable[[], str]
 
@@ -49,11 +77,13 @@ MAX_MESSAGE_SIZE: Final = 16 * 2**20
 
 _PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
+_Group = TypeVar("_Group", "Greeting", LineOptions, "Bounds")
+
 _numbers = itertools.count(1)
 
 
 class Greeting(NamedTuple):
-    """What the upgrade request says of us."""
+    """Options of the upgrade request."""
 
     headers: HeadersOption
     subprotocols: tuple[str, ...]
@@ -62,7 +92,7 @@ class Greeting(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How much and how long."""
+    """Limits on time and memory."""
 
     request_timeout: float | None
     send_queue: Queue
@@ -71,7 +101,7 @@ class Bounds(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Every option that is plain data, validated."""
+    """The options that are plain data, checked."""
 
     urls: tuple[str, ...]
     ask_url: Callable[[], str] | None
@@ -89,70 +119,50 @@ class Settings(NamedTuple):
         return ", ".join(map(_url.redact, self.urls)) if self.ask_url is None else "<url function>"
 
 
-def make_settings(
-    url: UrlOption,
-    *,
-    json: Any,
-    headers: HeadersOption,
-    subprotocols: Sequence[str],
-    origin: str | None,
-    compression: Any,
-    open_timeout: float,
-    session_timeout: float,
-    ping_interval: float | None,
-    ping_timeout: float | None,
-    ssl_context: ssl.SSLContext | None,
-    ssl_ca: str | None,
-    proxy: str | None,
-    source_address: Any,
-    sock: SocketOption,
-    retry_first: bool,
-    request_timeout: float | None,
-    send_queue: Queue,
-    receive_queue: Queue,
-    max_message_size: int,
-    limits: Limits,
-    record: Any,
-    name: str | None,
-) -> Settings:
-    """Validate the options of a client.
+def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
+    """Give each part of the client the options that are its own.
+
+    Args:
+        url: the client's ``url``.
+        values: every other option, checked; fields of the same names take them over.
 
     Raises:
-        TypeError: an option has the wrong type.
-        ValueError: an option has the right type and a value that can't work.
+        TypeError: ``url`` has the wrong type.
+        ValueError: ``url`` can't work.
     """
     urls, ask_url = _checked_url(url)
     return Settings(
         urls=urls,
         ask_url=ask_url,
-        greeting=Greeting(
-            headers=_checked_headers(headers),
-            subprotocols=_checked_subprotocols(subprotocols),
-            origin=_checked_origin(origin),
-            compression=_checked_compression(compression),
-        ),
-        line=LineOptions(
-            open_timeout=check_seconds("open_timeout", open_timeout),
-            session_timeout=check_seconds("session_timeout", session_timeout),
-            ping_interval=_checked_ping("ping_interval", ping_interval),
-            ping_timeout=_checked_ping("ping_timeout", ping_timeout),
-            ssl_context=_checked_tls(ssl_context, ssl_ca),
-            proxy=_checked_proxy(proxy),
-            source_address=_checked_source(source_address),
-            sock=_checked_socket(sock, proxy, source_address),
-            limits=_checked_limits(limits),
-        ),
-        bounds=Bounds(
-            request_timeout=None if request_timeout is None else check_seconds("request_timeout", request_timeout),
-            send_queue=_checked_queue("send_queue", send_queue, SEND_OVERFLOWS),
-            receive_queue=_checked_queue("receive_queue", receive_queue, OVERFLOWS),
-            max_message_size=check_count("max_message_size", max_message_size),
-        ),
-        codec=checked_json(json),
-        retry_first=check_bool("retry_first", retry_first),
-        name=_checked_name(name),
-        recording=None if record is None else _checked_recording(record),
+        greeting=_picked(Greeting, values),
+        line=_picked(LineOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
+        bounds=_picked(Bounds, values),
+        codec=values["json"],
+        retry_first=values["retry_first"],
+        name=values["name"],
+        recording=values["record"],
     )
+
+
+def _picked(group: type[_Group], values: Mapping[str, Any]) -> _Group:
+    return group._make(values[field] for field in group._fields)
+
+
+def check_combinations(values: Mapping[str, Any]) -> None:
+    """Refuse options that exclude each other, or one without another that it needs.
+
+    Args:
+        values: every option but ``url``, each of them checked.
+
+    Raises:
+        ValueError: two of them do; it names both.
+    """
+    if values["retry_first"] and values["reconnect"] is None:
+        raise ValueError("retry_first=True needs reconnect=, which says how to retry; it is None.")
+    if values["ssl_context"] is not None and values["ssl_ca"] is not None:
+        raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
+    if values["sock"] is not None and (values["source_address"] is not None or values["proxy"] not in (None, "env")):
+        raise ValueError("sock is connected already, so it excludes proxy= and source_address=.")
 
 
 def _checked_url(url: UrlOption) -> tuple[tuple[str, ...], Callable[[], str] | None]:
@@ -166,14 +176,16 @@ def _checked_url(url: UrlOption) -> tuple[tuple[str, ...], Callable[[], str] | N
     return tuple(_url.parse(one).url for one in urls), None
 
 
-def _checked_headers(headers: HeadersOption) -> HeadersOption:
+def check_headers(name: str, headers: HeadersOption) -> HeadersOption:
+    """``headers``: a mapping that can be sent, as a copy; a function that is asked for one; or None."""
     if headers is None or callable(headers):
-        return check_callable("headers", headers)  # type: ignore[no-any-return]
-    check_headers(headers)
+        return check_callable(name, headers)  # type: ignore[no-any-return]
+    handshake.check_headers(headers)
     return dict(headers)
 
 
-def _checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
+def check_subprotocols(name: str, subprotocols: Sequence[str]) -> tuple[str, ...]:
+    """``subprotocols``: different tokens (RFC 6455 §4.1)."""
     if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
         raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
     for one in subprotocols:
@@ -186,59 +198,64 @@ def _checked_subprotocols(subprotocols: Sequence[str]) -> tuple[str, ...]:
     return tuple(subprotocols)
 
 
-def _checked_origin(origin: str | None) -> str | None:
+def check_origin(name: str, origin: str | None) -> str | None:
+    """``origin``: the value of a header, or None."""
     if origin is not None:
         if not isinstance(origin, str):
             raise TypeError(f"origin must be a str or None, not {origin!r}.")
         try:
-            check_headers({"Origin": origin})
+            handshake.check_headers({"Origin": origin})
         except ValueError as error:
             raise ValueError(f"origin can't be sent: {error}") from None
     return origin
 
 
-def _checked_compression(compression: Any) -> Deflate | None:
+def check_compression(name: str, compression: Any) -> Deflate | None:
+    """``compression``: ``"deflate"``, a ``Deflate`` or None."""
     if compression is None or isinstance(compression, Deflate):
         return compression
     if not isinstance(compression, str):
         raise TypeError(f"compression must be 'deflate', a wsclient.Deflate or None, not {compression!r}.")
-    check_choice("compression", compression, ("deflate",))
+    check_choice(name, compression, ("deflate",))
     return Deflate()
 
 
-def _checked_socket(sock: Any, proxy: str | None, source: Any) -> SocketOption:
-    if sock is None:
-        return None
-    if source is not None or proxy not in (None, "env"):
-        raise ValueError("sock is connected already, so it excludes proxy= and source_address=.")
-    if not isinstance(sock, socket.socket):
-        if not callable(sock):
-            raise TypeError(f"sock must be a socket.socket, a function that returns one, or None, not {sock!r}.")
-        check_callable("sock", sock)
-    elif sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}.")
-    return sock  # type: ignore[no-any-return]
+def check_sock(name: str, sock: Any) -> SocketOption:
+    """``sock``: a stream socket, a function that returns one, or None."""
+    if isinstance(sock, socket.socket):
+        if sock.type != socket.SOCK_STREAM:
+            raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}.")
+        return sock
+    if sock is not None and not callable(sock):
+        raise TypeError(f"sock must be a socket.socket, a function that returns one, or None, not {sock!r}.")
+    return check_callable(name, sock)  # type: ignore[no-any-return]
 
 
-def _checked_limits(limits: Any) -> Limits:
+def check_limits(name: str, limits: Any) -> Limits:
+    """``limits``: a ``Limits``."""
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be a wsclient.Limits, not {limits!r}.")
     return limits
 
 
-def _checked_ping(name: str, value: float | None) -> float | None:
+def check_optional_seconds(name: str, value: float | None) -> float | None:
+    """A number of seconds, or None."""
     return None if value is None else check_seconds(name, value)
 
 
-def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLContext | None:
-    if context is not None and ca is not None:
-        raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
+def check_ssl_context(name: str, context: Any) -> ssl.SSLContext | None:
+    """``ssl_context``: a TLS context for clients, or None."""
     if context is not None and not isinstance(context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}.")
     if context is not None and context.protocol is ssl.PROTOCOL_TLS_SERVER:
         raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
+    return context
+
+
+def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
+    """``ssl_ca``: the path of a PEM file, as a context that trusts what is in it; or None."""
     if ca is None:
-        return context
+        return None
     if not isinstance(ca, str):
         raise TypeError(f"ssl_ca must be the path of a PEM file, not {ca!r}.")
     if not ca:
@@ -251,7 +268,8 @@ def _checked_tls(context: ssl.SSLContext | None, ca: str | None) -> ssl.SSLConte
     return context
 
 
-def _checked_proxy(proxy: str | None) -> str | None:
+def check_proxy(name: str, proxy: str | None) -> str | None:
+    """``proxy``: a URL, ``"env"`` or None."""
     if proxy is None or proxy == "env":
         return proxy
     if not isinstance(proxy, str):
@@ -267,7 +285,8 @@ def _checked_proxy(proxy: str | None) -> str | None:
     return proxy
 
 
-def _checked_source(source: Any) -> tuple[str, int] | None:
+def check_source_address(name: str, source: Any) -> tuple[str, int] | None:
+    """``source_address``: an address, an address with a port, or None."""
     if source is None:
         return None
     host, port = (source, 0) if isinstance(source, str) else _pair(source)
@@ -282,21 +301,60 @@ def _pair(source: Any) -> tuple[Any, Any]:
     raise TypeError(f"source_address must be an address or (address, port), not {source!r}.")
 
 
-def _checked_queue(name: str, queue: Queue, choices: Sequence[str]) -> Queue:
+def check_send_queue(name: str, queue: Any) -> Queue:
+    """``send_queue``: a ``Queue`` whose policy is one for outgoing messages."""
+    return _checked_queue(name, queue, SEND_OVERFLOWS)
+
+
+def check_receive_queue(name: str, queue: Any) -> Queue:
+    """``receive_queue``: a ``Queue``."""
+    return _checked_queue(name, queue, OVERFLOWS)
+
+
+def _checked_queue(name: str, queue: Any, choices: Sequence[str]) -> Queue:
     if not isinstance(queue, Queue):
         raise TypeError(f"{name} must be a wsclient.Queue, not {queue!r}.")
     check_choice(f"{name}.overflow", queue.overflow, choices)
     return queue
 
 
-def _checked_recording(record: Any) -> Recording:
+def check_record(name: str, record: Any) -> Recording | None:
+    """``record``: a path, a ``Recording`` or None."""
+    if record is None:
+        return None
     with importing:
-        from ._recording.recorder import checked_recording  # few clients have one: spares the others 3 ms
+        from ._recording.recorder import checked_recording  # 3 ms, which clients without a recording are spared
 
     return checked_recording(record)
 
 
-def _checked_name(name: str | None) -> str:
+def check_json(name: str, codec: Any) -> Any:
+    """``json``: a codec, as an object with ``dumps`` and ``loads``; or None."""
+    return checked_json(codec)
+
+
+def check_protocol(name: str, protocol: Any) -> Protocol:
+    """``protocol``: a ``Protocol`` that serves no client yet; None makes a ``JsonId``."""
+    if protocol is None:
+        return JsonId()
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
+    if not isinstance(protocol.fatal_codes, AbstractSet):
+        raise TypeError(f"fatal_codes of {protocol!r} must be a set of close codes, not {protocol.fatal_codes!r}.")
+    if "json" in vars(protocol):
+        raise ValueError("protocol serves another client already; make one for each client.")
+    return protocol
+
+
+def check_handlers(name: str, handlers: Any) -> dict[str, Callable[[Any], Any]]:
+    """``handlers``: a mapping of methods to functions, as a copy; or None."""
+    if handlers is not None and not isinstance(handlers, Mapping):
+        raise TypeError(f"handlers must be a mapping of methods to functions, not {type(handlers).__name__}.")
+    return dict(handlers or {})
+
+
+def check_name(option: str, name: str | None) -> str:
+    """``name``: a printable str; None gives the client a number."""
     if name is None:
         return f"wsclient-{next(_numbers)}"
     if not isinstance(name, str):

@@ -10,7 +10,7 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._connection.reconnect import Campaign, Reconnect, checked_reconnect, is_fatal, retry_after
+from wsclient._connection.reconnect import Campaign, Reconnect, check_reconnect, is_fatal, retry_after
 from wsclient._errors import (
     ConnectError,
     ConnectionLost,
@@ -107,13 +107,11 @@ def test_any_function_of_the_state_will_do_as_a_strategy():
 
 def test_the_reconnect_option_of_a_client_is_checked():
     reconnect = Reconnect()
-    assert checked_reconnect(reconnect, True) is reconnect
-    assert checked_reconnect(None, False) is None
-    with pytest.raises(ValueError, match="retry_first=True needs reconnect="):
-        checked_reconnect(None, True)
+    assert check_reconnect("reconnect", reconnect) is reconnect
+    assert check_reconnect("reconnect", None) is None
     for wrong in (True, 5, Reconnect, tenacity.wait_fixed(1)):
         with pytest.raises(TypeError, match="reconnect must be"):
-            checked_reconnect(wrong, False)
+            check_reconnect("reconnect", wrong)
 
 
 # --- the first attempt -----------------------------------------------------------------------------------------------

@@ -9,56 +9,38 @@ Guarantees:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from .._connection.context import Core
 from .._connection.lifecycle import Lifecycle
-from .._connection.reconnect import Reconnect, checked_reconnect
 from .._errors import ClientClosed
 from .._models import Disconnect, State
-from .._options import DEFAULT, DEFAULT_LIMITS, Limits, Overflow, Queue, ReceiveQueue, SendQueue
+from .._options import DEFAULT, Overflow
 from .._receiving.hooks import HOOKS
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
-from .._rfc6455.deflate import Deflate
 from .._sending.delivery import Delivery, flush
-from .._settings import (
-    MAX_MESSAGE_SIZE,
-    OPEN_TIMEOUT,
-    PING_INTERVAL,
-    PING_TIMEOUT,
-    REQUEST_TIMEOUT,
-    SESSION_TIMEOUT,
-    make_settings,
-)
+from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
 from .._validation import check_callable, check_seconds
-from ..protocols import JsonId, Protocol
-from ..protocols._codec import JSON
+from ..protocols import Protocol
 from . import operations, reserved_names, stream_operations
+from .options import checked_options, signature
 
 if TYPE_CHECKING:
-    import os
-    import socket
-    import ssl
     from concurrent.futures import Future
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from .._models import Attempt
     from .._receiving.handlers import Handlers
-    from .._recording.recorder import Recording
     from ..protocols._session import Session
+    from .options import ClientOptions
 
-__all__ = ["DEFAULT_RECEIVE_QUEUE", "DEFAULT_RECONNECT", "DEFAULT_SEND_QUEUE", "Client"]
-
-DEFAULT_RECONNECT: Final = Reconnect()
-DEFAULT_SEND_QUEUE: Final = SendQueue()
-DEFAULT_RECEIVE_QUEUE: Final = ReceiveQueue()
+__all__ = ["Client"]
 
 _CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the closing handshake; websocket-client has the same, websockets 10."""
@@ -91,41 +73,7 @@ class Client:
     def __init__(
         self,
         url: str | Sequence[str] | Callable[[], str],
-        *,
-        protocol: Protocol | None = None,
-        json: Any = JSON,
-        headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
-        subprotocols: Sequence[str] = (),
-        origin: str | None = None,
-        compression: Literal["deflate"] | Deflate | None = "deflate",
-        open_timeout: float = OPEN_TIMEOUT,
-        session_timeout: float = SESSION_TIMEOUT,
-        ping_interval: float | None = PING_INTERVAL,
-        ping_timeout: float | None = PING_TIMEOUT,
-        ssl_context: ssl.SSLContext | None = None,
-        ssl_ca: str | None = None,
-        proxy: str | None = "env",
-        source_address: Any = None,
-        sock: socket.socket | Callable[[], socket.socket] | None = None,
-        reconnect: Reconnect | None = DEFAULT_RECONNECT,
-        retry_first: bool = False,
-        request_timeout: float | None = REQUEST_TIMEOUT,
-        send_queue: Queue = DEFAULT_SEND_QUEUE,
-        receive_queue: Queue = DEFAULT_RECEIVE_QUEUE,
-        max_message_size: int = MAX_MESSAGE_SIZE,
-        limits: Limits = DEFAULT_LIMITS,
-        on_open: Callable[[Any], object] | None = None,
-        on_reconnect: Callable[[Any], object] | None = None,
-        on_message: Callable[[Any, Any], object] | None = None,
-        on_close: Callable[[Any, int | None, str | None], object] | None = None,
-        on_error: Callable[[Any, BaseException], object] | None = None,
-        on_ping: Callable[[Any, bytes], object] | None = None,
-        on_pong: Callable[[Any, bytes], object] | None = None,
-        on_session: Callable[[Any, Session], object] | None = None,
-        on_connect_error: Callable[[Any, Attempt], object] | None = None,
-        handlers: Mapping[str, Callable[[Any], Any]] | None = None,
-        name: str | None = None,
-        record: str | os.PathLike[str] | Recording | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """
         Args:
@@ -169,53 +117,16 @@ class Client:
             TypeError: an option has the wrong type; the message names it.
             ValueError: an option has a value that can't work.
         """
-        settings = make_settings(
-            url,
-            json=json,
-            headers=headers,
-            subprotocols=subprotocols,
-            origin=origin,
-            compression=compression,
-            open_timeout=open_timeout,
-            session_timeout=session_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            ssl_context=ssl_context,
-            ssl_ca=ssl_ca,
-            proxy=proxy,
-            source_address=source_address,
-            sock=sock,
-            retry_first=retry_first,
-            request_timeout=request_timeout,
-            send_queue=send_queue,
-            receive_queue=receive_queue,
-            max_message_size=max_message_size,
-            limits=limits,
-            record=record,
-            name=name,
-        )
-        policy = checked_reconnect(reconnect, settings.retry_first)
-        given = {
-            "on_open": on_open,
-            "on_reconnect": on_reconnect,
-            "on_message": on_message,
-            "on_close": on_close,
-            "on_error": on_error,
-            "on_ping": on_ping,
-            "on_pong": on_pong,
-            "on_session": on_session,
-            "on_connect_error": on_connect_error,
-        }
-        for hook, function in given.items():
-            check_callable(hook, function)
-        if handlers is not None and not isinstance(handlers, Mapping):
-            raise TypeError(f"handlers must be a mapping of methods to functions, not {type(handlers).__name__}.")
-        core = Core(settings, _claimed(protocol, settings.codec))
-        for method, function in (handlers or {}).items():
+        values = checked_options(options)
+        settings = make_settings(url, values)
+        protocol: Protocol = values["protocol"]
+        core = Core(settings, protocol)
+        for method, function in values["handlers"].items():
             core.handlers.handle(method, function, 0)
-        object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, policy)))
-        for hook, function in given.items():
-            self._set_hook(hook, function)
+        protocol._serve(settings.codec)  # last, so that the protocol stays free when an option is refused
+        object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, values["reconnect"])))
+        for hook in HOOKS:
+            self._set_hook(hook, values[hook])
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -701,18 +612,7 @@ class Client:
         return f"<{type(self).__name__} {core.settings.name!r} {self.state.value} {core.settings.shown_url}>"
 
 
-def _claimed(protocol: Protocol | None, codec: Any) -> Protocol:
-    """The protocol, which from now on belongs to one client."""
-    if protocol is None:
-        protocol = JsonId()
-    if not isinstance(protocol, Protocol):
-        raise TypeError(f"protocol must be a wsclient.Protocol such as JsonId(), not {protocol!r}.")
-    if not isinstance(protocol.fatal_codes, AbstractSet):
-        raise TypeError(f"fatal_codes of {protocol!r} must be a set of close codes, not {protocol.fatal_codes!r}.")
-    if "json" in vars(protocol):
-        raise ValueError("protocol serves another client already; make one for each client.")
-    protocol._serve(codec)
-    return protocol
+Client.__init__.__signature__ = signature("self", returns="None")  # type: ignore[attr-defined]
 
 
 def _registered(handlers: Handlers, method: str, workers: int, fn: _Function) -> _Function:

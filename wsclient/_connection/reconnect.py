@@ -22,7 +22,7 @@ from .._errors import ConnectError, ConnectionLost, HandshakeError
 from .._threads.imports import importing
 from .._validation import check_callable, check_seconds
 
-__all__ = ["Campaign", "Reconnect", "Verdict", "checked_reconnect", "is_fatal", "retry_after"]
+__all__ = ["Campaign", "Reconnect", "Verdict", "check_reconnect", "is_fatal", "retry_after"]
 
 FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry comes; the bound doubles with each failure."""
@@ -249,10 +249,8 @@ def retry_after(error: BaseException) -> float:
     return min(max(0.0, distance.total_seconds()), MAX_RETRY_AFTER)
 
 
-def checked_reconnect(reconnect: Any, retry_first: bool) -> Reconnect | None:
-    """The ``reconnect=`` option, validated."""
-    if reconnect is None and retry_first:
-        raise ValueError("retry_first=True needs reconnect=, which says how to retry; it is None.")
+def check_reconnect(name: str, reconnect: Any) -> Reconnect | None:
+    """The ``reconnect`` option: a ``Reconnect`` or None."""
     if reconnect is not None and not isinstance(reconnect, Reconnect):
         raise TypeError(f"reconnect must be a wsclient.Reconnect or None, not {reconnect!r}.")
     return reconnect

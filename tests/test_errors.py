@@ -9,8 +9,10 @@ import pytest
 from wsclient import _errors
 from wsclient._errors import (
     ClientClosed,
+    ClientNotStarted,
     ConnectError,
     ConnectionLost,
+    FlushTimeout,
     ForkedClient,
     HandshakeError,
     MessageTooBig,
@@ -26,7 +28,7 @@ from wsclient._errors import (
     WouldDeadlock,
     again,
 )
-from wsclient._models import Disconnect
+from wsclient._models import Disconnect, Phase
 
 PARENTS = {
     WebSocketClientError: (Exception,),
@@ -37,12 +39,14 @@ PARENTS = {
     SessionError: (ConnectError,),
     ConnectionLost: (WebSocketClientError, ConnectionError),
     RequestTimeout: (WebSocketClientError, TimeoutError),
+    FlushTimeout: (RequestTimeout,),
     RemoteError: (WebSocketClientError,),
     SendQueueFull: (WebSocketClientError,),
     SlowConsumer: (WebSocketClientError,),
     MessageTooBig: (WebSocketClientError,),
     ProtocolError: (WebSocketClientError,),
     ClientClosed: (WebSocketClientError,),
+    ClientNotStarted: (ClientClosed,),
     ForkedClient: (WebSocketClientError,),
     WouldDeadlock: (WebSocketClientError,),
 }
@@ -58,12 +62,14 @@ SAMPLES = [
     SessionError("Not logged in.", retry=False),
     ConnectionLost("Gone.", sent=True, disconnect=DISCONNECT),
     RequestTimeout("Too late.", phase="queued"),
+    FlushTimeout("Not flushed.", phase="queued"),
     RemoteError(-32601, "Method not found", {"method": "nope"}),
     SendQueueFull("Full."),
     SlowConsumer("Too slow."),
     MessageTooBig("Too big."),
     ProtocolError("Nonsense.", payload={"a": 1}),
     ClientClosed("Closed."),
+    ClientNotStarted("Not started."),
     ForkedClient("A fork."),
     WouldDeadlock("Call submit() instead."),
 ]
@@ -178,6 +184,9 @@ def test_a_lost_connection_knows_nothing_by_default():
 def test_a_timeout_names_its_phase():
     assert RequestTimeout("Late.").phase == "waiting"
     assert RequestTimeout("Late.", phase="queued").phase == "queued"
+    assert type(RequestTimeout("Late.").phase) is type(RequestTimeout("Late.", phase="queued").phase) is Phase
+    with pytest.raises(ValueError, match="'early' is not a valid Phase"):
+        RequestTimeout("Late.", phase="early")
 
 
 def test_a_protocol_error_keeps_the_payload():

@@ -1,12 +1,14 @@
 """The facts callers see."""
 
+import copy
 import dataclasses
 import inspect
+import json
 import pickle
 
 import pytest
 
-from wsclient._models import Attempt, Disconnect, State
+from wsclient._models import Attempt, DeliveryState, Disconnect, Initiator, Phase, State
 from wsclient._stats import Stats
 
 FACTS = [
@@ -28,6 +30,43 @@ def test_a_client_has_these_states_and_no_others():
 def test_a_state_reads_as_its_name(state):
     assert state.value == state.name.lower()
     assert pickle.loads(pickle.dumps(state)) is state
+
+
+def test_reconnecting_is_another_name_of_waiting():
+    assert State.RECONNECTING is State.WAITING
+    assert State.WAITING.name == "WAITING"
+
+
+WORDS = [*DeliveryState, *Phase, *Initiator]
+
+
+def test_the_words_have_these_values_and_no_others():
+    assert [*DeliveryState] == ["queued", "written", "confirmed", "expired", "lost", "unknown"]
+    assert [*Phase] == ["queued", "waiting"]
+    assert [*Initiator] == ["local", "remote", "network", "keepalive"]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=repr)
+def test_a_word_can_stand_for_the_plain_str(word):
+    plain = word.value
+    assert type(plain) is str
+    assert word == plain
+    assert {plain: 1}[word] == 1
+    assert type(word)(plain) is word
+
+
+@pytest.mark.parametrize("word", WORDS, ids=repr)
+def test_a_word_prints_as_its_value(word):
+    assert str(word) == f"{word}" == "{}".format(word) == "%s" % word == word.value  # noqa: UP031, UP032
+    assert f"{word:>12}" == word.value.rjust(12)
+    assert json.loads(json.dumps([word])) == [word.value]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=repr)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_word_survives_pickle_and_copying(word, protocol):
+    assert pickle.loads(pickle.dumps(word, protocol)) is word
+    assert copy.deepcopy(word) is word
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=name_of)

@@ -15,6 +15,8 @@ import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ._models import Phase
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientClosed",
+    "ClientNotStarted",
     "ConnectError",
     "ConnectionLost",
+    "FlushTimeout",
     "ForkedClient",
     "HandshakeError",
     "MessageTooBig",
@@ -159,14 +163,18 @@ class RequestTimeout(WebSocketClientError, TimeoutError):
 
     Attributes:
         phase: ``"queued"`` when the message never left this process (it will not be sent any more),
-            ``"waiting"`` when it was sent and the answer did not come.
+            ``"waiting"`` when it was sent and the answer did not come; see ``Phase``.
     """
 
-    phase: str
+    phase: Phase
 
-    def __init__(self, message: str, *, phase: str = "waiting") -> None:
+    def __init__(self, message: str, *, phase: str = Phase.WAITING) -> None:
         super().__init__(message)
-        self.phase = phase
+        self.phase = Phase(phase)
+
+
+class FlushTimeout(RequestTimeout):
+    """``flush()`` did not finish within its timeout: messages are still queued, or not yet proven to have arrived."""
 
 
 class RemoteError(WebSocketClientError):
@@ -221,7 +229,11 @@ class ProtocolError(WebSocketClientError):
 
 
 class ClientClosed(WebSocketClientError):
-    """The client is not running: closed, failed (the reason is ``__cause__``), draining, or never started."""
+    """The client is not running: closed, failed (the reason is ``__cause__``), draining, or not started yet."""
+
+
+class ClientNotStarted(ClientClosed):
+    """A call that needs a running client came before ``start()``."""
 
 
 class ForkedClient(WebSocketClientError):

@@ -1,15 +1,15 @@
-"""Facts that callers see: the client's state and the frozen records of what happened."""
+"""What callers see of a client: its state, words with a fixed set of values, and frozen records of what happened."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Attempt", "Disconnect", "State"]
+__all__ = ["Attempt", "DeliveryState", "Disconnect", "Initiator", "Phase", "State"]
 
 
 class State(enum.Enum):
-    """Where a client stands in its life."""
+    """The state of a client. ``RECONNECTING`` is another name of ``WAITING``."""
 
     NEW = "new"
     """Made, not started; ``send()`` and ``submit()`` queue."""
@@ -19,6 +19,7 @@ class State(enum.Enum):
     """Connected and set up."""
     WAITING = "waiting"
     """Disconnected, backing off before the next attempt."""
+    RECONNECTING = WAITING
     CLOSING = "closing"
     """``close()`` or the end of ``drain()`` is under way."""
     CLOSED = "closed"
@@ -27,13 +28,61 @@ class State(enum.Enum):
     """A fatal error, or the retries are used up. Final."""
 
 
+class _Word(str, enum.Enum):
+    """A word of a fixed set. It is equal to the plain ``str``, has its hash, and prints as it, on every Python."""
+
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, spec: str) -> str:
+        return str.__format__(self, spec)
+
+
+class DeliveryState(_Word):
+    """The state of a message given to ``send()``; each member equals its value and prints as it."""
+
+    QUEUED = "queued"
+    """Not yet written, or cut off before its last byte: it can't have arrived."""
+    WRITTEN = "written"
+    """All of it was handed to the operating system."""
+    CONFIRMED = "confirmed"
+    """A later pong or reply proves that the peer's WebSocket layer has it. Final."""
+    EXPIRED = "expired"
+    """Its ``expires=`` passed while it was queued; it is not sent. Final."""
+    LOST = "lost"
+    """It certainly never arrived, and is not sent any more. Final."""
+    UNKNOWN = "unknown"
+    """Written whole, and the connection ended before a proof. Final."""
+
+
+class Phase(_Word):
+    """How far a request had come when its time ended; each member equals its value and prints as it."""
+
+    QUEUED = "queued"
+    """The message was not sent, and will not be."""
+    WAITING = "waiting"
+    """The message was sent, and the answer did not come."""
+
+
+class Initiator(_Word):
+    """What ended a connection; each member equals its value and prints as it."""
+
+    LOCAL = "local"
+    """This client closed it."""
+    REMOTE = "remote"
+    """The server sent a close frame."""
+    NETWORK = "network"
+    """The transport ended without a close frame."""
+    KEEPALIVE = "keepalive"
+    """The peer did not answer a ping or a heartbeat in time."""
+
+
 @dataclass(frozen=True)
 class Disconnect:
     """How a connection ended.
 
     Attributes:
-        initiator: ``"local"`` (we closed it), ``"remote"`` (the server sent a close frame), ``"network"`` (the line
-            ended without one) or ``"keepalive"`` (the peer fell silent).
+        initiator: what ended it: ``"local"``, ``"remote"``, ``"network"`` or ``"keepalive"``; see ``Initiator``.
         code: the close code (RFC 6455 §7.4); 1005 for a close frame without one, None where no close frame came.
         reason: the text of the close frame, or a few words of ours.
         error: the error behind it, if there was one.
@@ -41,7 +90,7 @@ class Disconnect:
         idle: seconds between the last byte received and the end.
     """
 
-    initiator: str
+    initiator: Initiator
     code: int | None
     reason: str
     error: BaseException | None

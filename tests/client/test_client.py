@@ -5,7 +5,8 @@ import pickle
 import pytest
 
 import wsclient
-from tests.support import LONG
+from tests.support import LONG, SHORT
+from tests.support.peers import open_against
 from wsclient import State
 
 
@@ -100,3 +101,41 @@ def test_closing_twice_draining_and_waiting_are_content_with_a_closed_client():
     assert client.wait_closed(0)
     assert client.wait_until(State.CLOSED, 0)
     assert not client.wait_until(State.OPEN, 0)
+
+
+CALLS = {
+    "request": lambda client: client.request({"a": 1}),
+    "call": lambda client: client.call("add"),
+    "request_many": lambda client: client.request_many([{"a": 1}]),
+    "stream": lambda client: client.stream({"a": 1}),
+    "subscribe": lambda client: client.subscribe({"a": 1}),
+    "reconnect": lambda client: client.reconnect(),
+    "flush": lambda client: client.flush(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_before_start_has_an_error_of_its_own_and_one_after_close_has_not(call):
+    client = wsclient.Client("ws://localhost/", protocol=wsclient.JsonRpc())
+    with pytest.raises(wsclient.ClientNotStarted, match=r"does not run yet; call start\(\)"):
+        call(client)
+    client.close()
+    with pytest.raises(wsclient.ClientClosed) as caught:
+        call(client)
+    assert type(caught.value) is wsclient.ClientClosed
+
+
+def test_states_phases_and_initiators_are_members_of_their_enums(raw):
+    client, _, _ = open_against(raw)
+    delivery = client.send("x")
+    client.close(timeout=0)
+    assert delivery.state is wsclient.DeliveryState.UNKNOWN
+    assert repr(delivery) == "<Delivery unknown>"
+    assert client.last_disconnect.initiator is wsclient.Initiator.LOCAL
+    client, peer, _ = open_against(raw, reconnect=None)
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.request({"a": 1}, timeout=SHORT)
+    assert caught.value.phase is wsclient.Phase.WAITING
+    peer.reset()
+    assert client.wait_closed(LONG)
+    assert client.last_disconnect.initiator is wsclient.Initiator.NETWORK

@@ -75,7 +75,7 @@ def test_a_bad_option_is_refused_and_leaves_no_stream(client, options, error, wo
 def test_stream_and_subscribe_want_a_client_that_runs(server):
     client = wsclient.Client(server.url)
     for call in (client.stream, client.subscribe):
-        with pytest.raises(wsclient.ClientClosed, match=r"does not run yet"):
+        with pytest.raises(wsclient.ClientNotStarted, match=r"does not run yet"):
             call({"op": "x"})
 
 

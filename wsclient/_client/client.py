@@ -377,7 +377,7 @@ class Client:
 
         Raises:
             ConnectionLost: the connection ended meanwhile.
-            RequestTimeout: not within ``timeout`` seconds.
+            FlushTimeout: not within ``timeout`` seconds; a ``RequestTimeout``.
             ClientClosed: the client is not running.
         """
         self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._errors import ProtocolError, WebSocketClientError
-from .._models import Disconnect
+from .._models import Disconnect, Initiator
 from .._network.poller import READ
 from .._receiving.router import Router
 from .._receiving.subscription import connection_lost
@@ -55,7 +55,7 @@ class Ending(NamedTuple):
         deadline: when to stop being polite.
     """
 
-    initiator: str
+    initiator: Initiator
     code: int | None
     reason: str
     error: BaseException | None
@@ -171,7 +171,7 @@ class Connection:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
             return
         frame = Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0)
-        ending = Ending("local", code, reason, error, deadline)
+        ending = Ending(Initiator.LOCAL, code, reason, error, deadline)
         if behind_queue is not None:
             self.ending = ending
             self._core.outbox.seal(behind_queue, frame)
@@ -244,18 +244,18 @@ class Connection:
             return
         if self.wire.error is not None:
             self._read_rest()
-            self._end_now("network", f"the line broke: {self.wire.error}", self.wire.error)
+            self._end_now(Initiator.NETWORK, f"the line broke: {self.wire.error}", self.wire.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
         elif self._beat.missed:
-            self._end_now("keepalive", "a heartbeat of the message protocol was not answered", None)
+            self._end_now(Initiator.KEEPALIVE, "a heartbeat of the message protocol was not answered", None)
         elif now >= self._heartbeat.next_at or now >= self._beat.next_at:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
         if self._heartbeat.dead(now) and not self._shows_life(now):
             silence = now - self._heartbeat.last_heard
-            self._end_now("keepalive", f"the peer was silent for {silence:.1f} s", None)
+            self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
             self._beat.look(self.wire, now)
             if self._heartbeat.ping_due(now):
@@ -284,12 +284,12 @@ class Connection:
                 size = self._reader.appetite
                 data = line.receive(size)
             except OSError as error:
-                self._end_now("network", f"the line broke: {error}", error)
+                self._end_now(Initiator.NETWORK, f"the line broke: {error}", error)
                 return number > 0
             if data is None:
                 return number > 0
             if not data:
-                self._end_now("network", "the peer closed the line without a close frame", None)
+                self._end_now(Initiator.NETWORK, "the peer closed the line without a close frame", None)
                 return number > 0
             self._heartbeat.heard(now)
             self._feed(data)
@@ -348,7 +348,7 @@ class Connection:
         if self.ending is not None:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon))
             return
-        self._end(Ending("remote", close.code, close.reason, None, soon))
+        self._end(Ending(Initiator.REMOTE, close.code, close.reason, None, soon))
         self.wire.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
 
     def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
@@ -363,7 +363,7 @@ class Connection:
         self.wire.is_open = False
         losses.lose_written(self._core, self.disconnect(time.monotonic()))
 
-    def _end_now(self, initiator: str, reason: str, error: BaseException | None) -> None:
+    def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""
         self.over = True
         self.wire.is_open = False
@@ -372,7 +372,7 @@ class Connection:
 
     def disconnect(self, now: float) -> Disconnect:
         """How it ends, as far as that is known now."""
-        ending = self.ending or Ending("local", None, "", None, Deadline(None))
+        ending = self.ending or Ending(Initiator.LOCAL, None, "", None, Deadline(None))
         uptime = 0.0 if self._opened_at is None else now - self._opened_at
         idle = now - self._heartbeat.last_heard
         code = None if ending.code is None else int(ending.code)  # no private enum

@@ -11,8 +11,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, ConnectionLost, RequestTimeout
-from .._models import State
+from .._errors import ClientClosed, ConnectionLost, FlushTimeout
+from .._models import DeliveryState, Phase, State
 from .._rfc6455.frames import Opcode
 from .._threads.deadline import Deadline
 from .._threads.state import closed_error
@@ -38,7 +38,7 @@ class Delivery:
         self._entry = entry
 
     @property
-    def state(self) -> str:
+    def state(self) -> DeliveryState:
         """``queued``, then ``written`` (all of it handed to the operating system), then ``confirmed`` (a later pong or
         reply proves that the peer's WebSocket layer has it); or ``expired``, ``lost`` (it certainly never arrived), or
         ``unknown`` (written whole, and the line was lost before a proof).
@@ -92,13 +92,13 @@ def flush(core: SendingContext, timeout: float) -> None:
 
     Raises:
         ConnectionLost: the connection ended meanwhile.
-        RequestTimeout: the time was over.
+        FlushTimeout: the time was over.
         ClientClosed: the client was closed, failed or was never started.
     """
     deadline = Deadline.after(timeout, time.monotonic())
     state = core.state.wait_while(_UNTIL_OPEN, deadline)
     if state in _UNTIL_OPEN:
-        raise RequestTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase="queued")
+        raise FlushTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase=Phase.QUEUED)
     mark = _make_mark(core, core.link.number)
     try:
         if state is not State.OPEN or not _queue_mark(core, mark):
@@ -107,8 +107,8 @@ def flush(core: SendingContext, timeout: float) -> None:
             if _is_proven(core, mark.state):
                 return
             if not _wait_for_change(core, mark, mark.state, deadline):
-                phase = "queued" if mark.state is QUEUED else "waiting"
-                raise RequestTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
+                phase = Phase.QUEUED if mark.state is QUEUED else Phase.WAITING
+                raise FlushTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
     finally:
         _forget_mark(core, mark)
     raise ConnectionLost(
@@ -116,7 +116,7 @@ def flush(core: SendingContext, timeout: float) -> None:
     )
 
 
-def _is_proven(core: SendingContext, state: str) -> bool:
+def _is_proven(core: SendingContext, state: DeliveryState) -> bool:
     return state is CONFIRMED or (state is WRITTEN and core.settings.line.ping_interval is None)
 
 
@@ -152,7 +152,7 @@ def _forget_mark(core: SendingContext, mark: Outgoing) -> None:
     core.outbox.withdraw(mark)
 
 
-def _wait_for_change(core: SendingContext, entry: Outgoing, state: str, deadline: Deadline) -> bool:
+def _wait_for_change(core: SendingContext, entry: Outgoing, state: DeliveryState, deadline: Deadline) -> bool:
     """Wait until the entry's state is another; False if the deadline passed first."""
     with core.progress.watch() as latch:
         if entry.state != state:

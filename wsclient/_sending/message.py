@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
 __all__ = ["EXPIRED", "LOST", "Batch", "Outgoing", "Passage"]
@@ -17,12 +18,12 @@ __all__ = ["EXPIRED", "LOST", "Batch", "Outgoing", "Passage"]
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
 
-QUEUED: Final = "queued"
-WRITTEN: Final = "written"
-CONFIRMED: Final = "confirmed"
-UNKNOWN: Final = "unknown"
-EXPIRED: Final = "expired"
-LOST: Final = "lost"
+QUEUED: Final = DeliveryState.QUEUED
+WRITTEN: Final = DeliveryState.WRITTEN
+CONFIRMED: Final = DeliveryState.CONFIRMED
+UNKNOWN: Final = DeliveryState.UNKNOWN
+EXPIRED: Final = DeliveryState.EXPIRED
+LOST: Final = DeliveryState.LOST
 
 
 class Passage:
@@ -90,11 +91,11 @@ class Outgoing:
         self.counted = opcode < _CLOSE
         self.queued = False
         self.place: tuple[Passage, int] | None = None
-        self.fate: str | None = None
+        self.fate: DeliveryState | None = None
         self.ids: tuple[Any, ...] = ()
 
     @property
-    def state(self) -> str:
+    def state(self) -> DeliveryState:
         """``queued``, ``written``, ``confirmed``, ``expired``, ``lost`` or ``unknown``."""
         place = self.place
         if self.fate is not None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
+from .._models import DeliveryState
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
 from .._threads.waiting import Signal
@@ -276,7 +277,7 @@ class Outbox:
                 self.entries.append(last)
         self._room.announce()
 
-    def _drop(self, entry: Outgoing, fate: str) -> None:
+    def _drop(self, entry: Outgoing, fate: DeliveryState) -> None:
         """The entry leaves the queue unsent. Assignments only: an interrupt finds all of it done or nothing."""
         entry.queued = False
         entry.fate = fate

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, again
+from .._errors import ClientClosed, ClientNotStarted, again
 from .._models import State
 from .locks import make_lock
 from .waiting import Signal
@@ -116,7 +116,9 @@ def closed_error(name: str, state: StateCell, call: str) -> ClientClosed:
     """
     now, cause = state.current, state.error
     if now is State.NEW:
-        return ClientClosed(f"{call}: the client {name!r} does not run yet; call start() or use it in a with block.")
+        return ClientNotStarted(
+            f"{call}: the client {name!r} does not run yet; call start() or use it in a with block."
+        )
     how = f"is {now.value}" if cause is None else f"has failed ({cause})"
     error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
     error.__cause__ = None if cause is None else again(cause)

@@ -380,9 +380,55 @@ def test_a_ca_of_another_type_is_refused(value):
     refusal(TypeError, ssl_ca=value)
 
 
-@pytest.mark.parametrize("value", [5, "context", ssl.SSLContext])
+@pytest.mark.parametrize("value", [5, True, "context", ssl.SSLContext])
 def test_a_context_of_another_type_is_refused(value):
     refusal(TypeError, ssl_context=value)
+
+
+def test_a_function_that_makes_a_context_is_kept_and_not_asked_yet():
+    def make():
+        raise AssertionError("it was asked")
+
+    assert made(ssl_context=make).line.ssl_context is make
+
+
+def test_a_coroutine_function_makes_no_context():
+    async def make():
+        return ssl.create_default_context()
+
+    assert "not asynchronous" in refusal(TypeError, ssl_context=make)
+
+
+def test_a_function_that_makes_a_context_and_a_ca_exclude_each_other(ca):
+    assert "ssl_ca" in refusal(ValueError, ssl_context=ssl.create_default_context, ssl_ca=ca)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (None, None),
+        ("example.org", "example.org"),
+        ("example.org.", "example.org"),
+        ("my_host", "my_host"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8::1", "2001:db8::1"),
+    ],
+)
+def test_a_server_name_is_a_host_name_or_an_address(name, kept):
+    assert made(server_hostname=name).line.server_hostname == kept
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", ".org", "a..b", "a b", "host:443", "[::1]", "a/b", "wss://host", "a\0b", "-a", "x" * 64, "a\n"]
+)
+def test_a_server_name_that_no_certificate_can_be_for_is_refused(name):
+    assert "without a port" in refusal(ValueError, server_hostname=name)
+
+
+@pytest.mark.parametrize("name", [5, b"example.org", True, ["example.org"]], ids=repr)
+def test_a_server_name_of_another_type_is_refused(name):
+    refusal(TypeError, server_hostname=name)
 
 
 def test_a_context_and_a_ca_exclude_each_other(ca):
@@ -431,7 +477,13 @@ def test_a_proxy_nobody_can_use_is_refused(proxy):
     assert "http://host:port" in refusal(ValueError, proxy=proxy)
 
 
-@pytest.mark.parametrize("proxy", [5, True, ["http://proxy"], b"http://joe:hunter2@proxy"], ids=repr)
+@pytest.mark.parametrize(("proxy", "kept"), [(True, "env"), (False, None)])
+def test_true_is_the_proxy_of_the_environment_and_false_is_none(pair, proxy, kept):
+    assert made(proxy=proxy).line.proxy == kept
+    assert made(sock=pair, proxy=proxy).line.proxy == kept
+
+
+@pytest.mark.parametrize("proxy", [5, 1, 0, ["http://proxy"], b"http://joe:hunter2@proxy"], ids=repr)
 def test_a_proxy_of_another_type_is_refused(proxy):
     refusal(TypeError, proxy=proxy)
 

@@ -6,7 +6,9 @@ Each check takes the name of the option and the value, returns what the client k
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ._network.options import LineOptions, SocketOption
+from ._network.options import ContextOption, LineOptions, SocketOption
 from ._options import OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
@@ -47,6 +49,7 @@ __all__ = [
     "check_receive_queue",
     "check_record",
     "check_send_queue",
+    "check_server_hostname",
     "check_sock",
     "check_source_address",
     "check_ssl_ca",
@@ -76,6 +79,9 @@ MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Bytes of an incoming message; ``websockets`` allows 1 MiB, browsers and aiohttp 4 MiB and more, DevTools sends 10."""
 
 _PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+
+_HOST_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
+"""A name in ASCII; with the underscore, which no host name has by RFC 1123, but many in test networks."""
 
 _Group = TypeVar("_Group", "Greeting", LineOptions, "Bounds")
 
@@ -243,13 +249,15 @@ def check_optional_seconds(name: str, value: float | None) -> float | None:
     return None if value is None else check_seconds(name, value)
 
 
-def check_ssl_context(name: str, context: Any) -> ssl.SSLContext | None:
-    """``ssl_context``: a TLS context for clients, or None."""
-    if context is not None and not isinstance(context, ssl.SSLContext):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}.")
-    if context is not None and context.protocol is ssl.PROTOCOL_TLS_SERVER:
-        raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
-    return context
+def check_ssl_context(name: str, context: Any) -> ContextOption:
+    """``ssl_context``: a TLS context for clients, a function that makes one, or None."""
+    if isinstance(context, ssl.SSLContext):
+        if context.protocol is ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
+        return context
+    if context is not None and (isinstance(context, type) or not callable(context)):
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, a function that makes one, or None, not {context!r}.")
+    return check_callable(name, context)  # type: ignore[no-any-return]
 
 
 def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
@@ -268,12 +276,33 @@ def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
     return context
 
 
-def check_proxy(name: str, proxy: str | None) -> str | None:
-    """``proxy``: a URL, ``"env"`` or None."""
+def check_server_hostname(name: str, host: Any) -> str | None:
+    """``server_hostname``: a host name or an IP address, in ASCII; or None."""
+    if host is None:
+        return None
+    if not isinstance(host, str):
+        raise TypeError(f"server_hostname must be a str or None, not {host!r}.")
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:  # it is no address, so it must be a name
+        pass
+    try:
+        ascii_name = host.encode("idna").decode("ascii").removesuffix(".")
+    except UnicodeError:
+        ascii_name = ""
+    if not _HOST_NAME.fullmatch(ascii_name):
+        raise ValueError(f"server_hostname must be a host name or an IP address, without a port, not {host!r}.")
+    return ascii_name
+
+
+def check_proxy(name: str, proxy: str | bool | None) -> str | None:
+    """``proxy``: a URL, ``"env"`` or True for the environment's, None or False for none."""
+    if isinstance(proxy, bool):
+        return "env" if proxy else None
     if proxy is None or proxy == "env":
         return proxy
     if not isinstance(proxy, str):
-        raise TypeError(f"proxy must be a URL, 'env' or None, not {type(proxy).__name__}.")
+        raise TypeError(f"proxy must be a URL, 'env', True, False or None, not {type(proxy).__name__}.")
     shown = _url.redact(proxy)
     try:
         parts = urlsplit(proxy)

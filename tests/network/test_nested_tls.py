@@ -607,6 +607,15 @@ def test_a_wss_server_is_talked_to_through_an_https_proxy(secure_proxy, server_t
             assert secure_proxy.asked == [("localhost", server.port)]
 
 
+def test_server_hostname_is_for_the_server_and_not_for_the_proxy(authority, secure_proxy, trusting):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("example.org").configure_cert(context)
+    with Server(tls=context) as server:
+        options = {"proxy": secure_proxy.url, "ssl_context": trusting, "server_hostname": "example.org"}
+        with wsclient.connect(server.url, **options) as client:
+            request_sum(client)
+
+
 def test_two_mebibytes_cross_in_both_directions(secure_proxy, server_tls, trusting):
     text = "ü" * 2**20
     with Server(lambda c, m: c.send(m), tls=server_tls, max_size=None) as server:

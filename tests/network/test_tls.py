@@ -99,6 +99,84 @@ def test_context_and_ca_exclude_each_other(trusting, ca_file):
         wsclient.Client("wss://localhost/", ssl_context=trusting, ssl_ca=ca_file)
 
 
+def test_server_hostname_is_what_the_certificate_must_be_for_and_what_the_server_is_told(authority, trusting):
+    context, names = serving(authority.issue_cert("example.org")), []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    with Server(tls=context) as server:
+        with wsclient.connect(server.url, ssl_context=trusting, server_hostname="example.org") as client:
+            assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+        said = refusal(server.url, ssl_context=trusting)
+        assert said.startswith("The certificate of 'localhost' was refused: ")
+        said = refusal(server.url, ssl_context=trusting, server_hostname="example.net")
+        assert said.startswith("The certificate of 'example.net' was refused: ")
+    assert names == ["example.org", "localhost", "example.net"]
+
+
+def test_server_hostname_changes_nothing_without_tls(server):
+    with wsclient.connect(server.url, server_hostname="example.org") as client:
+        assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+
+
+def test_a_function_makes_a_context_for_each_attempt_on_the_io_thread(server_tls, trusting):
+    threads = []
+
+    def make():
+        threads.append(threading.current_thread().name)
+        return trusting
+
+    with Server(tls=server_tls) as server:
+        with wsclient.connect(server.url, ssl_context=make, name="feed", reconnect=FAST) as client:
+            assert threads == ["feed-io"]
+            server.restart()
+            eventually(lambda: client.stats.connections == 2)
+            assert set(threads) == {"feed-io"}
+            assert len(threads) == 2 + client.stats.failed_attempts
+
+
+def test_a_function_that_makes_contexts_is_not_asked_without_tls(server):
+    def make():
+        raise AssertionError("it was asked")
+
+    wsclient.connect(server.url, ssl_context=make).close()
+
+
+def test_a_function_that_raised_instead_of_making_a_context_is_asked_again(server_tls, trusting):
+    errors = []
+
+    def make():
+        if not errors:
+            raise LookupError("no certificate yet")
+        return trusting
+
+    with Server(tls=server_tls) as server:
+        client = wsclient.Client(server.url, ssl_context=make, reconnect=FAST, retry_first=True)
+        client.on_connect_error = lambda _, attempt: errors.append(attempt.error)
+        with client:
+            assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+    assert str(errors[0]) == "The ssl_context function raised LookupError: no certificate yet"
+    assert isinstance(errors[0].last, LookupError)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (None, "returned None, which is no ssl.SSLContext."),
+        (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "returned a context for servers"),
+    ],
+    ids=["none", "for servers"],
+)
+def test_what_is_no_context_for_clients_is_fatal_before_a_socket_is_opened(made, words):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"wss://127.0.0.1:{listener.getsockname()[1]}/"
+        client = wsclient.Client(url, ssl_context=lambda: made, retry_first=True)
+        with pytest.raises(wsclient.ConnectError, match=f"^The ssl_context function {re.escape(words)}"):
+            client.start(LONG)
+        assert client.state is State.FAILED
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 def test_the_callers_context_decides_what_is_verified(authority):
     careless = ssl.create_default_context()
     careless.check_hostname = False

@@ -92,9 +92,11 @@ class Client:
             session_timeout: seconds for ``on_session``.
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
-            ssl_context: the TLS context; by default one that verifies, TLS 1.2 or newer.
+            ssl_context: the TLS context, or a function that makes one and is asked before every attempt that needs
+                it, on the I/O thread (for certificates that change, and for options that are pickled); by default one
+                that verifies, TLS 1.2 or newer.
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
-            proxy: the proxy's URL, ``"env"`` for the environment's, or None for none.
+            proxy: the proxy's URL, ``"env"`` or True for the environment's, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.
             sock: a connected stream socket to use instead of connecting, for one connection; or a function that is
                 asked for one before every attempt. A client that was started closes it. ``wss`` speaks TLS on it.
@@ -112,6 +114,10 @@ class Client:
             name: shown in thread names and logs.
             record: a file to which every message and control frame is written, without secrets, or a ``Recording`` that
                 also says what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
+            server_hostname: the name that the certificate of a ``wss`` server must be for, and that is sent to it (SNI,
+                RFC 6066 §3), in place of the host of the URL: for a server that is reached by its address, a tunnel or
+                ``sock``. It holds for every URL and redirect of the client. ``ws`` and ``unix`` URLs, a socket that
+                speaks TLS already, and the certificate of an ``https`` proxy do not use it.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.

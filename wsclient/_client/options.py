@@ -50,9 +50,9 @@ class ClientOptions(TypedDict, total=False):
     session_timeout: float
     ping_interval: float | None
     ping_timeout: float | None
-    ssl_context: ssl.SSLContext | None
+    ssl_context: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     ssl_ca: str | None
-    proxy: str | None
+    proxy: str | bool | None
     source_address: Any
     sock: socket.socket | Callable[[], socket.socket] | None
     reconnect: Reconnect | None
@@ -74,6 +74,7 @@ class ClientOptions(TypedDict, total=False):
     handlers: Mapping[str, Callable[[Any], Any]] | None
     name: str | None
     record: str | os.PathLike[str] | Recording | None
+    server_hostname: str | None
 
 
 class Option(NamedTuple):
@@ -115,6 +116,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "handlers": Option(None, _settings.check_handlers),
     "name": Option(None, _settings.check_name),
     "record": Option(None, _settings.check_record),
+    "server_hostname": Option(None, _settings.check_server_hostname),
 }
 """Each option but ``url``, in the order of the signature."""
 

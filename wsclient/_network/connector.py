@@ -103,11 +103,16 @@ class Opener:
             ConnectError: it failed; the class and the sentence say how.
         """
         target = _url.parse(url)
+        if callable(self._options.ssl_context):
+            self._context = None  # asked again for each attempt
         deadline: Deadline | None = None
         most = self._options.limits.max_redirects
         for _ in range(most + 1):
             try:
                 addresses, proxy = self._look_up(target)
+                speaks_tls = target.secure or (proxy is not None and proxy.scheme == "https")
+                if speaks_tls and not isinstance(self._given, ssl.SSLSocket):
+                    self._tls()  # before a socket is open: the caller's function may fail
                 if deadline is None:
                     deadline = Deadline.after(self._options.open_timeout, time.monotonic())
                 outcome = self._try(target, headers, addresses, proxy, deadline)
@@ -201,9 +206,9 @@ class Opener:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
                 self.sock = None  # TLS takes the descriptor over, and waits for it at once
-                line = TLSLine(tls.start_tls(sock, target.tls_name, self._tls(), self._watch, deadline))
+                line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
-                line = start_nested_tls(sock, target.tls_name, self._tls(), self._watch, deadline)
+                line = start_nested_tls(sock, self._name(target), self._tls(), self._watch, deadline)
         except BaseException:
             line.close()
             raise
@@ -254,6 +259,10 @@ class Opener:
         if self._context is None:
             self._context = tls.tls_context(self._options)
         return self._context
+
+    def _name(self, target: Target) -> str:
+        """The name that the server's certificate must be for."""
+        return self._options.server_hostname or target.tls_name
 
     def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
         try:
@@ -306,7 +315,7 @@ class Opener:
     def _explain(self, error: OSError, target: Target) -> ConnectError:
         where = _url.redact(target.url)
         if isinstance(error, ssl.SSLError):
-            refusal = tls_errors.explain(error, where, target.host, self._tls())
+            refusal = tls_errors.explain(error, where, self._options.server_hostname or target.host, self._tls())
             if refusal is not None:
                 return refusal
         if isinstance(error, TimeoutError):

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from .._options import DEFAULT_LIMITS, Limits
 
-__all__ = ["LineOptions", "SocketOption"]
+__all__ = ["ContextOption", "LineOptions", "SocketOption"]
 
 SocketOption = socket.socket | Callable[[], socket.socket] | None
+
+ContextOption = ssl.SSLContext | Callable[[], ssl.SSLContext] | None
 
 
 class LineOptions(NamedTuple):
@@ -21,8 +23,9 @@ class LineOptions(NamedTuple):
     session_timeout: float
     ping_interval: float | None
     ping_timeout: float | None
-    ssl_context: ssl.SSLContext | None
+    ssl_context: ContextOption
     proxy: str | None
     source_address: tuple[str, int] | None
     sock: SocketOption = None
     limits: Limits = DEFAULT_LIMITS
+    server_hostname: str | None = None

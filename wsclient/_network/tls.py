@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .._errors import ConnectError
 from .._threads.deadline import Deadline
 from .poller import READ, WRITE, Watch
 
@@ -54,11 +56,34 @@ def _close_half_made(error: BaseException, shared: int) -> None:
 
 
 def tls_context(options: LineOptions) -> ssl.SSLContext:
-    """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996)."""
-    if options.ssl_context is not None:
-        return options.ssl_context
+    """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996).
+
+    Raises:
+        ConnectError: the caller's function raised, or what it returned is no context for clients.
+    """
+    given = options.ssl_context
+    if isinstance(given, ssl.SSLContext):
+        return given
+    if given is not None:
+        return _asked(given)
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _asked(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    try:
+        context = make()
+    except Exception as error:
+        raise ConnectError(f"The ssl_context function raised {type(error).__name__}: {error}", last=error) from error
+    if not isinstance(context, ssl.SSLContext):
+        raise ConnectError(f"The ssl_context function returned {context!r}, which is no ssl.SSLContext.", retry=False)
+    if context.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ConnectError(
+            "The ssl_context function returned a context for servers (PROTOCOL_TLS_SERVER); make one for clients, such "
+            "as ssl.create_default_context().",
+            retry=False,
+        )
     return context
 
 

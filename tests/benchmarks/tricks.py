@@ -43,9 +43,9 @@ def _no_floods() -> None:
 
 
 def _no_way_past_the_queue() -> None:
-    from wsclient._connection import context
+    from wsclient._sending import sender
 
-    context.Core.write_now = lambda self, entry: False
+    sender.Sender.write_now = lambda self, entry: False
 
 
 def _no_accelerator() -> None:
@@ -67,10 +67,10 @@ def _no_joining() -> None:
 
 
 def _no_inline_write() -> None:
-    from wsclient._connection import context
+    from wsclient._sending import sender
     from wsclient._threads import guard
 
-    context.Core.write_now = lambda self, entry: False
+    sender.Sender.write_now = lambda self, entry: False
     guard.Guard.on_main_thread = lambda self: True
 
 

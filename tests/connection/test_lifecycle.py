@@ -480,7 +480,7 @@ def test_drain_finds_by_itself_that_the_last_request_has_ended(server):
     core, pending = client._wsclient.core, client._wsclient.core.pending
     client.submit({"method": "silence"}, timeout=None)
     assert client.drain(10 * LONG, wait=False) is False
-    eventually(lambda: core.link.sleeps_until < math.inf)  # until the drain's deadline, or its next look
+    eventually(lambda: core.orders.sleeps_until < math.inf)  # until the drain's deadline, or its next look
     for request in pending.everything():
         assert pending.take(request, "failed")
     assert client.wait_closed(LONG)

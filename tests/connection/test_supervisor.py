@@ -10,7 +10,7 @@ import tenacity
 
 import wsclient
 from wsclient import State
-from wsclient._requests import requests
+from wsclient._sending.sender import Sender
 
 from ..support import LONG, FaultProxy, RawServer, Server, eventually
 from ..support.peers import open_pair
@@ -376,14 +376,14 @@ def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw
     there before the thread that sends can withdraw it.
     """
     if taken:
-        too_late = requests._is_too_late
+        too_late = Sender.is_too_late
 
-        def late(core, entry):
-            core.orders.wake()
+        def late(sender, entry):
+            client._wsclient.core.orders.wake()
             eventually(lambda: not entry.queued)
-            return too_late(core, entry)
+            return too_late(sender, entry)
 
-        monkeypatch.setattr(requests, "_is_too_late", late)
+        monkeypatch.setattr(Sender, "is_too_late", late)
     open_again, over = threading.Event(), threading.Event()
     ends = []
 

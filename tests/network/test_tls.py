@@ -713,7 +713,7 @@ def test_no_message_arrives_twice_where_a_full_connection_is_given_up(server_tls
         starter.join(LONG)
         first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         numbers = itertools.count()
-        wire = client._wsclient.core.link.wire
+        wire = client._wsclient.core.sender.writer
         while not wire.blocked:
             for _ in range(100):
                 client.send(f"{next(numbers):06d}" + "x" * length)

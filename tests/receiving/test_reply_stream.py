@@ -147,7 +147,7 @@ def test_closing_a_stream_early_tells_the_server_and_what_still_comes_is_late(ag
 
 def test_a_stream_closed_before_it_was_sent_is_never_sent(against):
     client, peer, _ = against(protocol=Ticks())
-    with client._wsclient.core.link.wire._owner:  # nobody writes meanwhile
+    with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
         client.stream({"ask": 1}).close()
     client.send("mark")
     assert peer.receive_text() == "mark"

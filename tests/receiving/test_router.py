@@ -327,7 +327,7 @@ def test_by_order_a_connection_that_closes_gives_nobody_the_reply_of_a_request_t
 def test_by_order_a_message_that_comes_before_the_request_is_whole_answers_nothing(raw):
     client, peer, seen = open_against(raw, protocol=Fifo())
     huge = client.submit("x" * (8 * 2**20))
-    eventually(lambda: client._wsclient.core.link.wire.blocked)  # the peer reads nothing
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)  # the peer reads nothing
     peer.send_text("unasked for")
     eventually(lambda: seen == ["unasked for"])
     assert not huge.done()
@@ -371,7 +371,7 @@ def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
 
 def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
     client, peer, _ = open_against(raw)
-    with client._wsclient.core.link.wire._owner:  # nobody writes meanwhile
+    with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
         for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
             client.submit(message)
     client.send("done")
@@ -420,8 +420,8 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
             stopped = 0
         except BlockingIOError:
             stopped += not select.select([], [peer.sock], [], 0.05)[1]
-    wire = client._wsclient.core.link.wire
-    assert wire.choked
+    wire = client._wsclient.core.sender.writer
+    assert wire.is_flooded_by_replies
     assert wire._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
     received = client.stats.messages_received
     assert received < sent // 102

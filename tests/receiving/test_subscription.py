@@ -412,8 +412,8 @@ def test_subscriptions_that_did_not_get_onto_a_full_line_are_asked_on_the_next_c
     before = client.stats.connections
     peer.reset()
     peer = raw.accept().upgrade()  # reads nothing
-    link = client._wsclient.core.link
-    eventually(lambda: client.stats.connections > before and link.wire is not None and link.wire.blocked)
+    sender = client._wsclient.core.sender
+    eventually(lambda: client.stats.connections > before and sender.writer is not None and sender.writer.blocked)
     peer = cut(client, peer, raw)
     peer.sock.settimeout(3)
     assert [taken(peer)["params"][0] for _ in subscriptions] == ["a", "b", "c"]
@@ -585,9 +585,9 @@ def test_closed_before_it_was_asked_anew_it_is_neither_asked_nor_unsubscribed(ag
     taken(peer)
     (feed,) = core.subscriptions
     feed.lost(wsclient.ConnectionLost("as if"))
-    with core.link.wire._owner:  # nobody writes meanwhile
+    with core.sender.writer._owner:  # nobody writes meanwhile
         feed.request = None
-        feed.ask_anew(core.link.wire, core.link.number)
+        feed.ask_anew(core.sender.writer, core.sender.connection_number)
         subscription.close()
     client.send({"mark": 1})
     assert taken(peer) == {"mark": 1}
@@ -666,12 +666,12 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     """It has departed and has no place on the line yet: the server will see it."""
     client, peer, _ = against(protocol=Ticks())
     core = client._wsclient.core
-    with core.link.wire._owner:  # nobody writes meanwhile
+    with core.sender.writer._owner:  # nobody writes meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.outbox.take(1000, None)
-        payload = departing.payload_of(core, core.link.number, call)
+        payload = departing.payload_of(core, core.sender.connection_number, call)
         stream.close()
-    core.link.wire.pump()
+    core.sender.writer.flush()
     assert payload is not None
     assert taken(peer) == {"stop": call.id, "asked": 1}
 
@@ -741,15 +741,15 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
     client, peer, _ = against(protocol=ByName())
     core = client._wsclient.core
     for step in itertools.count(1):
-        with core.link.wire._owner:  # nobody writes meanwhile
+        with core.sender.writer._owner:  # nobody writes meanwhile
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.outbox.take(1000, None)
-            depart = partial(departing.payload_of, core, core.link.number, call)
+            depart = partial(departing.payload_of, core, core.sender.connection_number, call)
             more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
                 stream.close()
-        core.link.wire.pump()
+        core.sender.writer.flush()
         sent = until_mark(client, peer)
         assert sent == [{"stop": call.id, "asked": step}], f"at line {step}"
         for value in (1, 2):

@@ -176,7 +176,7 @@ def test_a_message_cut_in_mid_frame_stands_on_the_tape_once(raw, path):
     client.send("before")
     delivery = client.send(big)
     assert first.receive_text() == "before"
-    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
     assert delivery.state == "queued"
     first.reset()
     second = raw.accept()
@@ -435,7 +435,7 @@ def test_a_forked_child_writes_nothing(path):
 def test_nothing_is_noted_where_nothing_is_recorded(server):
     with wsclient.connect(server.url) as client:
         assert client._wsclient.core.recorder is None
-        assert client._wsclient.core.link.wire.tape is None
+        assert client._wsclient.core.sender.writer.tape is None
 
 
 # --- the option ------------------------------------------------------------------------------------------------------

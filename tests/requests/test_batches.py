@@ -220,7 +220,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     )
     waiter = Waiter()
     batches.begin(core, batch, waiter)
-    core.kick()
+    core.sender.write_queued()
     received(peer)
     first, second = batch.members
     assert core.pending.take(first, "ok")

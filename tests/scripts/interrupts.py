@@ -114,7 +114,7 @@ def main():
                 "interrupts": interrupts,
                 "answer": answer,
                 "lost": [message for message in kept if message not in sent],
-                "plain": core.link.wire.is_plain,
+                "plain": core.sender.writer.is_uncompressed_tcp,
                 "sent twice": [message for message, count in sent.items() if count > 1],
                 "still waiting": len(core.pending.everything()) + core.pending.in_flight + core.outbox.messages,
                 "connections": client.stats.connections,

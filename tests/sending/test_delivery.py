@@ -281,7 +281,7 @@ def test_whoever_asks_often_leaves_no_pings_behind(raw):
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
     stuck = client.send("y" * (8 * 2**20))
-    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
     for _ in range(100):
         assert not delivery.wait(0)
         assert not stuck.wait(0)
@@ -302,7 +302,7 @@ def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
         draining.start()
         if end == "cancel":
             # The I/O thread has looked, and sleeps until the drain's deadline.
-            eventually(lambda: client._wsclient.core.link.sleeps_until < float("inf"))
+            eventually(lambda: client._wsclient.core.orders.sleeps_until < float("inf"))
             last.cancel()
         draining.join(LONG)
         assert done == [True]
@@ -332,7 +332,7 @@ def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_n
     core = client._wsclient.core
     request = wsclient._requests.requests.make(core.protocol, "ask", Deadline.after(SHORT, time.monotonic()))
     wsclient._requests.requests.begin(core, request, timed=False)
-    core.kick()
+    core.sender.write_queued()
     assert peer.receive_text() == "ask"
     wsclient._requests.requests.cancel(core, request, interrupted=True)  # as an interrupt of request() does
     assert peer.receive_frame()[0] == 8

@@ -114,7 +114,7 @@ def made(protocol=None):
     with near, far:
         ends = Ends(near, far, protocol)
         yield ends
-        ends.core.link.wire = None
+        ends.core.sender.writer = None
         ends.close()
 
 
@@ -143,7 +143,7 @@ def texts(frames):
 
 def test_what_is_queued_goes_out_masked_and_in_order(ends):
     ends.queue("a", "b", "c")
-    ends.wire.pump()
+    ends.wire.flush()
     assert [ends.peer.receive_frame() for _ in range(3)] == [(1, b"a"), (1, b"b"), (1, b"c")]
     assert (ends.counters.messages_sent, ends.counters.bytes_sent) == (3, 3)
     assert ends.wire.idle()
@@ -162,24 +162,24 @@ def test_what_was_sent_does_not_stay_in_memory(ends, size, way):
 def test_nothing_that_is_queued_goes_out_before_the_wire_is_open(ends):
     ends.wire.is_open = False
     ends.queue("later")
-    ends.wire.pump()
+    ends.wire.flush()
     ends.wire.send_first(text("first"))
     assert ends.peer.receive_frame() == (1, b"first")
     ends.wire.is_open = True
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.peer.receive_frame() == (1, b"later")
 
 
 def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     (big, small) = ends.queue("x" * BIG, "behind")
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.wire.blocked
     assert ends.woken()
     assert (big.state, small.state) == (QUEUED, QUEUED)
     assert not big.written()
-    ends.wire.pump()  # nobody tries again while the socket is full
+    ends.wire.flush()  # nobody tries again while the socket is full
     sent = ends.wire.passage.sent
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.wire.passage.sent == sent
     frames, thread = ends.read_on_thread(2)
     ends.write_all()
@@ -201,7 +201,7 @@ def test_many_small_messages_are_joined_and_large_ones_go_alone(ends):
 
 def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends):
     ends.queue("x" * BIG, "queued")
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.wire.blocked
     ends.wire.send_first(Outgoing(Opcode.PONG, b"!", 0))
     frames, thread = ends.read_on_thread(3)
@@ -213,7 +213,7 @@ def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends
 
 def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
     ends.queue("x" * BIG)
-    ends.wire.pump()
+    ends.wire.flush()
     for _ in range(10_000):
         ends.wire.send_first(Outgoing(Opcode.PONG, b"x" * 125, 0))
     assert len(ends.wire._urgent.entries) < 200
@@ -222,9 +222,9 @@ def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
 def test_nothing_follows_a_close_frame(ends):
     ends.queue("before")
     ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-    ends.wire.pump()
+    ends.wire.flush()
     ends.wire.send_first(ping())
-    ends.wire.pump()
+    ends.wire.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"before"), (8, b"\x03\xe8")]
     assert not ends.wire.is_open
     assert not ends.wire.has_work()
@@ -233,9 +233,9 @@ def test_nothing_follows_a_close_frame(ends):
 
 def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow_it(ends):
     ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-    ends.wire.pump()
+    ends.wire.flush()
     ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
-    ends.wire.pump()
+    ends.wire.flush()
     with ends.wire._owner:  # and so had whoever takes the line now
         ends.wire._write()
     assert not ends.wire.has_work()
@@ -247,7 +247,7 @@ def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
     ends.wire.is_open = False
     ends.queue("x" * BIG)
     ends.wire.is_open = True
-    ends.wire.pump()  # full: what follows waits
+    ends.wire.flush()  # full: what follows waits
     ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
     ends.wire.send_first(ping())
     frames, thread = ends.read_on_thread(2)
@@ -261,7 +261,7 @@ def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
 def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
     a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
     ends.core.pending.take(b, FAILED)
-    ends.wire.pump()
+    ends.wire.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
     assert (a.state, b.place, c.state) == (WRITTEN, None, WRITTEN)
 
@@ -270,16 +270,16 @@ def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
     for payload in (b"a", b"b", b"c"):
         ends.ask(payload)
     ends.core.protocol.max_in_flight = 2
-    ends.wire.pump()
+    ends.wire.flush()
     assert (ends.outbox.messages, ends.core.pending.in_flight) == (1, 2)
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.outbox.messages == 1
 
 
 def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
     ends.peer.sock.close()
     (entry,) = ends.queue("x")
-    ends.wire.pump()
+    ends.wire.flush()
     assert isinstance(ends.wire.error, OSError)
     assert ends.woken()
     assert ends.wire.end() == [entry]
@@ -293,7 +293,7 @@ def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing
 
     monkeypatch.setattr("wsclient._sending.writer.build_frame", fall)
     with pytest.raises(MemoryError):
-        ends.wire.pump()
+        ends.wire.flush()
     assert isinstance(ends.wire.error, OSError)
     assert ends.woken()
     assert not entry.written()
@@ -304,7 +304,7 @@ def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing
 
 def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
     done, big, behind = ends.queue("done", "x" * BIG, "behind")
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.wire.blocked
     ends.wire.send_first(ping())
     cut = ends.wire.end()
@@ -318,7 +318,7 @@ def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
 def test_after_the_end_nothing_is_written(ends):
     ends.wire.end()
     ends.queue("too late")
-    ends.wire.pump()
+    ends.wire.flush()
     ends.wire.send_first(ping())
     assert nothing_follows(ends)
 
@@ -331,7 +331,7 @@ def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end
         ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
         ends.wire.send_first(request)
         ends.wire.send_first(Outgoing(Opcode.TEXT, b"nobody waits", 12))
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
     assert ends.wire.end()[0] is request
@@ -342,10 +342,10 @@ def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end
 
 def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
     (before,) = ends.queue("before")
-    ends.wire.pump()
+    ends.wire.flush()
     ends.wire.send_first(ping(b"p1"))
     (behind,) = ends.queue("behind")
-    ends.wire.pump()
+    ends.wire.flush()
     answered = ends.wire.pong(b"p1", math.inf)
     assert answered.seconds == math.inf
     assert answered.payloads == [b"p1"]
@@ -372,7 +372,7 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
     def write(number):
         for n in range(each):
             ends.queue(f"{number} {n} {'.' * random.randint(1, 2000)}")
-            ends.wire.pump()
+            ends.wire.flush()
 
     def look_after():
         """The I/O thread's part: to go on when there is room again, or when it is woken."""
@@ -409,7 +409,7 @@ def test_whoever_found_the_line_taken_by_a_mere_look_is_not_forgotten(ends):
     assert ends.wire.idle()
     assert ends.peer.receive_frame() == (1, b"left behind")
     ends.queue("left behind too")
-    ends.wire.settle()
+    ends.wire.wait_for_writer()
     assert ends.peer.receive_frame() == (1, b"left behind too")
 
 
@@ -464,7 +464,7 @@ def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgot
 
     monkeypatch.setattr("wsclient._sending.writer.build_frame", fail_second)
     with pytest.raises(MemoryError):
-        ends.wire.pump()
+        ends.wire.flush()
     assert ends.wire.end() == entries
     assert not any(entry.written() for entry in entries)
 
@@ -474,7 +474,7 @@ def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(e
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
-    ends.wire.pump()
+    ends.wire.flush()
     assert ends.core.pending.take(first, TIMED_OUT)
     for message in ("ack", "final of the first"):
         router.receive(message, len(message))
@@ -487,7 +487,7 @@ def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connectio
     router = Router(ends.core, ends.wire)
     entry = ends.ask(b"ask")
     entry.until = lambda message: ends.core.pending.take(entry, CANCELLED) and False
-    ends.wire.pump()
+    ends.wire.flush()
     router.receive("ack", 3)
     assert ends.core.pending.holds_place(entry)
 
@@ -507,7 +507,7 @@ def past_the_queue(ends, entry, way=None):
     gone = ends.wire.write_now(entry, **way)
     if way["in_main"] and ends.woken():
         ends.core.progress.announce()
-        on_thread(ends.wire.pump)
+        on_thread(ends.wire.flush)
     return gone
 
 
@@ -565,7 +565,7 @@ def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thr
     large = text("x" * BIG)
     assert ends.wire.write_now(large, **way)  # what the socket takes of it
     assert ends.woken()
-    on_thread(ends.wire.pump)
+    on_thread(ends.wire.flush)
     assert (ends.wire.blocked, large.state) == (True, QUEUED)
     frames, reading = ends.read_on_thread(1)
     while reading.is_alive():
@@ -592,55 +592,55 @@ def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
 
 
 def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
-    ends.core.link.wire, ends.core.link.number = ends.wire, 7
+    ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
     bound = text("bound")
     bound.bound = 7
-    assert not on_thread(lambda: ends.core.write_now(bound))
+    assert not on_thread(lambda: ends.core.sender.write_now(bound))
     fleeting = text("fleeting")
     fleeting.expires_at = 0.0
-    assert not on_thread(lambda: ends.core.write_now(fleeting))
-    assert on_thread(lambda: ends.core.write_now(text("other")))
-    ends.core.link.wire = None
-    assert not on_thread(lambda: ends.core.write_now(text("nowhere")))
+    assert not on_thread(lambda: ends.core.sender.write_now(fleeting))
+    assert on_thread(lambda: ends.core.sender.write_now(text("other")))
+    ends.core.sender.writer = None
+    assert not on_thread(lambda: ends.core.sender.write_now(text("nowhere")))
 
 
 def test_a_request_behind_which_more_come_waits_for_them(ends):
-    ends.core.link.wire, ends.core.link.number = ends.wire, 7
+    ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
     first, second = request(b"1"), request(b"2")
     on_thread(lambda: requests.begin(ends.core, first, timed=False, more=True))
     assert ends.outbox.messages == 1
     on_thread(lambda: requests.begin(ends.core, second, timed=False, more=False))
     assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, WRITTEN, 0)
     assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
-    ends.core.link.wire = None
+    ends.core.sender.writer = None
 
 
 def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, monkeypatch):
     """The I/O thread has it, and can't go on as long as the sender keeps the interpreter busy."""
     monkeypatch.setattr(writer, "_MOMENT", LONG)
-    ends.core.link.wire = ends.wire
+    ends.core.sender.writer = ends.wire
     with ends.wire._owner:
         ends.queue("a", "b")
         monkeypatch.setattr(type(ends.outbox), "filling", True)
-        leaving = threading.Thread(target=ends.core.leave)
+        leaving = threading.Thread(target=ends.core.sender.defer_write)
         leaving.start()
         leaving.join(SHORT)
         assert leaving.is_alive()
     leaving.join(LONG)
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"b")]
-    ends.core.link.wire = None
+    ends.core.sender.writer = None
 
 
 @contextlib.contextmanager
 def other_ends():
     """Replies are told apart by their ids, and the client knows its connection."""
     with made(wsclient.JsonId()) as ends:
-        ends.core.link.wire, ends.core.link.number = ends.wire, 7
+        ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
         yield ends
 
 
 def send(ends):
-    ends.core.write_now(text("first"))
+    ends.core.sender.write_now(text("first"))
 
 
 def ask(ends):
@@ -655,23 +655,23 @@ def ask(ends):
 def written_in_main(ends, **options):
     entry = requests.make(ends.core.protocol, {"ask": 1}, PASSED, **options)
     ends.core.pending.add(entry, timed=False)
-    return ends.core.write_now(entry)
+    return ends.core.sender.write_now(entry)
 
 
 def test_the_main_thread_writes_what_leaves_nothing_undone_if_it_is_interrupted(ends):
     with other_ends() as plain:
         assert written_in_main(plain)
         assert not written_in_main(plain, until=bool)
-        for part in ("is_plain", "is_open"):
+        for part in ("is_uncompressed_tcp", "is_open"):
             setattr(plain.wire, part, False)
             assert not written_in_main(plain)
             setattr(plain.wire, part, True)
         assert written_in_main(plain)
-        plain.core.pending.keep_order()
+        plain.core.sender.replies_in_order = True
         assert not written_in_main(plain)
-    ends.core.link.wire = ends.wire
-    assert not ends.core.write_now(text("by order"))
-    ends.core.link.wire = None
+    ends.core.sender.writer = ends.wire
+    assert not ends.core.sender.write_now(text("by order"))
+    ends.core.sender.writer = None
 
 
 def test_who_waits_for_a_drain_is_woken_by_what_goes_past_the_queue():
@@ -688,7 +688,7 @@ def left_by_another_thread(ends):
     profile = sys.getprofile()
     sys.setprofile(None)
     ends.queue("left")
-    on_thread(ends.wire.pump)
+    on_thread(ends.wire.flush)
     sys.setprofile(profile)
 
 
@@ -723,7 +723,7 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
             assert not ends.wire._owner.locked()
             assert ends.wire.error is None
             assert bool(ends.wire._rest) <= ends.woken()  # the I/O thread goes on
-            on_thread(ends.wire.pump)
+            on_thread(ends.wire.flush)
             on_thread(functools.partial(ends.wire.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
             assert ends.wire.passage.sent == ends.wire.passage.taken
             received = all_that_follows(ends)
@@ -746,7 +746,7 @@ def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(end
 
     def while_others_leave_theirs(entry):
         ends.queue("left")
-        on_thread(ends.wire.pump)  # finds the way out taken
+        on_thread(ends.wire.flush)  # finds the way out taken
         return clear
 
     monkeypatch.setattr(Source, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))

@@ -47,14 +47,14 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
         timeout = check_seconds("timeout", timeout, zero=True)
     bound = None if core.hooks.bound is None else terms.bound(core)
     entry = requests.plain(core, message, expires_at=expires_at, bound=bound)
-    hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.pace.allows(now))
-    if hurries and core.write_now(entry):
+    hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.sender.pace.allows(now))
+    if hurries and core.sender.write_now(entry):
         return Delivery(core, entry)
     requests.queue(core, entry, Deadline.after(timeout, now))
     if hurries:
-        core.kick()
+        core.sender.write_queued()
     else:
-        core.leave()
+        core.sender.defer_write()
     return Delivery(core, entry)
 
 
@@ -105,7 +105,7 @@ def request_many(
                 requests.begin(core, call, timed=False, more=True)
             except WebSocketClientError as error:
                 waiter.settle(None, error)
-        core.kick()
+        core.sender.write_queued()
         terms.read_on(core)
         for call, waiter in waiters:
             if not waiter.wait(call.deadline):
@@ -135,7 +135,7 @@ def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> Re
     except BaseException:
         requests.withdraw(core, call, interrupted=True)
         raise
-    requests.mind(core, call.deadline)
+    core.orders.wake_by(call.deadline)
     return future
 
 

@@ -154,7 +154,7 @@ def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm:
         requests.begin(core, call, timed=timed, calm=calm)
         terms.read_on(core)
         if timed:
-            requests.mind(core, call.deadline)
+            core.orders.wake_by(call.deadline)
     except BaseException:
         stream.close()
         raise

@@ -1,7 +1,7 @@
 """One connection's life: from the upgrade to the last byte.
 
 The I/O thread owns it and runs everything here. Other threads write through its ``Wire``, which they find in
-``core.link``.
+``core.sender``.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class Connection:
         self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
         self._beat.begin(self._opened_at)
         self._core.link.opened_at = self._opened_at
-        self._core.link.wire = self.wire
-        self.wire.pump()
+        self._core.sender.writer = self.wire
+        self.wire.flush()
 
     def turn(self, until: Deadline) -> None:
         """Wait until something happens, but not beyond ``until``, and deal with it."""
@@ -145,7 +145,7 @@ class Connection:
         if core.subscriptions.held or core.subscriptions.notes:
             self.router.hand_out_held()
         if not self.over and self.wire.has_work():
-            self.wire.pump()  # at the end: whatever any step above was woken for goes out
+            self.wire.flush()  # at the end: whatever any step above was woken for goes out
         if core.progress.latches:
             core.progress.announce()
 
@@ -175,7 +175,7 @@ class Connection:
         if behind_queue is not None:
             self.ending = ending
             self._core.outbox.seal(behind_queue, frame)
-            self.wire.pump()
+            self.wire.flush()
         else:
             self._end(ending)
             self.wire.send_first(frame)
@@ -186,7 +186,7 @@ class Connection:
         disconnect = self.disconnect(time.monotonic())
         if self.was_open:
             core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
-        core.link.wire = None
+        core.sender.writer = None
         core.link.opened_at = None
         core.link.paused = False
         core.link.proofs.clear()
@@ -207,18 +207,18 @@ class Connection:
         """Wait for the socket, a timer or an order; gives the events that are ready."""
         core, wire, line = self._core, self.wire, self.opened.line
         link = core.link
-        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         self.router.leaving = self.ending is not None
         link.paused = False
         events = line.read_event
         if wire.blocked or core.full:
             link.paused = True  # before looking: whoever makes room from now on wakes us
-            link.paused = (wire.blocked and wire.choked) or (core.full and not self.router.pressing)
+            link.paused = (wire.blocked and wire.is_flooded_by_replies) or (core.full and not self.router.pressing)
             events = (0 if link.paused else events) | (line.write_event if wire.blocked else 0)
         if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
         at = self._next_timer(now, until)
-        link.sleeps_until = at
+        core.orders.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
@@ -296,7 +296,7 @@ class Connection:
             if line.short_means_empty and len(data) < size:
                 break
             now = time.monotonic()
-            if now > enough or self.wire.choked or (self._core.full and not self.router.pressing):
+            if now > enough or self.wire.is_flooded_by_replies or (self._core.full and not self.router.pressing):
                 break
         return True
 
@@ -309,7 +309,7 @@ class Connection:
     def _feed(self, data: bytes) -> None:
         tape, receive = self.wire.tape, self.router.receive
         if tape is not None:
-            self.wire.settle()  # whatever may have provoked these bytes is noted before them
+            self.wire.wait_for_writer()  # whatever may have provoked these bytes is noted before them
         try:
             for opcode, payload, size in self._reader.feed(data):
                 if tape is not None:

@@ -104,9 +104,9 @@ class Lifecycle:
                 "The client did not open within the timeout given to start().", last=TimeoutError("start() timed out")
             )
         error = core.state.error
-        if first and error is None and core.link.number > 0:
+        if first and error is None and core.sender.connection_number > 0:
             return  # it was open, and a hook has closed it before this thread saw it
-        if isinstance(error, ConnectError) and core.link.number == 0:
+        if isinstance(error, ConnectError) and core.sender.connection_number == 0:
             raise again(error)
         raise closed_error(core.settings.name, core.state, "start()")
 

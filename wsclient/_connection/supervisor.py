@@ -204,7 +204,7 @@ class Supervisor:
 
     def _wire(self, opened: Opened) -> Wire:
         core, deflater = self._core, self._deflater(opened)
-        number = core.link.number + 1
+        number = core.sender.connection_number + 1
         if core.recorder is None:
             return Wire(opened.line, Source(core, number), deflater)
         recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
@@ -226,7 +226,7 @@ class Supervisor:
         except BaseException:
             self._leave(connection)
             raise
-        core.link.number = connection.number
+        core.sender.connection_number = connection.number
         core.counters.connections += 1
         self._campaign.opened()
         subscribe_anew(core, connection.wire, connection.number)
@@ -321,13 +321,12 @@ class Supervisor:
             Interrupted: an order wants something else.
         """
         core = self._core
-        link = core.link
         self._mind_drain(None)
         if core.recorder is not None:
             core.recorder.write()
         if core.orders.close is not None or core.orders.reconnect is not None:
             raise Interrupted("An order ends the wait.")
-        link.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         now = time.monotonic()
         requests.expire(core, now)
         core.progress.announce()
@@ -335,7 +334,7 @@ class Supervisor:
             deadline = deadline.sooner(core.orders.drain)
         deadline = deadline.sooner(Deadline(core.pending.next_deadline()))
         if deadline.at is not None:
-            link.sleeps_until = deadline.at
+            core.orders.sleeps_until = deadline.at
         return deadline.left(now)
 
     # --- the caller's options ----------------------------------------------------------------------------------------

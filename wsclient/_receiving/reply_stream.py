@@ -113,7 +113,8 @@ class Feed:
         core, place = self._core, request.place
         if place is not None and place[0].ended:
             return
-        number = core.link.number if place is None else place[0].number  # without a place it is being written just now
+        # Without a place it is being written at this moment.
+        number = core.sender.connection_number if place is None else place[0].number
         try:
             message = self._goodbye(request)
             if message is not None:

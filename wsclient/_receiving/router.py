@@ -182,6 +182,7 @@ class Router:
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
             self._core.protocol.replies_in_order = True
+            self._core.sender.replies_in_order = True
             self._core.pending.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
@@ -310,7 +311,7 @@ class Router:
     def _is_asked(self, request: Request | None) -> bool:
         """Whether the whole of the oldest request is on its way, so that it can be answered."""
         if request is not None and not request.written():
-            self._wire.settle()
+            self._wire.wait_for_writer()
         return request is not None and request.written()
 
     def _set_aside(self, message: Aside) -> None:

@@ -61,4 +61,4 @@ def _send(core: ReceivingContext, payload: str | bytes | None, number: int) -> N
     except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more
         _log.warning("%s: the answer to a call was not sent: %s", core.settings.name, error)
         return
-    core.kick()
+    core.sender.write_queued()

@@ -123,4 +123,4 @@ def begin(core: RequestContext, batch: Batch, waiter: Settled) -> None:
     if batch.fate is LOST:
         for request in batch.members:
             _requests.fail(core, request, _requests.refused(core, batch))
-    core.kick()
+    core.sender.write_queued()

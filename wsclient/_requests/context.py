@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing
 
 from .._sending.context import SendingContext
-from .._sending.message import Outgoing
 from .._settings import Settings
 from ..protocols import Protocol
 from .table import Pending
@@ -22,6 +21,3 @@ class RequestContext(SendingContext, typing.Protocol):
     @property
     def settings(self) -> Settings:
         """The options."""
-
-    def write_now(self, entry: Outgoing) -> bool:
-        """Write a message past the empty queue, where this thread may. False if it is to be queued."""

@@ -31,7 +31,6 @@ __all__ = [
     "expire",
     "fail",
     "make",
-    "mind",
     "plain",
     "queue",
     "refused",
@@ -121,12 +120,6 @@ def plain(core: RequestContext, message: Any, *, expires_at: float | None = None
     return entry
 
 
-def mind(core: RequestContext, deadline: Deadline) -> None:
-    """Have the I/O thread look around by this deadline."""
-    if deadline.at is not None and deadline.at < core.link.sleeps_until:
-        core.orders.wake()
-
-
 def queue(core: RequestContext, entry: Outgoing, deadline: Deadline) -> None:
     """Put a message into the send queue, without starting to write it.
 
@@ -139,9 +132,8 @@ def queue(core: RequestContext, entry: Outgoing, deadline: Deadline) -> None:
         try:
             core.outbox.put(entry, deadline, evicted, may_wait=False)
         except SendQueueFull:
-            if core.settings.bounds.send_queue.overflow != "block" or core.guard.on_io_thread():
+            if not core.sender.make_room():
                 raise
-            core.kick()  # nobody may have been asked yet to write what fills the queue
             core.outbox.put(entry, deadline, evicted)
     except SendQueueFull as error:
         if entry.requests and deadline.passed(time.monotonic()):
@@ -153,7 +145,7 @@ def queue(core: RequestContext, entry: Outgoing, deadline: Deadline) -> None:
                 fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
         if evicted:
             core.progress.announce()
-    if entry.bound is not None and _is_too_late(core, entry):
+    if entry.bound is not None and core.sender.is_too_late(entry):
         core.outbox.withdraw(entry)  # no later connection may have it
 
 
@@ -174,7 +166,7 @@ def begin(core: RequestContext, request: Request, *, timed: bool, calm: bool = F
     """
     core.pending.add(request, timed=timed, calm=calm)
     try:
-        if not more and core.write_now(request):
+        if not more and core.sender.write_now(request):
             return
         queue(core, request, request.deadline)
     except WebSocketClientError:
@@ -187,12 +179,12 @@ def begin(core: RequestContext, request: Request, *, timed: bool, calm: bool = F
     if request.fate is LOST and core.pending.take(request, FAILED):
         raise refused(core, request)
     if not more:
-        core.kick()
+        core.sender.write_queued()
 
 
 def refused(core: RequestContext, entry: Outgoing) -> WebSocketClientError:
     """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
-    if _is_too_late(core, entry):
+    if core.sender.is_too_late(entry):
         return ended_before()
     return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
@@ -295,8 +287,8 @@ def send_unseen(core: RequestContext, message: Any, *, bound: int) -> None:
         begin(core, make(core.protocol, message.message, deadline, bound=bound), timed=True)
     else:
         queue(core, plain(core, message, bound=bound), deadline)
-        core.kick()
-    mind(core, deadline)
+        core.sender.write_queued()
+    core.orders.wake_by(deadline)
 
 
 def _take_back(core: RequestContext, request: Request) -> None:
@@ -309,11 +301,6 @@ def _take_back(core: RequestContext, request: Request) -> None:
         core.outbox.withdraw(batch)
 
 
-def _is_too_late(core: RequestContext, entry: Outgoing) -> bool:
-    """Whether the one connection it may go to is over."""
-    return entry.bound is not None and (core.link.wire is None or core.link.number != entry.bound)
-
-
 def timeout(phase: str) -> RequestTimeout:
     """The error for a request whose deadline has passed: still ``"queued"``, or ``"waiting"`` for its reply."""
     if phase == "queued":
@@ -324,7 +311,7 @@ def timeout(phase: str) -> RequestTimeout:
 def _make_room(core: RequestContext) -> None:
     """A request has ended: where their number is bounded the next may go out, and a drain may be done."""
     if core.protocol.max_in_flight is not None:
-        core.kick()
+        core.sender.write_queued()
     if core.orders.drain is not None:
         core.orders.wake()
 
@@ -333,4 +320,4 @@ def _drop_if_by_order(core: RequestContext, request: Request, error: WebSocketCl
     """A reply that is found by its order is still to come: later ones could not be told apart from it."""
     if core.pending.holds_place(request):
         # Without a place on the line it is being written just now, on the connection of the moment.
-        core.orders.order_drop(request.place[0].number if request.place else core.link.number, error)
+        core.orders.order_drop(request.place[0].number if request.place else core.sender.connection_number, error)

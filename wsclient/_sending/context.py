@@ -9,8 +9,9 @@ from .._threads.commands import Orders
 from .._threads.guard import Guard
 from .._threads.state import StateCell
 from .._threads.waiting import Signal
+from .link import Link
 from .queue import Outbox
-from .sender import Link
+from .sender import Sender
 
 __all__ = ["SendingContext", "SendingSettings"]
 
@@ -34,12 +35,10 @@ class SendingContext(Protocol):
     state: StateCell
     orders: Orders
     link: Link
+    sender: Sender
     outbox: Outbox
     progress: Signal
 
     @property
     def settings(self) -> SendingSettings:
         """The options."""
-
-    def kick(self) -> None:
-        """Write what is queued, or have the I/O thread do so."""

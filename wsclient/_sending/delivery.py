@@ -99,7 +99,7 @@ def flush(core: SendingContext, timeout: float) -> None:
     state = core.state.wait_while(_UNTIL_OPEN, deadline)
     if state in _UNTIL_OPEN:
         raise FlushTimeout(f"flush() waited {timeout:g} s for a connection; there is none.", phase=Phase.QUEUED)
-    mark = _make_mark(core, core.link.number)
+    mark = _make_mark(core, core.sender.connection_number)
     try:
         if state is not State.OPEN or not _queue_mark(core, mark):
             raise closed_error(core.settings.name, core.state, "flush()")
@@ -138,10 +138,10 @@ def _queue_mark(core: SendingContext, mark: Outgoing) -> bool:
     except ClientClosed:
         return False
     core.link.proofs[mark] = None
-    core.kick()
+    core.sender.write_queued()
     if core.link.paused:
         core.orders.wake()  # the proof must be read, full queues or not
-    if mark.bound is not None and (core.link.wire is None or core.link.number != mark.bound):
+    if core.sender.is_too_late(mark):
         core.outbox.withdraw(mark)
     return True
 

@@ -75,6 +75,9 @@ class Outgoing:
     requests = 0
     """How many answers are awaited."""
 
+    takes_any = True
+    """Whether any one answer ends it, where it wants any; its departure then changes only the table of requests."""
+
     def __init__(
         self,
         opcode: Opcode,

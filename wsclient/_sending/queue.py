@@ -72,6 +72,11 @@ class Outbox:
         return not (head.requests > max(requests, 0) and head.queued)
 
     @property
+    def may_block(self) -> bool:
+        """Whether a thread waits for room where the queue is full, by its policy."""
+        return self._bounds.overflow == "block"
+
+    @property
     def filling(self) -> bool:
         """Whether more than half of the room is taken."""
         return 2 * self.messages > self._bounds.max_messages or 2 * self.bytes > self._bounds.max_bytes

@@ -8,7 +8,7 @@ Guarantees:
     * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
     * After ``end`` nothing more is written, and nobody is writing.
 
-``pump`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
+``flush`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
 and not counted. The main thread queues and wakes the I/O thread, but for what goes past the queue as it is (``alone``):
 there what a call gives is kept by C code where it must not be lost, since an interrupt strikes as a call returns; what
 belongs together changes by assignments, between which none strikes; and what is left undone the next owner does.
@@ -65,12 +65,12 @@ class Wire:
         error: why writing failed; the I/O thread ends the connection then.
         tape: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
-        is_plain: whether messages leave as they are: not compressed, noted or encrypted.
+        is_uncompressed_tcp: whether messages leave as they are: not compressed, noted or encrypted.
     """
 
     __slots__ = (
         "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
-        "blocked", "error", "is_open", "is_plain", "passage", "tape",
+        "blocked", "error", "is_open", "is_uncompressed_tcp", "passage", "tape",
     )  # fmt: skip
 
     def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
@@ -86,11 +86,12 @@ class Wire:
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
-        self.is_plain = line.is_plain and deflater is None and tape is None
+        self.is_uncompressed_tcp = line.is_plain and deflater is None and tape is None
         self.tape = tape
         self._line = line
         self._source = source
-        # Guards everything below: whoever holds it owns the way out. Taken without waiting, but for `end` and `settle`.
+        # The write lock, which guards everything below. Taken without waiting, except in `end`, `wait_for_writer` and
+        # `flush_under_pressure`.
         self._owner = make_lock()
         self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
@@ -106,7 +107,7 @@ class Wire:
 
         Args:
             entry: the message.
-            alone: whether it may be written as it is; only where ``is_plain``.
+            alone: whether it may be written as it is; only where ``is_uncompressed_tcp``.
             in_main: whether this is the main thread; only with ``alone``.
 
         Returns:
@@ -138,7 +139,7 @@ class Wire:
             left = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
             if left and owned and owned[0] and not in_main:
                 source.progress.announce()
-                self.pump()
+                self.flush()
             elif left and owned and owned[0]:
                 try:
                     told.extend(nudging)
@@ -181,7 +182,7 @@ class Wire:
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
-    def pump(self) -> None:
+    def flush(self) -> None:
         """Write what there is, as far as the socket takes it."""
         for _ in range(_ROUNDS):
             if not self.has_work() or not self._owner.acquire(False):
@@ -194,11 +195,11 @@ class Wire:
                 self._source.progress.announce()
         self._source.wake()
 
-    def relieve(self) -> None:
+    def flush_under_pressure(self) -> None:
         """Wait a moment for whoever is writing, and write what there is."""
         if self._owner.acquire(timeout=_MOMENT):
             self._owner.release()
-            self.pump()
+            self.flush()
 
     def has_work(self) -> bool:
         """Whether there may be something to write now. A hint without a lock; see ``Outbox.ready``."""
@@ -320,23 +321,23 @@ class Wire:
         if self._is_closing and not entry.requests:
             return
         self._urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
-        self.pump()
+        self.flush()
 
     @property
-    def choked(self) -> bool:
+    def is_flooded_by_replies(self) -> bool:
         """Whether the peer takes too little of what its own messages make us answer."""
         return self.blocked and self._urgent.bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """There is room again."""
         self.blocked = False
-        self.pump()
+        self.flush()
 
-    def settle(self) -> None:
+    def wait_for_writer(self) -> None:
         """Wait until whoever is writing has noted how far it came; others hold the line for one non-blocking call."""
         with self._owner:
             pass
-        self.pump()  # whoever found the line taken has left its message to us
+        self.flush()  # whoever found the line taken has left its message to us
 
     def idle(self) -> bool:
         """Whether everything that was taken has been written. False while somebody writes, who will wake us."""
@@ -346,7 +347,7 @@ class Wire:
             return self.passage.sent >= self.passage.taken
         finally:
             self._owner.release()
-            self.pump()  # for whoever found the line taken just now
+            self.flush()  # for whoever found the line taken just now
 
     def pong(self, payload: bytes, now: float) -> Answered | None:
         """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""

@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .._errors import WebSocketClientError
@@ -48,9 +49,11 @@ class Orders:
         reconnect: drop the connection, or the wait for one, and connect at once; its text is the reason.
         drop: end the connection of this number because of this error.
         nudge: see ``Wakeup``; of who listens now.
+        sleeps_until: when the background thread looks at everything again at the latest, if it is not woken, on the
+            monotonic clock; infinity while it is about to find out. That thread assigns it.
     """
 
-    __slots__ = ("_wakeup", "close", "drain", "drop", "given", "nudge", "reconnect")
+    __slots__ = ("_wakeup", "close", "drain", "drop", "given", "nudge", "reconnect", "sleeps_until")
 
     def __init__(self) -> None:
         self._wakeup: Wakeup | None = None
@@ -60,6 +63,7 @@ class Orders:
         self.drop: tuple[int, WebSocketClientError] | None = None
         self.reconnect: str | None = None
         self.nudge: Callable[[bytes], object] = bytes
+        self.sleeps_until = math.inf
 
     def attach(self, wakeup: Wakeup | None) -> None:
         """From now on orders wake whoever waits here; None: nobody listens any more."""
@@ -76,6 +80,11 @@ class Orders:
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.wake()
+
+    def wake_by(self, deadline: Deadline) -> None:
+        """Have the background thread look at everything again by this deadline."""
+        if deadline.at is not None and deadline.at < self.sleeps_until:
+            self.wake()
 
     def order_close(self, code: int, reason: str, deadline: Deadline) -> None:
         """Close for good."""

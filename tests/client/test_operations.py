@@ -591,13 +591,13 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
     client = wsclient.Client(mute_server.url, send_queue=wsclient.SendQueue(max_messages=1))
     client.send("fills the queue")
     core = client._wsclient.core
-    request = wsclient._requests.requests.make(core.protocol, {"method": "add"}, Deadline(None))
-    request.waiter = Waiter()
+    request = core.requests.make({"method": "add"}, Deadline(None))
+    waiter = Waiter()
     raised = []
 
     def begin():
         try:
-            wsclient._requests.requests.begin(core, request, timed=False)
+            core.requests.begin(request, waiter, timed=False)
         except wsclient.ClientClosed as error:
             raised.append(error)
 
@@ -607,7 +607,7 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
     client.close()
     waiting.join(LONG)
     assert not waiting.is_alive()
-    told = [*raised, request.waiter.error]  # whichever of the two threads was first to end it
+    told = [*raised, waiter.error]  # whichever of the two threads was first to end it
     assert [type(error) for error in told if error is not None] == [wsclient.ClientClosed]
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient import Client
+from wsclient._connection.source import Source
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._receiving.router import Router
-from wsclient._requests import departing, requests
 from wsclient._requests.futures import Waiter
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import Passage
@@ -454,7 +454,7 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
 
 def send(core, request):
     """As far as anybody here can tell, it has been written whole."""
-    assert departing.payload_of(core, 1, request) is not None
+    assert request.payload_for(Source(core, 1)) is not None
     request.put_on(Passage(1), 0)
 
 
@@ -463,9 +463,8 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
     core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
     asked = []
     for question in ("first", "second"):
-        request = requests.make(core.protocol, question, Deadline(None))
-        request.waiter = Waiter()
-        requests.begin(core, request, timed=False)
+        request = core.requests.make(question, Deadline(None))
+        core.requests.begin(request, Waiter(), timed=False)
         send(core, request)
         asked.append(request)
     router = Router(core, wire=None)
@@ -477,9 +476,8 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
 def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_another():
     """Had it been an acknowledgement, the answer would be still to come, and be taken for the next request's."""
     core = Client("ws://localhost", protocol=Fifo())._wsclient.core
-    request = requests.make(core.protocol, "ask", Deadline(None), until=lambda reply: reply["done"])
-    request.waiter = Waiter()
-    requests.begin(core, request, timed=False)
+    request = core.requests.make("ask", Deadline(None), until=lambda reply: reply["done"])
+    core.requests.begin(request, Waiter(), timed=False)
     send(core, request)
     with pytest.raises(ProtocolError, match="until= raised"):
         Router(core, wire=None).receive('{"answer":"first"}', 1)

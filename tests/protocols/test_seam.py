@@ -6,7 +6,7 @@ import pytest
 
 import wsclient
 from wsclient import Control, End, Event, Failure, Item, Protocol, Reply
-from wsclient._requests import departing
+from wsclient._requests import requests
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against
@@ -239,7 +239,7 @@ def test_a_protocol_that_gives_no_free_id_is_asked_a_bounded_number_of_times(raw
         def new_id(self):
             return 7
 
-    monkeypatch.setattr(departing, "_MAX_ID_TRIES", 100)
+    monkeypatch.setattr(requests, "_MAX_ID_TRIES", 100)
     client, peer, _, _ = scripted(raw, {"reply": Reply(7, "R")}, Same)
     first, _ = asked(client, peer, "a")
     error = client.submit("b").exception(LONG)

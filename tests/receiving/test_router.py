@@ -270,14 +270,13 @@ def test_fifo_gives_up_a_queued_request_without_harm():
 
 def test_fifo_keeps_the_place_of_an_interrupted_request_until_its_deadline(raw):
     """An interrupt can't be staged here; what it does is called as it is."""
-    from wsclient._requests import requests
 
     client, peer, seen = open_against(raw, protocol=Fifo())
     core = client._wsclient.core
     first = client.submit("a", timeout=LONG)
     second = client.submit("b", timeout=LONG)
     assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
-    requests.cancel(core, first._request, interrupted=True)
+    core.requests.cancel(first._request, interrupted=True)
     peer.send_text("A")
     peer.send_text("B")
     assert second.result(LONG) == "B"
@@ -287,7 +286,7 @@ def test_fifo_keeps_the_place_of_an_interrupted_request_until_its_deadline(raw):
 
     third = client.submit("c", timeout=SHORT)
     peer.receive_text()
-    requests.cancel(core, third._request, interrupted=True)
+    core.requests.cancel(third._request, interrupted=True)
     raw.accept()  # no reply came before the deadline
     client.close(timeout=0)
 

@@ -16,7 +16,6 @@ from wsclient._receiving import reply_stream
 from wsclient._receiving import subscription as _subscribing
 from wsclient._receiving import subscriptions as _subscriptions
 from wsclient._receiving.subscription import SubscriptionFeed
-from wsclient._requests import departing, requests
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
@@ -573,7 +572,7 @@ def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     core.pending.take(request, "ok")  # the I/O thread has the reply, and has told nobody yet
     waiting = beginning(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
-    feed.settle("0xa", None)
+    feed.complete("0xa", None)
     waiting.result(LONG)
     assert (feed.caller.value, feed.caller.error) == ("0xa", None)
 
@@ -669,7 +668,7 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     with core.sender.writer._owner:  # nobody writes meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.outbox.take(1000, None)
-        payload = departing.payload_of(core, core.sender.connection_number, call)
+        payload = call.payload_for(core.sender.writer._source)
         stream.close()
     core.sender.writer.flush()
     assert payload is not None
@@ -723,7 +722,7 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         asked = taken(peer)
         (feed,) = core.subscriptions
         request, stream = feed.request, feed._stream()
-        more, _ = call_and_close_at(step, partial(requests.answer, core, request, "0xa"), stream.close)
+        more, _ = call_and_close_at(step, partial(core.requests.answer, request, "0xa"), stream.close)
         if not more:
             stream.close()
         sent = until_mark(client, peer)
@@ -745,7 +744,7 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.outbox.take(1000, None)
-            depart = partial(departing.payload_of, core, core.sender.connection_number, call)
+            depart = partial(call.payload_for, core.sender.writer._source)
             more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
                 stream.close()

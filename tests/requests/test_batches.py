@@ -11,9 +11,9 @@ import pytest
 import wsclient
 from wsclient import JsonRpc, SendQueue
 from wsclient._client import operations
-from wsclient._requests import batches, requests
-from wsclient._requests.batches import Gathering
+from wsclient._requests.batches import BatchResult
 from wsclient._requests.futures import Waiter
+from wsclient._requests.requests import Requests
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
@@ -34,16 +34,16 @@ def answer(peer, *asked):
     peer.send_text(json.dumps([{"id": one["id"], "result": one["method"].upper()} for one in asked]))
 
 
-# --- gathering: pure -------------------------------------------------------------------------------------------------
+# --- the result of a batch: pure ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_outcomes_stand_in_the_order_asked_whatever_the_order_they_come_in(order):
     waiter = Waiter()
-    gathering = Gathering(3, waiter)
+    result = BatchResult(3, waiter)
     for place in order:
         assert waiter.value is None
-        gathering.add(place, f"to {place}", None)
+        result.add(place, f"to {place}", None)
     assert waiter.value == ["to 0", "to 1", "to 2"]
     assert waiter.error is None
 
@@ -51,10 +51,10 @@ def test_outcomes_stand_in_the_order_asked_whatever_the_order_they_come_in(order
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_the_foremost_error_is_raised_and_brings_the_other_outcomes_along(order):
     waiter = Waiter()
-    gathering = Gathering(3, waiter)
+    result = BatchResult(3, waiter)
     errors = {1: wsclient.RemoteError(1), 2: wsclient.RemoteError(2)}
     for place in order:
-        gathering.add(place, "fine", errors.get(place))
+        result.add(place, "fine", errors.get(place))
     assert waiter.error.code == 1
     assert waiter.error.results == ["fine", errors[1], errors[2]]
     assert waiter.error is not errors[1]  # else it would hold itself
@@ -62,26 +62,26 @@ def test_the_foremost_error_is_raised_and_brings_the_other_outcomes_along(order)
 
 def test_a_foreign_error_is_told_as_it_is():
     waiter = Waiter()
-    gathering = Gathering(1, waiter)
+    result = BatchResult(1, waiter)
     error = TypeError("encode_request raised it")
-    gathering.add(0, None, error)
+    result.add(0, None, error)
     assert type(waiter.error) is TypeError
 
 
-def test_many_threads_tell_a_gathering_and_it_tells_once():
+def test_many_threads_add_to_a_result_and_it_completes_its_waiter_once():
     told = []
 
     class Once:
-        def settle(self, value, error):
+        def complete(self, value, error):
             told.append(value)
 
     for _ in range(200):
-        gathering = Gathering(4, Once())
+        result = BatchResult(4, Once())
         gate = threading.Barrier(4)
 
-        def tell(place, gate=gate, gathering=gathering):
+        def tell(place, gate=gate, result=result):
             gate.wait(LONG)
-            gathering.add(place, place, None)
+            result.add(place, place, None)
 
         threads = [threading.Thread(target=tell, args=(place,)) for place in range(4)]
         for thread in threads:
@@ -215,19 +215,16 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     """The I/O thread has taken one request and told nobody yet, as the caller's time is over for the other."""
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     core = client._wsclient.core
-    batch = batches.make(
-        core, BATCH, Deadline.after(LONG, time.monotonic()), bound=None, match=None, until=None, idempotent=False
-    )
+    batch = core.requests.make_batch(BATCH, Deadline.after(LONG, time.monotonic()))
     waiter = Waiter()
-    batches.begin(core, batch, waiter)
-    core.sender.write_queued()
+    core.requests.begin(batch, waiter, timed=True)
     received(peer)
     first, second = batch.members
     assert core.pending.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
     waiting = beginning(lambda: operations._give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
-    first.waiter.settle("A", None)
+    first.waiter.complete("A", None)
     waiting.result(LONG)
     assert waiter.error.results[0] == "A"
     assert second.outcome == "timed_out"
@@ -253,16 +250,16 @@ def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkey
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit(BATCH)
     received(peer)
-    cancel, done = requests.cancel, []
+    cancel, done = Requests.cancel, []
 
-    def interrupted(core, request, **options):
+    def interrupted(requests, request, **options):
         if done:
             raise KeyboardInterrupt
         done.append(request)
-        return cancel(core, request, **options)
+        return cancel(requests, request, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(requests, "cancel", interrupted)
+        patch.setattr(Requests, "cancel", interrupted)
         with pytest.raises(KeyboardInterrupt):
             future.cancel()
     assert future.cancelled()

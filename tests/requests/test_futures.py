@@ -23,7 +23,7 @@ from ..support.strikes import strikes
 
 def test_a_waiter_gets_the_reply_that_came_before_it_waited():
     waiter = Waiter()
-    waiter.settle("reply", None)
+    waiter.complete("reply", None)
     assert waiter.wait(Deadline(-math.inf))
     assert (waiter.value, waiter.error) == ("reply", None)
 
@@ -31,7 +31,7 @@ def test_a_waiter_gets_the_reply_that_came_before_it_waited():
 def test_a_waiter_gets_the_error_that_comes_while_it_waits():
     waiter = Waiter()
     error = OSError()
-    thread = threading.Thread(target=waiter.settle, args=(None, error))
+    thread = threading.Thread(target=waiter.complete, args=(None, error))
     assert not waiter.wait(Deadline(-math.inf))
     thread.start()
     assert waiter.wait(Deadline(None))
@@ -64,7 +64,7 @@ class Ask:
 
     def answer(self, value=None, error=None):
         assert self.pending.take(self.request, OK if error is None else FAILED)
-        self.future.settle(value, error)
+        self.future.complete(value, error)
 
 
 @pytest.mark.parametrize("ask_for", ["result", "exception"])
@@ -197,7 +197,7 @@ def test_cancel_between_the_decision_and_the_reply_is_false():
     ask = Ask()
     ask.pending.take(ask.request, OK)
     assert not ask.future.cancel()
-    ask.future.settle("reply", None)
+    ask.future.complete("reply", None)
     assert ask.future.result(0) == "reply"
 
 
@@ -222,7 +222,7 @@ def test_a_cancelled_future_counts_as_done_for_wait_and_as_completed():
     assert list(concurrent.futures.as_completed([ask.future], 0)) == [ask.future]
 
 
-@pytest.mark.parametrize("end", [RequestFuture.cancel, lambda future: future.settle("reply", None)])
+@pytest.mark.parametrize("end", [RequestFuture.cancel, lambda future: future.complete("reply", None)])
 def test_whoever_waits_with_concurrent_futures_is_woken(end):
     asks = [Ask(), Ask()]
     futures = [ask.future for ask in asks]

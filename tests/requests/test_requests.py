@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient._requests import departing, requests
+from wsclient._connection.source import Source
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, FaultProxy, Server, eventually
@@ -164,10 +164,10 @@ def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
 
 
 ENDINGS = {
-    "reply": lambda core, request: requests.answer(core, request, "the reply"),
-    "error": lambda core, request: requests.fail(core, request, OSError("lost")),
-    "time-out": requests.time_out,
-    "cancel": requests.cancel,
+    "reply": lambda core, request: core.requests.answer(request, "the reply"),
+    "error": lambda core, request: core.requests.fail(request, OSError("lost")),
+    "time-out": lambda core, request: core.requests.time_out(request),
+    "cancel": lambda core, request: core.requests.cancel(request),
 }
 
 
@@ -177,7 +177,7 @@ class Count:
     def __init__(self):
         self.outcomes = []
 
-    def settle(self, value, error):
+    def complete(self, value, error):
         self.outcomes.append((value, error))
 
 
@@ -187,10 +187,9 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     """Each may have found the request before the other ended it; what they then call must not count twice."""
     client = wsclient.Client("ws://localhost/")
     core = client._wsclient.core
-    request = requests.make(core.protocol, {"method": "add"}, Deadline(None))
-    request.waiter = Count()
-    requests.begin(core, request, timed=False)
-    assert departing.payload_of(core, 1, request) is not None
+    request = core.requests.make({"method": "add"}, Deadline(None))
+    core.requests.begin(request, Count(), timed=False)
+    assert request.payload_for(Source(core, 1)) is not None
     ENDINGS[first](core, request)
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")

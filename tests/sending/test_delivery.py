@@ -330,10 +330,10 @@ def test_while_draining_a_proof_may_still_be_waited_for(raw):
 def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
     client, peer = open_pair(raw, protocol=wsclient.Fifo(), ping_interval=None)
     core = client._wsclient.core
-    request = wsclient._requests.requests.make(core.protocol, "ask", Deadline.after(SHORT, time.monotonic()))
-    wsclient._requests.requests.begin(core, request, timed=False)
+    request = core.requests.make("ask", Deadline.after(SHORT, time.monotonic()))
+    core.requests.begin(request, None, timed=False)
     core.sender.write_queued()
     assert peer.receive_text() == "ask"
-    wsclient._requests.requests.cancel(core, request, interrupted=True)  # as an interrupt of request() does
+    core.requests.cancel(request, interrupted=True)  # as an interrupt of request() does
     assert peer.receive_frame()[0] == 8
     client.close(timeout=0)

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsclient._errors import ClientClosed, MessageTooBig, SendQueueFull
 from wsclient._options import SendQueue
+from wsclient._requests.batches import Batch
 from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import EXPIRED, LOST, Batch, Outgoing, Passage
+from wsclient._sending.message import EXPIRED, LOST, Outgoing, Passage
 from wsclient._sending.queue import Outbox
 from wsclient._threads.deadline import Deadline
 

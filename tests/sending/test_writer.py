@@ -19,7 +19,6 @@ from wsclient._connection.source import Source
 from wsclient._network.poller import Poller
 from wsclient._network.transport import Line
 from wsclient._receiving.router import Router
-from wsclient._requests import requests
 from wsclient._requests.futures import Waiter
 from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
 from wsclient._rfc6455.frames import Opcode, build_frame
@@ -433,7 +432,7 @@ def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger
     router = Router(ends.core, ends.wire)
     with ends.wire._owner:  # as a writer that stands between its send() and its note of it
         (taken,) = ends.wire._next_entries()
-        assert ends.wire._source.payload(taken) == b"ask"
+        assert taken.payload_for(ends.wire._source) == b"ask"
         taken.put_on(ends.wire.passage, 9)
         reader = threading.Thread(target=router.receive, args=("the answer", 10))
         reader.start()
@@ -607,9 +606,9 @@ def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue
 def test_a_request_behind_which_more_come_waits_for_them(ends):
     ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
     first, second = request(b"1"), request(b"2")
-    on_thread(lambda: requests.begin(ends.core, first, timed=False, more=True))
+    on_thread(lambda: ends.core.requests.begin(first, None, timed=False, more=True))
     assert ends.outbox.messages == 1
-    on_thread(lambda: requests.begin(ends.core, second, timed=False, more=False))
+    on_thread(lambda: ends.core.requests.begin(second, None, timed=False, more=False))
     assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, WRITTEN, 0)
     assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
     ends.core.sender.writer = None
@@ -644,16 +643,16 @@ def send(ends):
 
 
 def ask(ends):
-    entry = requests.make(ends.core.protocol, {"ask": 1}, PASSED)
+    entry = ends.core.requests.make({"ask": 1}, PASSED)
     try:
-        requests.begin(ends.core, entry, timed=False)
+        ends.core.requests.begin(entry, None, timed=False)
     except BaseException:  # as request() does
-        requests.withdraw(ends.core, entry, interrupted=True)
+        ends.core.requests.withdraw(entry, interrupted=True)
         raise
 
 
 def written_in_main(ends, **options):
-    entry = requests.make(ends.core.protocol, {"ask": 1}, PASSED, **options)
+    entry = ends.core.requests.make({"ask": 1}, PASSED, **options)
     ends.core.pending.add(entry, timed=False)
     return ends.core.sender.write_now(entry)
 

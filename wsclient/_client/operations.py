@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectionLost, WebSocketClientError
 from .._models import State
-from .._requests import batches, requests
+from .._requests.batches import Batch
 from .._requests.futures import RequestFuture, Waiter
 from .._rfc6455.close import CloseCode, check_close
 from .._sending.delivery import Delivery
-from .._sending.message import Batch
 from .._sending.sender import SMALL
 from .._stats import Stats
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.state import closed_error
 from .._validation import check_callable, check_seconds
 from . import terms
@@ -46,11 +45,11 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
     bound = None if core.hooks.bound is None else terms.bound(core)
-    entry = requests.plain(core, message, expires_at=expires_at, bound=bound)
+    entry = core.requests.encode_one_way(message, expires_at=expires_at, bound=bound)
     hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.sender.pace.allows(now))
     if hurries and core.sender.write_now(entry):
         return Delivery(core, entry)
-    requests.queue(core, entry, Deadline.after(timeout, now))
+    core.requests.queue(entry, Deadline.after(timeout, now))
     if hurries:
         core.sender.write_queued()
     else:
@@ -70,21 +69,23 @@ def request(
     core.guard.check_may_wait("request()", _INSTEAD)
     if core.state.current is not _OPEN:
         terms.check_started(core, "request()")
-    call = _make(core, message, timeout, match, until, idempotent)
+    request = _make(core, message, timeout, match, until, idempotent)
     waiter = Waiter()
     try:
-        _begin(core, call, waiter, timed=False)
-        if not waiter.wait(call.deadline):
-            _give_up(core, call, waiter)
+        core.requests.begin(request, waiter, timed=False)
+        if core.link.paused:
+            core.orders.wake()  # the reply is to be read, full queues or not
+        if not waiter.wait(request.deadline):
+            _give_up(core, request, waiter)
     except BaseException:
-        requests.withdraw(core, call, interrupted=True)
+        core.requests.withdraw(request, interrupted=True)
         raise
     try:
         if waiter.error is not None:
             raise waiter.error
         return waiter.value
     finally:
-        del call, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+        del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
 
 
 def request_many(
@@ -98,44 +99,45 @@ def request_many(
     replies: list[Any] = []
     try:
         for message in messages:
-            call = requests.make(core.protocol, message, deadline, idempotent=idempotent, bound=terms.bound(core))
-            call.waiter = waiter = Waiter()
-            waiters.append((call, waiter))
+            request = core.requests.make(message, deadline, idempotent=idempotent, bound=terms.bound(core))
+            waiter = Waiter()
+            waiters.append((request, waiter))
             try:
-                requests.begin(core, call, timed=False, more=True)
+                core.requests.begin(request, waiter, timed=False, more=True)
             except WebSocketClientError as error:
-                waiter.settle(None, error)
+                waiter.complete(None, error)
         core.sender.write_queued()
         terms.read_on(core)
-        for call, waiter in waiters:
-            if not waiter.wait(call.deadline):
-                _give_up(core, call, waiter)
+        for request, waiter in waiters:
+            if not waiter.wait(request.deadline):
+                _give_up(core, request, waiter)
             if waiter.error is not None and not return_exceptions:
                 raise waiter.error
             replies.append(waiter.value if waiter.error is None else waiter.error)
     except BaseException:
-        for call, _ in waiters:
-            requests.cancel(core, call, interrupted=True)
+        for request, _ in waiters:
+            core.requests.cancel(request, interrupted=True)
         raise
     finally:
         del waiters
-        call = waiter = None  # type: ignore[assignment]
+        request = waiter = None  # type: ignore[assignment]
     return replies
 
 
 def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> RequestFuture:
     """See ``Client.submit``; the options are those of ``request``, in their order."""
     core.guard.check("submit()")
-    call = _make(core, message, timeout, *options)
-    future = RequestFuture(call, partial(_cancel, core), core.hooks.run_later)
+    request = _make(core, message, timeout, *options)
+    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later)
     try:
-        _begin(core, call, future, timed=True)
+        core.requests.begin(request, future, timed=True)
+        terms.read_on(core)
     except ConnectionLost as error:
-        future.settle(None, error)
+        future.complete(None, error)
     except BaseException:
-        requests.withdraw(core, call, interrupted=True)
+        core.requests.withdraw(request, interrupted=True)
         raise
-    core.orders.wake_by(call.deadline)
+    core.orders.wake_by(request.deadline)
     return future
 
 
@@ -205,29 +207,17 @@ def _make(
     deadline = terms.deadline(core, timeout)
     bound = None if core.hooks.bound is None else terms.bound(core)
     if isinstance(message, list) and core.protocol._batches:
-        return batches.make(
-            core, message, deadline, bound=bound, match=match, until=until, idempotent=idempotent
-        )  # fmt: skip
-    return requests.make(core.protocol, message, deadline, match, until, idempotent, bound)
+        return core.requests.make_batch(message, deadline, match, until, idempotent, bound)
+    return core.requests.make(message, deadline, match, until, idempotent, bound)
 
 
-def _begin(core: Core, call: Request | Batch, waiter: Waiter | RequestFuture, *, timed: bool) -> None:
-    """It begins to wait, and is written or queued."""
-    if isinstance(call, Batch):
-        batches.begin(core, call, waiter)
-    else:
-        call.waiter = waiter
-        requests.begin(core, call, timed=timed)
-    terms.read_on(core)
+def _give_up(core: Core, entry: Request | Batch, waiter: Waiter) -> None:
+    """The deadline has passed."""
+    for request in entry.reply_requests():
+        core.requests.time_out(request)
+    waiter.wait(NEVER)  # it is completed by now; or in a moment, by the thread that has ended one of them
 
 
-def _give_up(core: Core, call: Request | Batch, waiter: Waiter) -> None:
-    """The time is over."""
-    for request in requests.requests_in(call):
-        requests.time_out(core, request)
-    waiter.wait(Deadline(None))  # told by now; or in a moment, by whoever else has ended one of them
-
-
-def _cancel(core: Core, call: Request | Batch) -> None:
+def _cancel(core: Core, request: Request | Batch) -> None:
     core.guard.check_fork("cancel()")
-    requests.withdraw(core, call)
+    core.requests.withdraw(request)

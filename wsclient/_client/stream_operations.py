@@ -15,7 +15,6 @@ from .._receiving.inbox import Inbox
 from .._receiving.reply_stream import AnswersFeed, Feed
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription, SubscriptionFeed
-from .._requests import requests
 from .._threads.state import FINAL, closed_error
 from .._validation import check_callable, check_choice, check_count
 from . import terms
@@ -64,8 +63,8 @@ def stream(
     core.guard.check("stream()")
     terms.check_started(core, "stream()")
     check_callable("until", until)
-    call = requests.make(core.protocol, message, terms.deadline(core, timeout), until=until, bound=terms.bound(core))
-    call.message = copy.deepcopy(message)
+    request = core.requests.make(message, terms.deadline(core, timeout), until=until, bound=terms.bound(core))
+    request.message = copy.deepcopy(message)
     feed = AnswersFeed(core)
     answers = Stream(
         _inbox(core, maxsize, overflow, None),
@@ -76,9 +75,9 @@ def stream(
         name=core.settings.name,
     )
     _attach(core, feed, answers)
-    feed.request, call.feed, call.waiter = call, feed, feed
-    call.takes_any = False
-    _begin_feed(core, call, answers, timed=True)
+    feed.request, request.feed = request, feed
+    request.takes_any = False
+    _begin_feed(core, request, answers, timed=True)
     return answers
 
 
@@ -108,8 +107,8 @@ def subscribe(
     feed = SubscriptionFeed(
         core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
     )
-    call = feed.make(terms.deadline(core, timeout), bound)
-    awaited = feed.is_awaited(call)
+    request = feed.make(terms.deadline(core, timeout), bound)
+    awaited = feed.is_awaited(request)
     subscription = Subscription(
         _inbox(core, maxsize, overflow, key),
         on_gap=check_callable("on_gap", on_gap),
@@ -121,7 +120,7 @@ def subscribe(
     try:
         _attach(core, feed, subscription)
         core.subscriptions.add(feed)
-        _begin_feed(core, call, subscription, timed=awaited, calm=not awaited)
+        _begin_feed(core, request, subscription, timed=awaited, calm=not awaited)
         if awaited:
             feed.wait()
     except BaseException:
@@ -148,13 +147,13 @@ def _attach(core: Core, feed: Feed, stream: Stream) -> None:
     core.streams.add_fed(stream)
 
 
-def _begin_feed(core: Core, call: Request, stream: Stream, *, timed: bool, calm: bool = False) -> None:
+def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, calm: bool = False) -> None:
     """Send what brings the answers; if that can't be, there is no stream."""
     try:
-        requests.begin(core, call, timed=timed, calm=calm)
+        core.requests.begin(request, request.feed, timed=timed, calm=calm)
         terms.read_on(core)
         if timed:
-            core.orders.wake_by(call.deadline)
+            core.orders.wake_by(request.deadline)
     except BaseException:
         stream.close()
         raise

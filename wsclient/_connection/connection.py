@@ -16,7 +16,7 @@ from .._models import Disconnect, Initiator
 from .._network.poller import READ
 from .._receiving.router import Router
 from .._receiving.subscription import connection_lost
-from .._requests import losses, requests
+from .._requests import failures
 from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
 from .._rfc6455.frames import MessageReader, Opcode
@@ -134,7 +134,7 @@ class Connection:
         now = time.monotonic()
         if core.pending.timers:
             # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
-            requests.expire(core, now)
+            core.requests.expire(now)
         if core.orders.drop is not None and self._is_to_be_dropped():
             return
         if ready & line.read_event or (line.may_hold and line.pending()):
@@ -195,9 +195,9 @@ class Connection:
             self.wire.tape.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
-        losses.after_loss(core, self.number, cut, disconnect)
+        core.requests.connection_ended(self.number, cut, disconnect)
         self.router.hand_out_held(everything=True)
-        connection_lost(core, losses.lost(disconnect, sent=True))
+        connection_lost(core, failures.connection_lost(disconnect, sent=True))
         core.progress.announce()
         return disconnect
 
@@ -361,7 +361,7 @@ class Connection:
         """From here on nothing of the queue goes out, and requests that did get no reply any more."""
         self.ending = ending
         self.wire.is_open = False
-        losses.lose_written(self._core, self.disconnect(time.monotonic()))
+        self._core.requests.lose_written(self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""

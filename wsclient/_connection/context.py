@@ -11,6 +11,7 @@ from .._receiving.handlers import Handlers
 from .._receiving.hooks import Hooks
 from .._receiving.streams import Streams
 from .._receiving.subscriptions import Subscriptions
+from .._requests.requests import Requests
 from .._requests.table import Pending
 from .._sending.link import Link
 from .._sending.queue import Outbox
@@ -20,7 +21,6 @@ from .._threads.commands import Orders
 from .._threads.guard import Guard
 from .._threads.imports import importing
 from .._threads.state import StateCell
-from .._threads.waiting import Signal
 
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder, Recording
@@ -43,6 +43,7 @@ class Core:
         outbox: messages to send.
         sender: which thread writes them.
         pending: requests that wait.
+        requests: how they begin and end.
         hooks: the user's hooks and their thread.
         handlers: who answers the server's calls and hears of its events.
         streams: open streams.
@@ -53,7 +54,8 @@ class Core:
     """
 
     __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
-                 "protocol", "recorder", "sender", "settings", "state", "streams", "subscriptions")  # fmt: skip
+                 "protocol", "recorder", "requests", "sender", "settings", "state", "streams",
+                 "subscriptions")  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         self.settings = settings
@@ -65,12 +67,13 @@ class Core:
         self.outbox = Outbox(settings.bounds.send_queue)
         self.sender = Sender(self.outbox, self.orders, self.guard, replies_in_order=protocol._by_order)
         self.pending = Pending(by_order=protocol._by_order)
+        self.requests = Requests(protocol, self.pending, self.sender, self.orders, settings)
         self.hooks = Hooks(settings.name, settings.bounds.receive_queue, self.resume_reading)
         self.handlers = Handlers(settings.name, settings.bounds.receive_queue, self.hooks, self.resume_reading)
         self.streams = Streams()
         self.subscriptions = Subscriptions()
         self.counters = Counters()
-        self.progress = Signal()
+        self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
     def _recorder(self, recording: Recording) -> Recorder:

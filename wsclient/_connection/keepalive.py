@@ -9,7 +9,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ProtocolError, RequestTimeout
-from .._requests import requests
 from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
 
@@ -128,18 +127,18 @@ class Beat:
             error.__cause__ = cause
             self._core.hooks.post_error(error)
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """An answer came, or none."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
     def _send(self, wire: Wire, message: Any, now: float) -> None:
         protocol, number = self._core.protocol, wire.passage.number
         if not isinstance(message, Wrapped):
-            wire.send_first(requests.plain(self._core, message, bound=number))
+            wire.send_first(self._core.requests.encode_one_way(message, bound=number))
             return
         assert protocol.heartbeat is not None
         patience = self._core.settings.line.ping_timeout or protocol.heartbeat[0]
-        request = requests.make(protocol, message.message, Deadline.after(patience, now), bound=number)
+        request = self._core.requests.make(message.message, Deadline.after(patience, now), bound=number)
         request.waiter = self
         self._core.pending.add(request, timed=True)
         wire.send_first(request)

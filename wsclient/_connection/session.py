@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
 from .._options import DEFAULT
-from .._requests import requests
 from .._requests.futures import Waiter
 from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
@@ -64,7 +63,7 @@ class ConnectionSession(Session):
     def send(self, message: Any) -> None:
         """See ``Session``."""
         connection = self._running()
-        connection.wire.send_first(requests.plain(self._core, message, bound=connection.number))
+        connection.wire.send_first(self._core.requests.encode_one_way(message, bound=connection.number))
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
@@ -72,7 +71,7 @@ class ConnectionSession(Session):
         """See ``Session``."""
         connection = self._running()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
-        request = requests.make(self._core.protocol, message, deadline, match=match, bound=connection.number)
+        request = self._core.requests.make(message, deadline, match=match, bound=connection.number)
         request.waiter = waiter = Waiter()
         self._core.pending.add(request, timed=False)
         try:
@@ -80,11 +79,11 @@ class ConnectionSession(Session):
             while request.outcome is None:
                 if deadline.passed(time.monotonic()):
                     self._check_time()
-                    requests.time_out(self._core, request)
+                    self._core.requests.time_out(request)
                 else:
                     self._turn(deadline)
         except BaseException:
-            requests.cancel(self._core, request, interrupted=True)
+            self._core.requests.cancel(request, interrupted=True)
             raise
         try:
             if waiter.error is not None:

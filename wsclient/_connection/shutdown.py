@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from .._errors import ClientClosed
 from .._models import State
-from .._requests import losses
 
 if TYPE_CHECKING:
     from .context import Core
@@ -24,7 +23,7 @@ def begin_closing(core: Core) -> ClientClosed:
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
         core.outbox.seal(refusal)
-        losses.end_all(core, ClientClosed("The client was closed before the reply came."))
+        core.requests.end_all(ClientClosed("The client was closed before the reply came."))
     return refusal
 
 
@@ -32,7 +31,7 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
     """The end of a client's life: whoever waits is told, and the state is final."""
     refusal = _closed(core, error)
     core.outbox.seal(refusal)
-    losses.end_all(core, refusal if error is None else error)
+    core.requests.end_all(refusal if error is None else error)
     core.outbox.sweep(None)
     if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
         core.hooks.post("on_error", error)

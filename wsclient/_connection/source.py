@@ -6,10 +6,8 @@ Any thread that owns the way out calls this, one at a time.
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-
-from .._requests import departing
 
 if TYPE_CHECKING:
     from .._models import Disconnect
@@ -29,9 +27,10 @@ class Source:
         outbox: the send queue.
         progress: tells those who wait for it that more bytes have gone out.
         nudge: wakes the I/O thread, see ``Wakeup``.
+        depart, refuse, is_free: as in ``Requests``.
     """
 
-    __slots__ = ("_core", "_protocol", "nudge", "number", "outbox", "payload", "progress", "wake")
+    __slots__ = ("_core", "_protocol", "depart", "is_free", "nudge", "number", "outbox", "progress", "refuse", "wake")
 
     def __init__(self, core: Core, number: int) -> None:
         """
@@ -45,7 +44,9 @@ class Source:
         self.number = number
         self.progress = core.progress
         # As they are: a call less for each message.
-        self.payload = partial(departing.payload_of, core, number)
+        self.depart: Callable[[Any], bool] = core.requests.depart
+        self.refuse: Callable[[Any, BaseException], None] = core.requests.refuse
+        self.is_free: Callable[[Iterable[Any]], bool] = core.requests.is_free
         self.wake = core.orders.wake
         self.nudge = core.orders.nudge
 

@@ -16,14 +16,13 @@ from .._models import Attempt, State
 from .._network.connector import Opener
 from .._network.poller import Poller
 from .._receiving.subscription import subscribe_anew
-from .._requests import requests
 from .._rfc6455 import url as _url
 from .._rfc6455.close import CloseCode
 from .._rfc6455.deflate import Deflater
 from .._rfc6455.handshake import check_headers
 from .._sending.writer import Wire
 from .._threads.commands import Interrupted
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import Wakeup
 from .connection import Connection
 from .reconnect import Campaign
@@ -236,7 +235,7 @@ class Supervisor:
         core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
         connection.router.release()
         while not connection.over:
-            connection.turn(self._obey(connection) if core.orders.given else requests.NEVER)
+            connection.turn(self._obey(connection) if core.orders.given else NEVER)
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""
@@ -265,7 +264,7 @@ class Supervisor:
                 soon = Deadline.after(QUICK_CLOSE, time.monotonic())
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
         if orders.drain is None or orders.close is not None:
-            return requests.NEVER
+            return NEVER
         return orders.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
 
     def _mind_drain(self, connection: Connection | None) -> None:
@@ -328,7 +327,7 @@ class Supervisor:
             raise Interrupted("An order ends the wait.")
         core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
         now = time.monotonic()
-        requests.expire(core, now)
+        core.requests.expire(now)
         core.progress.announce()
         if core.orders.drain is not None:
             deadline = deadline.sooner(core.orders.drain)

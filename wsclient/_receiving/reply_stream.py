@@ -11,7 +11,6 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, WebSocketClientError
-from .._requests import requests
 
 if TYPE_CHECKING:
     from .._requests.request import Request
@@ -102,7 +101,7 @@ class Feed:
 
     def _give_up(self, request: Request) -> bool:
         """Want no answer any more; True if the server may have seen the request, and has not ended the answers."""
-        return requests.cancel(self._core, request)
+        return self._core.requests.cancel(request)
 
     def _goodbye(self, request: Request) -> Any | Wrapped | None:
         """What ends it on the server's side; None if there is nothing to say."""
@@ -118,7 +117,7 @@ class Feed:
         try:
             message = self._goodbye(request)
             if message is not None:
-                requests.send_unseen(core, message, bound=number)
+                core.requests.send_unseen(message, bound=number)
         except WebSocketClientError as error:
             _log.debug("%s: an unsubscribe was not sent: %s", core.settings.name, error)
         except Exception:  # the caller's function, or a protocol of the user's own
@@ -128,7 +127,7 @@ class Feed:
 class AnswersFeed(Feed):
     """All answers to one request."""
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """The request has ended: with its last answer, which the stream has already, or with an error."""
         self._finish(None if isinstance(error, ClientClosed) else error)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import ProtocolError, SlowConsumer
-from .._requests import requests
 from .._requests.request import FAILED, Request
 from .._sending.message import Outgoing
 from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
@@ -182,8 +181,7 @@ class Router:
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
             self._core.protocol.replies_in_order = True
-            self._core.sender.replies_in_order = True
-            self._core.pending.keep_order()
+            self._core.requests.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # nothing was asked, so it answers nothing
@@ -204,7 +202,7 @@ class Router:
         value = meaning.value
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
-        if not requests.answer(self._core, request, value):
+        if not self._core.requests.answer(request, value):
             self._core.pending.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
         elif self._core.subscriptions.held:
@@ -224,7 +222,7 @@ class Router:
         if place is not None and request.written():
             place[0].confirm(place[1])
         if isinstance(meaning, Failure):
-            done = requests.fail(self._core, request, meaning.error)
+            done = self._core.requests.fail(request, meaning.error)
         elif request.feed is not None:
             done = self._feed(request, meaning, value, size)
         else:
@@ -235,7 +233,7 @@ class Router:
                 return
             if value is ABSENT:
                 value = None if request.last is ABSENT else request.last
-            done = requests.answer(self._core, request, value)
+            done = self._core.requests.answer(request, value)
         if done is None:
             return
         self._core.pending.drop_place(request)
@@ -266,13 +264,13 @@ class Router:
             if core.pending.is_calm(request) and feed.has_name:
                 feed.acknowledge(value)
                 return None
-            return requests.answer(core, request, value)
+            return core.requests.answer(request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
         core.pending.calm(request)
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
-        return requests.answer(core, request, ABSENT) if final else None
+        return core.requests.answer(request, ABSENT) if final else None
 
     def _is_the_answer(self, request: Request, value: Any) -> bool:
         """Whether a reply is the answer, and no mere acknowledgement."""
@@ -281,7 +279,7 @@ class Router:
         try:
             return self._core.protocol.final(request.message, value)
         except Exception as error:
-            requests.fail(self._core, request, error)
+            self._core.requests.fail(request, error)
             return False
 
     def _called(self, call: Call, size: int) -> None:
@@ -350,7 +348,7 @@ class Router:
         """Whether a ``match=`` request in flight takes the message."""
         for request in self._core.pending.matching():
             if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
-                return requests.answer(self._core, request, message)
+                return self._core.requests.answer(request, message)
         return False
 
     def _accepts(self, request: Request, test: Any, message: Any) -> bool:
@@ -360,7 +358,7 @@ class Router:
         try:
             return bool(test(message))
         except Exception as error:
-            requests.fail(self._core, request, error)
+            self._core.requests.fail(request, error)
             return False
 
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from .._errors import RemoteError, WebSocketClientError
-from .._requests import requests
 from .._sending.message import Outgoing
+from .._threads.deadline import NEVER
 from ..protocols._encoding import encoded
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _send(core: ReceivingContext, payload: str | bytes | None, number: int) -> N
     opcode, data = encoded(payload)
     entry = Outgoing(opcode, data, len(data), bound=number)
     try:
-        requests.queue(core, entry, requests.NEVER)
+        core.requests.queue(entry, NEVER)
     except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more
         _log.warning("%s: the answer to a call was not sent: %s", core.settings.name, error)
         return

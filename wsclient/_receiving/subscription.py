@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, ConnectionLost, again
-from .._requests import requests
+from .._requests import failures
 from .._requests.futures import Waiter
 from .._requests.request import FAILED, OK, Request
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.state import closed_error
 from ..protocols._incoming import ABSENT
 from .inbox import Inbox
@@ -152,15 +152,14 @@ class SubscriptionFeed(Feed):
             TypeError, ValueError: the message can't be encoded; or what the caller's function raised.
         """
         message = self._message if self._ask is None else self._ask()
-        protocol = self._core.protocol
         if self._deadline is None:
             self._deadline = deadline
         try:
-            request = requests.make(protocol, message, deadline, bound=bound)
+            request = self._core.requests.make(message, deadline, bound=bound)
         except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
             if self._match is None:
                 raise
-            request = requests.make(protocol, message, deadline, match=_never, bound=bound)
+            request = self._core.requests.make(message, deadline, match=_never, bound=bound)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
         request.takes_any = False
@@ -187,10 +186,10 @@ class SubscriptionFeed(Feed):
             return
         request = self.request
         assert request is not None
-        if not requests.time_out(self._core, request) and request.outcome is FAILED:
+        if not self._core.requests.time_out(request) and request.outcome is FAILED:
             # It was lost with its connection, and there is no other yet. (A reply that came this moment is told soon.)
-            self._failed(requests.timeout("waiting" if self._sent else "queued"))
-        self.caller.wait(requests.NEVER)
+            self._failed(failures.timed_out("waiting" if self._sent else "queued"))
+        self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
         """Whoever owns the way out: from here on what follows may come."""
@@ -235,7 +234,7 @@ class SubscriptionFeed(Feed):
     def _let_go(self) -> None:
         request = self.request
         if request is not None:
-            requests.cancel(self._core, request)
+            self._core.requests.cancel(request)
             self._unsubscribe(request)
 
     def _tell(self, value: Any, error: BaseException | None) -> None:
@@ -246,7 +245,7 @@ class SubscriptionFeed(Feed):
             return
         if error is None:
             self.established()
-        waiter.settle(value, error)
+        waiter.complete(value, error)
 
     def acknowledge(self, value: Any) -> None:
         """A reply came that ends nothing."""
@@ -255,7 +254,7 @@ class SubscriptionFeed(Feed):
         if stream is not None:
             stream._reply = value
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """The request has ended: with the reply to it, with the end of all answers, or with an error."""
         if error is not None:
             self._failed(error)

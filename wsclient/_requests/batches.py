@@ -1,126 +1,131 @@
-"""Several requests that go out as one message, an array (JSON-RPC 2.0 §6), and come back as one outcome.
+"""Several requests that are sent as one message, an array (JSON-RPC 2.0 §6), and have one result.
 
 Guarantees:
-    * Each request of a batch ends by itself, on whatever thread; the last to end tells whoever waits for all of them,
-      once.
+    * Each request of a batch ends on its own, on any thread. The last one to end completes the batch's waiter, once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._errors import WebSocketClientError, again
-from .._sending.message import LOST, Batch
+from .._rfc6455.frames import Opcode
+from .._sending.message import LOST, Carrier, Outgoing
 from .._threads.locks import make_lock
-from . import requests as _requests
-from .request import Settled
+from .request import CANCELLED, Completable, Request
 
 if TYPE_CHECKING:
+    from .._sending.message import Passage
     from .._threads.deadline import Deadline
-    from .context import RequestContext
 
-__all__ = ["begin", "make"]
+__all__ = ["Batch", "BatchMember", "BatchResult"]
 
 
-class Gathering:
-    """Collects the outcomes of a batch."""
+class Batch(Outgoing):
+    """Several requests that are sent as one message, and share its place on the connection.
+
+    Attributes:
+        members: the requests.
+        deadline: theirs.
+    """
+
+    __slots__ = ("deadline", "members")
+
+    takes_any = False
+
+    def __init__(self, members: list[Request], *, deadline: Deadline, bound: int | None) -> None:
+        super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
+        self.members = members
+        self.deadline = deadline
+
+    @property
+    def outcome(self) -> str | None:
+        """``"cancelled"`` once the caller has withdrawn it; None otherwise."""
+        return CANCELLED if any(one.outcome is CANCELLED for one in self.members) else None
+
+    @property
+    def requests(self) -> int:  # type: ignore[override]
+        """How many answers are awaited."""
+        return len(self.members)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its requests have ended."""
+        # The last one first: mostly they end in their order.
+        return all(one.outcome is not None for one in reversed(self.members))
+
+    def reply_requests(self) -> Sequence[Request]:
+        """Its members."""
+        return self.members
+
+    def put_on(self, passage: Passage, end: int) -> None:
+        """It is the next on this connection, with all its members. Only the thread that holds the write lock."""
+        super().put_on(passage, end)
+        for member in self.members:
+            member.put_on(passage, end)
+
+    def payload_for(self, connection: Carrier) -> bytes | None:
+        """The array of those members that have not ended; None if all have. As for ``Request``."""
+        if self.bound is not None and self.bound != connection.number:
+            self.fate = LOST
+        members = [payload for one in self.members if (payload := one.payload_for(connection)) is not None]
+        return b"[%b]" % b",".join(members) if members else None
+
+
+class BatchResult:
+    """Collects how the requests of a batch end."""
 
     __slots__ = ("_first", "_lock", "_missing", "_results", "_waiter")
 
-    def __init__(self, size: int, waiter: Settled) -> None:
+    def __init__(self, size: int, waiter: Completable) -> None:
         """
         Args:
-            size: how many outcomes there will be.
-            waiter: told when all are there: the list of results, or an error.
+            size: the number of requests.
+            waiter: completed when all have ended, with the list of their results or with an error.
         """
         # Guards everything below.
         self._lock = make_lock()
         self._missing = size
         self._results: list[Any] = [None] * size
-        self._first: int | None = None  # the foremost place that holds an error
+        self._first: int | None = None  # the lowest index of an error
         self._waiter = waiter
 
-    def add(self, place: int, value: Any, error: BaseException | None) -> None:
-        """One more outcome, for this place of the batch."""
+    def add(self, index: int, value: Any, error: BaseException | None) -> None:
+        """The request at this index of the batch has ended."""
         with self._lock:
-            self._results[place] = value if error is None else error
-            if error is not None and (self._first is None or place < self._first):
-                self._first = place
+            self._results[index] = value if error is None else error
+            if error is not None and (self._first is None or index < self._first):
+                self._first = index
             self._missing -= 1
             whole = not self._missing
         if whole:
-            self._tell()
+            self._complete()
 
-    def _tell(self) -> None:
+    def _complete(self) -> None:
         if self._first is None:
-            self._waiter.settle(self._results, None)
+            self._waiter.complete(self._results, None)
             return
         error = again(self._results[self._first])
         if isinstance(error, WebSocketClientError):
             error.results = self._results
-        self._waiter.settle(None, error)
+        self._waiter.complete(None, error)
 
 
-class Share:
+class BatchMember:
     """The waiter of one request of a batch."""
 
-    __slots__ = ("_gathering", "_place")
+    __slots__ = ("_index", "_result")
 
-    def __init__(self, gathering: Gathering, place: int) -> None:
-        self._gathering = gathering
-        self._place = place
+    def __init__(self, result: BatchResult, index: int) -> None:
+        """
+        Args:
+            result: the batch's.
+            index: the request's index in the batch.
+        """
+        self._result = result
+        self._index = index
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
-        """It has ended."""
-        self._gathering.add(self._place, value, error)
-
-
-def make(
-    core: RequestContext,
-    messages: list[Any],
-    deadline: Deadline,
-    *,
-    bound: int | None,
-    match: Any,
-    until: Any,
-    idempotent: bool,
-) -> Batch:
-    """Encode a batch; nothing is kept of the messages themselves.
-
-    Raises:
-        TypeError, ValueError: one of them can't be encoded, or they can't be a batch.
-    """
-    most = core.protocol.max_in_flight
-    if match is not None or until is not None:
-        raise ValueError("match= and until= are for one request, not for a batch of them.")
-    if not messages:
-        raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
-    if most is not None and len(messages) > most:
-        raise ValueError(f"A batch of {len(messages)} requests never has room: max_in_flight is {most}.")
-    requests = [
-        _requests.make(core.protocol, message, deadline, idempotent=idempotent, bound=bound) for message in messages
-    ]
-    return Batch(requests, deadline=deadline, bound=bound)
-
-
-def begin(core: RequestContext, batch: Batch, waiter: Settled) -> None:
-    """The requests begin to wait, and are queued as one message. An error here has told the waiter nothing.
-
-    Raises:
-        As ``requests.begin``.
-    """
-    gathering = Gathering(len(batch.members), waiter)
-    for place, request in enumerate(batch.members):
-        request.waiter = Share(gathering, place)
-        request.batch = batch
-    try:
-        for request in batch.members:
-            core.pending.add(request, timed=True)
-        _requests.queue(core, batch, batch.deadline)
-    except BaseException:
-        _requests.withdraw(core, batch, interrupted=True)
-        raise
-    if batch.fate is LOST:
-        for request in batch.members:
-            _requests.fail(core, request, _requests.refused(core, batch))
-    core.sender.write_queued()
+    def complete(self, value: Any, error: BaseException | None) -> None:
+        """The request has ended."""
+        self._result.add(self._index, value, error)

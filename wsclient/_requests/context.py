@@ -7,6 +7,7 @@ import typing
 from .._sending.context import SendingContext
 from .._settings import Settings
 from ..protocols import Protocol
+from .requests import Requests
 from .table import Pending
 
 __all__ = ["RequestContext"]
@@ -17,6 +18,7 @@ class RequestContext(SendingContext, typing.Protocol):
 
     protocol: Protocol
     pending: Pending
+    requests: Requests
 
     @property
     def settings(self) -> Settings:

@@ -14,7 +14,7 @@ from .._threads.waiting import InterruptSafeCondition, Latch, Signal
 from .request import CANCELLED, Request
 
 if TYPE_CHECKING:
-    from .._sending.message import Batch
+    from .batches import Batch
 
 __all__ = ["RequestFuture", "Waiter"]
 
@@ -25,7 +25,7 @@ class Waiter(Latch):
     value: Any = None
     error: BaseException | None = None
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """Keep the outcome and let the caller go on."""
         self.value = value
         self.error = error
@@ -105,7 +105,7 @@ class RequestFuture(Future[Any]):
         """Have ``fn(future)`` called on the hook thread once the outcome is there."""
         super().add_done_callback(partial(self._post_callback, fn))
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """Give the outcome to whoever waits."""
         try:
             if error is not None:

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.frames import Opcode
-from .._sending.message import Outgoing
+from .._sending.message import LOST, Carrier, Outgoing
 from ..protocols._encoding import Draft
 from ..protocols._incoming import ABSENT
+from . import failures
 
 if TYPE_CHECKING:
-    from .._sending.message import Batch
     from .._threads.deadline import Deadline
 
-__all__ = ["CANCELLED", "FAILED", "OK", "TIMED_OUT", "Request", "Settled", "key_of"]
+__all__ = ["CANCELLED", "FAILED", "OK", "TIMED_OUT", "Completable", "Request", "key_of"]
 
 _TEXT: Final = Opcode.TEXT
 
@@ -24,10 +24,10 @@ TIMED_OUT: Final = "timed_out"
 CANCELLED: Final = "cancelled"
 
 
-class Settled(Protocol):
+class Completable(Protocol):
     """Whoever is told how a request ended; called once, outside of every lock."""
 
-    def settle(self, value: Any, error: BaseException | None) -> None:
+    def complete(self, value: Any, error: BaseException | None) -> None:
         """Take the reply, or the error if there is one."""
 
 
@@ -84,14 +84,42 @@ class Request(Outgoing):
         self.takes_any = until is None
         self.idempotent = idempotent
         self.deadline = deadline
-        self.waiter: Settled | None = None
+        self.waiter: Completable | None = None
         self.feed: Any = None
-        self.batch: Batch | None = None
+        self.batch: Any = None
         self.message: Any = ABSENT
         self.last: Any = ABSENT
         self.outcome: str | None = None
         self.departed = False
         self.sent_before = False
+
+    def reply_requests(self) -> tuple[Request]:
+        """Itself."""
+        return (self,)
+
+    def payload_for(self, connection: Carrier) -> bytes | None:
+        """The payload, as a connection is about to write it; the request gets its id now.
+
+        A request that can't be written ends here. Args and result are those of ``Outgoing.payload_for``.
+        """
+        if self.bound is not None and self.bound != connection.number:
+            self.fate = LOST
+            connection.refuse(self, failures.ended_before())
+            return None
+        try:
+            if not connection.depart(self):
+                return None
+            if self.feed is not None:
+                self.feed.departed(self)
+            if self.draft is not None:
+                self.opcode, payload = self.draft(self.id)
+                self.payload = payload
+                self.size = len(payload)
+                return payload
+        except Exception as error:  # raised by a protocol of the user's own
+            connection.refuse(self, error)
+            return None
+        return self.payload
 
 
 def key_of(id: Any) -> Any:

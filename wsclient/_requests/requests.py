@@ -1,323 +1,483 @@
-"""How a request begins, and the ways it ends.
+"""Requests of one client: how each begins, is sent, and ends.
 
-Whoever ends one asks ``pending.take`` first; only the winner tells the waiter. So a reply, a timeout, a cancel, a loss
-and a close may come at the same moment: one of them counts.
+Guarantees:
+    * Any thread may call a ``Requests``, except where a method names the one that may.
+    * A reply, a timeout, a cancel, a lost connection and a close may come at the same moment. Each calls
+      ``Pending.take`` first, and only the one that takes the request completes its waiter.
+    * No lock of this room is held while a waiter is completed or a message is queued.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectionLost, RequestTimeout, SendQueueFull, WebSocketClientError
-from .._sending.message import LOST, Batch, Outgoing
+from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, again
+from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded
-from .request import CANCELLED, FAILED, OK, TIMED_OUT, Request
+from . import failures
+from .batches import Batch, BatchMember, BatchResult
+from .request import CANCELLED, FAILED, OK, TIMED_OUT, Completable, Request
+from .table import Clash, Pending
 
 if TYPE_CHECKING:
+    from .._models import Disconnect
+    from .._sending.sender import Sender
+    from .._settings import Settings
+    from .._threads.commands import Orders
     from ..protocols import Protocol
-    from .context import RequestContext
 
-__all__ = [
-    "NEVER",
-    "answer",
-    "begin",
-    "cancel",
-    "ended_before",
-    "expire",
-    "fail",
-    "make",
-    "plain",
-    "queue",
-    "refused",
-    "requests_in",
-    "send_unseen",
-    "time_out",
-    "timeout",
-    "withdraw",
-]
+__all__ = ["Requests"]
 
-NEVER: Final = Deadline(None)
-"""The deadline of what waits as long as it takes."""
+_log = logging.getLogger("wsclient")
+
+_MAX_ID_TRIES: Final = 2**17
+"""Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
 
 
-def make(
-    protocol: Protocol,
-    message: Any,
-    deadline: Deadline,
-    match: Callable[[Any], bool] | None = None,
-    until: Callable[[Any], bool] | None = None,
-    idempotent: bool = False,
-    bound: int | None = None,
-) -> Request:
-    """Encode a request; nothing is kept of the message itself.
+class Requests:
+    """Begins, sends and ends the requests of one client."""
 
-    Args:
-        protocol: the client's protocol.
-        message: what the caller wants to ask.
-        deadline: until when.
-        match: as for ``client.request``, like the next two.
-        until: see there.
-        idempotent: see there.
-        bound: the one connection it may go to; None for any.
+    __slots__ = ("_commands", "_protocol", "_sender", "_settings", "_table")
 
-    Raises:
-        TypeError: the message can't be encoded, or no reply to it could be recognised.
-        ValueError: likewise.
-    """
-    if match is not None and protocol._by_order:
-        raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
-    id = None if match is not None else protocol.id_of(message)
-    if match is None and id is None:
-        draft = protocol._draft(message)
-        request = Request(
-            None, draft.size, deadline, draft=draft, until=until, idempotent=idempotent, bound=bound
-        )  # fmt: skip
-    else:
-        opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
-        request = Request(
-            payload,
-            len(payload),
-            deadline,
-            opcode=opcode,
-            id=id,
-            match=match,
-            until=until,
-            idempotent=idempotent,
-            bound=bound,
-        )
-    if match is None and until is None and protocol._is_judge:
-        request.message = copy.deepcopy(message)
-        request.takes_any = False
-    return request
+    def __init__(
+        self, protocol: Protocol, table: Pending, sender: Sender, commands: Orders, settings: Settings
+    ) -> None:
+        """
+        Args:
+            protocol: encodes requests and gives them their ids.
+            table: the requests that have not ended.
+            sender: writes or queues messages.
+            commands: wakes the I/O thread, and has it drop a connection.
+            settings: the client's name and ``request_timeout``.
+        """
+        self._protocol = protocol
+        self._table = table
+        self._sender = sender
+        self._commands = commands
+        self._settings = settings
 
+    # --- encoding ----------------------------------------------------------------------------------------------------
 
-def plain(core: RequestContext, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
-    """Encode a message that wants no answer. If the server might give one all the same, it must be nobody else's: no
-    request will get an id that stands in it.
+    def make(
+        self,
+        message: Any,
+        deadline: Deadline,
+        match: Callable[[Any], bool] | None = None,
+        until: Callable[[Any], bool] | None = None,
+        idempotent: bool = False,
+        bound: int | None = None,
+    ) -> Request:
+        """Encode a request; nothing is kept of the message itself.
 
-    Args:
-        core: the client.
-        message: what to send.
-        expires_at: as in ``Outgoing``, like the next.
-        bound: see there.
+        Args:
+            message: what the caller wants to ask.
+            deadline: until when.
+            match: as for ``client.request``, like the next two.
+            until: see there.
+            idempotent: see there.
+            bound: the number of the one connection that may take it; None for any.
 
-    Raises:
-        TypeError: it can't be encoded.
-        ValueError: likewise; or a request waits under its id.
-    """
-    protocol = core.protocol
-    opcode, payload = encoded(protocol.encode(message))
-    entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, bound=bound)
-    entry.ids = protocol._ids_in(message)
-    for id in entry.ids:
-        protocol._passed(id)
-        core.pending.check_free(id)
-    return entry
+        Raises:
+            TypeError: the message can't be encoded, or no reply to it could be recognised.
+            ValueError: likewise.
+        """
+        protocol = self._protocol
+        if match is not None and protocol._by_order:
+            raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
+        id = None if match is not None else protocol.id_of(message)
+        if match is None and id is None:
+            draft = protocol._draft(message)
+            request = Request(
+                None, draft.size, deadline, draft=draft, until=until, idempotent=idempotent, bound=bound
+            )  # fmt: skip
+        else:
+            opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
+            request = Request(
+                payload,
+                len(payload),
+                deadline,
+                opcode=opcode,
+                id=id,
+                match=match,
+                until=until,
+                idempotent=idempotent,
+                bound=bound,
+            )
+        if match is None and until is None and protocol._is_judge:
+            request.message = copy.deepcopy(message)
+            request.takes_any = False
+        return request
 
+    def make_batch(
+        self,
+        messages: Sequence[Any],
+        deadline: Deadline,
+        match: Callable[[Any], bool] | None = None,
+        until: Callable[[Any], bool] | None = None,
+        idempotent: bool = False,
+        bound: int | None = None,
+    ) -> Batch:
+        """Encode several requests that are sent as one message; nothing is kept of the messages themselves.
 
-def queue(core: RequestContext, entry: Outgoing, deadline: Deadline) -> None:
-    """Put a message into the send queue, without starting to write it.
+        Args and errors are those of ``make``.
 
-    Raises:
-        RequestTimeout: it is a request, and there was no room until its deadline.
-        SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
-    """
-    evicted: list[Outgoing] = []
-    try:
-        try:
-            core.outbox.put(entry, deadline, evicted, may_wait=False)
-        except SendQueueFull:
-            if not core.sender.make_room():
-                raise
-            core.outbox.put(entry, deadline, evicted)
-    except SendQueueFull as error:
-        if entry.requests and deadline.passed(time.monotonic()):
-            raise timeout("queued") from error
-        raise
-    finally:
-        for victim in evicted:
-            for request in requests_in(victim):
-                fail(core, request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
-        if evicted:
-            core.progress.announce()
-    if entry.bound is not None and core.sender.is_too_late(entry):
-        core.outbox.withdraw(entry)  # no later connection may have it
+        Raises:
+            ValueError: they can't be a batch.
+        """
+        most = self._protocol.max_in_flight
+        if match is not None or until is not None:
+            raise ValueError("match= and until= are for one request, not for a batch of them.")
+        if not messages:
+            raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
+        if most is not None and len(messages) > most:
+            raise ValueError(f"A batch of {len(messages)} requests never has room: max_in_flight is {most}.")
+        members = [self.make(message, deadline, idempotent=idempotent, bound=bound) for message in messages]
+        return Batch(members, deadline=deadline, bound=bound)
 
+    def encode_one_way(self, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
+        """Encode a message that wants no answer. If the server might answer it all the same, that answer must not be
+        taken for a request's: no request will get an id that the message contains.
 
-def begin(core: RequestContext, request: Request, *, timed: bool, calm: bool = False, more: bool = False) -> None:
-    """The request begins to wait, and is written or queued. Its waiter is set; an error here has told it nothing.
+        Args:
+            message: what to send.
+            expires_at: as in ``Outgoing``, like the next.
+            bound: see there.
 
-    Args:
-        core: the client.
-        request: what ``make`` gave.
-        timed: whether the I/O thread keeps its deadline; False if the caller waits for it.
-        calm: whether nobody waits for its first answer.
-        more: whether others follow, with which it is to be written.
+        Raises:
+            TypeError: it can't be encoded.
+            ValueError: likewise; or a request waits under its id.
+        """
+        protocol = self._protocol
+        opcode, payload = encoded(protocol.encode(message))
+        entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, bound=bound)
+        entry.ids = protocol._ids_in(message)
+        for id in entry.ids:
+            protocol._passed(id)
+            self._table.check_free(id)
+        return entry
 
-    Raises:
-        ValueError: the caller's id is in flight.
-        RequestTimeout: the send queue had no room until the deadline.
-        SendQueueFull, MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
-    """
-    core.pending.add(request, timed=timed, calm=calm)
-    try:
-        if not more and core.sender.write_now(request):
+    # --- beginning ---------------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        request: Request | Batch,
+        waiter: Completable | None,
+        *,
+        timed: bool,
+        calm: bool = False,
+        more: bool = False,
+    ) -> None:
+        """A request or a batch begins to wait, and is written or queued. After an error its waiter is not completed.
+
+        Args:
+            request: what ``make`` or ``make_batch`` gave.
+            waiter: is completed once it has ended; None where nothing waits for that.
+            timed: whether the I/O thread ends it at its deadline; False if the caller does.
+            calm: whether its first answer is not waited for.
+            more: whether others follow, with which it is to be written.
+
+        Raises:
+            ValueError: the caller's id is in flight.
+            RequestTimeout: the send queue had no room until the deadline.
+            SendQueueFull, MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
+        """
+        if isinstance(request, Batch):
+            assert waiter is not None
+            self._begin_batch(request, waiter)
             return
-        queue(core, request, request.deadline)
-    except WebSocketClientError:
-        if not core.pending.take(request, FAILED):
-            return  # somebody else has ended it meanwhile, and told its waiter
-        raise
-    except BaseException:
-        cancel(core, request, interrupted=True)
-        raise
-    if request.fate is LOST and core.pending.take(request, FAILED):
-        raise refused(core, request)
-    if not more:
-        core.sender.write_queued()
+        request.waiter = waiter
+        self._table.add(request, timed=timed, calm=calm)
+        try:
+            if not more and self._sender.write_now(request):
+                return
+            self.queue(request, request.deadline)
+        except WebSocketClientError:
+            if not self._table.take(request, FAILED):
+                return  # it has ended meanwhile, and its waiter is completed
+            raise
+        except BaseException:
+            self.cancel(request, interrupted=True)
+            raise
+        if request.fate is LOST and self._table.take(request, FAILED):
+            raise self._refused(request)
+        if not more:
+            self._sender.write_queued()
 
+    def _begin_batch(self, batch: Batch, waiter: Completable) -> None:
+        result = BatchResult(len(batch.members), waiter)
+        for index, request in enumerate(batch.members):
+            request.waiter = BatchMember(result, index)
+            request.batch = batch
+        try:
+            for request in batch.members:
+                self._table.add(request, timed=True)
+            self.queue(batch, batch.deadline)
+        except BaseException:
+            self.withdraw(batch, interrupted=True)
+            raise
+        if batch.fate is LOST:
+            for request in batch.members:
+                self.fail(request, self._refused(batch))
+        self._sender.write_queued()
 
-def refused(core: RequestContext, entry: Outgoing) -> WebSocketClientError:
-    """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
-    if core.sender.is_too_late(entry):
-        return ended_before()
-    return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
+    def queue(self, entry: Outgoing, deadline: Deadline) -> None:
+        """Put a message into the send queue, without starting to write it.
 
+        Args:
+            entry: the message.
+            deadline: until when to wait for room, where the queue's policy is to block.
 
-def requests_in(entry: Outgoing) -> list[Request]:
-    """The requests that an entry of the send queue stands for."""
-    if isinstance(entry, Request):
-        return [entry]
-    return entry.members if isinstance(entry, Batch) else []
+        Raises:
+            RequestTimeout: it is a request, and there was no room until its deadline.
+            SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
+        """
+        evicted: list[Outgoing] = []
+        sender = self._sender
+        queue = sender.queue
+        try:
+            try:
+                queue.put(entry, deadline, evicted, may_wait=False)
+            except SendQueueFull:
+                if not sender.make_room():
+                    raise
+                queue.put(entry, deadline, evicted)
+        except SendQueueFull as error:
+            if entry.requests and deadline.passed(time.monotonic()):
+                raise failures.timed_out("queued") from error
+            raise
+        finally:
+            for victim in evicted:
+                for request in victim.reply_requests():
+                    self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+            if evicted:
+                sender.progress.announce()
+        if entry.bound is not None and sender.is_too_late(entry):
+            queue.withdraw(entry)  # no later connection may take it
 
+    def send_unseen(self, message: Any, *, bound: int) -> None:
+        """Send a message on one connection; if it is wrapped as a request, its answer is dropped.
 
-def ended_before() -> ConnectionLost:
-    """The error for a request whose connection has ended before it was queued or written."""
-    return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
+        Args:
+            message: what to send, maybe wrapped in ``protocols.Request``.
+            bound: the connection's number.
 
+        Raises:
+            SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
+            TypeError, ValueError: it can't be encoded.
+        """
+        deadline = Deadline.after(self._settings.bounds.request_timeout, time.monotonic())
+        if isinstance(message, Wrapped):
+            self.begin(self.make(message.message, deadline, bound=bound), None, timed=True)
+        else:
+            self.queue(self.encode_one_way(message, bound=bound), deadline)
+            self._sender.write_queued()
+        self._commands.wake_by(deadline)
 
-def answer(core: RequestContext, request: Request, value: Any) -> bool:
-    """The reply has come. False if the request had ended before."""
-    if not core.pending.take(request, OK):
+    def _refused(self, entry: Outgoing) -> WebSocketClientError:
+        """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
+        if self._sender.is_too_late(entry):
+            return failures.ended_before()
+        return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
+
+    # --- being written: the thread that holds the write lock ---------------------------------------------------------
+
+    def depart(self, request: Request) -> bool:
+        """Give a request the id under which it is written, before its reply can come. False if it has ended.
+
+        Ids are given here, so they rise on the wire. Only the thread that holds the write lock.
+
+        Raises:
+            Exception: the protocol's own code raised it, or gave no id that is free.
+        """
+        table, protocol = self._table, self._protocol
+        if request.match is not None:
+            return table.depart(request, request.id)
+        if request.own is not None:
+            protocol._passed(request.id)
+            return table.depart(request, request.id)
+        for _ in range(_MAX_ID_TRIES):
+            try:
+                return table.depart(request, protocol.new_id())
+            except Clash:
+                continue
+        raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")
+
+    def refuse(self, request: Request, error: BaseException) -> None:
+        """A request can't be written, and ends. Only the thread that holds the write lock."""
+        self.fail(request, error)
+        self._table.drop_place(request)
+
+    def is_free(self, ids: Iterable[Any]) -> bool:
+        """Whether no answer to a message with these ids of the caller's could be taken for a request's.
+
+        ``encode_one_way`` has checked them, and set them aside; a request that had taken one at that same moment has
+        departed by now. Only the thread that holds the write lock.
+        """
+        clash = next((id for id in ids if self._table.find(id) is not None), None)
+        if clash is None:
+            return True
+        name = self._settings.name
+        _log.warning("%s: a message was not sent: a request with its id %r is in flight.", name, clash)
         return False
-    if request.waiter is not None:
-        request.waiter.settle(value, None)
-    if core.protocol.max_in_flight is not None or core.orders.drain is not None:
-        _make_room(core)
-    return True
 
+    # --- ending ------------------------------------------------------------------------------------------------------
 
-def fail(core: RequestContext, request: Request, error: BaseException) -> bool:
-    """The request ends with an error. False if it had ended before."""
-    if not core.pending.take(request, FAILED):
-        return False
-    _take_back(core, request)
-    if request.waiter is not None:
-        request.waiter.settle(None, error)
-    _make_room(core)
-    return True
+    def answer(self, request: Request, value: Any) -> bool:
+        """The reply has come. False if the request had ended before."""
+        if not self._table.take(request, OK):
+            return False
+        if request.waiter is not None:
+            request.waiter.complete(value, None)
+        if self._protocol.max_in_flight is not None or self._commands.drain is not None:
+            self._make_room()
+        return True
 
+    def fail(self, request: Request, error: BaseException) -> bool:
+        """The request ends with an error. False if it had ended before."""
+        if not self._table.take(request, FAILED):
+            return False
+        self._take_back(request)
+        if request.waiter is not None:
+            request.waiter.complete(None, error)
+        self._make_room()
+        return True
 
-def time_out(core: RequestContext, request: Request) -> bool:
-    """The deadline has passed. False if the request had ended before."""
-    if not core.pending.take(request, TIMED_OUT):
-        return False
-    _take_back(core, request)
-    error = timeout("waiting" if request.departed or request.sent_before else "queued")
-    if request.waiter is not None:
-        request.waiter.settle(None, error)
-    _drop_if_by_order(core, request, error)
-    _make_room(core)
-    return True
+    def time_out(self, request: Request) -> bool:
+        """The deadline has passed. False if the request had ended before."""
+        if not self._table.take(request, TIMED_OUT):
+            return False
+        self._take_back(request)
+        error = failures.timed_out("waiting" if request.departed or request.sent_before else "queued")
+        if request.waiter is not None:
+            request.waiter.complete(None, error)
+        self._drop_if_by_order(request, error)
+        self._make_room()
+        return True
 
+    def cancel(self, request: Request, *, interrupted: bool = False) -> bool:
+        """The caller wants no reply any more; the waiter is not completed. True if it ended so, and may have been sent.
 
-def cancel(core: RequestContext, request: Request, *, interrupted: bool = False) -> bool:
-    """The caller wants no reply any more; nobody is told. True if it was ended so, and may have gone out.
+        Args:
+            request: which.
+            interrupted: where replies come by order, a request in flight then keeps its place until its deadline,
+                instead of costing the connection at once.
+        """
+        if not self._table.take(request, CANCELLED):
+            return False
+        self._take_back(request)
+        went_out = request.departed  # or will, the next moment
+        if went_out:
+            if not interrupted or request.deadline.at is None:
+                given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
+                self._drop_if_by_order(request, given_up)
+            elif self._table.holds_place(request):
+                self._commands.wake()  # for its new timer
+        self._make_room()
+        return went_out
 
-    Args:
-        core: the client.
-        request: which.
-        interrupted: where replies come by order, a request in flight then keeps its place until its deadline, instead
-            of costing the connection at once.
-    """
-    if not core.pending.take(request, CANCELLED):
-        return False
-    _take_back(core, request)
-    went_out = request.departed  # or will, the next moment
-    if went_out:
-        if not interrupted or request.deadline.at is None:
-            given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
-            _drop_if_by_order(core, request, given_up)
-        elif core.pending.holds_place(request):
-            core.orders.wake()  # for its new timer
-    _make_room(core)
-    return went_out
+    def withdraw(self, entry: Outgoing, *, interrupted: bool = False) -> None:
+        """Cancel every request of a message."""
+        for request in entry.reply_requests():
+            self.cancel(request, interrupted=interrupted)
 
+    def expire(self, now: float) -> None:
+        """End the requests whose deadline has passed. I/O thread only.
 
-def withdraw(core: RequestContext, entry: Outgoing, *, interrupted: bool = False) -> None:
-    """Cancel every request that an entry of the send queue stands for."""
-    for request in requests_in(entry):
-        cancel(core, request, interrupted=interrupted)
+        Args:
+            now: the time on the monotonic clock, in seconds.
+        """
+        due = self._table.next_deadline()
+        if due is None or due > now:
+            return
+        for request in self._table.expire(now):
+            if not self.time_out(request):
+                self._drop_if_by_order(request, failures.timed_out("waiting"))
 
+    def keep_order(self) -> None:
+        """Replies are found by their order alone, as it turns out. I/O thread only."""
+        self._sender.replies_in_order = True
+        self._table.keep_order()
 
-def expire(core: RequestContext, now: float) -> None:
-    """End the requests whose deadline has passed. I/O thread only."""
-    due = core.pending.next_deadline()
-    if due is None or due > now:
-        return
-    for request in core.pending.expire(now):
-        if not time_out(core, request):
-            _drop_if_by_order(core, request, timeout("waiting"))
+    # --- the end of a connection, or of the client -------------------------------------------------------------------
 
+    def lose_written(self, disconnect: Disconnect) -> None:
+        """The connection is ending: requests that were written on it end at once, since no reply can come any more.
+        I/O thread only.
+        """
+        for request in self._table.everything():
+            if request.written() and not (request.idempotent and request.bound is None):
+                self.fail(request, failures.connection_lost(disconnect, sent=True))
 
-def send_unseen(core: RequestContext, message: Any, *, bound: int) -> None:
-    """Send a message on one connection; if it is wrapped as a request, its answer is seen by nobody.
+    def connection_ended(self, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
+        """The connection has ended: what goes to the next one returns to the queue, the rest ends here. I/O thread.
 
-    Raises:
-        SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
-        TypeError, ValueError: it can't be encoded.
-    """
-    deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
-    if isinstance(message, Wrapped):
-        begin(core, make(core.protocol, message.message, deadline, bound=bound), timed=True)
-    else:
-        queue(core, plain(core, message, bound=bound), deadline)
-        core.sender.write_queued()
-    core.orders.wake_by(deadline)
+        Args:
+            number: the connection's number.
+            cut: messages cut off before their last byte, in order.
+            disconnect: how it ended.
+        """
+        back: dict[Outgoing, None] = {}  # a batch once, whole: members that have ended are left out as it departs
+        for request in self._table.end_connection():
+            if request.bound is not None:
+                self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
+            elif not request.written():
+                pass  # it is among those cut off
+            elif request.idempotent and request.outcome is None:
+                request.sent_before = True
+                request.departed = False
+                back[request.batch or request] = None
+            else:
+                self.fail(request, failures.connection_lost(disconnect, sent=True))
+        for entry in cut:
+            requests = entry.reply_requests()
+            ended = bool(requests) and all(request.outcome is not None for request in requests)
+            if entry.counted and entry.bound is None and not ended:
+                for request in requests:
+                    request.departed = False
+                back[entry] = None
+            else:
+                entry.fate = LOST
+                for request in requests:
+                    self.fail(request, failures.connection_lost(disconnect, sent=False))
+        queue = self._sender.queue
+        queue.restore(back)
+        for entry in queue.sweep(number):
+            for request in entry.reply_requests():
+                self.fail(request, failures.connection_lost(disconnect, sent=False))
 
+    def end_all(self, error: BaseException) -> None:
+        """Every request ends with this error. The I/O thread, or the thread that closes a client whose I/O thread does
+        not react.
+        """
+        for request in self._table.everything():
+            self.fail(request, again(error))
 
-def _take_back(core: RequestContext, request: Request) -> None:
-    """Take a request that has ended out of the queue, if it is there; a batch, once all its requests have ended."""
-    batch = request.batch
-    if batch is None:
-        core.outbox.withdraw(request)
-    # The last one first: mostly they end in their order.
-    elif batch.queued and all(one.outcome is not None for one in reversed(batch.members)):
-        core.outbox.withdraw(batch)
+    # --- helpers -----------------------------------------------------------------------------------------------------
 
+    def _take_back(self, request: Request) -> None:
+        """Take a request that has ended out of the queue, if it is there; a batch, once all its requests have ended."""
+        batch = request.batch
+        if batch is None:
+            self._sender.queue.withdraw(request)
+        elif batch.queued and batch.has_ended:
+            self._sender.queue.withdraw(batch)
 
-def timeout(phase: str) -> RequestTimeout:
-    """The error for a request whose deadline has passed: still ``"queued"``, or ``"waiting"`` for its reply."""
-    if phase == "queued":
-        return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
-    return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
+    def _make_room(self) -> None:
+        """A request has ended: where their number is bounded the next may be sent, and a drain may be done."""
+        if self._protocol.max_in_flight is not None:
+            self._sender.write_queued()
+        if self._commands.drain is not None:
+            self._commands.wake()
 
-
-def _make_room(core: RequestContext) -> None:
-    """A request has ended: where their number is bounded the next may go out, and a drain may be done."""
-    if core.protocol.max_in_flight is not None:
-        core.sender.write_queued()
-    if core.orders.drain is not None:
-        core.orders.wake()
-
-
-def _drop_if_by_order(core: RequestContext, request: Request, error: WebSocketClientError) -> None:
-    """A reply that is found by its order is still to come: later ones could not be told apart from it."""
-    if core.pending.holds_place(request):
-        # Without a place on the line it is being written just now, on the connection of the moment.
-        core.orders.order_drop(request.place[0].number if request.place else core.sender.connection_number, error)
+    def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
+        """A reply that is found by its order is still to come: later ones could not be told apart from it."""
+        if self._table.holds_place(request):
+            # Without a place it is being written just now, on the present connection.
+            number = request.place[0].number if request.place else self._sender.connection_number
+            self._commands.order_drop(number, error)

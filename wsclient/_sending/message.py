@@ -8,12 +8,13 @@ Guarantees:
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
-__all__ = ["EXPIRED", "LOST", "Batch", "Outgoing", "Passage"]
+__all__ = ["EXPIRED", "LOST", "Carrier", "Outgoing", "Passage"]
 
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
@@ -54,6 +55,22 @@ class Passage:
         self.confirmed = max(self.confirmed, end)
 
 
+class Carrier(Protocol):
+    """A connection as the messages that are about to be written on it see it.
+
+    Attributes:
+        number: its number.
+        depart: gives a request its id, as it is about to be written; False if the request has ended.
+        refuse: ends a request that can't be written with an error.
+        is_free: whether no request in flight has one of these ids.
+    """
+
+    number: int
+    depart: Callable[[Any], bool]
+    refuse: Callable[[Any, BaseException], None]
+    is_free: Callable[[Iterable[Any]], bool]
+
+
 class Outgoing:
     """A message on its way out.
 
@@ -74,6 +91,9 @@ class Outgoing:
 
     requests = 0
     """How many answers are awaited."""
+
+    members: Sequence[Any] = ()
+    """The requests that it is made of, where there are several, which share its place."""
 
     takes_any = True
     """Whether any one answer ends it, where it wants any; its departure then changes only the table of requests."""
@@ -121,34 +141,24 @@ class Outgoing:
         """It is the next on this connection and ends at that offset. Owner of the line only."""
         self.place = (passage, end)
 
+    def reply_requests(self) -> Sequence[Any]:
+        """The requests that it carries, which await a reply."""
+        return ()
 
-class Batch(Outgoing):
-    """Several requests that go out as one message, and share its place.
+    def payload_for(self, connection: Carrier) -> bytes | None:
+        """The payload, as a connection is about to write it. Only the thread that holds the write lock.
 
-    Attributes:
-        members: the requests.
-        deadline: theirs.
-    """
+        Args:
+            connection: the connection.
 
-    __slots__ = ("deadline", "members")
-
-    def __init__(self, members: list[Any], *, deadline: Any, bound: int | None) -> None:
-        super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
-        self.members = members
-        self.deadline = deadline
-
-    @property
-    def outcome(self) -> str | None:
-        """``"cancelled"`` once the caller has withdrawn it; None otherwise."""
-        return "cancelled" if any(one.outcome == "cancelled" for one in self.members) else None
-
-    @property
-    def requests(self) -> int:  # type: ignore[override]
-        """How many answers are awaited."""
-        return len(self.members)
-
-    def put_on(self, passage: Passage, end: int) -> None:
-        """It is the next on this connection, with all its members. Owner of the line only."""
-        super().put_on(passage, end)
-        for member in self.members:
-            member.put_on(passage, end)
+        Returns:
+            None if it is not to be written after all: it belongs to another connection, even if it was queued a moment
+            too late to be swept out with that one; or nothing waits for it any more. None as well for a mere mark.
+        """
+        if self.bound is not None and self.bound != connection.number:
+            self.fate = LOST
+        elif not self.ids or connection.is_free(self.ids):
+            return self.payload
+        else:
+            self.fate = LOST
+        return None

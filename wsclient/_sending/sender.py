@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .._threads.waiting import Signal
+
 if TYPE_CHECKING:
     from .._threads.commands import Orders
     from .._threads.guard import Guard
@@ -89,11 +91,13 @@ class Sender:
         connection_number: how many connections were set up so far, which is the number of the present one. The I/O
             thread assigns it.
         pace: how often a thread writes its own small messages.
+        progress: notifies those that wait for a delivery or a flush to look again.
         replies_in_order: whether replies are found by their order alone, so that a gap in the order of requests costs
             the connection.
     """
 
-    __slots__ = ("_commands", "_guard", "connection_number", "pace", "queue", "replies_in_order", "writer")
+    __slots__ = ("_commands", "_guard", "connection_number", "pace", "progress", "queue", "replies_in_order",
+                 "writer")  # fmt: skip
 
     def __init__(self, queue: Outbox, commands: Orders, guard: Guard, *, replies_in_order: bool = False) -> None:
         """
@@ -109,6 +113,7 @@ class Sender:
         self.writer: Wire | None = None
         self.connection_number = 0
         self.pace = Pace()
+        self.progress = Signal()
         self.replies_in_order = replies_in_order
 
     def write_now(self, entry: Outgoing) -> bool:

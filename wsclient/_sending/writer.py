@@ -25,7 +25,7 @@ from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
 from .._rfc6455.masking import new_key
 from .._threads.locks import make_lock
-from .message import Batch, Outgoing, Passage
+from .message import Outgoing, Passage
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
 
@@ -151,7 +151,7 @@ class Wire:
     def _write_alone(self, entry: Outgoing) -> None:
         """Frame one message and write it once. It stands an interrupt, see above."""
         passage = self.passage
-        payload = self._source.payload(entry)
+        payload = entry.payload_for(self._source)
         if payload is None:
             return  # nobody waits for it any more
         rest = memoryview(build_frame(entry.opcode, payload, new_key()))
@@ -270,7 +270,7 @@ class Wire:
         passage, source, plain = self.passage, self._source, self._deflater is None
         while entries:
             entry = entries[0]
-            payload = source.payload(entry)
+            payload = entry.payload_for(source)
             opcode = entry.opcode
             if payload is not None:
                 if self.tape is not None:
@@ -283,7 +283,7 @@ class Wire:
             elif entry.counted or entry.fate is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
-            if type(entry) is Batch:
+            if entry.members:
                 entry.put_on(passage, passage.taken)
             else:
                 entry.place = passage, passage.taken

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .message import Carrier
+
 if TYPE_CHECKING:
     from .._models import Disconnect
     from .._rfc6455.frames import Opcode
@@ -18,10 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Source", "Tape"]
 
 
-class Source(Protocol):
+class Source(Carrier, Protocol):
     """Where messages come from; see ``_connection.source``."""
 
-    number: int
     outbox: Outbox
     progress: Signal
     nudge: Callable[[bytes], object]
@@ -34,9 +35,6 @@ class Source(Protocol):
 
     def is_clear_for(self, entry: Outgoing) -> bool:
         """Whether a message may go out past the queue, since nothing waits in it."""
-
-    def payload(self, entry: Outgoing) -> bytes | None:
-        """The payload of an entry, as it is taken; None if nobody wants it any more, and for mere marks."""
 
     def written(self, batch: list[Outgoing]) -> None:
         """The operating system has all of these. Empties the list."""

@@ -6,7 +6,9 @@ no daylight saving and no NTP step can lengthen or cut a wait.
 
 from __future__ import annotations
 
-__all__ = ["Deadline"]
+from typing import Final
+
+__all__ = ["NEVER", "Deadline"]
 
 
 class Deadline:
@@ -44,3 +46,7 @@ class Deadline:
         if other.at is None:
             return self
         return self if self.at <= other.at else other
+
+
+NEVER: Final = Deadline(None)
+"""The deadline of what waits as long as it takes."""

@@ -70,24 +70,24 @@ class Feed:
         self.endless = endless
 
 
-def fed(pending, id, *, endless, calm):
+def fed(pending, id, *, endless, streaming):
     request = make()
     request.feed = Feed(endless=endless)
-    pending.add(request, timed=False, calm=calm)
+    pending.add(request, timed=False, streaming=streaming)
     assert pending.depart(request, id)
     return request
 
 
 @pytest.mark.parametrize("end", ["take", "end_connection"])
-@pytest.mark.parametrize("calm", [True, False], ids=["calm from the start", "calm later"])
-def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_calm(calm, end):
+@pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
+def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_streaming(streaming, end):
     pending = Pending()
-    subscription = fed(pending, 1, endless=True, calm=calm)
-    assert pending.in_flight == (0 if calm else 1)
-    pending.calm(subscription)
+    subscription = fed(pending, 1, endless=True, streaming=streaming)
+    assert pending.in_flight == (0 if streaming else 1)
+    pending.begin_streaming(subscription)
     assert pending.in_flight == 0
-    answers = fed(pending, 2, endless=False, calm=False)
-    pending.calm(answers)
+    answers = fed(pending, 2, endless=False, streaming=False)
+    pending.begin_streaming(answers)
     assert pending.find(1) is subscription
     assert pending.in_flight == 1, "the answers have an end"
     if end == "take":
@@ -103,8 +103,8 @@ def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_calm(calm, end):
 
 def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_uncounted():
     pending = Pending()
-    subscription = fed(pending, 1, endless=True, calm=False)
-    pending.calm(subscription)
+    subscription = fed(pending, 1, endless=True, streaming=False)
+    pending.begin_streaming(subscription)
     assert not pending.take(subscription, TIMED_OUT)
     assert pending.in_flight == 0
     assert pending.find(1) is subscription
@@ -112,8 +112,8 @@ def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_
 
 def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
     pending = Pending(by_order=True)
-    subscription = fed(pending, 1, endless=True, calm=False)
-    pending.calm(subscription)
+    subscription = fed(pending, 1, endless=True, streaming=False)
+    pending.begin_streaming(subscription)
     assert pending.find(OLDEST) is subscription
     assert pending.in_flight == 1
 
@@ -495,6 +495,7 @@ class PendingMachine(RuleBasedStateMachine):
         self.pending = Pending(by_order=by_order)
         self.known = []
         self.live = []
+        self.streaming = []  # those of them whose first answer has come
         self.row = []  # (key, request) in flight
         self.timers = []
         self.counts = dict.fromkeys(OUTCOMES, 0)
@@ -507,7 +508,9 @@ class PendingMachine(RuleBasedStateMachine):
         self.row = [(key, other) for key, other in self.row if other is not request]
 
     def keys_taken(self):
-        return [key for key, _ in self.row] + [request.own for request in self.live if request.own is not None]
+        return [key for key, _ in self.row] + [
+            request.caller_key for request in self.live if request.caller_key is not None
+        ]
 
     @rule(
         requests=st.lists(
@@ -550,7 +553,7 @@ class PendingMachine(RuleBasedStateMachine):
     def depart(self, request):
         """As the owner of the line does it: the request gets an id that nobody has, unless it has one of its own."""
         id = request.id
-        if request.own is None and request.match is None:
+        if request.caller_key is None and request.match is None:
             self.last_id += 1
             while key_of(self.last_id) in self.keys_taken():
                 with pytest.raises(ValueError, match="in flight"):
@@ -571,16 +574,27 @@ class PendingMachine(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
     def take(self, data, outcome):
         request = self.pick(data)
-        assert self.pending.take(request, outcome) is (request in self.live)
+        ends = request in self.live and not (outcome is TIMED_OUT and request in self.streaming)
+        assert self.pending.take(request, outcome) is ends
         keeps_place = self.by_order and outcome is not OK
-        if request in self.live:
+        if ends:
             self.live.remove(request)
-            self.counts[outcome] += 1
+            self.counts[outcome] += request not in self.streaming
             assert request.outcome is outcome
             if outcome is CANCELLED and keeps_place and flying(self, request) and request.deadline.at is not None:
                 self.timers.append(request)
             if not keeps_place:
                 self.leave_row(request)
+
+    @precondition(lambda self: any(flying(self, request) for request in self.live))
+    @rule(data=st.data(), endless=st.booleans())
+    def begin_streaming(self, data, endless):
+        request = data.draw(st.sampled_from([one for one in self.live if flying(self, one)]))
+        if request not in self.streaming:
+            request.feed = Feed(endless=endless)
+            self.streaming.append(request)
+            self.counts[OK] += 1
+        self.pending.begin_streaming(request)
 
     @precondition(lambda self: any(request not in self.live for _, request in self.row))
     @rule(data=st.data())
@@ -607,9 +621,13 @@ class PendingMachine(RuleBasedStateMachine):
 
     @invariant()
     def tables_agree(self):
-        assert self.pending.everything() == self.live
-        assert self.pending.waiting is bool(self.live)
-        assert self.pending.in_flight == len(self.row)
+        waiting = [request for request in self.live if request not in self.streaming]
+        streaming = [request for request in self.live if request in self.streaming]
+        endless = [one for one in streaming if one.feed.endless and flying(self, one) and not self.by_order]
+        assert self.pending.everything() == waiting + streaming
+        assert self.pending.waiting == len(waiting)
+        assert self.pending.unfinished is (len(waiting) > 0 or any(not one.feed.endless for one in streaming))
+        assert self.pending.in_flight == len(self.row) - len(endless)
         assert self.pending.matching() == [request for _, request in self.row if request.match]
         assert self.pending.counts == self.counts
         assert all((request.outcome is None) is (request in self.live) for request in self.known)
@@ -637,7 +655,9 @@ def flying(machine, request):
 
 
 def matters(machine, request):
-    return request in machine.live or flying(machine, request)
+    if request in machine.live:
+        return request not in machine.streaming
+    return flying(machine, request)
 
 
 TestPendingAgainstAModel = PendingMachine.TestCase

@@ -730,7 +730,7 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
             assert len(received) <= 2
             assert ends.counters.messages_sent == len(received)
             if struck:
-                assert not ends.core.pending.live
+                assert not ends.core.pending.waiting
                 assert not ends.core.pending.in_flight
             seen.add((struck, len(received)))
             if not struck:

@@ -109,7 +109,7 @@ def nothing_is_kept(client):
         core.pending.unfinished
         or core.pending.everything()
         or core.pending.in_flight
-        or core.pending._own
+        or core.pending._by_caller_key
         or list(core.subscriptions)
         or names_of(core.subscriptions)
         or core.subscriptions.held

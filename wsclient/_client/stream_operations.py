@@ -120,7 +120,7 @@ def subscribe(
     try:
         _attach(core, feed, subscription)
         core.subscriptions.add(feed)
-        _begin_feed(core, request, subscription, timed=awaited, calm=not awaited)
+        _begin_feed(core, request, subscription, timed=awaited, streaming=not awaited)
         if awaited:
             feed.wait()
     except BaseException:
@@ -147,10 +147,10 @@ def _attach(core: Core, feed: Feed, stream: Stream) -> None:
     core.streams.add_fed(stream)
 
 
-def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, calm: bool = False) -> None:
+def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
     """Send what brings the answers; if that can't be, there is no stream."""
     try:
-        core.requests.begin(request, request.feed, timed=timed, calm=calm)
+        core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
         terms.read_on(core)
         if timed:
             core.orders.wake_by(request.deadline)

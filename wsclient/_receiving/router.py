@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import ProtocolError, SlowConsumer
-from .._requests.request import FAILED, Request
+from .._requests.request import FAILED, STREAMING, Request
 from .._sending.message import Outgoing
 from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
 from ..protocols._encoding import encoded
@@ -74,7 +74,7 @@ class Router:
         delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
         """
         core = self._core
-        return bool(core.pending.live or core.link.proofs) or self.aside is not None or self.leaving
+        return bool(core.pending.waiting or core.link.proofs) or self.aside is not None or self.leaving
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.
@@ -261,13 +261,13 @@ class Router:
             self._check_order(request)
             if not final:
                 return None
-            if core.pending.is_calm(request) and feed.has_name:
+            if request.stage is STREAMING and feed.has_name:
                 feed.acknowledge(value)
                 return None
             return core.requests.answer(request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        core.pending.calm(request)
+        core.pending.begin_streaming(request)
         if value is not ABSENT:
             feed.item(value, size, self.pressing)
         return core.requests.answer(request, ABSENT) if final else None

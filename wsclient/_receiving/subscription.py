@@ -338,7 +338,7 @@ class SubscriptionFeed(Feed):
         try:
             request = self.make(deadline, number)
             awaited = self.is_awaited(request)
-            core.pending.add(request, timed=awaited, calm=not awaited)
+            core.pending.add(request, timed=awaited, streaming=not awaited)
         except Exception as error:
             self._failed(error)
             return

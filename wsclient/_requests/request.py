@@ -14,14 +14,40 @@ from . import failures
 if TYPE_CHECKING:
     from .._threads.deadline import Deadline
 
-__all__ = ["CANCELLED", "FAILED", "OK", "TIMED_OUT", "Completable", "Request", "key_of"]
+__all__ = [
+    "CANCELLED", "ENDED", "FAILED", "NEW", "OK", "STREAMING", "TIMED_OUT", "TRANSITIONS", "WAITING", "Completable",
+    "Request", "key_of",
+]  # fmt: skip
 
 _TEXT: Final = Opcode.TEXT
+"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
 
+NEW: Final = "new"
+WAITING: Final = "waiting"
+STREAMING: Final = "streaming"
 OK: Final = "ok"
 FAILED: Final = "failed"
 TIMED_OUT: Final = "timed_out"
 CANCELLED: Final = "cancelled"
+
+TRANSITIONS: Final = {
+    NEW: frozenset({WAITING, STREAMING}),
+    WAITING: frozenset({STREAMING, OK, FAILED, TIMED_OUT, CANCELLED}),
+    STREAMING: frozenset({OK, FAILED, CANCELLED}),
+    OK: frozenset[str](),
+    FAILED: frozenset[str](),
+    TIMED_OUT: frozenset[str](),
+    CANCELLED: frozenset[str](),
+}
+"""The states of a request, and those that may follow each.
+
+``NEW``: made, not yet in the table of requests. ``WAITING``: its first answer is awaited, until its deadline.
+``STREAMING``: the first of many answers has come, or none is awaited; more may come, and the deadline plays no part.
+The other four are final: ``OK``, ``FAILED``, ``TIMED_OUT``, ``CANCELLED``.
+"""
+
+ENDED: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
+"""The final states."""
 
 
 class Completable(Protocol):
@@ -37,8 +63,7 @@ class Request(Outgoing):
     Attributes:
         draft: makes the payload once the id is known; None where ``payload`` stands already.
         id: the caller's own id, or the one given when the request was taken to the line; None before.
-        own: the table's key of the caller's own id, which stays through every re-send; None if it has none.
-        key: its id as a key of the tables; see ``_key_in_flight``.
+        caller_key: the table's key of the caller's own id, which stays through every re-send; None if it has none.
         match: accepts the reply, instead of correlation by id.
         until: refuses replies that are only an acknowledgement.
         takes_any: whether it waits for one answer, and takes any.
@@ -51,12 +76,14 @@ class Request(Outgoing):
         message: a copy of what was asked, for a protocol that wants to see it again; else ``ABSENT``.
         batch: the message it goes out in with others; None where it goes alone.
         last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
-        outcome: how it ended; None while it waits. Written by whoever takes it.
+        stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
+        counts_in_flight: whether it uses up room where the number of requests in flight is bounded. Guarded likewise.
         sent_before: whether a connection that is over had carried it, so that the server may have it.
     """
 
-    __slots__ = ("batch", "deadline", "departed", "draft", "feed", "id", "idempotent", "key", "last", "match",
-                 "message", "outcome", "own", "sent_before", "takes_any", "until", "waiter")  # fmt: skip
+    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "departed", "draft", "feed", "id",
+                 "idempotent", "last", "match", "message", "sent_before", "stage", "takes_any", "until",
+                 "waiter")  # fmt: skip
 
     requests = 1
 
@@ -77,8 +104,7 @@ class Request(Outgoing):
         Outgoing.__init__(self, opcode, payload, size, None, bound)  # super() costs as much as all that it calls
         self.draft = draft
         self.id = id
-        self.own = None if id is None else key_of(id)
-        self.key = self.own
+        self.caller_key = None if id is None else key_of(id)
         self.match = match
         self.until = until
         self.takes_any = until is None
@@ -89,9 +115,15 @@ class Request(Outgoing):
         self.batch: Any = None
         self.message: Any = ABSENT
         self.last: Any = ABSENT
-        self.outcome: str | None = None
+        self.stage = NEW
+        self.counts_in_flight = True
         self.departed = False
         self.sent_before = False
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended; None while it has not."""
+        return self.stage if self.stage in ENDED else None
 
     def reply_requests(self) -> tuple[Request]:
         """Itself."""

@@ -170,7 +170,7 @@ class Requests:
         waiter: Completable | None,
         *,
         timed: bool,
-        calm: bool = False,
+        streaming: bool = False,
         more: bool = False,
     ) -> None:
         """A request or a batch begins to wait, and is written or queued. After an error its waiter is not completed.
@@ -179,7 +179,7 @@ class Requests:
             request: what ``make`` or ``make_batch`` gave.
             waiter: is completed once it has ended; None where nothing waits for that.
             timed: whether the I/O thread ends it at its deadline; False if the caller does.
-            calm: whether its first answer is not waited for.
+            streaming: whether its first answer is not waited for.
             more: whether others follow, with which it is to be written.
 
         Raises:
@@ -192,7 +192,7 @@ class Requests:
             self._begin_batch(request, waiter)
             return
         request.waiter = waiter
-        self._table.add(request, timed=timed, calm=calm)
+        self._table.add(request, timed=timed, streaming=streaming)
         try:
             if not more and self._sender.write_now(request):
                 return
@@ -298,7 +298,7 @@ class Requests:
         table, protocol = self._table, self._protocol
         if request.match is not None:
             return table.depart(request, request.id)
-        if request.own is not None:
+        if request.caller_key is not None:
             protocol._passed(request.id)
             return table.depart(request, request.id)
         for _ in range(_MAX_ID_TRIES):

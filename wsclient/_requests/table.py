@@ -13,15 +13,15 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Final
 
 from .._threads.locks import make_lock
 from ..protocols._incoming import OLDEST
-from .request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
+from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
 
 __all__ = ["Clash", "Pending"]
 
-_SLACK = 64
+_SLACK: Final = 64
 """Timers of ended requests that may stay in the heap before it is rebuilt without them."""
 
 
@@ -33,24 +33,19 @@ def _taken(id: Any) -> ValueError:
     return ValueError(f"A request with the id {id!r} is in flight already; use another id.")
 
 
-def _key_in_flight(request: Request) -> Any:
-    """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
-    return request.key if request.match is None else request
-
-
 class Pending:
-    """Every request that waits.
+    """The table of requests: those that have not ended, and those in flight.
 
     Attributes:
         by_order: whether replies are told apart by their order alone.
-        counts: requests that have ended, by outcome.
-        live: those that wait for their reply; to look at only.
+        counts: requests that have ended, by their final state; one that is ``STREAMING`` has counted as ``OK``.
+        waiting: how many are ``WAITING``; for others to look at only.
         matches: those in flight that have a match function. I/O thread reads.
         timers: a heap of deadlines, of requests that have ended too; for others to look at only whether it is empty.
     """
 
-    __slots__ = ("_calm", "_in_flight", "_lock", "_numbers", "_own", "_standing", "by_order", "counts",
-                 "live", "matches", "timers")  # fmt: skip
+    __slots__ = ("_begun", "_by_caller_key", "_in_flight", "_lock", "_numbers", "_uncounted", "by_order", "counts",
+                 "matches", "timers", "waiting")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -58,19 +53,19 @@ class Pending:
             by_order: replies are told apart by their order alone. A request that was written and then withdrawn keeps
                 its place in the row, so that its reply is not taken for another's.
         """
-        # Guards all tables below and every request's `outcome`.
+        # Guards all tables and counts below and, of every request, `stage`, `counts_in_flight` and `departed`.
         self._lock = make_lock()
         self.by_order = by_order
-        self.live: dict[Request, None] = {}
-        self._calm: dict[Request, None] = {}  # those whose answers may come or not: nobody waits, no time is over
+        self._begun: dict[Request, None] = {}  # those that have begun and not ended, in their order
+        self.waiting = 0
         # In the order they were taken to the line. Where the first is asked for again and again it is an OrderedDict: a
         # dict looks for it past all that have left.
         self._in_flight: dict[Any, Request] = OrderedDict() if by_order else {}
-        self._standing: dict[Request, None] = {}  # those in flight that are calm and have no end: they use up no room
-        self._own: dict[Any, Request] = {}  # ids the callers chose, queued or in flight
+        self._uncounted = 0  # how many of those have `counts_in_flight` unset
+        self._by_caller_key: dict[Any, Request] = {}  # those with an id of the caller's, queued or in flight
+        self.matches: dict[Request, None] = {}
         self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
-        self.matches: dict[Request, None] = {}
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
 
     def keep_order(self) -> None:
@@ -80,40 +75,38 @@ class Pending:
             self._in_flight = OrderedDict(self._in_flight)
 
     @property
-    def waiting(self) -> bool:
-        """Whether any request waits."""
-        return bool(self.live)
-
-    @property
     def in_flight(self) -> int:
-        """How many requests are on the line and unanswered. A subscription whose first answer came, or that awaits
-        none, is not counted: it may stay for ever, and would leave no room for others where their number is bounded.
+        """How many requests are on the line and unanswered. A subscription that is ``STREAMING`` is not counted: it may
+        stay for ever, and would leave no room for others where their number is bounded.
         """
-        return len(self._in_flight) - len(self._standing)
+        return len(self._in_flight) - self._uncounted
 
     @property
     def unfinished(self) -> bool:
         """Whether a drain has to wait: for a reply, or for the end of answers that have one."""
-        return bool(self.live) or any(not request.feed.endless for request in list(self._calm))
+        return bool(self.waiting) or any(not one.feed.endless for one in list(self._begun) if one.stage is STREAMING)
 
-    def add(self, request: Request, *, timed: bool, calm: bool = False) -> None:
-        """A request begins to wait.
+    def add(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
+        """A request begins.
 
         Args:
             request: the request.
             timed: whether ``expire`` ends it; False where the caller's own wait does.
-            calm: whether nobody waits for its first answer.
+            streaming: whether its first answer is not awaited.
 
         Raises:
             ValueError: its id is the caller's and waits for a reply already.
         """
+        key = request.caller_key
         timer = self._timer(request) if timed else None
         with self._lock:
-            known = request.own is not None and (request.own in self._own or request.own in self._in_flight)
+            known = key is not None and (key in self._by_caller_key or key in self._in_flight)
             if not known:
-                if request.own is not None:
-                    self._own[request.own] = request
-                (self._calm if calm else self.live)[request] = None
+                if key is not None:
+                    self._by_caller_key[key] = request
+                request.stage = STREAMING if streaming else WAITING
+                self.waiting += not streaming
+                self._begun[request] = None
                 if timer is not None:
                     heapq.heappush(self.timers, timer)
         if known:
@@ -126,7 +119,7 @@ class Pending:
             ValueError: one does.
         """
         try:
-            known = key_of(id) in self._own or key_of(id) in self._in_flight
+            known = key_of(id) in self._by_caller_key or key_of(id) in self._in_flight
         except TypeError:  # an id that can't be a key: nobody asked under it
             return
         if known:
@@ -140,20 +133,22 @@ class Pending:
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with self._lock:
-            calm = request in self._calm
-            if not calm and request not in self.live:
+            stage = request.stage
+            if stage is not WAITING and stage is not STREAMING:
                 return False
-            clash = self._in_flight.get(key, request) is not request or self._own.get(key, request) is not request
+            clash = (
+                self._in_flight.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
+            )
             if not clash:
+                uncounts = stage is STREAMING and request.counts_in_flight and self._may_stand(request)
                 request.id = id
                 request.departed = True
                 if key is request:
                     self.matches[request] = None
-                else:  # it would hold itself
-                    request.key = key
                 self._in_flight[key] = request
-                if calm and self._may_stand(request):
-                    self._standing[request] = None
+                if uncounts:
+                    request.counts_in_flight = False
+                    self._uncounted += 1
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
         return True
@@ -181,43 +176,44 @@ class Pending:
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
         with self._lock:
-            key = request.key if request.match is None else request
-            flying = self._in_flight.get(key) is request
-            live = request in self.live
-            if not live and (outcome is TIMED_OUT or request not in self._calm):
+            stage = request.stage
+            if outcome not in TRANSITIONS[stage]:
                 return False
-            waiting = self.live if live else self._calm
-            if request.own is not None and request.own in self._own:
-                del self._own[request.own]
+            id = request.id
+            key = request if request.match is not None else (bool, id) if type(id) is bool else id
+            flying = self._in_flight.get(key) is request
+            if request.caller_key is not None and request.caller_key in self._by_caller_key:
+                del self._by_caller_key[request.caller_key]
             if request in self.matches:
                 del self.matches[request]
-            if request in self._standing:
-                del self._standing[request]
+            if not request.counts_in_flight:
+                request.counts_in_flight = True
+                self._uncounted -= 1
             if flying and not keeps_place:
                 del self._in_flight[key]
-            # Last, so that whoever was interrupted before may take it anew.
-            request.outcome = outcome
-            self.counts[outcome] += live
-            del waiting[request]
-            if self.timers and len(self.timers) > 2 * (len(self.live) + len(self._in_flight)) + _SLACK:
+            # The last step commits, without a call: a thread that was interrupted before may take it again.
+            was_waiting = stage is WAITING
+            request.stage = outcome
+            self.counts[outcome] += was_waiting
+            self.waiting -= was_waiting
+            del self._begun[request]
+            if self.timers and len(self.timers) > 2 * (self.waiting + len(self._in_flight)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self.timers, timer)
         return True
 
-    def is_calm(self, request: Request) -> bool:
-        """Whether nobody waits for its first answer."""
-        return request in self._calm
-
-    def calm(self, request: Request) -> None:
-        """The first of many answers has come: nobody waits any more, and time plays no part."""
+    def begin_streaming(self, request: Request) -> None:
+        """The first of many answers has come: the deadline plays no part from now on."""
         with self._lock:
-            if request in self.live:
-                del self.live[request]
-                self._calm[request] = None
+            if request.stage is WAITING:
+                uncounts = request.departed and request.counts_in_flight and self._may_stand(request)
+                request.stage = STREAMING
+                self.waiting -= 1
                 self.counts[OK] += 1
-                if request.departed and self._may_stand(request):
-                    self._standing[request] = None
+                if uncounts:
+                    request.counts_in_flight = False
+                    self._uncounted += 1
 
     def drop_place(self, request: Request) -> None:
         """The reply of a request that was given up has come; its place in the row is free."""
@@ -234,13 +230,16 @@ class Pending:
             flown = list(self._in_flight.values())
             self._in_flight.clear()
             self.matches.clear()
-            self._standing.clear()
+            for request in flown if self._uncounted else ():
+                request.counts_in_flight = True
+            self._uncounted = 0
         return flown
 
     def everything(self) -> list[Request]:
         """Every request that has not ended, in the order they began; those with many answers last."""
         with self._lock:
-            return [*self.live, *self._calm]
+            begun = list(self._begun)
+        return [one for one in begun if one.stage is WAITING] + [one for one in begun if one.stage is STREAMING]
 
     def next_deadline(self) -> float | None:
         """The moment ``expire`` should be called next; may name a request that has ended since."""
@@ -257,10 +256,10 @@ class Pending:
 
     def holds_place(self, request: Request) -> bool:
         """Whether a request that has ended still keeps its place in the row."""
-        return request.outcome is not None and self._in_flight.get(_key_in_flight(request)) is request
+        return request.stage in ENDED and self._in_flight.get(_key_in_flight(request)) is request
 
     def _may_stand(self, request: Request) -> bool:
-        """Whether it uses up no room once it is calm; by order, what is behind it in the row must wait for its end."""
+        """Whether it uses up no room once it is ``STREAMING``; by order, those behind it wait for its end."""
         return request.feed.endless and not self.by_order
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
@@ -268,6 +267,11 @@ class Pending:
         return None if at is None else (at, next(self._numbers), request)  # the number keeps equal times apart
 
     def _rebuild_timers(self) -> None:
-        timers = [timer for timer in self.timers if timer[2] in self.live or self.holds_place(timer[2])]
+        timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self.timers = timers
+
+
+def _key_in_flight(request: Request) -> Any:
+    """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
+    return key_of(request.id) if request.match is None else request

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient import Client
-from wsclient._connection.source import Source
+from wsclient._connection.backend import ClientBackend
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._receiving.router import Router
 from wsclient._requests.futures import Waiter
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import Passage
+from wsclient._sending.message import WriteProgress
 from wsclient._threads.deadline import Deadline
 from wsclient.protocols import (
     OLDEST,
@@ -454,8 +454,8 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
 
 def send(core, request):
     """As far as anybody here can tell, it has been written whole."""
-    assert request.payload_for(Source(core, 1)) is not None
-    request.put_on(Passage(1), 0)
+    assert request.payload_for(ClientBackend(core, 1)) is not None
+    request.put_on(WriteProgress(1), 0)
 
 
 def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_another():

@@ -668,7 +668,7 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     with core.sender.writer._owner:  # nobody writes meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.outbox.take(1000, None)
-        payload = call.payload_for(core.sender.writer._source)
+        payload = call.payload_for(core.sender.writer._backend)
         stream.close()
     core.sender.writer.flush()
     assert payload is not None
@@ -744,7 +744,7 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.outbox.take(1000, None)
-            depart = partial(call.payload_for, core.sender.writer._source)
+            depart = partial(call.payload_for, core.sender.writer._backend)
             more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
                 stream.close()

@@ -435,7 +435,7 @@ def test_a_forked_child_writes_nothing(path):
 def test_nothing_is_noted_where_nothing_is_recorded(server):
     with wsclient.connect(server.url) as client:
         assert client._wsclient.core.recorder is None
-        assert client._wsclient.core.sender.writer.tape is None
+        assert client._wsclient.core.sender.writer.tap is None
 
 
 # --- the option ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient._connection.source import Source
+from wsclient._connection.backend import ClientBackend
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, FaultProxy, Server, eventually
@@ -189,7 +189,7 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None))
     core.requests.begin(request, Count(), timed=False)
-    assert request.payload_for(Source(core, 1)) is not None
+    assert request.payload_for(ClientBackend(core, 1)) is not None
     ENDINGS[first](core, request)
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")

@@ -3,7 +3,7 @@
 import pytest
 
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import EXPIRED, LOST, Outgoing, Passage
+from wsclient._sending.message import EXPIRED, LOST, Outgoing, WriteProgress
 from wsclient.protocols._encoding import Draft, encoded
 
 
@@ -11,10 +11,10 @@ def message(**options):
     return Outgoing(Opcode.TEXT, b"hello", 5, **options)
 
 
-def on(passage, end):
+def on(progress, end):
     """A message that ends at this offset of the connection."""
     out = message()
-    out.put_on(passage, end)
+    out.put_on(progress, end)
     return out
 
 
@@ -38,17 +38,17 @@ def test_a_lone_surrogate_is_refused():
 
 
 def test_a_passage_begins_with_nothing_sent():
-    passage = Passage(7)
-    assert (passage.number, passage.taken, passage.sent, passage.confirmed, passage.ended) == (7, 0, 0, 0, False)
+    progress = WriteProgress(7)
+    assert (progress.number, progress.taken, progress.sent, progress.confirmed, progress.ended) == (7, 0, 0, 0, False)
 
 
 def test_what_is_confirmed_only_grows():
-    passage = Passage(1)
-    passage.confirm(50)
-    passage.confirm(20)
-    assert passage.confirmed == 50
-    passage.confirm(51)
-    assert passage.confirmed == 51
+    progress = WriteProgress(1)
+    progress.confirm(50)
+    progress.confirm(20)
+    assert progress.confirmed == 50
+    progress.confirm(51)
+    assert progress.confirmed == 51
 
 
 # --- what became of a message -----------------------------------------------------------------------------------------
@@ -61,62 +61,62 @@ def test_a_new_message_is_queued():
 
 
 def test_a_message_of_which_some_was_sent_is_still_queued():
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 99
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 99
     assert out.state == "queued"
     assert not out.written()
 
 
 def test_a_message_all_of_which_was_sent_is_written():
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 100
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 100
     assert out.state == "written"
     assert out.written()
 
 
 @pytest.mark.parametrize(("confirmed", "state"), [(99, "written"), (100, "confirmed"), (101, "confirmed")])
 def test_a_message_is_confirmed_once_its_last_byte_is(confirmed, state):
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 200
-    passage.confirm(confirmed)
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 200
+    progress.confirm(confirmed)
     assert out.state == state
 
 
 def test_a_written_message_without_proof_is_unknown_after_the_end():
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 100
-    passage.ended = True
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 100
+    progress.ended = True
     assert out.state == "unknown"
     assert out.written()
 
 
 def test_a_confirmed_message_stays_confirmed_after_the_end():
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 100
-    passage.confirm(100)
-    passage.ended = True
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 100
+    progress.confirm(100)
+    progress.ended = True
     assert out.state == "confirmed"
 
 
 def test_a_message_cut_in_mid_frame_is_queued_for_the_next_connection():
-    passage = Passage(1)
-    out = on(passage, 100)
-    passage.sent = 99
-    passage.ended = True
+    progress = WriteProgress(1)
+    out = on(progress, 100)
+    progress.sent = 99
+    progress.ended = True
     assert out.state == "queued"
 
 
 def test_a_message_follows_the_connection_it_was_put_on_last():
-    first, second = Passage(1), Passage(2)
+    first, second = WriteProgress(1), WriteProgress(2)
     out = on(first, 100)
     first.sent, first.ended = 99, True
     out.put_on(second, 10)
-    assert out.place == (second, 10)
+    assert out.position == (second, 10)
     second.sent = 10
     assert out.state == "written"
 
@@ -124,11 +124,11 @@ def test_a_message_follows_the_connection_it_was_put_on_last():
 @pytest.mark.parametrize("fate", ["expired", "lost"])
 def test_a_sealed_fate_is_what_counts(fate):
     out = message()
-    out.fate = fate
+    out.discarded_as = fate
     assert out.state == fate
-    passage = Passage(1)
-    out.put_on(passage, 5)
-    passage.sent = 100
+    progress = WriteProgress(1)
+    out.put_on(progress, 5)
+    progress.sent = 100
     assert out.state == fate
 
 
@@ -142,13 +142,19 @@ def test_the_fates_are_the_words_callers_see():
 def test_a_message_may_go_anywhere_at_any_time_by_default():
     out = message()
     assert (out.opcode, out.payload, out.size) == (Opcode.TEXT, b"hello", 5)
-    assert (out.expires_at, out.bound, out.queued, out.place, out.fate) == (None, None, False, None, None)
+    assert (out.expires_at, out.connection_number, out.queued, out.position, out.discarded_as) == (
+        None,
+        None,
+        False,
+        None,
+        None,
+    )
     assert out.requests == 0
 
 
 def test_a_message_keeps_its_expiry_and_its_connection():
-    out = message(expires_at=12.5, bound=3)
-    assert (out.expires_at, out.bound) == (12.5, 3)
+    out = message(expires_at=12.5, connection_number=3)
+    assert (out.expires_at, out.connection_number) == (12.5, 3)
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])

@@ -13,7 +13,7 @@ from wsclient._options import SendQueue
 from wsclient._requests.batches import Batch
 from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import EXPIRED, LOST, Outgoing, Passage
+from wsclient._sending.message import EXPIRED, LOST, Outgoing, WriteProgress
 from wsclient._sending.queue import Outbox
 from wsclient._threads.deadline import Deadline
 
@@ -82,7 +82,7 @@ def test_take_joins_as_many_bytes_as_it_may_and_no_more():
 def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
     """Else whoever has the line would look at it for ever."""
     outbox = Outbox(SendQueue())
-    batch = Batch([request(), request()], deadline=FOREVER, bound=None)
+    batch = Batch([request(), request()], deadline=FOREVER, connection_number=None)
     outbox.put(batch, FOREVER, [])
     assert [outbox.ready(room) for room in (3, 2, 1, 0, -1)] == [True, True, False, False, False]
     assert [outbox.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
@@ -147,10 +147,10 @@ def test_what_comes_back_may_exceed_the_bounds_and_goes_first():
     outbox = make(a, b, max_messages=2, overflow="raise")
     assert outbox.take(ANY_SIZE, None) == [a, b]
     outbox.put(c, PASSED, [])
-    a.put_on(Passage(1), 100)
+    a.put_on(WriteProgress(1), 100)
     outbox.restore([a, b])
     assert (outbox.messages, outbox.bytes) == (3, 9)
-    assert a.place is None
+    assert a.position is None
     with pytest.raises(SendQueueFull):
         outbox.put(message(), PASSED, [])
     assert outbox.take(ANY_SIZE, None) == [a, b, c]
@@ -231,14 +231,14 @@ def make_room_by_expiry(outbox, entry):
 
 
 def make_room_by_sweeping(outbox, entry):
-    outbox.sweep(entry.bound)
+    outbox.sweep(entry.connection_number)
 
 
 @pytest.mark.parametrize(
     "make_room", [make_room_by_taking, make_room_by_withdrawing, make_room_by_expiry, make_room_by_sweeping]
 )
 def test_put_waits_until_there_is_room(make_room):
-    old, new = message(bound=1), message()
+    old, new = message(connection_number=1), message()
     outbox = make(old, max_messages=1)
     thread, outcome = put_in_thread(outbox, new)
     assert not outcome
@@ -335,7 +335,7 @@ def test_a_message_that_was_taken_can_not_be_withdrawn():
     outbox = make(entry)
     outbox.take(ANY_SIZE, None)
     assert not outbox.withdraw(entry)
-    assert (entry.fate, entry.payload) == (None, b"\0")
+    assert (entry.discarded_as, entry.payload) == (None, b"\0")
 
 
 def test_a_withdrawn_request_uses_up_nothing_of_the_limit():
@@ -385,12 +385,12 @@ def test_expire_only_ends_what_is_queued_and_past_its_time():
         outbox.put(entry, PASSED, [])
     for entry in (stale, fresh, timeless, taken):
         outbox.expire(entry)
-    assert [entry.fate for entry in (stale, fresh, timeless, taken)] == [EXPIRED, None, None, None]
+    assert [entry.discarded_as for entry in (stale, fresh, timeless, taken)] == [EXPIRED, None, None, None]
     assert outbox.messages == 2
 
 
 def test_sweep_removes_what_belongs_to_the_connection_that_ended():
-    a, b, c = message(bound=1), message(bound=2), message()
+    a, b, c = message(connection_number=1), message(connection_number=2), message()
     outbox = make(a, b, c)
     assert outbox.sweep(1) == [a]
     assert a.state == LOST
@@ -398,7 +398,7 @@ def test_sweep_removes_what_belongs_to_the_connection_that_ended():
 
 
 def test_sweep_at_the_end_removes_everything_that_is_left():
-    a, b, c = message(bound=1), message(), mark()
+    a, b, c = message(connection_number=1), message(), mark()
     outbox = make(a, b, c)
     outbox.withdraw(a)
     assert outbox.sweep(None) == [b, c]
@@ -426,9 +426,9 @@ class OutboxMachine(RuleBasedStateMachine):
         counted = [one for one in self.line if one.counted]
         return len(counted) >= self.max_messages or sum(one.size for one in counted) + entry.size > self.max_bytes
 
-    def leave(self, entry, fate):
+    def leave(self, entry, discarded_as):
         self.line.remove(entry)
-        assert (entry.queued, entry.fate) == (False, fate)
+        assert (entry.queued, entry.discarded_as) == (False, discarded_as)
 
     @rule(
         entries=st.lists(
@@ -443,8 +443,12 @@ class OutboxMachine(RuleBasedStateMachine):
         )
     )
     def put_some(self, entries):
-        for kind, size, bound, expires_at in entries:
-            entry = kind(bound=bound) if kind is mark else kind(size, bound=bound)
+        for kind, size, connection_number, expires_at in entries:
+            entry = (
+                kind(connection_number=connection_number)
+                if kind is mark
+                else kind(size, connection_number=connection_number)
+            )
             entry.expires_at = None if kind is request else expires_at
             self.put(entry)
 
@@ -479,9 +483,9 @@ class OutboxMachine(RuleBasedStateMachine):
             with pytest.raises(error):
                 self.outbox.put(entry, PASSED, evicted)
         assert evicted == expected
-        assert all(victim.fate == LOST for victim in evicted)
-        assert all((one.queued, one.fate) == (False, EXPIRED) for one in expired)
-        assert entry.fate == (LOST if error is None and entry not in self.line else None)
+        assert all(victim.discarded_as == LOST for victim in evicted)
+        assert all((one.queued, one.discarded_as) == (False, EXPIRED) for one in expired)
+        assert entry.discarded_as == (LOST if error is None and entry not in self.line else None)
         self.known.append(entry)
 
     @precondition(lambda self: self.line)
@@ -525,15 +529,15 @@ class OutboxMachine(RuleBasedStateMachine):
         cut = self.on_the_line[data.draw(st.integers(0, len(self.on_the_line) - 1)) :]
         self.on_the_line = []
         for entry in cut:
-            entry.put_on(Passage(1), 1)
+            entry.put_on(WriteProgress(1), 1)
         self.outbox.restore(iter(cut))
         self.line = cut + self.line
-        assert all(entry.place is None for entry in cut)
+        assert all(entry.position is None for entry in cut)
 
     @precondition(lambda self: len(self.line) > 2)
     @rule(number=st.sampled_from([1, 2, None]))
     def sweep(self, number):
-        gone = [entry for entry in self.line if number is None or entry.bound == number]
+        gone = [entry for entry in self.line if number is None or entry.connection_number == number]
         assert self.outbox.sweep(number) == gone
         for entry in gone:
             self.leave(entry, LOST)
@@ -559,7 +563,7 @@ class OutboxMachine(RuleBasedStateMachine):
         queued = set(map(id, self.line))
         for entry in self.known:
             assert entry.queued is (id(entry) in queued)
-            assert not entry.queued or entry.fate is None
+            assert not entry.queued or entry.discarded_as is None
 
     @invariant()
     def ready_misses_nothing(self):

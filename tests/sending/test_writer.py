@@ -15,7 +15,7 @@ import wsclient
 from tests.support import LONG, SHORT, Peer
 from tests.support.strikes import strikes
 from tests.support.threads import fill, on_thread
-from wsclient._connection.source import Source
+from wsclient._connection.backend import ClientBackend
 from wsclient._network.poller import Poller
 from wsclient._network.transport import Line
 from wsclient._receiving.router import Router
@@ -46,7 +46,7 @@ class Ends:
         self.outbox, self.counters = self.core.outbox, self.core.counters
         self.wakeup = Wakeup()
         self.core.orders.attach(self.wakeup)
-        self.wire = Wire(Line(near), Source(self.core, 7))
+        self.wire = Wire(Line(near), ClientBackend(self.core, 7))
         self.wire.is_open = True
 
     def close(self):
@@ -177,9 +177,9 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     assert (big.state, small.state) == (QUEUED, QUEUED)
     assert not big.written()
     ends.wire.flush()  # nobody tries again while the socket is full
-    sent = ends.wire.passage.sent
+    sent = ends.wire.write_progress.sent
     ends.wire.flush()
-    assert ends.wire.passage.sent == sent
+    assert ends.wire.write_progress.sent == sent
     frames, thread = ends.read_on_thread(2)
     ends.write_all()
     thread.join(LONG)
@@ -262,7 +262,7 @@ def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
     ends.core.pending.take(b, FAILED)
     ends.wire.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
-    assert (a.state, b.place, c.state) == (WRITTEN, None, WRITTEN)
+    assert (a.state, b.position, c.state) == (WRITTEN, None, WRITTEN)
 
 
 def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
@@ -311,7 +311,7 @@ def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
     assert cut[0] is big
     assert done.state == UNKNOWN
     assert behind.queued
-    assert ends.wire.passage.ended
+    assert ends.wire.write_progress.ended
 
 
 def test_after_the_end_nothing_is_written(ends):
@@ -432,13 +432,13 @@ def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger
     router = Router(ends.core, ends.wire)
     with ends.wire._owner:  # as a writer that stands between its send() and its note of it
         (taken,) = ends.wire._next_entries()
-        assert taken.payload_for(ends.wire._source) == b"ask"
-        taken.put_on(ends.wire.passage, 9)
+        assert taken.payload_for(ends.wire._backend) == b"ask"
+        taken.put_on(ends.wire.write_progress, 9)
         reader = threading.Thread(target=router.receive, args=("the answer", 10))
         reader.start()
         reader.join(SHORT)
         assert waiter.value is None
-        ends.wire.passage.sent = 9
+        ends.wire.write_progress.sent = 9
     reader.join(LONG)
     assert waiter.value == "the answer"
 
@@ -593,7 +593,7 @@ def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
 def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
     ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
     bound = text("bound")
-    bound.bound = 7
+    bound.connection_number = 7
     assert not on_thread(lambda: ends.core.sender.write_now(bound))
     fleeting = text("fleeting")
     fleeting.expires_at = 0.0
@@ -693,11 +693,11 @@ def left_by_another_thread(ends):
 
 @pytest.mark.parametrize("act", [send, ask])
 def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_behind(act, monkeypatch):
-    clear = Source.is_clear_for
+    clear = ClientBackend.is_clear_for
     for moment in itertools.count():
         with other_ends() as ends:
             monkeypatch.setattr(
-                Source,
+                ClientBackend,
                 "is_clear_for",
                 lambda self, entry, ends=ends: (clear(self, entry), left_by_another_thread(ends))[0],
             )
@@ -724,7 +724,7 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
             assert bool(ends.wire._rest) <= ends.woken()  # the I/O thread goes on
             on_thread(ends.wire.flush)
             on_thread(functools.partial(ends.wire.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
-            assert ends.wire.passage.sent == ends.wire.passage.taken
+            assert ends.wire.write_progress.sent == ends.wire.write_progress.taken
             received = all_that_follows(ends)
             assert received[-1] == b"second"
             assert len(received) <= 2
@@ -748,7 +748,7 @@ def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(end
         on_thread(ends.wire.flush)  # finds the way out taken
         return clear
 
-    monkeypatch.setattr(Source, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))
+    monkeypatch.setattr(ClientBackend, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))
     assert past_the_queue(ends, text("now"), way) is clear
     received = [ends.peer.receive_frame()[1] for _ in range(1 + clear)]
     assert received == ([b"now", b"left"] if clear else [b"left"])

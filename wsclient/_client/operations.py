@@ -44,8 +44,8 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    bound = None if core.hooks.bound is None else terms.bound(core)
-    entry = core.requests.encode_one_way(message, expires_at=expires_at, bound=bound)
+    connection_number = None if core.hooks.bound is None else terms.connection_number(core)
+    entry = core.requests.encode_one_way(message, expires_at=expires_at, connection_number=connection_number)
     hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.sender.pace.allows(now))
     if hurries and core.sender.write_now(entry):
         return Delivery(core, entry)
@@ -99,7 +99,9 @@ def request_many(
     replies: list[Any] = []
     try:
         for message in messages:
-            request = core.requests.make(message, deadline, idempotent=idempotent, bound=terms.bound(core))
+            request = core.requests.make(
+                message, deadline, idempotent=idempotent, connection_number=terms.connection_number(core)
+            )
             waiter = Waiter()
             waiters.append((request, waiter))
             try:
@@ -205,10 +207,10 @@ def _make(
         check_callable("match", match)
         check_callable("until", until)
     deadline = terms.deadline(core, timeout)
-    bound = None if core.hooks.bound is None else terms.bound(core)
+    connection_number = None if core.hooks.bound is None else terms.connection_number(core)
     if isinstance(message, list) and core.protocol._batches:
-        return core.requests.make_batch(message, deadline, match, until, idempotent, bound)
-    return core.requests.make(message, deadline, match, until, idempotent, bound)
+        return core.requests.make_batch(message, deadline, match, until, idempotent, connection_number)
+    return core.requests.make(message, deadline, match, until, idempotent, connection_number)
 
 
 def _give_up(core: Core, entry: Request | Batch, waiter: Waiter) -> None:

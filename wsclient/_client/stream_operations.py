@@ -63,7 +63,9 @@ def stream(
     core.guard.check("stream()")
     terms.check_started(core, "stream()")
     check_callable("until", until)
-    request = core.requests.make(message, terms.deadline(core, timeout), until=until, bound=terms.bound(core))
+    request = core.requests.make(
+        message, terms.deadline(core, timeout), until=until, connection_number=terms.connection_number(core)
+    )
     request.message = copy.deepcopy(message)
     feed = AnswersFeed(core)
     answers = Stream(
@@ -96,10 +98,10 @@ def subscribe(
     """See ``Client.subscribe``."""
     core.guard.check_may_wait("subscribe()", "Call it outside, or use send() and listen().")
     terms.check_started(core, "subscribe()")
-    bound = terms.bound(core)
+    connection_number = terms.connection_number(core)
     if resume is DEFAULT:
-        resume = bound is None
-    elif resume and bound is not None:
+        resume = connection_number is None
+    elif resume and connection_number is not None:
         raise ValueError(
             "subscribe(resume=True) inside on_open or on_reconnect would double with each connection; leave resume= "
             "out there, or subscribe once outside of the hook."
@@ -107,7 +109,7 @@ def subscribe(
     feed = SubscriptionFeed(
         core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
     )
-    request = feed.make(terms.deadline(core, timeout), bound)
+    request = feed.make(terms.deadline(core, timeout), connection_number)
     awaited = feed.is_awaited(request)
     subscription = Subscription(
         _inbox(core, maxsize, overflow, key),

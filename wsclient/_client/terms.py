@@ -15,7 +15,7 @@ from .._validation import check_seconds
 if TYPE_CHECKING:
     from .._connection.context import Core
 
-__all__ = ["bound", "check_started", "deadline", "read_on"]
+__all__ = ["check_started", "connection_number", "deadline", "read_on"]
 
 
 def check_started(core: Core, call: str) -> None:
@@ -41,7 +41,7 @@ def deadline(core: Core, timeout: float | None) -> Deadline:
     return Deadline(None if timeout is None else time.monotonic() + timeout)
 
 
-def bound(core: Core) -> int | None:
+def connection_number(core: Core) -> int | None:
     """The connection to which belongs what a hook sends; None for any."""
     return core.hooks.bound if core.hooks.here() else None
 

@@ -85,7 +85,7 @@ class Connection:
             wire: the way out.
         """
         now = time.monotonic()
-        self.number = wire.passage.number
+        self.number = wire.write_progress.number
         self.opened = opened
         self.wire = wire
         self.router = Router(core, wire)
@@ -191,8 +191,8 @@ class Connection:
         core.link.paused = False
         core.link.proofs.clear()
         cut = self.wire.end()
-        if self.wire.tape is not None:
-            self.wire.tape.lost(disconnect)
+        if self.wire.tap is not None:
+            self.wire.tap.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
         core.requests.connection_ended(self.number, cut, disconnect)
@@ -307,13 +307,13 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
-        tape, receive = self.wire.tape, self.router.receive
-        if tape is not None:
+        tap, receive = self.wire.tap, self.router.receive
+        if tap is not None:
             self.wire.wait_for_writer()  # whatever may have provoked these bytes is noted before them
         try:
             for opcode, payload, size in self._reader.feed(data):
-                if tape is not None:
-                    tape.received(opcode, payload)
+                if tap is not None:
+                    tap.received(opcode, payload)
                 if opcode is _TEXT or opcode is _BINARY:
                     receive(payload, size)
                 else:

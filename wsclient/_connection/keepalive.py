@@ -132,13 +132,13 @@ class Beat:
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
     def _send(self, wire: Wire, message: Any, now: float) -> None:
-        protocol, number = self._core.protocol, wire.passage.number
+        protocol, number = self._core.protocol, wire.write_progress.number
         if not isinstance(message, Wrapped):
-            wire.send_first(self._core.requests.encode_one_way(message, bound=number))
+            wire.send_first(self._core.requests.encode_one_way(message, connection_number=number))
             return
         assert protocol.heartbeat is not None
         patience = self._core.settings.line.ping_timeout or protocol.heartbeat[0]
-        request = self._core.requests.make(message.message, Deadline.after(patience, now), bound=number)
+        request = self._core.requests.make(message.message, Deadline.after(patience, now), connection_number=number)
         request.waiter = self
         self._core.pending.add(request, timed=True)
         wire.send_first(request)

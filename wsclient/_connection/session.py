@@ -63,7 +63,7 @@ class ConnectionSession(Session):
     def send(self, message: Any) -> None:
         """See ``Session``."""
         connection = self._running()
-        connection.wire.send_first(self._core.requests.encode_one_way(message, bound=connection.number))
+        connection.wire.send_first(self._core.requests.encode_one_way(message, connection_number=connection.number))
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
@@ -71,7 +71,7 @@ class ConnectionSession(Session):
         """See ``Session``."""
         connection = self._running()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
-        request = self._core.requests.make(message, deadline, match=match, bound=connection.number)
+        request = self._core.requests.make(message, deadline, match=match, connection_number=connection.number)
         request.waiter = waiter = Waiter()
         self._core.pending.add(request, timed=False)
         try:

@@ -24,11 +24,11 @@ from .._sending.writer import Wire
 from .._threads.commands import Interrupted
 from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import Wakeup
+from .backend import ClientBackend, RecordedBackend
 from .connection import Connection
 from .reconnect import Campaign
 from .session import set_up
 from .shutdown import begin_closing, finish
-from .source import RecordedSource, Source
 from .websocket_app import Transport
 
 if TYPE_CHECKING:
@@ -205,10 +205,10 @@ class Supervisor:
         core, deflater = self._core, self._deflater(opened)
         number = core.sender.connection_number + 1
         if core.recorder is None:
-            return Wire(opened.line, Source(core, number), deflater)
+            return Wire(opened.line, ClientBackend(core, number), deflater)
         recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
-        source = RecordedSource(core, number, core.recorder, recorded)
-        return Wire(opened.line, source, deflater, source)
+        backend = RecordedBackend(core, number, core.recorder, recorded)
+        return Wire(opened.line, backend, deflater, backend)
 
     def _deflater(self, opened: Opened) -> Deflater | None:
         compression = self._core.settings.greeting.compression

@@ -119,12 +119,12 @@ class _Race:
         self.waiting = deque(addresses)
         self.trying: dict[socket.socket, int] = {}
         self.last: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        self._source = source
+        self._backend = source
 
     def start_next(self) -> None:
         """Begin with the next address; that it fails at once is only noted."""
         try:
-            self.trying[_begin(*self.waiting.popleft(), self._source)] = WRITE
+            self.trying[_begin(*self.waiting.popleft(), self._backend)] = WRITE
         except OSError as error:
             self.last = error
 

@@ -109,15 +109,15 @@ class Feed:
 
     def _unsubscribe(self, request: Request) -> None:
         """Tell the server that it may stop; it may be too late for that."""
-        core, place = self._core, request.place
-        if place is not None and place[0].ended:
+        core, position = self._core, request.position
+        if position is not None and position[0].ended:
             return
-        # Without a place it is being written at this moment.
-        number = core.sender.connection_number if place is None else place[0].number
+        # Without a position it is being written at this moment.
+        number = core.sender.connection_number if position is None else position[0].number
         try:
             message = self._goodbye(request)
             if message is not None:
-                core.requests.send_unseen(message, bound=number)
+                core.requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
             _log.debug("%s: an unsubscribe was not sent: %s", core.settings.name, error)
         except Exception:  # the caller's function, or a protocol of the user's own

@@ -195,10 +195,10 @@ class Router:
 
     def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
         """The common case, kept short: the one answer of a request that takes any, whether it still waits or not."""
-        if request.place is not None:
-            passage, end = request.place
-            if passage.confirmed < end <= passage.sent:
-                passage.confirmed = end
+        if request.position is not None:
+            progress, end = request.position
+            if progress.confirmed < end <= progress.sent:
+                progress.confirmed = end
         value = meaning.value
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
@@ -218,9 +218,9 @@ class Router:
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         done: bool | None
-        place = request.place
-        if place is not None and request.written():
-            place[0].confirm(place[1])
+        position = request.position
+        if position is not None and request.written():
+            position[0].confirm(position[1])
         if isinstance(meaning, Failure):
             done = self._core.requests.fail(request, meaning.error)
         elif request.feed is not None:
@@ -294,7 +294,7 @@ class Router:
                 core.hooks.post_error(SlowConsumer("The server asks more than can wait for the set-up to be through."))
             return
         handler = core.handlers.of_method(call.method)
-        number = self._wire.passage.number
+        number = self._wire.write_progress.number
         if handler is not None:
             core.handlers.post(handler, server_calls.answer, (core, handler, call, number), size, self.pressing)
             return
@@ -304,7 +304,9 @@ class Router:
     def _answer(self, control: Control) -> None:
         if control.answer is not None:
             opcode, payload = encoded(control.answer)
-            self._wire.send_first(Outgoing(opcode, payload, len(payload), bound=self._wire.passage.number))
+            self._wire.send_first(
+                Outgoing(opcode, payload, len(payload), connection_number=self._wire.write_progress.number)
+            )
 
     def _is_asked(self, request: Request | None) -> bool:
         """Whether the whole of the oldest request is on its way, so that it can be answered."""

@@ -55,7 +55,7 @@ def _send(core: ReceivingContext, payload: str | bytes | None, number: int) -> N
     if payload is None:  # it waits for the other answers of its batch
         return
     opcode, data = encoded(payload)
-    entry = Outgoing(opcode, data, len(data), bound=number)
+    entry = Outgoing(opcode, data, len(data), connection_number=number)
     try:
         core.requests.queue(entry, NEVER)
     except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more

@@ -145,7 +145,7 @@ class SubscriptionFeed(Feed):
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
-    def make(self, deadline: Deadline, bound: int | None) -> Request:
+    def make(self, deadline: Deadline, connection_number: int | None) -> Request:
         """A request that subscribes.
 
         Raises:
@@ -155,11 +155,11 @@ class SubscriptionFeed(Feed):
         if self._deadline is None:
             self._deadline = deadline
         try:
-            request = self._core.requests.make(message, deadline, bound=bound)
+            request = self._core.requests.make(message, deadline, connection_number=connection_number)
         except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
             if self._match is None:
                 raise
-            request = self._core.requests.make(message, deadline, match=_never, bound=bound)
+            request = self._core.requests.make(message, deadline, match=_never, connection_number=connection_number)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
         request.takes_any = False

@@ -16,14 +16,14 @@ from .._threads.locks import make_lock
 from .request import CANCELLED, Completable, Request
 
 if TYPE_CHECKING:
-    from .._sending.message import Passage
+    from .._sending.message import WriteProgress
     from .._threads.deadline import Deadline
 
 __all__ = ["Batch", "BatchMember", "BatchResult"]
 
 
 class Batch(Outgoing):
-    """Several requests that are sent as one message, and share its place on the connection.
+    """Several requests that are sent as one message, and share its position on the connection.
 
     Attributes:
         members: the requests.
@@ -34,8 +34,10 @@ class Batch(Outgoing):
 
     takes_any = False
 
-    def __init__(self, members: list[Request], *, deadline: Deadline, bound: int | None) -> None:
-        super().__init__(Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, bound=bound)
+    def __init__(self, members: list[Request], *, deadline: Deadline, connection_number: int | None) -> None:
+        super().__init__(
+            Opcode.TEXT, None, sum(member.size + 1 for member in members) + 1, connection_number=connection_number
+        )
         self.members = members
         self.deadline = deadline
 
@@ -59,16 +61,16 @@ class Batch(Outgoing):
         """Its members."""
         return self.members
 
-    def put_on(self, passage: Passage, end: int) -> None:
+    def put_on(self, progress: WriteProgress, end: int) -> None:
         """It is the next on this connection, with all its members. Only the thread that holds the write lock."""
-        super().put_on(passage, end)
+        super().put_on(progress, end)
         for member in self.members:
-            member.put_on(passage, end)
+            member.put_on(progress, end)
 
     def payload_for(self, connection: Carrier) -> bytes | None:
         """The array of those members that have not ended; None if all have. As for ``Request``."""
-        if self.bound is not None and self.bound != connection.number:
-            self.fate = LOST
+        if self.connection_number is not None and self.connection_number != connection.number:
+            self.discarded_as = LOST
         members = [payload for one in self.members if (payload := one.payload_for(connection)) is not None]
         return b"[%b]" % b",".join(members) if members else None
 

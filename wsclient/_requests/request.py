@@ -99,9 +99,11 @@ class Request(Outgoing):
         match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
-        bound: int | None = None,
+        connection_number: int | None = None,
     ) -> None:
-        Outgoing.__init__(self, opcode, payload, size, None, bound)  # super() costs as much as all that it calls
+        Outgoing.__init__(
+            self, opcode, payload, size, None, connection_number
+        )  # super() costs as much as all that it calls
         self.draft = draft
         self.id = id
         self.caller_key = None if id is None else key_of(id)
@@ -134,8 +136,8 @@ class Request(Outgoing):
 
         A request that can't be written ends here. Args and result are those of ``Outgoing.payload_for``.
         """
-        if self.bound is not None and self.bound != connection.number:
-            self.fate = LOST
+        if self.connection_number is not None and self.connection_number != connection.number:
+            self.discarded_as = LOST
             connection.refuse(self, failures.ended_before())
             return None
         try:

@@ -71,7 +71,7 @@ class Requests:
         match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
-        bound: int | None = None,
+        connection_number: int | None = None,
     ) -> Request:
         """Encode a request; nothing is kept of the message itself.
 
@@ -81,7 +81,7 @@ class Requests:
             match: as for ``client.request``, like the next two.
             until: see there.
             idempotent: see there.
-            bound: the number of the one connection that may take it; None for any.
+            connection_number: the number of the one connection that may take it; None for any.
 
         Raises:
             TypeError: the message can't be encoded, or no reply to it could be recognised.
@@ -94,8 +94,14 @@ class Requests:
         if match is None and id is None:
             draft = protocol._draft(message)
             request = Request(
-                None, draft.size, deadline, draft=draft, until=until, idempotent=idempotent, bound=bound
-            )  # fmt: skip
+                None,
+                draft.size,
+                deadline,
+                draft=draft,
+                until=until,
+                idempotent=idempotent,
+                connection_number=connection_number,
+            )
         else:
             opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
             request = Request(
@@ -107,7 +113,7 @@ class Requests:
                 match=match,
                 until=until,
                 idempotent=idempotent,
-                bound=bound,
+                connection_number=connection_number,
             )
         if match is None and until is None and protocol._is_judge:
             request.message = copy.deepcopy(message)
@@ -121,7 +127,7 @@ class Requests:
         match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
-        bound: int | None = None,
+        connection_number: int | None = None,
     ) -> Batch:
         """Encode several requests that are sent as one message; nothing is kept of the messages themselves.
 
@@ -137,17 +143,22 @@ class Requests:
             raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
         if most is not None and len(messages) > most:
             raise ValueError(f"A batch of {len(messages)} requests never has room: max_in_flight is {most}.")
-        members = [self.make(message, deadline, idempotent=idempotent, bound=bound) for message in messages]
-        return Batch(members, deadline=deadline, bound=bound)
+        members = [
+            self.make(message, deadline, idempotent=idempotent, connection_number=connection_number)
+            for message in messages
+        ]
+        return Batch(members, deadline=deadline, connection_number=connection_number)
 
-    def encode_one_way(self, message: Any, *, expires_at: float | None = None, bound: int | None = None) -> Outgoing:
+    def encode_one_way(
+        self, message: Any, *, expires_at: float | None = None, connection_number: int | None = None
+    ) -> Outgoing:
         """Encode a message that wants no answer. If the server might answer it all the same, that answer must not be
         taken for a request's: no request will get an id that the message contains.
 
         Args:
             message: what to send.
             expires_at: as in ``Outgoing``, like the next.
-            bound: see there.
+            connection_number: see there.
 
         Raises:
             TypeError: it can't be encoded.
@@ -155,7 +166,7 @@ class Requests:
         """
         protocol = self._protocol
         opcode, payload = encoded(protocol.encode(message))
-        entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, bound=bound)
+        entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
         for id in entry.ids:
             protocol._passed(id)
@@ -204,7 +215,7 @@ class Requests:
         except BaseException:
             self.cancel(request, interrupted=True)
             raise
-        if request.fate is LOST and self._table.take(request, FAILED):
+        if request.discarded_as is LOST and self._table.take(request, FAILED):
             raise self._refused(request)
         if not more:
             self._sender.write_queued()
@@ -221,7 +232,7 @@ class Requests:
         except BaseException:
             self.withdraw(batch, interrupted=True)
             raise
-        if batch.fate is LOST:
+        if batch.discarded_as is LOST:
             for request in batch.members:
                 self.fail(request, self._refused(batch))
         self._sender.write_queued()
@@ -257,15 +268,15 @@ class Requests:
                     self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
             if evicted:
                 sender.progress.announce()
-        if entry.bound is not None and sender.is_too_late(entry):
+        if entry.connection_number is not None and sender.is_too_late(entry):
             queue.withdraw(entry)  # no later connection may take it
 
-    def send_unseen(self, message: Any, *, bound: int) -> None:
+    def send_unseen(self, message: Any, *, connection_number: int) -> None:
         """Send a message on one connection; if it is wrapped as a request, its answer is dropped.
 
         Args:
             message: what to send, maybe wrapped in ``protocols.Request``.
-            bound: the connection's number.
+            connection_number: the connection's number.
 
         Raises:
             SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
@@ -273,9 +284,9 @@ class Requests:
         """
         deadline = Deadline.after(self._settings.bounds.request_timeout, time.monotonic())
         if isinstance(message, Wrapped):
-            self.begin(self.make(message.message, deadline, bound=bound), None, timed=True)
+            self.begin(self.make(message.message, deadline, connection_number=connection_number), None, timed=True)
         else:
-            self.queue(self.encode_one_way(message, bound=bound), deadline)
+            self.queue(self.encode_one_way(message, connection_number=connection_number), deadline)
             self._sender.write_queued()
         self._commands.wake_by(deadline)
 
@@ -411,7 +422,7 @@ class Requests:
         I/O thread only.
         """
         for request in self._table.everything():
-            if request.written() and not (request.idempotent and request.bound is None):
+            if request.written() and not (request.idempotent and request.connection_number is None):
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
     def connection_ended(self, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
@@ -424,7 +435,7 @@ class Requests:
         """
         back: dict[Outgoing, None] = {}  # a batch once, whole: members that have ended are left out as it departs
         for request in self._table.end_connection():
-            if request.bound is not None:
+            if request.connection_number is not None:
                 self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
             elif not request.written():
                 pass  # it is among those cut off
@@ -437,12 +448,12 @@ class Requests:
         for entry in cut:
             requests = entry.reply_requests()
             ended = bool(requests) and all(request.outcome is not None for request in requests)
-            if entry.counted and entry.bound is None and not ended:
+            if entry.counted and entry.connection_number is None and not ended:
                 for request in requests:
                     request.departed = False
                 back[entry] = None
             else:
-                entry.fate = LOST
+                entry.discarded_as = LOST
                 for request in requests:
                     self.fail(request, failures.connection_lost(disconnect, sent=False))
         queue = self._sender.queue
@@ -478,6 +489,6 @@ class Requests:
     def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
         """A reply that is found by its order is still to come: later ones could not be told apart from it."""
         if self._table.holds_place(request):
-            # Without a place it is being written just now, on the present connection.
-            number = request.place[0].number if request.place else self._sender.connection_number
+            # Without a position it is being written just now, on the present connection.
+            number = request.position[0].number if request.position else self._sender.connection_number
             self._commands.order_drop(number, error)

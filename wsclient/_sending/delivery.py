@@ -122,13 +122,13 @@ def _is_proven(core: SendingContext, state: DeliveryState) -> bool:
 
 def _mark_behind(core: SendingContext, entry: Outgoing) -> Outgoing:
     """A mark on the connection that has the message; it would prove nothing on another one."""
-    place = entry.place
-    return _make_mark(core, None if place is None else place[0].number)
+    position = entry.position
+    return _make_mark(core, None if position is None else position[0].number)
 
 
-def _make_mark(core: SendingContext, bound: int | None) -> Outgoing:
+def _make_mark(core: SendingContext, connection_number: int | None) -> Outgoing:
     pings = core.settings.line.ping_interval is not None
-    return Outgoing(Opcode.PING, os.urandom(8) if pings else None, 0, bound=bound)
+    return Outgoing(Opcode.PING, os.urandom(8) if pings else None, 0, connection_number=connection_number)
 
 
 def _queue_mark(core: SendingContext, mark: Outgoing) -> bool:

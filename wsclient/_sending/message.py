@@ -3,7 +3,7 @@
 Guarantees:
     * What became of a message is computed when asked, from one number: the offset of its last byte in the stream of
       bytes of its connection. Sending it keeps no record and costs nothing for it.
-    * ``place`` and ``fate`` change by a single assignment each, so readers need no lock.
+    * ``position`` and ``discarded_as`` change by a single assignment each, so readers need no lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
-__all__ = ["EXPIRED", "LOST", "Carrier", "Outgoing", "Passage"]
+__all__ = ["EXPIRED", "LOST", "Carrier", "Outgoing", "WriteProgress"]
 
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
@@ -27,7 +27,7 @@ EXPIRED: Final = DeliveryState.EXPIRED
 LOST: Final = DeliveryState.LOST
 
 
-class Passage:
+class WriteProgress:
     """How far the bytes of one connection have come; offsets count from its first frame.
 
     The owner of the line writes ``taken`` and ``sent``, the I/O thread writes ``confirmed`` and ``ended``; anyone
@@ -72,28 +72,39 @@ class Carrier(Protocol):
 
 
 class Outgoing:
-    """A message on its way out.
+    """A message that is to be sent.
 
     Attributes:
         opcode: TEXT or BINARY; PING or CLOSE for our own marks in the queue.
         payload: its bytes; None once they are no longer needed.
         size: payload bytes it counts for in the queue.
         expires_at: the moment after which it is not sent any more; None for never.
-        bound: the number of the one connection it may go to; None for any.
+        connection_number: the number of the one connection it may go to; None for any.
         counted: whether it takes room in the queue; our own marks do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
-        place: the passage it was put on and the offset of its end there; None while it is on none.
-        fate: ``"expired"`` or ``"lost"`` once that is certain.
-        ids: those the caller put into it, under which the server may answer although nobody waits.
+        position: the progress of the connection that took it, and the offset of its end there; None before that.
+        discarded_as: ``"expired"`` or ``"lost"`` once that is certain.
+        ids: those the caller put into it, under which the server may answer although no request waits.
     """
 
-    __slots__ = ("bound", "counted", "expires_at", "fate", "ids", "opcode", "payload", "place", "queued", "size")
+    __slots__ = (
+        "connection_number",
+        "counted",
+        "discarded_as",
+        "expires_at",
+        "ids",
+        "opcode",
+        "payload",
+        "position",
+        "queued",
+        "size",
+    )
 
     requests = 0
     """How many answers are awaited."""
 
     members: Sequence[Any] = ()
-    """The requests that it is made of, where there are several, which share its place."""
+    """The requests that it is made of, where there are several, which share its position."""
 
     takes_any = True
     """Whether any one answer ends it, where it wants any; its departure then changes only the table of requests."""
@@ -104,42 +115,42 @@ class Outgoing:
         payload: bytes | None,
         size: int,
         expires_at: float | None = None,
-        bound: int | None = None,
+        connection_number: int | None = None,
     ) -> None:
         self.opcode = opcode
         self.payload = payload
         self.size = size
         self.expires_at = expires_at
-        self.bound = bound
+        self.connection_number = connection_number
         self.counted = opcode < _CLOSE
         self.queued = False
-        self.place: tuple[Passage, int] | None = None
-        self.fate: DeliveryState | None = None
+        self.position: tuple[WriteProgress, int] | None = None
+        self.discarded_as: DeliveryState | None = None
         self.ids: tuple[Any, ...] = ()
 
     @property
     def state(self) -> DeliveryState:
         """``queued``, ``written``, ``confirmed``, ``expired``, ``lost`` or ``unknown``."""
-        place = self.place
-        if self.fate is not None:
-            return self.fate
-        if place is None:
+        position = self.position
+        if self.discarded_as is not None:
+            return self.discarded_as
+        if position is None:
             return QUEUED
-        passage, end = place
-        if end <= passage.confirmed:
+        progress, end = position
+        if end <= progress.confirmed:
             return CONFIRMED
-        if end <= passage.sent:
-            return UNKNOWN if passage.ended else WRITTEN
+        if end <= progress.sent:
+            return UNKNOWN if progress.ended else WRITTEN
         return QUEUED
 
     def written(self) -> bool:
         """Whether all of it was handed to the operating system."""
-        place = self.place
-        return place is not None and place[1] <= place[0].sent
+        position = self.position
+        return position is not None and position[1] <= position[0].sent
 
-    def put_on(self, passage: Passage, end: int) -> None:
+    def put_on(self, progress: WriteProgress, end: int) -> None:
         """It is the next on this connection and ends at that offset. Owner of the line only."""
-        self.place = (passage, end)
+        self.position = (progress, end)
 
     def reply_requests(self) -> Sequence[Any]:
         """The requests that it carries, which await a reply."""
@@ -155,10 +166,10 @@ class Outgoing:
             None if it is not to be written after all: it belongs to another connection, even if it was queued a moment
             too late to be swept out with that one; or nothing waits for it any more. None as well for a mere mark.
         """
-        if self.bound is not None and self.bound != connection.number:
-            self.fate = LOST
+        if self.connection_number is not None and self.connection_number != connection.number:
+            self.discarded_as = LOST
         elif not self.ids or connection.is_free(self.ids):
             return self.payload
         else:
-            self.fate = LOST
+            self.discarded_as = LOST
         return None

@@ -46,7 +46,7 @@ class Outbox:
                  "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
-        # Guards everything below but `_room`, and every entry's `queued` and `fate`.
+        # Guards everything below but `_room`, and every entry's `queued` and `discarded_as`.
         self._lock = make_lock()
         self._room = Signal()
         self._bounds = bounds
@@ -127,7 +127,7 @@ class Outbox:
                     return True
                 if self._bounds.overflow == "drop_newest":
                     self.dropped += 1
-                    entry.fate = LOST
+                    entry.discarded_as = LOST
                 return False
             refusal = self._refusal
         raise again(refusal) from refusal.__cause__
@@ -208,7 +208,7 @@ class Outbox:
                     self._drop(entry, EXPIRED)
                     continue
                 entry.queued = False
-                entry.fate = None
+                entry.discarded_as = None
                 if entry.counted:
                     self.messages -= 1
                     self.bytes -= entry.size
@@ -243,7 +243,7 @@ class Outbox:
             for entry in reversed(list(entries)):
                 self.messages += entry.counted
                 self.bytes += entry.size if entry.counted else 0
-                entry.place = None
+                entry.position = None
                 entry.queued = True
                 self._note_expiry(entry)
                 self.entries.appendleft(entry)
@@ -252,13 +252,17 @@ class Outbox:
         """Remove what no connection will ever take, as ``lost``.
 
         Args:
-            number: the connection that ended; messages bound to it are removed. None removes everything.
+            number: the connection that ended; messages that belong to it are removed. None removes everything.
 
         Returns:
             The messages removed.
         """
         with self._lock:
-            gone = [entry for entry in self.entries if entry.queued and (number is None or entry.bound == number)]
+            gone = [
+                entry
+                for entry in self.entries
+                if entry.queued and (number is None or entry.connection_number == number)
+            ]
             for entry in gone:
                 self._drop(entry, LOST)
             self.entries = deque([kept for kept in self.entries if kept.queued])
@@ -282,10 +286,10 @@ class Outbox:
                 self.entries.append(last)
         self._room.announce()
 
-    def _drop(self, entry: Outgoing, fate: DeliveryState) -> None:
+    def _drop(self, entry: Outgoing, discarded_as: DeliveryState) -> None:
         """The entry leaves the queue unsent. Assignments only: an interrupt finds all of it done or nothing."""
         entry.queued = False
-        entry.fate = fate
+        entry.discarded_as = discarded_as
         entry.payload = None
         if entry.counted:
             self.messages -= 1

@@ -119,7 +119,7 @@ class Sender:
     def write_now(self, entry: Outgoing) -> bool:
         """Write a message past the empty queue, where this thread may. False if it is to be queued."""
         writer = self.writer
-        if writer is None or entry.expires_at is not None or entry.bound is not None:
+        if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # the queue checks the time at the last moment; the message may be too late for its connection
         in_main = self._guard.on_main_thread()
         # What must be noted as it departs, or leaves a gap in an order, must not be interrupted as it departs.
@@ -164,4 +164,6 @@ class Sender:
 
     def is_too_late(self, entry: Outgoing) -> bool:
         """Whether the one connection that may take the message is over."""
-        return entry.bound is not None and (self.writer is None or self.connection_number != entry.bound)
+        return entry.connection_number is not None and (
+            self.writer is None or self.connection_number != entry.connection_number
+        )

@@ -1,17 +1,20 @@
-"""The way out of one connection: from the queue to the socket.
+"""The writer of one connection: from the queue to the socket.
 
 Guarantees:
-    * One thread at a time owns the way out. Nobody waits for it: who finds it taken leaves the message in the queue,
-      and the owner looks at the queue once more after letting go, so no message is left behind.
-    * Bytes leave in one order, whoever writes. Ids are given here, so they rise on the wire.
-    * A message goes past the queue only where that is empty (``write_now``), so a thread's messages keep their order.
+    * One thread at a time holds the write lock. No sender waits for it (but see ``Wire._owner``): a thread that fails
+      to acquire it leaves its message queued, and the thread that holds it looks at the queue again after it has
+      released it. So no message is left behind.
+    * Bytes leave in one order, whichever thread writes. Ids are given here, so they rise on the wire.
+    * A message goes past the queue only where the queue is empty (``write_now``), so the messages of a thread keep
+      their order.
     * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
-    * After ``end`` nothing more is written, and nobody is writing.
+    * After ``end`` nothing more is written, and no thread is writing.
 
-``flush`` must not run in the main thread: a KeyboardInterrupt within it would leave the way out taken, or bytes written
-and not counted. The main thread queues and wakes the I/O thread, but for what goes past the queue as it is (``alone``):
-there what a call gives is kept by C code where it must not be lost, since an interrupt strikes as a call returns; what
-belongs together changes by assignments, between which none strikes; and what is left undone the next owner does.
+``flush`` must not run in the main thread: a KeyboardInterrupt within it would leave the write lock taken, or bytes
+written and not counted. The main thread queues and wakes the I/O thread, except for a message that goes past the queue
+as it is (``alone``). There the result of a call is stored by C code where it must not be lost, since an interrupt
+strikes as a call returns; what belongs together changes by assignments, between which no interrupt strikes; and what is
+left undone is done by the next thread that holds the write lock.
 """
 
 from __future__ import annotations
@@ -25,14 +28,14 @@ from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
 from .._rfc6455.masking import new_key
 from .._threads.locks import make_lock
-from .message import Outgoing, Passage
+from .message import Outgoing, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from .._network.transport import Line
     from .._rfc6455.deflate import Deflater
-    from .writer_backend import Source, Tape
+    from .writer_backend import WireTap, WriterBackend
 
 __all__ = ["Wire"]
 
@@ -43,7 +46,7 @@ _ROUNDS: Final = 16
 """Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
 
 _MOMENT: Final = 0.05
-"""Seconds a sender waits for the way out where the queue fills up: ten turns of the interpreter's (5 ms)."""
+"""Seconds a sender waits for the write lock where the queue fills up: ten turns of the interpreter's (5 ms)."""
 
 _PING: Final = Opcode.PING
 _CLOSE: Final = Opcode.CLOSE
@@ -57,39 +60,55 @@ _NOTHING: Final = memoryview(b"")
 
 
 class Wire:
-    """The way out of one connection.
+    """The writer of one connection.
 
     Attributes:
-        passage: how far its bytes have come.
+        write_progress: how far its bytes have come.
         blocked: the socket took no more; the I/O thread watches for room.
         error: why writing failed; the I/O thread ends the connection then.
-        tape: notes what crosses the wire; None where that is not wanted.
+        tap: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
         is_uncompressed_tcp: whether messages leave as they are: not compressed, noted or encrypted.
     """
 
     __slots__ = (
-        "_batch", "_deflater", "_is_closing", "_is_ending", "_line", "_owner", "_pings", "_rest", "_source", "_urgent",
-        "blocked", "error", "is_open", "is_uncompressed_tcp", "passage", "tape",
+        "_backend",
+        "_batch",
+        "_deflater",
+        "_is_closing",
+        "_is_ending",
+        "_line",
+        "_owner",
+        "_pings",
+        "_rest",
+        "_urgent",
+        "blocked",
+        "error",
+        "is_open",
+        "is_uncompressed_tcp",
+        "tap",
+        "write_progress",
     )  # fmt: skip
 
-    def __init__(self, line: Line, source: Source, deflater: Deflater | None = None, tape: Tape | None = None) -> None:
+    def __init__(
+        self, line: Line, backend: WriterBackend, deflater: Deflater | None = None, tap: WireTap | None = None
+    ) -> None:
         """
         Args:
             line: where bytes go.
-            source: where messages come from.
+            backend: where messages come from.
             deflater: compresses them; None where that was not agreed on.
-            tape: notes what crosses the wire.
+            tap: notes what crosses the wire.
         """
         self._is_ending = False  # `end` was called; whoever compresses a large message stops
-        self.passage = Passage(source.number)
+        self.write_progress = WriteProgress(backend.number)
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
-        self.is_uncompressed_tcp = line.is_plain and deflater is None and tape is None
-        self.tape = tape
+        self.is_uncompressed_tcp = line.is_plain and deflater is None and tap is None
+        self.tap = tap
         self._line = line
-        self._source = source
+        self._backend = backend
         # The write lock, which guards everything below. Taken without waiting, except in `end`, `wait_for_writer` and
         # `flush_under_pressure`.
         self._owner = make_lock()
@@ -113,10 +132,10 @@ class Wire:
         Returns:
             False if it is to be queued. True says that it has been taken, not that it is written whole.
         """
-        source = self._source
+        backend = self._backend
         owned: list[bool] = []
         told: list[object] = []
-        nudging = map(source.nudge, (b"\0",))
+        nudging = map(backend.nudge, (b"\0",))
         try:
             try:
                 owned.extend(map(self._owner.acquire, (False,)))
@@ -125,7 +144,7 @@ class Wire:
                     and self.is_open
                     and not (self.blocked or self._rest or self._urgent.entries)
                     and self.error is None
-                    and source.is_clear_for(entry)
+                    and backend.is_clear_for(entry)
                 )
                 if clear and alone:
                     self._write_alone(entry)
@@ -135,10 +154,10 @@ class Wire:
                 if owned and owned[0]:
                     self._owner.release()
         finally:
-            # Whoever found the way out taken has left its message to us; others wait for what has been written.
-            left = source.outbox.entries or self._rest or self._urgent.entries or source.progress.latches
+            # A thread that failed to acquire the write lock has left its message to this one; others wait for writes.
+            left = backend.outbox.entries or self._rest or self._urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
-                source.progress.announce()
+                backend.progress.announce()
                 self.flush()
             elif left and owned and owned[0]:
                 try:
@@ -150,17 +169,17 @@ class Wire:
 
     def _write_alone(self, entry: Outgoing) -> None:
         """Frame one message and write it once. It stands an interrupt, see above."""
-        passage = self.passage
-        payload = entry.payload_for(self._source)
+        progress = self.write_progress
+        payload = entry.payload_for(self._backend)
         if payload is None:
             return  # nobody waits for it any more
         rest = memoryview(build_frame(entry.opcode, payload, new_key()))
-        place = passage, passage.taken + len(rest)
+        position = progress, progress.taken + len(rest)
         batch = [*self._batch, entry]  # an interrupt may have left some to be counted
         sent: list[int] = []
         sending = map(self._line.sock.send, (rest,))
-        entry.place = place
-        passage.taken = place[1]
+        entry.position = position
+        progress.taken = position[1]
         self._batch = batch
         self._rest = rest
         try:
@@ -172,13 +191,13 @@ class Wire:
                 self.blocked = True
             else:
                 self.error = error
-            self._source.wake()
+            self._backend.wake()
         finally:
             if sent:
-                passage.sent += sent[0]
+                progress.sent += sent[0]
                 self._rest = rest[sent[0] :] or _NOTHING
         if not self._rest:
-            self._source.written(batch)
+            self._backend.written(batch)
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -191,30 +210,30 @@ class Wire:
                 self._write()
             finally:
                 self._owner.release()
-            if self._source.progress.latches:
-                self._source.progress.announce()
-        self._source.wake()
+            if self._backend.progress.latches:
+                self._backend.progress.announce()
+        self._backend.wake()
 
     def flush_under_pressure(self) -> None:
-        """Wait a moment for whoever is writing, and write what there is."""
+        """Wait a moment for the thread that is writing, and write what is queued."""
         if self._owner.acquire(timeout=_MOMENT):
             self._owner.release()
             self.flush()
 
     def has_work(self) -> bool:
         """Whether there may be something to write now. A hint without a lock; see ``Outbox.ready``."""
-        source = self._source
-        if not (source.outbox.entries or self._rest or self._urgent.entries):
+        backend = self._backend
+        if not (backend.outbox.entries or self._rest or self._urgent.entries):
             return False
-        if self.blocked or self.error is not None or self.passage.ended:
+        if self.blocked or self.error is not None or self.write_progress.ended:
             return False
         if self._rest or self._is_closing:
             return bool(self._rest)
-        return bool(self._urgent.entries) or (self.is_open and bool(source.outbox.entries) and source.ready())
+        return bool(self._urgent.entries) or (self.is_open and bool(backend.outbox.entries) and backend.ready())
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
-        if self.passage.ended:  # between a look and the taking of the line
+        if self.write_progress.ended:  # between a look and the taking of the line
             return
         if self._rest:
             self._send()
@@ -242,51 +261,51 @@ class Wire:
                 sent = self._line.send(rest)
             except OSError as error:
                 self.error = error
-                self._source.wake()
+                self._backend.wake()
                 return
             if not sent:
                 self.blocked = True
-                self._source.wake()
+                self._backend.wake()
                 return
-            self.passage.sent += sent
+            self.write_progress.sent += sent
             rest = self._rest = rest[sent:] or _NOTHING
-            if self.tape is not None and not self.tape.handed_over(self._batch):
+            if self.tap is not None and not self.tap.handed_over(self._batch):
                 self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
-                self._source.wake()
+                self._backend.wake()
         if not rest:
-            self._source.written(self._batch)
+            self._backend.written(self._batch)
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
         """The connection can't go on; these are cut, like any that was not written whole."""
         for entry in entries:
-            entry.put_on(self.passage, _NEVER)
+            entry.put_on(self.write_progress, _NEVER)
             self._batch.append(entry)
         self.error = ConnectionError(reason)
-        self._source.wake()
+        self._backend.wake()
 
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries, which leave the row of them one by one."""
         frames: list[bytes] = []
-        passage, source, plain = self.passage, self._source, self._deflater is None
+        progress, backend, plain = self.write_progress, self._backend, self._deflater is None
         while entries:
             entry = entries[0]
-            payload = entry.payload_for(source)
+            payload = entry.payload_for(backend)
             opcode = entry.opcode
             if payload is not None:
-                if self.tape is not None:
-                    self.tape.taken(entry, payload)
+                if self.tap is not None:
+                    self.tap.taken(entry, payload)
                 frame = build_frame(opcode, payload, new_key()) if plain else self._deflated(entry, payload)
                 frames.append(frame)
-                passage.taken += len(frame)
+                progress.taken += len(frame)
                 if opcode is _PING:
-                    self._pings.add(payload, passage.taken, time.monotonic(), most=recognised)
-            elif entry.counted or entry.fate is not None:
+                    self._pings.add(payload, progress.taken, time.monotonic(), most=recognised)
+            elif entry.counted or entry.discarded_as is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
             if entry.members:
-                entry.put_on(passage, passage.taken)
+                entry.put_on(progress, progress.taken)
             else:
-                entry.place = passage, passage.taken
+                entry.position = progress, progress.taken
             self._batch.append(entry)
             entries.popleft()
             if opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
@@ -305,13 +324,13 @@ class Wire:
 
     def _is_wanted(self) -> bool:
         """Whether what is being made can still go out."""
-        return not self._is_ending and self._source.is_wanted()
+        return not self._is_ending and self._backend.is_wanted()
 
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
         if not self._urgent.entries:
-            return self._source.take(JOINED_BYTES) if self.is_open else []
+            return self._backend.take(JOINED_BYTES) if self.is_open else []
         return self._urgent.take()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
@@ -334,26 +353,26 @@ class Wire:
         self.flush()
 
     def wait_for_writer(self) -> None:
-        """Wait until whoever is writing has noted how far it came; others hold the line for one non-blocking call."""
+        """Wait until the thread that is writing has counted what it wrote, for the length of one non-blocking call."""
         with self._owner:
             pass
-        self.flush()  # whoever found the line taken has left its message to us
+        self.flush()  # a thread that failed to acquire the lock has left its message to this one
 
     def idle(self) -> bool:
-        """Whether everything that was taken has been written. False while somebody writes, who will wake us."""
+        """Whether everything that was taken has been written. False while another thread writes, which will wake us."""
         if not self._owner.acquire(False):
             return False
         try:
-            return self.passage.sent >= self.passage.taken
+            return self.write_progress.sent >= self.write_progress.taken
         finally:
             self._owner.release()
-            self.flush()  # for whoever found the line taken just now
+            self.flush()  # what a thread left that failed to acquire the lock just now
 
     def pong(self, payload: bytes, now: float) -> Answered | None:
         """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""
         answered = self._pings.answer(payload, now)
         if answered is not None:
-            self.passage.confirm(answered.end)
+            self.write_progress.confirm(answered.end)
         return answered
 
     def end(self) -> list[Outgoing]:
@@ -363,11 +382,11 @@ class Wire:
             The messages that were cut off before their last byte, in order; the peer can't have got them.
         """
         self._is_ending = True
-        with self._owner:  # held by others for the length of one non-blocking call
+        with self._owner:  # others hold it for one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self._urgent.take()
-            self._source.written(written)
-            self.passage.ended = True
+            self._backend.written(written)
+            self.write_progress.ended = True
             self.is_open = False
             self._batch = []
             self._rest = _NOTHING

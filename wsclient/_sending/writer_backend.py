@@ -1,6 +1,6 @@
 """What the way out of a connection needs of the client: where messages come from, and where they are noted.
 
-Nothing here does anything; ``_connection.source`` does.
+Nothing here does anything; ``_connection.backend`` does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .message import Outgoing
     from .queue import Outbox
 
-__all__ = ["Source", "Tape"]
+__all__ = ["WireTap", "WriterBackend"]
 
 
-class Source(Carrier, Protocol):
-    """Where messages come from; see ``_connection.source``."""
+class WriterBackend(Carrier, Protocol):
+    """Where messages come from; see ``_connection.backend``."""
 
     outbox: Outbox
     progress: Signal
@@ -46,8 +46,8 @@ class Source(Carrier, Protocol):
         """Whether there is time left to send anything."""
 
 
-class Tape(Protocol):
-    """Where messages are noted that have gone out; see ``_connection.source.RecordedSource``."""
+class WireTap(Protocol):
+    """Where messages are noted that have gone out; see ``_connection.backend.RecordedBackend``."""
 
     def received(self, opcode: Opcode, payload: Any) -> None:
         """Something has come."""

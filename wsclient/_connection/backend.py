@@ -1,6 +1,7 @@
-"""What one connection's way out takes from the client, and whom of the client it tells.
+"""What the writer of one connection takes from the client, and what it reports to the client.
 
-Any thread that owns the way out calls this, one at a time.
+Guarantees:
+    * Only the thread that holds the write lock calls this, so it needs no lock of its own.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from .._sending.message import Outgoing
     from .context import Core
 
-__all__ = ["RecordedSource", "Source"]
+__all__ = ["ClientBackend", "RecordedBackend"]
 
 
-class Source:
-    """The client as the way out of its connection sees it.
+class ClientBackend:
+    """The client as the writer of one connection sees it.
 
     Attributes:
         number: the connection's number.
         outbox: the send queue.
-        progress: tells those who wait for it that more bytes have gone out.
+        progress: notifies the threads that wait for written bytes.
         nudge: wakes the I/O thread, see ``Wakeup``.
         depart, refuse, is_free: as in ``Requests``.
     """
@@ -43,7 +44,7 @@ class Source:
         self._protocol = core.protocol
         self.number = number
         self.progress = core.progress
-        # As they are: a call less for each message.
+        # The methods themselves: one Python call less for each message.
         self.depart: Callable[[Any], bool] = core.requests.depart
         self.refuse: Callable[[Any, BaseException], None] = core.requests.refuse
         self.is_free: Callable[[Iterable[Any]], bool] = core.requests.is_free
@@ -90,8 +91,8 @@ class Source:
         return (self._protocol.max_in_flight or 0) - self._core.pending.in_flight
 
 
-class RecordedSource(Source):
-    """The same where the client records: it also notes what crosses the wire (a ``_sending.writer_backend.Tape``)."""
+class RecordedBackend(ClientBackend):
+    """The same for a client that records: it also notes what crosses the wire (``_sending.writer_backend.WireTap``)."""
 
     __slots__ = ("_recorder", "_recording_number", "_taken")
 

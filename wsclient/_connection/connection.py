@@ -100,7 +100,6 @@ class Connection:
         self._opened_at: float | None = None
         self._beat = Beat(core)
         self._goodbye = [True]
-        self._feed(opened.rest)
 
     @property
     def was_open(self) -> bool:
@@ -115,6 +114,10 @@ class Connection:
             return False
 
     # --- the supervisor's verbs --------------------------------------------------------------------------------------
+
+    def take_early(self) -> None:
+        """Process the frames that came together with the response to the upgrade. This may run the user's code."""
+        self._feed(self.opened.rest)
 
     def open(self) -> None:
         """The set-up is done: let the queue out, then everyone else's messages."""

@@ -116,7 +116,12 @@ class Supervisor:
             core.guard.io_ident = None
 
     def abort(self) -> None:
-        """Cut the line, from another thread, because this one does not react; and tell ``on_close`` in its place."""
+        """Cut the connection from another thread, since the I/O thread does not react, and post ``on_close`` for it.
+
+        A connection that is still being opened is cut as well: the name of a server behind a SOCKS proxy is looked up
+        while the connection to the proxy is open.
+        """
+        self._opener.abort()
         connection = self._connection
         if connection is not None:
             connection.opened.line.abort()
@@ -189,13 +194,13 @@ class Supervisor:
 
     def _open(self) -> socket.socket:
         """Connect, and give the socket to ``websocket``."""
-        core = self._core
         url, headers = self._next_url(), self._headers()
+        self._check_not_closed()
         opened = self._opener.open(url, headers)
         try:
-            core.protocol.reset()
             assert self._poller is not None
-            self._connection = Connection(core, self._poller, opened, self._wire(opened))
+            # No user code before this assignment: abort() cuts only a connection that it finds here.
+            self._connection = Connection(self._core, self._poller, opened, self._wire(opened))
         except BaseException:
             opened.line.close()
             raise
@@ -220,7 +225,10 @@ class Supervisor:
         """Set the connection up, open it, and run it until it is over."""
         core, connection = self._core, self._connection
         assert connection is not None
+        core.protocol.reset()
         try:
+            connection.take_early()
+            self._check_not_closed()
             set_up(core, connection)
         except BaseException:
             self._leave(connection)
@@ -236,6 +244,15 @@ class Supervisor:
         connection.router.release()
         while not connection.over:
             connection.turn(self._obey(connection) if core.orders.given else NEVER)
+
+    def _check_not_closed(self) -> None:
+        """End the opening of a connection if the client was closed while user code ran.
+
+        Raises:
+            Interrupted: it was closed.
+        """
+        if self._core.orders.close is not None:
+            raise Interrupted("The client was closed while a connection was being opened.")
 
     def _leave(self, connection: Connection) -> None:
         """Say goodbye on a connection that was not to be."""

@@ -16,7 +16,7 @@ from .._errors import ConnectError, HandshakeError, ProxyError
 from .._rfc6455 import handshake, http11
 from .._rfc6455 import url as _url
 from .._threads.deadline import Deadline
-from . import dial, tls, tls_errors
+from . import dial, tls, tls_errors, transport
 from . import proxy as _proxy
 from .nested_tls import start_nested_tls
 from .transport import Line, TLSLine, make_line
@@ -91,6 +91,12 @@ class Opener:
         """No more connections are opened; a socket of the caller's that was not used is closed."""
         if isinstance(self._given, socket.socket):
             self._given.close()
+
+    def abort(self) -> None:
+        """Cut the connection that is being opened, or was opened last. Any thread."""
+        sock = self.sock
+        if sock is not None:
+            transport.abort(sock)
 
     def open(self, url: str, headers: Mapping[str, str]) -> Opened:
         """Open a connection.

@@ -19,7 +19,7 @@ import ssl
 from .._threads.locks import make_lock
 from .poller import READ, WRITE
 
-__all__ = ["RECORD", "Line", "TLSLine", "make_line"]
+__all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
 
 RECORD = 16 * 1024
 """Bytes of one TLS record (RFC 8446 §5.1). No more is sent a call: of several records some would be out when the socket
@@ -78,9 +78,7 @@ class Line:
 
     def abort(self) -> None:
         """End the connection for everyone who uses it, without closing the socket. Any thread."""
-        # The plain shutdown: SSLSocket.shutdown() takes TLS away, and a later send() would go out in clear.
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+        abort(self.sock)
 
     def close(self) -> None:
         """Close the socket."""
@@ -132,6 +130,13 @@ class TLSLine(Line):
     def pending(self) -> int:
         with self._lock:
             return self._tls.pending()
+
+
+def abort(sock: socket.socket) -> None:
+    """End a connection for every thread that uses it, without closing the socket. Any thread."""
+    # The plain shutdown: SSLSocket.shutdown() takes TLS away, and a later send() would go out in clear.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def make_line(sock: socket.socket) -> Line:

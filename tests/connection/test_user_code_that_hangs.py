@@ -1,0 +1,176 @@
+"""User code that does not return while a connection is opened: ``close()`` is bounded, and the connection ends."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+import wsclient
+from wsclient import JsonId, State
+
+from ..support import LONG, SHORT, SLACK
+from ..support.raw import RawServer, frame
+
+EARLY = frame(1, b'{"early": true}')
+"""A message that the server sends in the same write as its 101 response."""
+
+
+class Hang:
+    """A function of the user's that blocks until the test releases it."""
+
+    def __init__(self):
+        self.entered = threading.Event()
+        self.returned = threading.Event()
+        self.result = None
+        self._released = threading.Event()
+
+    def __call__(self, *arguments, **options):
+        self.entered.set()
+        self._released.wait(4 * LONG)  # longer than a peer waits for the end
+        self.returned.set()
+        return self.result
+
+    def release(self):
+        self._released.set()
+
+
+@pytest.fixture
+def hang():
+    hang = Hang()
+    yield hang
+    hang.release()
+
+
+@contextlib.contextmanager
+def starting(client):
+    """Start the client on a thread of its own, since ``start()`` returns only once the client is open or closed."""
+
+    def run():
+        with contextlib.suppress(wsclient.WebSocketClientError):
+            client.start()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join(LONG)
+    assert not thread.is_alive()
+
+
+def close_during(hang, client):
+    """Close the client while the function blocks."""
+    assert hang.entered.wait(LONG)
+    began = time.monotonic()
+    client.close(timeout=SHORT)
+    assert time.monotonic() - began < SHORT + 1 + SLACK
+    assert client.state is State.CLOSED
+
+
+def the_end_is_seen(hang, peer):
+    """The peer reads up to the end of the connection (``TimeoutError`` if there is none), while the function blocks."""
+    sent = peer.until_closed()
+    assert not hang.returned.is_set()
+    return sent
+
+
+def hanging(hang, *methods):
+    """A protocol of the user's, with methods that block."""
+    return type("Hanging", (JsonId,), {name: lambda self, *arguments: hang(*arguments) for name in methods})()
+
+
+@pytest.mark.parametrize("method", ["reset", "decode", "on_session"])
+def test_a_protocol_method_that_hangs(raw, hang, method):
+    client = wsclient.Client(raw.url, protocol=hanging(hang, method))
+    with starting(client):
+        peer = raw.accept().upgrade(then=EARLY)
+        close_during(hang, client)
+        the_end_is_seen(hang, peer)
+
+
+@pytest.mark.parametrize("method", ["reset", "decode"])
+def test_a_client_that_was_left_behind_does_not_open_when_the_method_returns(raw, hang, method):
+    opened = []
+    client = wsclient.Client(raw.url, protocol=hanging(hang, method), on_open=opened.append, name="hanging")
+    with starting(client):
+        peer = raw.accept().upgrade(then=EARLY)
+        close_during(hang, client)
+        the_end_is_seen(hang, peer)
+    io_threads = [thread for thread in threading.enumerate() if thread.name == "hanging-io"]
+    hang.release()
+    for thread in io_threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    assert not opened
+    assert client.stats.connections == 0
+    assert client.state is State.CLOSED
+
+
+def test_a_match_function_that_hangs(raw, hang):
+    client = wsclient.Client(raw.url)
+    client.submit({"a": 1}, match=hang)
+    with starting(client):
+        peer = raw.accept().upgrade()
+        peer.receive_text()
+        peer.send(EARLY)
+        close_during(hang, client)
+        the_end_is_seen(hang, peer)
+
+
+def test_an_on_session_hook_that_hangs(raw, hang):
+    client = wsclient.Client(raw.url, on_session=hang)
+    with starting(client):
+        peer = raw.accept().upgrade(then=EARLY)
+        close_during(hang, client)
+        the_end_is_seen(hang, peer)
+
+
+def test_a_heartbeat_function_that_hangs(raw, hang):
+    protocol = JsonId()
+    protocol.heartbeat = (0.01, hang)
+    client = wsclient.Client(raw.url, protocol=protocol)
+    with starting(client):
+        peer = raw.accept().upgrade()
+        close_during(hang, client)
+        the_end_is_seen(hang, peer)
+
+
+@pytest.mark.parametrize("option", ["url", "headers"])
+def test_an_option_that_is_a_function_and_hangs(raw, hang, option):
+    client = wsclient.Client(**{"url": raw.url, option: hang})
+    with starting(client):
+        close_during(hang, client)
+    hang.result = raw.url if option == "url" else {}
+    hang.release()
+    with pytest.raises(TimeoutError):
+        raw.accept(timeout=SHORT)
+
+
+def test_a_socket_that_comes_too_late_is_closed(raw, hang):
+    client = wsclient.Client(raw.url, sock=hang)
+    with starting(client):
+        close_during(hang, client)
+    hang.result = socket.create_connection(("127.0.0.1", raw.port))
+    peer = raw.accept()
+    hang.release()
+    peer.until_closed()
+
+
+def test_a_look_up_of_a_name_that_hangs_behind_a_proxy(hang, monkeypatch):
+    """With ``socks5`` the client looks the server's name up while it is connected to the proxy."""
+    system = socket.getaddrinfo
+
+    def look_up(host, *rest, **options):
+        return (hang if host == "far.invalid" else system)(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    hang.result = []
+    pytest.importorskip("python_socks")
+    with RawServer() as proxy:
+        client = wsclient.Client("ws://far.invalid/", proxy=f"socks5://127.0.0.1:{proxy.port}")
+        with starting(client):
+            peer = proxy.accept()
+            peer.exactly(3)
+            peer.send(b"\5\0")
+            close_during(hang, client)
+            the_end_is_seen(hang, peer)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         WebSocketClientError,
         WouldDeadlock,
     )
-    from ._models import Attempt, DeliveryState, Disconnect, Initiator, Phase, State
+    from ._models import Attempt, ConnectionInfo, DeliveryState, Disconnect, Initiator, Phase, State
     from ._options import Limits, Queue, ReceiveQueue, SendQueue
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
@@ -77,6 +77,7 @@ __all__ = [
     "ClientNotStarted",
     "ClientOptions",
     "ConnectError",
+    "ConnectionInfo",
     "ConnectionLost",
     "Control",
     "Deflate",
@@ -134,6 +135,7 @@ _HOMES: Final = {
     "ClientNotStarted": "_errors",
     "ClientOptions": "_client.options",
     "ConnectError": "_errors",
+    "ConnectionInfo": "_models",
     "ConnectionLost": "_errors",
     "Control": "protocols",
     "Deflate": "_rfc6455.deflate",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from .._connection.context import Core
 from .._connection.lifecycle import Lifecycle
 from .._errors import ClientClosed
-from .._models import Disconnect, State
+from .._models import ConnectionInfo, Disconnect, State
 from .._options import DEFAULT, Overflow
 from .._receiving.hooks import HOOKS
 from .._receiving.streams import Stream
@@ -546,6 +546,12 @@ class Client:
     def last_disconnect(self) -> Disconnect | None:
         """How the last connection ended; None before the first end."""
         return self._wsclient.core.link.last
+
+    @property
+    def connection(self) -> ConnectionInfo | None:
+        """Facts about the open connection (addresses, TLS, compression...); None while none is open."""
+        core = self._wsclient.core
+        return None if core.guard.forked else core.link.connection
 
     @property
     def protocol(self) -> Protocol:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._errors import ProtocolError, WebSocketClientError
-from .._models import Disconnect, Initiator
+from .._models import ConnectionInfo, Disconnect, Initiator, Uptime
 from .._network.poller import READ
 from .._receiving.router import Router
 from .._receiving.subscription import connection_lost
@@ -20,6 +21,7 @@ from .._requests import failures
 from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
 from .._rfc6455.frames import MessageReader, Opcode
+from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Wire
 from .._threads.deadline import Deadline
@@ -68,13 +70,14 @@ class Connection:
     Attributes:
         number: 1 for the client's first.
         opened: its line, subprotocol and headers.
+        info: facts about it, for the user.
         router: to whom messages go.
         ending: why it ends; None while it does not.
         over: whether there is nothing left to wait for.
     """
 
-    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "ending", "number",
-                 "opened", "over", "router", "wire")  # fmt: skip
+    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
+                 "info", "number", "opened", "over", "router", "wire")  # fmt: skip
 
     def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
         """
@@ -87,6 +90,8 @@ class Connection:
         now = time.monotonic()
         self.number = wire.write_progress.number
         self.opened = opened
+        self._uptime = Uptime()
+        self.info = _facts(self.number, opened, self._uptime)
         self.wire = wire
         self.router = Router(core, wire)
         self.ending: Ending | None = None
@@ -124,7 +129,9 @@ class Connection:
         self._opened_at = time.monotonic()
         self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
         self._beat.begin(self._opened_at)
+        self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
+        self._core.link.connection = self.info
         self._core.sender.writer = self.wire
         self.wire.flush()
 
@@ -186,11 +193,14 @@ class Connection:
     def finish(self) -> Disconnect:
         """Give everything back; nothing of this connection is used any more."""
         core = self._core
-        disconnect = self.disconnect(time.monotonic())
+        now = time.monotonic()
+        disconnect = self.disconnect(now)
+        self._uptime.stop(now)
         if self.was_open:
             core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
         core.sender.writer = None
         core.link.opened_at = None
+        core.link.connection = None
         core.link.paused = False
         core.link.proofs.clear()
         cut = self.wire.end()
@@ -380,3 +390,28 @@ class Connection:
         idle = now - self._heartbeat.last_heard
         code = None if ending.code is None else int(ending.code)  # no private enum
         return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)
+
+
+def _facts(number: int, opened: Opened, uptime: Uptime) -> ConnectionInfo:
+    """What ``client.connection`` says of a connection."""
+    sock = opened.line.sock
+    return ConnectionInfo(
+        number=number,
+        url=redact(opened.target.url),
+        subprotocol=opened.subprotocol,
+        headers=opened.headers,
+        local_address=_address(sock.getsockname),
+        remote_address=_address(sock.getpeername),
+        compression=None if opened.agreement is None else "deflate",
+        tls_version=opened.tls_version,
+        cipher=opened.cipher,
+        _uptime=uptime,
+    )
+
+
+def _address(ask: Callable[[], Any]) -> Any:
+    """One end of a socket; None where the system no longer knows it, since the peer has reset the connection."""
+    try:
+        return ask()
+    except OSError:
+        return None

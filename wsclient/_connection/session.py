@@ -21,6 +21,7 @@ from ..protocols._session import Session
 from .reconnect import is_fatal
 
 if TYPE_CHECKING:
+    from .._models import ConnectionInfo
     from .connection import Connection
     from .context import Core
 
@@ -59,6 +60,11 @@ class ConnectionSession(Session):
     def headers(self) -> Mapping[str, str]:
         """See ``Session``."""
         return self._live().opened.headers
+
+    @property
+    def connection(self) -> ConnectionInfo:
+        """See ``Session``."""
+        return self._live().info
 
     def send(self, message: Any) -> None:
         """See ``Session``."""

@@ -125,6 +125,8 @@ class Supervisor:
         connection = self._connection
         if connection is not None:
             connection.opened.line.abort()
+            link = self._core.link  # written by the I/O thread otherwise, which is stuck
+            link.connection = link.opened_at = None
             if connection.was_open and connection.claim_goodbye():
                 self._core.hooks.post("on_close", None, None)
 

@@ -46,6 +46,7 @@ class Opened(NamedTuple):
         headers: the server's response headers.
         rest: bytes that came behind them; they are frames.
         agreement: how messages are compressed; None if they are not.
+        tls_version, cipher: of TLS up to the server; None without it.
     """
 
     line: Line
@@ -54,6 +55,8 @@ class Opened(NamedTuple):
     headers: Headers
     rest: bytes
     agreement: Agreement | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
 
 
 class Opener:
@@ -189,7 +192,9 @@ class Opener:
         except BaseException:
             line.close()
             raise
-        return Opened(line, target, subprotocol, response.headers, response.rest, agreement)
+        to_server = target.secure or proxy is None  # else TLS, if there is any, ends at the proxy
+        tls_version, cipher = line.encryption() if to_server else (None, None)
+        return Opened(line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher)
 
     def _line(
         self, target: Target, addresses: list[dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline

@@ -108,6 +108,11 @@ class NestedTLSLine(Line):
         with self._lock:
             return self._inner.pending() + self._incoming.pending + self._outer.pending()
 
+    def encryption(self) -> tuple[str | None, str | None]:
+        with self._lock:
+            cipher = self._inner.cipher()
+            return self._inner.version(), None if cipher is None else cipher[0]
+
     def _fill(self) -> bool:
         """Take what has come over the outer layer; False if nothing is there now."""
         try:

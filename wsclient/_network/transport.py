@@ -76,6 +76,10 @@ class Line:
         """Bytes that ``receive`` can give though waiting for the socket would not show them."""
         return 0
 
+    def encryption(self) -> tuple[str | None, str | None]:
+        """The TLS version and the name of the cipher suite; None and None without TLS."""
+        return None, None
+
     def abort(self) -> None:
         """End the connection for everyone who uses it, without closing the socket. Any thread."""
         abort(self.sock)
@@ -130,6 +134,11 @@ class TLSLine(Line):
     def pending(self) -> int:
         with self._lock:
             return self._tls.pending()
+
+    def encryption(self) -> tuple[str | None, str | None]:
+        with self._lock:
+            cipher = self._tls.cipher()
+            return self._tls.version(), None if cipher is None else cipher[0]
 
 
 def abort(sock: socket.socket) -> None:

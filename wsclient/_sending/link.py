@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._models import Disconnect
+    from .._models import ConnectionInfo, Disconnect
     from .message import Outgoing
 
 __all__ = ["Link"]
@@ -21,14 +21,16 @@ class Link:
     Attributes:
         opened_at: since when the present connection is open; None if it is not.
         paused: whether reading waits for slow hooks or streams.
+        connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
         proofs: marks whose pong a thread waits for; that thread puts its mark in and takes it out.
     """
 
-    __slots__ = ("last", "opened_at", "paused", "proofs")
+    __slots__ = ("connection", "last", "opened_at", "paused", "proofs")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
+        self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
         self.proofs: dict[Outgoing, None] = {}

@@ -6,9 +6,12 @@ An interface: the client passes in an object that implements it, so that protoco
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._options import DEFAULT
+
+if TYPE_CHECKING:
+    from .._models import ConnectionInfo
 
 __all__ = ["Session"]
 
@@ -34,6 +37,11 @@ class Session:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers of the server's response; look-up is not case-sensitive."""
+        raise NotImplementedError
+
+    @property
+    def connection(self) -> ConnectionInfo:
+        """Facts about the connection; the same object that ``client.connection`` is once the connection is open."""
         raise NotImplementedError
 
     def send(self, message: Any) -> None:

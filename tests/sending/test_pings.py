@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._sending.pings import Pings
+from wsclient._sending.message import Mark
+from wsclient._sending.pings import MAX_PINGS, Pings
 
 
 def sent(*payloads, most=100):
@@ -36,6 +37,25 @@ def test_beyond_the_bound_a_ping_is_not_recognised():
     pings = sent(b"a", b"b", b"c", most=2)
     assert pings.answer(b"c", 1.0) is None
     assert pings.answer(b"b", 1.0) is not None
+
+
+def test_a_ping_for_which_a_thread_waits_is_recognised_beyond_the_bound():
+    pings = sent(b"a", b"b", most=2)
+    mark = Mark(b"c", bound=1)
+    pings.add(b"c", end=20, now=2.0, most=2, mark=mark)
+    assert pings.answer(b"c", 5.0) is not None
+    assert mark.round_trip == 3.0
+
+
+def test_a_ping_without_a_waiting_thread_is_kept_up_to_the_bound():
+    pings = sent(*(number.to_bytes(2, "big") for number in range(MAX_PINGS)), most=MAX_PINGS)
+    pings.forget(b"\0\0")
+    assert len(pings) == MAX_PINGS
+    pings.add(b"more", end=10, now=0.0, most=MAX_PINGS, mark=Mark(b"more", bound=1))
+    pings.forget(b"more")
+    pings.forget(b"unknown")
+    assert len(pings) == MAX_PINGS
+    assert pings.answer(b"\0\0", 1.0) is not None
 
 
 @given(st.lists(st.binary(min_size=1, max_size=2), unique=True, max_size=20), st.data())

@@ -21,7 +21,7 @@ from .._options import DEFAULT, Overflow
 from .._receiving.hooks import HOOKS
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
-from .._sending.delivery import Delivery, flush
+from .._sending.delivery import Delivery, flush, ping
 from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
@@ -388,6 +388,27 @@ class Client:
         """
         self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
         flush(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
+
+    def ping(self, timeout: float = 10) -> float:
+        """Send a ping ahead of everything that is queued, and wait for its pong; also where ``ping_interval`` is None.
+
+        Any thread but the I/O thread, any number of them at once. While the client reconnects, it waits for the next
+        connection. Beside the result, ``latency`` and the statistics get the round trip, and deliveries their proof.
+
+        Args:
+            timeout: seconds for a connection, the queue and the pong together.
+
+        Returns:
+            The round trip in seconds, without the time in the queue.
+
+        Raises:
+            ConnectionLost: the connection ended meanwhile.
+            RequestTimeout: no pong came in time; ``.phase`` says whether the ping was written (``"waiting"``).
+            ClientClosed: the client is not running, or was closed meanwhile.
+            WouldDeadlock: called on the I/O thread.
+        """
+        self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")
+        return ping(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
 
     def listen(
         self,

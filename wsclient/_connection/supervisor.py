@@ -127,6 +127,7 @@ class Supervisor:
             connection.opened.line.abort()
             link = self._core.link  # written by the I/O thread otherwise, which is stuck
             link.connection = link.opened_at = None
+            connection.wire.write_progress.ended = True  # no proof comes any more, so no thread has to wait for one
             if connection.was_open and connection.claim_goodbye():
                 self._core.hooks.post("on_close", None, None)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
-__all__ = ["EXPIRED", "LOST", "Carrier", "Outgoing", "WriteProgress"]
+__all__ = ["EXPIRED", "LOST", "Carrier", "Mark", "Outgoing", "WriteProgress"]
 
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
@@ -173,3 +173,24 @@ class Outgoing:
         else:
             self.discarded_as = LOST
         return None
+
+
+class Mark(Outgoing):
+    """A ping that is queued like a message, since a caller waits for the pong.
+
+    Attributes:
+        key: the payload that its pong repeats, kept when ``payload`` is not; None where pings are off.
+        round_trip: seconds from the ping to the pong that answered it; None before that. The I/O thread sets it.
+    """
+
+    __slots__ = ("key", "round_trip")
+
+    def __init__(self, payload: bytes | None, connection_number: int | None) -> None:
+        """
+        Args:
+            payload: of the ping, 125 bytes at most; None where pings are off: it only marks a position in the queue.
+            connection_number: the number of the one connection on which it proves something; None for any.
+        """
+        super().__init__(Opcode.PING, payload, 0, connection_number=connection_number)
+        self.key = payload
+        self.round_trip: float | None = None

@@ -1,24 +1,29 @@
 """Pings that were sent and not answered yet.
 
 Guarantees:
-    * Whoever owns the way out adds, the I/O thread removes; each step is one operation of a ``dict``, so there is no
-      lock.
+    * The owner of the write lock adds, the I/O thread takes out what a pong answers, and a thread that no longer waits
+      takes out its own; each step is one operation of a ``dict``, so there is no lock.
+    * The pong of a ping is recognised for as long as a thread waits for it, however many others are unanswered.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from .message import Mark
 
 __all__ = ["MAX_PINGS", "Answered", "Pings"]
 
 MAX_PINGS: Final = 4096
-"""Unanswered pings of ``flush()`` and ``Delivery.wait()`` whose pongs are still recognised; the keepalive's own come on
-top of them, up to as many."""
+"""Unanswered pings whose pongs are still recognised once no thread waits for them (a late pong proves deliveries too);
+those of the keepalive come on top of them, up to as many."""
 
 
 class _Ping(NamedTuple):
     end: int
     taken_at: float
+    mark: Mark | None
 
 
 class Answered(NamedTuple):
@@ -46,10 +51,18 @@ class Pings:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, payload: bytes, end: int, now: float, *, most: int) -> None:
-        """A ping is being written, which ends at that offset; beyond ``most`` its pong will not be recognised."""
-        if len(self._waiting) < most:
-            self._waiting[payload] = _Ping(end, now)
+    def add(self, payload: bytes, end: int, now: float, *, most: int, mark: Mark | None = None) -> None:
+        """A ping is being written.
+
+        Args:
+            payload: what its pong will repeat.
+            end: the offset at which it ends.
+            now: the time on the monotonic clock.
+            most: for a ping without a mark: if so many are unanswered, its pong will not be recognised.
+            mark: receives the round trip.
+        """
+        if mark is not None or len(self._waiting) < most:
+            self._waiting[payload] = _Ping(end, now, mark)
 
     def answer(self, payload: bytes, now: float) -> Answered | None:
         """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
@@ -62,8 +75,16 @@ class Pings:
             return None
         answered: list[bytes] = []
         for known in list(self._waiting):
-            del self._waiting[known]
-            answered.append(known)
+            earlier = self._waiting.pop(known, None)
+            if earlier is not None:
+                answered.append(known)
+                if earlier.mark is not None:
+                    earlier.mark.round_trip = now - earlier.taken_at
             if known == payload:
                 break
         return Answered(ping.end, now - ping.taken_at, answered)
+
+    def forget(self, payload: bytes) -> None:
+        """No thread waits for this pong any more. It is still recognised, unless that is true of too many."""
+        if len(self._waiting) > MAX_PINGS:
+            self._waiting.pop(payload, None)

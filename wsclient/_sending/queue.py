@@ -20,7 +20,7 @@ from .._models import DeliveryState
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
 from .._threads.waiting import Signal
-from .message import EXPIRED, LOST, Outgoing
+from .message import EXPIRED, LOST, Mark, Outgoing
 
 if TYPE_CHECKING:
     from .._options import Queue
@@ -109,6 +109,20 @@ class Outbox:
             with self._room.watch() as latch:
                 if self._refusal is None and self._is_full(entry):
                     latch.wait(deadline.sooner(Deadline(self._next_expiry)))
+
+    def put_first(self, mark: Mark) -> None:
+        """Queue a mark ahead of everything that is queued. It takes no room.
+
+        Raises:
+            ClientClosed: the queue takes no more, not even marks.
+        """
+        with self._lock:
+            refusal = None if self._takes_marks else self._refusal
+            if refusal is None:
+                mark.queued = True
+                self.entries.appendleft(mark)
+                return
+        raise again(refusal) from refusal.__cause__
 
     def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
         with self._lock:

@@ -28,7 +28,7 @@ from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
 from .._rfc6455.masking import new_key
 from .._threads.locks import make_lock
-from .message import Outgoing, WriteProgress
+from .message import Mark, Outgoing, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
 
@@ -298,7 +298,8 @@ class Wire:
                 frames.append(frame)
                 progress.taken += len(frame)
                 if opcode is _PING:
-                    self._pings.add(payload, progress.taken, time.monotonic(), most=recognised)
+                    mark = entry if type(entry) is Mark else None
+                    self._pings.add(payload, progress.taken, time.monotonic(), most=recognised, mark=mark)
             elif entry.counted or entry.discarded_as is not None:
                 entries.popleft()
                 continue  # nobody waits for it any more, or it belongs to a connection that is over
@@ -374,6 +375,10 @@ class Wire:
         if answered is not None:
             self.write_progress.confirm(answered.end)
         return answered
+
+    def forget_ping(self, payload: bytes) -> None:
+        """No thread waits for the pong with this payload any more. Any thread."""
+        self._pings.forget(payload)
 
     def end(self) -> list[Outgoing]:
         """Stop writing for good.

@@ -118,6 +118,6 @@ def test_the_stats_of_a_client_that_did_nothing_are_zero():
 def test_the_stats_tell_what_was_promised():
     assert {field.name for field in dataclasses.fields(Stats)} == {
         "messages_sent", "messages_received", "bytes_sent", "bytes_received", "connections", "failed_attempts",
-        "requests_ok", "requests_failed", "requests_timed_out", "requests_late", "queue_depth", "queue_bytes",
-        "dropped", "rtt_last", "rtt_min", "rtt_mean", "uptime",
+        "requests_ok", "requests_failed", "requests_timed_out", "requests_late", "requests_in_flight", "queue_depth",
+        "queue_bytes", "dropped", "rtt_last", "rtt_min", "rtt_mean", "uptime",
     }  # fmt: skip

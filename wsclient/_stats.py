@@ -73,6 +73,9 @@ class Stats:
         requests_failed: requests that ended with an error other than a timeout, cancelled ones included.
         requests_timed_out: requests whose deadline passed.
         requests_late: replies that came for no waiting request (late or unknown).
+        requests_in_flight: requests that were taken to the present connection and have no final answer yet. Not those
+            still queued, nor subscriptions that are established. Where replies are told apart by their order, a request
+            that was given up counts until its reply comes.
         queue_depth: messages waiting to be sent.
         queue_bytes: their payload bytes.
         dropped: messages dropped by a full queue, outgoing or incoming.
@@ -92,6 +95,7 @@ class Stats:
     requests_failed: int = 0
     requests_timed_out: int = 0
     requests_late: int = 0
+    requests_in_flight: int = 0
     queue_depth: int = 0
     queue_bytes: int = 0
     dropped: int = 0

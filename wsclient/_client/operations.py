@@ -184,6 +184,7 @@ def stats(core: Core) -> Stats:
         requests_failed=counts["failed"] + counts["cancelled"],
         requests_timed_out=counts["timed_out"],
         requests_late=counters.late,
+        requests_in_flight=max(0, core.pending.in_flight),  # its two tables are read one after the other
         queue_depth=core.outbox.messages,
         queue_bytes=core.outbox.bytes,
         dropped=core.outbox.dropped + core.hooks.dropped + core.handlers.dropped + core.streams.dropped,

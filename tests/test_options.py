@@ -9,8 +9,8 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, Limits, MessageTooBig, ProxyError
-from wsclient._network.connector import Opener
-from wsclient._network.options import LineOptions
+from wsclient._network.connector import Connector
+from wsclient._network.options import NetworkOptions
 from wsclient._options import (
     ATTEMPT_DELAY,
     DEFAULT_LIMITS,
@@ -235,9 +235,9 @@ def test_more_of_a_body_may_be_wanted(stage):
 def test_where_no_body_is_kept_none_is_waited_for(stage):
     watcher = Watcher()
     server = stage(say(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n"))
-    options = LineOptions(LONG, LONG, None, None, None, None, None, limits=Limits(max_body_bytes=0))
+    options = NetworkOptions(LONG, LONG, None, None, None, None, None, limits=Limits(max_body_bytes=0))
     with pytest.raises(HandshakeError, match="500 Oops"):
-        Opener(options, (), watcher).open(server.url, {})
+        Connector(options, (), watcher).open(server.url, {})
     assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a patience of its own"
     assert not watcher.open()
     watcher.close()

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ._network.options import ContextOption, LineOptions, SocketOption
+from ._network.options import ContextOption, NetworkOptions, SocketOption
 from ._options import OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
@@ -83,7 +83,7 @@ _PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080
 _HOST_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 """A name in ASCII; with the underscore, which no host name has by RFC 1123, but many in test networks."""
 
-_Group = TypeVar("_Group", "Greeting", LineOptions, "Bounds")
+_Group = TypeVar("_Group", "Greeting", NetworkOptions, "Bounds")
 
 _numbers = itertools.count(1)
 
@@ -112,7 +112,7 @@ class Settings(NamedTuple):
     urls: tuple[str, ...]
     ask_url: Callable[[], str] | None
     greeting: Greeting
-    line: LineOptions
+    line: NetworkOptions
     bounds: Bounds
     codec: Any
     retry_first: bool
@@ -141,7 +141,7 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
         urls=urls,
         ask_url=ask_url,
         greeting=_picked(Greeting, values),
-        line=_picked(LineOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
+        line=_picked(NetworkOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
         bounds=_picked(Bounds, values),
         codec=values["json"],
         retry_first=values["retry_first"],

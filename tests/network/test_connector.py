@@ -10,8 +10,8 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
-from wsclient._network.connector import _BODY_PATIENCE, Opener
-from wsclient._network.options import LineOptions
+from wsclient._network.connector import _BODY_PATIENCE, Connector
+from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
 from wsclient._network.transport import Line, TLSLine
 from wsclient._options import MAX_REDIRECTS
@@ -43,8 +43,8 @@ def opening(watcher):
     lines = []
 
     def open_line(url, headers=None, *, timeout=LONG, tls=None, proxy=None, source=None, subprotocols=()):
-        options = LineOptions(timeout, LONG, None, None, tls, proxy, source)
-        opened = Opener(options, subprotocols, watcher).open(url, headers or {})
+        options = NetworkOptions(timeout, LONG, None, None, tls, proxy, source)
+        opened = Connector(options, subprotocols, watcher).open(url, headers or {})
         lines.append(opened.line)
         return opened
 
@@ -125,7 +125,7 @@ def test_the_authorities_of_the_system_are_loaded_once_and_only_for_wss(stage, w
     create = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", lambda: loaded.append(1) or create())
     server = stage(hang_up, hang_up)
-    opener = Opener(LineOptions(LONG, LONG, None, None, None, None, None), (), watcher)
+    opener = Connector(NetworkOptions(LONG, LONG, None, None, None, None, None), (), watcher)
     for _ in range(2):
         with pytest.raises(ConnectError):
             opener.open(f"{scheme}://127.0.0.1:{server.port}/", {})
@@ -756,8 +756,8 @@ def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_for
         known.append(opener.sock.fileno() > 0 and opener.sock.getpeername() == peer.sock.getsockname())
         until_the_end(peer)
 
-    options = LineOptions(SHORT, LONG, None, None, trusting if secure else None, None, None)
-    opener = Opener(options, (), watcher)
+    options = NetworkOptions(SHORT, LONG, None, None, trusting if secure else None, None, None)
+    opener = Connector(options, (), watcher)
     server = stage(act, tls=server_tls if secure else None)
     with pytest.raises(ConnectError):
         opener.open(server.url, {})

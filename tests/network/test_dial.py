@@ -13,7 +13,7 @@ import trustme
 
 from wsclient._errors import ConnectError
 from wsclient._network.dial import _outcome, connect, connect_unix, resolve
-from wsclient._network.options import LineOptions
+from wsclient._network.options import NetworkOptions
 from wsclient._network.tls import start_tls, tls_context
 from wsclient._threads.commands import Interrupted
 
@@ -62,7 +62,7 @@ def found(*addresses):
 
 
 def options(ssl_context=None):
-    return LineOptions(10, 30, 20, 20, ssl_context, None, None)
+    return NetworkOptions(10, 30, 20, 20, ssl_context, None, None)
 
 
 # --- the name --------------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ import trustme
 
 import wsclient
 from wsclient import ConnectError, ConnectionLost, ProxyError, State, TLSError
-from wsclient._network.connector import Opener
+from wsclient._network.connector import Connector
 from wsclient._network.nested_tls import NestedTLSLine, start_nested_tls
-from wsclient._network.options import LineOptions
+from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ, WRITE
 from wsclient._threads.commands import Interrupted
 
@@ -597,7 +597,7 @@ def until_full(client):
 
 
 def opener(watcher, proxy, tls, *, timeout=LONG):
-    return Opener(LineOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
+    return Connector(NetworkOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
 
 
 def test_a_wss_server_is_talked_to_through_an_https_proxy(secure_proxy, server_tls, trusting):

@@ -11,8 +11,8 @@ import tenacity
 
 import wsclient
 from wsclient import ClientClosed, ConnectError, HandshakeError, State, TLSError
-from wsclient._network.connector import Opener
-from wsclient._network.options import LineOptions
+from wsclient._network.connector import Connector
+from wsclient._network.options import NetworkOptions
 from wsclient._network.transport import Line, TLSLine
 
 from ..support import LONG, SHORT, Peer, RawServer, Server
@@ -48,7 +48,7 @@ def dialled(server):
 
 
 def opener(watcher, sock, *, timeout=LONG, tls=None, proxy=None):
-    return Opener(LineOptions(timeout, LONG, None, None, tls, proxy, None, sock), (), watcher)
+    return Connector(NetworkOptions(timeout, LONG, None, None, tls, proxy, None, sock), (), watcher)
 
 
 def running(function, *args):

@@ -11,10 +11,10 @@ import tenacity
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError
-from wsclient._network.connector import Opener
+from wsclient._network.connector import Connector
 from wsclient._network.dial import connect, resolve
 from wsclient._network.nested_tls import NestedTLSLine
-from wsclient._network.options import LineOptions
+from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
 from wsclient._network.proxy import Proxy, choose, open_tunnel
 from wsclient._network.transport import make_line
@@ -564,7 +564,7 @@ def test_without_python_socks_the_error_says_what_to_install(monkeypatch, tunnel
 
 
 def opener(watcher, proxy, *, timeout=LONG, tls=None):
-    return Opener(LineOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
+    return Connector(NetworkOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
 
 
 def test_a_proxy_that_is_dead_is_named_without_its_password(watcher, dead):

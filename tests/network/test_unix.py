@@ -10,8 +10,8 @@ import tenacity
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, State
-from wsclient._network.connector import Opener
-from wsclient._network.options import LineOptions
+from wsclient._network.connector import Connector
+from wsclient._network.options import NetworkOptions
 from wsclient._network.transport import Line
 from wsclient._threads.commands import Interrupted
 
@@ -86,7 +86,7 @@ def stage(path):
 
 
 def opener(watcher, *, timeout=LONG, **options):
-    return Opener(LineOptions(timeout, LONG, None, None, None, None, None, **options), (), watcher)
+    return Connector(NetworkOptions(timeout, LONG, None, None, None, None, None, **options), (), watcher)
 
 
 def add(client):

@@ -28,7 +28,7 @@ from .._threads.deadline import Deadline
 from .keepalive import Beat, Heartbeat
 
 if TYPE_CHECKING:
-    from .._network.connector import Opened
+    from .._network.connector import UpgradedConnection
     from .._network.poller import Poller
     from .context import Core
 
@@ -79,7 +79,7 @@ class Connection:
     __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
                  "info", "number", "opened", "over", "router", "wire")  # fmt: skip
 
-    def __init__(self, core: Core, poller: Poller, opened: Opened, wire: Wire) -> None:
+    def __init__(self, core: Core, poller: Poller, opened: UpgradedConnection, wire: Wire) -> None:
         """
         Args:
             core: the client.
@@ -392,7 +392,7 @@ class Connection:
         return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)
 
 
-def _facts(number: int, opened: Opened, uptime: Uptime) -> ConnectionInfo:
+def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> ConnectionInfo:
     """What ``client.connection`` says of a connection."""
     sock = opened.line.sock
     return ConnectionInfo(

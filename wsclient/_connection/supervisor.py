@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError, ConnectionLost
 from .._models import Attempt, State
-from .._network.connector import Opener
+from .._network.connector import Connector
 from .._network.poller import Poller
 from .._receiving.subscription import subscribe_anew
 from .._rfc6455 import url as _url
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._models import Disconnect
-    from .._network.connector import Opened
+    from .._network.connector import UpgradedConnection
     from .context import Core
     from .reconnect import Reconnect, Verdict
 
@@ -57,7 +57,7 @@ _log = logging.getLogger("wsclient")
 class Supervisor:
     """Keeps one client connected, until it is closed or can't be."""
 
-    __slots__ = ("_campaign", "_connection", "_core", "_opener", "_poller", "_transport", "_turn", "drained")
+    __slots__ = ("_campaign", "_connection", "_connector", "_core", "_poller", "_transport", "_turn", "drained")
 
     def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
         """
@@ -76,7 +76,7 @@ class Supervisor:
         )
         self._poller: Poller | None = None
         greeting = settings.greeting
-        self._opener = Opener(
+        self._connector = Connector(
             settings.line, greeting.subprotocols or core.protocol.subprotocols, self, greeting.compression
         )
         self._transport = Transport()
@@ -108,7 +108,7 @@ class Supervisor:
                 core.recorder.close()  # before anyone can find out that the client is closed, and reads the file
             finish(core, final, error)
             core.orders.attach(None)
-            self._opener.close()
+            self._connector.close()
             if self._poller is not None:
                 self._poller.close()
             if wakeup is not None:
@@ -121,7 +121,7 @@ class Supervisor:
         A connection that is still being opened is cut as well: the name of a server behind a SOCKS proxy is looked up
         while the connection to the proxy is open.
         """
-        self._opener.abort()
+        self._connector.abort()
         connection = self._connection
         if connection is not None:
             connection.opened.line.abort()
@@ -135,8 +135,8 @@ class Supervisor:
         """The connection's socket, or those with which one is being opened, for a forked child to close."""
         connection, poller = self._connection, self._poller
         found = [] if poller is None else poller.sockets()
-        if self._opener.sock is not None:
-            found.append(self._opener.sock)
+        if self._connector.sock is not None:
+            found.append(self._connector.sock)
         return found if connection is None else [*found, connection.opened.line.sock]
 
     # --- one connection after the other ------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Supervisor:
         """Connect, and give the socket to ``websocket``."""
         url, headers = self._next_url(), self._headers()
         self._check_not_closed()
-        opened = self._opener.open(url, headers)
+        opened = self._connector.open(url, headers)
         try:
             assert self._poller is not None
             # No user code before this assignment: abort() cuts only a connection that it finds here.
@@ -209,7 +209,7 @@ class Supervisor:
             raise
         return opened.line.sock
 
-    def _wire(self, opened: Opened) -> Wire:
+    def _wire(self, opened: UpgradedConnection) -> Wire:
         core, deflater = self._core, self._deflater(opened)
         number = core.sender.connection_number + 1
         if core.recorder is None:
@@ -218,7 +218,7 @@ class Supervisor:
         backend = RecordedBackend(core, number, core.recorder, recorded)
         return Wire(opened.line, backend, deflater, backend)
 
-    def _deflater(self, opened: Opened) -> Deflater | None:
+    def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
         compression = self._core.settings.greeting.compression
         if compression is None or opened.agreement is None:
             return None

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .._rfc6455.deflate import Agreement, Deflate
     from .._rfc6455.http11 import Headers, Response
     from .._rfc6455.url import Target
-    from .options import LineOptions
+    from .options import NetworkOptions
     from .poller import Watch
 
-__all__ = ["Opened", "Opener"]
+__all__ = ["Connector", "UpgradedConnection"]
 
 _BODY_PATIENCE: Final = 1.0
 """Seconds to wait for the rest of an error's body."""
@@ -36,7 +36,7 @@ _BODY_PATIENCE: Final = 1.0
 _PIECE: Final = 16 * 1024
 
 
-class Opened(NamedTuple):
+class UpgradedConnection(NamedTuple):
     """A connection that has just been upgraded.
 
     Attributes:
@@ -59,7 +59,7 @@ class Opened(NamedTuple):
     cipher: str | None = None
 
 
-class Opener:
+class Connector:
     """Opens the connections of one client. Owned by the I/O thread.
 
     Attributes:
@@ -70,7 +70,7 @@ class Opener:
 
     def __init__(
         self,
-        options: LineOptions,
+        options: NetworkOptions,
         subprotocols: Sequence[str],
         watch: Watch,
         compression: Deflate | None = None,
@@ -101,7 +101,7 @@ class Opener:
         if sock is not None:
             transport.abort(sock)
 
-    def open(self, url: str, headers: Mapping[str, str]) -> Opened:
+    def open(self, url: str, headers: Mapping[str, str]) -> UpgradedConnection:
         """Open a connection.
 
         Args:
@@ -129,7 +129,7 @@ class Opener:
                 if isinstance(error, ConnectError):
                     raise
                 raise self._explain(error, target) from error
-            if isinstance(outcome, Opened):
+            if isinstance(outcome, UpgradedConnection):
                 return outcome
             target, headers = self._follow(target, headers, outcome)
         raise HandshakeError(f"The server redirected more than {most} times.", status=http.HTTPStatus.FOUND)
@@ -175,7 +175,7 @@ class Opener:
         addresses: list[dial.Address],
         proxy: _proxy.Proxy | None,
         deadline: Deadline,
-    ) -> Opened | Response:
+    ) -> UpgradedConnection | Response:
         """The opened connection, or the response that redirects it."""
         line = self._line(target, addresses, proxy, deadline)
         try:
@@ -194,7 +194,9 @@ class Opener:
             raise
         to_server = target.secure or proxy is None  # else TLS, if there is any, ends at the proxy
         tls_version, cipher = line.encryption() if to_server else (None, None)
-        return Opened(line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher)
+        return UpgradedConnection(
+            line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
+        )
 
     def _line(
         self, target: Target, addresses: list[dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline

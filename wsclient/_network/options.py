@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from .._options import DEFAULT_LIMITS, Limits
 
-__all__ = ["ContextOption", "LineOptions", "SocketOption"]
+__all__ = ["ContextOption", "NetworkOptions", "SocketOption"]
 
 SocketOption = socket.socket | Callable[[], socket.socket] | None
 
 ContextOption = ssl.SSLContext | Callable[[], ssl.SSLContext] | None
 
 
-class LineOptions(NamedTuple):
+class NetworkOptions(NamedTuple):
     """How a connection is opened and kept alive; times in seconds."""
 
     open_timeout: float

@@ -13,7 +13,7 @@ from .._threads.deadline import Deadline
 from .poller import READ, WRITE, Watch
 
 if TYPE_CHECKING:
-    from .options import LineOptions
+    from .options import NetworkOptions
 
 __all__ = ["start_tls", "tls_context", "wrap_tls"]
 
@@ -55,7 +55,7 @@ def _close_half_made(error: BaseException, shared: int) -> None:
             half_made.close()
 
 
-def tls_context(options: LineOptions) -> ssl.SSLContext:
+def tls_context(options: NetworkOptions) -> ssl.SSLContext:
     """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996).
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .._network.options import LineOptions
+from .._network.options import NetworkOptions
 from .._threads.commands import Orders
 from .._threads.guard import Guard
 from .._threads.state import StateCell
@@ -24,7 +24,7 @@ class SendingSettings(Protocol):
         """The client's name."""
 
     @property
-    def line(self) -> LineOptions:
+    def line(self) -> NetworkOptions:
         """How a connection is opened and kept alive."""
 
 

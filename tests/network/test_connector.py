@@ -257,7 +257,7 @@ def test_no_redirect_leads_out_of_tls(stage, opening, watcher, server_tls, trust
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/", "/a b"])
 def test_a_redirect_to_nowhere_is_fatal(stage, opening, watcher, location):
     server = stage(redirect(location))
-    with pytest.raises(HandshakeError, match="place this client does not go to") as caught:
+    with pytest.raises(HandshakeError, match="redirect that this client does not follow") as caught:
         opening(server.url)
     assert not caught.value.retry
     assert isinstance(caught.value.__cause__, ValueError)

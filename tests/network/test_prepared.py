@@ -19,7 +19,9 @@ from ..support import LONG, SHORT, Peer, RawServer, Server
 from ..support.stage import redirect, respond, until_the_end, upgrade
 
 AT_ONCE = wsclient.Reconnect(wait=tenacity.wait_none())
-USED_UP = "The socket given as sock= was for one connection, which has been; a function as sock= can give one for each"
+USED_UP = (
+    "The socket given as sock= has served its one connection; give a function as sock= to provide a socket for each"
+)
 
 
 @pytest.fixture
@@ -188,7 +190,7 @@ def test_a_socket_is_kept_while_the_client_does_not_come_to_use_it(server):
 def test_a_redirect_would_need_another_socket(stage, watcher):
     server = stage(redirect("/there"))
     sock = dialled(server)
-    with pytest.raises(ConnectError, match="leads to one place only") as caught:
+    with pytest.raises(ConnectError, match="is connected to one server only") as caught:
         opener(watcher, sock).open("ws://example.org/", {})
     assert not caught.value.retry
     assert sock.fileno() == -1
@@ -202,7 +204,7 @@ def test_a_function_is_asked_for_no_socket_to_another_origin(stage, watcher):
         asked.append(1)
         return dialled(server)
 
-    with pytest.raises(ConnectError, match="leads to one place only") as caught:
+    with pytest.raises(ConnectError, match="is connected to one server only") as caught:
         opener(watcher, give).open("ws://example.org/", {})
     assert not caught.value.retry
     assert len(asked) == 1
@@ -340,7 +342,7 @@ def test_a_function_that_raises_is_asked_again(server, error):
 @pytest.mark.parametrize("nonsense", [None, 5, "socket", socket.socket], ids=repr)
 def test_a_function_that_gives_nonsense_fails_the_client(nonsense):
     client = wsclient.Client("ws://example.org/", sock=lambda: nonsense, reconnect=AT_ONCE, retry_first=True)
-    with pytest.raises(ConnectError, match=r"^The sock function gave .*, which is no socket\.$") as caught:
+    with pytest.raises(ConnectError, match=r"^The sock function returned .*, which is no socket\.$") as caught:
         client.start(LONG)
     assert not caught.value.retry
     assert repr(nonsense) in str(caught.value)

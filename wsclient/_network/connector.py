@@ -1,6 +1,6 @@
 """Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
 
-One deadline (``open_timeout``) covers all of it but the look-up of names, and an order to close ends it at once.
+One deadline (``open_timeout``) covers all of it except name look-ups. An order to close ends it at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Connector", "UpgradedConnection"]
 
 _BODY_PATIENCE: Final = 1.0
-"""Seconds to wait for the rest of an error's body."""
+"""Seconds to wait for the rest of the body of an error response."""
 
 _PIECE: Final = 16 * 1024
 
@@ -40,11 +40,11 @@ class UpgradedConnection(NamedTuple):
     """A connection that has just been upgraded.
 
     Attributes:
-        line: the open line.
-        target: where it leads, after redirects.
-        subprotocol: the one agreed on, or None.
+        line: the open connection, as bytes.
+        target: the server, after redirects.
+        subprotocol: the one that the server accepted, or None.
         headers: the server's response headers.
-        rest: bytes that came behind them; they are frames.
+        rest: bytes that followed the headers; they belong to frames.
         agreement: how messages are compressed; None if they are not.
         tls_version, cipher: of TLS up to the server; None without it.
     """
@@ -63,7 +63,8 @@ class Connector:
     """Opens the connections of one client. Owned by the I/O thread.
 
     Attributes:
-        sock: the socket with which one is being opened, or was; for a forked child, which must not keep it.
+        sock: the socket of the connection that is being opened, or was opened last. A forked child closes its copy, and
+            ``abort`` cuts it.
     """
 
     __slots__ = ("_compression", "_context", "_given", "_options", "_subprotocols", "_watch", "sock")
@@ -80,7 +81,7 @@ class Connector:
             options: time-outs, TLS, proxy, source address, limits.
             subprotocols: offered in this order.
             watch: how to wait.
-            compression: offered; None for none.
+            compression: what is offered to the server; None offers no compression.
         """
         self._options = options
         self._compression = compression
@@ -91,7 +92,7 @@ class Connector:
         self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
 
     def close(self) -> None:
-        """No more connections are opened; a socket of the caller's that was not used is closed."""
+        """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
         if isinstance(self._given, socket.socket):
             self._given.close()
 
@@ -105,11 +106,11 @@ class Connector:
         """Open a connection.
 
         Args:
-            url: where to.
+            url: the server.
             headers: the caller's headers, checked.
 
         Raises:
-            ConnectError: it failed; the class and the sentence say how.
+            ConnectError: the connection could not be opened; class and message say why.
         """
         target = _url.parse(url)
         if callable(self._options.ssl_context):
@@ -137,9 +138,9 @@ class Connector:
     def _follow(
         self, target: Target, headers: Mapping[str, str], response: Response
     ) -> tuple[Target, Mapping[str, str]]:
-        """Where a redirect leads, and what may go along: to another origin, none of the caller's headers.
+        """Return the target of a redirect, and the headers to send there: none of the caller's to another origin.
 
-        Any of them may be a secret, whatever its name. User and password of the URL stay behind as well.
+        Any header may be a secret, whatever its name. User and password of the URL are not sent there either.
         """
         try:
             found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
@@ -147,10 +148,10 @@ class Connector:
             if not stays and any(map(handshake.may_be_secret, self._subprotocols)):
                 raise ValueError("It is another origin, and one of subprotocols= is so long that it may be a secret.")
             if isinstance(self._options.sock, socket.socket) or (self._options.sock is not None and not stays):
-                raise ValueError("The socket given as sock= leads to one place only.")
+                raise ValueError("The socket given as sock= is connected to one server only.")
         except ValueError as error:
             raise HandshakeError(
-                f"The server redirected to a place this client does not go to. {error}",
+                f"The server sent a redirect that this client does not follow. {error}",
                 status=response.status,
                 headers=response.headers,
                 retry=False,
@@ -176,7 +177,7 @@ class Connector:
         proxy: _proxy.Proxy | None,
         deadline: Deadline,
     ) -> UpgradedConnection | Response:
-        """The opened connection, or the response that redirects it."""
+        """Return the opened connection, or the response that redirects it."""
         line = self._line(target, addresses, proxy, deadline)
         try:
             key = handshake.new_key()
@@ -192,7 +193,7 @@ class Connector:
         except BaseException:
             line.close()
             raise
-        to_server = target.secure or proxy is None  # else TLS, if there is any, ends at the proxy
+        to_server = target.secure or proxy is None  # otherwise TLS, if there is any, ends at the proxy
         tls_version, cipher = line.encryption() if to_server else (None, None)
         return UpgradedConnection(
             line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
@@ -218,7 +219,7 @@ class Connector:
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                self.sock = None  # TLS takes the descriptor over, and waits for it at once
+                self.sock = None  # the TLS socket takes over the descriptor, and the poller knows it at once
                 line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
                 line = start_nested_tls(sock, self._name(target), self._tls(), self._watch, deadline)
@@ -239,14 +240,14 @@ class Connector:
         )  # fmt: skip
 
     def _prepared(self) -> socket.socket:
-        """The socket that the caller has connected."""
+        """Return the socket that the caller has connected."""
         given = self._given
         if isinstance(given, socket.socket):
             self._given = None
             sock = given
         elif given is None:
             raise ConnectError(
-                "The socket given as sock= was for one connection, which has been; a function as sock= can give one "
+                "The socket given as sock= has served its one connection; give a function as sock= to provide a socket "
                 "for each.",
                 retry=False,
             )
@@ -264,7 +265,7 @@ class Connector:
         try:
             _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._options.limits)
         except OSError as error:
-            if isinstance(error, (ConnectError, socket.gaierror)):  # it is us who look names up for a socks4 or socks5
+            if isinstance(error, (ConnectError, socket.gaierror)):  # for socks4 and socks5 the client looks names up
                 raise
             raise ProxyError(f"The proxy {proxy!r} opened no tunnel: {_reason(error)}.", last=error) from error
 
@@ -282,7 +283,7 @@ class Connector:
             self._send(line, request, deadline)
         except TimeoutError:
             raise
-        except OSError as error:  # a server may refuse before it has read all; its answer says more than the reset
+        except OSError as error:  # a server may refuse before it has read all; its response says more than the reset
             try:
                 return self._receive_head(line, deadline)
             except OSError as answer:
@@ -311,7 +312,7 @@ class Connector:
                 return response
 
     def _read_body(self, line: Line, response: Response, deadline: Deadline) -> None:
-        """Read on behind the head of an error, as far as it comes soon."""
+        """Read the body of an error response, as far as it arrives soon."""
         soon = Deadline.after(_BODY_PATIENCE, time.monotonic()).sooner(deadline)
         try:
             while not response.body_is_whole():
@@ -323,7 +324,7 @@ class Connector:
                 else:
                     return
         except OSError:
-            return  # what came is what there is; the status tells the story
+            return  # an incomplete body is no error of its own: the status says enough
 
     def _explain(self, error: OSError, target: Target) -> ConnectError:
         where = _url.redact(target.url)
@@ -342,7 +343,7 @@ def _asked(give: Callable[[], socket.socket]) -> socket.socket:
     except Exception as error:
         raise ConnectError(f"The sock function raised {type(error).__name__}: {error}", last=error) from error
     if not isinstance(sock, socket.socket):
-        raise ConnectError(f"The sock function gave {sock!r}, which is no socket.", retry=False)
+        raise ConnectError(f"The sock function returned {sock!r}, which is no socket.", retry=False)
     return sock
 
 
@@ -353,7 +354,7 @@ def _reason(error: OSError) -> str:
 
 
 def _as_text(value: str) -> str:
-    """A header's bytes as UTF-8, which is what a ``Location`` that is not ASCII holds in practice."""
+    """Decode a header value as UTF-8, which servers use in practice for a ``Location`` that is not ASCII."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

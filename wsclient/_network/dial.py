@@ -1,7 +1,7 @@
 """From a host name to a connected socket.
 
-Non-blocking throughout, under one deadline, and ended at once by an order to close. Only the look-up of the name may
-block: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
+Nothing here blocks, one deadline covers all attempts, and an order to close ends them at once. The exception is the
+name look-up: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .poller import WRITE, Watch
 __all__ = ["Address", "connect", "connect_unix", "resolve"]
 
 _FULL_BACKLOG_LOOK: Final = 0.02
-"""Seconds between two looks at a server of this machine that has no room for one more connection; nothing tells us."""
+"""Seconds between two attempts to connect to a ``unix://`` server whose backlog is full: no event reports when it has
+room."""
 
 Address = tuple[int, Any]
 """Address family and socket address."""
@@ -31,7 +32,7 @@ _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(
 
 
 def resolve(host: str, port: int) -> list[Address]:
-    """Addresses of a host, the families taking turns (RFC 8305 §4).
+    """Look up the addresses of a host, with the address families in turn (RFC 8305 §4).
 
     Raises:
         ConnectError: the name has no address now.
@@ -57,17 +58,17 @@ def connect(
     """Connect to the first address that answers (RFC 8305 §5).
 
     Args:
-        addresses: where to, in order.
+        addresses: the addresses to try, in order.
         source: the local address and port to connect from; None for any.
         watch: how to wait.
         deadline: for all of them together.
-        attempt_delay: seconds each has before the next is tried beside it.
+        attempt_delay: seconds after which the next address is tried beside those that have not answered.
 
     Returns:
         A connected, non-blocking socket.
 
     Raises:
-        OSError: none answered; the last error. ``TimeoutError`` at the deadline.
+        OSError: no address answered; it is the last error. ``TimeoutError`` at the deadline.
     """
     race = _Race(addresses, source)
     try:
@@ -86,13 +87,13 @@ def connect(
 
 
 def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
-    """Connect to a server on this machine that listens on a path.
+    """Connect to a server that listens on a path of this machine.
 
     Returns:
         A connected, non-blocking socket.
 
     Raises:
-        OSError: nobody listens there; ``TimeoutError`` at the deadline, where the server takes no more connections.
+        OSError: no server listens there; ``TimeoutError`` at the deadline, where the server's backlog stays full.
     """
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -113,7 +114,7 @@ def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
 
 
 class _Race:
-    """Attempts to connect to several addresses, each begun a little later than the one before it."""
+    """Attempts to connect to several addresses, each started a little later than the one before it."""
 
     def __init__(self, addresses: list[Address], source: tuple[str, int] | None) -> None:
         self.waiting = deque(addresses)
@@ -122,14 +123,14 @@ class _Race:
         self._backend = source
 
     def start_next(self) -> None:
-        """Begin with the next address; that it fails at once is only noted."""
+        """Start an attempt with the next address. If it fails at once, its error is kept in ``last``."""
         try:
             self.trying[_begin(*self.waiting.popleft(), self._backend)] = WRITE
         except OSError as error:
             self.last = error
 
     def run(self, watch: Watch, turn: Deadline) -> socket.socket | None:
-        """Wait for a winner until an attempt fails or the turn is over."""
+        """Wait for a connected socket, until an attempt fails or the turn is over; None then."""
         while self.trying and not turn.passed(time.monotonic()):
             for sock in watch.wait_any(self.trying, turn):
                 del self.trying[sock]
@@ -142,7 +143,7 @@ class _Race:
         return None
 
     def close(self) -> None:
-        """Give up those that are still trying."""
+        """Close the sockets of the attempts that have not ended."""
         for sock in self.trying:
             sock.close()
 
@@ -165,7 +166,7 @@ def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.
 
 
 def _outcome(sock: socket.socket) -> OSError | None:
-    """None if the socket is connected to another one."""
+    """Return None if the socket is connected to another socket, else why not."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         return OSError(code, os.strerror(code))
@@ -174,5 +175,5 @@ def _outcome(sock: socket.socket) -> OSError | None:
             return None
     except OSError as error:
         return error
-    # On loopback a socket may be given the very port it wants to reach; it is then connected to itself.
+    # On loopback the system may assign the very port that the socket connects to; it is then connected to itself.
     return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

@@ -1,11 +1,11 @@
 """TLS within TLS: to a ``wss`` server through an ``https`` proxy (RFC 9110 §9.3.6).
 
-Python's sockets can wrap a TCP connection only, so the inner layer works on memory (``ssl.MemoryBIO``), and its records
-travel over the outer one, which leads to the proxy.
+``SSLContext.wrap_socket`` accepts only a TCP connection. So the inner layer works on memory (``ssl.MemoryBIO``), and
+its records are sent over the outer layer, the TLS connection to the proxy.
 
 Guarantees:
-    * Those of ``transport``. One lock covers both layers: each call under it is non-blocking, and nothing else uses the
-      outer one.
+    * Those of ``transport``. One lock guards both layers: each call under it is non-blocking, and no other object uses
+      the outer layer.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ class NestedTLSLine(Line):
 
     __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_promised", "_unsent")
 
-    short_means_empty = False  # a call gives what one record holds
+    short_means_empty = False  # one call returns the content of one record
     may_hold = True
 
     def __init__(self, outer: ssl.SSLSocket, host: str, context: ssl.SSLContext) -> None:
         """
         Args:
-            outer: the connection to the proxy, which has opened a tunnel.
-            host: the server's name.
-            context: the inner layer's.
+            outer: the TLS connection to the proxy, which has opened a tunnel.
+            host: the name that the server's certificate must have.
+            context: the TLS settings of the inner layer.
         """
         super().__init__(outer)
         self._outer = outer
-        # Guards everything below, and the outer layer.
+        # Guards all attributes below, and the outer layer.
         self._lock = make_lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._unsent = b""  # records that the outer layer has not taken yet
-        self._promised = 0  # bytes of the caller's that are in those records, and not yet told to be sent
+        self._unsent = b""  # records that the outer layer has not accepted yet
+        self._promised = 0  # bytes of the caller in those records that no call of send() has returned as sent
 
     def handshake(self) -> int:
-        """Go on with the inner handshake; 0 once it is done, else what to wait for.
+        """Continue the inner handshake; return 0 once it is complete, else the event to wait for.
 
         Raises:
-            OSError: it failed.
+            OSError: the handshake failed.
         """
         with self._lock:
             while True:
@@ -70,7 +70,7 @@ class NestedTLSLine(Line):
                         return self.read_event
                 except ssl.SSLError:
                     with contextlib.suppress(OSError):
-                        self._flush()  # the alert, which says why
+                        self._flush()  # the alert, which reports the reason to the server
                     raise
                 else:
                     return 0 if self._flush() else self.write_event
@@ -81,9 +81,9 @@ class NestedTLSLine(Line):
                 try:
                     return self._inner.read(size)
                 except ssl.SSLWantReadError:
-                    if not self._promised:  # else the sender would not be told
-                        with contextlib.suppress(OSError):  # whoever sends next is told; what came is still read
-                            self._flush()  # the answer to a new key; it may also go with the next that is sent
+                    if not self._promised:  # otherwise send() reports the error
+                        with contextlib.suppress(OSError):  # the next send() reports it; received data is still read
+                            self._flush()  # the answer to a key update; the next send() would send it, too
                     if not self._fill():
                         return None
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -96,11 +96,11 @@ class NestedTLSLine(Line):
             if not self._promised:
                 try:
                     self._promised = self._inner.write(data[:RECORD])
-                except ssl.SSLWantReadError:  # TLS 1.2 may negotiate anew
+                except ssl.SSLWantReadError:  # TLS 1.2 may negotiate again
                     self.write_event = READ
                     return 0
                 if not self._flush():
-                    return 0  # the caller repeats these bytes, and is told then
+                    return 0  # the caller repeats these bytes, and a later call returns their number
             sent, self._promised = self._promised, 0
             return sent
 
@@ -114,7 +114,7 @@ class NestedTLSLine(Line):
             return self._inner.version(), None if cipher is None else cipher[0]
 
     def _fill(self) -> bool:
-        """Take what has come over the outer layer; False if nothing is there now."""
+        """Read from the outer layer into the inner one; False if there is nothing to read now."""
         try:
             data = self._outer.recv(_RECORDS)
         except ssl.SSLWantReadError:
@@ -133,7 +133,7 @@ class NestedTLSLine(Line):
         return True
 
     def _flush(self) -> bool:
-        """Send the records that wait; True if none is left."""
+        """Send the waiting records; True if none is left."""
         self._unsent += self._outgoing.read()
         while self._unsent:
             try:
@@ -152,10 +152,10 @@ class NestedTLSLine(Line):
 def start_nested_tls(
     outer: ssl.SSLSocket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
 ) -> NestedTLSLine:
-    """Speak TLS within TLS. The outer connection stays its owner's if that fails.
+    """Make a TLS handshake with the server inside the TLS connection to the proxy, which stays open if that fails.
 
     Raises:
-        OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+        OSError: the handshake failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
     """
     line = NestedTLSLine(outer, host, context)
     while events := line.handshake():

@@ -17,7 +17,11 @@ ContextOption = ssl.SSLContext | Callable[[], ssl.SSLContext] | None
 
 
 class NetworkOptions(NamedTuple):
-    """How a connection is opened and kept alive; times in seconds."""
+    """How a connection is opened and kept alive; times in seconds. ``Client`` documents the options.
+
+    Attributes:
+        limits: bounds on what a peer may send during the handshake, and more.
+    """
 
     open_timeout: float
     session_timeout: float

@@ -1,7 +1,7 @@
-"""Waiting for sockets, and for the wake-up together with them.
+"""Waiting for sockets and for the wake-up at the same time.
 
-``selectors`` exists on Linux, macOS and Windows alike. ``poll`` is preferred to ``epoll``: with two descriptors it is
-as fast, needs no descriptor of its own, and has nothing a forked child could disturb.
+``selectors`` exists on Linux, macOS and Windows. ``poll`` is preferred to ``epoll``: with two descriptors it is as
+fast, needs no descriptor of its own, and shares no state with a forked child.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Poller:
         self._events = 0
 
     def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
-        """Wait until the socket is ready, somebody wakes us, or the time is over.
+        """Wait until the socket is ready, another thread wakes this one, or the time is over.
 
         Args:
             sock: the socket, or None to wait for the wake-up alone.
             events: ``READ``, ``WRITE``, both, or 0 for none.
-            seconds: how long at most; None for as long as it takes.
+            seconds: the longest wait; None waits without a limit.
 
         Returns:
-            Those of the events that are ready; 0 on a wake-up or at the end of the time.
+            Which of the events are ready; 0 after a wake-up or at the end of the time.
         """
         if sock is not self._sock or events != self._events:
             self._watch(sock, events)
@@ -58,7 +58,7 @@ class Poller:
         return ready
 
     def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
-        """Wait for any of several sockets, each with its events; gives those that are ready."""
+        """Wait for any of several sockets, each with its events; return those that are ready."""
         self._watch(None, 0)
         for sock, events in socks.items():
             self._selector.register(sock, events)
@@ -72,20 +72,20 @@ class Poller:
         return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
 
     def sockets(self) -> list[socket.socket]:
-        """The sockets that are being waited for."""
+        """Return the sockets that are being waited for."""
         watched = [key.fileobj for key in (self._selector.get_map() or {}).values()]
         return [sock for sock in watched if isinstance(sock, socket.socket)]
 
     def forget(self) -> None:
-        """The socket is about to be closed."""
+        """Forget the socket, which is about to be closed."""
         self._watch(None, 0)
 
     def close(self) -> None:
-        """Give back what the selector holds."""
+        """Close the selector."""
         self._selector.close()
 
     def _watch(self, sock: socket.socket | None, events: int) -> None:
-        """Have the selector watch this socket for these events, and no other; for none of them, not at all."""
+        """Make this the only socket that the selector watches; with events 0 it watches none."""
         if self._sock is not None and self._events:
             self._selector.unregister(self._sock)
         self._sock = None
@@ -95,10 +95,10 @@ class Poller:
 
 
 class Watch(Protocol):
-    """How the I/O thread waits while a connection is being opened. Both ways end with the order's error on an order."""
+    """How the I/O thread waits while a connection is being opened. Both methods raise ``Interrupted`` on an order."""
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
-        """Wait until the socket is ready; ``TimeoutError`` at the deadline."""
+        """Wait until the socket is ready; raise ``TimeoutError`` at the deadline."""
 
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
-        """Wait until some of the sockets are ready, and give those; none of them at the deadline."""
+        """Wait until some of the sockets are ready, and return those; none at the deadline."""

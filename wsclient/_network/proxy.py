@@ -1,8 +1,8 @@
-"""Through a proxy: which one, and how to ask it for a tunnel.
+"""Proxies: which one to use, and how to request a tunnel.
 
-An HTTP tunnel (RFC 9110 §9.3.6) takes one request that ``_rfc6455.handshake`` can build and read. SOCKS is spoken by
-python-socks (Apache-2.0), the extra ``proxy``: its connectors do the protocol, the bytes go through here, so that the
-one deadline and the order to close hold for a proxy as for a server.
+An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request. SOCKS is implemented by python-socks (Apache-2.0), the
+extra ``proxy``: its connectors implement the protocol, and their bytes pass through ``_Stream``, so the one deadline
+and the order to close are valid for a proxy as well.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "soc
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
 _PIECE: Final = 16 * 1024
 _LOGIN_REFUSED: Final = ("authentication failure", "No acceptable authentication methods")
-"""What python-socks says of a refused log-in, which has no code of its own there; fatal, as HTTP's 407 is."""
+"""Parts of the messages with which python-socks reports a refused login, for which it has no code. Fatal, like HTTP's
+407."""
 
 
 class Proxy:
-    """A proxy's URL, taken apart.
+    """The parts of a proxy's URL.
 
     Attributes:
         scheme: ``http``, ``https`` (TLS up to the proxy), ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; with an
-            ``a`` or ``h`` at the end, and with HTTP, the proxy looks names up.
+            ``a`` or ``h`` at the end, and with HTTP, the proxy looks up the server's name.
         host: its name or address.
         port: its port.
         user: user name; None if there is none.
@@ -53,9 +54,9 @@ class Proxy:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError:  # its sentence quotes what may be a piece of a password
+        except ValueError:  # its message may quote a part of a password
             raise ProxyError(
-                "The environment names a proxy whose URL can't be read; set proxy=None to go without.", retry=False
+                "The environment names a proxy whose URL can't be parsed; set proxy=None to use no proxy.", retry=False
             ) from None
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
@@ -65,7 +66,7 @@ class Proxy:
         if self.scheme not in _PORTS or not self.host:
             raise ProxyError(
                 f"The environment names a proxy that this client can't use ({self.scheme or 'no scheme'}); "
-                "set proxy=None to go without.",
+                "set proxy=None to use no proxy.",
                 retry=False,
             )
 
@@ -75,15 +76,15 @@ class Proxy:
 
 
 def choose(option: str | None, target: Target) -> Proxy | None:
-    """The proxy for a target.
+    """Return the proxy for a target; None for a direct connection.
 
     Args:
         option: the ``proxy=`` option: a URL, ``"env"`` for ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and
             ``NO_PROXY`` (or the system's settings on macOS and Windows), or None.
-        target: where the connection is to go.
+        target: the server.
 
     Raises:
-        ProxyError: the environment names something that is no proxy.
+        ProxyError: the environment names a proxy that can't be used.
     """
     if option is None:
         return None
@@ -102,9 +103,9 @@ def choose(option: str | None, target: Target) -> Proxy | None:
 
 
 def _environment_may_name_one() -> bool:
-    """Whether ``urllib.request`` is needed to know; it brings ``http.client`` and ``email``, and takes 10 ms to import.
+    """Whether to import ``urllib.request``, which brings ``http.client`` and ``email`` and takes 10 ms.
 
-    On Windows and macOS it asks the system's settings as well; elsewhere it looks at these variables alone.
+    On Windows and macOS it reads the system's settings as well, elsewhere only the variables named here.
     """
     return os.name == "nt" or sys.platform == "darwin" or any(name.lower().endswith("_proxy") for name in os.environ)
 
@@ -112,11 +113,11 @@ def _environment_may_name_one() -> bool:
 def open_tunnel(
     line: Line, proxy: Proxy, target: Target, watch: Watch, deadline: Deadline, limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Have the proxy connect the line to the target.
+    """Make the proxy connect to the target.
 
     Raises:
-        ProxyError: it refused, or spoke nonsense.
-        OSError: the line broke; ``TimeoutError`` at the deadline.
+        ProxyError: it refused, or its answer breaks the protocol.
+        OSError: the connection broke; ``TimeoutError`` at the deadline.
     """
     stream = _Stream(line, watch, deadline)
     if proxy.scheme in ("http", "https"):
@@ -134,7 +135,7 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
     stream.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
     reader = ResponseReader("The proxy", limits)
     try:
-        # A byte at a time would be safe, and slow; the proxy must be silent after its answer until we speak.
+        # Reading byte by byte would be safe, but slow. The proxy must send nothing after its answer before we do.
         while (response := reader.feed(stream.read())) is None:
             pass
     except HandshakeError as error:
@@ -146,7 +147,9 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
             retry=may_pass(response.status),
         )
     if response.rest:
-        raise ProxyError(f"The proxy {proxy!r} sent more than its answer before the tunnel was used.")
+        raise ProxyError(
+            f"The proxy {proxy!r} sent more than its answer before the tunnel was used; check that it is an HTTP proxy."
+        )
 
 
 def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
@@ -164,7 +167,11 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     if proxy.scheme.startswith("socks5") and not all(
         text.isascii() and len(text) < 256 for text in (proxy.user or "", proxy.password)
     ):
-        raise ProxyError(f"The proxy {proxy!r} can't be told its credentials.", retry=False)
+        raise ProxyError(
+            f"The credentials of the proxy {proxy!r} can't be sent: SOCKS 5 takes user and password of at most 255 "
+            "ASCII characters.",
+            retry=False,
+        )
     connector = create_connector(
         proxy_type=ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
         username=proxy.user,
@@ -174,15 +181,15 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     )
     try:
         connector.connect(stream=stream, host=target.host, port=target.port)  # type: ignore[arg-type]
-    except (OSError, WebSocketClientError):  # the line broke, or an order ended the wait
+    except (OSError, WebSocketClientError):  # the connection broke, or an order ended the wait
         raise
-    except Exception as error:  # python-socks has an error tree of its own, and raises ValueError for odd answers
+    except Exception as error:  # python-socks has its own errors, and raises ValueError for a malformed answer
         retry = not any(words in str(error) for words in _LOGIN_REFUSED)
         raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error, retry=retry) from error
 
 
 class _Stream:
-    """The line as python-socks wants it: blocking calls, though each of them waits under our deadline."""
+    """The connection as python-socks needs it: its calls block, each of them under the one deadline."""
 
     def __init__(self, line: Line, watch: Watch, deadline: Deadline) -> None:
         self._line = line
@@ -201,7 +208,7 @@ class _Stream:
     write_all = write  # its name before python-socks 3
 
     def read(self, max_bytes: int = _PIECE) -> bytes:
-        """What has come, at least one byte."""
+        """Return bytes that have arrived, at least one."""
         while (data := self._line.receive(max_bytes)) is None:
             self._watch.wait(self._line.sock, self._line.read_event or READ, self._deadline)
         if not data:
@@ -209,11 +216,11 @@ class _Stream:
         return data
 
     def read_exactly(self, n: int) -> bytes:
-        """Just so many bytes."""
+        """Return exactly ``n`` bytes."""
         data = b""
         while len(data) < n:
             data += self.read(n - len(data))
         return data
 
     def close(self) -> None:
-        """The line is closed by whoever owns it."""
+        """Do nothing: the owner of the connection closes it."""

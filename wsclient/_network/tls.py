@@ -1,4 +1,4 @@
-"""TLS on a connected socket, which is closed where that fails."""
+"""TLS on a connected socket. If the handshake fails, the socket is closed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["start_tls", "tls_context", "wrap_tls"]
 def wrap_tls(
     sock: socket.socket, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False
 ) -> ssl.SSLSocket:
-    """Give the socket to TLS, before its handshake. It is closed if that fails.
+    """Wrap a socket in TLS, without the handshake. The socket is closed if that fails.
 
     Args:
-        sock: a connected socket; its descriptor belongs to what is returned.
-        context: how to speak TLS.
-        server_hostname: on a client, whom to expect.
-        server_side: which side this is.
+        sock: a connected socket; its descriptor belongs to the returned socket afterwards.
+        context: the TLS settings.
+        server_hostname: on a client, the name that the server's certificate must have.
+        server_side: whether this is the server.
 
     Raises:
-        OSError: the peer was gone already.
+        OSError: the peer has closed the connection already.
         ValueError: the context can't be used for that name.
     """
     try:
@@ -44,10 +44,10 @@ def wrap_tls(
 
 
 def _close_half_made(error: BaseException, shared: int) -> None:
-    """Close what ``wrap_socket`` left open, if it did.
+    """Close the new socket that a failed ``wrap_socket`` left open, if there is one.
 
-    Before Python 3.13, the new socket has the descriptor already when it finds that the peer has reset the connection,
-    and nobody closes it: only the frame that raised knows it.
+    Before Python 3.13 the new socket owns the descriptor already when ``wrap_socket`` finds that the peer has reset the
+    connection, and is not closed. Only the frame that raised has a reference to it.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         half_made = frame.f_locals.get("self")
@@ -90,10 +90,10 @@ def _asked(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
 def start_tls(
     sock: socket.socket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
 ) -> ssl.SSLSocket:
-    """Speak TLS on a connected socket. The socket is closed if that fails.
+    """Make the TLS handshake on a connected socket. The socket is closed if that fails.
 
     Raises:
-        OSError: it failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+        OSError: the handshake failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
     """
     tls = wrap_tls(sock, context, server_hostname=host)
     try:

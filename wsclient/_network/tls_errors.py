@@ -1,4 +1,4 @@
-"""What went wrong with TLS, in words, and whether another attempt may help. Pure."""
+"""Descriptions of TLS errors, and whether another attempt may succeed. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _UNKNOWN_AUTHORITY: Final = (
     "its authority is unknown here; have the server send its whole chain, and where the authority is one of your own,"
     " pass its certificate as ssl_ca= or load it into ssl_context="
 )
-# By OpenSSL's verify codes. All are fatal: somebody has to renew a certificate, or to trust it.
+# By OpenSSL's verify codes. All are fatal: a certificate has to be renewed or trusted first.
 _REFUSED_CERTIFICATES: Final = {
-    9: "it is not valid yet; check the clock of this machine, then that of whoever made it",
+    9: "it is not valid yet; check the clock of this machine, then the clock of the machine that made it",
     10: "it has expired, or one of its chain has; have it renewed, unless the clock of this machine is wrong",
     18: "it is self-signed; if it is to be trusted, pass it as ssl_ca= or load it into ssl_context=",
     19: "its chain ends in a self-signed certificate, of an authority that is unknown here; if that is to be trusted,"
@@ -25,7 +25,7 @@ _REFUSED_CERTIFICATES: Final = {
     **dict.fromkeys((2, 20, 21), _UNKNOWN_AUTHORITY),
 }
 
-# What OpenSSL says where both sides speak TLS, but no version in common. Fatal: a restart brings no new one.
+# OpenSSL's reasons where both sides speak TLS, but no common version. Fatal: a restart of the server changes nothing.
 _NO_COMMON_VERSION: Final = frozenset({
     "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "NO_PROTOCOLS_AVAILABLE",
 })  # fmt: skip
@@ -35,8 +35,8 @@ _NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another
 _OUR_CERTIFICATE: Final = (
     "wants a certificate of this client, and one that it trusts; load it into ssl_context= (load_cert_chain)"
 )
-# What else OpenSSL says of a peer whose TLS can't be ours. It is retried like any failure: a load balancer that
-# restarts may say so too.
+# OpenSSL's reasons for a failed handshake with a peer that speaks other TLS, or none. Retried like any failure: a load
+# balancer that is restarting may cause the same.
 _NO_COMMON_TLS: Final = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it wants a"
     " certificate of this client; load it into ssl_context= (load_cert_chain)",
@@ -53,16 +53,16 @@ _NO_COMMON_TLS: Final = {
 
 
 def explain(error: ssl.SSLError, where: str, host: str, context: ssl.SSLContext) -> TLSError | None:
-    """The error to raise in its place.
+    """Return the error to raise in place of an error of OpenSSL.
 
     Args:
-        error: what the handshake raised.
-        where: the URL, without its secrets.
+        error: the error of the handshake.
+        where: the URL, redacted.
         host: the name or address that the certificate had to be for.
-        context: with which it was tried.
+        context: the TLS settings of the attempt.
 
     Returns:
-        A ``TLSError`` whose sentence says what is wrong and what to do; None where TLS is not the reason.
+        A ``TLSError`` whose message says what is wrong and what to do; None where TLS is not the reason.
     """
     fatal = is_fatal(error)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -78,7 +78,7 @@ def explain(error: ssl.SSLError, where: str, host: str, context: ssl.SSLContext)
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether somebody has to change something first: a certificate, or the versions that one side speaks."""
+    """Whether a retry can't succeed before a certificate, or the TLS versions of one side, have been changed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return True
     return isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_VERSION
@@ -90,7 +90,7 @@ def _refused_certificate(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 def _versions(context: ssl.SSLContext) -> str:
-    """The TLS versions that a context allows."""
+    """Describe the TLS versions that a context allows."""
     oldest, newest = context.minimum_version.name, context.maximum_version.name
     if oldest == "MINIMUM_SUPPORTED":
         return "those that ssl_context= allows"

@@ -4,10 +4,10 @@ Guarantees:
     * ``receive`` and ``send`` return at once, whatever the peer does.
     * One thread may receive while another sends. On TLS a lock keeps the two calls apart: on CPython below 3.13 they
       race and report an end of file that never was (python/cpython#77271). It covers one non-blocking call.
-    * ``send`` has one caller at a time, who repeats the same bytes first after a 0: TLS may have begun a record of
-      them.
-    * Only the owner of the connection closes the socket, and only when nobody sends: a descriptor closed under a
-      sender may belong to another file by then.
+    * ``send`` has one caller at a time. After a 0 the caller repeats the same bytes first: TLS may have begun a record
+      of them.
+    * Only the owner of the connection closes the socket, and only while no thread sends: the descriptor of a closed
+      socket may already belong to another file.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .poller import READ, WRITE
 __all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
 
 RECORD = 16 * 1024
-"""Bytes of one TLS record (RFC 8446 §5.1). No more is sent a call: of several records some would be out when the socket
-is full, and nobody told, so that what they hold would go out once more on the next connection."""
+"""Bytes of one TLS record (RFC 8446 §5.1). One call sends one record at most: of several, OpenSSL would not report the
+ones sent before the socket was full, and their content would be sent again on the next connection."""
 
 
 class Line:
@@ -31,18 +31,18 @@ class Line:
 
     Attributes:
         sock: the socket, for waiting on it.
-        read_event: what to wait for before ``receive`` can give more.
-        write_event: what to wait for before ``send`` can take more.
-        is_plain: whether ``send`` is that of the system's sockets, in C.
+        read_event: the event after which ``receive`` can return more.
+        write_event: the event after which ``send`` can accept more.
+        is_plain: whether ``send`` of ``sock`` is that of ``socket.socket``, in C.
     """
 
     __slots__ = ("is_plain", "read_event", "sock", "write_event")
 
     short_means_empty = True
-    """Whether ``receive`` giving less than was asked for says that nothing more is there."""
+    """Whether nothing more is there when ``receive`` returns fewer bytes than were asked for."""
 
     may_hold = False
-    """Whether ``pending`` can be anything but 0."""
+    """Whether ``pending`` can be larger than 0."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -51,7 +51,7 @@ class Line:
         self.write_event = WRITE
 
     def receive(self, size: int) -> bytes | None:
-        """Bytes that have come, at most ``size``; ``b""`` at the end of the stream, None if nothing is there now.
+        """Return bytes that have arrived, at most ``size``; ``b""`` at the end of the stream, None if none are there.
 
         Raises:
             OSError: the connection is broken.
@@ -62,7 +62,7 @@ class Line:
             return None
 
     def send(self, data: bytes | memoryview) -> int:
-        """How many of the bytes the operating system took; 0 if it is full.
+        """Return how many of the bytes the operating system accepted; 0 if its buffer is full.
 
         Raises:
             OSError: the connection is broken.
@@ -73,7 +73,7 @@ class Line:
             return 0
 
     def pending(self) -> int:
-        """Bytes that ``receive`` can give though waiting for the socket would not show them."""
+        """How many bytes ``receive`` can return although the socket itself is not readable."""
         return 0
 
     def encryption(self) -> tuple[str | None, str | None]:
@@ -81,7 +81,7 @@ class Line:
         return None, None
 
     def abort(self) -> None:
-        """End the connection for everyone who uses it, without closing the socket. Any thread."""
+        """See the function ``abort``."""
         abort(self.sock)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class TLSLine(Line):
 
     __slots__ = ("_lock", "_tls")
 
-    short_means_empty = False  # a call gives what one record holds
+    short_means_empty = False  # one call returns the content of one record
     may_hold = True
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
@@ -149,5 +149,5 @@ def abort(sock: socket.socket) -> None:
 
 
 def make_line(sock: socket.socket) -> Line:
-    """The line for a connected, non-blocking socket."""
+    """Return the transport for a connected, non-blocking socket."""
     return TLSLine(sock) if isinstance(sock, ssl.SSLSocket) else Line(sock)

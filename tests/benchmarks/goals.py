@@ -27,7 +27,7 @@ class Goal(NamedTuple):
     beside: tuple[str, ...] = ()
 
 
-class Verdict(NamedTuple):
+class RetryDecision(NamedTuple):
     """A goal and what was measured.
 
     Attributes:
@@ -67,17 +67,17 @@ IDLE = {"threads": 2.0, "kib": 60.0}
 """What an idle client may have at most: threads, and KiB of memory."""
 
 
-def judge_growth(scaling: Mapping[str, Any]) -> list[Verdict]:
+def judge_growth(scaling: Mapping[str, Any]) -> list[RetryDecision]:
     """Hold idle clients against their goals, where there are most of them; figures in their own units."""
     entries = scaling.get("idle", {}).get(OURS, [])
     return [
-        Verdict("idle", figure, limit, entries[-1][figure], f"≤ {limit:g}", entries[-1][figure] <= limit)
+        RetryDecision("idle", figure, limit, entries[-1][figure], f"≤ {limit:g}", entries[-1][figure] <= limit)
         for figure, limit in IDLE.items()
         if entries and entries[-1][figure] is not None
     ]
 
 
-def judge(results: Results, *, accelerated: bool, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
+def judge(results: Results, *, accelerated: bool, goals: Sequence[Goal] = GOALS) -> list[RetryDecision]:
     """Hold the figures against the goals; those whose case or whose peers were not measured are left out."""
     verdicts = []
     for goal in goals:
@@ -92,7 +92,7 @@ def judge(results: Results, *, accelerated: bool, goals: Sequence[Goal] = GOALS)
             limit *= min(figures[peer] for peer in goal.beside)
             words = f"≤ {goal.bound:g} {TIMES} {' and '.join(goal.beside)}"
         value = figures[OURS]
-        verdicts.append(Verdict(goal.case, goal.figure, limit, value, words, value <= limit))
+        verdicts.append(RetryDecision(goal.case, goal.figure, limit, value, words, value <= limit))
     return verdicts
 
 

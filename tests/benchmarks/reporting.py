@@ -1,7 +1,7 @@
 """The report: what a run found, as one object that JSON can keep. Pure but for the file.
 
 ``date`` (UTC), ``machine``, ``rounds``, ``cases`` (case, peer, figure: microseconds, and ``ratio`` to this library),
-``left_out`` (case, peer, why), ``goals`` (each a ``goals.Verdict``); and ``scaling``, where that was measured.
+``left_out`` (case, peer, why), ``goals`` (each a ``goals.RetryDecision``); and ``scaling``, where that was measured.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._connection.reconnect import Campaign, Reconnect, check_reconnect, is_fatal, retry_after
+from wsclient._connection.reconnect import Reconnect, ReconnectState, check_reconnect, is_fatal, retry_after
 from wsclient._errors import (
     ConnectError,
     ConnectionLost,
@@ -40,8 +40,8 @@ def lost(initiator="network", code=None, *, uptime=0.0):
 
 
 def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False, fatal_codes=()):
-    """A campaign; by default one whose first connection has been opened."""
-    campaign = Campaign(
+    """A reconnect state; by default one whose first connection has been opened."""
+    state = ReconnectState(
         Reconnect() if reconnect is None else reconnect,
         retry_first=retry_first,
         urls=urls,
@@ -49,20 +49,20 @@ def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False
         fatal_codes=frozenset(fatal_codes),
     )
     if opened:
-        campaign.opened()
-    return campaign
+        state.opened()
+    return state
 
 
 def begin_without_reconnect(*, opened=True, urls=1):
-    campaign = Campaign(None, retry_first=False, urls=urls, credentials_are_fresh=False, fatal_codes=frozenset())
+    state = ReconnectState(None, retry_first=False, urls=urls, credentials_are_fresh=False, fatal_codes=frozenset())
     if opened:
-        campaign.opened()
-    return campaign
+        state.opened()
+    return state
 
 
-def fail(campaign, *errors, now=0.0):
+def fail(state, *errors, now=0.0):
     """The delays after these failed attempts."""
-    return [campaign.attempt_failed(error, now).delay for error in errors]
+    return [state.attempt_failed(error, now).delay for error in errors]
 
 
 def fixed(seconds=1.0, **options):
@@ -119,14 +119,14 @@ def test_the_reconnect_option_of_a_client_is_checked():
 
 def test_the_first_attempt_is_the_only_one():
     error = ConnectError("refused")
-    verdict = begin(opened=False).attempt_failed(error, 0.0)
-    assert (verdict.error, verdict.number, verdict.delay, verdict.orderly) == (error, 1, None, True)
+    decision = begin(opened=False).attempt_failed(error, 0.0)
+    assert (decision.error, decision.number, decision.delay, decision.orderly) == (error, 1, None, True)
 
 
 def test_the_first_attempt_tries_each_of_a_list_once_and_at_once():
-    campaign = begin(opened=False, urls=3)
+    state = begin(opened=False, urls=3)
     errors = [answered(404), OSError("two"), OSError("three")]
-    first, second, third = (campaign.attempt_failed(error, 0.0) for error in errors)
+    first, second, third = (state.attempt_failed(error, 0.0) for error in errors)
     assert [first.delay, second.delay, third.delay] == [0.0, 0.0, None]
     assert [first.number, second.number, third.number] == [1, 2, 3]
     assert [first.error, second.error] == errors[:2]
@@ -137,31 +137,31 @@ def test_the_first_attempt_tries_each_of_a_list_once_and_at_once():
 
 
 def test_with_retry_first_the_first_failure_is_like_any_other():
-    campaign = begin(fixed(), opened=False, retry_first=True)
-    assert fail(campaign, *[OSError()] * 5) == [1.0] * 5
+    state = begin(fixed(), opened=False, retry_first=True)
+    assert fail(state, *[OSError()] * 5) == [1.0] * 5
 
 
 def test_with_retry_first_a_list_is_tried_at_once_before_it_is_waited():
-    campaign = begin(fixed(), opened=False, retry_first=True, urls=3)
-    assert fail(campaign, *[OSError()] * 5) == [0.0, 0.0, 1.0, 1.0, 1.0]
+    state = begin(fixed(), opened=False, retry_first=True, urls=3)
+    assert fail(state, *[OSError()] * 5) == [0.0, 0.0, 1.0, 1.0, 1.0]
 
 
 def test_with_retry_first_a_fatal_error_is_a_failure_and_no_orderly_end():
-    verdict = begin(opened=False, retry_first=True).attempt_failed(answered(404), 0.0)
-    assert (verdict.delay, verdict.orderly) == (None, False)
+    decision = begin(opened=False, retry_first=True).attempt_failed(answered(404), 0.0)
+    assert (decision.delay, decision.orderly) == (None, False)
 
 
 def test_with_retry_first_a_list_has_failed_once_all_its_servers_said_so():
-    campaign = begin(opened=False, retry_first=True, urls=3)
-    assert fail(campaign, *[answered(404)] * 3) == [0.0, 0.0, None]
+    state = begin(opened=False, retry_first=True, urls=3)
+    assert fail(state, *[answered(404)] * 3) == [0.0, 0.0, None]
 
 
 def test_after_a_first_success_a_list_is_retried_with_delays():
-    campaign = begin(fixed(), opened=False, urls=3)
-    fail(campaign, OSError())
-    campaign.opened()
-    assert campaign.connection_lost(lost(uptime=60), 0.0).delay == 1.0
-    assert fail(campaign, OSError()) == [1.0]
+    state = begin(fixed(), opened=False, urls=3)
+    fail(state, OSError())
+    state.opened()
+    assert state.connection_lost(lost(uptime=60), 0.0).delay == 1.0
+    assert fail(state, OSError()) == [1.0]
 
 
 # --- delays ----------------------------------------------------------------------------------------------------------
@@ -205,36 +205,36 @@ def test_any_wait_strategy_of_tenacity_decides(wait, delays):
 
 
 def test_the_loss_of_a_healthy_connection_is_no_failed_attempt():
-    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
-    verdict = campaign.connection_lost(lost(uptime=5.0), 0.0)
-    assert (verdict.number, verdict.delay) == (0, 1)
-    assert fail(campaign, OSError(), OSError()) == [1, 2]
+    state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
+    decision = state.connection_lost(lost(uptime=5.0), 0.0)
+    assert (decision.number, decision.delay) == (0, 1)
+    assert fail(state, OSError(), OSError()) == [1, 2]
 
 
 def test_attempts_count_anew_only_after_a_connection_that_held():
-    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=5.0))
-    assert fail(campaign, OSError(), OSError()) == [1, 2]
-    campaign.opened()
-    flap = campaign.connection_lost(lost(uptime=4.99), 0.0)
-    assert (flap.number, flap.delay, campaign.failures) == (3, 3, 3)
-    assert fail(campaign, OSError()) == [4]
-    campaign.opened()
-    healthy = campaign.connection_lost(lost(uptime=5.0), 0.0)
-    assert (healthy.number, healthy.delay, campaign.failures) == (0, 1, 0)
+    state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=5.0))
+    assert fail(state, OSError(), OSError()) == [1, 2]
+    state.opened()
+    flap = state.connection_lost(lost(uptime=4.99), 0.0)
+    assert (flap.number, flap.delay, state.failures) == (3, 3, 3)
+    assert fail(state, OSError()) == [4]
+    state.opened()
+    healthy = state.connection_lost(lost(uptime=5.0), 0.0)
+    assert (healthy.number, healthy.delay, state.failures) == (0, 1, 0)
 
 
 def test_with_min_uptime_0_every_connection_holds():
-    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=0))
+    state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=0))
     for _ in range(3):
-        campaign.opened()
-        assert campaign.connection_lost(lost(), 0.0).delay == 1
+        state.opened()
+        assert state.connection_lost(lost(), 0.0).delay == 1
 
 
 def test_a_callers_reconnect_lets_attempts_count_anew():
-    campaign = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
-    fail(campaign, *[OSError()] * 5)
-    campaign.count_anew()
-    assert fail(campaign, OSError()) == [1]
+    state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
+    fail(state, *[OSError()] * 5)
+    state.reset_count()
+    assert fail(state, OSError()) == [1]
 
 
 # --- when to stop ----------------------------------------------------------------------------------------------------
@@ -242,48 +242,48 @@ def test_a_callers_reconnect_lets_attempts_count_anew():
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 10])
 def test_stop_after_attempt_allows_that_many_attempts_after_a_loss(attempts):
-    campaign = begin(fixed(stop=tenacity.stop_after_attempt(attempts)))
-    assert campaign.connection_lost(lost(uptime=60), 0.0).delay == 1.0
-    delays = fail(campaign, *[OSError("no")] * attempts)
+    state = begin(fixed(stop=tenacity.stop_after_attempt(attempts)))
+    assert state.connection_lost(lost(uptime=60), 0.0).delay == 1.0
+    delays = fail(state, *[OSError("no")] * attempts)
     assert delays == [1.0] * (attempts - 1) + [None]
 
 
 def test_giving_up_names_the_attempts_and_the_last_error():
-    campaign = begin(fixed(stop=tenacity.stop_after_attempt(2)))
-    fail(campaign, OSError("first"))
+    state = begin(fixed(stop=tenacity.stop_after_attempt(2)))
+    fail(state, OSError("first"))
     error = OSError("second")
-    verdict = campaign.attempt_failed(error, 0.0)
-    assert isinstance(verdict.error, ConnectError)
-    assert str(verdict.error) == "Gave up after 2 attempts; the last error: second"
-    assert (verdict.error.attempts, verdict.error.last, verdict.error.__cause__) == (2, error, error)
-    assert (verdict.number, verdict.orderly) == (2, False)
+    decision = state.attempt_failed(error, 0.0)
+    assert isinstance(decision.error, ConnectError)
+    assert str(decision.error) == "Gave up after 2 attempts; the last error: second"
+    assert (decision.error.attempts, decision.error.last, decision.error.__cause__) == (2, error, error)
+    assert (decision.number, decision.orderly) == (2, False)
 
 
 def test_giving_up_after_one_attempt_says_so_in_good_english():
-    verdict = begin(fixed(stop=tenacity.stop_after_attempt(1))).attempt_failed(OSError("no"), 0.0)
-    assert str(verdict.error) == "Gave up after 1 attempt; the last error: no"
+    decision = begin(fixed(stop=tenacity.stop_after_attempt(1))).attempt_failed(OSError("no"), 0.0)
+    assert str(decision.error) == "Gave up after 1 attempt; the last error: no"
 
 
 def test_stop_after_delay_counts_from_the_loss():
-    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
-    assert campaign.connection_lost(lost(uptime=60), 1000.0).delay == 1.0
-    assert campaign.attempt_failed(OSError(), 1009.9).delay == 1.0
-    assert campaign.attempt_failed(OSError(), 1010.0).delay is None
+    state = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert state.connection_lost(lost(uptime=60), 1000.0).delay == 1.0
+    assert state.attempt_failed(OSError(), 1009.9).delay == 1.0
+    assert state.attempt_failed(OSError(), 1010.0).delay is None
 
 
 def test_stop_after_delay_begins_anew_after_a_healthy_connection():
-    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
-    assert campaign.attempt_failed(OSError(), 1000.0).delay == 1.0
-    campaign.opened()
-    assert campaign.connection_lost(lost(uptime=60), 2000.0).delay == 1.0
-    assert campaign.attempt_failed(OSError(), 2009.0).delay == 1.0
+    state = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert state.attempt_failed(OSError(), 1000.0).delay == 1.0
+    state.opened()
+    assert state.connection_lost(lost(uptime=60), 2000.0).delay == 1.0
+    assert state.attempt_failed(OSError(), 2009.0).delay == 1.0
 
 
 def test_stop_after_delay_goes_on_counting_over_a_connection_that_did_not_hold():
-    campaign = begin(fixed(stop=tenacity.stop_after_delay(10)))
-    assert campaign.attempt_failed(OSError(), 1000.0).delay == 1.0
-    campaign.opened()
-    assert campaign.connection_lost(lost(uptime=1), 1011.0).delay is None
+    state = begin(fixed(stop=tenacity.stop_after_delay(10)))
+    assert state.attempt_failed(OSError(), 1000.0).delay == 1.0
+    state.opened()
+    assert state.connection_lost(lost(uptime=1), 1011.0).delay is None
 
 
 needs_stop_before_delay = pytest.mark.skipif(
@@ -293,26 +293,26 @@ needs_stop_before_delay = pytest.mark.skipif(
 
 @needs_stop_before_delay
 def test_stop_before_delay_counts_the_coming_wait():
-    campaign = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
-    assert campaign.attempt_failed(OSError(), 1000.0).delay == 2.0
-    assert campaign.attempt_failed(OSError(), 1007.9).delay == 2.0
-    assert campaign.attempt_failed(OSError(), 1008.0).delay is None
+    state = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
+    assert state.attempt_failed(OSError(), 1000.0).delay == 2.0
+    assert state.attempt_failed(OSError(), 1007.9).delay == 2.0
+    assert state.attempt_failed(OSError(), 1008.0).delay is None
 
 
 @needs_stop_before_delay
 def test_stop_before_delay_counts_the_wait_that_the_server_asked_for():
-    campaign = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
-    assert campaign.attempt_failed(answered(503, Retry_After="7"), 1000.0).delay == 7.0
-    assert campaign.attempt_failed(answered(503, Retry_After="60"), 1007.0).delay is None
+    state = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
+    assert state.attempt_failed(answered(503, Retry_After="7"), 1000.0).delay == 7.0
+    assert state.attempt_failed(answered(503, Retry_After="60"), 1007.0).delay is None
 
 
 def test_any_combination_of_stop_strategies_decides():
     event = threading.Event()
     stop = tenacity.stop_any(tenacity.stop_after_attempt(5), tenacity.stop_when_event_set(event))
-    campaign = begin(fixed(stop=stop))
-    assert fail(campaign, OSError(), OSError()) == [1.0, 1.0]
+    state = begin(fixed(stop=stop))
+    assert fail(state, OSError(), OSError()) == [1.0, 1.0]
     event.set()
-    assert fail(campaign, OSError()) == [None]
+    assert fail(state, OSError()) == [None]
 
 
 def test_strategies_see_what_tenacity_would_show_them():
@@ -322,11 +322,11 @@ def test_strategies_see_what_tenacity_would_show_them():
         seen.append((state.attempt_number, state.seconds_since_start, state.idle_for, state.outcome.exception()))
         return 2.0
 
-    campaign = begin(Reconnect(wait=wait))
+    state = begin(Reconnect(wait=wait))
     errors = [lost(uptime=60), OSError(), OSError()]
-    campaign.connection_lost(errors[0], 100.0)
-    campaign.attempt_failed(errors[1], 103.0)
-    campaign.attempt_failed(errors[2], 107.0)
+    state.connection_lost(errors[0], 100.0)
+    state.attempt_failed(errors[1], 103.0)
+    state.attempt_failed(errors[2], 107.0)
     assert seen == [(1, 0.0, 0.0, errors[0]), (1, 3.0, 2.0, errors[1]), (2, 7.0, 4.0, errors[2])]
 
 
@@ -336,8 +336,8 @@ def test_strategies_see_what_tenacity_would_show_them():
 @pytest.mark.parametrize("status", FATAL_STATUSES)
 def test_a_refusal_by_the_server_is_fatal(status):
     error = answered(status)
-    verdict = begin().attempt_failed(error, 0.0)
-    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, False)
+    decision = begin().attempt_failed(error, 0.0)
+    assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
 
 @pytest.mark.parametrize("status", RETRIED_STATUSES)
@@ -348,8 +348,8 @@ def test_a_passing_trouble_of_the_server_is_retried(status):
 @pytest.mark.parametrize("code", FATAL_CODES)
 def test_a_close_that_calls_us_wrong_is_fatal_if_the_server_says_it(code):
     error = lost("remote", code, uptime=60)
-    verdict = begin().connection_lost(error, 0.0)
-    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, False)
+    decision = begin().connection_lost(error, 0.0)
+    assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
 
 @pytest.mark.parametrize("initiator", ["local", "network", "keepalive"])
@@ -400,16 +400,16 @@ def test_should_retry_overrides_the_close_codes_both_ways(code):
 
 
 def test_should_retry_may_leave_it_to_the_rules():
-    campaign = begin(fixed(should_retry=lambda error: None))
-    assert fail(campaign, OSError(), answered(404)) == [1.0, None]
+    state = begin(fixed(should_retry=lambda error: None))
+    assert fail(state, OSError(), answered(404)) == [1.0, None]
 
 
 def test_should_retry_is_asked_with_each_error():
     asked = []
-    campaign = begin(fixed(should_retry=asked.append))
+    state = begin(fixed(should_retry=asked.append))
     errors = [lost(uptime=60), OSError(), answered(404)]
-    campaign.connection_lost(errors[0], 0.0)
-    fail(campaign, *errors[1:])
+    state.connection_lost(errors[0], 0.0)
+    fail(state, *errors[1:])
     assert asked == errors
 
 
@@ -445,11 +445,11 @@ def test_another_refusal_on_the_second_try_is_fatal():
 
 
 def test_a_log_in_that_worked_gives_the_next_one_its_second_try_back():
-    campaign = begin(fixed(), fresh=True)
-    assert fail(campaign, answered(401)) == [1.0]
-    campaign.opened()
-    campaign.connection_lost(lost(uptime=60), 0.0)
-    assert fail(campaign, answered(401), answered(401)) == [1.0, None]
+    state = begin(fixed(), fresh=True)
+    assert fail(state, answered(401)) == [1.0]
+    state.opened()
+    state.connection_lost(lost(uptime=60), 0.0)
+    assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
 def test_a_list_of_servers_has_failed_when_all_have_said_so():
@@ -466,10 +466,10 @@ def test_refused_log_ins_of_a_list_get_one_more_try_together():
 
 
 def test_a_list_of_servers_has_failed_when_all_have_closed_for_good():
-    campaign = begin(fixed(), urls=2)
-    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
-    campaign.opened()
-    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay is None
+    state = begin(fixed(), urls=2)
+    assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
+    state.opened()
+    assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay is None
 
 
 # --- Retry-After -----------------------------------------------------------------------------------------------------
@@ -556,8 +556,8 @@ def test_retry_after_makes_no_wait_shorter():
 
 def test_without_reconnect_a_failed_first_attempt_is_the_end():
     error = OSError()
-    verdict = begin_without_reconnect(opened=False).attempt_failed(error, 0.0)
-    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, True)
+    decision = begin_without_reconnect(opened=False).attempt_failed(error, 0.0)
+    assert (decision.error, decision.delay, decision.orderly) == (error, None, True)
 
 
 def test_without_reconnect_each_of_a_list_is_tried_all_the_same():
@@ -580,8 +580,8 @@ def test_without_reconnect_each_of_a_list_is_tried_all_the_same():
 )
 def test_without_reconnect_a_loss_is_the_end_and_orderly_if_the_server_took_its_leave(initiator, code, orderly):
     error = lost(initiator, code, uptime=60)
-    verdict = begin_without_reconnect().connection_lost(error, 0.0)
-    assert (verdict.error, verdict.delay, verdict.orderly) == (error, None, orderly)
+    decision = begin_without_reconnect().connection_lost(error, 0.0)
+    assert (decision.error, decision.delay, decision.orderly) == (error, None, orderly)
 
 
 def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
@@ -592,55 +592,55 @@ def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
 
 
 def test_a_hundred_thousand_failures_leave_nothing_behind():
-    campaign = begin()
+    state = begin()
     for _ in range(1_000):
-        campaign.attempt_failed(OSError("no"), 0.0)
+        state.attempt_failed(OSError("no"), 0.0)
     gc.collect()
     before = len(gc.get_objects())
     for _ in range(99_000):
-        verdict = campaign.attempt_failed(OSError("no"), 0.0)
+        decision = state.attempt_failed(OSError("no"), 0.0)
     gc.collect()
     assert len(gc.get_objects()) - before < 50
-    assert verdict.number == 100_000
-    assert 0.0 <= verdict.delay <= 30.0
-    assert verdict.error.__cause__ is verdict.error.__context__ is verdict.error.__traceback__ is None
+    assert decision.number == 100_000
+    assert 0.0 <= decision.delay <= 30.0
+    assert decision.error.__cause__ is decision.error.__context__ is decision.error.__traceback__ is None
 
 
 def test_giving_up_after_many_failures_chains_the_last_error_only():
-    campaign = begin(fixed(stop=tenacity.stop_after_attempt(5_000)))
+    state = begin(fixed(stop=tenacity.stop_after_attempt(5_000)))
     for _ in range(5_000):
-        verdict = campaign.attempt_failed(OSError("no"), 0.0)
-    assert verdict.delay is None
-    assert verdict.error.__cause__ is verdict.error.last
-    assert verdict.error.__context__ is None
-    assert verdict.error.last.__cause__ is verdict.error.last.__context__ is None
+        decision = state.attempt_failed(OSError("no"), 0.0)
+    assert decision.delay is None
+    assert decision.error.__cause__ is decision.error.last
+    assert decision.error.__context__ is None
+    assert decision.error.last.__cause__ is decision.error.last.__context__ is None
 
 
 # --- who has said what -----------------------------------------------------------------------------------------------
 
 
 def test_each_refused_log_in_gets_its_one_more_try():
-    campaign = begin(fixed(), fresh=True)
+    state = begin(fixed(), fresh=True)
     for _ in range(3):
-        assert fail(campaign, answered(401)) == [1.0]
-        campaign.opened()
-        campaign.connection_lost(lost(uptime=60), 0.0)
-    assert fail(campaign, answered(401), answered(401)) == [1.0, None]
+        assert fail(state, answered(401)) == [1.0]
+        state.opened()
+        state.connection_lost(lost(uptime=60), 0.0)
+    assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
 def test_a_log_in_that_was_taken_clears_the_refusal_though_the_connection_ends_by_an_order():
-    campaign = begin(fixed(), fresh=True)
-    assert fail(campaign, answered(401)) == [1.0]
-    campaign.opened()
-    campaign.start_anew()
-    assert fail(campaign, answered(401)) == [1.0]
+    state = begin(fixed(), fresh=True)
+    assert fail(state, answered(401)) == [1.0]
+    state.opened()
+    state.start_over()
+    assert fail(state, answered(401)) == [1.0]
 
 
 def test_what_should_retry_allows_does_not_count_against_what_comes_later():
-    campaign = begin(fixed(should_retry=lambda error: True if isinstance(error, HandshakeError) else None), urls=2)
-    assert fail(campaign, answered(404), answered(404), answered(404)) == [1.0] * 3
-    campaign.opened()
-    assert campaign.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
+    state = begin(fixed(should_retry=lambda error: True if isinstance(error, HandshakeError) else None), urls=2)
+    assert fail(state, answered(404), answered(404), answered(404)) == [1.0] * 3
+    state.opened()
+    assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
 
 
 @pytest.mark.parametrize(("option", "value"), [("wait", tenacity.stop_never), ("stop", tenacity.wait_fixed(1))])

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from .history import FINAL, Connection, History
 
-__all__ = ["PROMISES", "Verdict", "judge"]
+__all__ = ["PROMISES", "RetryDecision", "judge"]
 
 ARRIVED: Final = frozenset({"answered", "confirmed"})
 """What says: the server has it."""
@@ -20,7 +20,7 @@ NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "l
 """What says: the server never got it, nor will."""
 
 
-class Verdict(NamedTuple):
+class RetryDecision(NamedTuple):
     """What the ledger says.
 
     Attributes:
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
     broken: list[str]
 
 
-def judge(history: History) -> Verdict:
+def judge(history: History) -> RetryDecision:
     """Hold every fact against every promise."""
     checked = dict.fromkeys(PROMISES, 0)
     broken: list[str] = []
@@ -41,7 +41,7 @@ def judge(history: History) -> Verdict:
             checked[promise] += 1
             if sentence is not None:
                 broken.append(f"{promise}: {sentence}")
-    return Verdict(checked, broken)
+    return RetryDecision(checked, broken)
 
 
 def _one_outcome(history: History) -> Iterator[str | None]:

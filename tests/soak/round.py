@@ -21,7 +21,7 @@ from .asking import timed
 from .client import SoakClient
 from .fault_schedule import Weather
 from .history import History
-from .ledger import Verdict, judge
+from .ledger import RetryDecision, judge
 from .plan import Dialing, dialing, plan
 from .scheduler_lag import Metronome
 from .server import SoakServer
@@ -63,7 +63,7 @@ class Result:
     seed: int
     dialing: Dialing
     ending: str
-    verdict: Verdict
+    verdict: RetryDecision
     outcomes: Counter[str]
     states: Counter[str]
     faults: Counter[str]

@@ -3,7 +3,7 @@
 tenacity's ``wait`` and ``stop`` strategies decide, fed with a ``RetryCallState`` as its own loop would feed them. That
 loop itself is not used: it waits in ways nobody can end without one more attempt, and it knows attempts only, while a
 connection that lived for days is no attempt. So nothing here sleeps, recurses or chains exceptions: one call per ended
-attempt or connection, one verdict back.
+attempt or connection, one decision back.
 
 Not thread-safe: the background thread owns the campaign.
 """
@@ -22,7 +22,7 @@ from .._errors import ConnectError, ConnectionLost, HandshakeError
 from .._threads.imports import importing
 from .._validation import check_callable, check_seconds
 
-__all__ = ["Campaign", "Reconnect", "Verdict", "check_reconnect", "is_fatal", "retry_after"]
+__all__ = ["Reconnect", "ReconnectState", "RetryDecision", "check_reconnect", "is_fatal", "retry_after"]
 
 FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry comes; the bound doubles with each failure."""
@@ -73,7 +73,7 @@ class Reconnect:
         self.should_retry = check_callable("should_retry", should_retry)
 
 
-class Verdict(NamedTuple):
+class RetryDecision(NamedTuple):
     """What to do after an attempt failed or a connection was lost.
 
     Attributes:
@@ -89,7 +89,7 @@ class Verdict(NamedTuple):
     orderly: bool = False
 
 
-class Campaign:
+class ReconnectState:
     """All the attempts of one client's life.
 
     Attributes:
@@ -134,57 +134,57 @@ class Campaign:
         if not self._last_fatal_was_close:  # whoever had refused us has taken us now
             self._fatal_in_a_row = 0
 
-    def attempt_failed(self, error: BaseException, now: float) -> Verdict:
+    def attempt_failed(self, error: BaseException, now: float) -> RetryDecision:
         """An attempt to connect failed."""
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
             self._fatal_for_good(error)  # its word counts when the last of them has spoken
-            return Verdict(error, self.failures, 0.0)
+            return RetryDecision(error, self.failures, 0.0)
         if not self._opened and not self._retry_first:
             final = error if self.failures == 1 else self._gave_up(error)
-            return Verdict(final, self.failures, None, orderly=True)
+            return RetryDecision(final, self.failures, None, orderly=True)
         return self._judge(error, now)
 
-    def connection_lost(self, error: ConnectionLost, now: float) -> Verdict:
+    def connection_lost(self, error: ConnectionLost, now: float) -> RetryDecision:
         """A connection that was open has ended, and nobody here asked for it."""
         disconnect = error.disconnect
         assert disconnect is not None
         if self._reconnect is None:
             orderly = disconnect.initiator == "remote" and disconnect.code in _ORDERLY_CLOSES
-            return Verdict(error, self.failures, None, orderly=orderly)
+            return RetryDecision(error, self.failures, None, orderly=orderly)
         if disconnect.uptime >= self._reconnect.min_uptime:
-            self.count_anew()
+            self.reset_count()
         else:
             self.failures += 1
         return self._judge(error, now)
 
-    def count_anew(self) -> None:
+    def reset_count(self) -> None:
         """Forget what failed: a healthy connection has been."""
         self.failures = 0
         self._state = None
 
-    def start_anew(self) -> None:
+    def start_over(self) -> None:
         """The caller asks for a fresh start: no server has said anything."""
-        self.count_anew()
+        self.reset_count()
         self._fatal_in_a_row = 0
 
-    def _judge(self, error: BaseException, now: float) -> Verdict:
+    def _judge(self, error: BaseException, now: float) -> RetryDecision:
         if self._reconnect is None:
-            return Verdict(error, self.failures, None)
+            return RetryDecision(error, self.failures, None)
         wish = _ask(self._reconnect.should_retry, error)
         if wish is True:
             self._fatal_in_a_row = 0
         if wish is False or (wish is None and self._fatal_for_good(error)):
-            return Verdict(error, self.failures, None)
+            return RetryDecision(error, self.failures, None)
         state = self._retry_state(error, now)
         delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
         state.upcoming_sleep = delay
         state.attempt_number = self.failures  # 0 behind a loss: the attempts to come are still to be counted
         if self._reconnect.stop(state):
-            return Verdict(self._gave_up(error), self.failures, None)
+            return RetryDecision(self._gave_up(error), self.failures, None)
         state.idle_for += delay
-        return Verdict(error, self.failures, delay)
+        return RetryDecision(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
         """Whether trying again is pointless: every server has said so, and once more with fresh credentials."""

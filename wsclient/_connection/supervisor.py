@@ -26,7 +26,7 @@ from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import Wakeup
 from .backend import ClientBackend, RecordedBackend
 from .connection import Connection
-from .reconnect import Campaign
+from .reconnect import ReconnectState
 from .session import set_up
 from .shutdown import begin_closing, finish
 from .websocket_app import Transport
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .._models import Disconnect
     from .._network.connector import UpgradedConnection
     from .context import Core
-    from .reconnect import Reconnect, Verdict
+    from .reconnect import Reconnect, RetryDecision
 
 __all__ = ["Supervisor"]
 
@@ -57,7 +57,7 @@ _log = logging.getLogger("wsclient")
 class Supervisor:
     """Keeps one client connected, until it is closed or can't be."""
 
-    __slots__ = ("_campaign", "_connection", "_connector", "_core", "_poller", "_transport", "_turn", "drained")
+    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "drained")
 
     def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
         """
@@ -67,7 +67,7 @@ class Supervisor:
         """
         settings = core.settings
         self._core = core
-        self._campaign = Campaign(
+        self._reconnect_state = ReconnectState(
             reconnect,
             retry_first=settings.retry_first,
             urls=max(1, len(settings.urls)),
@@ -147,18 +147,18 @@ class Supervisor:
         while core.orders.close is None:
             core.state.move(State.CONNECTING)
             core.orders.reconnect = core.orders.drop = None
-            verdict = self._connect_once()
-            if verdict is None:
+            decision = self._connect_once()
+            if decision is None:
                 continue
-            if verdict.delay is None:
-                return State.CLOSED if verdict.orderly else State.FAILED, verdict.error
-            _log.info("%s: next attempt in %.2f s.", core.settings.name, verdict.delay)
+            if decision.delay is None:
+                return State.CLOSED if decision.orderly else State.FAILED, decision.error
+            _log.info("%s: next attempt in %.2f s.", core.settings.name, decision.delay)
             core.state.move(State.WAITING)
-            self._sleep(Deadline.after(verdict.delay, time.monotonic()))
+            self._sleep(Deadline.after(decision.delay, time.monotonic()))
         begin_closing(core)
         return State.CLOSED, None
 
-    def _connect_once(self) -> Verdict | None:
+    def _connect_once(self) -> RetryDecision | None:
         """One connection from its first byte to its last. None if an order says what comes next."""
         core = self._core
         error = self._transport.run(self._open, self._serve)
@@ -181,19 +181,19 @@ class Supervisor:
         if core.orders.close is not None:
             return None
         if core.orders.reconnect is not None:
-            self._campaign.start_anew()
+            self._reconnect_state.start_over()
             return None
-        return self._campaign.connection_lost(lost, now)
+        return self._reconnect_state.connection_lost(lost, now)
 
-    def _attempt_failed(self, failure: ConnectError, now: float) -> Verdict:
+    def _attempt_failed(self, failure: ConnectError, now: float) -> RetryDecision:
         core = self._core
         core.counters.failed_attempts += 1
-        verdict = self._campaign.attempt_failed(failure, now)
+        decision = self._reconnect_state.attempt_failed(failure, now)
         if core.recorder is not None:
-            core.recorder.failed(failure, verdict.number)
-        _log.info("%s: attempt %d failed: %s", core.settings.name, verdict.number, failure)
-        core.hooks.post("on_connect_error", Attempt(failure, verdict.number, verdict.delay))
-        return verdict
+            core.recorder.failed(failure, decision.number)
+        _log.info("%s: attempt %d failed: %s", core.settings.name, decision.number, failure)
+        core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
+        return decision
 
     def _open(self) -> socket.socket:
         """Connect, and give the socket to ``websocket``."""
@@ -238,7 +238,7 @@ class Supervisor:
             raise
         core.sender.connection_number = connection.number
         core.counters.connections += 1
-        self._campaign.opened()
+        self._reconnect_state.opened()
         subscribe_anew(core, connection.wire, connection.number)
         connection.open()
         core.state.move(State.OPEN)

@@ -333,9 +333,9 @@ def test_other_threads_may_call_while_a_connection_is_set_up(server):
 def test_a_session_is_of_no_use_afterwards(server):
     kept = []
     with client_with(server.url, kept.append):
-        with pytest.raises(wsclient.SessionError, match="over"):
+        with pytest.raises(wsclient.SessionError, match="has ended"):
             kept[0].send("x")
-        with pytest.raises(wsclient.SessionError, match="over"):
+        with pytest.raises(wsclient.SessionError, match="has ended"):
             kept[0].recv()
 
 

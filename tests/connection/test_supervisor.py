@@ -267,7 +267,7 @@ def test_a_url_or_headers_function_that_raises_is_a_failed_attempt(server, optio
 )
 def test_a_url_or_headers_function_that_gives_nonsense_is_fatal(url, headers):
     client = wsclient.Client(url, headers=headers, retry_first=True)
-    with pytest.raises(wsclient.ConnectError, match="useless"):
+    with pytest.raises(wsclient.ConnectError, match="returned a value that can't be used"):
         client.start()
     assert client.state is State.FAILED
 

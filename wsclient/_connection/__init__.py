@@ -1,4 +1,4 @@
-"""Connections: the client's life, one connection after the other.
+"""Connections of a client, one after the other.
 
-The I/O thread and its loop, the set-up of a connection, keepalive, reconnect, the client's state and its shutdown.
+The I/O thread and its loop, the set-up of a connection, keepalive, reconnect, and the shutdown of the client.
 """

@@ -52,16 +52,16 @@ class ClientBackend:
         self.nudge = core.orders.nudge
 
     def ready(self) -> bool:
-        """Whether there may be something to take, where the queue is not empty."""
+        """Whether a queue that is not empty may have something to take."""
         return self._protocol.max_in_flight is None or self.outbox.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
-        """What goes out next."""
+        """Take the messages that are written next."""
         return self.outbox.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
 
     def is_clear_for(self, entry: Outgoing) -> bool:
-        """Whether a message may go out past the queue, since nothing waits in it. What others put in meanwhile is not
-        older than this message.
+        """Whether a message may be written past the queue, since the queue is empty. What other threads queue meanwhile
+        is not older than this message.
         """
         outbox = self.outbox
         return (
@@ -71,7 +71,9 @@ class ClientBackend:
         )
 
     def written(self, batch: list[Outgoing]) -> None:
-        """The operating system has all of these. They leave the list as they are counted, interrupt or not."""
+        """Count messages that the operating system has accepted. Each leaves the list as it is counted, also if a
+        KeyboardInterrupt strikes.
+        """
         counters = self._core.counters
         while batch:
             entry = batch[-1]
@@ -82,12 +84,12 @@ class ClientBackend:
             del batch[-1]
 
     def is_wanted(self) -> bool:
-        """Whether there is time left to send anything: not once the time for closing is over."""
+        """Whether there is time left to send anything: not after the deadline of ``close()``."""
         close = self._core.orders.close
         return close is None or not close.deadline.passed(time.monotonic())
 
     def _room(self) -> int:
-        """How many more requests may be in flight, where their number is bounded."""
+        """How many more requests may be in flight, where ``max_in_flight`` limits them."""
         return (self._protocol.max_in_flight or 0) - self._core.pending.in_flight
 
 
@@ -101,29 +103,29 @@ class RecordedBackend(ClientBackend):
         Args:
             core: the client.
             number: the connection's number.
-            recorder: who writes the notes down.
-            recording_number: the connection's number there.
+            recorder: writes the recording.
+            recording_number: the connection's number in the recording.
         """
         super().__init__(core, number)
         self._recorder = recorder
         self._recording_number = recording_number
-        self._taken: dict[Outgoing, bytes] = {}  # what each was framed with, until the system has it; owner of the line
+        self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """A message is being framed. Owner of the line."""
+        """A message is being framed. Under the write lock."""
         self._taken[entry] = payload
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
-        """The operating system has more of these: note those it has whole. False if no more should go out now."""
+        """Record the messages that were written whole. False if the recorder is full, so that writing must pause."""
         for entry in batch:
             if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
                 self._recorder.sent(self._recording_number, entry.opcode, payload)
         return not self._recorder.full
 
     def received(self, opcode: Opcode, payload: Any) -> None:
-        """A message or control frame has come. I/O thread."""
+        """A message or control frame was received. I/O thread."""
         self._recorder.received(self._recording_number, opcode, payload)
 
     def lost(self, disconnect: Disconnect) -> None:
-        """The connection is over. I/O thread."""
+        """The connection has ended. I/O thread."""
         self._recorder.lost(self._recording_number, disconnect)

@@ -1,4 +1,4 @@
-"""One connection's life: from the upgrade to the last byte.
+"""One connection, from the upgrade to the last byte.
 
 The I/O thread owns it and runs everything here. Other threads write through its ``Wire``, which they find in
 ``core.sender``.
@@ -36,25 +36,25 @@ __all__ = ["Connection"]
 
 _READS_A_TURN: Final = 16
 _TURN_SECONDS: Final = 0.05
-"""Reads, and seconds of them, before orders and timers are looked at again; a read may hold 30 000 tiny messages."""
+"""The most reads, and seconds of reading, between two looks at orders and timers; one read may hold 30 000 messages."""
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: an attribute of an enum costs more than the comparison it serves."""
 
 LINGER: Final = 0.5
-"""Seconds the peer has to close TCP once both close frames are out (RFC 6455 §7.1.1 wants the server to be first)."""
+"""Seconds for the peer to close TCP after both close frames; RFC 6455 §7.1.1 asks the server to close first."""
 
 _PAUSED_LOOK: Final = 1.0
-"""Seconds after which a paused reader looks for itself whether it may go on."""
+"""Seconds after which a paused reader checks whether it may continue, also if no other thread has woken it."""
 
 
 class Ending(NamedTuple):
-    """Why the connection ends. While it waits for the peer to close as well, the loop goes on until the deadline.
+    """Why the connection ends. The loop continues until the deadline, while it waits for the peer to close as well.
 
     Attributes:
         initiator, code, reason, error: as in ``Disconnect``.
-        deadline: when to stop being polite.
+        deadline: when to stop waiting for the peer.
     """
 
     initiator: Initiator
@@ -69,9 +69,10 @@ class Connection:
 
     Attributes:
         number: 1 for the client's first.
-        opened: its line, subprotocol and headers.
+        opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
-        router: to whom messages go.
+        wire: its writer.
+        router: distributes the messages.
         ending: why it ends; None while it does not.
         over: whether there is nothing left to wait for.
     """
@@ -84,8 +85,8 @@ class Connection:
         Args:
             core: the client.
             poller: how to wait.
-            opened: what the upgrade gave.
-            wire: the way out.
+            opened: the upgraded connection.
+            wire: its writer.
         """
         now = time.monotonic()
         self.number = wire.write_progress.number
@@ -112,22 +113,22 @@ class Connection:
         return self._opened_at is not None
 
     def claim_goodbye(self) -> bool:
-        """True for the one caller who may tell ``on_close``. Any thread: taking the one item is atomic."""
+        """True for the one caller that may post ``on_close``. Any thread: to take the one item is atomic."""
         try:
             return self._goodbye.pop()
         except IndexError:
             return False
 
-    # --- the supervisor's verbs --------------------------------------------------------------------------------------
+    # --- called by the supervisor ------------------------------------------------------------------------------------
 
     def take_early(self) -> None:
         """Process the frames that came together with the response to the upgrade. This may run the user's code."""
         self._feed(self.opened.rest)
 
     def open(self) -> None:
-        """The set-up is done: let the queue out, then everyone else's messages."""
+        """The set-up is complete: write what is queued, and let all threads write."""
         self._opened_at = time.monotonic()
-        self.wire.is_open = self.ending is None  # the peer may have closed in the same breath as it opened
+        self.wire.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
         self._beat.begin(self._opened_at)
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
@@ -136,10 +137,10 @@ class Connection:
         self.wire.flush()
 
     def turn(self, until: Deadline) -> None:
-        """Wait until something happens, but not beyond ``until``, and deal with it."""
+        """Wait until something happens, at most until ``until``, and handle it."""
         core, line = self._core, self.opened.line
         if core.recorder is not None:
-            core.recorder.write()  # before the wait: whatever is noted from here on ends it
+            core.recorder.write()  # before the wait: what is recorded from here on ends it
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
         if core.pending.timers:
@@ -168,14 +169,14 @@ class Connection:
         error: WebSocketClientError | None = None,
         behind_queue: WebSocketClientError | None = None,
     ) -> None:
-        """Begin to close from our side; on a connection that ends already, only bring the deadline forward.
+        """Start the closing handshake; on a connection that is ending already, only bring the deadline forward.
 
         Args:
             code: the close code to send.
             reason: the text to send.
             deadline: until when to wait for the peer.
-            error: what made us close.
-            behind_queue: send what is queued first; the queue takes no more, and answers with this error.
+            error: why the client closes the connection.
+            behind_queue: send what is queued first; the queue refuses more messages with this error.
         """
         if self.ending is not None:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
@@ -191,7 +192,11 @@ class Connection:
             self.wire.send_first(frame)
 
     def finish(self) -> Disconnect:
-        """Give everything back; nothing of this connection is used any more."""
+        """Release everything. The connection must not be used afterwards.
+
+        Returns:
+            How it ended.
+        """
         core = self._core
         now = time.monotonic()
         disconnect = self.disconnect(now)
@@ -217,7 +222,7 @@ class Connection:
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def _wait(self, now: float, until: Deadline) -> int:
-        """Wait for the socket, a timer or an order; gives the events that are ready."""
+        """Wait for the socket, a timer or an order; return the events that are ready."""
         core, wire, line = self._core, self.wire, self.opened.line
         link = core.link
         core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
@@ -235,12 +240,12 @@ class Connection:
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
-        """Whether a reply by order may have been lost just now, so that nothing more is read before that is obeyed."""
+        """Whether the connection is to be dropped, so that nothing more is read: a reply by order may be lost."""
         drop = self._core.orders.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
-        """When to wake at the latest; infinity for never."""
+        """The latest moment at which to wake; infinity for never."""
         at = math.inf if until.at is None else until.at
         if self._core.pending.timers:
             at = min(at, self._core.pending.next_deadline() or at)
@@ -252,7 +257,7 @@ class Connection:
         return min(at, self._heartbeat.next_at, self._beat.next_at)
 
     def _look_after(self, now: float) -> None:
-        """Deadlines and keepalive, and a line that broke while it was written to."""
+        """Handle deadlines, keepalive, and an error of the writer."""
         if self.over:
             return
         if self.wire.error is not None:
@@ -277,7 +282,7 @@ class Connection:
                 self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
 
     def _shows_life(self, now: float) -> bool:
-        """A last look before the peer is called dead: this thread, or the whole process, may have been held up."""
+        """Look once more before the peer counts as dead: this thread, or the whole process, may have been suspended."""
         line = self.opened.line
         if line.pending() or self._poller.wait(line.sock, READ, 0.0):
             if not self._core.link.paused:
@@ -289,7 +294,7 @@ class Connection:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _read(self, now: float) -> bool:
-        """Read what is there; whether that was anything."""
+        """Read what has arrived; return whether that was anything."""
         line = self.opened.line
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
@@ -314,7 +319,7 @@ class Connection:
         return True
 
     def _read_rest(self) -> None:
-        """What came before the line broke may hold the peer's close frame, and says why."""
+        """Read what arrived before the connection broke: the peer's close frame may say why."""
         while not self.over and self._core.link.paused is False:
             if not self._read(time.monotonic()):
                 return
@@ -365,13 +370,13 @@ class Connection:
         self.wire.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
 
     def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
-        """The peer broke the rules: tell it and the user, and leave."""
+        """Close because the peer broke the protocol; report it to the user as well."""
         if self.ending is None:
             self._core.hooks.post_error(error)
             self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
 
     def _end(self, ending: Ending) -> None:
-        """From here on nothing of the queue goes out, and requests that did get no reply any more."""
+        """From here on nothing that is queued is written, and written requests fail."""
         self.ending = ending
         self.wire.is_open = False
         self._core.requests.lose_written(self.disconnect(time.monotonic()))
@@ -393,7 +398,7 @@ class Connection:
 
 
 def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> ConnectionInfo:
-    """What ``client.connection`` says of a connection."""
+    """Return the facts that ``client.connection`` offers."""
     sock = opened.line.sock
     return ConnectionInfo(
         number=number,
@@ -410,7 +415,7 @@ def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> Connectio
 
 
 def _address(ask: Callable[[], Any]) -> Any:
-    """One end of a socket; None where the system no longer knows it, since the peer has reset the connection."""
+    """Return the address of one end of a socket; None if the system does not know it, since the peer has reset it."""
     try:
         return ask()
     except OSError:

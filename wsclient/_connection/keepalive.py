@@ -1,6 +1,6 @@
-"""Keepalive: when to ping and when a peer counts as dead, and the heartbeat of the message protocol.
+"""Keepalive: when to send a ping, when a peer counts as dead, and the heartbeat of the message protocol.
 
-``Heartbeat`` reads no clock: callers pass ``now`` in, from ``time.monotonic()``. I/O thread only.
+``Heartbeat`` reads no clock: callers pass ``now``, from ``time.monotonic()``. I/O thread only.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ __all__ = ["Beat", "Heartbeat"]
 
 
 class Heartbeat:
-    """When to ping, and when to call the peer dead (RFC 6455 §5.5.2).
+    """When to send a ping, and when the peer counts as dead (RFC 6455 §5.5.2).
 
-    A ping falls due every ``interval`` seconds. From the moment the oldest unanswered one fell due, the peer is dead
-    once nothing at all has been heard for ``timeout`` seconds. A ping counts from when it *fell due*, not from when
-    it could be written: a peer that reads no more keeps our own writes stuck, and must be found all the same. So a
-    half-open peer is found at most ``interval + timeout`` after its last byte.
+    A ping is due every ``interval`` seconds. The peer counts as dead once no byte has arrived for ``timeout`` seconds
+    after the oldest unanswered ping was due. The moment at which the ping *was due* counts, not the one at which it
+    could be written: a peer that no longer reads also blocks writes, and must be detected as well. So a half-open peer
+    is detected at most ``interval + timeout`` after its last byte.
 
-    Any byte is a sign of life, so a pong that queues behind a large message is not missed. Not thread-safe: the
-    I/O thread owns it.
+    Any byte is a sign of life, so a pong may be late behind a large message. Not thread-safe: the I/O thread owns it.
 
     Attributes:
-        last_heard: when bytes came last.
+        last_heard: when bytes arrived last.
         next_at: the next moment at which ``ping_due`` or ``dead`` may change; infinity if never.
     """
 
@@ -41,7 +40,7 @@ class Heartbeat:
         """
         Args:
             interval: seconds between pings; None sends none.
-            timeout: seconds of silence after a ping that mean death; None never calls a peer dead.
+            timeout: seconds without a byte after which the peer counts as dead; None never.
             now: the moment the connection opened.
         """
         self._interval = interval
@@ -52,25 +51,25 @@ class Heartbeat:
         self.next_at = self._next_ping
 
     def heard(self, now: float) -> None:
-        """Bytes came in, of whatever kind."""
+        """Bytes of any kind have arrived."""
         self.last_heard = now
         if self._unanswered:
             self._reckon()
 
     def ping_due(self, now: float) -> bool:
-        """Whether it is time for a ping."""
+        """Whether a ping is due."""
         return now >= self._next_ping
 
     def pinged(self, payload: bytes, now: float) -> None:
-        """The ping that was due is on its way; ``payload`` will identify its pong."""
+        """The ping that was due is being sent; ``payload`` identifies its pong."""
         if self._interval is not None:
             self._next_ping = now + self._interval
-        if self._timeout is not None:  # else nobody asks, and a peer that never answers would make it grow
+        if self._timeout is not None:  # otherwise it is never read, and grows if the peer never answers
             self._unanswered.append((payload, now))
         self._reckon()
 
     def answered(self, payload: bytes) -> None:
-        """A pong came; it answers its ping and every earlier one (RFC 6455 §5.5.3)."""
+        """A pong has arrived; it answers its ping and all earlier ones (RFC 6455 §5.5.3)."""
         if any(known == payload for known, _ in self._unanswered):
             while self._unanswered.pop(0)[0] != payload:
                 pass
@@ -90,11 +89,11 @@ class Heartbeat:
 
 
 class Beat:
-    """The heartbeat of one connection.
+    """The message protocol's heartbeat on one connection. I/O thread only.
 
     Attributes:
         next_at: when the next one is due; infinity if there is none.
-        missed: whether an answer did not come in time.
+        missed: whether an answer was not received in time.
     """
 
     __slots__ = ("_core", "missed", "next_at")
@@ -114,7 +113,7 @@ class Beat:
             self.next_at = now + self._core.protocol.heartbeat[0]
 
     def look(self, wire: Wire, now: float) -> None:
-        """Send one if it is due."""
+        """Send a heartbeat if one is due."""
         heartbeat = self._core.protocol.heartbeat
         if heartbeat is None or now < self.next_at:
             return
@@ -123,7 +122,7 @@ class Beat:
         try:
             self._send(wire, make(), now)
         except Exception as cause:
-            error = ProtocolError(f"A heartbeat of the message protocol could not be made: {cause}.")
+            error = ProtocolError(f"The heartbeat of the message protocol could not be created: {cause}.")
             error.__cause__ = cause
             self._core.hooks.post_error(error)
 

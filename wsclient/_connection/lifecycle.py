@@ -1,10 +1,10 @@
-"""Beginning and end of a client, as other threads ask for them: start, drain, close.
+"""Start and end of a client, at the request of other threads: start, drain, close.
 
 Guarantees:
     * ``start`` returns with the client open, or raises and leaves it closed.
-    * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: a
-      background thread that does not come back is left behind, with its line cut and everyone who waits told.
-    * An interrupt in ``start`` leaves the client closed; in ``close`` the closing goes on.
+    * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: an I/O
+      thread that does not react is abandoned, its connection is cut, and every wait for the client ends.
+    * A KeyboardInterrupt in ``start`` leaves the client closed; one in ``close`` does not stop the closing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Lifecycle"]
 
 GRACE: Final = 0.5
-"""Seconds beyond its timeout that ``close`` waits for the background thread, and a little less for the hook thread."""
+"""Seconds beyond its timeout for which ``close`` waits for the I/O thread, and 0.4 s more for the hook thread."""
 
 LAST_HOOKS: Final = 3.0
-"""Seconds that ``wait_closed`` and ``run_forever`` give the last hooks."""
+"""Seconds for which ``wait_closed`` and ``run_forever`` wait for the last hooks."""
 
 _RUNNING: Final = frozenset(set(State) - FINAL)
 _NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
@@ -43,7 +43,7 @@ _log = logging.getLogger("wsclient")
 
 
 class Lifecycle:
-    """Starts and ends one client's background thread."""
+    """Starts and ends the I/O thread of one client."""
 
     __slots__ = ("_abandoned", "_core", "_supervisor", "_worker")
 
@@ -63,13 +63,13 @@ class Lifecycle:
 
     @property
     def ends(self) -> bool:
-        """Whether it was told to close, and will."""
+        """Whether ``close()`` was called."""
         return self._core.orders.close is not None
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None) -> None:
-        """Start the thread if nobody has, and wait until the client is open.
+        """Start the I/O thread unless it runs already, and wait until the client is open.
 
         Raises:
             ConnectError: the first attempt failed, or the time was over.
@@ -89,7 +89,7 @@ class Lifecycle:
                 core.orders.order_close(1000, "", Deadline(time.monotonic()))
                 self._await_end(Deadline(time.monotonic()))
             raise
-        except BaseException:  # an interrupt wants out at once
+        except BaseException:  # an interrupt must not wait for the end of the thread
             if self._worker.starter is starter or self._close_unstarted():
                 core.orders.order_close(1000, "", Deadline(time.monotonic()))
             raise
@@ -101,7 +101,8 @@ class Lifecycle:
             return
         if state in _NOT_OPEN:
             raise ConnectError(
-                "The client did not open within the timeout given to start().", last=TimeoutError("start() timed out")
+                "The client did not open within the timeout of start(); give it more time with timeout=.",
+                last=TimeoutError("start() timed out"),
             )
         error = core.state.error
         if first and error is None and core.sender.connection_number > 0:
@@ -128,7 +129,7 @@ class Lifecycle:
         if not wait:
             core.orders.order_close(code, reason, deadline)
             if self._worker.starter is None:
-                # No lock may be taken here, which may be a signal handler; a thread of its own may.
+                # This may be a signal handler, in which no lock may be taken; another thread may take it.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
         core.guard.check_may_wait("close()", "Call close(wait=False).")
@@ -137,7 +138,7 @@ class Lifecycle:
         self._await_end(deadline)
 
     def drain(self, timeout: float, *, wait: bool) -> bool:
-        """Finish what was begun, then close; see ``Client.drain``."""
+        """Finish the queued and unanswered work, then close; see ``Client.drain``."""
         core = self._core
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         core.guard.check_fork("drain()")
@@ -157,14 +158,14 @@ class Lifecycle:
         return self._supervisor.drained
 
     def join(self, deadline: Deadline) -> bool:
-        """Wait until the client has ended; False if the deadline passed first. Hooks get a moment to end as well."""
+        """Wait until the client has ended; False if the deadline passed first. Hooks get ``LAST_HOOKS`` to end."""
         if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
         self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
         return True
 
     def _close_unstarted(self) -> bool:
-        """A client that was never started is closed by whoever asks for it; False if it was started."""
+        """Close a client that was never started, on the thread of the caller; False if it was started."""
         if not self._worker.seal():
             return False
         if self._core.state.move(State.CLOSED):
@@ -179,17 +180,17 @@ class Lifecycle:
         self._join_threads(Deadline.after(GRACE * 0.8, until.at or 0.0))
 
     def _join_threads(self, until: Deadline) -> None:
-        """Wait for both threads to be gone, as long as there is time; the caller may be one of them."""
+        """Wait until both threads have ended or the time is over; the caller may be one of them."""
         if not self._abandoned and not self._worker.here():
             self._worker.join(until)
         if not self._core.hooks.join(until):
-            _log.warning("%s: a hook does not return; its thread is left behind.", self._core.settings.name)
+            _log.warning("%s: a hook does not return; its thread is abandoned.", self._core.settings.name)
 
     def _abandon(self) -> None:
-        """The background thread is stuck in the user's code or a name look-up: end everything without it."""
+        """End the client without its I/O thread, which is stuck in the user's code or in a name look-up."""
         _log.warning(
-            "%s: the background thread does not react: it is in on_session, match, until, url, headers, should_retry, "
-            "a protocol or a name look-up. It is left behind.",
+            "%s: the I/O thread does not react to close(): it runs on_session, match, until, url, headers, sock, "
+            "should_retry, a protocol or a name look-up. Its connection is cut, and the thread is abandoned.",
             self._core.settings.name,
         )
         self._abandoned = True
@@ -200,7 +201,7 @@ class Lifecycle:
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
-        """This is a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
+        """In a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
         self._core.guard.forked = True
         self._core.orders.close_descriptors()
         if self._core.recorder is not None:
@@ -209,5 +210,5 @@ class Lifecycle:
             sock.close()
 
     def at_exit(self, timeout: float) -> None:
-        """The interpreter ends."""
+        """Close the client, since the interpreter exits."""
         self.close(1001, "", timeout, wait=True)

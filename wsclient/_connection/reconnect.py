@@ -1,11 +1,11 @@
 """Whether to connect again, and when. The only importer of tenacity.
 
-tenacity's ``wait`` and ``stop`` strategies decide, fed with a ``RetryCallState`` as its own loop would feed them. That
-loop itself is not used: it waits in ways nobody can end without one more attempt, and it knows attempts only, while a
-connection that lived for days is no attempt. So nothing here sleeps, recurses or chains exceptions: one call per ended
-attempt or connection, one decision back.
+tenacity's ``wait`` and ``stop`` strategies decide, given a ``RetryCallState`` as tenacity's own loop would give it to
+them. That loop is not used: its wait can't be ended without one more attempt, and it knows attempts only, while a
+connection that lasted for days is no attempt. So nothing here sleeps, recurses or chains exceptions: each ended attempt
+or connection is one call, which returns one decision.
 
-Not thread-safe: the background thread owns the campaign.
+Not thread-safe: the I/O thread owns the ``ReconnectState``.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .._validation import check_callable, check_seconds
 __all__ = ["Reconnect", "ReconnectState", "RetryDecision", "check_reconnect", "is_fatal", "retry_after"]
 
 FIRST_DELAY: Final = 0.5
-"""Seconds within which the first retry comes; the bound doubles with each failure."""
+"""Seconds within which the first retry is made; the limit doubles with each failure."""
 
 MAX_DELAY: Final = 30.0
-"""Seconds at most; full jitter below it, so that a herd spreads (AWS Architecture Blog, "Exponential Backoff")."""
+"""The longest delay in seconds. Full jitter below it spreads the retries of many clients (AWS Architecture Blog,
+"Exponential Backoff And Jitter")."""
 
 MIN_UPTIME: Final = 5.0
-"""Seconds a connection must have been open for the attempts to count anew; gRPC's back-off resets in the same
-spirit."""
+"""Seconds after which an open connection resets the count of failed attempts; gRPC's back-off has a similar rule."""
 
 MAX_RETRY_AFTER: Final = 300.0
-"""Seconds of a server's ``Retry-After`` that are obeyed."""
+"""The longest ``Retry-After`` of a server that is obeyed, in seconds."""
 
 FATAL_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1010})
-"""Close codes of a server that say: what you do is wrong, so doing it again will be wrong as well."""
+"""Close codes with which a server reports an error of the client, which a retry would repeat (RFC 6455 §7.4.1)."""
 
 _ORDERLY_CLOSES: Final = frozenset({1000, 1001, 1005})
 _CREDENTIAL_STATUSES: Final = frozenset({401, 403})
@@ -54,9 +54,9 @@ class Reconnect:
         wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
         stop: when to give up: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and time
             count from the loss of the last healthy connection.
-        min_uptime: seconds after which a connection counts as healthy, so that attempts count anew.
-        should_retry: asked with the error of each failed attempt or lost connection; True or False decides, None leaves
-            it to the built-in rules. Runs on the I/O thread: keep it short.
+        min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again.
+        should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
+            leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class RetryDecision(NamedTuple):
     """What to do after an attempt failed or a connection was lost.
 
     Attributes:
-        error: what to tell.
+        error: the error to report.
         number: failed attempts in a row.
         delay: seconds until the next attempt; None when there will be none.
-        orderly: with no next attempt: the client is to be CLOSED, not FAILED.
+        orderly: whether the client becomes CLOSED, not FAILED, where there is no next attempt.
     """
 
     error: BaseException
@@ -90,7 +90,7 @@ class RetryDecision(NamedTuple):
 
 
 class ReconnectState:
-    """All the attempts of one client's life.
+    """The attempts of one client to connect, and what follows from them.
 
     Attributes:
         failures: failed attempts since the last healthy connection.
@@ -111,9 +111,10 @@ class ReconnectState:
         """
         Args:
             reconnect: the option; None never connects again.
-            retry_first: whether the first round of attempts may fail.
+            retry_first: whether the client goes on after the first round of attempts has failed.
             urls: how many servers take turns; each is tried once before a first failure counts.
-            credentials_are_fresh: whether URL or headers are asked anew each time, so that a refused log-in may pass.
+            credentials_are_fresh: whether a function returns the URL or the headers for each attempt, so that a retry
+                after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which trying again is pointless.
         """
         self._reconnect = reconnect
@@ -131,7 +132,7 @@ class ReconnectState:
     def opened(self) -> None:
         """An attempt led to an open connection."""
         self._opened = True
-        if not self._last_fatal_was_close:  # whoever had refused us has taken us now
+        if not self._last_fatal_was_close:  # the server that had refused the client has accepted it now
             self._fatal_in_a_row = 0
 
     def attempt_failed(self, error: BaseException, now: float) -> RetryDecision:
@@ -139,7 +140,7 @@ class ReconnectState:
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
-            self._fatal_for_good(error)  # its word counts when the last of them has spoken
+            self._fatal_for_good(error)  # counted, and judged after the last server of the round
             return RetryDecision(error, self.failures, 0.0)
         if not self._opened and not self._retry_first:
             final = error if self.failures == 1 else self._gave_up(error)
@@ -147,7 +148,7 @@ class ReconnectState:
         return self._judge(error, now)
 
     def connection_lost(self, error: ConnectionLost, now: float) -> RetryDecision:
-        """A connection that was open has ended, and nobody here asked for it."""
+        """An open connection has ended without a call of ``close()`` or ``reconnect()``."""
         disconnect = error.disconnect
         assert disconnect is not None
         if self._reconnect is None:
@@ -160,12 +161,12 @@ class ReconnectState:
         return self._judge(error, now)
 
     def reset_count(self) -> None:
-        """Forget what failed: a healthy connection has been."""
+        """Forget the failed attempts, after a healthy connection."""
         self.failures = 0
         self._state = None
 
     def start_over(self) -> None:
-        """The caller asks for a fresh start: no server has said anything."""
+        """Forget all failures, also what servers refused: the caller asked to reconnect."""
         self.reset_count()
         self._fatal_in_a_row = 0
 
@@ -180,14 +181,14 @@ class ReconnectState:
         state = self._retry_state(error, now)
         delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
         state.upcoming_sleep = delay
-        state.attempt_number = self.failures  # 0 behind a loss: the attempts to come are still to be counted
+        state.attempt_number = self.failures  # 0 after a loss: only the attempts that follow count
         if self._reconnect.stop(state):
             return RetryDecision(self._gave_up(error), self.failures, None)
         state.idle_for += delay
         return RetryDecision(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
-        """Whether trying again is pointless: every server has said so, and once more with fresh credentials."""
+        """Whether a retry is pointless: every server has refused the client, and once more with fresh credentials."""
         if not is_fatal(error, self._fatal_codes):
             self._fatal_in_a_row = 0
             return False
@@ -198,7 +199,7 @@ class ReconnectState:
         return self._fatal_in_a_row >= chances
 
     def _retry_state(self, error: BaseException, now: float) -> RetryCallState:
-        """The facts a tenacity strategy asks for. The loss itself is no attempt, yet strategies count from 1."""
+        """Return the facts that a tenacity strategy reads. A loss is no attempt, yet strategies count from 1."""
         if self._state is None:
             self._state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
             self._state.start_time = now
@@ -216,11 +217,11 @@ class ReconnectState:
 
 
 def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
-    """Whether the error says that trying again with the same server can't help.
+    """Whether the error shows that a retry with the same server can't succeed.
 
     Args:
         error: the ``ConnectError`` of an attempt or the ``ConnectionLost`` of a connection.
-        fatal_codes: close codes of the message protocol that mean it, beside those that always do.
+        fatal_codes: close codes of the message protocol that are fatal, in addition to ``FATAL_CLOSES``.
     """
     if isinstance(error, ConnectionLost) and error.disconnect is not None:
         code = error.disconnect.code
@@ -229,10 +230,10 @@ def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
 
 
 def retry_after(error: BaseException) -> float:
-    """Seconds a server asked us to stay away (RFC 9110 §10.2.3), 0.0 if it did not; at most ``MAX_RETRY_AFTER``.
+    """Seconds for which a server asked for no retry (RFC 9110 §10.2.3), at most ``MAX_RETRY_AFTER``; 0.0 if it did not.
 
-    A date is read as the distance to the response's own ``Date``, so our clock plays no part; without one it says
-    nothing.
+    A date is compared with the response's own ``Date``, since the clock of this machine may differ; without a ``Date``
+    it is ignored.
     """
     if not isinstance(error, HandshakeError) or error.status not in _RETRY_AFTER_STATUSES:
         return 0.0
@@ -240,7 +241,7 @@ def retry_after(error: BaseException) -> float:
     if value.isdecimal() and value.isascii():
         return min(float(value[:9]), MAX_RETRY_AFTER)
     with importing:
-        from email.utils import parsedate_to_datetime  # 2 ms, for the few servers that name a date
+        from email.utils import parsedate_to_datetime  # takes 2 ms, and few servers send a date
 
     try:
         distance = parsedate_to_datetime(value) - parsedate_to_datetime(error.headers.get("Date", ""))

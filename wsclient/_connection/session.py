@@ -1,7 +1,7 @@
-"""``on_session``: setting up a connection before anything else is sent on it.
+"""``on_session``: the set-up of a connection before anything else is sent on it.
 
-The user's code and the connection's loop share one thread here: each call on the session turns the loop until it has
-what it waits for.
+The user's code and the connection's loop share the I/O thread here: each call on the session runs turns of the loop
+until it has what it waits for.
 """
 
 from __future__ import annotations
@@ -112,21 +112,23 @@ class ConnectionSession(Session):
             if not aside and deadline.passed(time.monotonic()):
                 self._check_time()
                 raise TimeoutError(f"session.recv() got no message within {timeout} s.")
-        return self._live().router.take_aside()  # what came before the connection ended is still given
+        return self._live().router.take_aside()  # messages from before the end of the connection are still returned
 
     # --- the supervisor's side ---------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """``on_session`` is over; so is this session. Its time counts whatever the user's code did meanwhile."""
+        """End the session after ``on_session``. Time that the user's code took counts for ``session_timeout``."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._check(connection)
 
     def _live(self) -> Connection:
         if self._connection is None:
-            raise SessionError("The session is over: it is valid only inside on_session.")
+            raise SessionError("The session has ended: it is valid only inside on_session.")
         if not self._core.guard.on_io_thread():
-            raise WouldDeadlock("A session belongs to the thread on which on_session was called; don't share it.")
+            raise WouldDeadlock(
+                "A session can be used only on the thread that called on_session; don't pass it to another thread."
+            )
         return self._connection
 
     def _running(self) -> Connection:
@@ -137,14 +139,14 @@ class ConnectionSession(Session):
     def _check(self, connection: Connection) -> None:
         orders = self._core.orders
         if orders.close is not None:
-            raise ClientClosed("The client is being closed while on_session runs.")
+            raise ClientClosed("The client was closed while on_session was running.")
         if orders.reconnect is not None:
-            raise ConnectionLost("The client was told to connect anew while on_session runs.", sent=None)
+            raise ConnectionLost("reconnect() was called while on_session was running.", sent=None)
         if connection.ending is not None:
             ending = connection.ending
             how = f"code {ending.code}" if ending.code is not None else ending.reason
             disconnect = connection.disconnect(time.monotonic())
-            raise ConnectionLost(f"The connection ended while on_session ran ({how}).", disconnect=disconnect)
+            raise ConnectionLost(f"The connection ended while on_session was running ({how}).", disconnect=disconnect)
         self._check_time()
 
     def _check_time(self) -> None:
@@ -160,8 +162,8 @@ class ConnectionSession(Session):
         bounds = self._core.settings.bounds.receive_queue
         if len(connection.router.aside or ()) > bounds.max_messages or connection.router.aside_bytes > bounds.max_bytes:
             raise SessionError(
-                f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes came during on_session; take "
-                "them with session.recv(), or give receive_queue= more room."
+                f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes arrived during on_session; "
+                "receive them with session.recv(), or raise the limits of receive_queue=."
             )
         connection.turn(deadline)
 
@@ -170,8 +172,8 @@ def set_up(core: Core, connection: Connection) -> None:
     """Run ``on_session``: the protocol's, then the user's.
 
     Raises:
-        SessionError: it failed; any other error of its code is the cause.
-        Interrupted: an order ended it.
+        SessionError: it failed; ``last`` is the error of the user's code.
+        Interrupted: ``close()`` or ``reconnect()`` ended it.
     """
     steps = _steps(core)
     if not steps:
@@ -187,14 +189,14 @@ def set_up(core: Core, connection: Connection) -> None:
         raise
     except BaseException as error:
         if core.orders.close is not None or core.orders.reconnect is not None:
-            raise Interrupted("on_session was ended by an order.") from error
+            raise Interrupted("close() or reconnect() ended on_session.") from error
         raise _failure(core, error) from error
     finally:
         core.guard.setting_up = False
 
 
 def _steps(core: Core) -> list[Callable[[Session], object]]:
-    """What sets up a connection: the protocol's own part first."""
+    """The functions that set up a connection: the protocol's first, then the user's."""
     ours = type(core.protocol).on_session is not Protocol.on_session
     hook = core.hooks.get("on_session")
     return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
@@ -202,7 +204,7 @@ def _steps(core: Core) -> list[Callable[[Session], object]]:
 
 def _failure(core: Core, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
-    if not ours:  # most likely a defect of the user's code; who retries it for ever should see where it is
+    if not ours:  # probably a defect of the user's code: the traceback shows where, also if it is retried for ever
         _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
     failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)

@@ -1,7 +1,7 @@
-"""The end of a client: no new work, nobody left waiting, a final state.
+"""The end of a client: it refuses new work, ends every wait, and gets its final state.
 
-Accepted race: ``finish`` may run on two threads, the second time for a ``close`` that gave up waiting for a background
-thread stuck in user code. Each of its steps counts once, whoever comes first, so that does no harm.
+Accepted race: ``finish`` may run on two threads: on the I/O thread, and in a ``close`` that no longer waits for an I/O
+thread which is stuck in user code. Each of its steps has an effect once only, so that does no harm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["begin_closing", "finish"]
 
 
 def begin_closing(core: Core) -> ClientClosed:
-    """From now on nothing new is taken, and nobody waits for a reply. Gives the error that says so."""
+    """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
     refusal = _closed(core, None)
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
@@ -28,7 +28,13 @@ def begin_closing(core: Core) -> ClientClosed:
 
 
 def finish(core: Core, final: State, error: BaseException | None) -> None:
-    """The end of a client's life: whoever waits is told, and the state is final."""
+    """End the client: every wait ends, and the state becomes ``final``.
+
+    Args:
+        core: the client.
+        final: CLOSED or FAILED.
+        error: why it ended; None where it was closed on request.
+    """
     refusal = _closed(core, error)
     core.outbox.seal(refusal)
     core.requests.end_all(refusal if error is None else error)

@@ -1,6 +1,7 @@
-"""The background thread: connect, run, judge, wait, connect again. The one writer of the state.
+"""The I/O thread: it connects, serves the connection, decides whether to connect again, and waits. It alone moves the
+client's state.
 
-Everything here runs on that thread alone, but ``abort`` and ``sockets``.
+Everything here runs on that thread, except ``abort`` and ``sockets``.
 """
 
 from __future__ import annotations
@@ -43,19 +44,20 @@ if TYPE_CHECKING:
 __all__ = ["Supervisor"]
 
 QUICK_CLOSE: Final = 0.5
-"""Seconds of politeness where a new connection is waited for, or the old one is of no use any more."""
+"""Seconds for the closing handshake of a connection that is replaced, or could not be set up."""
 
 _DRAIN_LOOK: Final = 0.1
-"""Seconds after which a drain looks for itself whether it is done: who is refused by the sealed queue wakes nobody."""
+"""Seconds between two checks whether a drain is complete: a call that the sealed queue refuses does not wake the
+I/O thread."""
 
 DRAINED_CLOSE: Final = 3.0
-"""Seconds for the closing handshake once everything is drained."""
+"""Seconds for the closing handshake after a complete drain."""
 
 _log = logging.getLogger("wsclient")
 
 
 class Supervisor:
-    """Keeps one client connected, until it is closed or can't be."""
+    """Keeps one client connected, until it is closed or no further attempt makes sense."""
 
     __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "drained")
 
@@ -63,7 +65,7 @@ class Supervisor:
         """
         Args:
             core: the client.
-            reconnect: how to connect again; None for never.
+            reconnect: how to connect again; None never does.
         """
         settings = core.settings
         self._core = core
@@ -85,7 +87,7 @@ class Supervisor:
         self.drained = False
 
     def run(self) -> None:
-        """The body of the background thread."""
+        """The main function of the I/O thread."""
         core = self._core
         core.guard.io_ident = threading.get_ident()
         core.state.move(State.CONNECTING)
@@ -100,12 +102,12 @@ class Supervisor:
                 core.recorder.begin()
             final, error = self._live()
         except BaseException as bug:
-            _log.exception("%s: the background thread failed.", core.settings.name)
+            _log.exception("%s: the I/O thread failed; please report this.", core.settings.name)
             final = State.FAILED if core.orders.close is None else State.CLOSED
             error = bug
         finally:
             if core.recorder is not None:
-                core.recorder.close()  # before anyone can find out that the client is closed, and reads the file
+                core.recorder.close()  # before another thread can see that the client is closed, and read the file
             finish(core, final, error)
             core.orders.attach(None)
             self._connector.close()
@@ -132,7 +134,7 @@ class Supervisor:
                 self._core.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
-        """The connection's socket, or those with which one is being opened, for a forked child to close."""
+        """The sockets of the connection, or of the one that is being opened, for a forked child to close."""
         connection, poller = self._connection, self._poller
         found = [] if poller is None else poller.sockets()
         if self._connector.sock is not None:
@@ -142,7 +144,7 @@ class Supervisor:
     # --- one connection after the other ------------------------------------------------------------------------------
 
     def _live(self) -> tuple[State, BaseException | None]:
-        """Until the end; gives the final state, and why."""
+        """Run one connection after the other; return the final state, and the error that caused it."""
         core = self._core
         while core.orders.close is None:
             core.state.move(State.CONNECTING)
@@ -159,12 +161,12 @@ class Supervisor:
         return State.CLOSED, None
 
     def _connect_once(self) -> RetryDecision | None:
-        """One connection from its first byte to its last. None if an order says what comes next."""
+        """Run one connection from its first byte to its last. Return None if an order decides what follows."""
         core = self._core
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
         disconnect = None if connection is None else connection.finish()
-        self._connection = None  # not before: finish() may have to wait for a sender in user code, and abort() helps
+        self._connection = None  # not before: finish() may wait for a writer in user code, which abort() ends
         now = time.monotonic()
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
@@ -176,7 +178,9 @@ class Supervisor:
         lost = _lost(disconnect)
         _log.info("%s: %s", core.settings.name, lost)
         if error is not None:
-            _log.error("%s: a connection ended by a defect.", core.settings.name, exc_info=error)
+            _log.error(
+                "%s: a connection ended because of a defect; please report this.", core.settings.name, exc_info=error
+            )
             core.hooks.post("on_error", error)
         if core.orders.close is not None:
             return None
@@ -196,7 +200,7 @@ class Supervisor:
         return decision
 
     def _open(self) -> socket.socket:
-        """Connect, and give the socket to ``websocket``."""
+        """Open a connection, and return its socket for ``websocket``."""
         url, headers = self._next_url(), self._headers()
         self._check_not_closed()
         opened = self._connector.open(url, headers)
@@ -225,7 +229,7 @@ class Supervisor:
         return Deflater(compression, opened.agreement)
 
     def _serve(self) -> None:
-        """Set the connection up, open it, and run it until it is over."""
+        """Set the connection up, open it, and serve it until it ends."""
         core, connection = self._core, self._connection
         assert connection is not None
         core.protocol.reset()
@@ -258,7 +262,7 @@ class Supervisor:
             raise Interrupted("The client was closed while a connection was being opened.")
 
     def _leave(self, connection: Connection) -> None:
-        """Say goodbye on a connection that was not to be."""
+        """Close a connection whose set-up failed."""
         soon = Deadline.after(QUICK_CLOSE, time.monotonic())
         if self._core.orders.close is not None:
             soon = soon.sooner(self._core.orders.close.deadline)
@@ -267,7 +271,7 @@ class Supervisor:
             connection.turn(soon)
 
     def _obey(self, connection: Connection) -> Deadline:
-        """Do what other threads have ordered since the last turn; gives the moment to look again at the latest."""
+        """Carry out the orders of other threads; return the moment at which to look again at the latest."""
         core, orders = self._core, self._core.orders
         if orders.drain is not None:
             self._mind_drain(connection)
@@ -288,7 +292,7 @@ class Supervisor:
         return orders.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
 
     def _mind_drain(self, connection: Connection | None) -> None:
-        """While draining: close when everything is finished, or when the time is over."""
+        """Close a client that is draining once everything is finished, or the time is over."""
         core = self._core
         drain = core.orders.drain
         if drain is None or core.orders.close is not None:
@@ -296,14 +300,16 @@ class Supervisor:
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
         done = not core.outbox.messages and not core.pending.unfinished
-        if done and (connection is None or connection.wire.idle()):  # in this order: what left the queue is on the wire
+        if done and (
+            connection is None or connection.wire.idle()
+        ):  # checked last: what has left the queue is with the writer
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             core.orders.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
         elif drain.passed(now):
             core.orders.order_close(CloseCode.NORMAL, "", quick)
 
-    # --- what the opener asks of this thread -------------------------------------------------------------------------
+    # --- how the connector waits -------------------------------------------------------------------------------------
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until a socket is ready (see ``_network.dial.Watch``)."""
@@ -325,7 +331,7 @@ class Supervisor:
                 return ready
 
     def _sleep(self, deadline: Deadline) -> None:
-        """Back off; an order ends it."""
+        """Wait before the next attempt; an order ends the wait."""
         assert self._poller is not None
         try:
             while not deadline.passed(time.monotonic()):
@@ -334,10 +340,10 @@ class Supervisor:
             pass
 
     def _pause(self, deadline: Deadline) -> float | None:
-        """Seconds this thread may wait now; looks after orders and timers first.
+        """Handle orders and timers, then return the seconds for which this thread may wait.
 
         Raises:
-            Interrupted: an order wants something else.
+            Interrupted: ``close()`` or ``reconnect()`` was called.
         """
         core = self._core
         self._mind_drain(None)
@@ -368,7 +374,9 @@ class Supervisor:
         try:
             return _url.parse(url).url
         except (TypeError, ValueError) as error:
-            raise ConnectError(f"The url function gave something useless. {error}", last=error, retry=False) from error
+            raise ConnectError(
+                f"The url function returned a value that can't be used. {error}", last=error, retry=False
+            ) from error
 
     def _headers(self) -> Mapping[str, str]:
         greeting = self._core.settings.greeting
@@ -378,7 +386,7 @@ class Supervisor:
             try:
                 check_headers(headers)
             except (TypeError, ValueError) as error:
-                text = f"The headers function gave something useless. {error}"
+                text = f"The headers function returned a value that can't be used. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
 

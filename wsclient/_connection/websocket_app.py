@@ -1,10 +1,10 @@
-"""websocket-client's part. The only importer of ``websocket``.
+"""The use of websocket-client. The only importer of ``websocket``.
 
-``WebSocketApp.run_forever`` runs each connection, through the two seams the library has for that: the ``header``
-callable, which it calls right before it connects, puts our ``WebSocket`` into the app; and ``create_dispatcher`` gives
-it our loop in place of its own. So the app leads the life (connect, read until the end, tear down), and what connects
-and reads is ours; ARCHITECTURE.md says why. The app gets no callbacks, and nothing raised by us ever reaches it: it
-would call ``on_close`` for connections that never opened, and log headers with their secrets.
+``WebSocketApp.run_forever`` runs each connection, through two extension points of the library: it calls the ``header``
+callable right before it connects, which puts our ``WebSocket`` into the app, and ``create_dispatcher``, which returns
+our loop in place of its own. So the app controls the sequence (connect, read until the end, tear down), and our code
+connects and reads; ARCHITECTURE.md says why. The app gets no callbacks, and no exception of ours reaches it: it would
+call ``on_close`` for connections that never opened, and log headers with their secrets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import websocket
 __all__ = ["Transport"]
 
 _ANY_URL: Final = "ws://localhost/"
-"""The app wants one that it can parse; where we really connect to is not its affair."""
+"""The app needs a URL that it can parse. It does not connect to it: ``Connector`` knows the server."""
 
 
 class Transport:
@@ -34,11 +34,11 @@ class Transport:
         """Run one connection from beginning to end.
 
         Args:
-            open: connects, and gives the socket.
+            open: connects, and returns the socket.
             serve: reads until the connection is over; not called if ``open`` raised.
 
         Returns:
-            What one of them raised, or None.
+            The exception that one of them raised, or None.
         """
         self._open, self._serve, self._error = open, serve, None
         self._app.pilot = self
@@ -57,7 +57,7 @@ class Transport:
             self._error = error
             return None
 
-    # What the app calls its dispatcher.
+    # --- the interface of the app's dispatcher ----------------------------------------------------------------------
 
     def read(self, sock: socket.socket | None, read_callback: Any, check_callback: Any) -> None:
         """Read until the connection is over; ``sock`` is None where it could not be opened."""
@@ -73,8 +73,14 @@ class Transport:
                 self._app.sock.shutdown()  # type: ignore[no-untyped-call]
 
     def send(self, sock: socket.socket, data: str | bytes) -> int:
-        """The app has nothing to send of its own."""
-        raise RuntimeError("websocket-client tried to send by itself; please report this.")
+        """Raise: the app must not send anything.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(
+            "websocket-client tried to send something that wsclient did not ask for; please report this."
+        )
 
 
 class _App(websocket.WebSocketApp):
@@ -85,7 +91,7 @@ class _App(websocket.WebSocketApp):
 
 
 class _Socket(websocket.WebSocket):
-    """The app's ``WebSocket``: it connects through us, and closes nothing, since the line has an owner."""
+    """The app's ``WebSocket``: ``Supervisor`` connects it, and ``Connection`` closes the socket."""
 
     def __init__(self, open: Callable[[], socket.socket | None]) -> None:
         super().__init__(enable_multithread=False)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bounds",
-    "Greeting",
+    "HandshakeOptions",
     "Settings",
     "check_combinations",
     "check_compression",
@@ -83,12 +83,12 @@ _PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080
 _HOST_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 """A name in ASCII; with the underscore, which no host name has by RFC 1123, but many in test networks."""
 
-_Group = TypeVar("_Group", "Greeting", NetworkOptions, "Bounds")
+_Group = TypeVar("_Group", "HandshakeOptions", NetworkOptions, "Bounds")
 
 _numbers = itertools.count(1)
 
 
-class Greeting(NamedTuple):
+class HandshakeOptions(NamedTuple):
     """Options of the upgrade request."""
 
     headers: HeadersOption
@@ -111,7 +111,7 @@ class Settings(NamedTuple):
 
     urls: tuple[str, ...]
     ask_url: Callable[[], str] | None
-    greeting: Greeting
+    greeting: HandshakeOptions
     line: NetworkOptions
     bounds: Bounds
     codec: Any
@@ -140,7 +140,7 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
     return Settings(
         urls=urls,
         ask_url=ask_url,
-        greeting=_picked(Greeting, values),
+        greeting=_picked(HandshakeOptions, values),
         line=_picked(NetworkOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
         bounds=_picked(Bounds, values),
         codec=values["json"],

@@ -373,14 +373,14 @@ def test_too_much_that_nobody_takes_ends_the_set_up(raw):
 def test_the_protocols_part_comes_first(server):
     order = []
 
-    class Greeting(wsclient.JsonId):
+    class HandshakeOptions(wsclient.JsonId):
         def on_session(self, session):
             order.append(session.request({"method": "echo", "params": "protocol"})["result"])
 
     def ours(session):
         order.append(session.request({"method": "echo", "params": "client"})["result"])
 
-    with client_with(server.url, ours, protocol=Greeting()):
+    with client_with(server.url, ours, protocol=HandshakeOptions()):
         assert order == ["protocol", "client"]
 
 

@@ -510,13 +510,13 @@ def test_a_protocol_offers_its_subprotocols(raw):
 def test_a_protocols_own_set_up_comes_before_the_users(raw):
     steps = []
 
-    class Greeting(Scripted):
+    class HandshakeOptions(Scripted):
         def on_session(self, session):
             session.send("hello")
             steps.append(session.recv(timeout=LONG))
 
     client = wsclient.Client(
-        raw.url, protocol=Greeting(), ping_interval=None, on_session=lambda _, session: steps.append("user's")
+        raw.url, protocol=HandshakeOptions(), ping_interval=None, on_session=lambda _, session: steps.append("user's")
     )
     client.send("queued")
     starting = Asking(client.start)

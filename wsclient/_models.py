@@ -15,20 +15,20 @@ class State(enum.Enum):
     """The state of a client. ``RECONNECTING`` is another name of ``WAITING``."""
 
     NEW = "new"
-    """Made, not started; ``send()`` and ``submit()`` queue."""
+    """Created, not started; ``send()`` and ``submit()`` queue."""
     CONNECTING = "connecting"
     """Opening a connection: DNS, TCP, proxy, TLS, upgrade, ``on_session``."""
     OPEN = "open"
     """Connected and set up."""
     WAITING = "waiting"
-    """Disconnected, backing off before the next attempt."""
+    """Disconnected, waiting before the next attempt."""
     RECONNECTING = WAITING
     CLOSING = "closing"
-    """``close()`` or the end of ``drain()`` is under way."""
+    """``close()`` was called, or ``drain()`` is complete; the connection is being closed."""
     CLOSED = "closed"
     """Closed on request, or the first attempt failed. Final."""
     FAILED = "failed"
-    """A fatal error, or the retries are used up. Final."""
+    """A fatal error occurred, or no retry is left. Final."""
 
 
 class _Word(str, enum.Enum):

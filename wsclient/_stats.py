@@ -1,8 +1,8 @@
 """``client.stats``, and the counters behind it.
 
 Guarantees:
-    * Each counter has one writer at a time (named below), so plain additions lose nothing and need no lock.
-    * A reader may see one counter a moment earlier than another; each by itself is right.
+    * Each counter has one writer at a time (named below), so additions lose nothing and need no lock.
+    * A reader may see one counter a moment earlier than another; the value of each is correct.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ class Counters:
     """Counters that belong to no other object.
 
     Attributes:
-        messages_sent: text and binary messages wholly handed to the operating system. Owner of the line.
-        bytes_sent: their payload bytes. Owner of the line.
+        messages_sent: text and binary messages handed to the operating system whole. Under the write lock.
+        bytes_sent: their payload bytes. Under the write lock.
         messages_received: text and binary messages. I/O thread, as all below.
         bytes_received: their payload bytes.
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
-        late: replies for which no request waited.
+        late: replies that no request was waiting for.
     """
 
     __slots__ = (
@@ -44,7 +44,7 @@ class Counters:
         self._rtt_count = 0
 
     def add_round_trip(self, seconds: float) -> None:
-        """A pong matched its ping."""
+        """Record the round trip of a ping, in seconds."""
         self._rtt_sum += seconds
         self._rtt_count += 1
         self.rtt_last = seconds
@@ -58,12 +58,12 @@ class Counters:
 
 @dataclass(frozen=True)
 class Stats:
-    """Counters of a client's whole life and a few present facts.
+    """Counters since the client was created, and a few values of the present.
 
     Sizes are bytes of message payload (not of frames), times are seconds.
 
     Attributes:
-        messages_sent: messages wholly handed to the operating system.
+        messages_sent: messages handed to the operating system whole.
         messages_received: text and binary messages received.
         bytes_sent: payload bytes of the messages sent.
         bytes_received: payload bytes of the messages received.
@@ -72,14 +72,14 @@ class Stats:
         requests_ok: requests answered.
         requests_failed: requests that ended with an error other than a timeout, cancelled ones included.
         requests_timed_out: requests whose deadline passed.
-        requests_late: replies that came for no waiting request (late or unknown).
+        requests_late: replies that no request was waiting for (late, or with an unknown id).
         requests_in_flight: requests that were taken to the present connection and have no final answer yet. Not those
             still queued, nor subscriptions that are established. Where replies are told apart by their order, a request
             that was given up counts until its reply comes.
         queue_depth: messages waiting to be sent.
         queue_bytes: their payload bytes.
-        dropped: messages dropped by a full queue, outgoing or incoming.
-        rtt_last: round trip of the last matched ping; None before the first.
+        dropped: messages that full queues dropped, outgoing and incoming ones.
+        rtt_last: round trip of the last ping that was answered; None before the first.
         rtt_min: the shortest so far.
         rtt_mean: the mean so far.
         uptime: seconds the present connection has been open; 0.0 while there is none.

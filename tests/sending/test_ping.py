@@ -276,3 +276,22 @@ def test_each_of_many_waiting_pings_is_recognised(raw, few_are_recognised):
         peer.send_frame(10, payload)
         assert call.result(LONG) > 0.0
     client.close(timeout=0)
+
+
+def test_flush_recognises_its_pong_however_many_pings_have_no_answer(raw, few_are_recognised):
+    client, peer = open_pair(raw)
+    delivery = client.send("x")
+    eventually(lambda: delivery.state == "written")
+    for _ in range(10):
+        assert not delivery.wait(0.02)
+    call = beginning(lambda: client.flush(LONG))
+    eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.core.link.proofs)))
+    client.send("behind it")
+    payload = b""
+    while (received := peer.receive_frame()) != (1, b"behind it"):
+        payload = received[1]
+    assert not call.done()
+    peer.send_frame(10, payload)
+    call.result(LONG)
+    assert delivery.state == "confirmed"
+    client.close(timeout=0)

@@ -402,9 +402,9 @@ class Client:
             The round trip in seconds, without the time in the queue.
 
         Raises:
-            ConnectionLost: the connection ended meanwhile.
+            ConnectionLost: the connection ended meanwhile, also because of ``close()``.
             RequestTimeout: no pong came in time; ``.phase`` says whether the ping was written (``"waiting"``).
-            ClientClosed: the client is not running, or was closed meanwhile.
+            ClientClosed: the client is not running, or was closed before it had a connection.
             WouldDeadlock: called on the I/O thread.
         """
         self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")

@@ -217,6 +217,27 @@ def test_json_survives_the_round_trip(value):
         assert decode(encode(value, JSON), JSON) == value
 
 
+STANDARD = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@given(json_values)
+@example({7: "a", None: 2.5, True: (1, "\n\u2028")})
+def test_json_is_what_the_standard_encoder_makes(value):
+    assert JSON.dumps(value) == STANDARD.encode(value)
+
+
+def test_what_json_has_no_form_for_gets_the_standard_encoders_error():
+    circle = []
+    circle.append(circle)
+    for value in (circle, {"a": object()}, [float("nan")], {(1,): 2}):
+        with pytest.raises((TypeError, ValueError)) as standard:
+            STANDARD.encode(value)
+        with pytest.raises(standard.type) as ours:
+            JSON.dumps(value)
+        assert str(ours.value) == str(standard.value)
+        assert ours.value.__context__ is None
+
+
 @given(st.text())
 def test_no_text_breaks_the_decoding(text):
     message = decode(text, JSON)

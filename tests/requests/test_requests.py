@@ -181,6 +181,20 @@ class Count:
         self.outcomes.append((value, error))
 
 
+def test_a_request_that_belongs_to_another_connection_ends_as_it_is_about_to_be_written():
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
+    request.waiter = Count()
+    core.pending.add(request, timed=False)
+    assert request.payload_for(ClientBackend(core, 2)) is None
+    ((value, error),) = request.waiter.outcomes
+    assert value is None
+    assert isinstance(error, wsclient.ConnectionLost)
+    assert error.sent is False
+    client.close()
+
+
 @pytest.mark.parametrize("second", ENDINGS)
 @pytest.mark.parametrize("first", ENDINGS)
 def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, second):

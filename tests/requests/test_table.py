@@ -101,6 +101,20 @@ def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_streaming(stream
     assert pending.in_flight == 1
 
 
+def test_what_streams_before_it_departs_is_uncounted_from_its_departure_on():
+    pending = Pending()
+    subscription = make()
+    subscription.feed = Feed(endless=True)
+    pending.add(subscription, timed=False)
+    pending.begin_streaming(subscription)
+    assert pending.in_flight == 0
+    assert pending.depart(subscription, 1)
+    assert pending.in_flight == 0
+    pending.end_connection()
+    departed(pending, 2)
+    assert pending.in_flight == 1
+
+
 def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_uncounted():
     pending = Pending()
     subscription = fed(pending, 1, endless=True, streaming=False)

@@ -806,3 +806,11 @@ def test_a_read_to_the_end_of_a_large_message_brings_the_length_of_the_next():
         assert [size for _, _, size in source.feed(piece)] == [1_000_000]
         at += len(piece)
         assert source.appetite == 1_000_010
+
+
+def test_after_large_messages_a_small_one_has_it_read_little_again():
+    source = MessageReader(2**24)
+    source.feed(frame(BINARY, bytes(2 * LARGE_READ_SIZE))[:LARGE_READ_SIZE])
+    assert source.appetite > LARGE_READ_SIZE
+    source.feed(b"x")
+    assert source.appetite == READ_SIZE

@@ -673,6 +673,18 @@ def test_the_main_thread_writes_what_leaves_nothing_undone_if_it_is_interrupted(
     ends.core.sender.writer = None
 
 
+def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):
+    ends.core.sender.writer = ends.wire
+    (entry,) = ends.queue("queued")
+    ends.core.sender.write_queued()
+    assert entry.state == QUEUED
+    assert ends.woken()
+    on_thread(ends.core.sender.write_queued)
+    assert entry.state == WRITTEN
+    assert not ends.woken()
+    ends.core.sender.writer = None
+
+
 def test_who_waits_for_a_drain_is_woken_by_what_goes_past_the_queue():
     with other_ends() as ends:
         send(ends)

@@ -152,7 +152,14 @@ class Connection:
             self._read(now)
         if self.wire.blocked and ready & line.write_event:
             self.wire.unblock()
-        self._look_after(now)
+        if (
+            self.ending is not None
+            or self.wire.error is not None
+            or self._beat.missed
+            or now >= self._heartbeat.next_at
+            or now >= self._beat.next_at
+        ):
+            self._look_after(now)
         if core.subscriptions.held or core.subscriptions.notes:
             self.router.hand_out_held()
         if not self.over and self.wire.has_work():

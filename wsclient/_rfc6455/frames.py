@@ -19,7 +19,7 @@ from .._options import DEFAULT_LIMITS
 from . import masking
 from .close import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
 from .deflate import Inflater, TooMuch
-from .read_size import appetite_after
+from .read_size import READ_SIZE, appetite_after
 
 __all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
 
@@ -211,7 +211,8 @@ class MessageReader:
             self.failure = _too_big(self._max_size, self._max_size).failure
         except _Broken as broken:
             self.failure = broken.failure
-        self.appetite = appetite_after(size, len(received), self._missing)
+        if size >= READ_SIZE or self.appetite != READ_SIZE:  # else it stays as it is
+            self.appetite = appetite_after(size, len(received), self._missing)
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:

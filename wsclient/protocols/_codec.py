@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,10 +29,27 @@ class StandardJson:
 
     def __init__(self) -> None:
         # JSON text of a value; ValueError for NaN, TypeError for what JSON has no form for.
-        self.dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+        encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        self._encode = encoder.encode
+        self.dumps: Callable[[Any], str] = self._encode
+        make = getattr(json.encoder, "c_make_encoder", None)  # CPython's, which `encode` makes again for each message
+        if make is not None:
+            quote = json.encoder.encode_basestring
+            self._pieces = make(None, encoder.default, quote, None, ":", ",", False, False, False)
+            self.dumps = self._dumps
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
         self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython's, which the other one calls
+
+    def _dumps(self, value: Any) -> str:
+        """JSON text of a value, by the encoder that is made once. It does not look for values that hold themselves; the
+        standard one does, and raises the error that says what is wrong.
+        """
+        try:
+            return "".join(self._pieces(value, 0))
+        except Exception:  # noqa: S110 - the standard encoder raises it again
+            pass
+        return self._encode(value)
 
     def loads(self, text: str | bytes) -> Any:
         """The value of JSON text; ``ValueError`` if it is none."""

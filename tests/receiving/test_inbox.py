@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsclient._receiving import inbox as _inbox
-from wsclient._receiving.inbox import _ITEM_BYTES, EMPTY, Inbox, Put
+from wsclient._receiving.inbox import EMPTY, ITEM_BYTES, Inbox, Put
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, eventually
@@ -533,7 +533,7 @@ class InboxMachine(RuleBasedStateMachine):
         if self.ended:
             pass
         elif self.overflow == "block":
-            excess = max(0, len(self.counted()) - self.max_items) * _ITEM_BYTES
+            excess = max(0, len(self.counted()) - self.max_items) * ITEM_BYTES
             lost = int(pressing and self.is_full() and self.size() + size + excess > self.max_bytes)
             self.cells += [] if lost else [cell]
         elif self.overflow in ("raise", "drop_newest"):

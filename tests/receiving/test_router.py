@@ -3,6 +3,7 @@
 import json
 import select
 import threading
+import zlib
 
 import pytest
 
@@ -12,7 +13,7 @@ from wsclient._rfc6455.read_size import READ_SIZE
 from wsclient.protocols import Control
 
 from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import open_against
+from ..support.peers import event, open_against, put, reply, subscribing, taken
 from ..support.raw import frame
 
 
@@ -429,3 +430,59 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
         peer.receive_frame()
     peer.receive_frame()  # reading goes on where it stopped
     client.close(timeout=0)
+
+
+# --- messages that cannot be delivered yet ---------------------------------------------------------------------------
+
+
+def test_messages_under_unknown_subscription_keys_are_bounded_by_bytes_and_the_reply_is_still_read(raw):
+    """Those beyond the bound go where a message goes that belongs to no subscription, and this is reported once."""
+    errors, size = [], 2**16
+    client, peer, seen = open_against(
+        raw, protocol=wsclient.JsonRpc(), compression=None, on_error=lambda _, error: errors.append(error),
+        receive_queue=wsclient.ReceiveQueue(max_bytes=10 * size),
+    )  # fmt: skip
+    future = subscribing(client)
+    asked = taken(peer)
+    for number in range(50):
+        put(peer, event("0xa", [number, "x" * size]))
+        eventually(lambda number=number: len(seen) >= number - 9)  # one by one: on_message has a bound, too
+    put(peer, reply(asked, "0xa"), event("0xa", ["last"]))
+    subscription = future.result(LONG)
+    got = []
+    while got[-1:] != ["last"]:
+        got.append(subscription.get(LONG)["params"]["result"][0])
+    beyond = [message["params"]["result"][0] for message in seen]
+    assert [*got[:-1], *beyond] == list(range(50))
+    assert [type(error) for error in errors] == [wsclient.SlowConsumer]
+    client.close(timeout=0)
+
+
+def test_messages_that_come_during_on_session_are_bounded_within_one_read(raw):
+    """What a small read inflates to is more than the bound: the set-up fails, also where on_session ends right then."""
+    size, failures = 2**20, []
+
+    def log_in(client, session):
+        session.request({"log": "in"}, timeout=LONG)
+
+    client = wsclient.Client(
+        raw.url, on_session=log_in, reconnect=None, receive_queue=wsclient.ReceiveQueue(max_bytes=4 * size)
+    )
+    starter = threading.Thread(target=lambda: failures.append(exception_of(client.start)))
+    starter.start()
+    peer = raw.accept().upgrade("Sec-WebSocket-Extensions: permessage-deflate")
+    eventually(lambda: client._wsclient.core.pending.in_flight)
+    deflater = zlib.compressobj(wbits=-15)
+    messages = [b"%d" % n + b"x" * size for n in range(30)]
+    texts = [deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH) for text in [*messages, b'{"id":1}']]
+    peer.send(b"".join(frame(1, text[:-4], rsv=4) for text in texts))
+    starter.join(LONG)
+    assert isinstance(failures[0], wsclient.SessionError)
+    assert "receive_queue=" in str(failures[0])
+
+
+def exception_of(call):
+    try:
+        call()
+    except Exception as error:
+        return error

@@ -131,7 +131,7 @@ def test_an_event_held_on_a_lost_connection_is_not_taken_for_one_of_the_next(aga
     future = subscribing(client)
     taken(peer)
     put(peer, event("0x1", "of the old connection"))
-    eventually(lambda: client._wsclient.core.subscriptions.held)
+    eventually(lambda: client._wsclient.core.subscriptions.unrouted)
     peer = cut(client, peer, raw)
     put(peer, reply(taken(peer), "0x1"), event("0x1", "of the new one"))
     assert results(future.result(LONG), 1) == ["of the new one"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from wsclient._receiving.subscriptions import MAX_HELD, Subscriptions
+from wsclient import ReceiveQueue, SlowConsumer
+from wsclient._receiving.subscriptions import Subscriptions
 
 
 class Member:
@@ -16,8 +17,14 @@ class Member:
 
 
 @pytest.fixture
-def table():
-    return Subscriptions()
+def table(errors):
+    return Subscriptions(ReceiveQueue(max_messages=100, max_bytes=1000), errors.append)
+
+
+@pytest.fixture
+def errors():
+    """What the table has reported."""
+    return []
 
 
 def offer(table, message, name=None, *, size=1, pressing=False):
@@ -30,7 +37,7 @@ def messages(member):
 
 def test_nothing_belongs_to_anyone_in_an_empty_table(table):
     assert not offer(table, "m", "name")
-    assert table.take_held() == []
+    assert table.take_routed() == []
 
 
 def test_a_message_goes_to_the_member_of_its_name_with_its_size_and_haste(table):
@@ -105,24 +112,42 @@ def test_a_message_with_an_unknown_name_waits_while_a_name_is_awaited(table):
         assert offer(table, message, "a")
     assert offer(table, 3, "b")
     assert not offer(table, 4, None)
-    assert table.take_held() == []
+    assert table.take_routed() == []
     table.set_name(member, "a")
-    assert [held.message for held in table.take_held()] == [1, 2]
+    assert [one.message for one in table.take_routed()] == [1, 2]
     member.awaits_name = False
-    assert [(held.message, held.name, held.topic) for held in table.take_held()] == [(3, "b", "topic")]
-    assert table.take_held() == []
+    assert [(one.message, one.subscription_key, one.topic) for one in table.take_routed()] == [(3, "b", "topic")]
+    assert table.take_routed() == []
 
 
 def test_where_no_name_is_awaited_nothing_waits(table):
     table.add(Member())
     assert not offer(table, 1, "a")
-    assert table.take_held() == []
+    assert table.take_routed() == []
 
 
-def test_only_so_many_messages_wait_for_a_name(table):
+def test_messages_with_an_unknown_name_are_bounded_by_bytes_and_the_rest_is_nobodys_and_reported_once(table, errors):
+    member = Member(awaits_name=True)
+    table.add(member)
+    assert offer(table, 1, "a", size=400)
+    assert not table.unrouted.full
+    assert offer(table, 2, "a", size=601)
+    assert table.unrouted.full
+    assert not any(offer(table, n, "a", size=1) for n in (3, 4))
+    assert [type(error) for error in errors] == [SlowConsumer]
+    table.set_name(member, "a")
+    assert [one.message for one in table.take_routed()] == [1, 2]
+    assert not table.unrouted.full
+    assert offer(table, 5, "b", size=1000)
+    assert not offer(table, 6, "b", size=1)
+    assert len(errors) == 2
+
+
+def test_messages_with_an_unknown_name_are_bounded_by_their_number(table):
     table.add(Member(awaits_name=True))
-    assert all(offer(table, n, "a") for n in range(MAX_HELD))
-    assert not offer(table, MAX_HELD, "a")
+    assert all(offer(table, n, "a", size=0) for n in range(100))
+    assert table.unrouted.full, "reading should pause"
+    assert sum(offer(table, n, "a", size=0) for n in range(1000)) < 10
 
 
 def test_members_may_come_and_go_while_the_table_is_gone_through(table):

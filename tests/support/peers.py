@@ -112,7 +112,7 @@ def nothing_is_kept(client):
         or core.pending._by_caller_key
         or list(core.subscriptions)
         or names_of(core.subscriptions)
-        or core.subscriptions.held
+        or core.subscriptions.unrouted
         or core.streams._open(core.streams.fed)
     )
 

@@ -160,7 +160,7 @@ class Connection:
             or now >= self._beat.next_at
         ):
             self._look_after(now)
-        if core.subscriptions.held or core.subscriptions.notes:
+        if core.subscriptions.unrouted or core.subscriptions.notes:
             self.router.hand_out_held()
         if not self.over and self.wire.has_work():
             self.wire.flush()  # at the end: whatever any step above was woken for goes out

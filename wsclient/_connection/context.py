@@ -71,7 +71,7 @@ class Core:
         self.hooks = Hooks(settings.name, settings.bounds.receive_queue, self.resume_reading)
         self.handlers = Handlers(settings.name, settings.bounds.receive_queue, self.hooks, self.resume_reading)
         self.streams = Streams()
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(settings.bounds.receive_queue, self.hooks.post_error)
         self.counters = Counters()
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
@@ -90,6 +90,7 @@ class Core:
             self.hooks.inbox.full
             or bool((streams.listening or streams.fed) and streams.full)
             or bool(handlers.pools and handlers.full)
+            or self.subscriptions.unrouted.full
         )
 
     def resume_reading(self) -> None:

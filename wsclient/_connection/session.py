@@ -104,15 +104,15 @@ class ConnectionSession(Session):
 
     def recv(self, timeout: float | None = None) -> Any:
         """See ``Session``."""
-        aside = self._live().router.aside
+        early_messages = self._live().router.early_messages
         deadline = self._deadline_for(timeout)
-        assert aside is not None
-        while not aside:
+        assert early_messages is not None
+        while not early_messages:
             self._turn(deadline)
-            if not aside and deadline.passed(time.monotonic()):
+            if not early_messages and deadline.passed(time.monotonic()):
                 self._check_time()
                 raise TimeoutError(f"session.recv() got no message within {timeout} s.")
-        return self._live().router.take_aside()  # messages from before the end of the connection are still returned
+        return early_messages.take().message  # messages from before the end of the connection are still returned
 
     # --- the supervisor's side ---------------------------------------------------------------------------------------
 
@@ -121,6 +121,9 @@ class ConnectionSession(Session):
         connection, self._connection = self._connection, None
         if connection is not None:
             self._check(connection)
+            early_messages = connection.router.early_messages
+            if early_messages is not None and early_messages.lost:
+                self._refuse_more()
 
     def _live(self) -> Connection:
         if self._connection is None:
@@ -159,13 +162,17 @@ class ConnectionSession(Session):
 
     def _turn(self, deadline: Deadline) -> None:
         connection = self._running()
-        bounds = self._core.settings.bounds.receive_queue
-        if len(connection.router.aside or ()) > bounds.max_messages or connection.router.aside_bytes > bounds.max_bytes:
-            raise SessionError(
-                f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes arrived during on_session; "
-                "receive them with session.recv(), or raise the limits of receive_queue=."
-            )
+        early_messages = connection.router.early_messages
+        if early_messages is not None and early_messages.is_exceeded:
+            self._refuse_more()
         connection.turn(deadline)
+
+    def _refuse_more(self) -> None:
+        bounds = self._core.settings.bounds.receive_queue
+        raise SessionError(
+            f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes arrived during on_session; "
+            "receive them with session.recv(), or raise the limits of receive_queue=."
+        )
 
 
 def set_up(core: Core, connection: Connection) -> None:

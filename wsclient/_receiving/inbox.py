@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from .._options import Overflow
     from .._threads.deadline import Deadline
 
-__all__ = ["EMPTY", "Inbox", "Put"]
+__all__ = ["EMPTY", "ITEM_BYTES", "Inbox", "Put"]
 
 
-_ITEM_BYTES: Final = 256
+ITEM_BYTES: Final = 256
 """Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
 
 
@@ -213,7 +213,7 @@ class Inbox:
         _, max_bytes, overflow = self._bounds
         if overflow == "block":
             # What exceeds the count is charged for itself, too: empty messages would be free otherwise.
-            excess = max(0, self._count - self._bounds[0]) * _ITEM_BYTES
+            excess = max(0, self._count - self._bounds[0]) * ITEM_BYTES
             lost = pressing and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
             return not lost

@@ -5,7 +5,6 @@ Owned by the I/O thread.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,8 @@ from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
 from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT, OLDEST
 from . import server_calls
+from .deferred import DeferredMessages
+from .inbox import Put
 
 if TYPE_CHECKING:
     from .._sending.writer import Wire
@@ -27,33 +28,32 @@ __all__ = ["Router"]
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
 
 
-class Aside(NamedTuple):
-    """A message that came while the connection was set up.
+class EarlyMessage(NamedTuple):
+    """A message that arrived while the connection was set up.
 
     Attributes:
-        message: what came.
+        message: the message, decoded.
         size: its bytes.
-        is_reply: whether it answers a request that nobody waits for.
-        topic, name: an event's, see there.
+        is_reply: whether it is a reply for which no request waits.
+        topic, subscription_key: as in ``Event`` (there ``stream``).
     """
 
     message: Any
     size: int
     is_reply: bool
     topic: str | None = None
-    name: Any = None
+    subscription_key: Any = None
 
 
 class Router:
     """Gives each incoming message to whoever it is for.
 
     Attributes:
-        aside: until the connection is open, messages that answer nothing, in order; None afterwards.
-        aside_bytes: their payload bytes.
+        early_messages: messages that answer nothing, until the connection is open; None afterwards.
         leaving: whether the connection is ending.
     """
 
-    __slots__ = ("_calls", "_core", "_wire", "aside", "aside_bytes", "leaving")
+    __slots__ = ("_core", "_early_calls", "_wire", "early_messages", "leaving")
 
     def __init__(self, core: ReceivingContext, wire: Wire) -> None:
         """
@@ -63,10 +63,10 @@ class Router:
         """
         self._core = core
         self._wire = wire
-        self.aside: deque[Aside] | None = deque()
-        self.aside_bytes = 0
+        bounds = core.settings.bounds.receive_queue
+        self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
+        self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
         self.leaving = False
-        self._calls: list[tuple[Call, int]] = []  # that came before the connection was open
 
     @property
     def pressing(self) -> bool:
@@ -74,7 +74,7 @@ class Router:
         delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
         """
         core = self._core
-        return bool(core.pending.waiting or core.link.proofs) or self.aside is not None or self.leaving
+        return bool(core.pending.waiting or core.link.proofs) or self.early_messages is not None or self.leaving
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """A message has come.
@@ -114,33 +114,25 @@ class Router:
         Args:
             everything: the connection is over, so no name will come.
         """
-        for held in self._core.subscriptions.take_held(everything=everything):
-            self._hand_out(held.message, held.size, held.topic, None if everything else held.name)
+        for one in self._core.subscriptions.take_routed(everything=everything):
+            self._hand_out(one.message, one.size, one.topic, None if everything else one.subscription_key)
 
     def release(self) -> None:
         """The connection is open: what was set aside goes where it belongs."""
-        aside, self.aside = self.aside, None
-        for message, size, is_reply, topic, name in aside or ():
+        early_messages, self.early_messages = self.early_messages, None
+        for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
             # No match= request may have one: each was sent later than these came.
-            self._hand_out(message, size, topic, name, is_reply=is_reply)
-        calls, self._calls = self._calls, []
-        for call, size in calls:
+            self._hand_out(message, size, topic, key, is_reply=is_reply)
+        for call, size in self._early_calls.take_all():
             self._called(call, size)
-
-    def take_aside(self) -> Any:
-        """The oldest message that was set aside."""
-        assert self.aside
-        taken = self.aside.popleft()
-        self.aside_bytes -= taken.size
-        return taken.message
 
     def event(self, message: Any, size: int, topic: str | None = None, name: Any = None) -> None:
         """A message that answers nothing by its id: for a ``match=`` request, else for subscriptions, else for all."""
         core = self._core
         if core.pending.matches and self._is_matched(message):
             return
-        if self.aside is not None:
-            self._set_aside(Aside(message, size, False, topic, name))
+        if self.early_messages is not None:
+            self._defer(self.early_messages, EarlyMessage(message, size, False, topic, name))
             return
         if self.leaving and core.full:
             core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
@@ -205,7 +197,7 @@ class Router:
         if not self._core.requests.answer(request, value):
             self._core.pending.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
-        elif self._core.subscriptions.held:
+        elif self._core.subscriptions.unrouted:
             self.hand_out_held()
 
     def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -285,13 +277,11 @@ class Router:
     def _called(self, call: Call, size: int) -> None:
         """The server asks us."""
         core = self._core
-        if self.aside is not None:
-            bounds = core.settings.bounds.receive_queue
-            if len(self._calls) < bounds.max_messages and self.aside_bytes + size <= bounds.max_bytes:
-                self._calls.append((call, size))
-                self.aside_bytes += size
-            else:
+        if self.early_messages is not None:
+            if self._early_calls.full:
                 core.hooks.post_error(SlowConsumer("The server asks more than can wait for the set-up to be through."))
+            else:
+                self._early_calls.add((call, size), size)
             return
         handler = core.handlers.of_method(call.method)
         number = self._wire.write_progress.number
@@ -314,10 +304,15 @@ class Router:
             self._wire.wait_for_writer()
         return request is not None and request.written()
 
-    def _set_aside(self, message: Aside) -> None:
-        assert self.aside is not None
-        self.aside.append(message)
-        self.aside_bytes += message.size
+    def _defer(self, early_messages: DeferredMessages[EarlyMessage], message: EarlyMessage) -> None:
+        verdict = early_messages.add(message, message.size)
+        if verdict is not Put.KEPT:
+            self._core.streams.dropped += 1
+        if verdict is Put.FIRST_LOSS:
+            self._core.hooks.post_error(SlowConsumer(
+                f"More than {len(early_messages)} messages came before the connection was set up; receive_queue= has "
+                "no room for more, so some are dropped. Give it more room, or take them with session.recv()."
+            ))  # fmt: skip
 
     def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         """A reply for which no request waits: late, or unknown. Only the whole of it says what it answers."""
@@ -325,8 +320,8 @@ class Router:
         if message is ABSENT or self._is_matched(message):  # a mere end, or a match= request takes it
             return
         self._core.counters.late += 1
-        if self.aside is not None:
-            self._set_aside(Aside(message, size, True))
+        if self.early_messages is not None:
+            self._defer(self.early_messages, EarlyMessage(message, size, True))
         else:
             self._hand_out(message, size, is_reply=True)
 

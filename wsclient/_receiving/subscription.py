@@ -202,7 +202,13 @@ class SubscriptionFeed(Feed):
     def awaits_name(self) -> bool:
         """Whether a reply is awaited that may tell its name."""
         request = self.request
-        return self._named is None and self._match is None and request is not None and request.outcome is None
+        return (
+            self._is_awaited
+            and self._named is None
+            and self._match is None
+            and request is not None
+            and request.outcome is None
+        )
 
     @property
     def has_name(self) -> bool:

@@ -10,12 +10,18 @@ Guarantees:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-__all__ = ["Held", "Member", "Subscriptions"]
+from .._errors import SlowConsumer
+from .deferred import DeferredMessages
+from .inbox import Put
 
-MAX_HELD: Final = 1000
-"""Messages with a name nobody knows yet that may wait for the reply that tells; a few arrive in the same read."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._options import Queue
+
+__all__ = ["Member", "Subscriptions", "Unrouted"]
 
 
 class Member(Protocol):
@@ -32,10 +38,10 @@ class Member(Protocol):
         """Hand it a message."""
 
 
-class Held(NamedTuple):
-    """A message whose name nobody knows yet."""
+class Unrouted(NamedTuple):
+    """A message under a subscription key that is not known yet."""
 
-    name: Any
+    subscription_key: Any
     message: Any
     topic: str | None
     size: int
@@ -46,17 +52,24 @@ class Subscriptions:
 
     Attributes:
         members: all of them; empty where there are none.
-        held: messages that wait for a subscription's name.
+        unrouted: messages that wait for a subscription's key; bounded as ``receive_queue`` is.
         notes: names that begin or end, for the I/O thread to take in.
     """
 
-    __slots__ = ("_names", "held", "members", "notes")
+    __slots__ = ("_has_new_keys", "_names", "_report", "members", "notes", "unrouted")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Queue, report: Callable[[BaseException], object]) -> None:
+        """
+        Args:
+            bounds: how many messages, and how many bytes of them, may wait for a subscription's key.
+            report: called with the error if more come. I/O thread only.
+        """
+        self._report = report
+        self._has_new_keys = False
         self.members: dict[Any, None] = {}
         self._names: dict[Hashable, tuple[Any, ...]] = {}  # the I/O thread's
         self.notes: list[tuple[Any, Hashable, bool]] = []  # a member, a name, and whether it is the member's
-        self.held: list[Held] = []
+        self.unrouted: DeferredMessages[Unrouted] = DeferredMessages(bounds)
 
     def __iter__(self) -> Any:
         return iter(list(self.members))
@@ -87,24 +100,39 @@ class Subscriptions:
     def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
         """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
         owners = self._owners(name)
-        if not owners and name is not None and len(self.held) < MAX_HELD and self._is_awaited():
-            self.held.append(Held(name, message, topic, size))
-            return True
+        if not owners and name is not None and self._is_awaited():
+            verdict = self.unrouted.add(Unrouted(name, message, topic, size), size)
+            if verdict is Put.KEPT:
+                return True
+            if verdict is Put.FIRST_LOSS:
+                self._report(SlowConsumer(
+                    f"More than {len(self.unrouted)} messages came under subscription keys that are not known yet, "
+                    "since a reply to a subscribe is awaited; receive_queue= has no room for more, so further ones are "
+                    "given to on_message and listen(). Give receive_queue= more room."
+                ))  # fmt: skip
         claimed = [*owners, *(member for member in self if member not in owners and member.wants(message))]
         for member in claimed:
             member.item(message, size, pressing)
         return bool(claimed)
 
-    def take_held(self, *, everything: bool = False) -> list[Held]:
-        """Messages that waited for a name and need not wait any longer, in their order. I/O thread only."""
+    def take_routed(self, *, everything: bool = False) -> list[Unrouted]:
+        """Remove and return messages whose key is known by now, or will never be. I/O thread only.
+
+        Args:
+            everything: the connection is over, so no further key will be known.
+        """
         self._take_notes()
-        if not self.held:
+        if not self.unrouted:
             return []
-        waits = not everything and self._is_awaited()
-        held, self.held = self.held, []
-        if waits:
-            self.held = [one for one in held if not self._owners(one.name)]
-        return [one for one in held if not waits or self._owners(one.name)]
+        if everything or not self._is_awaited():
+            return self.unrouted.take_all()
+        if not self._has_new_keys:  # since the last look, which none of them passed
+            return []
+        self._has_new_keys = False
+        return self.unrouted.take_if(self._is_routed)
+
+    def _is_routed(self, one: Unrouted) -> bool:
+        return bool(self._owners(one.subscription_key))
 
     def _is_awaited(self) -> bool:
         return any(member.awaits_name for member in self)
@@ -116,6 +144,7 @@ class Subscriptions:
         for member, name, is_its in notes:
             owners = tuple(one for one in self._names.get(name, ()) if one is not member)
             if is_its:
+                self._has_new_keys = True
                 self._names[name] = (*owners, member)
             elif owners:
                 self._names[name] = owners

@@ -1,0 +1,111 @@
+"""Messages that cannot be delivered yet, within one bound on their number and one on their bytes.
+
+Three buffers are made of it: messages that arrive before a connection is set up, calls of the server that arrive before
+then, and messages under a subscription key that is not known yet.
+
+Guarantees:
+    * A buffer with room left keeps what it is given, however large, so it may exceed its bytes by one message. A buffer
+      at a bound is ``full``, which counts towards pausing reading. Where reading must go on all the same (what the
+      messages wait for has yet to be read), it keeps more up to its bytes and refuses the rest.
+    * There is no lock: only the I/O thread uses it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .inbox import ITEM_BYTES, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .._options import Queue
+
+__all__ = ["DeferredMessages"]
+
+_T = TypeVar("_T")
+
+
+class DeferredMessages(Generic[_T]):
+    """A bounded buffer of messages in the order of their arrival.
+
+    Attributes:
+        full: whether a bound is reached, so that reading should pause.
+        lost: messages refused so far.
+    """
+
+    __slots__ = ("_bounds", "_bytes", "_is_losing", "_items", "full", "lost")
+
+    def __init__(self, bounds: Queue) -> None:
+        """
+        Args:
+            bounds: how many messages it holds, and how many bytes of them.
+        """
+        self._bounds = bounds
+        self._items: deque[tuple[_T, int]] = deque()
+        self._bytes = 0
+        self._is_losing = False
+        self.full = False
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[_T]:
+        return iter([item for item, _ in self._items])
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether more arrived than a bound permits."""
+        bounds = self._bounds
+        return len(self._items) > bounds.max_messages or self._bytes > bounds.max_bytes or self.lost > 0
+
+    def add(self, item: _T, size: int) -> Put:
+        """Keep a message, or refuse it.
+
+        Args:
+            item: the message, with what is needed to deliver it later.
+            size: its bytes.
+
+        Returns:
+            ``KEPT``, or ``FIRST_LOSS`` for the first one refused since the buffer was emptied, then ``LOSS``.
+        """
+        bounds = self._bounds
+        if self.full:
+            # Messages beyond the count are charged for themselves, too: empty ones would be free otherwise.
+            excess = max(0, len(self._items) - bounds.max_messages) * ITEM_BYTES
+            if self._bytes + size + excess > bounds.max_bytes:
+                self.lost += 1
+                verdict = Put.LOSS if self._is_losing else Put.FIRST_LOSS
+                self._is_losing = True
+                return verdict
+        self._items.append((item, size))
+        self._count_bytes(size)
+        return Put.KEPT
+
+    def take(self) -> _T:
+        """Remove and return the oldest message; there must be one."""
+        item, size = self._items.popleft()
+        self._count_bytes(-size)
+        return item
+
+    def take_all(self) -> list[_T]:
+        """Remove and return every message, the oldest first."""
+        items = list(self)
+        self._items.clear()
+        self._count_bytes(-self._bytes)
+        return items
+
+    def take_if(self, test: Callable[[_T], bool]) -> list[_T]:
+        """Remove and return the messages that pass a test, the oldest first."""
+        taken = [one for one in self._items if test(one[0])]
+        if taken:
+            self._items = deque(one for one in self._items if not test(one[0]))
+            self._count_bytes(-sum(size for _, size in taken))
+        return [item for item, _ in taken]
+
+    def _count_bytes(self, more: int) -> None:
+        self._bytes += more
+        self.full = len(self._items) >= self._bounds.max_messages or self._bytes >= self._bounds.max_bytes
+        self._is_losing = self._is_losing and bool(self._items)

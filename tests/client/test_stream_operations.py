@@ -87,7 +87,7 @@ def test_a_request_that_cannot_begin_leaves_no_stream(server):
             with pytest.raises(wsclient.MessageTooBig) as caught:  # keeps the stream from the garbage collector
                 call({"method": "x" * 100}, timeout=SHORT)
             assert not core.streams.fed, caught
-            assert not core.subscriptions.members
+            eventually(lambda: not core.subscriptions.members)
             assert not core.pending.waiting
 
 

@@ -47,8 +47,8 @@ def make(errors):
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("tester")])
 
 
-def post(handlers, handler, *args, size=1, pressing=False, fn=None):
-    handlers.post(handler, fn or handler.fn, args, size, pressing)
+def post(handlers, handler, *args, size=1, must_keep_reading=False, fn=None):
+    handlers.post(handler, fn or handler.fn, args, size, must_keep_reading)
 
 
 class Gate:
@@ -227,7 +227,7 @@ def test_where_the_latest_is_kept_no_call_takes_the_place_of_another_nor_of_an_e
         post(handlers, asked, n, fn=heard("answered"))
         post(handlers, one, n)
         post(handlers, other, n)
-        handlers._hooks.post_message(n, 1, pressing=False)
+        handlers._hooks.post_message(n, 1, must_keep_reading=False)
     gate.leave.release(2)
     expected = [*(("answered", n) for n in range(5)), ("message", 4), ("one", 4), ("other", 4)]
     eventually(lambda: len(seen) >= len(expected))

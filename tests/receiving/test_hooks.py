@@ -82,7 +82,7 @@ def test_hooks_run_in_the_order_of_what_happened(make):
     for n in range(50):
         for name in names:
             hooks.post(name, n)
-        hooks.post_message(n, 1, pressing=False)
+        hooks.post_message(n, 1, must_keep_reading=False)
         hooks.run_later(lambda n=n: seen.append(("later", n)))
         expected += [(name, n) for name in (*names, "on_message", "later")]
     finish(hooks)
@@ -124,7 +124,7 @@ def test_the_last_message_is_forgotten_too(make):
     hooks = make(on_message=lambda message: None)
     message = Message()
     reference = weakref.ref(message)
-    hooks.post_message(message, 1, pressing=False)
+    hooks.post_message(message, 1, must_keep_reading=False)
     del message
     eventually(lambda: reference() is None)
 
@@ -145,7 +145,7 @@ def test_messages_are_forgotten_one_by_one_where_very_many_wait(make):
     for _ in range(100):
         message = Message()
         references.append(weakref.ref(message))
-        hooks.post_message(message, 1, pressing=False)
+        hooks.post_message(message, 1, must_keep_reading=False)
     del message
     held.set()
     finish(hooks)
@@ -156,7 +156,7 @@ def test_the_message_is_forgotten_after_its_hook(make):
     hooks = make(on_message=lambda message: None)
     message = Message()
     reference = weakref.ref(message)
-    hooks.post_message(message, 1, pressing=False)
+    hooks.post_message(message, 1, must_keep_reading=False)
     done = threading.Event()
     hooks.run_later(done.set)
     del message
@@ -170,7 +170,7 @@ def test_the_message_is_forgotten_after_its_hook(make):
 def test_there_is_no_thread_without_a_hook_to_run(make):
     hooks = make(on_open=lambda: None)
     hooks.post("on_close", 1000, "")
-    hooks.post_message("message", 1, pressing=False)
+    hooks.post_message("message", 1, must_keep_reading=False)
     hooks.post_error(OSError("nobody listens"))
     assert hook_threads() == []
     assert len(hooks.inbox) == 0
@@ -183,7 +183,7 @@ def test_there_is_no_thread_without_a_hook_to_run(make):
     "post",
     [
         lambda hooks: hooks.post("on_open"),
-        lambda hooks: hooks.post_message("message", 1, pressing=False),
+        lambda hooks: hooks.post_message("message", 1, must_keep_reading=False),
         lambda hooks: hooks.post_error(OSError("oh")),
         lambda hooks: hooks.run_later(lambda: None),
     ],
@@ -206,9 +206,9 @@ def test_what_was_posted_before_the_end_still_runs_and_nothing_after_it(make):
     hooks = make(on_open=gate, on_message=seen.append, on_close=seen.append)
     hooks.post("on_open")
     gate.await_entry()
-    hooks.post_message("before", 1, pressing=False)
+    hooks.post_message("before", 1, must_keep_reading=False)
     hooks.end()
-    hooks.post_message("after", 1, pressing=False)
+    hooks.post_message("after", 1, must_keep_reading=False)
     hooks.post("on_close", "after")
     gate.let_go()
     finish(hooks)
@@ -282,7 +282,7 @@ def test_an_error_is_logged_with_its_traceback_and_goes_to_on_error(make, caplog
 def test_an_error_is_told_before_the_next_hook_runs(make):
     seen = []
     hooks = make(on_message=lambda message: 1 / message, on_error=lambda error: seen.append(type(error)))
-    hooks.post_message(0, 1, pressing=False)
+    hooks.post_message(0, 1, must_keep_reading=False)
     hooks.run_later(lambda: seen.append("next"))
     finish(hooks)
     assert seen == [ZeroDivisionError, "next"]
@@ -354,7 +354,7 @@ def test_the_number_of_the_connection_is_visible_while_its_hook_runs(make):
         on_close=lambda: seen.append(hooks.bound),
     )
     hooks.post("on_open", bound=1)
-    hooks.post_message("message", 1, pressing=False)
+    hooks.post_message("message", 1, must_keep_reading=False)
     hooks.post("on_open", bound=2)
     hooks.post("on_close")
     hooks.run_later(lambda: seen.append(hooks.bound))
@@ -404,10 +404,10 @@ def test_slow_consumer_is_told_once_per_episode(make, caplog):
     gate, errors = Gate(), []
     hooks = make(on_message=gate, on_error=errors.append, bounds=ReceiveQueue(max_messages=4, overflow="drop_newest"))
     for episode in (1, 2):
-        hooks.post_message("in the hook", 1, pressing=False)
+        hooks.post_message("in the hook", 1, must_keep_reading=False)
         gate.await_entry()
         for _ in range(4 + 3):
-            hooks.post_message("waiting or lost", 1, pressing=False)
+            hooks.post_message("waiting or lost", 1, must_keep_reading=False)
         assert hooks.dropped == 3 * episode
         gate.let_go(5)
         for _ in range(4):
@@ -425,12 +425,12 @@ def test_a_full_queue_asks_to_pause_and_tells_when_there_is_room(make):
     gate, room = Gate(), threading.Event()
     hooks = make(room.set, on_message=gate, bounds=ReceiveQueue(max_messages=2))
     assert not hooks.inbox.full
-    hooks.post_message("in the hook", 1, pressing=False)
+    hooks.post_message("in the hook", 1, must_keep_reading=False)
     gate.await_entry()
     room.clear()
-    hooks.post_message("waits", 1, pressing=False)
+    hooks.post_message("waits", 1, must_keep_reading=False)
     assert not hooks.inbox.full
-    hooks.post_message("waits", 1, pressing=False)
+    hooks.post_message("waits", 1, must_keep_reading=False)
     assert hooks.inbox.full
     assert not room.is_set()
     gate.let_go()
@@ -443,10 +443,10 @@ def test_a_full_queue_asks_to_pause_and_tells_when_there_is_room(make):
 def test_only_messages_beyond_the_bytes_are_lost_when_reading_presses_on(make):
     gate = Gate()
     hooks = make(on_message=gate, on_close=gate, bounds=ReceiveQueue(max_messages=1, max_bytes=10))
-    hooks.post_message("in the hook", 10, pressing=True)
+    hooks.post_message("in the hook", 10, must_keep_reading=True)
     gate.await_entry()
-    hooks.post_message("fits", 10, pressing=True)
-    hooks.post_message("lost", 1, pressing=True)
+    hooks.post_message("fits", 10, must_keep_reading=True)
+    hooks.post_message("lost", 1, must_keep_reading=True)
     hooks.post("on_close", "never lost")
     gate.let_go(10)
     finish(hooks)

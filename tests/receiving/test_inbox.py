@@ -104,11 +104,11 @@ def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
 
 def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
     inbox = make(max_items=200, max_bytes=100)
-    put_all(inbox, range(100), pressing=True)
-    assert inbox.put("lost", 1, pressing=True) is Put.FIRST_LOSS
+    put_all(inbox, range(100), must_keep_reading=True)
+    assert inbox.put("lost", 1, must_keep_reading=True) is Put.FIRST_LOSS
     sizes = [len(inbox.get_several(PASSED)) for _ in range(40)]
     assert sizes == [1] * 40
-    assert inbox.put("a second loss", 100, pressing=True) is Put.KEPT, "a queue with room keeps what comes"
+    assert inbox.put("a second loss", 100, must_keep_reading=True) is Put.KEPT, "a queue with room keeps what comes"
 
 
 def test_a_reader_of_several_waits_as_any_other():
@@ -197,9 +197,9 @@ def test_block_is_full_by_bytes_too():
 def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
     inbox = make(max_items=1, max_bytes=1000)
     inbox.put(1, 4)
-    assert inbox.put(2, 600, pressing=True) is Put.KEPT
-    assert inbox.put(3, 400, pressing=True) is Put.FIRST_LOSS
-    assert inbox.put(4, 0, pressing=True) is Put.KEPT
+    assert inbox.put(2, 600, must_keep_reading=True) is Put.KEPT
+    assert inbox.put(3, 400, must_keep_reading=True) is Put.FIRST_LOSS
+    assert inbox.put(4, 0, must_keep_reading=True) is Put.KEPT
     assert drain(inbox) == [1, 2, 4]
     assert inbox.dropped == 1
 
@@ -207,17 +207,17 @@ def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
 def test_pressing_on_a_queue_that_has_room_keeps_what_is_larger_than_that():
     """A single item may be larger than all the bytes; whoever keeps up must get it all the same."""
     inbox = make(max_items=10, max_bytes=100)
-    assert inbox.put("large", 101, pressing=True) is Put.KEPT
-    assert inbox.put("lost", 0, pressing=True) is Put.FIRST_LOSS
+    assert inbox.put("large", 101, must_keep_reading=True) is Put.KEPT
+    assert inbox.put("lost", 0, must_keep_reading=True) is Put.FIRST_LOSS
     assert drain(inbox) == ["large"]
-    assert inbox.put(1, 99, pressing=True) is Put.KEPT
-    assert inbox.put(2, 99, pressing=True) is Put.KEPT
-    assert inbox.put(3, 99, pressing=True) is not Put.KEPT
+    assert inbox.put(1, 99, must_keep_reading=True) is Put.KEPT
+    assert inbox.put(2, 99, must_keep_reading=True) is Put.KEPT
+    assert inbox.put(3, 99, must_keep_reading=True) is not Put.KEPT
 
 
 def test_pressing_on_empty_items_are_charged_for_themselves():
     inbox = make(max_items=10, max_bytes=10_000)
-    kept = sum(inbox.put(n, 0, pressing=True) is Put.KEPT for n in range(100_000))
+    kept = sum(inbox.put(n, 0, must_keep_reading=True) is Put.KEPT for n in range(100_000))
     assert kept <= 10 + 10_000 // 100
 
 
@@ -522,19 +522,19 @@ class InboxMachine(RuleBasedStateMachine):
 
     @rule(items=st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abc"), st.booleans()), min_size=1, max_size=5))
     def put_some(self, items):
-        for size, key, pressing in items:
-            self.put("abc".index(key) + 1 if self.overflow == "latest" else size, key, pressing)
+        for size, key, must_keep_reading in items:
+            self.put("abc".index(key) + 1 if self.overflow == "latest" else size, key, must_keep_reading)
 
-    def put(self, size, key, pressing):
+    def put(self, size, key, must_keep_reading):
         self.number += 1
         cell = [self.number, size, key]
-        verdict = self.inbox.put(self.number, size, key=key, pressing=pressing)
+        verdict = self.inbox.put(self.number, size, key=key, must_keep_reading=must_keep_reading)
         lost = 0
         if self.ended:
             pass
         elif self.overflow == "block":
             excess = max(0, len(self.counted()) - self.max_items) * ITEM_BYTES
-            lost = int(pressing and self.is_full() and self.size() + size + excess > self.max_bytes)
+            lost = int(must_keep_reading and self.is_full() and self.size() + size + excess > self.max_bytes)
             self.cells += [] if lost else [cell]
         elif self.overflow in ("raise", "drop_newest"):
             lost = int(self.lacks_room(size))

@@ -25,9 +25,9 @@ def listen(streams, *, match=None, key=None, maxsize=100, max_bytes=10_000, over
     return stream
 
 
-def offer(streams, *messages, size=1, pressing=False):
+def offer(streams, *messages, size=1, must_keep_reading=False):
     for message in messages:
-        streams.offer(message, size, pressing=pressing)
+        streams.offer(message, size, must_keep_reading=must_keep_reading)
 
 
 def read(stream):
@@ -158,9 +158,9 @@ def test_a_closed_stream_asks_for_no_pause(close):
 def test_a_blocking_stream_ends_when_reading_presses_on_beyond_its_bytes():
     streams = Streams()
     stream = listen(streams, maxsize=1, max_bytes=10)
-    offer(streams, "a", "b", size=5, pressing=True)
-    offer(streams, "c", size=1, pressing=True)
-    offer(streams, "d", size=0, pressing=True)
+    offer(streams, "a", "b", size=5, must_keep_reading=True)
+    offer(streams, "c", size=1, must_keep_reading=True)
+    offer(streams, "d", size=0, must_keep_reading=True)
     assert [next(stream), next(stream)] == ["a", "b"]
     with pytest.raises(SlowConsumer):
         next(stream)

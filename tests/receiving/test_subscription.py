@@ -4,6 +4,8 @@ import concurrent.futures
 import gc
 import itertools
 import sys
+import threading
+import time
 import weakref
 from functools import partial
 
@@ -17,6 +19,7 @@ from wsclient._receiving import subscription as _subscribing
 from wsclient._receiving import subscriptions as _subscriptions
 from wsclient._receiving.subscription import SubscriptionFeed
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Latch
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import (
@@ -185,7 +188,7 @@ def test_a_subscription_without_a_reply_times_out_and_leaves_nothing(against):
     with pytest.raises(wsclient.RequestTimeout) as caught:
         future.result(LONG)
     assert caught.value.phase == "waiting"
-    assert nothing_is_kept(client)
+    eventually(lambda: nothing_is_kept(client))
     put(peer, reply(asked, "0xlate"), event("0xlate", 1))
     eventually(lambda: seen == [reply(asked, "0xlate"), event("0xlate", 1)])
 
@@ -546,7 +549,7 @@ def test_subscribe_ends_in_time_between_two_connections(against, raw):
     error = future.exception(LONG)
     assert isinstance(error, wsclient.RequestTimeout)
     assert error.phase == "waiting"  # the first server may have seen it
-    assert nothing_is_kept(client)
+    eventually(lambda: nothing_is_kept(client))
     client.send({"mark": 1})
     waiting.upgrade()
     assert taken(waiting)["mark"] == 1  # it is not asked any more
@@ -569,7 +572,8 @@ def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
     core.pending.add(request, timed=False)
-    core.pending.take(request, "ok")  # the I/O thread has the reply, and has told nobody yet
+    feed.departed(request)
+    core.pending.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = beginning(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     feed.complete("0xa", None)
@@ -577,19 +581,28 @@ def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     assert (feed.caller.value, feed.caller.error) == ("0xa", None)
 
 
-def test_closed_before_it_was_asked_anew_it_is_neither_asked_nor_unsubscribed(against):
-    client, peer, _ = against(protocol=Ticks())
-    core = client._wsclient.core
+def test_closed_before_it_was_asked_again_it_is_neither_asked_nor_unsubscribed(against, raw):
+    """The I/O thread is in the set-up of the next connection, behind which it would ask again."""
+    in_set_up, go_on = threading.Event(), threading.Event()
+
+    def set_up(client, session):
+        if session.number > 1:
+            in_set_up.set()
+            assert go_on.wait(LONG)
+
+    client, peer, _ = against(protocol=Ticks(), on_session=set_up)
     subscription = client.subscribe({"ask": 1})
     taken(peer)
-    (feed,) = core.subscriptions
-    feed.lost(wsclient.ConnectionLost("as if"))
-    with core.sender.writer._owner:  # nobody writes meanwhile
-        feed.request = None
-        feed.ask_anew(core.sender.writer, core.sender.connection_number)
-        subscription.close()
+    peer.reset()
+    peer = raw.accept().upgrade()
+    assert in_set_up.wait(LONG)
+    subscription.close()
+    with pytest.raises(StopIteration):
+        next(subscription)  # at once, though the I/O thread is busy
+    go_on.set()
     client.send({"mark": 1})
     assert taken(peer) == {"mark": 1}
+    assert nothing_is_kept(client)
 
 
 @pytest.mark.parametrize("claimed", [False, True])
@@ -709,7 +722,12 @@ SHARED = {module.__file__ for module in (_subscribing, _subscriptions, reply_str
 
 
 def until_mark(client, peer):
-    """What the client sends."""
+    """What the client sends, once its I/O thread has seen every close() so far."""
+    core = client._wsclient.core
+    latch = Latch()
+    core.subscriptions.events.append((Latch.open, latch))
+    core.orders.wake()
+    assert latch.wait(Deadline.after(LONG, time.monotonic()))
     client.send({"mark": 1})
     return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
 
@@ -733,7 +751,7 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         eventually(lambda: nothing_is_kept(client))
         if not more:
             break
-    assert step > 10
+    assert step > 5
 
 
 def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribes_once(against):
@@ -753,11 +771,11 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
         assert sent == [{"stop": call.id, "asked": step}], f"at line {step}"
         for value in (1, 2):
             put(peer, {"id": call.id, "v": value, "more": True})
-        assert until_mark(client, peer) == [], "told once more for each message"
+        assert until_mark(client, peer) == [], "unsubscribed again for each message"
         assert nothing_is_kept(client), f"at line {step}"
         if not more:
             break
-    assert step > 5
+    assert step > 2
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -947,3 +965,127 @@ def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_a
     put(peer, {"ok": 1})
     assert waiting.result(LONG) == {"ok": 1}
     assert nothing_is_kept(client)
+
+
+# --- closing on one thread, the unsubscribe on the I/O thread --------------------------------------------------------
+
+
+def by_op(message):
+    return message.get("tick") == 1
+
+
+def test_a_subscription_that_is_made_after_another_was_closed_is_asked_for_behind_the_unsubscribe(against):
+    """Else a server that knows them by their topic would take the unsubscribe for the new one."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def claim(message):
+        entered.set()
+        assert go_on.wait(LONG)
+
+    client, peer, _ = against()
+    subscription = client.subscribe({"op": "sub"}, match=claim, unsubscribe={"op": "unsub"})
+    assert taken(peer)["op"] == "sub"
+    put(peer, {"tick": 1})
+    assert entered.wait(LONG)  # the I/O thread is busy
+    subscription.close()
+    future = subscribing(client, {"op": "sub"}, match=by_op)
+    assert not concurrent.futures.wait([future], SHORT).done
+    go_on.set()
+    future.result(LONG)
+    assert [taken(peer)["op"] for _ in range(2)] == ["unsub", "sub"]
+
+
+def test_subscribe_ends_in_time_behind_a_close_that_a_busy_io_thread_has_not_seen(against):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def claim(message):
+        entered.set()
+        assert go_on.wait(LONG)
+
+    client, peer, _ = against()
+    subscription = client.subscribe({"op": "sub"}, match=claim)
+    taken(peer)
+    put(peer, {"tick": 1})
+    assert entered.wait(LONG)
+    subscription.close()
+    with pytest.raises(wsclient.RequestTimeout) as caught:
+        client.subscribe({"op": "sub"}, match=by_op, timeout=SHORT)
+    assert caught.value.phase == "queued"
+    go_on.set()
+    assert until_mark(client, peer) == []
+
+
+def test_a_subscription_that_is_closed_right_before_its_client_unsubscribes(against):
+    client, peer, _ = against()
+    subscription = client.subscribe({"op": "sub"}, match=by_op, unsubscribe={"op": "unsub"})
+    taken(peer)
+    subscription.close()
+    beginning(client.close)
+    assert taken(peer) == {"op": "unsub"}
+
+
+@pytest.mark.parametrize("how", ["drain", "full"])
+def test_a_subscription_that_is_closed_while_nothing_can_be_queued_unsubscribes(against, how):
+    client, peer, _ = against(send_queue=wsclient.SendQueue(max_messages=1, overflow="raise"))
+    subscription = client.subscribe({"op": "sub"}, match=by_op, unsubscribe={"op": "unsub"})
+    taken(peer)
+    waiting = client.submit({"op": "never answered"}, timeout=None)
+    taken(peer)
+    if how == "drain":
+        client.drain(LONG, wait=False)
+        subscription.close()
+    else:
+        with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
+            client.send({"op": "fills the queue"})
+            subscription.close()
+            eventually(lambda: nothing_of(client, subscription))
+        client._wsclient.core.orders.wake()
+    assert taken(peer) == {"op": "unsub"}
+    waiting.cancel()
+
+
+def nothing_of(client, subscription):
+    return subscription._inbox.ended and not client._wsclient.core.subscriptions.members
+
+
+def test_an_unsubscribe_function_that_never_returns_does_not_hold_up_close(against):
+    """It runs on the I/O thread, and close() is bounded whatever that does."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def unsubscribe(message, reply):
+        entered.set()
+        assert go_on.wait(LONG)
+
+    client, peer, _ = against(protocol=JsonRpc())
+    subscription = subscribed(client, peer, "0xa", unsubscribe=unsubscribe)
+    other = subscribing(client, timeout=None)
+    taken(peer)
+    subscription.close()
+    assert entered.wait(LONG)
+    closing = beginning(partial(client.close, timeout=SHORT))
+    closing.result(LONG)
+    assert isinstance(other.exception(LONG), wsclient.ClientClosed)
+    with pytest.raises(wsclient.ClientClosed):
+        client.subscribe(ASK)
+    go_on.set()
+
+
+def test_a_timeout_of_subscribe_does_not_wait_for_a_busy_io_thread(against):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def claim(message):
+        entered.set()
+        assert go_on.wait(LONG)
+
+    client, peer, _ = against(protocol=JsonRpc())
+    client.subscribe(ASK, match=claim)
+    taken(peer)
+    future = subscribing(client, timeout=2 * SHORT)
+    taken(peer)
+    put(peer, {"tick": 1})
+    assert entered.wait(LONG)
+    try:
+        assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
+        assert not go_on.is_set()
+    finally:
+        go_on.set()

@@ -145,7 +145,7 @@ def test_a_ping_without_a_pong_times_out_and_says_in_which_phase(raw):
     assert caught.value.phase == "waiting"
     for _ in range(16):
         client.send(b"x" * 2**20)
-    eventually(lambda: client._wsclient.core.link.wire.blocked)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
     with pytest.raises(wsclient.RequestTimeout, match="could not be written") as caught:
         client.ping(SHORT)
     assert caught.value.phase == "queued"

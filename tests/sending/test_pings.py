@@ -41,7 +41,7 @@ def test_beyond_the_bound_a_ping_is_not_recognised():
 
 def test_a_ping_for_which_a_thread_waits_is_recognised_beyond_the_bound():
     pings = sent(b"a", b"b", most=2)
-    mark = Mark(b"c", bound=1)
+    mark = Mark(b"c", connection_number=1)
     pings.add(b"c", end=20, now=2.0, most=2, mark=mark)
     assert pings.answer(b"c", 5.0) is not None
     assert mark.round_trip == 3.0
@@ -51,7 +51,7 @@ def test_a_ping_without_a_waiting_thread_is_kept_up_to_the_bound():
     pings = sent(*(number.to_bytes(2, "big") for number in range(MAX_PINGS)), most=MAX_PINGS)
     pings.forget(b"\0\0")
     assert len(pings) == MAX_PINGS
-    pings.add(b"more", end=10, now=0.0, most=MAX_PINGS, mark=Mark(b"more", bound=1))
+    pings.add(b"more", end=10, now=0.0, most=MAX_PINGS, mark=Mark(b"more", connection_number=1))
     pings.forget(b"more")
     pings.forget(b"unknown")
     assert len(pings) == MAX_PINGS

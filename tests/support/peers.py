@@ -93,15 +93,6 @@ def cut(client, peer, raw):
     return peer
 
 
-def names_of(subscriptions):
-    """The names that are somebody's, as the client's thread will see it when it looks next."""
-    notes = list(subscriptions.notes)
-    owners = {(name, member) for name, members in list(subscriptions._names.items()) for member in members}
-    for member, name, is_its in notes:
-        owners = owners | {(name, member)} if is_its else owners - {(name, member)}
-    return [name for name, _ in owners]
-
-
 def nothing_is_kept(client):
     """Whether no table knows of any request, stream or subscription."""
     core = client._wsclient.core
@@ -110,8 +101,9 @@ def nothing_is_kept(client):
         or core.pending.everything()
         or core.pending.in_flight
         or core.pending._by_caller_key
-        or list(core.subscriptions)
-        or names_of(core.subscriptions)
+        or core.subscriptions.events
+        or core.subscriptions.members
+        or core.subscriptions._owners
         or core.subscriptions.unrouted
         or core.streams._open(core.streams.fed)
     )

@@ -187,7 +187,7 @@ def stats(core: Core) -> Stats:
         requests_in_flight=max(0, core.pending.in_flight),  # its two tables are read one after the other
         queue_depth=core.outbox.messages,
         queue_bytes=core.outbox.bytes,
-        dropped=core.outbox.dropped + core.hooks.dropped + core.handlers.dropped + core.streams.dropped,
+        dropped=core.outbox.dropped + core.receivers.dropped,
         rtt_last=counters.rtt_last,
         rtt_min=counters.rtt_min,
         rtt_mean=counters.rtt_mean,

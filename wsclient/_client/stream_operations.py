@@ -15,7 +15,9 @@ from .._receiving.inbox import Inbox
 from .._receiving.reply_stream import AnswersFeed, Feed
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription, SubscriptionFeed
+from .._requests import failures
 from .._threads.state import FINAL, closed_error
+from .._threads.waiting import Latch
 from .._validation import check_callable, check_choice, check_count
 from . import terms
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .._connection.context import Core
     from .._options import Overflow
     from .._requests.request import Request
+    from .._threads.deadline import Deadline
 
 __all__ = ["listen", "stream", "subscribe"]
 
@@ -110,7 +113,7 @@ def subscribe(
         core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
     )
     request = feed.make(terms.deadline(core, timeout), connection_number)
-    awaited = feed.is_awaited(request)
+    awaited = feed.is_reply_awaited
     subscription = Subscription(
         _inbox(core, maxsize, overflow, key),
         on_gap=check_callable("on_gap", on_gap),
@@ -122,6 +125,7 @@ def subscribe(
     try:
         _attach(core, feed, subscription)
         core.subscriptions.add(feed)
+        _await_events(core, request.deadline)
         _begin_feed(core, request, subscription, timed=awaited, streaming=not awaited)
         if awaited:
             feed.wait()
@@ -130,8 +134,19 @@ def subscribe(
         raise
     if feed.caller.error is not None:
         raise feed.caller.error
-    feed.established()
     return subscription
+
+
+def _await_events(core: Core, deadline: Deadline) -> None:
+    """Wait until subscriptions that were closed before have unsubscribed: this one may be for the same messages."""
+    if not core.subscriptions.events:
+        return
+    latch = Latch()
+    core.subscriptions.events.append((Latch.open, latch))
+    core.orders.wake()
+    # Else the end of the client, which comes behind, applies the event.
+    if core.state.current not in FINAL and not latch.wait(deadline):
+        raise failures.timed_out("queued")
 
 
 def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
@@ -141,7 +156,7 @@ def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inb
     if key is not None and overflow != "latest":
         raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
     most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
-    return Inbox(most, bounds.max_bytes, overflow, core.resume_reading)
+    return Inbox(most, bounds.max_bytes, overflow, core.receivers.resume_reading)
 
 
 def _attach(core: Core, feed: Feed, stream: Stream) -> None:

@@ -16,7 +16,6 @@ from .._errors import ProtocolError, WebSocketClientError
 from .._models import ConnectionInfo, Disconnect, Initiator, Uptime
 from .._network.poller import READ
 from .._receiving.router import Router
-from .._receiving.subscription import connection_lost
 from .._requests import failures
 from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
@@ -160,8 +159,8 @@ class Connection:
             or now >= self._beat.next_at
         ):
             self._look_after(now)
-        if core.subscriptions.unrouted or core.subscriptions.notes:
-            self.router.hand_out_held()
+        if core.subscriptions.unrouted.items or core.subscriptions.events:
+            self.router.deliver_routed()
         if not self.over and self.wire.has_work():
             self.wire.flush()  # at the end: whatever any step above was woken for goes out
         if core.progress.latches:
@@ -221,8 +220,9 @@ class Connection:
         self._poller.forget()
         self.opened.line.close()
         core.requests.connection_ended(self.number, cut, disconnect)
-        self.router.hand_out_held(everything=True)
-        connection_lost(core, failures.connection_lost(disconnect, sent=True))
+        self.router.deliver_routed(everything=True)
+        lost = failures.connection_lost(disconnect, sent=True)
+        core.receivers.connection_lost(lost, was_open=self.was_open)
         core.progress.announce()
         return disconnect
 
@@ -233,12 +233,14 @@ class Connection:
         core, wire, line = self._core, self.wire, self.opened.line
         link = core.link
         core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
-        self.router.leaving = self.ending is not None
+        self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
-        if wire.blocked or core.full:
+        if wire.blocked or core.receivers.full:
             link.paused = True  # before looking: whoever makes room from now on wakes us
-            link.paused = (wire.blocked and wire.is_flooded_by_replies) or (core.full and not self.router.pressing)
+            link.paused = (wire.blocked and wire.is_flooded_by_replies) or (
+                core.receivers.full and not self.router.must_keep_reading
+            )
             events = (0 if link.paused else events) | (line.write_event if wire.blocked else 0)
         if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
@@ -321,7 +323,11 @@ class Connection:
             if line.short_means_empty and len(data) < size:
                 break
             now = time.monotonic()
-            if now > enough or self.wire.is_flooded_by_replies or (self._core.full and not self.router.pressing):
+            if (
+                now > enough
+                or self.wire.is_flooded_by_replies
+                or (self._core.receivers.full and not self.router.must_keep_reading)
+            ):
                 break
         return True
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._receiving.handlers import Handlers
-from .._receiving.hooks import Hooks
-from .._receiving.streams import Streams
-from .._receiving.subscriptions import Subscriptions
+from .._receiving.receivers import Receivers
 from .._requests.requests import Requests
 from .._requests.table import Pending
 from .._sending.link import Link
@@ -44,17 +41,15 @@ class Core:
         sender: which thread writes them.
         pending: requests that wait.
         requests: how they begin and end.
-        hooks: the user's hooks and their thread.
-        handlers: who answers the server's calls and hears of its events.
-        streams: open streams.
-        subscriptions: what is subscribed to.
+        receivers: all that incoming messages go to.
+        hooks, handlers, streams, subscriptions: the parts of ``receivers``.
         counters: numbers for the statistics.
         recorder: writes down what crosses the wire; None where that is not wanted.
         progress: tells those who wait for a delivery or a flush to look again.
     """
 
     __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
-                 "protocol", "recorder", "requests", "sender", "settings", "state", "streams",
+                 "protocol", "receivers", "recorder", "requests", "sender", "settings", "state", "streams",
                  "subscriptions")  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
@@ -68,10 +63,11 @@ class Core:
         self.sender = Sender(self.outbox, self.orders, self.guard, replies_in_order=protocol._by_order)
         self.pending = Pending(by_order=protocol._by_order)
         self.requests = Requests(protocol, self.pending, self.sender, self.orders, settings)
-        self.hooks = Hooks(settings.name, settings.bounds.receive_queue, self.resume_reading)
-        self.handlers = Handlers(settings.name, settings.bounds.receive_queue, self.hooks, self.resume_reading)
-        self.streams = Streams()
-        self.subscriptions = Subscriptions(settings.bounds.receive_queue, self.hooks.post_error)
+        self.receivers = Receivers(settings, self.link, self.orders)
+        self.hooks = self.receivers.hooks
+        self.handlers = self.receivers.handlers
+        self.streams = self.receivers.streams
+        self.subscriptions = self.receivers.subscriptions
         self.counters = Counters()
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
@@ -81,19 +77,3 @@ class Core:
             from .._recording.recorder import Recorder  # few clients have one: spares the others 3 ms
 
         return Recorder(recording, self.settings.name, self.orders.wake, self.hooks.post_error)
-
-    @property
-    def full(self) -> bool:
-        """Whether what comes in finds a queue at its bound, so that reading should pause."""
-        streams, handlers = self.streams, self.handlers
-        return (
-            self.hooks.inbox.full
-            or bool((streams.listening or streams.fed) and streams.full)
-            or bool(handlers.pools and handlers.full)
-            or self.subscriptions.unrouted.full
-        )
-
-    def resume_reading(self) -> None:
-        """A queue that was full has room again."""
-        if self.link.paused:
-            self.orders.wake()

@@ -19,6 +19,7 @@ __all__ = ["begin_closing", "finish"]
 
 def begin_closing(core: Core) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
+    core.subscriptions.apply_events()  # one that was closed before the client still unsubscribes
     refusal = _closed(core, None)
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
@@ -42,9 +43,7 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
     if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
         core.hooks.post("on_error", error)
     core.state.move(final, error)
-    core.streams.end(error if final is State.FAILED else None)
-    core.hooks.end()
-    core.handlers.end()
+    core.receivers.end(error if final is State.FAILED else None)
     core.progress.announce()
 
 

@@ -16,7 +16,6 @@ from .._errors import ConnectError, ConnectionLost
 from .._models import Attempt, State
 from .._network.connector import Connector
 from .._network.poller import Poller
-from .._receiving.subscription import subscribe_anew
 from .._rfc6455 import url as _url
 from .._rfc6455.close import CloseCode
 from .._rfc6455.deflate import Deflater
@@ -174,7 +173,6 @@ class Supervisor:
         if connection.claim_goodbye():
             reason = disconnect.reason if disconnect.code is not None else None
             core.hooks.post("on_close", disconnect.code, reason)
-        core.streams.gap()
         lost = _lost(disconnect)
         _log.info("%s: %s", core.settings.name, lost)
         if error is not None:
@@ -243,7 +241,7 @@ class Supervisor:
         core.sender.connection_number = connection.number
         core.counters.connections += 1
         self._reconnect_state.opened()
-        subscribe_anew(core, connection.wire, connection.number)
+        core.subscriptions.ask_again(connection.wire, connection.number)
         connection.open()
         core.state.move(State.OPEN)
         first = connection.number == 1 or core.hooks.get("on_reconnect") is None
@@ -346,6 +344,7 @@ class Supervisor:
             Interrupted: ``close()`` or ``reconnect()`` was called.
         """
         core = self._core
+        core.subscriptions.apply_events()
         self._mind_drain(None)
         if core.recorder is not None:
             core.recorder.write()

@@ -8,6 +8,7 @@ from .._requests.context import RequestContext
 from .._stats import Counters
 from .handlers import Handlers
 from .hooks import Hooks
+from .receivers import Receivers
 from .streams import Streams
 from .subscriptions import Subscriptions
 
@@ -21,8 +22,5 @@ class ReceivingContext(RequestContext, Protocol):
     handlers: Handlers
     streams: Streams
     subscriptions: Subscriptions
+    receivers: Receivers
     counters: Counters
-
-    @property
-    def full(self) -> bool:
-        """Whether reading should pause, since a queue is at its bound."""

@@ -32,10 +32,11 @@ class DeferredMessages(Generic[_T]):
 
     Attributes:
         full: whether a bound is reached, so that reading should pause.
+        items: the messages and their bytes; for others to look at only whether there are any.
         lost: messages refused so far.
     """
 
-    __slots__ = ("_bounds", "_bytes", "_is_losing", "_items", "full", "lost")
+    __slots__ = ("_bounds", "_bytes", "_is_losing", "full", "items", "lost")
 
     def __init__(self, bounds: Queue) -> None:
         """
@@ -43,23 +44,23 @@ class DeferredMessages(Generic[_T]):
             bounds: how many messages it holds, and how many bytes of them.
         """
         self._bounds = bounds
-        self._items: deque[tuple[_T, int]] = deque()
+        self.items: deque[tuple[_T, int]] = deque()
         self._bytes = 0
         self._is_losing = False
         self.full = False
         self.lost = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __iter__(self) -> Iterator[_T]:
-        return iter([item for item, _ in self._items])
+        return iter([item for item, _ in self.items])
 
     @property
     def is_exceeded(self) -> bool:
         """Whether more arrived than a bound permits."""
         bounds = self._bounds
-        return len(self._items) > bounds.max_messages or self._bytes > bounds.max_bytes or self.lost > 0
+        return len(self.items) > bounds.max_messages or self._bytes > bounds.max_bytes or self.lost > 0
 
     def add(self, item: _T, size: int) -> Put:
         """Keep a message, or refuse it.
@@ -74,38 +75,38 @@ class DeferredMessages(Generic[_T]):
         bounds = self._bounds
         if self.full:
             # Messages beyond the count are charged for themselves, too: empty ones would be free otherwise.
-            excess = max(0, len(self._items) - bounds.max_messages) * ITEM_BYTES
+            excess = max(0, len(self.items) - bounds.max_messages) * ITEM_BYTES
             if self._bytes + size + excess > bounds.max_bytes:
                 self.lost += 1
                 verdict = Put.LOSS if self._is_losing else Put.FIRST_LOSS
                 self._is_losing = True
                 return verdict
-        self._items.append((item, size))
+        self.items.append((item, size))
         self._count_bytes(size)
         return Put.KEPT
 
     def take(self) -> _T:
         """Remove and return the oldest message; there must be one."""
-        item, size = self._items.popleft()
+        item, size = self.items.popleft()
         self._count_bytes(-size)
         return item
 
     def take_all(self) -> list[_T]:
         """Remove and return every message, the oldest first."""
         items = list(self)
-        self._items.clear()
+        self.items.clear()
         self._count_bytes(-self._bytes)
         return items
 
     def take_if(self, test: Callable[[_T], bool]) -> list[_T]:
         """Remove and return the messages that pass a test, the oldest first."""
-        taken = [one for one in self._items if test(one[0])]
+        taken = [one for one in self.items if test(one[0])]
         if taken:
-            self._items = deque(one for one in self._items if not test(one[0]))
+            self.items = deque(one for one in self.items if not test(one[0]))
             self._count_bytes(-sum(size for _, size in taken))
         return [item for item, _ in taken]
 
     def _count_bytes(self, more: int) -> None:
         self._bytes += more
-        self.full = len(self._items) >= self._bounds.max_messages or self._bytes >= self._bounds.max_bytes
-        self._is_losing = self._is_losing and bool(self._items)
+        self.full = len(self.items) >= self._bounds.max_messages or self._bytes >= self._bounds.max_bytes
+        self._is_losing = self._is_losing and bool(self.items)

@@ -1,8 +1,8 @@
-"""Who answers the server's calls, and who hears of its events by topic; on the hook thread or on workers.
+"""Handlers: functions that answer the server's calls, or get its events by topic; on the hook thread or on workers.
 
 Guarantees:
-    * A handler without workers runs among the hooks, in order with them. One with workers may wait for what a hook
-      queued behind it must do.
+    * A handler without workers runs on the hook thread, in order with the hooks. One with workers may wait for a hook
+      that is queued behind it.
     * Looking up takes no lock: each table changes by one operation of a ``dict`` or one assignment.
 """
 
@@ -36,8 +36,8 @@ class Handler:
     def __init__(self, name: str, fn: Callable[[Any], object], pool: Pool | None) -> None:
         """
         Args:
-            name: for the log.
-            fn: what to call.
+            name: its name, for the log.
+            fn: the function.
             pool: its workers; None for the hook thread.
         """
         self.name = name
@@ -62,10 +62,17 @@ class Pool:
         self._workers = [Worker(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
 
     def put(
-        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
+        self,
+        what: str,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        size: int,
+        *,
+        key: Hashable,
+        must_keep_reading: bool,
     ) -> Put:
-        """Have a worker call the function; the arguments are those of ``Hooks.post_job``. I/O thread only."""
-        verdict = self.inbox.put((what, fn, args), size, key=key, pressing=pressing)
+        """Call a function on a worker; the arguments are those of ``Hooks.post_job``. I/O thread only."""
+        verdict = self.inbox.put((what, fn, args), size, key=key, must_keep_reading=must_keep_reading)
         for worker in self._workers:
             if worker.starter is None:
                 self._hooks.start_worker(worker)
@@ -73,7 +80,7 @@ class Pool:
         return verdict
 
     def end(self) -> None:
-        """After what is queued, run nothing more."""
+        """Run what is queued, and nothing more."""
         self.inbox.end()
 
     def _work(self) -> None:
@@ -115,17 +122,17 @@ class Handlers:
         self._hooks = hooks
         self._on_room = on_room
         self._numbers = itertools.count(1)
-        # Guards additions to the tables below; whoever reads them takes it not.
+        # Guards changes of the tables below; reading them takes no lock.
         self._lock = make_lock()
         self._methods: dict[str, Handler] = {}
         self._topics: dict[str, tuple[Handler, ...]] = {}
         self.pools: tuple[Pool, ...] = ()
-        self._dropped = 0  # by pools that are gone
+        self._dropped = 0  # by pools that have ended
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
     def handle(self, method: str, fn: Callable[[Any], object], workers: int) -> None:
-        """Have calls of a method answered by a function.
+        """Answer calls of a method with a function.
 
         Raises:
             ValueError: the method has a handler.
@@ -138,14 +145,14 @@ class Handlers:
             raise ValueError(f"handle: the method {method!r} has a handler already.")
 
     def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
-        """Have a function called for each event of a topic."""
+        """Call a function with each event of a topic."""
         handler = self._make("on", topic, fn, workers)
         with self._lock:
             self._topics[topic] = (*self._topics.get(topic, ()), handler)
         return handler
 
     def remove(self, topic: str, handler: Handler) -> None:
-        """The function hears no more of the topic. Any number of times."""
+        """Remove a handler of a topic. It may be called any number of times."""
         with self._lock:
             left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
             if left:
@@ -155,7 +162,7 @@ class Handlers:
         self._end_pool(handler)
 
     def _end_pool(self, handler: Handler) -> None:
-        """The handler's workers have no more to do."""
+        """End the handler's workers, once they have run what is queued."""
         gone = handler.pool
         if gone is None:
             return
@@ -169,26 +176,26 @@ class Handlers:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def of_method(self, method: str) -> Handler | None:
-        """Who answers calls of this method."""
+        """The handler for calls of this method."""
         return self._methods.get(method)
 
     def of_topic(self, topic: str) -> tuple[Handler, ...]:
-        """Who hears of events of this topic."""
+        """The handlers for events of this topic."""
         return self._topics.get(topic, ())
 
     def post(
-        self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, pressing: bool
+        self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, must_keep_reading: bool
     ) -> None:
-        """Have a job of this handler's run where it runs.
+        """Run a job of a handler on its thread.
 
-        Where only the latest is kept, an event takes the place of an older one for the same handler. A call never
-        does: each wants its own answer.
+        With the policy ``"latest"``, an event replaces an older one for the same handler. A call never does, since
+        each needs its own answer.
         """
         key: Hashable = handler if fn is handler.fn else object()
         if handler.pool is None:
-            verdict = self._hooks.post_job(handler.name, fn, args, size, key=key, pressing=pressing)
+            verdict = self._hooks.post_job(handler.name, fn, args, size, key=key, must_keep_reading=must_keep_reading)
         else:
-            verdict = handler.pool.put(handler.name, fn, args, size, key=key, pressing=pressing)
+            verdict = handler.pool.put(handler.name, fn, args, size, key=key, must_keep_reading=must_keep_reading)
         if verdict is Put.FIRST_LOSS:
             self._hooks.post_error(SlowConsumer(
                 f"{handler.name} can't keep up, so some of what comes in for it is dropped. Do less in it, give it "
@@ -197,7 +204,7 @@ class Handlers:
 
     @property
     def full(self) -> bool:
-        """Whether reading should pause until some workers have caught up."""
+        """Whether a pool's queue is full, so that reading should pause."""
         return any(pool.inbox.full for pool in self.pools)
 
     @property
@@ -206,7 +213,7 @@ class Handlers:
         return self._dropped + sum(pool.inbox.dropped for pool in self.pools)
 
     def end(self) -> None:
-        """After what is queued, run nothing more."""
+        """Run what is queued, and nothing more."""
         for pool in self.pools:
             pool.end()
 

@@ -1,10 +1,10 @@
-"""The user's hooks: looked up once, run in order, one at a time, on a thread of their own.
+"""The user's hooks: run in order, one at a time, on a thread of their own.
 
 Guarantees:
-    * No hook runs on the I/O thread (but ``on_session``, which is not called from here), so one that waits or sleeps
-      delays other hooks only.
-    * A hook that raises is logged with its traceback and told to ``on_error``; the next one runs.
-    * The thread starts with the first thing to do, so a client without hooks has none.
+    * No hook runs on the I/O thread (except ``on_session``, which is not called from here), so one that waits delays
+      other hooks only.
+    * A hook that raises is logged with its traceback and reported to ``on_error``; the next one runs.
+    * The thread starts with the first job, so a client without hooks has no hook thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ HOOKS: Final = (
 
 _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
-"""Pings, pongs and errors of the line that may wait for their hooks; a peer that floods must not fill our memory."""
+"""Pings, pongs and errors of the peer's making that may wait for their hooks, of each kind: the peer decides how many
+there are, and must not fill the memory."""
 
 _FIRST_LOSS: Final = Put.FIRST_LOSS
 """Looked up once: an attribute of an enum costs more than the comparison it is for."""
@@ -43,20 +44,20 @@ _log = logging.getLogger("wsclient")
 
 
 _Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
-"""One call to make on the hook thread: its name, the function, its arguments, and the connection to which belongs
-whatever it sends (None for any)."""
+"""One call to make on the hook thread: its name, the function, its arguments, and the number of the connection that its
+messages are bound to (None for any)."""
 
 
 class Hooks:
     """The hooks of one client and the thread they run on.
 
     Attributes:
-        inbox: what waits for the thread.
+        inbox: jobs that wait for the thread.
         ident: the thread's identity; None while it does not run.
-        bound: the connection to which belongs what the hook sends that runs now; None for any.
+        bound: the number of the connection that the messages of the hook that runs now are bound to; None for any.
     """
 
-    __slots__ = ("_name", "_seen", "_table", "_told", "_worker", "bound", "ident", "inbox")
+    __slots__ = ("_name", "_posted", "_run_count", "_table", "_worker", "bound", "ident", "inbox")
 
     def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
@@ -69,46 +70,46 @@ class Hooks:
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
-        # Of what comes in by the flood, for each hook: counted by the I/O thread as it is told,
-        self._told: Counter[str] = Counter()
-        self._seen: Counter[str] = Counter()  # and by the hook thread as it has been seen.
+        # Events of each hook, for ``MAX_EVENTS``: counted by the I/O thread as they are posted,
+        self._posted: Counter[str] = Counter()
+        self._run_count: Counter[str] = Counter()  # and by the hook thread as they are run.
         self.ident: int | None = None
         self.bound: int | None = None
 
     # --- the table -------------------------------------------------------------------------------------------------
 
     def set(self, name: str, hook: Callable[..., object] | None) -> None:
-        """Give a hook its function, which takes the arguments without the client; None takes it away."""
+        """Set the function of a hook, which takes the arguments without the client; None removes it."""
         if hook is None:
             self._table.pop(name, None)
         else:
             self._table[name] = hook
 
     def get(self, name: str) -> Callable[..., object] | None:
-        """The function of a hook; None where the user gave none."""
+        """The function of a hook; None if there is none."""
         return self._table.get(name)
 
     # --- posting: any thread ---------------------------------------------------------------------------------------
 
     def post(self, name: str, *args: Any, bound: int | None = None) -> None:
-        """Have a hook called, if there is one.
+        """Call a hook on the hook thread, if there is one.
 
         Args:
             name: which.
             args: its arguments.
-            bound: the number of the connection to which belongs whatever it sends; None for any.
+            bound: the number of the connection that its messages are bound to; None for any.
         """
         hook = self._table.get(name)
         if hook is not None:
             self._add((name, hook, args, bound))
 
-    def post_message(self, message: Any, size: int, pressing: bool) -> None:
-        """Have ``on_message`` called, within the bounds."""
+    def post_message(self, message: Any, size: int, must_keep_reading: bool) -> None:
+        """Call ``on_message`` on the hook thread, within the bounds of the queue."""
         hook = self._table.get("on_message")
         if hook is None:
             return
         job: _Job = ("on_message", hook, (message,), None)
-        verdict = self.inbox.put(job, size, "on_message", pressing)
+        verdict = self.inbox.put(job, size, "on_message", must_keep_reading)
         if self._worker.starter is None:
             self._start()
         if verdict is _FIRST_LOSS:
@@ -118,37 +119,44 @@ class Hooks:
             ))  # fmt: skip
 
     def post_job(
-        self, what: str, fn: Callable[..., object], args: tuple[Any, ...], size: int, *, key: Hashable, pressing: bool
+        self,
+        what: str,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        size: int,
+        *,
+        key: Hashable,
+        must_keep_reading: bool,
     ) -> Put:
-        """Have a function called among the hooks, within the bounds of messages.
+        """Call a function on the hook thread, within the bounds of the queue.
 
         Args:
             what: its name, for the log.
             fn: the function.
             args: its arguments.
             size: the bytes of the message.
-            key: with the policy ``"latest"``, what this is the newest of.
-            pressing: see ``Inbox.put``.
+            key: with the policy ``"latest"``, of each key the newest job is kept.
+            must_keep_reading: see ``Inbox.put``.
         """
-        verdict = self.inbox.put((what, fn, args, None), size, key=key, pressing=pressing)
+        verdict = self.inbox.put((what, fn, args, None), size, key=key, must_keep_reading=must_keep_reading)
         if self._worker.starter is None:
             self._start()
         return verdict
 
     def post_event(self, name: str, *args: Any) -> None:
-        """Have a hook called for what a peer may send any number of; not if a thousand such calls wait. I/O thread."""
+        """Call a hook for an event of the peer's making, unless ``MAX_EVENTS`` of it wait. I/O thread only."""
         hook = self._table.get(name)
-        if hook is not None and self._told[name] - self._seen[name] < MAX_EVENTS:
-            self._told[name] += 1
+        if hook is not None and self._posted[name] - self._run_count[name] < MAX_EVENTS:
+            self._posted[name] += 1
             self._add((name, partial(self._run_event, name, hook), args, None))
 
     def post_error(self, error: BaseException) -> None:
-        """Log an error that ends nothing, and have ``on_error`` called. I/O thread only."""
+        """Log an error that does not end the client, and call ``on_error``. I/O thread only."""
         _log.warning("%s: %s", self._name, error)
         self.post_event("on_error", error)
 
     def run_later(self, fn: Callable[[], object]) -> None:
-        """Run any function among the hooks; at once, here, if the thread has ended already."""
+        """Run a function on the hook thread; at once, on this thread, if the hook thread has ended already."""
         job: _Job = ("a done-callback", fn, (), None)
         if not self._add(job):
             self._run(job)
@@ -157,7 +165,7 @@ class Hooks:
 
     @property
     def dropped(self) -> int:
-        """Messages that ``on_message`` never saw."""
+        """Messages that were dropped instead of being given to ``on_message`` or a handler on the hook thread."""
         return self.inbox.dropped
 
     def here(self) -> bool:
@@ -183,11 +191,11 @@ class Hooks:
                 self.bound = job[3]
                 self._run(job)
                 self.bound = None
-                del job  # the message must not live until the next one comes
-        self.ident = None  # the operating system gives the number to another thread
+                del job  # else the message would live until the next one
+        self.ident = None  # the operating system may reuse the number
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Call a function on this thread; if it raises, that is logged, and told to ``on_error`` among the hooks."""
+        """Call a function on this thread; an error is logged, and reported to ``on_error`` on the hook thread."""
         try:
             fn(*args)
         except BaseException as error:  # sys.exit() too must not end the thread on which the next one runs
@@ -195,14 +203,14 @@ class Hooks:
             self.post("on_error", error)
 
     def start_worker(self, worker: Worker) -> None:
-        """Start a thread of the client's; that there can be none is logged."""
+        """Start a thread of the client; a failure is logged."""
         try:
             worker.start(self)
         except RuntimeError as error:  # the interpreter ends, or the system has no thread left
             _log.error("%s: hooks can't run: %s", self._name, error)
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
-        self._seen[name] += 1
+        self._run_count[name] += 1
         hook(*args)
 
     def _add(self, job: _Job) -> bool:

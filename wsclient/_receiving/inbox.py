@@ -1,16 +1,16 @@
-"""A bounded queue of what came in, for one hook thread or for the readers of one stream.
+"""A bounded queue of incoming items, for the hook thread, for workers, or for the readers of one stream.
 
 Guarantees:
-    * ``put`` never waits: the thread that reads the line calls it.
-    * With the policy ``"block"`` nothing is lost while reading pauses at the bound; only a reader that goes on all the
-      same (``pressing``, because a request waits for its reply) can lose what exceeds the bytes. What a queue with
-      room left is given is kept, however large, so it may be beyond its bytes by one item; without ``pressing``, by
-      what one read of the line held.
+    * ``put`` never waits, since the I/O thread calls it.
+    * With the policy ``"block"`` nothing is lost while reading pauses at the bound; where reading goes on
+      all the same (``must_keep_reading``, because a request waits for its reply), items beyond the bytes are dropped. A
+      queue with room left keeps an item of any size, so it may exceed its bytes by one item; without
+      ``must_keep_reading``, by the items of one read.
     * ``get_several`` hands out at most 16 at once, of 64 KiB together, which count no more from then on; only where
       nothing is dropped.
     * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
       leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
-      far the reader is behind). ``put`` tells the first loss of each, so that whoever reports does so once.
+      far the reader is behind). ``put`` returns ``FIRST_LOSS`` for the first of each, so that it is reported once.
     * An interrupt in ``get`` may lose the one item that was being handed out, never the count of the others.
 """
 
@@ -53,11 +53,11 @@ class _Empty:
 
 
 EMPTY: Final[Any] = _Empty()
-"""What ``get`` gives when there is nothing."""
+"""What ``get`` returns when there is no item."""
 
 
 class Put(enum.Enum):
-    """What came of putting an item in."""
+    """The result of ``put``."""
 
     KEPT = enum.auto()
     """Nothing was lost."""
@@ -75,13 +75,13 @@ _KEPT: Final = Put.KEPT
 
 
 class Inbox:
-    """Items in the order they came; see ``Queue`` for the policies.
+    """Items in the order of their arrival; see ``Queue`` for the policies.
 
     Attributes:
         dropped: items lost so far.
         full: whether reading should pause: the policy is to block, and the bound is reached.
-        ended: whether no more will come.
-        error: why it ended, where it did so badly.
+        ended: whether no more items are taken.
+        error: the error that ended it; None if it ended without one.
     """
 
     __slots__ = (
@@ -122,14 +122,14 @@ class Inbox:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, item: Any, size: int, key: Hashable = None, pressing: bool = False) -> Put:
+    def put(self, item: Any, size: int, key: Hashable = None, must_keep_reading: bool = False) -> Put:
         """Add an item; one that comes after the end is ignored.
 
         Args:
-            item: whatever the reader is to get.
+            item: the item.
             size: its bytes.
-            key: with ``"latest"``, what it is the newest of.
-            pressing: reading went on although the queue is full.
+            key: with ``"latest"``, of each key the newest item is kept.
+            must_keep_reading: reading goes on although the queue is full.
         """
         max_items, max_bytes, overflow = self._bounds
         with self._lock:
@@ -142,7 +142,7 @@ class Inbox:
                 self._bytes = filled
                 verdict = _KEPT
             else:
-                verdict = self._put_at_bound(item, size, key, pressing)
+                verdict = self._put_at_bound(item, size, key, must_keep_reading)
                 if self._count >= max_items or self._bytes >= max_bytes:
                     self.full = overflow == "block"
         if self._filled.latches:
@@ -159,7 +159,7 @@ class Inbox:
         return True
 
     def get(self, deadline: Deadline) -> Any:
-        """The oldest item; ``EMPTY`` if none came before the deadline, or none will come any more."""
+        """The oldest item; ``EMPTY`` if none arrived before the deadline, or the queue has ended."""
         while (item := self._pop()) is EMPTY and not self.ended:
             with self._filled.watch() as latch:
                 if not self._cells and not self.ended and not latch.wait(deadline):
@@ -169,7 +169,7 @@ class Inbox:
     def get_several(self, deadline: Deadline) -> list[Any]:
         """The oldest items, the oldest of all last; several where very many wait, none where ``get`` gives ``EMPTY``.
 
-        For a reader who takes them out of the list one by one, and whom no interrupt strikes.
+        For a reader that takes them out of the list one by one, on a thread that no interrupt strikes.
         """
         if self._count > _CROWD and self._bounds[2] == "block":
             several = self._pop_several()
@@ -179,7 +179,7 @@ class Inbox:
         return [] if item is EMPTY else [item]
 
     def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
-        """No more will come. What is there can still be taken, unless discarded. The first end counts."""
+        """Take no more items. Those that wait can be taken, unless discarded. Only the first call sets the error."""
         with self._lock:
             if not self.ended:
                 self.ended = True
@@ -193,9 +193,9 @@ class Inbox:
         if self._on_room is not None:
             self._on_room()
 
-    def _put_at_bound(self, item: Any, size: int, key: Hashable, pressing: bool) -> Put:
+    def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
         dropped = self.dropped
-        if self._admits(item, size, key, pressing):
+        if self._admits(item, size, key, must_keep_reading):
             if self._bounds[2] == "latest":
                 self._latest[key] = item, size
                 item = None
@@ -208,13 +208,13 @@ class Inbox:
         self._episode = _LOSING
         return verdict
 
-    def _admits(self, item: Any, size: int, key: Hashable, pressing: bool) -> bool:
+    def _admits(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> bool:
         """Whether to append the item; makes room, or drops it, as the policy says."""
         _, max_bytes, overflow = self._bounds
         if overflow == "block":
             # What exceeds the count is charged for itself, too: empty messages would be free otherwise.
             excess = max(0, self._count - self._bounds[0]) * ITEM_BYTES
-            lost = pressing and self.full and self._bytes + size + excess > max_bytes
+            lost = must_keep_reading and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
             return not lost
         if overflow == "latest" and (older := self._latest.get(key)) is not None:
@@ -233,7 +233,7 @@ class Inbox:
         return True
 
     def _eased(self) -> bool:
-        """Whether the reader seems to keep up again."""
+        """Whether the reader keeps up again."""
         max_items, max_bytes, overflow = self._bounds
         if overflow == "latest":
             return not self._count

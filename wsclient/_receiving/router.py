@@ -1,6 +1,6 @@
-"""What comes in, to whom it belongs: the request, a stream, a hook.
+"""The router of one connection: it gives each incoming message to its request, subscription, stream, handler or hook.
 
-Owned by the I/O thread.
+Only the I/O thread uses it.
 """
 
 from __future__ import annotations
@@ -46,45 +46,45 @@ class EarlyMessage(NamedTuple):
 
 
 class Router:
-    """Gives each incoming message to whoever it is for.
+    """Gives each incoming message to its receivers.
 
     Attributes:
         early_messages: messages that answer nothing, until the connection is open; None afterwards.
-        leaving: whether the connection is ending.
+        is_closing: whether the connection is ending.
     """
 
-    __slots__ = ("_core", "_early_calls", "_wire", "early_messages", "leaving")
+    __slots__ = ("_core", "_early_calls", "_wire", "early_messages", "is_closing")
 
     def __init__(self, core: ReceivingContext, wire: Wire) -> None:
         """
         Args:
             core: the client.
-            wire: the way out, which knows what has been written.
+            wire: the connection's writer, which knows what has been written.
         """
         self._core = core
         self._wire = wire
         bounds = core.settings.bounds.receive_queue
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
-        self.leaving = False
+        self.is_closing = False
 
     @property
-    def pressing(self) -> bool:
-        """Whether reading goes on though a queue is full, up to its bytes: for a reply, for the pong that proves a
-        delivery, for the set-up, which a slow hook must not hold up, or for the peer's close frame.
+    def must_keep_reading(self) -> bool:
+        """Whether reading goes on while a queue is full, up to its bytes: for a reply, for the pong that confirms a
+        delivery, for the set-up, which a slow hook must not delay, or for the peer's close frame.
         """
         core = self._core
-        return bool(core.pending.waiting or core.link.proofs) or self.early_messages is not None or self.leaving
+        return bool(core.pending.waiting or core.link.proofs) or self.early_messages is not None or self.is_closing
 
     def receive(self, payload: str | bytes, size: int) -> None:
-        """A message has come.
+        """Take a message.
 
         Args:
             payload: text or binary payload.
             size: its bytes.
 
         Raises:
-            ProtocolError: the message protocol says that the connection can't go on.
+            ProtocolError: the message protocol reports that the connection can't go on.
         """
         core = self._core
         counters = core.counters
@@ -93,7 +93,7 @@ class Router:
         try:
             meaning: Any = core.protocol.decode(payload)
             kind = type(meaning)
-            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # those two by far the most
+            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # mostly one of those two
         except ProtocolError:
             raise
         except Exception as cause:
@@ -104,42 +104,51 @@ class Router:
         elif kind is Reply:
             self._answered(meaning, size)
         elif is_one:
-            self._deliver(meaning, size)
+            self._dispatch(meaning, size)
         elif meaning is not None:
-            self._deliver_all(meaning, payload, size)
+            self._dispatch_all(meaning, payload, size)
 
-    def hand_out_held(self, *, everything: bool = False) -> None:
-        """Messages that waited for a subscription's name go where they belong, once it is known or will never be.
+    def deliver_routed(self, *, everything: bool = False) -> None:
+        """Deliver messages that waited for a subscription key, if the key is known by now or will never be.
 
         Args:
-            everything: the connection is over, so no name will come.
+            everything: the connection is over, so no further key will be known.
         """
         for one in self._core.subscriptions.take_routed(everything=everything):
-            self._hand_out(one.message, one.size, one.topic, None if everything else one.subscription_key)
+            self._deliver(one.message, one.size, one.topic, None if everything else one.subscription_key)
 
     def release(self) -> None:
-        """The connection is open: what was set aside goes where it belongs."""
+        """The connection is open: deliver the early messages, then the early calls."""
         early_messages, self.early_messages = self.early_messages, None
         for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
-            # No match= request may have one: each was sent later than these came.
-            self._hand_out(message, size, topic, key, is_reply=is_reply)
+            # No match= request takes one: each was sent after these came.
+            self._deliver(message, size, topic, key, is_reply=is_reply)
         for call, size in self._early_calls.take_all():
             self._called(call, size)
 
-    def event(self, message: Any, size: int, topic: str | None = None, name: Any = None) -> None:
-        """A message that answers nothing by its id: for a ``match=`` request, else for subscriptions, else for all."""
+    def event(self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None) -> None:
+        """Take a message that answers no request by its id.
+
+        It goes to a ``match=`` request, else to its subscriptions, else to topic handlers, streams and ``on_message``.
+
+        Args:
+            message: the message, decoded.
+            size: its bytes.
+            topic: its topic; None if it has none.
+            subscription_key: the key of its subscription; None if it has none.
+        """
         core = self._core
         if core.pending.matches and self._is_matched(message):
             return
         if self.early_messages is not None:
-            self._defer(self.early_messages, EarlyMessage(message, size, False, topic, name))
+            self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
-        if self.leaving and core.full:
-            core.streams.dropped += 1  # we read on for the close frame alone; nobody is to end for it
+        if self.is_closing and core.receivers.full:
+            core.streams.dropped += 1  # reading goes on for the close frame alone, which must end no stream
             return
-        self._hand_out(message, size, topic, name)
+        self._deliver(message, size, topic, subscription_key)
 
-    def _deliver_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+    def _dispatch_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
         try:
             meanings = list(decoded)
         except ProtocolError:
@@ -149,13 +158,16 @@ class Router:
             return
         for meaning in meanings:
             if isinstance(meaning, KINDS):
-                self._deliver(meaning, size)
+                self._dispatch(meaning, size)
             else:
                 self._skip(
-                    payload, TypeError(f"decode() gave {meaning!r}, which is none of the things a message can mean")
+                    payload,
+                    TypeError(
+                        f"decode() returned {meaning!r}, which is not a meaning of a message (Reply, Event, Call, …)"
+                    ),
                 )
 
-    def _deliver(self, meaning: Incoming, size: int) -> None:
+    def _dispatch(self, meaning: Incoming, size: int) -> None:
         if isinstance(meaning, Event):
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif isinstance(meaning, Control):
@@ -166,42 +178,42 @@ class Router:
             self._answered(meaning, size)
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
-        """Something answers a request: find out which."""
+        """Take a message that answers a request: find that request."""
         request = self._core.pending.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
-            self._take_plain(request, meaning, size)
+            self._fast_path(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
             self._core.protocol.replies_in_order = True
             self._core.requests.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
-            self.event(value, size)  # nothing was asked, so it answers nothing
+            self.event(value, size)  # no request is written, so it answers none
         elif request is None:
             self._unclaimed(meaning, value, size)
         elif request.outcome is not None:
-            self._kept_its_place(request, meaning, value, size)
+            self._take_after_end(request, meaning, value, size)
         else:
             self._take(request, meaning, value, size)
-            self.hand_out_held()
+            self.deliver_routed()
 
-    def _take_plain(self, request: Request, meaning: Reply, size: int) -> None:
-        """The common case, kept short: the one answer of a request that takes any, whether it still waits or not."""
+    def _fast_path(self, request: Request, meaning: Reply, size: int) -> None:
+        """Take the only reply to a request without ``until``, whether it still waits or not: the most frequent case."""
         if request.position is not None:
-            progress, end = request.position
-            if progress.confirmed < end <= progress.sent:
-                progress.confirmed = end
+            passage, end = request.position
+            if passage.confirmed < end <= passage.sent:
+                passage.confirmed = end
         value = meaning.value
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
         if not self._core.requests.answer(request, value):
             self._core.pending.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
-        elif self._core.subscriptions.unrouted:
-            self.hand_out_held()
+        elif self._core.subscriptions.unrouted.items:
+            self.deliver_routed()
 
-    def _kept_its_place(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
-        """For a request that was given up, and keeps its place in the row until its last message has come."""
+    def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """Take a message for a request that has ended, and keeps its place in the order until its last message."""
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
@@ -210,9 +222,9 @@ class Router:
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         done: bool | None
-        position = request.position
-        if position is not None and request.written():
-            position[0].confirm(position[1])
+        place = request.position
+        if place is not None and request.written():
+            place[0].confirm(place[1])
         if isinstance(meaning, Failure):
             done = self._core.requests.fail(request, meaning.error)
         elif request.feed is not None:
@@ -245,15 +257,17 @@ class Router:
         return self._is_the_answer(request, value)
 
     def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
-        """One of many answers. True or False if it was the last, as for ``answer``; None if it was not."""
+        """Take one of many replies. True or False if it was the last, as ``answer`` returns; None if it was not."""
         core, feed = self._core, request.feed
+        if core.subscriptions.events:
+            core.subscriptions.apply_events()
         is_reply = isinstance(meaning, Reply)
         if is_reply and feed.endless:  # the reply to a subscribe
             final = self._is_the_answer(request, value)
             self._check_order(request)
             if not final:
                 return None
-            if request.stage is STREAMING and feed.has_name:
+            if request.stage is STREAMING and feed.has_key:
                 feed.acknowledge(value)
                 return None
             return core.requests.answer(request, value)
@@ -261,11 +275,11 @@ class Router:
         self._check_order(request)
         core.pending.begin_streaming(request)
         if value is not ABSENT:
-            feed.item(value, size, self.pressing)
+            feed.item(value, size, self.must_keep_reading)
         return core.requests.answer(request, ABSENT) if final else None
 
     def _is_the_answer(self, request: Request, value: Any) -> bool:
-        """Whether a reply is the answer, and no mere acknowledgement."""
+        """Whether a reply is the answer, and not only an acknowledgement."""
         if request.until is not None or request.message is ABSENT:
             return self._accepts(request, request.until, value)
         try:
@@ -275,18 +289,23 @@ class Router:
             return False
 
     def _called(self, call: Call, size: int) -> None:
-        """The server asks us."""
+        """Take a call of the server's."""
         core = self._core
         if self.early_messages is not None:
             if self._early_calls.full:
-                core.hooks.post_error(SlowConsumer("The server asks more than can wait for the set-up to be through."))
+                core.hooks.post_error(SlowConsumer(
+                    "The server made more calls before the connection was set up than receive_queue= has room for; "
+                    "some are not answered. Give receive_queue= more room."
+                ))  # fmt: skip
             else:
                 self._early_calls.add((call, size), size)
             return
         handler = core.handlers.of_method(call.method)
         number = self._wire.write_progress.number
         if handler is not None:
-            core.handlers.post(handler, server_calls.answer, (core, handler, call, number), size, self.pressing)
+            core.handlers.post(
+                handler, server_calls.answer, (core, handler, call, number), size, self.must_keep_reading
+            )
             return
         self.event(call if call.message is ABSENT else call.message, size)
         server_calls.refuse(core, call, number)
@@ -294,12 +313,11 @@ class Router:
     def _answer(self, control: Control) -> None:
         if control.answer is not None:
             opcode, payload = encoded(control.answer)
-            self._wire.send_first(
-                Outgoing(opcode, payload, len(payload), connection_number=self._wire.write_progress.number)
-            )
+            number = self._wire.write_progress.number
+            self._wire.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
 
     def _is_asked(self, request: Request | None) -> bool:
-        """Whether the whole of the oldest request is on its way, so that it can be answered."""
+        """Whether the oldest request is written whole, so that it can be answered."""
         if request is not None and not request.written():
             self._wire.wait_for_writer()
         return request is not None and request.written()
@@ -315,31 +333,37 @@ class Router:
             ))  # fmt: skip
 
     def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
-        """A reply for which no request waits: late, or unknown. Only the whole of it says what it answers."""
+        """Take a reply for which no request waits: late, or unknown. It is delivered whole, with its id."""
         message = value if meaning.message is ABSENT else meaning.message
-        if message is ABSENT or self._is_matched(message):  # a mere end, or a match= request takes it
+        if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
         self._core.counters.late += 1
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, True))
         else:
-            self._hand_out(message, size, is_reply=True)
+            self._deliver(message, size, is_reply=True)
 
-    def _hand_out(
-        self, message: Any, size: int, topic: str | None = None, name: Any = None, is_reply: bool = False
+    def _deliver(
+        self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None, is_reply: bool = False
     ) -> None:
-        """To its subscriptions, else to whoever listens; a reply that nobody waits for goes to ``on_message`` alone."""
+        """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``; a reply for which
+        no request waits goes to ``on_message`` alone.
+        """
         core, hooks = self._core, self._core.hooks
         if not is_reply:
             subscriptions, streams = core.subscriptions, core.streams
-            if subscriptions.members and subscriptions.offer(message, topic, name, size, pressing=self.pressing):
+            if subscriptions.members and subscriptions.offer(
+                message, topic, subscription_key, size, must_keep_reading=self.must_keep_reading
+            ):
                 return
             if topic is not None:
                 for handler in core.handlers.of_topic(topic):
-                    core.handlers.post(handler, handler.fn, (message,), size, self.pressing)
+                    core.handlers.post(handler, handler.fn, (message,), size, self.must_keep_reading)
             if streams.listening:
-                streams.offer(message, size, pressing=self.pressing)
-        hooks.post_message(message, size, hooks.inbox.full and self.pressing)  # it counts where that is full alone
+                streams.offer(message, size, must_keep_reading=self.must_keep_reading)
+        hooks.post_message(
+            message, size, hooks.inbox.full and self.must_keep_reading
+        )  # it counts where that is full alone
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""
@@ -349,7 +373,7 @@ class Router:
         return False
 
     def _accepts(self, request: Request, test: Any, message: Any) -> bool:
-        """Whether the caller's own function wants the message; if it raises, its request ends with that error."""
+        """Whether the caller's function accepts the message; if it raises, its request ends with that error."""
         if test is None:
             return True
         try:
@@ -359,7 +383,7 @@ class Router:
             return False
 
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
-        """A message that the protocol can't read is skipped, unless it may be the reply to the oldest request."""
+        """Skip a message that the protocol can't decode, unless it may be the reply to the oldest request."""
         if self._core.protocol._by_order:
             raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
         self._skip(payload, cause)

@@ -1,4 +1,4 @@
-"""Answers to the server's calls; each goes to the connection that asked, and to no other."""
+"""Answers to the server's calls; each goes to the connection that the call came from, and to no other."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def answer(core: ReceivingContext, handler: Handler, call: Call, number: int) ->
     """Run the handler and send what it returns or raises. On the handler's thread.
 
     Raises:
-        Exception: what the handler raised, but for a ``RemoteError``, which is an answer like any other; it has been
-            answered, and is for the log and ``on_error``.
+        Exception: what the handler raised, except a ``RemoteError``, which is an answer like any other. The
+            answer has been sent; the error is for the log and ``on_error``.
     """
     failure: BaseException | None = None
     try:
@@ -39,14 +39,14 @@ def answer(core: ReceivingContext, handler: Handler, call: Call, number: int) ->
 
 
 def refuse(core: ReceivingContext, call: Call, number: int) -> None:
-    """Nobody handles the method: answer so, where that is the custom. I/O thread only."""
+    """Answer a call whose method has no handler, where the protocol has an answer for that. I/O thread only."""
     _send(core, core.protocol._answered(call, core.protocol._refusal(call.id, call.method)), number)
 
 
 def _error(core: ReceivingContext, call: Call, error: Exception) -> str | bytes:
     try:
         return core.protocol.encode_error(call.id, error)
-    except Exception:  # its data has no form that goes over the wire; the words have
+    except Exception:  # its data can't be encoded; its text can
         code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
         return core.protocol.encode_error(call.id, RemoteError(code, str(error)))
 
@@ -58,7 +58,7 @@ def _send(core: ReceivingContext, payload: str | bytes | None, number: int) -> N
     entry = Outgoing(opcode, data, len(data), connection_number=number)
     try:
         core.requests.queue(entry, NEVER)
-    except WebSocketClientError as error:  # closed meanwhile, or no room: the server asks for nothing any more
+    except WebSocketClientError as error:  # the client was closed meanwhile, or its queue is full
         _log.warning("%s: the answer to a call was not sent: %s", core.settings.name, error)
         return
     core.sender.write_queued()

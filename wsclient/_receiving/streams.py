@@ -1,8 +1,8 @@
-"""``listen()``: messages that nobody awaited, for whoever iterates over them.
+"""``listen()``: streams of messages that answer no request.
 
 Guarantees:
-    * A stream gets every message that came after the call that made it, in order, within its bounds.
-    * A stream that its owner forgot (no reference left) stops counting, so it can't hold up reading.
+    * A stream gets every message that arrives after the call that made it, in order, within its bounds.
+    * A stream without any reference left does not count towards pausing reading.
     * Any number of threads may read one stream; each message goes to one of them.
 """
 
@@ -29,8 +29,8 @@ _log = logging.getLogger("wsclient")
 class Stream(Iterator[Any]):
     """An iterator over incoming messages, made by ``client.listen()``.
 
-    Iteration ends when the stream or the client is closed, and raises what made the client fail. Thread-safe. Use it as
-    a context manager, or call ``close()``.
+    Iteration ends when the stream or the client is closed, and raises the error that ended the client. Thread-safe. Use
+    it as a context manager, or call ``close()``.
 
     Attributes:
         gaps: connections lost since the stream was made; messages may be missing at each.
@@ -50,11 +50,11 @@ class Stream(Iterator[Any]):
 
         Args:
             inbox: where its messages wait.
-            match: which messages it wants; None for all.
-            key: with ``overflow="latest"``, what a message is the newest of.
-            leave: takes the stream out of the client's list.
+            match: accepts the messages of the stream; None for all.
+            key: with ``overflow="latest"``, of each key the newest message is kept.
+            leave: called with the stream when it ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
-            name: the client's, for the log.
+            name: the client's name, for the log.
         """
         self._inbox = inbox
         self._match = match
@@ -66,7 +66,7 @@ class Stream(Iterator[Any]):
 
     @property
     def dropped(self) -> int:
-        """Messages this stream lost because it was read too slowly."""
+        """Messages that this stream dropped because it was read too slowly."""
         return self._inbox.dropped
 
     def __enter__(self) -> Self:
@@ -88,13 +88,13 @@ class Stream(Iterator[Any]):
         raise StopIteration
 
     def get(self, timeout: float | None = None) -> Any:
-        """The next message.
+        """Return the next message.
 
         Args:
-            timeout: seconds to wait; None waits until one comes or the stream ends.
+            timeout: seconds to wait; None waits until one arrives or the stream ends.
 
         Raises:
-            TimeoutError: none came in time.
+            TimeoutError: none arrived in time.
             ClientClosed: the stream was closed, or the client.
             SlowConsumer: it ended because it was read too slowly.
         """
@@ -109,7 +109,7 @@ class Stream(Iterator[Any]):
         raise TimeoutError(f"No message came within {timeout} s.")
 
     def close(self) -> None:
-        """Take no more messages and forget those that wait. Any thread may call it, any number of times."""
+        """Take no more messages and drop those that wait. Any thread may call it, any number of times."""
         self._leave(self)
         self._inbox.end(discard=True)
 
@@ -119,16 +119,16 @@ class Stream(Iterator[Any]):
     def _full(self) -> bool:
         return self._inbox.full
 
-    def _offer(self, message: Any, size: int, pressing: bool) -> None:
+    def _offer(self, message: Any, size: int, must_keep_reading: bool) -> None:
         try:
             if self._match is not None and not self._match(message):
                 return
             key = None if self._key is None else self._key(message)
             hash(key)
-        except Exception as error:  # whoever reads the stream learns that its own function failed
+        except Exception as error:  # the reader gets the error of its own function
             self._end(error)
             return
-        verdict = self._inbox.put(self._packed(message), size, key=key, pressing=pressing)
+        verdict = self._inbox.put(self._packed(message), size, key=key, must_keep_reading=must_keep_reading)
         if verdict is Put.KEPT:
             return
         if verdict is Put.FIRST_LOSS:
@@ -146,24 +146,24 @@ class Stream(Iterator[Any]):
         self._inbox.end(error)
 
     def _packed(self, message: Any) -> Any:
-        """What waits in the inbox for a message."""
+        """The item that waits in the inbox for a message."""
         return message
 
     def _unpacked(self, item: Any) -> Any:
-        """The message, as it is handed out. On the reader's thread."""
+        """The message of an item. On the reader's thread."""
         return item
 
 
 class Streams:
     """The open streams of one client.
 
-    There is no lock: the garbage collector may close a stream in the middle of anything, also on the thread that would
-    hold it. Each step is one operation of a ``dict``, which is atomic, and readers go over a copy.
+    There is no lock: the garbage collector may close a stream at any point of any thread, also one that would hold the
+    lock. Each step is one operation of a ``dict``, which is atomic, and iteration goes over a copy.
 
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.
-        listening: those that ``offer`` gives messages to; empty where there are none.
-        fed: those that get what answers one request alone.
+        listening: those of ``listen()``, which ``offer`` gives messages to.
+        fed: those of ``stream()`` and ``subscribe()``, which get the messages of one request.
     """
 
     __slots__ = ("dropped", "fed", "listening")
@@ -174,17 +174,17 @@ class Streams:
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
-        """A stream begins; those that nobody holds any more are forgotten."""
+        """Add a stream of ``listen()``, and remove those without any reference left."""
         self._forget(self.listening)
         self.listening[weakref.ref(stream)] = None
 
     def add_fed(self, stream: Stream) -> None:
-        """One begins that gets its messages from elsewhere; it counts for ``full``, and ends with the others."""
+        """Add a stream of ``stream()`` or ``subscribe()``; it counts for ``full``, and ends with the others."""
         self._forget(self.fed)
         self.fed[weakref.ref(stream)] = None
 
     def discard(self, stream: Stream) -> None:
-        """A stream is over."""
+        """Remove a stream."""
         self.listening.pop(weakref.ref(stream), None)
         self.fed.pop(weakref.ref(stream), None)
 
@@ -193,15 +193,15 @@ class Streams:
             if reference() is None:
                 streams.pop(reference, None)
 
-    def offer(self, message: Any, size: int, *, pressing: bool) -> None:
-        """Give a message to every stream that wants it. I/O thread only."""
+    def offer(self, message: Any, size: int, *, must_keep_reading: bool) -> None:
+        """Give a message to every stream of ``listen()``. I/O thread only."""
         for stream in self._open(self.listening):
-            self.feed(stream, message, size, pressing)
+            self.feed(stream, message, size, must_keep_reading)
 
-    def feed(self, stream: Stream, message: Any, size: int, pressing: bool) -> None:
+    def feed(self, stream: Stream, message: Any, size: int, must_keep_reading: bool) -> None:
         """Give a message to one stream. I/O thread only."""
         before = stream.dropped
-        stream._offer(message, size, pressing)
+        stream._offer(message, size, must_keep_reading)
         self.dropped += stream.dropped - before
 
     @property
@@ -220,7 +220,7 @@ class Streams:
             stream._end(error)
 
     def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:
-        """The streams that somebody holds, in the order they began."""
+        """The streams that are still referred to, in the order in which they were added."""
         if not streams:
             return ()
         return [stream for reference in list(streams) if (stream := reference()) is not None]

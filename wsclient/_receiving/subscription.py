@@ -1,23 +1,33 @@
-"""``subscribe()``: what follows a subscription, which is asked anew on each connection.
+"""``subscribe()``: the stream of a subscription, and the state of the subscription on the server.
 
-The I/O thread gives its feed the messages and loses its connections; any thread may end it. The request under way
-belongs to one connection: it is lost with it, and the next connection gets another one.
+A subscription moves through the states of ``TRANSITIONS``. The request under way belongs to one connection: it is lost
+with that connection, and the subscription is asked for again on the next one.
+
+Guarantees:
+    * Every transition runs on the I/O thread. Other threads only post an event (``Subscriptions.post``), which the I/O
+      thread applies before it looks up the owner of a message. (A ``close()`` of the client that leaves a stuck I/O
+      thread behind applies the last events in its place.)
+    * The server is unsubscribed from once: by the transition to ``ENDED``, which happens once.
+    * The thread inside ``subscribe()`` is notified once, by any thread: the one that takes it out of ``_callers``.
 """
 
 from __future__ import annotations
 
 import copy
+import enum
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ClientClosed, ConnectionLost, again
 from .._requests import failures
 from .._requests.futures import Waiter
-from .._requests.request import FAILED, OK, Request
+from .._requests.request import FAILED, Request
 from .._threads.deadline import NEVER, Deadline
-from .._threads.state import closed_error
+from .._threads.state import FINAL, closed_error
+from ..protocols import Request as Wrapped
 from ..protocols._incoming import ABSENT
 from .inbox import Inbox
 from .reply_stream import Feed
@@ -25,17 +35,91 @@ from .streams import Stream
 
 if TYPE_CHECKING:
     from .._sending.writer import Wire
-    from ..protocols import Request as Wrapped
     from .context import ReceivingContext
 
-__all__ = ["Subscription", "SubscriptionFeed", "connection_lost", "subscribe_anew"]
+__all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
+
+_log = logging.getLogger("wsclient")
+
+
+class Standing(enum.Enum):
+    """The states of a subscription."""
+
+    NEW = enum.auto()
+    """No connection has carried its request, which may be queued."""
+    ASKING = enum.auto()
+    """The present connection carries its request; the reply is awaited."""
+    ACTIVE = enum.auto()
+    """The server has confirmed it on the present connection, or no reply is awaited."""
+    LOST = enum.auto()
+    """Its connection is over; it is asked for again on the next one."""
+    CLOSING = enum.auto()
+    """The reader closed it before the reply, which says what to unsubscribe from."""
+    ENDED = enum.auto()
+    """Final: closed by the reader, refused or ended by the server, or failed."""
+
+
+class Event(enum.Enum):
+    """The causes of transitions."""
+
+    WRITTEN = enum.auto()
+    """The request has got its id and is about to be written on the present connection."""
+    CONFIRMED = enum.auto()
+    """The reply came; or the request is written and no reply is awaited."""
+    CONNECTION_LOST = enum.auto()
+    """The present connection is over."""
+    CLOSED = enum.auto()
+    """The reader closed or forgot its stream, or the stream was ended: by SlowConsumer, with the client."""
+    FINISHED = enum.auto()
+    """The server ended it, or the request failed: refused, timed out, not encodable."""
+
+
+TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
+    Standing.NEW: {
+        Event.WRITTEN: Standing.ASKING,
+        Event.CONNECTION_LOST: Standing.NEW,
+        Event.CLOSED: Standing.ENDED,
+        Event.FINISHED: Standing.ENDED,
+    },
+    Standing.ASKING: {
+        Event.CONFIRMED: Standing.ACTIVE,
+        Event.CONNECTION_LOST: Standing.LOST,
+        Event.CLOSED: Standing.CLOSING,
+        Event.FINISHED: Standing.ENDED,
+    },
+    Standing.ACTIVE: {
+        Event.CONFIRMED: Standing.ACTIVE,  # a reply, where none was awaited
+        Event.CONNECTION_LOST: Standing.LOST,
+        Event.CLOSED: Standing.ENDED,
+        Event.FINISHED: Standing.ENDED,
+    },
+    Standing.LOST: {
+        Event.WRITTEN: Standing.ASKING,
+        Event.CONNECTION_LOST: Standing.LOST,
+        Event.CLOSED: Standing.ENDED,
+        Event.FINISHED: Standing.ENDED,
+    },
+    Standing.CLOSING: {
+        Event.WRITTEN: Standing.CLOSING,  # again, since the last connection was lost in the middle of it
+        Event.CONFIRMED: Standing.ENDED,
+        Event.CONNECTION_LOST: Standing.ENDED,
+        Event.CLOSED: Standing.CLOSING,
+        Event.FINISHED: Standing.ENDED,
+    },
+    Standing.ENDED: {},
+}
+"""From each state, the state that follows each event. An ended subscription ignores events, which may come late; any
+other pair that is missing here is a defect of this package."""
+
+_ON_CONNECTION: Final = (Standing.ASKING, Standing.ACTIVE)
+"""States in which the present connection carries the subscription."""
 
 
 class Subscription(Stream):
-    """What follows a subscription, made by ``client.subscribe()``; it lives through reconnects.
+    """The messages of a subscription, made by ``client.subscribe()``; it survives reconnects. Thread-safe.
 
-    Where a connection was lost, messages may be missing. ``gaps`` rises, and ``on_gap`` is called, on the reader's
-    thread, right before the first message behind the gap is handed out: the moment to fetch what was missed.
+    Messages may be missing where a connection was lost. ``gaps`` then rises, and ``on_gap`` is called on the reader's
+    thread, right before the first message after the gap is returned: the moment to fetch what was missed.
     """
 
     def __init__(self, inbox: Inbox, *, on_gap: Callable[[Subscription], object] | None, **options: Any) -> None:
@@ -43,40 +127,45 @@ class Subscription(Stream):
 
         Args:
             inbox: where its messages wait.
-            on_gap: called with the subscription before the first message after a gap.
+            on_gap: called with the subscription before the first message after a gap is returned.
             options: as for a stream.
         """
         super().__init__(inbox, match=None, **options)
         self._on_gap = on_gap
         self._epoch = 0  # connections lost so far; written by the I/O thread
-        self._seen = 0  # how many of them lie before what was handed out last
-        self._held: deque[Any] = deque()  # handed out next: their on_gap raised
+        self._seen = 0  # how many of them lie before the message that was returned last
+        # Messages whose on_gap raised, to be returned next; at most one for each thread that reads.
+        self._retry_delivery: deque[Any] = deque()
         self._reply: Any = None
 
     @property
     def reply(self) -> Any:
-        """The server's answer to the latest subscribe; None where none came."""
+        """The server's reply to the latest subscribe request; None if there was none."""
         return self._reply
 
     def __next__(self) -> Any:
         self._check("next() of a subscription")
         try:
-            return self._held.popleft()
+            return self._retry_delivery.popleft()
         except IndexError:
             return super().__next__()
 
     def get(self, timeout: float | None = None) -> Any:
-        """The next message, as ``Stream.get`` gives it."""
+        """Return the next message; arguments and errors are those of ``Stream.get``."""
         self._check("get() of a subscription")
         try:
-            return self._held.popleft()
+            return self._retry_delivery.popleft()
         except IndexError:
             return super().get(timeout)
 
     def close(self) -> None:
-        """Unsubscribe and take no more messages. Any thread may call it, any number of times."""
+        """Unsubscribe and take no more messages. Any thread may call it, any number of times.
+
+        Iteration ends at once. The I/O thread sends the unsubscribe, right after this call or, where the reply to the
+        subscribe request is still awaited, after that reply. A later ``subscribe()`` is sent behind it.
+        """
         super().close()
-        self._held.clear()
+        self._retry_delivery.clear()
 
     def _packed(self, message: Any) -> Any:
         return self._epoch, message
@@ -90,7 +179,7 @@ class Subscription(Stream):
                 try:
                     self._on_gap(self)
                 except BaseException:
-                    self._held.append(message)
+                    self._retry_delivery.append(message)
                     raise
         return message
 
@@ -100,11 +189,12 @@ def _never(message: Any) -> bool:
 
 
 class SubscriptionFeed(Feed):
-    """One subscription, on whatever connection it lives.
+    """One subscription, on one connection after the other.
 
     Attributes:
-        resume: whether it is asked anew on the next connection.
-        caller: told of the first answer; whoever called ``subscribe()`` waits there.
+        standing: its state. Written by the I/O thread.
+        resume: whether it is asked for again on the next connection.
+        caller: completed with the first reply; the thread inside ``subscribe()`` waits there.
     """
 
     endless = True
@@ -121,271 +211,345 @@ class SubscriptionFeed(Feed):
         """
         Args:
             core: the client.
-            message: what subscribes, or a function that is asked for it each time.
-            match: claims messages that carry no name.
-            unsubscribe: what ends it, a function that makes that of the subscribe message and the reply, or None.
+            message: the message that subscribes, or a function that returns it each time.
+            match: claims messages without a subscription key.
+            unsubscribe: the message that unsubscribes, a function of the subscribe message and the reply that returns
+                it, or None for the protocol's own.
             resume: see above.
         """
         super().__init__(core)
+        self.standing = Standing.NEW
         self.resume = resume
         self.caller = Waiter()
-        self._waiting = [self.caller]  # until it is told; once
-        self._reply: Any = ABSENT  # the server's, on the present connection
+        self._callers = [self.caller]  # emptied by the one thread that notifies it
         self._ask = message if callable(message) else None
         self._message = ABSENT if callable(message) else copy.deepcopy(message)
         self._match = match
-        self._end_message = unsubscribe
-        self._named: Any = None  # its name on the present connection
-        self._alive = False  # whether the present connection has it
-        self._established = False  # whether the first answer came, or none is awaited
-        self._is_awaited = True
-        self._deadline: Deadline | None = None  # for the first answer
-        self._sent = False  # whether any connection has carried it
-        self._goodbyes = [True]  # to be said to the present connection; once
+        self._unsubscribe_option = unsubscribe
+        self._deadline: Deadline | None = None  # of the first reply
+        self._is_reply_awaited = True
+        self._was_active = False  # on any connection: from then on a lost one is a gap
+        # On the present connection:
+        self._key: Any = None
+        self._reply: Any = ABSENT
 
-    # --- beginning ---------------------------------------------------------------------------------------------------
+    # --- the caller's thread, before the feed is published -----------------------------------------------------------
 
-    def make(self, deadline: Deadline, connection_number: int | None) -> Request:
-        """A request that subscribes.
+    def make(self, deadline: Deadline, bound: int | None) -> Request:
+        """Make a request that subscribes. Later ones are made on the I/O thread.
+
+        Args:
+            deadline: of the reply.
+            bound: the number of the one connection it may go to; None for any.
 
         Raises:
-            TypeError, ValueError: the message can't be encoded; or what the caller's function raised.
+            TypeError, ValueError: the message can't be encoded.
+            Exception: raised by the caller's function.
         """
         message = self._message if self._ask is None else self._ask()
+        protocol = self._core.protocol
         if self._deadline is None:
             self._deadline = deadline
         try:
-            request = self._core.requests.make(message, deadline, connection_number=connection_number)
+            request = self._core.requests.make(message, deadline, connection_number=bound)
         except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
             if self._match is None:
                 raise
-            request = self._core.requests.make(message, deadline, match=_never, connection_number=connection_number)
+            request = self._core.requests.make(message, deadline, match=_never, connection_number=bound)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
         request.takes_any = False
-        request.sent_before = self._sent
+        request.sent_before = self.standing is not Standing.NEW
+        sample = 0 if protocol._sample_id is None else protocol._sample_id
+        is_claimed = self._match is not None and not protocol._by_order
+        self._is_reply_awaited = not is_claimed and protocol.stream_of(request.message, sample) is None
         self.request = request
-        self._goodbyes = [True]
         return request
 
-    def is_awaited(self, request: Request) -> bool:
-        """Whether a reply comes before anything else: not where the name is known, nor where ``match`` claims."""
-        protocol = self._core.protocol
-        sample = 0 if protocol._sample_id is None else protocol._sample_id
-        claimed = self._match is not None and not protocol._by_order
-        self._is_awaited = not claimed and protocol.stream_of(request.message, sample) is None
-        return self._is_awaited
+    # --- any thread --------------------------------------------------------------------------------------------------
+
+    @property
+    def is_reply_awaited(self) -> bool:
+        """Whether a reply to the present request is awaited: not where the request itself gives the subscription key,
+        nor where ``match`` claims the messages.
+        """
+        return self._is_reply_awaited
 
     def wait(self) -> None:
-        """Wait for the first answer, on whatever connection it comes; its error stands in ``caller``.
-
-        On the caller's thread.
-        """
+        """Wait for the first reply, on any connection; an error is kept in ``caller``. On the caller's thread."""
         assert self._deadline is not None
         if self.caller.wait(self._deadline):
             return
         request = self.request
         assert request is not None
         if not self._core.requests.time_out(request) and request.outcome is FAILED:
-            # It was lost with its connection, and there is no other yet. (A reply that came this moment is told soon.)
-            self._failed(failures.timed_out("waiting" if self._sent else "queued"))
+            # It was lost with its connection, and there is no other yet. (A reply of this moment is notified soon.)
+            self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
-        """Whoever owns the way out: from here on what follows may come."""
-        self._alive = self._sent = True
-        self._set_name(self._core.protocol.stream_of(request.message, request.id))
+        """The request is about to be written: messages of the subscription may come. On the writer's thread."""
+        key = self._core.protocol.stream_of(request.message, request.id)
+        hash(key)  # here, where a TypeError ends the request
+        self._core.subscriptions.events.append((self.on_written, key))
 
-    # --- the I/O thread ----------------------------------------------------------------------------------------------
+    def complete(self, value: Any, error: BaseException | None) -> None:
+        """The request has ended: with its reply, with the end of all messages (``ABSENT``), or with an error."""
+        subscriptions = self._core.subscriptions
+        if error is not None:
+            subscriptions.events.append((self.on_failed, error))
+        elif value is ABSENT:
+            subscriptions.events.append((self.on_finished, None))
+        else:
+            subscriptions.events.append((self.on_reply, value))
+        if self._core.guard.on_io_thread():
+            subscriptions.apply_events()
+            return
+        self._core.orders.wake()
+        if error is not None and not self._is_resumable(error):
+            self._notify(None, again(error))  # now: the I/O thread may be in the user's code
 
-    @property
-    def awaits_name(self) -> bool:
-        """Whether a reply is awaited that may tell its name."""
+    def leave(self, stream: Stream | None) -> None:
+        """The reader closed its stream, forgot it (None), or it was ended."""
+        if stream is not None:
+            self._core.streams.discard(stream)
+        if self.standing is Standing.ENDED:
+            return
+        self._core.subscriptions.events.append((self.on_closed, None))
+        self._core.orders.wake()
+        if self._callers:
+            fatal, name = self._core.state.error, self._core.settings.name
+            closed = closed_error(name, self._core.state, "subscribe()") if fatal is None else again(fatal)
+            self._notify(None, closed)
+
+    def _notify(self, value: Any, error: BaseException | None) -> None:
+        """Complete the waiter of the thread inside ``subscribe()``; only the first call counts."""
+        try:
+            caller = self._callers.pop()
+        except IndexError:
+            return
+        caller.complete(value, error)
+
+    def _is_resumable(self, error: BaseException) -> bool:
+        return self.resume and isinstance(error, ConnectionLost)
+
+    # --- the I/O thread: transitions ---------------------------------------------------------------------------------
+
+    def on_written(self, key: Any) -> None:
+        """The request is written. ``key`` is the subscription key, if the request gives it."""
+        if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
+            self._set_key(key)
+            if not self._is_reply_awaited:
+                self._confirm()
+
+    def on_reply(self, reply: Any) -> None:
+        """The reply came, and ends the request."""
+        if self.standing is Standing.ENDED:
+            return
         request = self.request
-        return (
-            self._is_awaited
-            and self._named is None
-            and self._match is None
-            and request is not None
-            and request.outcome is None
-        )
+        assert request is not None
+        self.acknowledge(reply)
+        if self._key is None and self.standing is not Standing.CLOSING:
+            try:
+                self._set_key(self._core.protocol.stream_of(request.message, request.id, reply))
+            except Exception as error:  # a protocol of the user's own
+                self.on_failed(error)
+                return
+        if self._key is None and self._match is None and self.standing is not Standing.CLOSING:
+            self.on_failed(ValueError(
+                "Nothing tells which messages belong to this subscription: the protocol finds no name in the reply "
+                f"{reply!r:.100}. Give match=."
+            ))  # fmt: skip
+            return
+        self._confirm()
+        self._notify(reply, None)
+
+    def on_lost(self, error: ConnectionLost) -> None:
+        """The present connection is over."""
+        was_carried = self.standing in _ON_CONNECTION
+        if not self._move(Event.CONNECTION_LOST) or not was_carried:
+            return
+        self._drop_key()
+        self._reply = ABSENT
+        stream = self._stream()
+        if stream is None:
+            self.on_closed()
+        elif self.resume:
+            stream._epoch += self._was_active
+        else:
+            self.on_failed(_over(error))
+
+    def on_closed(self, _: Any = None) -> None:
+        """The reader wants no more messages."""
+        request = self.request
+        is_departing = request is not None and request.departed and request.outcome is None
+        if is_departing and self.standing in (Standing.NEW, Standing.LOST):
+            self.on_written(None)  # a writer has just given it its id, and is about to post this event
+        was_carried = self.standing is Standing.ACTIVE
+        if not self._move(Event.CLOSED):
+            return
+        self._core.subscriptions.remove(self)
+        self._drop_key()
+        if self.standing is Standing.ENDED:
+            self._give_up(was_carried=was_carried)
+
+    def on_failed(self, error: BaseException) -> None:
+        """The request failed. One that was lost with its connection is made again on the next one."""
+        if not self._is_resumable(error) or self.standing is Standing.CLOSING:
+            self.on_finished(error)
+
+    def on_finished(self, error: BaseException | None) -> None:
+        """It has ended, and the server need not be told."""
+        if not self._move(Event.FINISHED):
+            return
+        self._core.subscriptions.remove(self)
+        self._drop_key()
+        stream = self._stream()
+        if stream is not None:
+            stream._end(None if isinstance(error, ClientClosed) else error)
+        self._notify(None, None if error is None else again(error))  # last: the caller finds nothing left
+
+    def _confirm(self) -> None:
+        was_closing = self.standing is Standing.CLOSING
+        if not self._move(Event.CONFIRMED):
+            return
+        if was_closing:
+            self._give_up(was_carried=True)
+        else:
+            self._was_active = True
+
+    def _move(self, event: Event) -> bool:
+        """Make the transition of an event; False if the subscription has ended already.
+
+        Raises:
+            RuntimeError: the table has no such transition; a defect of this package.
+        """
+        before = self.standing
+        if before is Standing.ENDED:
+            return False
+        after = TRANSITIONS[before].get(event)
+        if after is None:
+            raise RuntimeError(f"A subscription that is {before.name} got the event {event.name}; please report this.")
+        self.standing = after
+        return True
+
+    def _give_up(self, *, was_carried: bool) -> None:
+        """Want no reply any more, and unsubscribe if the server has the subscription, or will."""
+        request = self.request
+        if request is not None and (self._core.requests.cancel(request) or was_carried):
+            self._unsubscribe(request)
+
+    def _set_key(self, key: Any) -> None:
+        if key is not None:
+            self._core.subscriptions.set_key(self, key)
+            self._key = key
+
+    def _drop_key(self) -> None:
+        if self._key is not None:
+            self._core.subscriptions.drop_key(self, self._key)
+            self._key = None
+
+    # --- the I/O thread: messages ------------------------------------------------------------------------------------
 
     @property
-    def has_name(self) -> bool:
-        """Whether its messages are known by a name."""
-        return self._named is not None
+    def awaits_key(self) -> bool:
+        """Whether the reply is awaited that may hold its subscription key."""
+        if not self._is_reply_awaited or self._key is not None or self._match is not None:
+            return False
+        return self.request is not None and self.request.outcome is None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether its messages are known by a subscription key."""
+        return self._key is not None
 
     def wants(self, message: Any) -> bool:
         """Whether ``match`` claims the message; if it raises, the subscription ends with that error."""
-        if self._match is None or not self._alive:
+        if self._match is None or self.standing not in _ON_CONNECTION:
             return False
         try:
             return bool(self._match(message))
         except Exception as error:
-            self._tell(None, again(error))  # first: the end of the stream would say less
+            self._notify(None, again(error))  # first: the end of the stream would say less
             stream = self._stream()
             if stream is not None:
                 stream._end(error)
             return False
 
-    def item(self, value: Any, size: int, pressing: bool) -> None:
-        """One of the messages. I/O thread only."""
-        if self._open:
-            if self._waiting:  # it comes in place of a reply
-                self._tell(None, None)
-            super().item(value, size, pressing)
-        else:  # closed just as a new connection was asked for it
-            self._let_go()
+    def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
+        """Deliver one of its messages."""
+        if self.standing is Standing.CLOSING:  # it confirms as a reply does
+            self._confirm()
+        elif self.standing is not Standing.ENDED:
+            if self._callers:  # it comes in place of a reply
+                self._was_active = True
+                self._notify(None, None)
+            stream = self._stream()
+            if stream is None:
+                self.on_closed()
+            else:
+                self._core.streams.feed(stream, value, size, must_keep_reading)
 
-    def _let_go(self) -> None:
-        request = self.request
-        if request is not None:
-            self._core.requests.cancel(request)
-            self._unsubscribe(request)
-
-    def _tell(self, value: Any, error: BaseException | None) -> None:
-        """Whoever called ``subscribe()`` may go on."""
-        try:
-            waiter = self._waiting.pop()
-        except IndexError:
-            return
-        if error is None:
-            self.established()
-        waiter.complete(value, error)
-
-    def acknowledge(self, value: Any) -> None:
-        """A reply came that ends nothing."""
-        self._reply = value
+    def acknowledge(self, reply: Any) -> None:
+        """Keep a reply, which may not be the last message for the request."""
+        self._reply = reply
         stream = self._stream()
         if stream is not None:
-            stream._reply = value
+            stream._reply = reply
 
-    def complete(self, value: Any, error: BaseException | None) -> None:
-        """The request has ended: with the reply to it, with the end of all answers, or with an error."""
-        if error is not None:
-            self._failed(error)
-        elif value is ABSENT:
-            self._finish(None)
-            self._tell(None, None)
-        else:
-            self._replied(value)
+    # --- the I/O thread: requests ------------------------------------------------------------------------------------
 
-    def _replied(self, value: Any) -> None:
-        request = self.request
-        assert request is not None
-        self.acknowledge(value)
-        if not self._open:
-            self._let_go()
-            return
-        if self._named is None:
-            try:
-                self._set_name(self._core.protocol.stream_of(request.message, request.id, value))
-            except Exception as error:  # a protocol of the user's own
-                self._failed(error)
-                return
-        if self._named is None and self._match is None:
-            self._failed(ValueError(
-                "Nothing tells which messages belong to this subscription: the protocol finds no name in the reply "
-                f"{value!r:.100}. Give match=."
-            ))  # fmt: skip
-            return
-        self._tell(value, None)
+    def ask_again(self, wire: Wire, number: int) -> None:
+        """Ask for it on a connection that is about to open.
 
-    def _failed(self, error: BaseException) -> None:
-        if isinstance(error, ConnectionLost) and self.resume:
-            return  # asked anew on the next connection
-        self._finish(None if isinstance(error, ClientClosed) else error)  # first: the caller finds nothing left
-        self._tell(None, again(error))
-
-    def _finish(self, error: BaseException | None) -> None:
-        super()._finish(error)  # first, as in ``leave``
-        self._core.subscriptions.discard(self, self._named)
-        self._core.orders.wake()  # what was held for its name waits no longer
-
-    def _set_name(self, name: Any) -> None:
-        if name is not None and self._open:
-            self._named = name
-            self._core.subscriptions.set_name(self, name)
-            if not self._open:  # closed meanwhile, by someone who may not have seen the name
-                self._core.subscriptions.forget_name(self, name)
-
-    def established(self) -> None:
-        """The first answer came, or none is awaited. From now on a lost connection is a gap."""
-        self._established = True
-
-    def lost(self, error: ConnectionLost) -> None:
-        """The connection that had it is over."""
-        if not self._alive:
-            return
-        self._alive = False
-        self._core.subscriptions.forget_name(self, self._named)
-        self._named = None
-        self._reply = ABSENT
-        stream = self._stream()
-        if stream is None:
-            self.leave(None)
-        elif self.resume:
-            stream._epoch += self._established
-        else:
-            self._failed(_over(error))
-
-    def ask_anew(self, wire: Wire, number: int) -> None:
-        """A new connection is about to open."""
+        Args:
+            wire: the connection's writer.
+            number: the connection's number.
+        """
         core = self._core
-        under_way = self.request is not None and self.request.outcome is None
-        if self._alive or under_way or not self._open:
+        is_under_way = self.request is not None and self.request.outcome is None
+        if is_under_way or self.standing not in (Standing.NEW, Standing.LOST):
             return
         if self._stream() is None:
-            self.leave(None)
+            self.on_closed()
             return
         deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
-        if not self._established and self._deadline is not None:
-            deadline = self._deadline  # somebody waits for that one
+        if not self._was_active and self._deadline is not None:
+            deadline = self._deadline  # a thread waits inside subscribe() until then
         try:
             request = self.make(deadline, number)
-            awaited = self.is_awaited(request)
-            core.pending.add(request, timed=awaited, streaming=not awaited)
+            core.pending.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
         except Exception as error:
-            self._failed(error)
+            self.on_finished(error)
             return
         wire.send_first(request)
 
-    # --- the end -----------------------------------------------------------------------------------------------------
-
-    def _forget(self, stream: Stream | None) -> None:
-        self._core.subscriptions.discard(self, self._named)
-        super()._forget(stream)
-
-    def _left(self) -> None:
-        fatal = self._core.state.error
-        self._tell(
-            None,
-            closed_error(self._core.settings.name, self._core.state, "subscribe()") if fatal is None else again(fatal),
-        )
-
-    def _must_wait(self) -> bool:
-        request = self.request
-        if request is None or not self._is_awaited or self._reply is not ABSENT:
-            return False
-        return request.outcome is OK or (request.outcome is None and request.departed)  # OK: it is about to be told
-
-    def _give_up(self, request: Request) -> bool:
-        had_ended = request.outcome is not None  # with the reply to it, behind which messages come
-        return super()._give_up(request) or (had_ended and self._alive)
-
     def _unsubscribe(self, request: Request) -> None:
-        try:
-            self._goodbyes.pop()
-        except IndexError:  # whoever closed it and whoever finds it closed may meet
+        """Send the unsubscribe ahead of the queue, which may be full or take no more, on the request's connection."""
+        core, wire, position = self._core, self._core.sender.writer, request.position
+        if wire is None or core.state.current in FINAL:
             return
-        super()._unsubscribe(request)
+        if position is not None and position[0] is not wire.write_progress:
+            return  # another connection had it; without a position it is being written at this moment
+        deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
+        number = wire.write_progress.number
+        try:
+            message = self._make_unsubscribe(request)
+            if isinstance(message, Wrapped):
+                unseen = core.requests.make(message.message, deadline, connection_number=number)
+                core.pending.add(unseen, timed=True)
+                wire.send_first(unseen)
+            elif message is not None:
+                wire.send_first(core.requests.encode_one_way(message, connection_number=number))
+        except BaseException:  # the caller's function, which must not end the I/O thread by sys.exit() either
+            _log.exception("%s: an unsubscribe could not be made.", core.settings.name)
 
-    def _goodbye(self, request: Request) -> Any | Wrapped | None:
+    def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply
-        if callable(self._end_message):
-            return self._end_message(request.message, reply)
-        if self._end_message is not None:
-            return self._end_message
+        if callable(self._unsubscribe_option):
+            return self._unsubscribe_option(request.message, reply)
+        if self._unsubscribe_option is not None:
+            return self._unsubscribe_option
         return self._core.protocol.unsubscribe(request.message, request.id, reply)
 
 
@@ -395,15 +559,3 @@ def _over(error: ConnectionLost) -> ConnectionLost:
     over = ConnectionLost(words, sent=True, disconnect=error.disconnect)
     over.__cause__ = error.__cause__
     return over
-
-
-def connection_lost(core: ReceivingContext, error: ConnectionLost) -> None:
-    """What lived on the connection lives on without it, or ends. I/O thread only."""
-    for feed in core.subscriptions:
-        feed.lost(error)
-
-
-def subscribe_anew(core: ReceivingContext, wire: Wire, number: int) -> None:
-    """Every subscription is asked anew on a connection that is about to open, before anything else goes out on it."""
-    for feed in core.subscriptions:
-        feed.ask_anew(wire, number)

@@ -1,15 +1,17 @@
-"""Which subscription a message belongs to.
+"""The subscriptions of a client: which of them a message belongs to, and what happened to them on other threads.
 
 Guarantees:
-    * There is no lock, since the garbage collector may close a subscription in the middle of anything: members come
-      and go by one operation of a ``dict``, which is atomic, and readers go over a copy. Whose a name is may be said
-      by any thread, which only notes it; the I/O thread alone takes the notes down, in their order, and looks up.
-    * A message that overtakes the reply in which its subscription's name stands waits for that reply.
+    * There is no lock, since the garbage collector may close a subscription at any point of any thread. Any thread adds
+      a member, or posts an event, by one atomic operation; iteration goes over a copy. The I/O thread alone applies the
+      events, in their order, and changes subscription keys. (``apply_events`` may also run on the thread that ends a
+      client whose I/O thread is stuck: each event is taken once.)
+    * A message that overtakes the reply which holds its subscription key waits for that reply, within the bounds of
+      ``receive_queue``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._errors import SlowConsumer
@@ -17,25 +19,33 @@ from .deferred import DeferredMessages
 from .inbox import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable, Iterator
 
+    from .._errors import ConnectionLost
     from .._options import Queue
+    from .._sending.writer import Wire
 
 __all__ = ["Member", "Subscriptions", "Unrouted"]
 
 
 class Member(Protocol):
-    """A subscription, as this table sees it."""
+    """A subscription, as this table uses it. I/O thread only."""
 
     @property
-    def awaits_name(self) -> bool:
-        """Whether a reply is awaited that may tell its name."""
+    def awaits_key(self) -> bool:
+        """Whether a reply is awaited that may hold its subscription key."""
 
     def wants(self, message: Any) -> bool:
         """Whether the caller's ``match`` claims the message."""
 
-    def item(self, message: Any, size: int, pressing: bool) -> None:
-        """Hand it a message."""
+    def item(self, message: Any, size: int, must_keep_reading: bool) -> None:
+        """Deliver a message."""
+
+    def on_lost(self, error: ConnectionLost) -> None:
+        """The present connection is over."""
+
+    def ask_again(self, wire: Wire, number: int) -> None:
+        """Ask for it on a connection that is about to open."""
 
 
 class Unrouted(NamedTuple):
@@ -51,110 +61,145 @@ class Subscriptions:
     """The subscriptions of one client.
 
     Attributes:
-        members: all of them; empty where there are none.
-        unrouted: messages that wait for a subscription's key; bounded as ``receive_queue`` is.
-        notes: names that begin or end, for the I/O thread to take in.
+        members: those that have not been closed and have not ended; empty where there are none.
+        events: what happened to subscriptions on other threads, as a method of the subscription and its argument; for
+            the I/O thread to apply.
+        unrouted: messages that wait for a subscription key; bounded as ``receive_queue`` is.
     """
 
-    __slots__ = ("_has_new_keys", "_names", "_report", "members", "notes", "unrouted")
+    __slots__ = ("_has_new_keys", "_owners", "_report", "events", "members", "unrouted")
 
     def __init__(self, bounds: Queue, report: Callable[[BaseException], object]) -> None:
         """
         Args:
-            bounds: how many messages, and how many bytes of them, may wait for a subscription's key.
-            report: called with the error if more come. I/O thread only.
+            bounds: how many messages, and how many bytes of them, may wait for a subscription key.
+            report: called with the error if more come. On the I/O thread.
         """
         self._report = report
-        self._has_new_keys = False
-        self.members: dict[Any, None] = {}
-        self._names: dict[Hashable, tuple[Any, ...]] = {}  # the I/O thread's
-        self.notes: list[tuple[Any, Hashable, bool]] = []  # a member, a name, and whether it is the member's
+        self.members: dict[Member, None] = {}
+        self.events: deque[tuple[Callable[[Any], object], Any]] = deque()
         self.unrouted: DeferredMessages[Unrouted] = DeferredMessages(bounds)
+        # The next two belong to the I/O thread.
+        self._owners: dict[Hashable, tuple[Member, ...]] = {}  # of each subscription key
+        self._has_new_keys = False  # since ``take_routed`` looked
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members))
 
+    # --- any thread --------------------------------------------------------------------------------------------------
+
     def add(self, member: Member) -> None:
-        """A subscription begins."""
+        """Add a subscription."""
         self.members[member] = None
 
-    def discard(self, member: Member, name: Any) -> None:
-        """A subscription is over."""
-        self.members.pop(member, None)
-        self.forget_name(member, name)
+    # --- the I/O thread ----------------------------------------------------------------------------------------------
 
-    def set_name(self, member: Member, name: Any) -> None:
-        """From now on messages with this name are the member's.
+    def apply_events(self) -> None:
+        """Apply what happened to subscriptions on other threads, in the order in which it was posted."""
+        events = self.events
+        while events:
+            try:
+                function, argument = events.popleft()
+            except IndexError:  # the thread that ends the client took it
+                return
+            function(argument)
+
+    def remove(self, member: Member) -> None:
+        """Remove a subscription; it keeps its key until ``drop_key``."""
+        self.members.pop(member, None)
+
+    def set_key(self, member: Member, key: Hashable) -> None:
+        """From now on messages under this key belong to the member.
 
         Raises:
-            TypeError: the name can't be a key.
+            TypeError: the key is not hashable.
         """
-        hash(name)
-        self.notes.append((member, name, True))
+        self._owners[key] = (*self._owners.get(key, ()), member)
+        self._has_new_keys = True
 
-    def forget_name(self, member: Member, name: Any) -> None:
-        """The name means nothing any more."""
-        if name is not None:
-            self.notes.append((member, name, False))
+    def drop_key(self, member: Member, key: Hashable) -> None:
+        """From now on messages under this key do not belong to the member."""
+        owners = tuple(one for one in self._owners.get(key, ()) if one is not member)
+        if owners:
+            self._owners[key] = owners
+        else:
+            self._owners.pop(key, None)
 
-    def offer(self, message: Any, topic: str | None, name: Any, size: int, *, pressing: bool) -> bool:
-        """Give a message to every subscription it belongs to; False if it belongs to none. I/O thread only."""
-        owners = self._owners(name)
-        if not owners and name is not None and self._is_awaited():
-            verdict = self.unrouted.add(Unrouted(name, message, topic, size), size)
-            if verdict is Put.KEPT:
-                return True
-            if verdict is Put.FIRST_LOSS:
-                self._report(SlowConsumer(
-                    f"More than {len(self.unrouted)} messages came under subscription keys that are not known yet, "
-                    "since a reply to a subscribe is awaited; receive_queue= has no room for more, so further ones are "
-                    "given to on_message and listen(). Give receive_queue= more room."
-                ))  # fmt: skip
-        claimed = [*owners, *(member for member in self if member not in owners and member.wants(message))]
+    def offer(self, message: Any, topic: str | None, key: Any, size: int, *, must_keep_reading: bool) -> bool:
+        """Give a message to every subscription that it belongs to.
+
+        Args:
+            message: the message.
+            topic: its topic, for a message that must wait.
+            key: its subscription key; None if it has none.
+            size: its bytes.
+            must_keep_reading: see ``Inbox.put``.
+
+        Returns:
+            False if it belongs to none.
+        """
+        if self.events:
+            self.apply_events()
+        owners = () if key is None else self._owners_of(key)
+        if not owners and key is not None and self._awaits_key() and self._defer(Unrouted(key, message, topic, size)):
+            return True
+        claimed = [*owners, *[member for member in self if member not in owners and member.wants(message)]]
         for member in claimed:
-            member.item(message, size, pressing)
+            member.item(message, size, must_keep_reading)
         return bool(claimed)
 
     def take_routed(self, *, everything: bool = False) -> list[Unrouted]:
-        """Remove and return messages whose key is known by now, or will never be. I/O thread only.
+        """Remove and return messages whose key is known by now, or will never be.
 
         Args:
             everything: the connection is over, so no further key will be known.
         """
-        self._take_notes()
-        if not self.unrouted:
+        if self.events:
+            self.apply_events()
+        if not self.unrouted.items:
             return []
-        if everything or not self._is_awaited():
+        if everything or not self._awaits_key():
             return self.unrouted.take_all()
         if not self._has_new_keys:  # since the last look, which none of them passed
             return []
         self._has_new_keys = False
         return self.unrouted.take_if(self._is_routed)
 
-    def _is_routed(self, one: Unrouted) -> bool:
-        return bool(self._owners(one.subscription_key))
+    def connection_lost(self, error: ConnectionLost) -> None:
+        """The present connection is over."""
+        self.apply_events()
+        for member in self:
+            member.on_lost(error)
 
-    def _is_awaited(self) -> bool:
-        return any(member.awaits_name for member in self)
+    def ask_again(self, wire: Wire, number: int) -> None:
+        """Ask for every subscription on a connection that is about to open, before anything else is sent on it.
 
-    def _take_notes(self) -> None:
-        if not self.notes:
-            return
-        notes = self.notes[:]
-        for member, name, is_its in notes:
-            owners = tuple(one for one in self._names.get(name, ()) if one is not member)
-            if is_its:
-                self._has_new_keys = True
-                self._names[name] = (*owners, member)
-            elif owners:
-                self._names[name] = owners
-            else:
-                self._names.pop(name, None)
-        del self.notes[: len(notes)]  # once it is done: who looks at both misses nothing
+        Args:
+            wire: the connection's writer.
+            number: the connection's number.
+        """
+        self.apply_events()
+        for member in self:
+            member.ask_again(wire, number)
 
-    def _owners(self, name: Any) -> tuple[Any, ...]:
-        self._take_notes()
+    def _defer(self, message: Unrouted) -> bool:
+        verdict = self.unrouted.add(message, message.size)
+        if verdict is Put.FIRST_LOSS:
+            self._report(SlowConsumer(
+                f"More than {len(self.unrouted)} messages came under subscription keys that are not known yet, since "
+                "the reply to a subscribe request is awaited. receive_queue= has no room for more, so further ones go "
+                "to on_message and listen(). Give receive_queue= more room."
+            ))  # fmt: skip
+        return verdict is Put.KEPT
+
+    def _is_routed(self, message: Unrouted) -> bool:
+        return bool(self._owners_of(message.subscription_key))
+
+    def _awaits_key(self) -> bool:
+        return any(member.awaits_key for member in self)
+
+    def _owners_of(self, key: Any) -> tuple[Member, ...]:
         try:
-            return () if name is None else self._names.get(name, ())
-        except TypeError:  # a name that can't be a key: nobody has it
+            return self._owners.get(key, ())
+        except TypeError:  # a key that is not hashable: it belongs to no subscription
             return ()

@@ -1,0 +1,269 @@
+"""The states of a subscription: its table of transitions, and a subscription that any order of events moves by it."""
+
+import json
+import socket
+import threading
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.strategies import booleans, integers
+
+import wsclient
+from wsclient import JsonRpc
+from wsclient._connection.backend import ClientBackend
+from wsclient._network.transport import Line
+from wsclient._receiving.inbox import Inbox
+from wsclient._receiving.router import Router
+from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription, SubscriptionFeed
+from wsclient._requests import failures
+from wsclient._sending.writer import Wire
+from wsclient._threads.deadline import Deadline
+
+from ..support import SLACK
+from ..support.peers import ASK, event, nothing_is_kept, reply, taken
+from ..support.raw import Peer
+
+RARELY = integers(0, 4)
+"""A step that ends the subscription is made where this is 0: most runs should last."""
+
+ON_CONNECTION = (Standing.ASKING, Standing.ACTIVE)
+
+
+def reachable(start):
+    seen, ahead = set(), [start]
+    while ahead:
+        state = ahead.pop()
+        seen.add(state)
+        ahead.extend(set(TRANSITIONS[state].values()) - seen)
+    return seen
+
+
+def test_every_state_is_reached_and_the_end_is_final():
+    assert reachable(Standing.NEW) == set(Standing)
+    assert TRANSITIONS[Standing.ENDED] == {}
+    assert all(Standing.NEW not in reachable(state) for state in set(Standing) - {Standing.NEW})
+
+
+@pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
+def test_from_every_state_a_reader_and_a_failure_can_end_it(state):
+    after = TRANSITIONS[state]
+    assert after[Event.FINISHED] is Standing.ENDED
+    assert after[Event.CLOSED] in (Standing.ENDED, Standing.CLOSING)
+    assert set(TRANSITIONS[Standing.CLOSING].values()) == {Standing.CLOSING, Standing.ENDED}
+
+
+@pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
+def test_no_connection_is_lost_without_effect_on_what_it_carried(state):
+    after = TRANSITIONS[state][Event.CONNECTION_LOST]
+    assert after not in ON_CONNECTION
+
+
+def test_an_event_that_the_table_does_not_have_is_a_defect_and_says_so():
+    core = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.core
+    feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
+    feed.make(Deadline(None), None)
+    with pytest.raises(RuntimeError, match="report this"):
+        feed.on_reply("0xa")
+
+
+class Subscribed(RuleBasedStateMachine):
+    """A subscription, its client's parts and a socket; the test plays the I/O thread, the reader and the server.
+
+    The model keeps what the server knows, and compares the state and every message that the server gets.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.client = wsclient.Client("ws://localhost", protocol=JsonRpc())
+        self.core = self.client._wsclient.core
+        self.core.guard.io_ident = threading.get_ident()
+        self.wire = self.peer = None
+        self.number = 0
+        self.asked = self.key = None  # what the server has got, and the key that it gave, on this connection
+        self.unsubscribed = 0
+        self.is_queued = False  # the first request, which belongs to no connection
+        self.is_closed = self.has_failed = False
+        self.was_active = False  # whether a lost connection is a gap
+        self.delivered = []  # the number of gaps before each message that was not read
+        self.epoch = self.seen = self.gaps = 0
+
+    @initialize(resume=booleans())
+    def subscribe(self, resume):
+        core = self.core
+        self.resume = resume
+        self.feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=resume)
+        request = self.feed.make(Deadline(None), None)
+        self.stream = Subscription(
+            Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=self.feed.leave, check=str, name="test"
+        )
+        self.feed.attach(self.stream)
+        core.streams.add_fed(self.stream)
+        core.subscriptions.add(self.feed)
+        core.requests.begin(request, self.feed, timed=False)
+        self.is_queued = True
+
+    # --- the connection ---
+
+    @precondition(lambda self: self.wire is None)
+    @rule()
+    def connect(self):
+        self.number += 1
+        sock, other = socket.socketpair()
+        sock.setblocking(False)
+        self.peer = Peer(other)
+        self.peer.sock.settimeout(SLACK)
+        self.wire = Wire(Line(sock), ClientBackend(self.core, self.number))
+        self.router = Router(self.core, self.wire)
+        self.core.sender.connection_number = self.number
+        self.core.subscriptions.ask_again(self.wire, self.number)
+        self.core.sender.writer = self.wire
+        self.wire.is_open = True
+        self.router.release()
+        asks = not self.is_over() and (self.is_queued or self.number > 1)
+        self.wire.flush()
+        if asks:
+            self.asked = self.next_message()
+            assert self.asked["method"] == "eth_subscribe"
+            self.is_queued = False
+
+    @precondition(lambda self: self.wire is not None)
+    @rule()
+    def lose_the_connection(self):
+        core, wire = self.core, self.wire
+        core.sender.writer = None
+        cut = wire.end()
+        disconnect = wsclient.Disconnect("network", None, "", None, 1.0, 1.0)
+        core.requests.connection_ended(self.number, cut, disconnect)
+        self.router.deliver_routed(everything=True)
+        core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True))
+        wire._line.close()
+        self.peer.sock.close()
+        if self.asked is not None and not self.is_over():
+            self.epoch += self.was_active
+            self.has_failed = not self.resume
+        if self.is_closed and self.asked is not None:
+            self.has_failed = True
+        self.wire = self.asked = self.key = None
+
+    # --- the server ---
+
+    @precondition(lambda self: self.asked is not None and self.key is None and not self.has_failed)
+    @rule()
+    def confirm(self):
+        self.key = f"0x{self.number}"
+        self.receive(reply(self.asked, self.key))
+        if self.is_closed:
+            self.expect_unsubscribe()
+        else:
+            self.was_active = True
+            assert self.stream.reply == self.key
+
+    @precondition(lambda self: self.asked is not None and self.key is None and not self.has_failed)
+    @rule(chance=RARELY)
+    def refuse(self, chance):
+        if chance:
+            return
+        self.receive({"jsonrpc": "2.0", "id": self.asked["id"], "error": {"code": -5, "message": "no"}})
+        self.has_failed = True
+
+    @precondition(lambda self: self.wire is not None)
+    @rule(is_own=booleans(), is_read=booleans())
+    def publish(self, is_own, is_read):
+        is_own = is_own and self.key is not None
+        self.receive(event(self.key if is_own else "0xstranger", "tick"))
+        if is_own and not self.is_over():
+            self.delivered.append(self.epoch)
+            if is_read:
+                self.read()
+
+    # --- the reader ---
+
+    @rule(chance=RARELY)
+    def close(self, chance):
+        if chance:
+            return
+        was_over = self.is_over()
+        self.stream.close()
+        if not self.has_failed:
+            assert list(self.stream) == []
+        self.is_closed = True
+        self.core.subscriptions.apply_events()
+        if not was_over:
+            if self.key is not None:
+                self.expect_unsubscribe()
+            elif self.asked is None:
+                self.has_failed = True
+                self.is_queued = False
+
+    def read(self):
+        while self.delivered:
+            epoch = self.delivered.pop(0)
+            self.gaps += epoch > self.seen
+            self.seen = epoch
+            self.stream.get(0)
+            assert self.stream.gaps == self.gaps
+
+    # --- the model ---
+
+    def is_over(self):
+        return self.is_closed or self.has_failed
+
+    def expect_unsubscribe(self):
+        message = self.next_message()
+        assert (message["method"], message["params"]) == ("eth_unsubscribe", [self.key])
+        self.receive(reply(message, True))
+        self.unsubscribed += 1
+        self.has_failed = True
+        self.asked = None
+
+    def next_message(self):
+        self.wire.flush()
+        return taken(self.peer)
+
+    def receive(self, message):
+        self.router.receive(json.dumps(message), 100)
+
+    def standing(self):
+        if self.has_failed:
+            return Standing.ENDED
+        if self.is_closed:
+            return Standing.CLOSING
+        if self.key is not None:
+            return Standing.ACTIVE
+        if self.asked is not None:
+            return Standing.ASKING
+        return Standing.NEW if self.is_queued else Standing.LOST
+
+    @invariant()
+    def is_where_the_model_is(self):
+        if not hasattr(self, "feed"):
+            return
+        self.core.subscriptions.apply_events()
+        assert self.feed.standing is self.standing()
+        assert self.unsubscribed <= 1
+        assert not self.core.outbox.messages or self.is_queued
+        if self.feed.standing is Standing.ENDED:
+            assert nothing_is_kept(self.client)
+            assert self.stream._inbox.ended
+
+    @invariant()
+    def the_server_gets_nothing_that_the_model_does_not_expect(self):
+        if self.wire is not None:
+            self.wire.flush()
+            self.peer.sock.setblocking(False)
+            try:
+                assert self.peer.sock.recv(1) == b""
+            except BlockingIOError:
+                pass
+            self.peer.sock.settimeout(SLACK)
+
+    def teardown(self):
+        if self.wire is not None:
+            self.lose_the_connection()
+        self.core.guard.io_ident = None
+        self.client.close()
+
+
+TestSubscribed = Subscribed.TestCase
+TestSubscribed.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)

@@ -1,8 +1,11 @@
 """A synchronous WebSocket client that keeps itself connected.
 
-Everything public is here; modules whose name begins with an underscore are not. Each name is loaded when it is first
-used, so ``import wsclient`` costs next to nothing. Whoever first uses one where importing is a bad idea, as in a signal
-handler or behind a ``chroot``, writes ``from wsclient import Client`` at the top: that loads the client at once.
+Everything public is here; modules whose name begins with an underscore are not public. ``wsclient.protocols`` is the
+place to import what message protocols are made of (``Reply``, ``Event``, ``Call`` ...); they are found here, too.
+
+Each name is loaded when it is first used, so ``import wsclient`` costs little. A program that first uses one where an
+import is a bad idea, as in a signal handler or after a ``chroot``, has ``from wsclient import Client`` at its top: that
+loads the client at once.
 """
 
 from __future__ import annotations

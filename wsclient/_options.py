@@ -1,9 +1,12 @@
-"""Options that are objects of their own: limits on peer input, bounds of queues, and ``DEFAULT``. Shared freely."""
+"""Options that are objects of their own: limits on peer input, bounds of queues, and ``DEFAULT``.
+
+All of them are frozen, so clients and threads may share them; they can be pickled, and are equal if their values are.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from ._validation import check_choice, check_count, check_seconds
 
@@ -40,7 +43,7 @@ ATTEMPT_DELAY: Final = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds that hardly anybody needs to change.
+    """Limits on peer input that rarely need a change.
 
     Args:
         max_fragments: frames one message may come in; more close the connection with 1009.
@@ -86,11 +89,15 @@ class _Default:
     def __repr__(self) -> str:
         return "..."
 
+    def __reduce__(self) -> str:
+        return "DEFAULT"
+
 
 DEFAULT: Final[Any] = _Default()
 """As a time-out: take the one the client was made with."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Queue:
     """Bounds of a queue of messages, and what to do with a message that finds no room.
 
@@ -103,24 +110,16 @@ class Queue:
             other's place.
     """
 
-    _CHOICES: tuple[str, ...] = OVERFLOWS
+    max_messages: int = MAX_QUEUED_MESSAGES
+    max_bytes: int = MAX_QUEUED_BYTES
+    overflow: Overflow = "block"
 
-    def __init__(
-        self,
-        *,
-        max_messages: int = MAX_QUEUED_MESSAGES,
-        max_bytes: int = MAX_QUEUED_BYTES,
-        overflow: Overflow = "block",
-    ) -> None:
-        self.max_messages = check_count("max_messages", max_messages)
-        self.max_bytes = check_count("max_bytes", max_bytes)
-        self.overflow: Overflow = check_choice("overflow", overflow, self._CHOICES)
+    _CHOICES: ClassVar[tuple[str, ...]] = OVERFLOWS
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(max_messages={self.max_messages}, max_bytes={self.max_bytes}, "
-            f"overflow={self.overflow!r})"
-        )
+    def __post_init__(self) -> None:
+        check_count("max_messages", self.max_messages)
+        check_count("max_bytes", self.max_bytes)
+        check_choice("overflow", self.overflow, self._CHOICES)
 
 
 class SendQueue(Queue):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 from .._connection.context import Core
 from .._connection.lifecycle import Lifecycle
@@ -639,6 +639,12 @@ class Client:
         if name == "_wsclient":
             raise RuntimeError(f"{type(self).__name__}.__init__() must call super().__init__(url, ...) first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"A {type(self).__name__} has threads and a connection, so it can be neither pickled nor copied; pickle "
+            "functools.partial(wsclient.connect, url, ...) and call it where the client is needed."
+        )
 
     def __repr__(self) -> str:
         core = self._wsclient.core

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponential
@@ -47,8 +48,11 @@ _RETRYING: Final = Retrying()
 _log = logging.getLogger("wsclient")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reconnect:
     """How to connect again after a loss.
+
+    It can be pickled where its parts can. Two are equal if their strategies have the same class and the same values.
 
     Args:
         wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
@@ -59,18 +63,28 @@ class Reconnect:
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
     """
 
-    def __init__(
-        self,
-        *,
-        wait: Any = None,
-        stop: Any = None,
-        min_uptime: float = MIN_UPTIME,
-        should_retry: Callable[[BaseException], bool | None] | None = None,
-    ) -> None:
-        self.wait = _strategy("wait", wait, wait_random_exponential(multiplier=FIRST_DELAY, max=MAX_DELAY))
-        self.stop = _strategy("stop", stop, stop_never)
-        self.min_uptime = check_seconds("min_uptime", min_uptime, zero=True)
-        self.should_retry = check_callable("should_retry", should_retry)
+    wait: Any = None
+    stop: Any = None
+    min_uptime: float = MIN_UPTIME
+    should_retry: Callable[[BaseException], bool | None] | None = None
+
+    def __post_init__(self) -> None:
+        wait = _strategy("wait", self.wait, wait_random_exponential(multiplier=FIRST_DELAY, max=MAX_DELAY))
+        object.__setattr__(self, "wait", wait)
+        object.__setattr__(self, "stop", _strategy("stop", self.stop, stop_never))
+        object.__setattr__(self, "min_uptime", check_seconds("min_uptime", self.min_uptime, zero=True))
+        check_callable("should_retry", self.should_retry)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reconnect):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self.wait), type(self.stop), self.min_uptime))
+
+    def _values(self) -> tuple[Any, ...]:
+        return type(self), _values_of(self.wait), _values_of(self.stop), self.min_uptime, self.should_retry
 
 
 class RetryDecision(NamedTuple):
@@ -255,6 +269,15 @@ def check_reconnect(name: str, reconnect: Any) -> Reconnect | None:
     if reconnect is not None and not isinstance(reconnect, Reconnect):
         raise TypeError(f"reconnect must be a wsclient.Reconnect or None, not {reconnect!r}.")
     return reconnect
+
+
+def _values_of(strategy: Any) -> Any:
+    """A strategy as values that can be compared: tenacity's own strategies are equal to themselves only."""
+    if isinstance(strategy, (list, tuple)):
+        return [_values_of(one) for one in strategy]
+    if isinstance(strategy, (wait_base, stop_base)):
+        return type(strategy), {name: _values_of(value) for name, value in vars(strategy).items()}
+    return strategy
 
 
 def _strategy(name: str, value: Any, default: Any) -> Any:

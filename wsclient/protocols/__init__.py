@@ -1,4 +1,9 @@
-"""Message protocols: what messages mean, and how a reply finds its request. Pure: no I/O, no clock, no threads."""
+"""Message protocols: what messages mean, and how replies are correlated with requests.
+
+Import what a protocol of your own is made of from here: ``Protocol``, and what its ``decode`` returns (``Reply``,
+``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``, with ``OLDEST`` and ``Request``). The same names are
+found in ``wsclient``. Everything here is pure: no I/O, no clock, no threads.
+"""
 
 from ._base import Protocol
 from ._fifo import Fifo

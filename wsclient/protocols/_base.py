@@ -17,6 +17,8 @@ from ._encoding import Draft, encoded
 from ._incoming import Call, Event, Incoming, Request
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ._session import Session
 
 __all__ = ["Draft", "Protocol"]
@@ -25,7 +27,9 @@ __all__ = ["Draft", "Protocol"]
 class Protocol:
     """How messages are encoded, what comes in means, and how a reply finds its request. Make a subclass for your own.
 
-    One object serves one client. Which thread calls what: ``new_id`` is called by one thread at a time; ``decode``,
+    One object serves one client, so two protocols are equal only if they are the same object. One that serves no client
+    yet can be pickled where its options can, and serves a client of the process that reads it; one that serves a client
+    can't be pickled. Which thread calls what: ``new_id`` is called by one thread at a time; ``decode``,
     ``final``, ``stream_of``, ``reset`` and ``on_session`` run on the I/O thread; all others on any thread, several at
     once. None of them may wait.
 
@@ -52,6 +56,19 @@ class Protocol:
     _batches = False  # whether a list of requests may go out as one message
     _is_judge = False  # whether ``final`` has anything to say; known once a client has been made for it
     _sample_id: Any = None  # for trial encodings; never goes over the wire
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "json" in vars(self):
+            raise TypeError(
+                f"This {type(self).__name__} serves a client, so it can't be pickled; pickle it before a client is "
+                "made with it, or make another one."
+            )
+        return vars(self).copy()
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))  # a copy may serve the same client, as a pickled one may not
+        twin.__dict__.update(vars(self))
+        return twin
 
     def reset(self) -> None:
         """A connection is about to begin: forget half a message of the last one."""

@@ -51,6 +51,9 @@ class StandardJson:
             pass
         return self._encode(value)
 
+    def __reduce__(self) -> str:
+        return "JSON"  # the one instance: its C parts can't be pickled
+
     def loads(self, text: str | bytes) -> Any:
         """The value of JSON text; ``ValueError`` if it is none."""
         if not isinstance(text, str):

@@ -35,6 +35,15 @@ class Fifo(Protocol):
         self.max_in_flight = None if max_in_flight is None else check_count("max_in_flight", max_in_flight)
         self._numbers = itertools.count(1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_numbers"]  # from Python 3.14 on a count can't be pickled
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._numbers = itertools.count(1)
+
     def new_id(self) -> int:
         """A number that never goes over the wire."""
         return next(self._numbers)

@@ -30,6 +30,9 @@ class _Oldest:
     def __repr__(self) -> str:
         return "OLDEST"
 
+    def __reduce__(self) -> str:
+        return "OLDEST"
+
 
 OLDEST: Final[Any] = _Oldest()
 """As the id of a reply: it answers the oldest request written on this connection and unanswered."""
@@ -40,6 +43,9 @@ class _Absent:
 
     def __repr__(self) -> str:
         return "..."
+
+    def __reduce__(self) -> str:
+        return "ABSENT"
 
 
 ABSENT: Final[Any] = _Absent()

@@ -11,14 +11,21 @@ LARGEST_SAFE_INTEGER = 2**53 - 1
 
 
 class Numbers:
-    """A counter. Thread-safe: whoever sends an id of his own steps over it, in any thread."""
+    """A counter. Thread-safe: a thread that sends an id of the caller's steps over it."""
 
     __slots__ = ("_highest", "_lock")
 
-    def __init__(self) -> None:
+    def __init__(self, highest: int = 0) -> None:
+        """
+        Args:
+            highest: the first number is one more.
+        """
         # Guards the highest number that was given or stepped over.
         self._lock = make_lock()
-        self._highest = 0
+        self._highest = highest
+
+    def __reduce__(self) -> tuple[type[Numbers], tuple[int]]:
+        return Numbers, (self._highest,)
 
     def next(self) -> int:
         """One more than the highest."""

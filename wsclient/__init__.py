@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from ._models import Attempt, ConnectionInfo, DeliveryState, Disconnect, Initiator, Phase, State
     from ._options import Limits, Queue, ReceiveQueue, SendQueue
+    from ._receiving.handlers import Registration
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
     from ._recording.recorder import Recording
@@ -110,6 +111,7 @@ __all__ = [
     "ReceiveQueue",
     "Reconnect",
     "Recording",
+    "Registration",
     "RemoteError",
     "Reply",
     "Request",
@@ -169,6 +171,7 @@ _HOMES: Final = {
     "ReceiveQueue": "_options",
     "Reconnect": "_connection.reconnect",
     "Recording": "_recording.recorder",
+    "Registration": "_receiving.handlers",
     "RemoteError": "_errors",
     "Reply": "protocols",
     "Request": "protocols",

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, overload
 
 from .._connection.context import Core
 from .._connection.lifecycle import Lifecycle
 from .._errors import ClientClosed
 from .._models import ConnectionInfo, Disconnect, State
 from .._options import DEFAULT, Overflow
+from .._receiving.handlers import Registration
 from .._receiving.hooks import HOOKS
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from .._models import Attempt
-    from .._receiving.handlers import Handlers
     from ..protocols._session import Session
     from .options import ClientOptions
 
@@ -509,24 +509,42 @@ class Client:
 
     # --- events and calls of the server -------------------------------------------------------------------------------
 
-    def on(self, topic: str, fn: Callable[[Any], object], *, workers: int = 0) -> Callable[[], None]:
+    @overload
+    def on(self, topic: str, fn: Callable[[Any], object], *, workers: int = 0) -> Registration: ...
+
+    @overload
+    def on(self, topic: str, *, workers: int = 0) -> Callable[[_Function], _Function]: ...
+
+    def on(
+        self, topic: str, fn: Callable[[Any], object] = DEFAULT, *, workers: int = 0
+    ) -> Registration | Callable[[_Function], _Function]:
         """Have a function called with each event of a topic, beside ``on_message`` and ``listen()``.
 
         Args:
             topic: what the protocol knows events by; in ``JsonId`` and ``JsonRpc`` their method.
-            fn: gets the event's message.
+            fn: gets the event's message. Without it, ``on`` is a decorator, which returns the function unchanged.
             workers: threads that call it, any number at once; 0 calls it on the hook thread, in order with the hooks.
                 Workers may wait for what a hook must do.
 
         Returns:
-            What takes it away again.
+            A ``Registration``, whose ``remove()`` ends it; or the decorator.
         """
-        handlers = self._wsclient.core.handlers
         self._wsclient.core.guard.check_fork("on()")
-        return partial(handlers.remove, topic, handlers.listen(topic, fn, workers))
+        handlers = self._wsclient.core.handlers
+        if fn is DEFAULT:
+            return partial(_decorated, handlers.listen, topic, workers)
+        return Registration(handlers.remove, topic, handlers.listen(topic, fn, workers))
 
-    def handle(self, method: str, *, workers: int = 0) -> Callable[[_Function], _Function]:
-        """Answer the server's calls of a method; a decorator::
+    @overload
+    def handle(self, method: str, *, workers: int = 0) -> Callable[[_Function], _Function]: ...
+
+    @overload
+    def handle(self, method: str, fn: Callable[[Any], Any], *, workers: int = 0) -> Registration: ...
+
+    def handle(
+        self, method: str, fn: Callable[[Any], Any] = DEFAULT, *, workers: int = 0
+    ) -> Registration | Callable[[_Function], _Function]:
+        """Answer the server's calls of a method; without ``fn`` a decorator::
 
             @client.handle("window/showMessageRequest")
             def choose(params):
@@ -537,13 +555,20 @@ class Client:
 
         Args:
             method: its name.
+            fn: gets the call's params. Without it, ``handle`` is a decorator, which returns the function unchanged.
             workers: threads that answer, any number at once; 0 answers on the hook thread, in order with the hooks.
+
+        Returns:
+            A ``Registration``, whose ``remove()`` ends it; or the decorator.
 
         Raises:
             ValueError: the method has a handler.
         """
         self._wsclient.core.guard.check_fork("handle()")
-        return partial(_registered, self._wsclient.core.handlers, method, workers)
+        handlers = self._wsclient.core.handlers
+        if fn is DEFAULT:
+            return partial(_decorated, handlers.handle, method, workers)
+        return Registration(handlers.remove_method, method, handlers.handle(method, fn, workers))
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -654,6 +679,8 @@ class Client:
 Client.__init__.__signature__ = signature("self", returns="None")  # type: ignore[attr-defined]
 
 
-def _registered(handlers: Handlers, method: str, workers: int, fn: _Function) -> _Function:
-    handlers.handle(method, fn, workers)
+def _decorated(
+    register: Callable[[str, Callable[[Any], Any], int], object], name: str, workers: int, fn: _Function
+) -> _Function:
+    register(name, fn, workers)
     return fn

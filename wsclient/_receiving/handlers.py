@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._options import Queue
     from .hooks import Hooks
 
-__all__ = ["Handler", "Handlers"]
+__all__ = ["Handler", "Handlers", "Registration"]
 
 _FOREVER = Deadline(None)
 
@@ -43,6 +43,29 @@ class Handler:
         self.name = name
         self.fn = fn
         self.pool = pool
+
+
+class Registration:
+    """What ``client.on()`` and ``client.handle(method, fn)`` return; ``remove()`` ends it. Thread-safe."""
+
+    __slots__ = ("_handler", "_key", "_remove")
+
+    def __init__(self, remove: Callable[[str, Handler], None], key: str, handler: Handler) -> None:
+        """For the client only; ``on()`` and ``handle()`` make it."""
+        self._remove = remove
+        self._key = key
+        self._handler = handler
+
+    def remove(self) -> None:
+        """Have the function called no more, but for what was queued for it. Any thread, any number of times."""
+        self._remove(self._key, self._handler)
+
+    def __call__(self) -> None:
+        """The same as ``remove()``."""
+        self.remove()
+
+    def __repr__(self) -> str:
+        return f"<Registration {self._handler.name}>"
 
 
 class Pool:
@@ -131,7 +154,7 @@ class Handlers:
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
-    def handle(self, method: str, fn: Callable[[Any], object], workers: int) -> None:
+    def handle(self, method: str, fn: Callable[[Any], object], workers: int) -> Handler:
         """Answer calls of a method with a function.
 
         Raises:
@@ -143,6 +166,7 @@ class Handlers:
         if taken:
             self._end_pool(handler)
             raise ValueError(f"handle: the method {method!r} has a handler already.")
+        return handler
 
     def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
         """Call a function with each event of a topic."""
@@ -151,8 +175,15 @@ class Handlers:
             self._topics[topic] = (*self._topics.get(topic, ()), handler)
         return handler
 
+    def remove_method(self, method: str, handler: Handler) -> None:
+        """Calls of the method go unanswered by this handler from now on. Any number of times."""
+        with self._lock:
+            if self._methods.get(method) is handler:
+                del self._methods[method]
+        self._end_pool(handler)
+
     def remove(self, topic: str, handler: Handler) -> None:
-        """Remove a handler of a topic. It may be called any number of times."""
+        """Events of the topic no longer go to this handler. It may be called any number of times."""
         with self._lock:
             left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
             if left:

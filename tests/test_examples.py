@@ -77,7 +77,7 @@ def test_chat_room():
 def test_live_data():
     lines = run("live_data.py")
     assert [line for line in lines if line.startswith("price")] == [f"price: {n}" for n in range(100, 115)]
-    assert sum(line.startswith("cut: the peer closed the line") for line in lines) >= 2
+    assert sum(line.startswith("cut: the peer closed the connection") for line in lines) >= 2
     (numbers,) = re.findall(r"(\d+) connections, (\d+) gaps", "\n".join(lines))
     assert int(numbers[0]) >= 3
     assert int(numbers[1]) >= 2

@@ -1,4 +1,5 @@
-"""Threads, locks and waiting: what the client needs of the operating system's threads and processes.
+"""Threads, locks and waits: everything that the client needs from the operating system's threads and processes.
 
-Nothing here knows WebSocket frames. It may know the client's states and close codes: an order to close carries one.
+No module of this room knows WebSocket frames. Client states and close codes are known here: an order to close carries
+a close code.
 """

@@ -1,9 +1,9 @@
-"""What other threads want of the background thread.
+"""Orders from other threads to the I/O thread: close, drain, reconnect, drop a connection.
 
 Guarantees:
-    * Giving an order is one assignment and one wake-up: no lock, nothing waits, legal in a signal handler.
-    * The background thread sees each order after the wake-up that came with it, in whatever it is doing but the user's
-      own code.
+    * An order is one assignment and one wake-up. It takes no lock and never blocks, so a signal handler may give one.
+    * The I/O thread sees an order after the wake-up that belongs to it, in each of its waits: connecting, the TLS
+      handshake, back-off, reading. The only exception is user code on the I/O thread, which it can't interrupt.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ __all__ = ["CloseOrder", "Interrupted", "Orders"]
 
 
 class Interrupted(WebSocketClientError):
-    """Ends what the background thread is waiting for, because an order wants something else. Callers never see it."""
+    """Raised on the I/O thread to end a wait (for a connection, for a reply) because of an order.
+
+    Internal: the public calls never raise it.
+    """
 
 
 class CloseOrder:
-    """How to close.
+    """An order to close the client.
 
     Attributes:
-        code: the close code to send.
-        reason: the text to send.
-        deadline: when to stop being polite. A later, more impatient close only brings it forward.
+        code: the close code of the close frame (RFC 6455 §7.4).
+        reason: the text of the close frame.
+        deadline: when to stop waiting for the peer's close frame and cut the connection. Another close order can only
+            move it to an earlier moment.
     """
 
     __slots__ = ("code", "deadline", "reason")
@@ -40,17 +44,18 @@ class CloseOrder:
 
 
 class Orders:
-    """The orders of one client.
+    """The orders of one client. Any thread writes them; the I/O thread reads them and resets those it has carried out.
 
     Attributes:
-        given: whether there ever was any; else nobody needs to look at the others. Set first: an interrupt may strike.
-        close: close for good. The first one's code and reason count.
-        drain: close once everything is finished, or at this deadline.
-        reconnect: drop the connection, or the wait for one, and connect at once; its text is the reason.
-        drop: end the connection of this number because of this error.
-        nudge: see ``Wakeup``; of who listens now.
-        sleeps_until: when the background thread looks at everything again at the latest, if it is not woken, on the
-            monotonic clock; infinity while it is about to find out. That thread assigns it.
+        given: whether there was ever an order; while it is False, the other attributes need no look. It is set before
+            the order itself, since a KeyboardInterrupt may strike between the two assignments.
+        close: close the client, finally. The code and reason of the first close order are used.
+        drain: close the client once all work is finished, or at this deadline.
+        reconnect: end the connection, or the wait for one, and connect at once; the text is the reason.
+        drop: end the connection with this number because of this error.
+        nudge: ``Wakeup.nudge`` of the attached wake-up; a function without effect while none is attached.
+        sleeps_until: when the I/O thread looks at everything again at the latest if it is not woken, on the monotonic
+            clock; infinity while it is about to find out. The I/O thread assigns it.
     """
 
     __slots__ = ("_wakeup", "close", "drain", "drop", "given", "nudge", "reconnect", "sleeps_until")
@@ -66,28 +71,28 @@ class Orders:
         self.sleeps_until = math.inf
 
     def attach(self, wakeup: Wakeup | None) -> None:
-        """From now on orders wake whoever waits here; None: nobody listens any more."""
+        """From now on, orders wake the thread that waits on this wake-up; None: the I/O thread has ended."""
         self._wakeup = wakeup
         self.nudge = bytes if wakeup is None else wakeup.nudge
 
     def close_descriptors(self) -> None:
-        """Give back the wake-up's descriptors, in a forked child."""
+        """Close the wake-up's file descriptors; called in a forked child, which has copies of them."""
         if self._wakeup is not None:
             self._wakeup.close()
 
     def wake(self) -> None:
-        """Have the background thread look at everything anew."""
+        """Wake the I/O thread, so that it checks its orders and queues again."""
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.wake()
 
     def wake_by(self, deadline: Deadline) -> None:
-        """Have the background thread look at everything again by this deadline."""
+        """Have the I/O thread look at everything again by this deadline."""
         if deadline.at is not None and deadline.at < self.sleeps_until:
             self.wake()
 
     def order_close(self, code: int, reason: str, deadline: Deadline) -> None:
-        """Close for good."""
+        """Close the client, finally; see ``CloseOrder``."""
         self.given = True
         order = self.close
         if order is None:
@@ -97,19 +102,19 @@ class Orders:
         self.wake()
 
     def order_drain(self, deadline: Deadline) -> None:
-        """Close when all work is done."""
+        """Close the client when all work is finished, at the latest at the deadline."""
         self.given = True
         self.drain = deadline if self.drain is None else self.drain.sooner(deadline)
         self.wake()
 
     def order_reconnect(self, reason: str) -> None:
-        """Connect anew."""
+        """End the connection and open another one."""
         self.given = True
         self.reconnect = reason
         self.wake()
 
     def order_drop(self, number: int, error: WebSocketClientError) -> None:
-        """End one connection; nothing happens if it has ended already."""
+        """End the connection with this number; without effect if it has already ended."""
         self.given = True
         self.drop = (number, error)
         self.wake()

@@ -1,7 +1,7 @@
-"""Time as pure arithmetic: one deadline for a whole call.
+"""One deadline for all waits of one call, as pure arithmetic.
 
-Nothing here reads a clock. Callers pass ``now`` in, always from ``time.monotonic()``: no change of the wall clock,
-no daylight saving and no NTP step can lengthen or cut a wait.
+Nothing here reads a clock. Callers pass ``now``, always from ``time.monotonic()``, so a change of the wall clock,
+daylight saving time or an NTP step can neither lengthen nor shorten a wait.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ __all__ = ["NEVER", "Deadline"]
 
 
 class Deadline:
-    """A moment that every wait of one call shares, or none at all (it waits for ever).
+    """The moment at which all waits of one call end; without a moment they never end by time.
 
     Immutable, so any number of threads may share one.
+
+    Attributes:
+        at: the moment on the monotonic clock, in seconds; None for never.
     """
 
     __slots__ = ("at",)
@@ -28,19 +31,19 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, now: float) -> Deadline:
-        """The deadline ``seconds`` from ``now``; None waits for ever."""
+        """The deadline ``seconds`` after ``now``; with None, a deadline that never passes."""
         return cls(None if seconds is None else now + seconds)
 
     def left(self, now: float) -> float | None:
-        """Seconds left, never negative; None for ever."""
+        """Seconds left, never negative; None if the deadline never passes."""
         return None if self.at is None else max(0.0, self.at - now)
 
     def passed(self, now: float) -> bool:
-        """Whether the moment has come."""
+        """Whether the deadline has passed."""
         return self.at is not None and now >= self.at
 
     def sooner(self, other: Deadline) -> Deadline:
-        """The earlier of the two."""
+        """The earlier of two deadlines."""
         if self.at is None:
             return other
         if other.at is None:

@@ -1,4 +1,8 @@
-"""Which calls are refused, and where: on the I/O thread, inside ``on_session``, in a forked child."""
+"""Checks that refuse a call where it can't work: on the I/O thread, inside ``on_session``, in a forked child.
+
+Guarantees:
+    * The checks take no lock and may run on any thread.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Keeps calls away from where they would do harm.
+    """Refuses the calls of one client that would deadlock or would use a forked copy.
 
     Attributes:
-        io_ident: the background thread's identity; None while there is none.
-        setting_up: whether the background thread is inside ``on_session``. Written by that thread.
-        forked: whether this process is a fork of the one the client belongs to.
+        io_ident: the identity of the I/O thread (``threading.get_ident()``); None while there is none.
+        setting_up: whether the I/O thread is inside ``on_session``. Only that thread writes it.
+        forked: whether this process is a forked child of the process that the client belongs to.
     """
 
     __slots__ = ("_main_ident", "_name", "forked", "io_ident", "setting_up")
@@ -28,7 +32,12 @@ class Guard:
         self.forked = False
 
     def check_fork(self, call: str) -> None:
-        """Refuse a call on the copy of a client that a fork made; it takes no lock, one may be held for ever.
+        """Refuse a call on the copy of a client in a forked child.
+
+        It takes no lock: the fork may have copied a lock as taken, and no thread of the child would release it.
+
+        Args:
+            call: the call's name, for the error text.
 
         Raises:
             ForkedClient: the client belongs to the parent process.
@@ -39,11 +48,14 @@ class Guard:
             )
 
     def check(self, call: str) -> None:
-        """Refuse a call that does not wait.
+        """Refuse a call that does not wait, where it can't work.
+
+        Args:
+            call: the call's name, for the error text.
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: ``on_session`` must use its session.
+            WouldDeadlock: the caller is inside ``on_session``, where only the session may be used.
         """
         self.check_fork(call)
         if self.setting_up and self.on_io_thread():
@@ -53,17 +65,17 @@ class Guard:
             )
 
     def check_may_wait(self, call: str, instead: str) -> None:
-        """Refuse a call that waits.
+        """Refuse a call that waits, where it can't work.
 
         Args:
-            call: its name, for the message.
-            instead: the way out.
+            call: the call's name, for the error text.
+            instead: a sentence for the error text that says what to call instead.
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: the caller is on the thread that it would wait for.
+            WouldDeadlock: the caller is on the I/O thread, for which the call would wait.
         """
-        if not self.forked and self.io_ident != threading.get_ident():  # the common case, kept short
+        if not self.forked and self.io_ident != threading.get_ident():  # the common case, with the fewest calls
             return
         self.check(call)
         if self.on_io_thread():
@@ -73,9 +85,9 @@ class Guard:
             )
 
     def on_io_thread(self) -> bool:
-        """Whether the caller is on the background thread."""
+        """Whether the caller is on the I/O thread."""
         return self.io_ident == threading.get_ident()
 
     def on_main_thread(self) -> bool:
-        """Whether a KeyboardInterrupt may strike here."""
+        """Whether the caller is on the main thread, the only one in which a KeyboardInterrupt can be raised."""
         return self._main_ident == threading.get_ident()

@@ -1,9 +1,9 @@
-"""Importing late, and what a fork has to do with it.
+"""Late imports, and the lock that keeps a fork from happening in the middle of one.
 
 Guarantees:
-    * A process does not fork while another of its threads imports something under ``importing``; it waits until that is
-      done, 60 ms for the whole client. In the child of a fork that struck in between, whoever imported the same module
-      would wait for ever: it is marked as being imported, by a thread that is not there.
+    * ``os.fork()`` waits while another thread of the process imports something under ``importing`` (60 ms for the whole
+      client). Without this, the child could inherit a module that is marked as being imported by a thread which does
+      not exist in the child, and the next import of that module in the child would wait for ever.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .locks import interrupt_safe
 
 __all__ = ["importing", "loaded"]
 
-# Guards no data, but the process: each late import is done under it, and each fork. It is one that its owner may take
-# again, for a signal handler that strikes in an import; nothing but imports is waited for under it.
+# Guards the moment of a fork: each late import and each fork happen under it. It is reentrant, since a signal handler
+# that runs during an import may import too. A thread that holds it waits for imports only.
 importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):
@@ -27,15 +27,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def loaded(package: str, homes: Mapping[str, str], name: str) -> Any:
-    """A public name of a package that loads its names late (PEP 562).
+    """Import the object behind a public name of a package that loads its names on first use (PEP 562).
 
     Args:
-        package: its name.
-        homes: the module each of its names lives in.
-        name: which.
+        package: the package's name.
+        homes: for each public name, the module that defines it, relative to the package.
+        name: the public name.
+
+    Returns:
+        The object.
 
     Raises:
-        AttributeError: it has no such name.
+        AttributeError: the package has no such name.
     """
     if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

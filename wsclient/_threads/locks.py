@@ -1,14 +1,15 @@
-"""Locks that Ctrl-C can't leave taken.
+"""Locks that a KeyboardInterrupt can't leave taken.
 
 Guarantees:
-    * Wherever an interrupt strikes in ``with make_lock():``, the lock is free once the block is left.
-    * It costs nothing where the interpreter gives that by itself.
+    * Wherever an interrupt strikes in ``with make_lock():``, the lock is free once the block has been left.
+    * Where the interpreter itself guarantees this, ``make_lock()`` returns a plain lock, at no extra cost.
 
-CPython 3.10 to 3.13 does: it looks for signals when a call returns and when a loop goes round, and entering a ``with``
-block is neither. Since 3.14 ``__enter__`` is called like any function, so where it is a lock's own, in C, an interrupt
-can strike when the lock is taken and the block has not begun (python/cpython#74174). For a function in Python it looks
-before the first line, and not as the function returns; so there the lock is taken within one, and what C code keeps of
-it tells whether it was.
+CPython 3.10 to 3.13 guarantees it: the interpreter handles signals when a call returns and when a loop jumps back, and
+entering a ``with`` block is neither. Since 3.14 ``__enter__`` is called like any other function. If it is the lock's
+own method, which is C code, an interrupt can strike after the lock was taken and before the block begins
+(python/cpython#74174). For a function written in Python the interpreter handles signals before the first line, but not
+when the function returns. So on 3.14 a Python function takes the lock, and C code appends the result of ``acquire()``
+to a list; after an interrupt that list says whether the lock was taken.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ __all__ = ["InterruptSafeLock", "interrupt_safe", "make_lock"]
 _ENTRY_IS_SAFE: Final = sys.version_info < (3, 14)
 
 _ONCE: Final = (True,)
-"""Arguments of the one call that takes a lock: wait for it."""
+"""The arguments of the single call of ``acquire()``: ``blocking=True``."""
 
 AnyLock = TypeVar("AnyLock")
 
 
 class _MainThread:
-    """The one thread that signal handlers run on."""
+    """The identity of the main thread, the one thread that runs signal handlers.
+
+    Attributes:
+        ident: as ``threading.get_ident()`` returns it on that thread.
+    """
 
     __slots__ = ("ident",)
 
@@ -38,7 +43,7 @@ class _MainThread:
         self.note()
 
     def note(self) -> None:
-        """Look who it is: in the child of a fork it is whoever forked."""
+        """Read the identity again: in a forked child, the main thread is the thread that called ``os.fork()``."""
         self.ident = threading.main_thread().ident
 
 
@@ -48,7 +53,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class InterruptSafeLock:
-    """A lock whose ``with`` block can be entered wherever interrupts strike. The block is left in C."""
+    """A lock whose ``with`` block an interrupt can't leave with the lock taken, on Python 3.14 and later.
+
+    ``__enter__`` is Python code, for the reason above; ``__exit__`` is the lock's own method, which is C code.
+    """
 
     __slots__ = ("__exit__", "acquire", "locked", "release")
 
@@ -59,7 +67,7 @@ class InterruptSafeLock:
         """
         self.acquire = lock.acquire
         self.release = lock.release
-        self.locked = getattr(lock, "locked", None)  # an RLock has none before 3.14
+        self.locked = getattr(lock, "locked", None)  # RLock has this method since 3.14
         self.__exit__ = lock.__exit__
 
     def __enter__(self) -> None:
@@ -76,10 +84,17 @@ class InterruptSafeLock:
 
 
 def interrupt_safe(lock: AnyLock) -> AnyLock:
-    """The lock itself, or what takes it safely, for those who use no more of a lock than that class has."""
+    """The lock itself where the interpreter makes it safe, else the lock wrapped in an ``InterruptSafeLock``.
+
+    Args:
+        lock: a ``Lock`` or ``RLock`` of ``threading``.
+
+    Returns:
+        An object to use only through the methods that ``InterruptSafeLock`` has.
+    """
     return lock if _ENTRY_IS_SAFE else cast("AnyLock", InterruptSafeLock(lock))
 
 
 def make_lock() -> threading.Lock:
-    """A ``threading.Lock``, or what does the same."""
+    """A new lock for ``with`` statements: a ``threading.Lock``, made interrupt-safe."""
     return interrupt_safe(threading.Lock())

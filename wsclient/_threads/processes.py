@@ -1,9 +1,11 @@
-"""What becomes of running clients when the process forks or ends.
+"""Running clients when the process forks or ends.
 
 Guarantees:
-    * In a forked child the copy of a client is marked before any code of the user's runs there; its descriptors are
-      closed, which sends nothing, and no lock is touched: one may have been held for ever at the fork.
-    * At the end of the interpreter a client that is still open gets a ``ResourceWarning`` and a short time to close.
+    * In a forked child, the copy of a client is marked before user code runs there. Its file descriptors are closed,
+      which sends nothing to the peer. No lock is taken: the fork may have copied a lock as taken, and no thread of the
+      child would release it.
+    * When the interpreter ends, each client that is still open causes a ``ResourceWarning`` and gets ``EXIT_TIMEOUT``
+      seconds to close.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from typing import Final, Protocol
 __all__ = ["enter", "leave"]
 
 EXIT_TIMEOUT: Final = 1.0
-"""Seconds a forgotten client may take to close when the interpreter ends."""
+"""Seconds that an unclosed client may take to close when the interpreter ends."""
 
 
 class Resident(Protocol):
-    """A client that runs."""
+    """A running client, as this module sees it."""
 
     @property
     def name(self) -> str:
@@ -29,13 +31,17 @@ class Resident(Protocol):
 
     @property
     def ends(self) -> bool:
-        """Whether it was told to close, and will."""
+        """Whether ``close()`` was called, so that the client will end without further calls."""
 
     def after_fork(self) -> None:
-        """This process is a forked child."""
+        """Called in a forked child: mark this copy of the client and close its file descriptors."""
 
     def at_exit(self, timeout: float) -> None:
-        """The interpreter ends; close within the time."""
+        """Called when the interpreter ends: close the client.
+
+        Args:
+            timeout: seconds it may take.
+        """
 
 
 _log = logging.getLogger("wsclient")
@@ -43,12 +49,12 @@ _residents: dict[int, Resident] = {}
 
 
 def enter(resident: Resident) -> None:
-    """A client has started."""
+    """Add a client that starts to the running clients."""
     _residents[id(resident)] = resident
 
 
 def leave(resident: Resident) -> None:
-    """A client has ended."""
+    """Remove a client that has ended from the running clients."""
     _residents.pop(id(resident), None)
 
 
@@ -56,8 +62,8 @@ def _after_fork() -> None:
     for resident in list(_residents.values()):
         try:
             resident.after_fork()
-        except Exception:  # the others must be marked all the same
-            _log.exception("%r could not give back its descriptors in a forked child.", resident)
+        except Exception:  # the other clients must still be marked
+            _log.exception("%r could not close its file descriptors in a forked child.", resident)
     _residents.clear()
 
 
@@ -65,7 +71,7 @@ def _at_exit() -> None:
     for resident in list(_residents.values()):
         try:
             warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
-        finally:  # the filter may turn it into an error
+        finally:  # a warnings filter may turn the warning into an exception
             resident.at_exit(EXIT_TIMEOUT)
 
 

@@ -1,8 +1,8 @@
-"""The client's state: which moves are legal, waiting for one, and the error for calls that it refuses.
+"""The client's state: the table of legal moves, the wait for a state, and the error for calls that a state refuses.
 
 Guarantees:
-    * The supervisor is the only one who moves the state, with one exception: a ``close()`` whose background thread is
-      stuck in user code moves it to CLOSED itself. Whoever comes second is told so by ``move``.
+    * Only the supervisor, on the I/O thread, moves the state, with one exception: if user code blocks the I/O thread,
+      ``close()`` moves the state to CLOSED on the caller's thread. ``move`` returns False to the second of the two.
     * CLOSED and FAILED are final.
     * Reading ``current`` takes no lock.
 """
@@ -31,13 +31,14 @@ MOVES: dict[State, frozenset[State]] = {
     State.CLOSED: frozenset(),
     State.FAILED: frozenset(),
 }
-"""From each state, the states that may follow."""
+"""For each state, the states that may follow it."""
 
 FINAL = frozenset({State.CLOSED, State.FAILED})
+"""The states that no other state follows."""
 
 
 def reachable(start: State, goal: State) -> bool:
-    """Whether ``goal`` is ``start`` or may still follow it."""
+    """Whether ``goal`` is ``start``, or can follow it directly or through other states."""
     seen = {start}
     ahead = [start]
     while ahead:
@@ -50,7 +51,12 @@ def reachable(start: State, goal: State) -> bool:
 
 
 class StateCell:
-    """The present state, and why the client failed or closed."""
+    """The client's present state, and the reason why it failed or closed. Thread-safe.
+
+    Attributes:
+        current: the present state; reading it takes no lock.
+        error: why the client failed or closed; None if there is no error.
+    """
 
     __slots__ = ("_changed", "_lock", "current", "error")
 
@@ -62,17 +68,17 @@ class StateCell:
         self.error: BaseException | None = None
 
     def move(self, to: State, error: BaseException | None = None) -> bool:
-        """Go to another state and wake all who wait.
+        """Move to another state and wake all threads that wait for one.
 
         Args:
-            to: the next state; the present one is accepted and changes nothing.
-            error: the reason, kept for those who come later.
+            to: the next state; the present state is accepted and changes nothing.
+            error: the reason; stored in ``error`` unless it is None.
 
         Returns:
-            False if the state is final already, so that nothing changed.
+            False if the present state is final, so that nothing changed.
 
         Raises:
-            RuntimeError: the table has no such move; a defect of this package.
+            RuntimeError: the table has no such move, which is a defect of this package.
         """
         with self._lock:
             here = self.current
@@ -89,7 +95,11 @@ class StateCell:
         return True
 
     def wait_while(self, states: frozenset[State], deadline: Deadline) -> State:
-        """Wait until the state is none of ``states`` or the deadline passes; returns the state then seen."""
+        """Wait until the state is none of ``states``, or until the deadline passes.
+
+        Returns:
+            The state at that moment.
+        """
         while (state := self.current) in states:
             with self._changed.watch() as latch:
                 state = self.current
@@ -98,7 +108,12 @@ class StateCell:
         return state
 
     def wait_for(self, goal: State, deadline: Deadline) -> bool:
-        """Wait for one state; at once False where it can't come any more."""
+        """Wait for one state.
+
+        Returns:
+            True if the client is in this state. False if the deadline passed, or at once if the state can't be reached
+            any more.
+        """
         while (state := self.current) is not goal:
             if not reachable(state, goal) or deadline.passed(time.monotonic()):
                 return False
@@ -107,12 +122,15 @@ class StateCell:
 
 
 def closed_error(name: str, state: StateCell, call: str) -> ClientClosed:
-    """The error for a call that came too early or too late: how the client stands, and what to do.
+    """The error for a call before ``start()`` or after the end; its text says the client's state and what to do.
 
     Args:
-        name: the client's.
-        state: the client's.
-        call: what was called, for the message.
+        name: the client's name.
+        state: the client's state.
+        call: the call's name, for the error text.
+
+    Returns:
+        The error to raise. Its ``__cause__`` is a copy of the error that the client failed with, if there is one.
     """
     now, cause = state.current, state.error
     if now is State.NEW:

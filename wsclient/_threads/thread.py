@@ -1,14 +1,14 @@
-"""A background thread: started at most once, waited for safely, whoever is interrupted meanwhile.
+"""A background thread that starts at most once, and whose start and join are safe against interrupts.
 
 Guarantees:
-    * ``start`` and ``seal`` exclude each other: the first one counts.
-    * An interrupt in ``start`` leaves the thread started or not started, never in between. ``Thread.start()`` waits on
-      an ``Event``, which an interrupt could leave locked, with the new thread standing before it for ever; so it is
-      called on a short-lived helper thread, where no interrupt strikes.
-    * ``join`` may be called by any number of threads, and ended by an interrupt at any point. ``Thread.join()`` may
-      not: on CPython below 3.13 an interrupt in it declares a running thread dead (python/cpython#90882), and two at
-      once can trip over an assertion. So the wait is our own, and ``Thread.join()`` sees off a thread that has done its
-      work.
+    * ``start`` and ``seal`` exclude each other: the first of them takes effect.
+    * A KeyboardInterrupt in ``start`` leaves the thread either started or not started. ``Thread.start()`` waits on an
+      ``Event``; an interrupt could leave that event's lock taken, and the new thread would wait for the lock for ever.
+      So ``Thread.start()`` is called on a short-lived helper thread, where no interrupt is raised.
+    * Any number of threads may call ``join``, and an interrupt may end it at any point. Neither holds for
+      ``Thread.join()``: on CPython below 3.13 an interrupt inside it marks a running thread as ended
+      (python/cpython#90882), and two concurrent calls can fail an assertion. So ``join`` has its own wait for the end
+      of the thread's work, and calls ``Thread.join()`` only after that.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .waiting import Latch, Signal
 __all__ = ["Worker", "shielded"]
 
 _LAST_STEPS: Final = 1.0
-"""Seconds for a thread that has done its work to be gone; it takes microseconds."""
+"""Limit, in seconds, of the wait for a thread that has finished its work to end; normally it takes microseconds."""
 
 
 class Worker:
-    """A daemon thread.
+    """A daemon thread. All methods are thread-safe.
 
     Attributes:
-        starter: whoever ``start`` was first called for; None while nobody has.
+        starter: the argument of the first effective ``start()``; None before that.
     """
 
     __slots__ = ("_changed", "_done", "_lock", "_sealed", "_thread", "_work", "starter")
@@ -42,9 +42,9 @@ class Worker:
         """
         Args:
             name: the thread's name.
-            work: what it runs.
+            work: the function that it runs.
         """
-        # Guards the decision to start or to seal, and Thread.join().
+        # Guards the decision between start and seal, and serializes the calls of Thread.join().
         self._lock = make_lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._work = work
@@ -54,18 +54,23 @@ class Worker:
         self.starter: object = None
 
     def start(self, starter: object) -> None:
-        """Start the thread, unless it was started or sealed.
+        """Start the thread, unless it was started or sealed before.
 
         Args:
-            starter: anything but None, to recognise oneself by in ``starter``.
+            starter: any object but None. The caller compares it with ``self.starter`` to see whether its own call
+                started the thread.
 
         Raises:
-            RuntimeError: the system gives no more threads.
+            RuntimeError: the operating system can't create another thread.
         """
         shielded(partial(self._start, starter))
 
     def seal(self) -> bool:
-        """From now on ``start`` does nothing; False if the thread was started before."""
+        """Prevent a start: from now on ``start`` has no effect.
+
+        Returns:
+            False if the thread was started before.
+        """
         with self._lock:
             if self.starter is None:
                 self._sealed = True
@@ -76,13 +81,17 @@ class Worker:
         return self._thread is threading.current_thread()
 
     def join(self, deadline: Deadline) -> bool:
-        """Wait until the thread is gone; False if the deadline passed first. True at once if it was never started."""
+        """Wait until the thread has ended.
+
+        Returns:
+            True if the thread has ended or was never started; False if the deadline passed first.
+        """
         while self.starter is not None and not self._done:
             with self._changed.watch() as latch:
                 if not self._done and not latch.wait(deadline):
                     return False
         if self.starter is not None:
-            with self._lock:  # alone, see above; the thread needs it no more
+            with self._lock:  # one Thread.join() at a time, see above; the ended work can't need this lock
                 if self._thread.ident is not None:
                     self._thread.join(_LAST_STEPS)
         return True
@@ -111,10 +120,16 @@ class Worker:
 
 
 def shielded(call: Callable[[], None]) -> None:
-    """Call a short function where no interrupt can strike, and wait for it; an interrupt may end the wait only.
+    """Call a short function on a thread where no interrupt is raised, and wait for its return.
+
+    A KeyboardInterrupt ends the wait; the function itself runs to its end. On other threads than the main thread the
+    function is called directly.
+
+    Args:
+        call: the function.
 
     Raises:
-        Whatever the function raises.
+        BaseException: the exception that the function raised.
     """
     if threading.get_ident() != threading.main_thread().ident:
         call()
@@ -130,7 +145,7 @@ def shielded(call: Callable[[], None]) -> None:
 def _call(call: Callable[[], None], done: Latch, errors: list[BaseException]) -> None:
     try:
         call()
-    except BaseException as error:  # handed to the caller, who raises it
+    except BaseException as error:  # the waiting thread raises it
         errors.append(error)
     finally:
         done.open()

@@ -1,17 +1,17 @@
-"""Waiting that Ctrl-C can end, and that Ctrl-C can't break.
+"""Waits that a KeyboardInterrupt ends, and that leave no lock taken when it does.
 
 Guarantees:
-    * A ``KeyboardInterrupt`` ends a wait at once and leaves nothing locked.
-    * ``open()`` never blocks and may be called from any thread.
+    * A KeyboardInterrupt ends a wait at once and leaves no lock taken.
+    * ``Latch.open()`` never blocks and may be called from any thread.
 
-Why not ``threading.Event`` or ``Condition``: their ``__enter__`` is Python code, so an interrupt can strike after the
-lock was taken and before the ``with`` block began; the lock then stays taken for ever. Measured with
-``concurrent.futures.Future``, which is built on them: 193 of 802 interrupts left its lock behind. A plain
-``threading.Lock`` in a ``with`` statement lost none: since CPython 3.10 interrupts are handled only when a call
-returns or a loop goes round (python/cpython#74174), and a lock's own methods are C. (For 3.14 see ``_lock``.)
+``threading.Event`` and ``Condition`` do not guarantee this: their ``__enter__`` is Python code, so an interrupt can
+strike after the lock was taken and before the ``with`` block begins; the lock then stays taken for ever. Measured with
+``concurrent.futures.Future``, which uses them: 193 of 802 interrupts left its lock taken. A plain ``threading.Lock`` in
+a ``with`` statement: none. Since CPython 3.10 interrupts are handled only when a call returns or a loop jumps back
+(python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see ``locks``.)
 
-Rule for every critical section the main thread may run: make the calls first, then change things by plain
-assignments, and let the one call that commits come last.
+Rule for each critical section that the main thread may run: first make all calls, then change the data by plain
+assignments; the call or assignment that commits the change comes last.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
 
 __all__ = ["InterruptSafeCondition", "Latch", "Signal"]
 
-# On Windows a thread inside Lock.acquire() does not notice Ctrl-C (python/cpython#74157): wait there in slices.
+# On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait there is a series of short ones.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 
 
-# C code takes these along a row without looking for signals in between.
+# `map` over these two calls them for many latches in C code, which handles no signals in between.
 _OPEN = type(threading.Lock()).release
 _LOCK_OF = operator.attrgetter("_lock")
 
 
 class Latch:
-    """A gate that opens once, for one waiting thread."""
+    """An event that happens once and that one thread waits for."""
 
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # held while the gate is shut
+        self._lock = threading.Lock()  # guards no data: it is taken until open() releases it
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let the waiter through. To be called once, by whoever decided that it may pass."""
+        """End the wait. Must be called at most once."""
         self._lock.release()
 
     def wait(self, deadline: Deadline) -> bool:
-        """Wait until the gate opens or the deadline passes.
+        """Wait until ``open()`` is called or the deadline passes.
 
         Returns:
-            True if it opened. To be asked again only after False.
+            True if ``open()`` was called. May be called again only after it returned False.
         """
         while True:
             left = deadline.left(time.monotonic())
@@ -69,36 +69,36 @@ class Latch:
 
 
 class Signal:
-    """Tells any number of threads that something they watch may have changed.
+    """Notifies any number of waiting threads that a condition may have changed. Thread-safe.
 
-    A watcher looks, and waits only if what it saw is not what it wants::
+    A waiting thread checks its condition after it has registered its latch, so no notification is lost::
 
         while not wanted():
             with signal.watch() as latch:
                 if wanted() or not latch.wait(deadline):
                     break
 
-    ``announce()`` costs one attribute look-up while nobody watches.
+    ``announce()`` costs one attribute look-up while no thread waits.
 
     Attributes:
-        latches: those of who watches; for others to look at only whether there are any.
+        latches: the latches of the waiting threads. Other classes may check only whether it is empty.
     """
 
     __slots__ = ("_lock", "latches")
 
     def __init__(self) -> None:
-        # Guards the set of latches of those who wait. Its owner may take it again: from Python 3.14 on a signal handler
-        # may run when it has just been taken, and ask for the same.
+        # Guards the set of latches. It is reentrant: from Python 3.14 on a signal handler may run when the main thread
+        # has just taken it, and the handler may need it too.
         self._lock = interrupt_safe(threading.RLock())
         self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
-        """Wake everyone who watches: all of them or, if an interrupt is before it, none."""
+        """Wake all waiting threads; if an interrupt strikes before the set of latches was taken, none of them."""
         if not self.latches:
             return
         woken: list[Iterable[Latch]] = [()]
         opened: list[None] = []
-        opening = map(_OPEN, map(_LOCK_OF, itertools.chain.from_iterable(woken)))  # nothing is done before `extend`
+        opening = map(_OPEN, map(_LOCK_OF, itertools.chain.from_iterable(woken)))  # lazy: `extend` below runs it
         try:
             with self._lock:
                 woken[0], self.latches = self.latches, {}
@@ -106,13 +106,16 @@ class Signal:
             opened.extend(opening)
 
     def watch(self) -> _Watch:
-        """A context manager that gives a latch which the next ``announce()`` opens."""
-        # Made here: a constructor within a constructor takes one more page of the stack of every thread that waits.
+        """A context manager that registers a new latch, which the next ``announce()`` opens.
+
+        At the end of the block the latch is removed.
+        """
+        # The latch is made here: a constructor inside a constructor would take one more page of stack per thread.
         return _Watch(self, Latch())
 
 
 class _Watch:
-    """One watcher's stay; an interrupt that strikes between its lines leaves at most a latch that nobody reads."""
+    """The registration of one latch. After an interrupt between its lines at most one unused latch stays registered."""
 
     __slots__ = ("_latch", "_signal")
 
@@ -136,8 +139,8 @@ class _Watch:
 class InterruptSafeCondition(threading.Condition):
     """A ``Condition`` whose ``with`` block an interrupt can't leave with the lock taken.
 
-    The two slots shadow the methods of the class: the ``with`` statement finds the slot's descriptor on the type, and
-    the descriptor hands out what takes and frees the lock itself.
+    The two slots replace the methods of ``Condition``, which are Python code: the ``with`` statement finds the slot's
+    descriptor on the type, and the descriptor returns the lock's own ``__enter__`` and ``__exit__``.
     """
 
     __slots__ = ("__enter__", "__exit__")

@@ -1,12 +1,12 @@
-"""Ends the wait of the I/O thread, from any thread.
+"""A wake-up: it ends the wait of the I/O thread, from any thread.
 
 Guarantees:
     * ``Wakeup.wake`` takes no lock, never blocks, and is legal in a signal handler.
-    * A wake-up is never lost: whatever its caller wrote down before ``wake()`` is seen by the waiter after ``wait()``.
-    * The descriptors live as long as the client's background thread, not as long as one connection, since writers
-      outlive connections.
+    * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
+    * The file descriptors are open as long as the client's I/O thread runs, not only as long as one connection: threads
+      that send do so across connections.
 
-A ``socketpair``: it exists on Linux, macOS and Windows alike.
+It is a ``socketpair``, since Linux, macOS and Windows all have it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Wakeup"]
 
 
 class Wakeup:
-    """A pair of connected sockets: a byte in the one wakes who waits on the other.
+    """A pair of connected sockets: a byte written to one wakes the thread that waits for the other to be readable.
 
     Attributes:
-        nudge: called with one byte it wakes as well, by C code alone, for where an interrupt must not come before it.
-            Raises OSError if the pair is full, which does no harm, or closed.
+        nudge: called with one byte, it wakes too, in C code only; for callers that must not be interrupted before the
+            byte is sent. Raises OSError if the buffer is full (harmless: a byte is there) or the pair is closed.
     """
 
     __slots__ = ("_inner", "_outer", "_pending", "nudge")
@@ -31,14 +31,14 @@ class Wakeup:
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        self._pending = False  # a hint that a byte is under way; two wakers may both send one, which does no harm
+        self._pending = False  # a byte was sent and not read. Only a hint: two threads may both send one, harmlessly
 
     def fileno(self) -> int:
-        """The descriptor to wait on."""
+        """The file descriptor to wait for: it is readable after ``wake()``."""
         return self._inner.fileno()
 
     def wake(self) -> None:
-        """End the wait, or the next one if nobody waits now."""
+        """End the present wait of the I/O thread or, if it does not wait now, its next one."""
         if self._pending:
             return
         sent: list[int] = []
@@ -48,15 +48,15 @@ class Wakeup:
             sent.extend(sending)
         except BaseException as error:
             if sent:
-                raise  # a signal handler's own, whatever it is; the byte is under way
-            # Full, a byte is there anyway. Else the next wake-up must send one: after a KeyboardInterrupt, or where the
-            # system lacked memory. Closed, nobody waits any more.
+                raise  # the exception is a signal handler's; the byte was sent
+            # If the buffer is full, a byte is there. After a KeyboardInterrupt, or if the system had no memory, the
+            # next wake-up must send one. If the pair is closed, the I/O thread has ended.
             self._pending = isinstance(error, BlockingIOError)
             if not isinstance(error, OSError):
                 raise
 
     def clear(self) -> None:
-        """The waiter has woken. It looks at what it was woken for after this, so that no later wake-up is lost."""
+        """Read all bytes. The woken thread must call this before it checks its orders, so that no wake-up is lost."""
         try:
             while len(self._inner.recv(64)) == 64:
                 pass
@@ -65,7 +65,7 @@ class Wakeup:
         self._pending = False
 
     def close(self) -> None:
-        """Give the descriptors back; ``wake`` does nothing from now on."""
+        """Close the file descriptors; from now on ``wake`` has no effect."""
         self._pending = True
         self._inner.close()
         self._outer.close()

@@ -165,7 +165,7 @@ def test_a_codec_that_makes_no_object_of_a_dict_is_refused(text):
         def dumps(self, value):
             return text
 
-    with pytest.raises(TypeError, match="no JSON object"):
+    with pytest.raises(TypeError, match="encode a dict as a JSON object"):
         speak(JsonId(), Odd)._draft({"method": "add"})
 
 

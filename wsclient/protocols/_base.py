@@ -1,7 +1,7 @@
-"""The seam between the client and a message protocol.
+"""The interface between the client and a message protocol.
 
-A protocol object serves one client. The client asks it for ids, payloads and the meaning of what came in; it never does
-I/O, never waits and never calls the client.
+The client calls the protocol object for ids, payloads and the meaning of incoming messages. The protocol object never
+does I/O, never waits and never calls the client.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ __all__ = ["Draft", "Protocol"]
 
 
 class Protocol:
-    """How messages are encoded, what comes in means, and how a reply finds its request. Make a subclass for your own.
+    """Encodes messages, decodes payloads into their meaning, and correlates replies with requests.
 
-    One object serves one client, so two protocols are equal only if they are the same object. One that serves no client
-    yet can be pickled where its options can, and serves a client of the process that reads it; one that serves a client
-    can't be pickled. Which thread calls what: ``new_id`` is called by one thread at a time; ``decode``,
-    ``final``, ``stream_of``, ``reset`` and ``on_session`` run on the I/O thread; all others on any thread, several at
-    once. None of them may wait.
+    Make a subclass for a protocol of your own. One object serves one client, so two protocols are equal only if they
+    are the same object. A protocol that serves no client yet can be pickled if its options can, and the unpickled object
+    can serve a client. A protocol that serves a client can't be pickled.
+
+    Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``stream_of``, ``reset`` and ``on_session``
+    run on the I/O thread. Any threads call the other methods, several at the same time. No method may wait.
 
     Attributes:
-        subprotocols: offered to the server where the client names none of its own (RFC 6455 §1.9).
-        fatal_codes: close codes after which connecting again is pointless.
-        max_in_flight: requests that may be unanswered at once; None for any number. The rest waits in the send queue.
-            A subscription counts until its first answer; not at all where none is awaited.
-        replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). Then one that was
-            given up after it was written costs the connection, since later replies could no longer be told apart. It is
-            also set by the first such reply.
-        heartbeat: seconds between two heartbeats of the protocol's own, and a function that makes one. Made a
-            ``Request``, it gets an id, and a missing answer ends the connection.
+        subprotocols: offered to the server if the client was made without ``subprotocols=`` (RFC 6455 §1.9).
+        fatal_codes: close codes after which the client does not reconnect.
+        max_in_flight: how many requests may be unanswered at the same time; None for any number. Further requests wait
+            in the send queue. A subscription counts until its first answer, or not at all if no answer is awaited.
+        replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). If so, a request
+            that times out or is cancelled after it was written ends the connection, since later replies could not be
+            assigned to their requests any more. The first reply with the id ``OLDEST`` sets it too.
+        heartbeat: seconds between two heartbeat messages of the protocol, and a function that makes such a message. If
+            the function returns a ``Request``, the heartbeat gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.
     """
 
@@ -53,9 +54,9 @@ class Protocol:
     heartbeat: tuple[float, Callable[[], Any | Request]] | None = None
     json: Any = _codec.JSON
 
-    _batches = False  # whether a list of requests may go out as one message
-    _is_judge = False  # whether ``final`` has anything to say; known once a client has been made for it
-    _sample_id: Any = None  # for trial encodings; never goes over the wire
+    _batches = False  # whether a list of requests may be sent as one message
+    _is_judge = False  # whether ``final`` is overridden; set when a client is made for this object
+    _sample_id: Any = None  # for trial encodings; it is never sent
 
     def __getstate__(self) -> dict[str, Any]:
         if "json" in vars(self):
@@ -71,100 +72,178 @@ class Protocol:
         return twin
 
     def reset(self) -> None:
-        """A connection is about to begin: forget half a message of the last one."""
+        """Called before each connection: discard state of the previous one, such as a partly received message."""
 
     def new_id(self) -> Any:
-        """An id that was never used before in this client's life; asked again while its answer is in flight."""
+        """A new id for a request.
+
+        Returns:
+            An id that was not used before during the client's life. If a request with this id is still in flight, the
+            client calls the method again.
+        """
         raise NotImplementedError
 
     def id_of(self, message: Any) -> Any | None:
-        """The id the caller gave the message; None if the client is to give it one."""
+        """The id that a message already has.
+
+        Args:
+            message: the message, as the caller passed it.
+
+        Returns:
+            The id; None if the client must assign one.
+        """
         return None
 
     def encode(self, message: Any) -> str | bytes:
-        """The payload of a message that wants no answer: ``str`` for text, ``bytes`` for binary."""
+        """Encode a message that expects no answer.
+
+        Args:
+            message: the message, as the caller passed it; it must not be changed.
+
+        Returns:
+            ``str`` for a text message, ``bytes`` for a binary one.
+        """
         return _codec.encode(message, self.json)
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
-        """The payload of a request with this id; the message itself must not be changed."""
+        """Encode a request.
+
+        Args:
+            message: the message, as the caller passed it; it must not be changed.
+            id: the request's id.
+
+        Returns:
+            ``str`` for a text message, ``bytes`` for a binary one.
+        """
         raise NotImplementedError
 
     def decode(self, payload: str | bytes) -> Incoming | Iterable[Incoming] | None:
-        """What a message means: nothing, one thing, or several in their order."""
+        """Decode the payload of an incoming message into its meaning.
+
+        Args:
+            payload: ``str`` of a text message, ``bytes`` of a binary one.
+
+        Returns:
+            One meaning, or several in their order; None if the message means nothing.
+        """
         return Event(_codec.decode(payload, self.json))
 
     def final(self, request: Any, value: Any) -> bool:
-        """Whether a reply is the answer; False for a mere acknowledgement, behind which the answer is yet to come.
+        """Whether a reply is the answer to its request.
 
         Args:
             request: a copy of the request's message.
             value: the reply's value.
+
+        Returns:
+            False if the reply only acknowledges the request, and the answer follows later.
         """
         return True
 
     def build(self, method: str, params: Any, notify: bool) -> Any:
-        """The message of ``client.call(method, params)``, or of ``client.notify``, which wants no answer."""
+        """Build the message of ``client.call(method, params)`` or ``client.notify(method, params)``.
+
+        Args:
+            method: the method's name.
+            params: its parameters; None for none.
+            notify: whether the message expects no answer.
+
+        Raises:
+            TypeError: the protocol has no methods to call.
+        """
         raise TypeError(f"{type(self).__name__} has no methods to call; use request() or send() with a whole message.")
 
     def encode_result(self, id: Any, value: Any) -> str | bytes:
-        """The payload that answers a call of the server's."""
+        """Encode the result of a call that the server made.
+
+        Args:
+            id: the call's id.
+            value: what the handler returned.
+
+        Raises:
+            TypeError: the protocol can't answer calls.
+        """
         raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_result().")
 
     def encode_error(self, id: Any, error: BaseException) -> str | bytes:
-        """The payload that answers a call of the server's with an error."""
+        """Encode the error answer to a call that the server made.
+
+        Args:
+            id: the call's id.
+            error: what the handler raised.
+
+        Raises:
+            TypeError: the protocol can't answer calls.
+        """
         raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_error().")
 
     def on_session(self, session: Session) -> None:
-        """Set up a connection before the user's ``on_session`` and before anything else is sent; I/O thread."""
+        """Set up a connection, on the I/O thread, before the user's ``on_session`` and before other messages are sent.
+
+        Args:
+            session: the connection that is being set up.
+        """
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """The name under which what follows a subscription comes in (``Event.stream``, or the id of ``Item``).
+        """The key that marks the messages of a subscription: ``Event.stream``, or the id of ``Item``.
+
+        The client calls it first without a reply, before the message is sent. If it returns a key then, no reply is
+        awaited.
 
         Args:
             request: a copy of the subscription's message.
-            id: the id it went out with.
-            reply: what the server answered. Asked first without it, before the message is sent: a name then means that
-                no reply is awaited.
+            id: the id that the message was sent with.
+            reply: the server's answer; None before it has come.
 
         Returns:
-            The name; None if there is none (yet): then ``match=`` says what belongs to it.
+            The key; None if there is none or it is not known yet. Without a key, ``match=`` of ``subscribe()`` selects
+            the subscription's messages.
         """
         return None
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
-        """The message that ends a subscription; None if there is none. A ``Request`` gets an id of its own."""
+        """The message that ends a subscription.
+
+        Args:
+            request: a copy of the subscription's message.
+            id: the id that the message was sent with.
+            reply: the server's answer; None if there was none.
+
+        Returns:
+            The message; a ``Request`` gets an id and an answer of its own. None if no message is to be sent.
+        """
         return None
 
     def _serve(self, codec: Any) -> None:
-        """A client has been made for this protocol. One thread at a time asks for ids, this one before all others."""
+        """Called when a client is made for this object, before any other thread calls ``new_id``."""
         self.json = codec
         self._is_judge = self._judges()
         if self._encodes_by_id():
-            with contextlib.suppress(NotImplementedError):  # it has no requests
+            with contextlib.suppress(NotImplementedError):  # the protocol has no requests
                 self._sample_id = self.new_id()
 
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
-        """What answers a call of the server's that nobody handles; None where silence is the custom."""
+        """The payload that answers a call of the server for which there is no handler; None to send no answer."""
         return None
 
     def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
-        """What goes out now that a call has its answer; None if it waits for others."""
+        """The payload to send when a call has been answered; None while the other calls of its batch have no answer."""
         return payload
 
     def _judges(self) -> bool:
-        """Whether ``final`` has anything to say, so that requests keep a copy of their message for it."""
+        """Whether ``final`` is overridden, so that requests must keep a copy of their message for it."""
         return type(self).final is not Protocol.final
 
     def _passed(self, id: Any) -> None:
-        """A message with an id of the caller's own goes out, so ``new_id`` must not give it. Any thread."""
+        """Called, on any thread, when a message with an id of the caller is sent: ``new_id`` must not return it."""
 
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
-        """The ids under which the server may answer a message that is sent without waiting."""
+        """The ids under which the server may answer a message of ``send()``, which awaits no answer."""
         if type(self).id_of is Protocol.id_of:
             return ()
         try:
             id = self.id_of(message)
-        except (TypeError, ValueError, LookupError, AttributeError):  # it is no request
+        except (TypeError, ValueError, LookupError, AttributeError):  # the message is not a request
             return ()
         return () if id is None else (id,)
 
@@ -177,17 +256,17 @@ class Protocol:
         return True
 
     def _draft(self, message: Any) -> Draft:
-        """Encode a request as far as its id allows, before the call returns.
+        """Encode a request except for its id, on the caller's thread.
 
-        The id is given when the message is taken to the line, so that ids rise on the wire; it may be given again on
-        the next connection. A protocol of the user's own keeps a copy of the message until then, and encodes once for
-        nothing, so that a message that can't be encoded is refused at once.
+        The id is assigned when the message is written, so that ids rise in the order of writing; on the next connection
+        the request may get another id. For a protocol that defines ``encode_request`` itself, a copy of the message is
+        kept until then, and encoded once now, so that a message that can't be encoded is refused at once.
         """
         return _Kept(self, copy.deepcopy(message))
 
 
 class _Kept(Draft):
-    """The draft of a protocol that can't splice ids: the message itself."""
+    """A request kept as a message, for protocols that can encode it only together with its id."""
 
     __slots__ = ("_message", "_protocol")
 

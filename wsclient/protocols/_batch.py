@@ -1,7 +1,7 @@
-"""Calls of the server's that came as one array, and are answered with one (JSON-RPC 2.0 §6).
+"""Calls of the server that came in one array and must be answered with one array (JSON-RPC 2.0 §6).
 
 Guarantees:
-    * Handlers on any threads may add their answers; the last one of the array gets all of them, and no other.
+    * Handlers on any threads may add their answers. Only the call of ``add`` that completes the array returns it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,22 @@ class Answers:
     def __init__(self, calls: int) -> None:
         """
         Args:
-            calls: how many answers there will be.
+            calls: the number of calls in the array.
         """
-        # Guards the payloads and how many are missing.
+        # Guards the payloads and the number of missing answers.
         self._lock = make_lock()
         self._missing = calls
         self._payloads: list[str] = []
 
     def add(self, payload: str | bytes | None) -> str | None:
-        """One more answer, or None where silence is one; gives the whole array with the last of them."""
+        """Add the answer to one call.
+
+        Args:
+            payload: the encoded answer; None for a call that is not answered.
+
+        Returns:
+            The array of all answers if this was the last one and the array is not empty; else None.
+        """
         text = payload.decode() if isinstance(payload, bytes) else payload
         with self._lock:
             if text is not None:
@@ -43,11 +50,15 @@ class Answers:
 
 @dataclass(slots=True)
 class BatchCall(Call):
-    """A call that came with others; ``answers`` collects what goes back."""
+    """A call that came in an array.
+
+    Attributes:
+        answers: collects the answers to all calls of the array (``Answers``).
+    """
 
     answers: Any = None
 
     @classmethod
     def of(cls, call: Call, answers: Answers) -> BatchCall:
-        """The call, as one of an array."""
+        """A copy of a call, as a member of an array."""
         return cls(call.id, call.method, call.params, call.message, answers)

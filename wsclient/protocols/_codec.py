@@ -1,9 +1,10 @@
-"""Messages as callers know them, and payloads as the wire knows them.
+"""Conversion between messages, as callers pass and receive them, and payloads, as they are sent.
 
-A ``str`` goes out as text, ``bytes``-likes as binary, everything else through JSON as text. Coming in, text that is a
-JSON object or array arrives decoded, other text as ``str``, binary as ``bytes``.
+Outgoing: ``str`` becomes a text message, ``bytes``-like objects become binary messages, every other object becomes a
+text message of JSON. Incoming: text that is a JSON object or array is decoded; other text is returned as ``str``, a
+binary message as ``bytes``.
 
-Thread-safe: a codec keeps no state of its own.
+Thread-safe: the functions and ``StandardJson`` keep no state between calls.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ _JSON_SPACE = " \t\r\n"
 
 
 class StandardJson:
-    """The standard library's JSON: no NaN, no infinity (RFC 8259 §6) and no needless spaces go out.
+    """The standard library's JSON, without NaN, infinities (RFC 8259 §6) and optional spaces in outgoing text.
 
-    Coming in, NaN and the infinities are read as the floats they are: many a Python server sends them, and a reply that
-    would not be decoded could not be told to answer its request.
+    In incoming text, NaN and infinities are accepted and decoded as floats: many Python servers send them, and a reply
+    that is not decoded could not be correlated with its request.
+
+    Attributes:
+        dumps: encodes a value as JSON text. Raises ValueError for NaN and infinities, and TypeError for an object that
+            JSON can't represent.
     """
 
     def __init__(self) -> None:
@@ -39,7 +44,7 @@ class StandardJson:
             self.dumps = self._dumps
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
-        self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython's, which the other one calls
+        self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython has it; one Python call less
 
     def _dumps(self, value: Any) -> str:
         """JSON text of a value, by the encoder that is made once. It does not look for values that hold themselves; the
@@ -55,14 +60,18 @@ class StandardJson:
         return "JSON"  # the one instance: its C parts can't be pickled
 
     def loads(self, text: str | bytes) -> Any:
-        """The value of JSON text; ``ValueError`` if it is none."""
+        """Decode JSON text.
+
+        Raises:
+            ValueError: the text is not JSON, or the bytes are not UTF-8.
+        """
         if not isinstance(text, str):
             text = text.decode()
         try:
             value, end = self._scan(text, 0)
-        except (StopIteration, ValueError):  # there may be space in front
+        except (StopIteration, ValueError):  # the text may begin with white space
             return self._decode(text)
-        # Many servers end each message with a line feed.
+        # Many servers end each message with a line feed, which is no reason to decode it twice.
         return value if end == len(text) or not text[end:].strip(_JSON_SPACE) else self._decode(text)
 
 
@@ -71,9 +80,16 @@ JSON = StandardJson()
 
 
 def checked_json(codec: Any) -> Any:
-    """The ``json=`` option, validated: None, or any object with ``dumps`` and ``loads``.
+    """Validate the ``json=`` option.
 
-    An object with ``encode`` and ``decode`` instead, such as ``msgspec.json``, is given these two names.
+    Args:
+        codec: None, an object with ``dumps`` and ``loads``, or one with ``encode`` and ``decode`` (``msgspec.json``).
+
+    Returns:
+        None, or an object with ``dumps`` and ``loads``.
+
+    Raises:
+        TypeError: it is none of these.
     """
     if codec is None or _has(codec, "dumps", "loads"):
         return codec
@@ -87,15 +103,18 @@ def _has(thing: Any, *names: str) -> bool:
 
 
 def encode(message: Any, codec: Any) -> str | bytes:
-    """The payload of a message: ``str`` for a text message, ``bytes`` for a binary one.
+    """Encode a message.
 
     Args:
         message: what the caller wants to send; it is neither changed nor kept.
         codec: the client's ``json=`` option.
 
+    Returns:
+        ``str`` for a text message, ``bytes`` for a binary one.
+
     Raises:
-        TypeError: JSON has no form for it, or the client speaks no JSON.
-        ValueError: it holds NaN or an infinity, or refers to itself.
+        TypeError: JSON can't represent the message, or the client was made with ``json=None``.
+        ValueError: the message contains NaN, an infinity or a reference to itself.
     """
     if isinstance(message, (str, bytes)):
         return message
@@ -105,7 +124,7 @@ def encode(message: Any, codec: Any) -> str | bytes:
 
 
 def to_json(value: Any, codec: Any) -> str:
-    """JSON text of a value; arguments and errors as for ``encode``."""
+    """Encode a value as JSON text; arguments and errors as in ``encode``."""
     if codec is None:
         raise TypeError(
             f"This client was made with json=None, so a message must be str or bytes, not {type(value).__name__}."
@@ -115,11 +134,14 @@ def to_json(value: Any, codec: Any) -> str:
 
 
 def decode(payload: str | bytes, codec: Any) -> Any:
-    """The message in a payload; text that looks like JSON and is not comes back as the ``str`` it is.
+    """Decode a payload.
 
     Args:
         payload: ``str`` of a text message, ``bytes`` of a binary one.
         codec: the client's ``json=`` option.
+
+    Returns:
+        The decoded object or array; the payload itself if it is not JSON text of an object or array.
     """
     if codec is None or not isinstance(payload, str):
         return payload
@@ -130,5 +152,5 @@ def decode(payload: str | bytes, codec: Any) -> Any:
         return payload
     try:
         return codec.loads(payload)
-    except Exception:  # each codec has errors of its own; all mean that this is no JSON, but a text
+    except Exception:  # each codec has its own exceptions; all of them mean that the text is not JSON
         return payload

@@ -1,4 +1,4 @@
-"""What a message is made into before it is sent: opcode and bytes, with or without the id of a request."""
+"""The encoded form of a message: opcode and bytes, and for a request the form that lacks only the id."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Draft", "encoded"]
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Both are looked up once here: the attribute of an enum class is slow to read (hot path)."""
 
 
 def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:
     """Opcode and bytes of a payload.
 
     Raises:
-        ValueError: the text has a lone surrogate, which UTF-8 can't carry.
+        ValueError: the text contains a lone surrogate, which UTF-8 can't encode.
     """
     if isinstance(payload, str):
         return _TEXT, payload.encode()
@@ -25,10 +25,10 @@ def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:
 
 
 class Draft:
-    """A request that is encoded but for its id.
+    """A request that is encoded except for its id.
 
     Attributes:
-        size: bytes it will have, but for the id.
+        size: the size of the payload in bytes, without the id.
     """
 
     __slots__ = ("size",)
@@ -36,5 +36,5 @@ class Draft:
     size: int
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
-        """The payload with this id."""
+        """Opcode and bytes of the request with this id."""
         raise NotImplementedError

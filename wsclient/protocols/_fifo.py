@@ -1,4 +1,4 @@
-"""Replies found by their order: for servers that answer each message with one message, in turn."""
+"""Correlation by order, for servers that answer each message with one message, in the order of the messages."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ __all__ = ["Fifo"]
 
 
 class Fifo(Protocol):
-    """A reply answers the oldest request written on this connection.
+    """Each reply answers the oldest unanswered request that was written on this connection.
 
-    ``send()`` expects no answer. A request that times out or is cancelled after it was written drops the connection,
-    since the replies after it could no longer be told apart; one whose caller was interrupted keeps its place until
-    its deadline.
+    ``send()`` expects no answer. A request that times out or is cancelled after it was written ends the connection,
+    since later replies could not be assigned to their requests any more. A request whose caller was interrupted stays
+    in the order until its deadline.
 
     Args:
-        event: recognises messages that answer nothing; called with each decoded message, on the I/O thread.
-        max_in_flight: requests that may be unanswered at once; 1 for a server that can't take a second one meanwhile.
+        event: returns True for a message that is no reply; called with each decoded message, on the I/O thread.
+        max_in_flight: how many requests may be unanswered at the same time; 1 for a server that accepts a request only
+            after it has answered the previous one.
     """
 
     replies_in_order = True
@@ -45,22 +46,22 @@ class Fifo(Protocol):
         self._numbers = itertools.count(1)
 
     def new_id(self) -> int:
-        """A number that never goes over the wire."""
+        """A number that identifies the request inside the client; it is not sent."""
         return next(self._numbers)
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
-        """The message as it is."""
+        """Encode the message, without the id."""
         return self.encode(message)
 
     def decode(self, payload: str | bytes) -> Incoming:
-        """The reply to the oldest request, unless it is an event."""
+        """A reply to the oldest request, or an event if the function ``event`` accepts the message."""
         message = _codec.decode(payload, self.json)
         if self._event is not None and self._event(message):
             return Event(message)
         return Reply(OLDEST, message)
 
     def _encodes_by_id(self) -> bool:
-        return type(self).encode_request is not Fifo.encode_request  # a subclass encodes in its own way
+        return type(self).encode_request is not Fifo.encode_request  # a subclass may put the id into the payload
 
     def _draft(self, message: Any) -> Draft:
         if self._encodes_by_id():
@@ -69,7 +70,7 @@ class Fifo(Protocol):
 
 
 class _Fixed(Draft):
-    """A request in which no id stands."""
+    """A request whose payload contains no id."""
 
     __slots__ = ("_payload",)
 

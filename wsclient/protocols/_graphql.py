@@ -19,14 +19,15 @@ __all__ = ["GraphQLTransportWs"]
 
 
 class GraphQLTransportWs(Protocol):
-    """A request is an operation, ``{"query": ..., "variables": ...}``; each result is an item, ``complete`` the end.
+    """A request is a GraphQL operation, ``{"query": ..., "variables": ...}``, which has one or more results.
 
-    ``request()`` returns the last result, ``stream()`` and ``subscribe()`` hand out all of them. A result is the
-    payload of a ``next`` message: ``{"data": ..., "errors": ...}``. An ``error`` message is raised as a ``RemoteError``
-    whose data is the list of errors.
+    ``request()`` returns the last result; ``stream()`` and ``subscribe()`` return all of them. A result is the payload
+    of a ``next`` message: ``{"data": ..., "errors": ...}``. A ``complete`` message ends the operation. An ``error``
+    message is raised as a ``RemoteError`` whose data is the list of errors.
 
     Args:
-        params: the payload of ``connection_init``, or a function that is asked for it on every connection; I/O thread.
+        params: the payload of ``connection_init``, or a function that returns it, called on the I/O thread for each
+            connection.
     """
 
     subprotocols = ("graphql-transport-ws",)
@@ -37,7 +38,11 @@ class GraphQLTransportWs(Protocol):
         self._numbers = Numbers()
 
     def on_session(self, session: Session) -> None:
-        """``connection_init``, and the wait for ``connection_ack``."""
+        """Send ``connection_init`` and wait for ``connection_ack``.
+
+        Raises:
+            SessionError: the server answered with something else.
+        """
         params = self._params() if callable(self._params) else self._params
         session.send({"type": "connection_init"} if params is None else {"type": "connection_init", "payload": params})
         answer = session.recv()
@@ -45,17 +50,21 @@ class GraphQLTransportWs(Protocol):
             raise SessionError(f"The GraphQL server answered connection_init with {answer!r:.100}.")
 
     def new_id(self) -> str:
-        """A string, as the protocol wants it."""
+        """A number as a string: the protocol requires ids to be strings."""
         return str(self._numbers.next())
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
-        """A ``subscribe`` message around the operation."""
+        """A ``subscribe`` message that contains the operation.
+
+        Raises:
+            TypeError: the operation is not a ``dict``.
+        """
         if not isinstance(message, dict):
             raise TypeError(f"A GraphQL operation must be a dict with a 'query', not {type(message).__name__}.")
         return _codec.encode({"id": id, "type": "subscribe", "payload": message}, self.json)
 
     def decode(self, payload: str | bytes) -> Incoming | None:
-        """One message of the protocol."""
+        """The meaning of one message: ``next``, ``error``, ``complete``, ``ping``, ``pong``, or an event."""
         message = _codec.decode(payload, self.json)
         if not isinstance(message, dict):
             return Event(message)
@@ -72,7 +81,7 @@ class GraphQLTransportWs(Protocol):
         return Control() if kind == "pong" else Event(message)
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """Each operation has an id; no acknowledgement comes before its results."""
+        """The operation's id: its results carry it, and no acknowledgement precedes them."""
         return id
 
     def _passed(self, id: Any) -> None:
@@ -84,7 +93,7 @@ class GraphQLTransportWs(Protocol):
         return (message["id"],) if is_operation else ()
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any:
-        """``complete``, with the operation's id."""
+        """A ``complete`` message with the operation's id."""
         return {"id": id, "type": "complete"}
 
 

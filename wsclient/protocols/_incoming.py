@@ -1,6 +1,6 @@
-"""What an incoming message can mean, as ``Protocol.decode`` says it.
+"""The meanings of incoming messages, as ``Protocol.decode`` returns them.
 
-One frame may hold none of these, one, or several in their order.
+One WebSocket message may have no meaning, one, or several in their order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Oldest:
 
 
 OLDEST: Final[Any] = _Oldest()
-"""As the id of a reply: it answers the oldest request written on this connection and unanswered."""
+"""Used as the id of a reply: it answers the oldest unanswered request that was written on this connection."""
 
 
 class _Absent:
@@ -49,17 +49,17 @@ class _Absent:
 
 
 ABSENT: Final[Any] = _Absent()
-"""No value at all, where None could be one."""
+"""Stands for a missing value where None is a possible value."""
 
 
 @dataclass(slots=True)
 class Reply:
-    """The answer to the request with this id; ``value`` is what ``request()`` returns.
+    """The answer to a request.
 
     Attributes:
-        id: the request's.
-        value: see above.
-        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
+        id: the request's id.
+        value: what ``request()`` returns.
+        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
     """
 
     id: Any
@@ -69,12 +69,12 @@ class Reply:
 
 @dataclass(slots=True)
 class Failure:
-    """An error that answers the request with this id; ``error`` is what ``request()`` raises.
+    """An error that answers a request.
 
     Attributes:
-        id: the request's.
-        error: see above.
-        message: what ``on_message`` gets where nobody waits for it; the error if it is left out.
+        id: the request's id.
+        error: what ``request()`` raises.
+        message: what ``on_message`` receives if no request with this id is waiting; by default the error.
     """
 
     id: Any
@@ -84,12 +84,12 @@ class Failure:
 
 @dataclass(slots=True)
 class Item:
-    """One of many answers to the request with this id; ``stream()`` and ``subscribe()`` hand each of them out.
+    """One of several answers to a request.
 
     Attributes:
-        id: the request's.
-        value: see above.
-        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
+        id: the request's id.
+        value: what the iterators of ``stream()`` and ``subscribe()`` return.
+        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
     """
 
     id: Any
@@ -99,14 +99,13 @@ class Item:
 
 @dataclass(slots=True)
 class End:
-    """There are no more answers to the request with this id.
-
-    Without a value ``request()`` returns the last ``Item``; with one, that, and a stream hands it out as its last.
+    """The end of the answers to a request.
 
     Attributes:
-        id: the request's.
-        value: see above.
-        message: what ``on_message`` gets where nobody waits for it; the value if it is left out.
+        id: the request's id.
+        value: the last answer: ``request()`` returns it, and a stream returns it last. If it is left out,
+            ``request()`` returns the value of the last ``Item``.
+        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
     """
 
     id: Any
@@ -116,12 +115,12 @@ class End:
 
 @dataclass(slots=True)
 class Event:
-    """A message that answers nothing.
+    """A message that is not an answer.
 
     Attributes:
-        message: what streams and ``on_message`` get.
-        topic: what ``client.on(topic, ...)`` knows it by.
-        stream: the name of the subscription it belongs to; None if to none by name.
+        message: what streams and ``on_message`` receive.
+        topic: the topic that ``client.on(topic, ...)`` selects it by; None if it has none.
+        stream: the key of the subscription that it belongs to, see ``Protocol.stream_of``; None if it has none.
     """
 
     message: Any
@@ -131,13 +130,13 @@ class Event:
 
 @dataclass(slots=True)
 class Call:
-    """The server asks us; ``client.handle(method)`` answers with the same id.
+    """A call that the server makes; the handler registered with ``client.handle(method)`` answers it.
 
     Attributes:
-        id: goes back with the answer.
-        method: what is asked.
-        params: what the handler gets.
-        message: what ``on_message`` gets where nobody handles the method; the call itself if it is left out.
+        id: the call's id; the answer carries the same one.
+        method: the method's name.
+        params: what the handler receives.
+        message: what ``on_message`` receives if the method has no handler; by default the call itself.
     """
 
     id: Any
@@ -148,17 +147,26 @@ class Call:
 
 @dataclass(slots=True)
 class Control:
-    """A message of the protocol's own, which nobody sees; ``answer`` goes out at once, before what is queued."""
+    """A message that only the protocol uses; it reaches no stream and no hook.
+
+    Attributes:
+        answer: a payload that is sent at once, before the messages in the queue; None for no answer.
+    """
 
     answer: str | bytes | None = None
 
 
 @dataclass(slots=True)
 class Request:
-    """Wraps a heartbeat or an unsubscribe that wants an id and an answer; nobody sees that answer."""
+    """Wraps a heartbeat or unsubscribe message that needs an id and an answer. No stream and no hook gets the answer.
+
+    Attributes:
+        message: the message to send as a request.
+    """
 
     message: Any
 
 
 Incoming = Reply | Failure | Item | End | Event | Call | Control
 KINDS: Final = (Reply, Failure, Item, End, Event, Call, Control)
+"""All classes that ``Protocol.decode`` may return objects of."""

@@ -1,4 +1,4 @@
-"""Replies found by an id in the JSON object: the default."""
+"""Correlation by an id in the JSON object; the default protocol."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ __all__ = ["JsonId"]
 _TEXT: Final = Opcode.TEXT
 
 _INTERNAL_ERROR: Final = -32603
-"""JSON-RPC's code for an error that says nothing of itself (JSON-RPC 2.0 §5.1)."""
+"""JSON-RPC's code for an internal error (JSON-RPC 2.0 §5.1), used for an error that has no code."""
 
 
 class JsonId(Protocol):
-    """A request is a JSON object with an id; the reply is a JSON object with the same id.
+    """A request is a JSON object with an id; its reply is a JSON object with the same id.
 
-    A message without an id gets one from a counter; an id of the caller's own stays. Ids are never used again, and rise
-    on the wire. An object with an id *and* a method is a call of the server's, no reply.
+    A message without an id gets one from a counter; a message with an id keeps it. Ids from the counter are never used
+    twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply.
 
-    Where a member is named, a tuple of names leads into nested objects: ``("header", "msg_id")``.
+    Each argument that names a member may also be a path into nested objects, as a tuple: ``("header", "msg_id")``.
 
     Args:
-        key: the member that holds the id.
-        reply_key: where the id stands in a reply; the same by default.
-        ids: ``int`` counts, ``str`` counts in strings, a function makes one (unique in the client's life).
-        result: the member of a reply that ``request()`` returns; None returns the whole reply.
-        error: the member that makes a reply an error, or a function that finds it in the reply (None for none). What is
-            there, ``code``, ``message`` or ``reason``, ``data``, becomes a ``RemoteError``. None knows no errors.
-        item: recognises replies that are one of many; ``stream()`` and ``subscribe()`` hand them out.
-        final: told a request and a reply's value: False for a mere acknowledgement.
-        batch: whether one message may be an array of many, both ways: ``request([...])`` sends one.
-        method: the member that makes an object a call or an event; None where there is none.
-        topic: the member by which ``client.on()`` knows an event; None where there is none.
-        stream: the member of an event that names the subscription it belongs to.
-        name: the member of a subscription's reply that holds that name; None where the reply itself is the name.
+        key: the member that contains the id.
+        reply_key: the member of a reply that contains the id; by default ``key``.
+        ids: ``int`` for a counter, ``str`` for a counter as strings, or a function that returns an id that is unique
+            during the client's life.
+        result: the member of a reply that ``request()`` returns; None to return the whole reply.
+        error: the member that a reply has only if it is an error; or a function that takes the reply and returns its
+            error, or None if there is none. ``code``, ``message`` (or ``reason``) and ``data`` of the error become
+            those of a ``RemoteError``. None if replies are never errors.
+        item: a function that takes a reply and returns True if it is one of several answers; ``stream()`` and
+            ``subscribe()`` return these.
+        final: a function that takes a request and the value of a reply and returns False if the reply only
+            acknowledges the request, and the answer follows.
+        batch: whether a message may be an array of requests or replies; then ``request([...])`` sends an array.
+        method: the member that only calls and events have; None if there is no such member.
+        topic: the member of an event that ``client.on()`` compares with its topic; None if there is no such member.
+        stream: the member of an event that contains the key of the subscription it belongs to; None if there is none.
+        name: the member of the reply to a subscription that contains this key; None if the reply itself is the key.
     """
 
     def __init__(
@@ -88,17 +92,20 @@ class JsonId(Protocol):
     # --- ids ---------------------------------------------------------------------------------------------------------
 
     def new_id(self) -> Any:
-        """One more than the highest id that has gone out, the callers' own included; or what ``ids`` makes."""
+        """The highest id sent so far, including the callers' own ids, plus one; or the result of ``ids()``."""
         if self._ids is int:
             return self._numbers.next()
         return str(self._numbers.next()) if self._ids is str else self._ids()
 
     def id_of(self, message: Any) -> Any | None:
-        """The id of a ``dict``; None if it has none.
+        """The id of a request.
+
+        Returns:
+            The id; None if the message has none.
 
         Raises:
-            TypeError: the message is no ``dict``, so no reply could be told to be its own.
-            ValueError: its id is neither a string nor a number.
+            TypeError: the message is not a ``dict``, so it can't have an id.
+            ValueError: the id is neither a string nor a number.
         """
         if not isinstance(message, dict):
             raise TypeError(
@@ -125,7 +132,7 @@ class JsonId(Protocol):
         return () if ids and self._is_answer(message) else ids
 
     def _is_answer(self, message: dict[str, Any]) -> bool:
-        """Whether it looks like what answers a call of the server's, whose ids are the server's own."""
+        """Whether the message looks like an answer to a call of the server; its id was chosen by the server then."""
         if self._method is None or found(message, self._method) is not NOTHING:
             return False
         members = (self._result or ("result",), self._error or ("error",))
@@ -134,15 +141,15 @@ class JsonId(Protocol):
     # --- outgoing ----------------------------------------------------------------------------------------------------
 
     def encode(self, message: Any) -> str | bytes:
-        """The payload of a message that wants no answer."""
+        """Encode a message that expects no answer."""
         return _codec.encode(self._dressed(message), self.json)
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
-        """The message with this id, the other members as they are."""
+        """Encode the message with this id; the other members are unchanged."""
         return _codec.encode(placed(self._dressed(message), self._key, id), self.json)
 
     def build(self, method: str, params: Any, notify: bool) -> Any:
-        """An object with a method and, where there are any, its params."""
+        """An object with the method and, unless they are None, the params."""
         if self._method is None:
             return super().build(method, params, notify)
         message = placed({}, self._method, method)
@@ -153,7 +160,7 @@ class JsonId(Protocol):
         return self.encode(placed(placed({}, self._reply_key, id), self._result or ("result",), value))
 
     def encode_error(self, id: Any, error: BaseException) -> str | bytes:
-        """An object with the call's id and an error that has a code, a message and perhaps data."""
+        """An object with the call's id and an error: ``code``, ``message`` and, unless it is None, ``data``."""
         if isinstance(error, RemoteError):
             said = {"code": _INTERNAL_ERROR if error.code is None else error.code, "message": error.message}
             if error.data is not None:
@@ -163,17 +170,17 @@ class JsonId(Protocol):
         return self.encode(placed(placed({}, self._reply_key, id), self._error or ("error",), said))
 
     def _dressed(self, message: Any) -> Any:
-        """The message with what every message of this protocol has."""
+        """The message with the members that every message of this protocol has."""
         return message
 
     def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
-        """What goes out now that a call has its answer: to a batch one array, with its last."""
+        """The payload to send when a call has been answered; for a batch, the array once its last call is answered."""
         return call.answers.add(payload) if isinstance(call, BatchCall) else payload
 
     # --- incoming ----------------------------------------------------------------------------------------------------
 
     def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
-        """A reply if it is an object with an id and no method; a call if it has both; else an event."""
+        """The meaning: an object with an id and no method is a reply, with both a call, any other message an event."""
         message = _codec.decode(payload, self.json)
         if self._batches and isinstance(message, list) and message:
             return self._batch(message)
@@ -194,7 +201,7 @@ class JsonId(Protocol):
             if error is not None:
                 return Failure(id, error, message)
         value = message if self._result is None else found(message, self._result)
-        if value is NOTHING:  # an acknowledgement perhaps; whoever asked may see for himself
+        if value is NOTHING:  # the reply may be an acknowledgement; the caller gets it whole
             value = message
         if self._is_item is not None and self._is_item(message):
             return Item(id, value, message)
@@ -231,11 +238,11 @@ class JsonId(Protocol):
     # --- more than one answer ----------------------------------------------------------------------------------------
 
     def final(self, request: Any, value: Any) -> bool:
-        """What the option of that name says."""
+        """The result of the function ``final``; True without one."""
         return self._final is None or bool(self._final(request, value))
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """The id where one request has many answers; else the name that stands in the reply."""
+        """The request's id if replies are items (``item=``); else the key that the reply contains."""
         if self._is_item is not None:
             return id
         if self._stream is None or reply is None:
@@ -249,7 +256,7 @@ class JsonId(Protocol):
     # --- encoded before the id is known ------------------------------------------------------------------------------
 
     def _encodes_by_id(self) -> bool:
-        kind = type(self)  # a subclass may encode in its own way
+        kind = type(self)  # a subclass may override the encoding
         return (
             len(self._key) > 1
             or kind.encode_request is not JsonId.encode_request
@@ -257,7 +264,7 @@ class JsonId(Protocol):
         )  # fmt: skip
 
     def _draft(self, message: Any) -> Draft:
-        """Encoded once; the id is put in front of the other members when it is known."""
+        """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""
         if self._whole:
             return super()._draft(message)
         key = self._key[0]
@@ -265,16 +272,16 @@ class JsonId(Protocol):
         if key in others:
             others = {name: value for name, value in others.items() if name != key}
         text = _codec.to_json(others, self.json)
-        if text[:1] != "{" or text[-1:] != "}":  # a codec with a style of its own
+        if text[:1] != "{" or text[-1:] != "}":  # some codecs add white space around the object
             text = text.strip()
             if not text.startswith("{") or not text.endswith("}"):
-                raise TypeError(f"The json= codec made no JSON object of a dict, but {text[:80]!r}.")
+                raise TypeError(f"The json= codec must encode a dict as a JSON object; it returned {text[:80]!r}.")
         rest = text[1:].lstrip()
         return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json)
 
 
 class _Splice(Draft):
-    """A JSON object whose first member, the id, is still to come."""
+    """A JSON object, encoded except for its first member, the id."""
 
     __slots__ = ("_codec", "_head", "_tail")
 

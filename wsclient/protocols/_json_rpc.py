@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 (jsonrpc.org/specification), and what Chrome DevTools makes of it."""
+"""JSON-RPC 2.0 (jsonrpc.org/specification), and its variant in the Chrome DevTools Protocol."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ _METHOD_NOT_FOUND: Final = -32601
 class JsonRpc(JsonId):
     """JSON-RPC: ``client.call("method", params)`` returns the result, or raises the error as a ``RemoteError``.
 
-    Params may be a list or a dict. A list of messages, ``request([...])``, goes out as one batch. Calls of the server's
-    go to ``client.handle()``; what nobody handles is answered with -32601. Notifications are events whose topic is
-    their method. Subscriptions as Ethereum's nodes have them (a reply that is the subscription's name, events with
-    ``params.subscription``, ``x_unsubscribe`` for ``x_subscribe``) work as they are.
+    Params may be a list or a dict. ``request([...])`` sends a list of messages as one batch. A call of the server is
+    answered by the handler that ``client.handle()`` registered for its method; a call without a handler is answered
+    with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions in the
+    style of Ethereum nodes need no options: the reply is the subscription's key, its events have it in
+    ``params.subscription``, and ``x_unsubscribe`` ends what ``x_subscribe`` began.
 
     Args:
-        version: goes into every message as ``"jsonrpc"``; None for peers that know no such member (Chrome DevTools).
+        version: the value of the member ``"jsonrpc"`` of every message; None to leave this member out, as the Chrome
+            DevTools Protocol does.
     """
 
     def __init__(self, version: Literal["2.0"] | None = "2.0") -> None:
@@ -32,7 +34,7 @@ class JsonRpc(JsonId):
         self._version = version
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
-        """``eth_unsubscribe`` for ``eth_subscribe``, with the name that the server gave."""
+        """``x_unsubscribe`` for ``x_subscribe``, with the key that the server's reply gave."""
         method = request.get("method") if isinstance(request, dict) else None
         if reply is None or not isinstance(method, str) or not method.endswith("_subscribe"):
             return None

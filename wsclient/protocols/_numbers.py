@@ -1,4 +1,4 @@
-"""Ids that count upwards, above all that have gone by."""
+"""A counter for ids that stays above all ids used so far."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from .._threads.locks import make_lock
 __all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
-"""Above it a JavaScript peer can't echo an id exactly (RFC 8259 §6)."""
+"""A JavaScript peer can't represent larger integers exactly (RFC 8259 §6), so it could not return such an id."""
 
 
 class Numbers:
-    """A counter. Thread-safe: a thread that sends an id of the caller's steps over it."""
+    """A counter that never returns a number twice, nor a number that a caller used as an id. Thread-safe."""
 
     __slots__ = ("_highest", "_lock")
 
@@ -20,7 +20,7 @@ class Numbers:
         Args:
             highest: the first number is one more.
         """
-        # Guards the highest number that was given or stepped over.
+        # Guards the highest number that was returned or skipped.
         self._lock = make_lock()
         self._highest = highest
 
@@ -28,13 +28,17 @@ class Numbers:
         return Numbers, (self._highest,)
 
     def next(self) -> int:
-        """One more than the highest."""
+        """The next number: one more than the highest that was returned or skipped."""
         with self._lock:
             number = self._highest = self._highest + 1
         return number
 
     def step_over(self, number: float) -> None:
-        """From now on give only higher ones; what no peer could echo exactly is let be."""
+        """From now on return only higher numbers than this one.
+
+        Args:
+            number: an id of a caller. Above ``LARGEST_SAFE_INTEGER`` it is ignored, since the counter must stay below.
+        """
         with self._lock:
             if self._highest < number <= LARGEST_SAFE_INTEGER:
-                self._highest = int(number)  # 7.0 too: its reply may say 7
+                self._highest = int(number)  # also for 7.0: the reply to it may carry the id 7

@@ -1,4 +1,4 @@
-"""Keys into JSON objects: one name, or a path of them into nested objects."""
+"""Paths into JSON objects: the name of one member, or a tuple of names that leads into nested objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ class _Nothing:
 
 
 NOTHING: Final[Any] = _Nothing()
-"""What is found where a path leads nowhere; a ``None`` found there is JSON's null."""
+"""The result of ``found`` if there is no value at the path; ``None`` is JSON's null."""
 
 
 def checked_path(name: str, path: Any) -> tuple[str, ...]:
-    """An option that is a path, as a tuple of names.
+    """Validate an option that is a path.
+
+    Args:
+        name: the option's name, for the error text.
+        path: the option's value: one name or a tuple of names.
+
+    Returns:
+        The path as a tuple of names.
 
     Raises:
-        TypeError: it is neither a name nor a tuple of names.
+        TypeError: the value is neither a name nor a tuple of names.
     """
     names = (path,) if isinstance(path, str) else path
     if not isinstance(names, tuple) or not names or not all(isinstance(one, str) and one for one in names):
@@ -30,7 +37,7 @@ def checked_path(name: str, path: Any) -> tuple[str, ...]:
 
 
 def found(message: Any, path: tuple[str, ...]) -> Any:
-    """What stands there in a decoded message; ``NOTHING`` if the path leads nowhere."""
+    """The value at a path in a decoded message; ``NOTHING`` if there is none."""
     for name in path:
         if not isinstance(message, dict) or name not in message:
             return NOTHING
@@ -39,10 +46,10 @@ def found(message: Any, path: tuple[str, ...]) -> Any:
 
 
 def placed(message: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """The message with a value at the path; the caller's own objects are left as they are.
+    """A copy of the message with a value at the path; the message and its nested objects are not changed.
 
     Raises:
-        TypeError: something else than an object stands on the way.
+        TypeError: a member on the path is not an object.
     """
     name, *rest = path
     if not rest:

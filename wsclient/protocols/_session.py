@@ -1,6 +1,6 @@
-"""What a message protocol, or the user's ``on_session``, may do with a connection that is being set up.
+"""The interface of a connection that is being set up, for message protocols and for the user's ``on_session``.
 
-An interface: the client passes in an object that implements it, so that protocols need to know nothing of connections.
+The client passes in an object that implements it, so that protocols do not depend on the modules of connections.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ __all__ = ["Session"]
 
 
 class Session:
-    """One connection being set up; valid only inside ``on_session``, on its thread.
+    """A connection that is being set up. Valid only inside ``on_session``, and only on the thread that runs it.
 
-    Messages that no call here takes reach streams and hooks afterwards, in their order.
+    Messages that ``request``, ``call`` and ``recv`` do not return reach streams and hooks afterwards, in their order.
     """
 
     __slots__ = ()
 
     @property
     def number(self) -> int:
-        """1 for the client's first connection, 2 for the one after its loss, and so on."""
+        """The number of the connection: 1 for the client's first one, 2 for the next one, and so on."""
         raise NotImplementedError
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol agreed on with the server."""
+        """The negotiated subprotocol; None if none was offered."""
         raise NotImplementedError
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the server's response; look-up is not case-sensitive."""
+        """The headers of the server's response to the upgrade request; names are not case-sensitive."""
         raise NotImplementedError
 
     @property
@@ -45,11 +45,14 @@ class Session:
         raise NotImplementedError
 
     def send(self, message: Any) -> None:
-        """Send a message now, before everything that is queued.
+        """Send a message now, before all messages in the queue.
+
+        Args:
+            message: as for ``client.send``.
 
         Raises:
             ConnectionLost: the connection has ended.
-            TypeError, ValueError: the message can't be encoded, or a request waits under its id.
+            TypeError, ValueError: the message can't be encoded, or a request with the same id is waiting.
         """
         raise NotImplementedError
 
@@ -60,14 +63,14 @@ class Session:
 
         Args:
             message: as for ``client.request``.
-            timeout: seconds; the default is the client's ``request_timeout``. ``session_timeout`` bounds it too.
-            match: accepts the reply, instead of correlation by id.
+            timeout: seconds; the default is the client's ``request_timeout``. ``session_timeout`` limits it too.
+            match: replaces correlation for this call: the first message that it returns True for is the reply.
 
         Returns:
             The decoded reply.
 
         Raises:
-            RequestTimeout: no reply in time.
+            RequestTimeout: no reply came within ``timeout``.
             RemoteError: the server answered with an error.
             SessionError: ``session_timeout`` has passed.
             ConnectionLost: the connection ended.
@@ -76,17 +79,30 @@ class Session:
         raise NotImplementedError
 
     def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
-        """Call a method of the server's and wait for its result; see ``request`` and ``client.call``."""
+        """Call a method of the server and wait for its result.
+
+        Args:
+            method: the method's name.
+            params: its parameters; None for none.
+            timeout: seconds, as for ``request``.
+
+        Returns:
+            The decoded result.
+
+        Raises:
+            TypeError: the protocol has no methods to call.
+            Exception: those of ``request``.
+        """
         raise NotImplementedError
 
     def recv(self, timeout: float | None = None) -> Any:
-        """The oldest message that nobody has taken yet.
+        """Return the oldest message that no call has returned yet; wait for one if there is none.
 
         Args:
-            timeout: seconds; None for as long as ``session_timeout`` allows.
+            timeout: seconds; None to wait as long as ``session_timeout`` allows.
 
         Raises:
-            TimeoutError: none came in time.
+            TimeoutError: no message came within ``timeout``.
             SessionError: ``session_timeout`` has passed.
             ConnectionLost: the connection ended.
             ClientClosed: the client is being closed.

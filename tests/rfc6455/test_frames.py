@@ -488,7 +488,7 @@ def test_bad_text_is_told_as_a_protocol_error():
     source = reader()
     source.feed(frame(TEXT, b"\xff"))
     assert type(source.failure.error) is ProtocolError
-    assert "no UTF-8" in str(source.failure.error)
+    assert "is not UTF-8" in str(source.failure.error)
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

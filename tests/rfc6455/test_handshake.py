@@ -166,7 +166,7 @@ def test_headers_are_pairs_of_str(headers):
 
 @pytest.mark.parametrize("name", ["", " ", "X Y", "X:", "X\r\nY", "X\n", "(X)", "X\x00", "grün", "X\t", "X,Y", 'X"'])
 def test_a_name_that_is_no_token_is_refused(name):
-    with pytest.raises(ValueError, match=r"^headers has .* no header name") as caught:
+    with pytest.raises(ValueError, match=r"^headers has .* not a valid header name") as caught:
         check_headers({name: "value"})
     assert repr(name) in str(caught.value)
 
@@ -181,7 +181,7 @@ def test_a_control_character_in_a_value_is_refused_and_the_value_not_shown(bad, 
 
 @pytest.mark.parametrize("value", ["hunter2€", "\u0100", "\ud800"], ids=ascii)
 def test_a_value_beyond_latin_1_is_refused_and_not_shown(value):
-    with pytest.raises(ValueError, match=r"^headers\['X-Token'\] has a character that HTTP can't carry") as caught:
+    with pytest.raises(ValueError, match=r"^headers\['X-Token'\] has a character outside Latin-1") as caught:
         check_headers({"X-Token": value})
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -326,13 +326,13 @@ def test_the_subprotocol_is_the_one_the_server_chose(chosen):
 @pytest.mark.parametrize(
     ("lines", "offered", "text"),
     [
-        ([], ["a", "b"], "took the subprotocol none, where a, b was offered"),
-        (["c"], ["a", "b"], "took the subprotocol c, where a, b was offered"),
-        (["A"], ["a"], "took the subprotocol A, where a was offered"),
-        (["a, b"], ["a", "b"], "took the subprotocol a, b, where a, b was offered"),
-        (["a", "b"], ["a", "b"], "took the subprotocol a, b, where a, b was offered"),
-        (["a", "a"], ["a"], "took the subprotocol a, a, where a was offered"),
-        (["a"], [], "took the subprotocol a, where none was offered"),
+        ([], ["a", "b"], r"chose the subprotocol none; the client had offered a, b\."),
+        (["c"], ["a", "b"], r"chose the subprotocol c; the client had offered a, b\."),
+        (["A"], ["a"], r"chose the subprotocol A; the client had offered a\."),
+        (["a, b"], ["a", "b"], r"chose the subprotocol a, b; the client had offered a, b\."),
+        (["a", "b"], ["a", "b"], r"chose the subprotocol a, b; the client had offered a, b\."),
+        (["a", "a"], ["a"], r"chose the subprotocol a, a; the client had offered a\."),
+        (["a"], [], r"chose the subprotocol a; the client had offered none\."),
     ],
 )
 def test_a_subprotocol_that_was_not_offered_is_fatal(lines, offered, text):
@@ -343,7 +343,7 @@ def test_a_subprotocol_that_was_not_offered_is_fatal(lines, offered, text):
 
 
 def test_a_subprotocol_that_may_be_a_token_is_not_shown():
-    with pytest.raises(HandshakeError, match=r"took the subprotocol none, where v1.chat, bearer.a\*\*\* was") as caught:
+    with pytest.raises(HandshakeError, match=r"subprotocol none; .* had offered v1.chat, bearer.a\*\*\*\.") as caught:
         check_upgrade(answer(good_head()), KEY, ["v1.chat", "bearer.authorization.example." + "hunter2" * 5])
     assert "hunter2" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Close frames (RFC 6455 §5.5.1, §7.4): which codes there are, and payload ⇄ code and reason. Pure."""
+"""Close frames (RFC 6455 §5.5.1, §7.4): the close codes, and the conversion between payload and code with reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 MAX_CONTROL_PAYLOAD: Final = 125
-"""Bytes a ping, pong or close frame may carry (RFC 6455 §5.5)."""
+"""Largest payload of a ping, pong or close frame, in bytes (RFC 6455 §5.5)."""
 
 
 class CloseCode(enum.IntEnum):
@@ -42,16 +42,18 @@ class CloseCode(enum.IntEnum):
 _APPLICATION_CODES: Final = range(3000, 5000)
 _CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *_APPLICATION_CODES})
 CLOSE_CODES_WE_MAY_SEND: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
-"""Codes ``close()`` accepts: those of RFC 6455 §7.4.1 that a client has a use for, and 3000-4999; echoes may be any."""
+"""Codes that ``close()`` accepts: those of RFC 6455 §7.4.1 that a client may need, and 3000-4999 (§7.4.2).
+
+The answer to a close frame of the server may have any code."""
 
 
 class Close(NamedTuple):
-    """A close frame as it came.
+    """A received close frame.
 
     Attributes:
-        code: its code, whatever it was; 1005 for an empty frame (RFC 6455 §7.1.5).
+        code: its code, even if it is not a valid one; 1005 for an empty frame (RFC 6455 §7.1.5).
         reason: its text.
-        answer: the code to answer with: the same, or the fault if the frame was malformed.
+        answer: the code to answer with: the same code, or the code of the error if the frame is malformed.
     """
 
     code: int
@@ -60,7 +62,7 @@ class Close(NamedTuple):
 
 
 def parse_close(payload: bytes) -> Close:
-    """What a close frame says, however malformed it is."""
+    """Parse the payload of a close frame. A malformed payload is no exception: ``Close.answer`` is its error code."""
     if not payload:
         return Close(CloseCode.NO_STATUS, "", CloseCode.NORMAL)
     if len(payload) == 1:
@@ -70,21 +72,26 @@ def parse_close(payload: bytes) -> Close:
         reason = payload[2:].decode()
     except UnicodeDecodeError:
         return Close(code, payload[2:].decode(errors="replace"), CloseCode.INVALID_DATA)
-    # Some servers send codes that must not be on the wire (NATS: 1006); they mean "closed" all the same.
+    # Some servers send codes that RFC 6455 reserves (NATS: 1006). The connection is closed in this case too.
     return Close(code, reason, code if code in _CODES_ON_THE_WIRE else CloseCode.PROTOCOL_ERROR)
 
 
 def build_close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame (RFC 6455 §5.5.1)."""
+    """Build the payload of a close frame (RFC 6455 §5.5.1).
+
+    Args:
+        code: the close code.
+        reason: the text; at most 123 bytes of UTF-8, which is not checked here.
+    """
     return struct.pack("!H", code) + reason.encode()
 
 
 def check_close(code: int, reason: str) -> None:
-    """Refuse what a client must not say when it closes of its own accord.
+    """Check the code and reason that a caller wants to close the connection with.
 
     Raises:
-        TypeError: the reason is no ``str``.
-        ValueError: the code is not one a client may choose, or the reason is longer than 123 bytes of UTF-8.
+        TypeError: the reason is not a ``str``.
+        ValueError: a client may not send this code, or the reason is longer than 123 bytes of UTF-8.
     """
     if not isinstance(reason, str):
         raise TypeError(f"reason must be a str, not {type(reason).__name__}.")

@@ -1,7 +1,8 @@
-"""permessage-deflate (RFC 7692): what is offered, what a server may answer, and both directions of the bytes. No I/O.
+"""permessage-deflate (RFC 7692): its negotiation, compression and decompression. No I/O.
 
-zlib of the standard library does the work. Memory: a ``Deflater`` takes 32 KiB and an ``Inflater`` about 40 KiB, each
-made when the first compressed message passes; inflating never holds more than the room that is left plus one piece.
+The standard library's zlib does the work. Memory: a ``Deflater`` takes 32 KiB and an ``Inflater`` about 40 KiB, both
+allocated with the first compressed message. Inflating a message never takes more memory than the caller's limit plus
+``PIECE``.
 """
 
 from __future__ import annotations
@@ -18,25 +19,27 @@ from .http11 import NAME_PATTERN
 __all__ = ["Agreement", "Deflate", "Deflater", "GaveUp", "Inflater", "TooMuch", "agree", "offer"]
 
 THRESHOLD: Final = 1024
-"""Bytes below which a message goes out as it is: it would cost more time than it saves. ``ws`` (npm) has the same."""
+"""Messages of fewer bytes are not compressed: it would cost more time than it saves. ``ws`` (npm) has this default."""
 
 LEVEL: Final = 3
-"""Of zlib's 1-9. Measured on JSON of 8 KiB: 60 µs for 24.5 % of the size; level 6 takes 108 µs for 23.0 %."""
+"""zlib's level, 1 to 9. Measured on 8 KiB of JSON: level 3 takes 60 µs and compresses to 24.5 % of the size; level 6
+takes 108 µs and compresses to 23.0 %."""
 
 MEMORY_LEVEL: Final = 5
 WINDOW_BITS: Final = 12
-"""Together 32 KiB a connection instead of the 256 KiB of zlib's own defaults (8 and 15), and as small in the end on
-messages of a few KiB; ``websockets`` has the same."""
+"""With ``MEMORY_LEVEL``: 32 KiB per connection instead of the 256 KiB of zlib's defaults (8 and 15). Messages of a few
+KiB are compressed equally well. ``websockets`` has the same defaults."""
 
 MAX_RESTARTS: Final = 64
-"""Last blocks that may stand in what is inflated at once. A sender that marks them has one or two a message; thousands,
-each of which begins anew, would cost us a second for every few bytes."""
+"""How many blocks with the "last block" mark one call of ``Inflater.inflate`` accepts. A sender that sets the mark
+sends one or two of them per message. Each of them needs a new decompressor, so a peer could make the client create
+thousands of them with few bytes."""
 
 PIECE: Final = 256 * 1024
-"""Bytes inflated at a time; what a bomb may cost beyond the room that is left."""
+"""Bytes inflated at a time: the most memory that a decompression bomb can take beyond the limit."""
 
 _NAME: Final = "permessage-deflate"
-_TAIL: Final = b"\x00\x00\xff\xff"  # taken off by the sender, put back by the receiver (RFC 7692 §7.2.1, §7.2.2)
+_TAIL: Final = b"\x00\x00\xff\xff"  # removed by the sender, appended by the receiver (RFC 7692 §7.2.1, §7.2.2)
 _LARGEST_WINDOW: Final = 15
 _BITS: Final = {str(bits): bits for bits in range(8, _LARGEST_WINDOW + 1)}
 _EXTENSION: Final = re.compile(rf"[ \t]*({NAME_PATTERN})((?:[ \t]*;[^,;]*)*)[ \t]*")  # RFC 6455 §9.1
@@ -47,18 +50,18 @@ _PARAMETER: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Deflate:
-    """How messages are compressed; ``compression="deflate"`` stands for ``Deflate()``.
+    """How messages are compressed; ``compression="deflate"`` means ``Deflate()``.
 
     Args:
-        threshold: bytes below which a message goes out uncompressed.
-        level: zlib's effort, from 1 (fast) to 9 (small).
-        memory_level: zlib's memory, from 1 to 9; ``2 ** (memory_level + 9)`` bytes.
-        client_max_window_bits: what we look back, from 9 to 15 bits (8 is beyond zlib); None leaves it to the server,
-            with 12 at most. Takes ``2 ** (bits + 2)`` bytes.
-        server_max_window_bits: what the server may look back, from 8 to 15 bits; None leaves it to the server. A
-            server that can't do it goes without compression.
-        client_no_context_takeover: compress each message by itself: less memory, larger messages.
-        server_no_context_takeover: have the server do so.
+        threshold: messages of fewer bytes are sent uncompressed.
+        level: zlib's level, from 1 (fastest) to 9 (smallest result).
+        memory_level: zlib's memory level, from 1 to 9; it takes ``2 ** (memory_level + 9)`` bytes.
+        client_max_window_bits: window size of the client's compressor, as a power of 2, from 9 to 15 (zlib does not
+            support 8). It takes ``2 ** (bits + 2)`` bytes. None: the size that the server allows, at most 12.
+        server_max_window_bits: largest window size of the server's compressor, as a power of 2, from 8 to 15; None for
+            no limit. Servers that do not support it fall back to uncompressed messages.
+        client_no_context_takeover: the client compresses each message independently: less memory, larger messages.
+        server_no_context_takeover: the server must compress each message independently.
     """
 
     threshold: int = THRESHOLD
@@ -82,13 +85,13 @@ class Deflate:
 
 
 class Agreement(NamedTuple):
-    """What client and server have agreed on (RFC 7692 §7.1).
+    """The negotiated parameters of permessage-deflate (RFC 7692 §7.1).
 
     Attributes:
-        client_bits: how many bits we may look back.
-        server_bits: how many the server may.
-        client_resets: whether each of our messages is compressed by itself.
-        server_resets: whether each of the server's is.
+        client_bits: largest window size of the client's compressor, as a power of 2.
+        server_bits: largest window size of the server's compressor, as a power of 2.
+        client_resets: whether the client compresses each message independently.
+        server_resets: whether the server does.
     """
 
     client_bits: int
@@ -98,42 +101,46 @@ class Agreement(NamedTuple):
 
 
 class TooMuch(Exception):
-    """A message inflates to more than there is room for. Callers of the library never see it."""
+    """A message inflates to more bytes than the limit. Internal: the public calls never raise it."""
 
 
 class GaveUp(Exception):
-    """A message was not compressed to its end, since the connection is over."""
+    """The compression of a message was stopped, because the connection has ended."""
 
 
 class Deflater:
-    """Compresses outgoing messages. One thread at a time: the owner of the way out."""
+    """Compresses outgoing messages. Only the thread that holds the write lock may use it."""
 
     __slots__ = ("_compressor", "_resets", "_settings", "threshold")
 
     def __init__(self, settings: Deflate, agreement: Agreement) -> None:
         """
         Args:
-            settings: the caller's wishes.
-            agreement: what the server allows.
+            settings: the client's options.
+            agreement: the negotiated parameters.
         """
         bits = min(agreement.client_bits, settings.client_max_window_bits or WINDOW_BITS)
         self._settings = (settings.level, zlib.DEFLATED, -bits, settings.memory_level)
         self._resets = agreement.client_resets
         self._compressor: Any = None
-        # With 8 bits, which zlib can't do, everything goes out as it is: the other side must take that as well.
+        # zlib does not support 8 bits; then every message is sent uncompressed, which the server must accept.
         self.threshold: float = settings.threshold if bits > 8 else float("inf")
 
     def compress(self, payload: bytes, wanted: Callable[[], bool] | None = None) -> bytes:
-        """The payload of a frame whose first reserved bit is set.
+        """Compress a message.
 
         Args:
             payload: the message.
-            wanted: asked now and then whether to go on; a large one takes seconds.
+            wanted: called before each ``PIECE`` bytes; the compression stops if it returns False. A large message takes
+                seconds.
+
+        Returns:
+            The payload of a frame with the bit ``RSV1``.
 
         Raises:
-            GaveUp: it said no; nothing more can be compressed on this connection.
+            GaveUp: ``wanted`` returned False. No more messages can be compressed on this connection.
         """
-        compressor, self._compressor = self._compressor, None  # if it raises, no half a message stays in there
+        compressor, self._compressor = self._compressor, None  # after an exception, no partial message stays inside
         if compressor is None:
             compressor = zlib.compressobj(*self._settings)
         pieces = []
@@ -148,14 +155,14 @@ class Deflater:
 
 
 class Inflater:
-    """Decompresses incoming messages. Owned by the I/O thread."""
+    """Decompresses incoming messages. Only the I/O thread may use it."""
 
     __slots__ = ("_bits", "_decompressor", "_resets")
 
     def __init__(self, agreement: Agreement) -> None:
         """
         Args:
-            agreement: what the server may do.
+            agreement: the negotiated parameters.
         """
         self._bits = agreement.server_bits
         self._resets = agreement.server_resets
@@ -165,15 +172,15 @@ class Inflater:
         """Decompress the next bytes of a message.
 
         Args:
-            data: bytes of its frames.
-            room: how many bytes may come out.
+            data: payload bytes of its frames.
+            room: the largest number of bytes that may result.
 
         Returns:
-            What came out, in pieces.
+            The decompressed bytes, in pieces.
 
         Raises:
-            TooMuch: more would come out; no more than a piece of it ever was in memory.
-            zlib.error: it is no deflate stream.
+            TooMuch: more bytes would result. At most ``PIECE`` bytes beyond the limit were in memory.
+            zlib.error: the bytes are not a deflate stream.
         """
         pieces: list[bytes] = []
         restarts = 0
@@ -187,26 +194,26 @@ class Inflater:
             if piece:
                 pieces.append(piece)
             data = source.unconsumed_tail
-            if source.eof:  # a block marked as the last: what follows begins anew (RFC 7692 §7.2.3.4)
+            if source.eof:  # a block with the mark "last": a new deflate stream follows (RFC 7692 §7.2.3.4)
                 data = source.unused_data
                 source = zlib.decompressobj(-self._bits)
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise zlib.error("too many last blocks")
-            if not data:  # what a full piece left inside zlib comes with the next bytes, the tail's at the latest
+            if not data:  # bytes that zlib still holds come out with the next ones, at the latest with those of _TAIL
                 break
         self._decompressor = source
         return pieces
 
     def finish(self, room: int) -> list[bytes]:
-        """The message ends; gives what was still inside, as ``inflate`` does."""
+        """Decompress the rest of a message after its last byte; arguments, result and errors as in ``inflate``."""
         pieces = self.inflate(_TAIL, room)
         if self._resets:
             self._decompressor = None
         return pieces
 
     def whole(self, data: bytes, room: int) -> bytes:
-        """Decompress a message that came in one piece, as ``inflate`` does."""
+        """Decompress a whole message; arguments and errors as in ``inflate``."""
         pieces = self.inflate(data + _TAIL, room)
         if self._resets:
             self._decompressor = None
@@ -228,17 +235,17 @@ def offer(settings: Deflate) -> str:
 
 
 def agree(settings: Deflate | None, lines: Sequence[str]) -> Agreement | None:
-    """What a response's ``Sec-WebSocket-Extensions`` lines mean.
+    """Check the server's answer to the offer (RFC 6455 §9.1, RFC 7692 §5.1).
 
     Args:
-        settings: what was offered; None for nothing.
-        lines: the values of those header lines.
+        settings: the offered options; None if nothing was offered.
+        lines: the values of the response's ``Sec-WebSocket-Extensions`` headers.
 
     Returns:
-        The agreement; None if the server takes no extension.
+        The negotiated parameters; None if the server uses no extension.
 
     Raises:
-        ValueError: the server answers with what was not offered, or what can't be read (RFC 6455 §9.1, RFC 7692 §5.1).
+        ValueError: the server uses something that was not offered, or the headers can't be parsed.
     """
     taken = [extension for line in lines for extension in _parse(line)]
     if not taken:
@@ -252,10 +259,11 @@ def agree(settings: Deflate | None, lines: Sequence[str]) -> Agreement | None:
 def _checked(settings: Deflate, parameters: dict[str, str | None]) -> Agreement:
     for name in ("server_no_context_takeover", "client_no_context_takeover"):
         if parameters.get(name) is not None:
-            raise ValueError(f"The server gave {_NAME}'s {name} a value, which it does not take.")
-    # A server may forbid itself and us to keep the context unasked; what it was asked it must repeat (RFC 7692 §7.1.1).
+            raise ValueError(f"The server answered {_NAME} with a value for {name}, which has none.")
+    # A server may add no_context_takeover for both sides without an offer, and must repeat what was offered
+    # (RFC 7692 §7.1.1).
     if settings.server_no_context_takeover and "server_no_context_takeover" not in parameters:
-        raise ValueError(f"The server takes {_NAME} without the server_no_context_takeover that was asked for.")
+        raise ValueError(f"The server accepted {_NAME} without the server_no_context_takeover that was requested.")
     agreement = Agreement(
         client_bits=_agreed_bits(parameters, "client_max_window_bits", settings.client_max_window_bits),
         server_bits=_agreed_bits(parameters, "server_max_window_bits", settings.server_max_window_bits),
@@ -263,28 +271,28 @@ def _checked(settings: Deflate, parameters: dict[str, str | None]) -> Agreement:
         server_resets="server_no_context_takeover" in parameters,
     )
     if settings.server_max_window_bits is not None and "server_max_window_bits" not in parameters:
-        raise ValueError(f"The server takes {_NAME} without the server_max_window_bits that was asked for.")
+        raise ValueError(f"The server accepted {_NAME} without the server_max_window_bits that was requested.")
     return agreement
 
 
 def _agreed_bits(parameters: dict[str, str | None], name: str, offered: int | None) -> int:
-    """The window of one side: what the server said, else what was offered, else the largest."""
+    """The window size of one side: the server's answer, else the offered size, else the largest."""
     most = _LARGEST_WINDOW if offered is None else offered
     if name not in parameters:
         return most
     bits = _BITS.get(parameters[name] or "")
     if bits is None:
-        raise ValueError(f"The server answered {_NAME} with a {name} that is no number from 8 to 15.")
+        raise ValueError(f"The server answered {_NAME} with a {name} that is not a number from 8 to 15.")
     if bits > most:
-        raise ValueError(f"The server answered {_NAME} with {name}={bits}, where {most} at most was offered.")
+        raise ValueError(f"The server answered {_NAME} with {name}={bits}, but at most {most} was offered.")
     return bits
 
 
 def _parse(line: str) -> list[tuple[str, str]]:
-    """Names of the extensions of a header line, each with its parameters as they stand."""
+    """The extensions of a header: for each its name, and its parameters as unparsed text."""
     found = []
     for part in line.split(","):
-        if part.strip(" \t"):  # an empty element of a list means nothing (RFC 9110 §5.6.1.2)
+        if part.strip(" \t"):  # empty list elements are ignored (RFC 9110 §5.6.1.2)
             match = _EXTENSION.fullmatch(part)
             if match is None:
                 raise ValueError("The server answered with a Sec-WebSocket-Extensions that can't be read.")

@@ -1,9 +1,9 @@
-"""RFC 6455 and 7692 frames: bytes to messages, and messages to bytes. No I/O, no clock, no thread.
+"""Frames of RFC 6455 and RFC 7692: parses bytes into messages, and builds frames. No I/O, no clock, no thread.
 
-A ``MessageReader`` takes whatever bytes came and gives whole messages; one ``feed`` may give none or thousands. It
-stores a byte once and joins the pieces of a message once, so its time is linear in what it is fed, and its memory is
-bounded by the limits it was made with. Text is checked while it comes in: a wrong byte fails the connection before
-the rest of the message is there (RFC 6455 §8.1).
+A ``MessageReader`` is fed with any number of bytes and returns whole messages; one ``feed`` may return none or
+thousands. It stores a byte once and joins the pieces of a message once, so its time is linear in the number of bytes,
+and its memory is bounded by its limits. Text is checked as it arrives: an invalid byte fails the connection before the
+rest of the message is received (RFC 6455 §8.1).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RSV1: Final = 0x40
 
 
 class Opcode(enum.IntEnum):
-    """What a frame is (RFC 6455 §5.2)."""
+    """The opcode of a frame (RFC 6455 §5.2)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -47,28 +47,33 @@ _WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1:
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
-_FEW: Final = 1024  # pieces of a message that are kept apart; each costs as much as 50 bytes
+_FEW: Final = 1024  # number of pieces of a message at which they are joined; each piece has an overhead of 50 bytes
 
 
 class Failure(NamedTuple):
-    """The peer broke the rules: the code to close with, and the error to tell."""
+    """A violation of the protocol by the peer.
+
+    Attributes:
+        code: the close code to send.
+        error: the error to report.
+    """
 
     code: CloseCode
     error: ProtocolError | MessageTooBig
 
 
 Received = tuple[Opcode, Any, int]
-"""A message or control frame, and its payload's bytes: ``(TEXT, str, size)``, ``(BINARY, bytes, size)``, ``(PING or
-PONG, bytes, size)``, ``(CLOSE, Close, size)``."""
+"""A message or control frame with the size of its payload in bytes: ``(TEXT, str, size)``, ``(BINARY, bytes, size)``,
+``(PING or PONG, bytes, size)``, ``(CLOSE, Close, size)``."""
 
 
 class _Message:
-    """A message that comes in pieces.
+    """A message that is not received completely.
 
     Attributes:
-        fragments: frames it has come in so far.
-        on_the_wire: payload bytes of those frames, as their headers say.
-        size: payload bytes; of a compressed message those that were inflated so far.
+        fragments: number of its frames so far.
+        on_the_wire: payload bytes of these frames, according to their headers.
+        size: payload bytes; of a compressed message, the bytes inflated so far.
     """
 
     __slots__ = ("_chunks", "_cut", "_inflater", "_is_text", "_limit", "_pieces", "fragments", "on_the_wire", "size")
@@ -77,7 +82,7 @@ class _Message:
         self._limit = limit
         self._inflater = inflater
         self._is_text = opcode is _TEXT
-        self._cut = b""  # the beginning of a character whose other bytes are yet to come
+        self._cut = b""  # the first bytes of a character that is not received completely
         self._chunks: list[str | bytes] = []
         self._pieces: list[str | bytes] = []
         self.fragments = 0
@@ -85,13 +90,23 @@ class _Message:
         self.size = 0
 
     def begin_frame(self, length: int, max_fragments: int) -> None:
-        """Another frame of it begins."""
+        """Count another frame of the message, and check the limits.
+
+        Args:
+            length: payload bytes of the frame, according to its header.
+            max_fragments: how many frames the message may have.
+
+        Raises:
+            _Broken: the message exceeds a limit.
+        """
         self.fragments += 1
         self.on_the_wire += length
         most = self._limit
         if self._inflater is None:
             self.size = self.on_the_wire
-        else:  # what can't be made smaller grows a little, each fragment too, and a stream of nothing must end as well
+        else:
+            # Compression makes incompressible data a little larger, and adds a few bytes per fragment. The compressed
+            # size needs a limit too, since a deflate stream may be endless and inflate to nothing.
             most += most // 8 + 8 * self.fragments + 64
         if self.on_the_wire > most:
             raise _too_big(self.on_the_wire, self._limit)
@@ -103,7 +118,7 @@ class _Message:
             )
 
     def add(self, data: bytes, start: int, end: int) -> None:
-        """Payload bytes have come: those of ``data`` from ``start`` to ``end``."""
+        """Add payload bytes: those of ``data`` from ``start`` to ``end``."""
         if self._inflater is not None:
             self._keep_all(self._inflater.inflate(data[start:end], self._limit - self.size))
         elif self._is_text:
@@ -112,8 +127,8 @@ class _Message:
             self._keep(data[start:end])
 
     def whole(self) -> Received:
-        """The message; its last byte has come."""
-        # An empty one should be one byte long (RFC 7692 §7.2.3.6), and is not from everybody.
+        """The whole message, after its last byte was added."""
+        # An empty message should be compressed to one byte (RFC 7692 §7.2.3.6), but some peers send none.
         if self._inflater is not None and self.on_the_wire:
             self._keep_all(self._inflater.finish(self._limit - self.size))
         if self._cut:
@@ -147,12 +162,12 @@ class _Message:
 
 
 class MessageReader:
-    """Turns the server's bytes into messages. Owned by one thread.
+    """Parses the server's bytes into messages. Only one thread may use it.
 
     Attributes:
-        appetite: bytes it should be fed next, at most.
-        failure: set once the peer broke the rules; what was fed from then on is ignored.
-        closed: set once a close frame came; what follows it is ignored (RFC 6455 §5.5.1).
+        appetite: the largest number of bytes that should be read for the next ``feed``.
+        failure: the peer's first violation of the protocol; None if there is none. Bytes fed after it are ignored.
+        closed: whether a close frame was received; bytes after it are ignored (RFC 6455 §5.5.1).
     """
 
     __slots__ = (
@@ -168,31 +183,31 @@ class MessageReader:
     ) -> None:
         """
         Args:
-            max_message_size: bytes a message may have, over all its fragments, when it is decompressed.
-            max_fragments: frames a message may come in.
-            inflater: decompresses messages; None where compression was not agreed on.
+            max_message_size: largest size of a message in bytes, over all its fragments, after decompression.
+            max_fragments: largest number of frames of a message.
+            inflater: decompresses messages; None if compression was not negotiated.
         """
         self._max_size = max_message_size
         self._max_fragments = max_fragments
         self._inflater = inflater
         self._at_once = min(max_message_size, 2**16 - 1)
         self._tail = b""  # an incomplete header or control frame
-        self._message: _Message | None = None  # the one that is coming in, in one frame or several
-        self._missing = 0  # payload bytes of its present frame that are yet to come
-        self._fin = True  # whether that frame is its last
+        self._message: _Message | None = None  # the message that is not received completely
+        self._missing = 0  # payload bytes of its present frame that are not received yet
+        self._fin = True  # whether this frame is its last one
         self.appetite = appetite_after(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
 
     def feed(self, data: bytes) -> list[Received]:
-        """Take bytes as they came from the line.
+        """Parse received bytes.
 
         Args:
             data: any number of bytes.
 
         Returns:
-            The messages and control frames completed by them, in order. Look at ``failure`` afterwards: messages
-            that came before the fault are still given.
+            The messages and control frames that these bytes complete, in order. The caller must check ``failure``
+            after each call; messages before a violation of the protocol are still returned.
         """
         received: list[Received] = []
         if self.failure is not None or self.closed:
@@ -204,7 +219,7 @@ class MessageReader:
         try:
             self._parse(data, received)
         except UnicodeDecodeError as error:
-            self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is no UTF-8 ({error.reason}).")
+            self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is not UTF-8 ({error.reason}).")
         except zlib.error as error:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a message that can't be decompressed ({error}).")
         except TooMuch:
@@ -224,7 +239,7 @@ class MessageReader:
             position = self._take_payload(data, position, received)
         at_once = self._at_once if self._message is None else -1
         while size - position > 1:
-            # The common case, kept short: a whole message of less than 64 KiB in one frame.
+            # The common case, with the fewest calls: a whole message of less than 64 KiB in one frame.
             first = data[position]
             length = second = data[position + 1]
             start = position + 2
@@ -257,7 +272,7 @@ class MessageReader:
                 if self.closed:
                     return
             elif self._message is None and fin and start + length <= size and self._is_simple(opcode, first, length):
-                position = start + length  # a large one that has come whole
+                position = start + length  # a large message that was received whole
                 received.append((opcode, _whole_payload(opcode, data, start, position), length))
             else:
                 self._begin_frame(opcode, fin, length, bool(first & RSV1))
@@ -266,7 +281,7 @@ class MessageReader:
         self._tail = data[position:]
 
     def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
-        """Whether a frame is a message as it stands: a beginning, not compressed, and of a legal size."""
+        """Whether a final frame is a whole message that is not compressed and not over the limit."""
         return opcode is not Opcode.CONTINUATION and not first & RSV1 and length <= self._max_size
 
     def _inflated(self, opcode: Opcode, payload: bytes) -> Received:
@@ -311,7 +326,11 @@ class MessageReader:
 
 
 class _Broken(Exception):
-    """Ends the parse; carries the failure to the reader's face."""
+    """Ends the parsing; ``MessageReader.feed`` catches it.
+
+    Attributes:
+        failure: the violation of the protocol.
+    """
 
     def __init__(self, code: CloseCode, text: str) -> None:
         super().__init__(text)
@@ -320,7 +339,7 @@ class _Broken(Exception):
 
 
 def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | bytes:
-    """The payload of a large message that has come whole. Text is decoded where it lies, not copied first."""
+    """The payload of a large message that was received whole. Text is decoded without a copy of its bytes."""
     return utf_8_decode(memoryview(data)[start:end], "strict", True)[0] if opcode is _TEXT else data[start:end]
 
 
@@ -333,19 +352,28 @@ def _too_big(size: int, limit: int) -> _Broken:
 
 
 def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, bool, int, int] | None:
-    """Opcode, FIN, payload length and start of the payload; None while the header is not complete.
+    """Parse the header of a frame.
 
-    ``allowed`` has the reserved bits that an extension gave a meaning, at the beginning of a message.
+    Args:
+        data: received bytes.
+        position: where the frame begins; at least two of its bytes must be there.
+        allowed: the reserved bits that a negotiated extension uses, in the first frame of a message.
+
+    Returns:
+        Opcode, FIN bit, payload length and start of the payload; None if the header is not complete.
+
+    Raises:
+        _Broken: the header violates the protocol.
     """
     first, second = data[position], data[position + 1]
     opcode = _OPCODES.get(first & 0x0F)
     fin = bool(first & _FIN)
     if first & _RSV & ~(allowed if opcode is _TEXT or opcode is _BINARY else 0):
-        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server set a reserved bit that no extension gave a meaning.")
+        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server set a reserved bit that no negotiated extension uses.")
     if opcode is None:
         raise _Broken(CloseCode.PROTOCOL_ERROR, f"The server sent a frame of unknown opcode {first & 0x0F}.")
     if second & _MASKED:
-        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server sent a masked frame, which only a client may.")
+        raise _Broken(CloseCode.PROTOCOL_ERROR, "The server sent a masked frame; only a client may mask frames.")
     if opcode & _CONTROL_BIT and (not fin or second > MAX_CONTROL_PAYLOAD):
         raise _Broken(
             CloseCode.PROTOCOL_ERROR, f"The server sent a {opcode.name} frame in fragments or over 125 bytes."
@@ -372,12 +400,12 @@ _LARGE: Final = struct.Struct("!BBQ4s")
 
 
 def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
-    """One whole, masked frame (RFC 6455 §5.2).
+    """Build a final, masked frame (RFC 6455 §5.2).
 
     Args:
-        opcode: what the frame is.
+        opcode: the frame's opcode, with ``RSV1`` if the payload is compressed.
         payload: its payload, unmasked.
-        key: four unpredictable bytes, used for this frame only.
+        key: the masking key: four unpredictable bytes, used for this frame only (RFC 6455 §5.3).
     """
     size = len(payload)
     if size < 126:

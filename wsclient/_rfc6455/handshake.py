@@ -1,10 +1,9 @@
-"""The HTTP/1.1 upgrade (RFC 6455 §4): the request's bytes, and what may be believed of the response. No I/O.
+"""The HTTP/1.1 upgrade (RFC 6455 §4): builds the request and checks the response. No I/O.
 
-Our own and not websocket-client's, because what the contract asks for lies outside of what that one can do when it is
-fed from a prepared socket: it reads a byte a call and joins the line each time (55 s and 2.7 GB for a 20 MB header
-line), keeps only the last of a repeated header, compares the accept key without case, drops ``;params`` of the path,
-and reads and writes a cookie jar shared by the whole process. Beside ``frames`` this page is shorter than the adapter
-and the second look at the recorded head would have been.
+websocket-client's handshake is not used, since it does not meet the contract when it is given a prepared socket: it
+reads one byte per call and joins the line each time (55 s and 2.7 GB for a header line of 20 MB), keeps only the last
+of a repeated header, compares the accept key without regard to case, drops ``;params`` of the path, and uses one cookie
+jar for the whole process. This module is shorter than an adapter that corrects these points.
 """
 
 from __future__ import annotations
@@ -41,13 +40,14 @@ __all__ = [
 ]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-"""Status codes that name another place (RFC 9110 §15.4)."""
+"""Status codes of redirects (RFC 9110 §15.4)."""
 
 _LONGEST_NAME: Final = 40
-"""Characters of a subprotocol that is a mere name; the longest of IANA's registry has 34."""
+"""Longest subprotocol, in characters, that is shown in full. The longest name in IANA's registry has 34; a longer one
+may be a token."""
 
 _SHOWN: Final = 8
-"""Characters that are shown of a longer one."""
+"""Characters that are shown of a longer subprotocol."""
 
 _RETRIED_4XX: Final = frozenset({408, 425, 429})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -64,22 +64,23 @@ _OURS: Final = {
 
 
 def new_key() -> str:
-    """A fresh ``Sec-WebSocket-Key``: 16 random bytes in base64 (RFC 6455 §4.1)."""
+    """A new ``Sec-WebSocket-Key``: 16 random bytes in base64 (RFC 6455 §4.1)."""
     return base64.b64encode(os.urandom(16)).decode()
 
 
 def accept_value(key: str) -> str:
-    """The ``Sec-WebSocket-Accept`` that proves the server has read our key (RFC 6455 §4.2.2)."""
+    """The value of ``Sec-WebSocket-Accept`` that the server must return for this key (RFC 6455 §4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse what must not go into a request.
+    """Check headers that a caller wants to add to the request.
 
     Raises:
-        TypeError: a name or value is no ``str``.
-        ValueError: a line break or another control character, a name that is no token (RFC 9110 §5.5), or a header
-            that belongs to the handshake. The sentence names the header, never its value.
+        TypeError: a name or value is not a ``str``.
+        ValueError: a value contains a control character such as a line break, or a character outside Latin-1; a name
+            is not a token (RFC 9110 §5.1, §5.5); or the header is one that the handshake sets. The error text contains
+            the header's name, never its value.
     """
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of str to str, not {type(headers).__name__}.")
@@ -87,13 +88,15 @@ def check_headers(headers: Mapping[str, str]) -> None:
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"headers must be a mapping of str to str; {name!r} is not such a pair.")
         if not is_token(name):
-            raise ValueError(f"headers has {name!r}, which is no header name.")
+            raise ValueError(f"headers has {name!r}, which is not a valid header name.")
         if _BAD_VALUE.search(value):
             raise ValueError(f"headers[{name!r}] contains a line break or another control character.")
         try:
             value.encode("latin-1")
         except UnicodeEncodeError:
-            raise ValueError(f"headers[{name!r}] has a character that HTTP can't carry; encode it first.") from None
+            raise ValueError(
+                f"headers[{name!r}] has a character outside Latin-1, which HTTP can't carry; encode it first."
+            ) from None
         if name.lower() in _OURS:
             raise ValueError(f"headers can't set {name!r}: {_OURS[name.lower()]}.")
 
@@ -105,14 +108,18 @@ def build_request(
     subprotocols: Sequence[str],
     compression: Deflate | None = None,
 ) -> bytes:
-    """The upgrade request.
+    """Build the upgrade request.
 
     Args:
-        target: where it goes; user and password become Basic authentication (RFC 7617).
+        target: the server's URL; its user and password become Basic authentication (RFC 7617).
         key: the ``Sec-WebSocket-Key``.
-        headers: the caller's headers, checked already; they win over ours of the same name.
+        headers: the caller's headers, accepted by ``check_headers``; they replace the client's headers of the same
+            name.
         subprotocols: offered in this order.
-        compression: offered; None for none.
+        compression: the compression to offer; None for none.
+
+    Returns:
+        The bytes of the request.
     """
     ours = {
         "Host": target.host_header,
@@ -137,18 +144,18 @@ def build_request(
 
 
 def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> str | None:
-    """Whether the response opens a WebSocket (RFC 6455 §4.1); ``check_extensions`` says how it is to be read.
+    """Check that the response accepts the upgrade (RFC 6455 §4.1). ``check_extensions`` checks its extensions.
 
     Args:
-        response: a response of status 101.
-        key: the key that was sent.
-        subprotocols: the ones that were offered.
+        response: the response.
+        key: the ``Sec-WebSocket-Key`` of the request.
+        subprotocols: the subprotocols of the request.
 
     Returns:
-        The subprotocol that was agreed on; None if none was offered.
+        The negotiated subprotocol; None if none was offered.
 
     Raises:
-        HandshakeError: the status is another, a check fails, or the server took none of the subprotocols.
+        HandshakeError: the status is not 101, a header is wrong, or the server chose none of the subprotocols.
     """
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
         raise refused(response)
@@ -158,30 +165,32 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
         raise _bad(response, "The server's 101 response upgrades to something else than WebSocket.")
     if headers.get_all("Sec-WebSocket-Accept") != [accept_value(key)]:
         raise _bad(
-            response, "The server's 101 response does not prove that it has read the key (Sec-WebSocket-Accept)."
+            response, "The server's 101 response has a Sec-WebSocket-Accept that does not match the request's key."
         )
     chosen = headers.get_all("Sec-WebSocket-Protocol")
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
         offered = ", ".join(map(shown, subprotocols)) or "none"
-        took = ", ".join(map(shown, chosen)) or "none"
-        raise _bad(response, f"The server took the subprotocol {took}, where {offered} was offered.", retry=False)
+        answered = ", ".join(map(shown, chosen)) or "none"
+        raise _bad(
+            response, f"The server chose the subprotocol {answered}; the client had offered {offered}.", retry=False
+        )
     return chosen[0]
 
 
 def check_extensions(response: Response, compression: Deflate | None) -> Agreement | None:
-    """How messages are compressed from now on (RFC 6455 §9.1, RFC 7692 §5.1).
+    """Check the extensions of the response (RFC 6455 §9.1, RFC 7692 §5.1).
 
     Args:
         response: a response that ``check_upgrade`` has accepted.
-        compression: what was offered; None for none.
+        compression: the compression of the request; None for none.
 
     Returns:
-        The agreement; None if nothing is compressed.
+        How messages are compressed; None if they are not.
 
     Raises:
-        HandshakeError: the server answers with what was not offered.
+        HandshakeError: the server chose an extension or a parameter that the client did not offer.
     """
     try:
         return deflate.agree(compression, response.headers.get_all("Sec-WebSocket-Extensions"))
@@ -190,12 +199,15 @@ def check_extensions(response: Response, compression: Deflate | None) -> Agreeme
 
 
 def may_pass(status: int) -> bool:
-    """Whether a refusal with this status may be another answer next time."""
+    """Whether another attempt may succeed after a refusal with this status.
+
+    4xx statuses are final, except 408 (timeout), 425 (too early) and 429 (too many requests).
+    """
     return not 400 <= status < 500 or status in _RETRIED_4XX
 
 
 def refused(response: Response) -> HandshakeError:
-    """The error for a response that is no 101; 4xx is fatal but for 408, 425 and 429."""
+    """The error for a response whose status is not 101."""
     phrase = f" {response.phrase}" if response.phrase else ""
     retry = may_pass(response.status)
     advice = "" if retry else "; trying again won't help, look at .headers and .body"
@@ -213,12 +225,12 @@ def _bad(response: Response, text: str, *, retry: bool = True) -> HandshakeError
 
 
 def may_be_secret(subprotocol: str) -> bool:
-    """Whether it is too long for a mere name: some servers take a token that way (Kubernetes does)."""
+    """Whether a subprotocol may contain a token, because it is longer than any name (Kubernetes takes tokens so)."""
     return len(subprotocol) > _LONGEST_NAME
 
 
 def shown(subprotocol: str) -> str:
-    """A subprotocol, without what may be secret in it."""
+    """A subprotocol for error texts and recordings, shortened if it may contain a token."""
     return f"{subprotocol[:_SHOWN]}***" if may_be_secret(subprotocol) else subprotocol
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses (RFC 9110, RFC 9112): bytes to status, headers and body. No I/O; bounded in every direction."""
+"""HTTP/1.1 responses (RFC 9110, RFC 9112): parses bytes to status, headers and body, within ``Limits``. No I/O."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .._options import DEFAULT_LIMITS, Limits
 __all__ = ["NAME_PATTERN", "Headers", "Response", "ResponseReader", "is_token"]
 
 _SHOWN: Final = 8
-"""Bytes that an error shows of a line that is no HTTP."""
+"""Bytes that an error text shows of a line that is not HTTP."""
 
 NAME_PATTERN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-"""What names are made of (RFC 9110 §5.6.2)."""
+"""Regular expression for a token: a header's name or a subprotocol (RFC 9110 §5.6.2)."""
 
 _WHOLE_TOKEN: Final = re.compile(NAME_PATTERN)
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -24,7 +24,10 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] +([1-9][0-9]{2})(?: (.*))?")
 
 
 class Headers(Mapping[str, str]):
-    """Header lines of a response: look-up by name in any case, repeated ones joined with ``", "`` (RFC 9110 §5.3)."""
+    """The headers of a response. Names are not case-sensitive; repeated headers are joined by ``", "`` (RFC 9110 §5.3).
+
+    Immutable, so threads may share it.
+    """
 
     def __init__(self, lines: Sequence[tuple[str, str]] = ()) -> None:
         self._lines = tuple(lines)
@@ -45,7 +48,7 @@ class Headers(Mapping[str, str]):
         return isinstance(name, str) and bool(self.get_all(name))
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of one header, in order; ``Set-Cookie`` must be read this way (RFC 6265 §3)."""
+        """All values of one header, in order. ``Set-Cookie`` must be read in this way (RFC 6265 §3)."""
         wanted = name.lower()
         return [value for known, value in self._lines if known.lower() == wanted]
 
@@ -54,12 +57,12 @@ class Headers(Mapping[str, str]):
 
 
 class Response:
-    """A response's head, and of its body what came so far.
+    """The head of a response, and the part of its body that has been received.
 
     Attributes:
         status: the status code.
-        phrase: the text behind it.
-        headers: the header lines.
+        phrase: the reason phrase.
+        headers: the headers.
         rest: the bytes after the head.
     """
 
@@ -75,16 +78,16 @@ class Response:
         self.rest = rest
 
     def body_is_whole(self) -> bool:
-        """Whether ``rest`` holds all of the body that is worth waiting for."""
+        """Whether ``rest`` contains the whole body, or as much of it as is kept."""
         if len(self.rest) >= self._max_body or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return True
-        if self._is_chunked():  # chunks count more than a length (RFC 9112 §6.3)
+        if self._is_chunked():  # Transfer-Encoding overrides Content-Length (RFC 9112 §6.3)
             return _unchunked(self.rest)[1]
         length = self.headers.get("Content-Length", "")
         return length.isdecimal() and length.isascii() and len(self.rest) >= int(length[:18])
 
     def body(self) -> bytes:
-        """The body as far as it came, without chunk marks, at most as much as is kept."""
+        """The received part of the body, without chunk headers, at most ``Limits.max_body_bytes``."""
         content = _unchunked(self.rest)[0] if self._is_chunked() else self.rest
         return content[: self._max_body]
 
@@ -93,15 +96,15 @@ class Response:
 
 
 class ResponseReader:
-    """Collects bytes until the head of a response is there; its memory is bounded."""
+    """Collects bytes until the head of a response is complete. Its memory is bounded by ``Limits``."""
 
     __slots__ = ("_data", "_limits", "_peer", "_skipped")
 
     def __init__(self, peer: str, limits: Limits = DEFAULT_LIMITS) -> None:
         """
         Args:
-            peer: who answers, for the errors: ``"The server"`` or ``"The proxy"``.
-            limits: how much it may say.
+            peer: ``"The server"`` or ``"The proxy"``, for error texts.
+            limits: limits on the size of the head and the body, and on the number of headers.
         """
         self._data = bytearray()
         self._peer = peer
@@ -109,13 +112,14 @@ class ResponseReader:
         self._skipped = 0
 
     def feed(self, data: bytes) -> Response | None:
-        """Take bytes as they came.
+        """Add received bytes.
 
         Returns:
-            The response once its head is complete. Informational ones (1xx but 101) are skipped (RFC 9110 §15.2).
+            The response once its head is complete, else None. Informational responses (1xx except 101) are skipped
+            (RFC 9110 §15.2).
 
         Raises:
-            HandshakeError: it is no HTTP/1.1 response, or it is over a limit.
+            HandshakeError: the bytes are not an HTTP/1.1 response, or exceed a limit.
         """
         look_from = max(0, len(self._data) - 3)
         most = self._limits.max_head_bytes
@@ -133,13 +137,13 @@ class ResponseReader:
                 response.rest = bytes(self._data)
                 return response
             look_from = 0
-            self._skipped += end  # else a peer that sends nothing else would hold us for ever
+            self._skipped += end  # counts as well: a peer could send informational responses without end
 
     def _parse(self, head: bytes) -> Response:
         first, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
         match = _STATUS_LINE.fullmatch(first.rstrip())
         if match is None:
-            # Little of it is shown: a peer that echoes would have us show our own URL and headers.
+            # Only a few bytes are shown: a peer that echoes the request would put URL and headers into the text.
             raise HandshakeError(f"{self._peer} did not answer with HTTP/1.1 but with {first[:_SHOWN]!r}.")
         if len(lines) > self._limits.max_headers:
             raise HandshakeError(f"{self._peer} sent a response with more than {self._limits.max_headers} headers.")
@@ -155,7 +159,7 @@ class ResponseReader:
 
 
 def _head_end(data: bytearray, look_from: int) -> int:
-    """Where the head ends: behind the first empty line; -1 if there is none yet. A bare LF will do (RFC 9112 §2.2)."""
+    """The end of the head, after its first empty line; -1 if there is none yet. LF ends a line too (RFC 9112 §2.2)."""
     ends = [
         found + len(mark) for mark in (b"\r\n\r\n", b"\n\n", b"\n\r\n") if (found := data.find(mark, look_from)) >= 0
     ]
@@ -163,13 +167,13 @@ def _head_end(data: bytearray, look_from: int) -> int:
 
 
 def _unchunked(data: bytes) -> tuple[bytes, bool]:
-    """The content of a chunked body as far as it came, and whether its end came too (RFC 9112 §7.1)."""
+    """The received content of a chunked body, and whether the body is complete (RFC 9112 §7.1)."""
     content = bytearray()
     at = 0
     while (mark := _CHUNK_SIZE.match(data, at)) is not None:
         size = int(mark[1], 16)
         if not size:
-            trailers = mark.end() - 2  # they end, as a head does, in an empty line
+            trailers = mark.end() - 2  # the trailers end with an empty line, as a head does
             return bytes(content), data.find(b"\r\n\r\n", trailers) >= 0
         content += data[mark.end() : mark.end() + size]
         at = mark.end() + size + 2
@@ -177,5 +181,5 @@ def _unchunked(data: bytes) -> tuple[bytes, bool]:
 
 
 def is_token(text: str) -> bool:
-    """Whether it may be the name of a header or of a subprotocol (RFC 9110 §5.6.2)."""
+    """Whether the text is a token, so that it may be the name of a header or of a subprotocol (RFC 9110 §5.6.2)."""
     return _WHOLE_TOKEN.fullmatch(text) is not None

@@ -1,10 +1,11 @@
 """Masking of client frames (RFC 6455 §5.3): unpredictable keys, and the XOR with them.
 
-Thread-safe: the functions keep no state but the pool of keys, whose one mutation is a single C call, and the function
-that masks, which is replaced once, by another that gives the same bytes.
+Guarantees:
+    * Thread-safe. The module's state is the pool of keys, which is changed by single C calls, and ``apply_mask``, which
+      is replaced by a function that returns the same bytes.
 
-Where ``websockets`` is installed (the extra ``[speed]``), its C function masks: 25 times as fast as ``wsaccel``'s, and
-the package is kept well. It is looked for when there is enough to mask to repay its import of 30 ms.
+If ``websockets`` is installed (the extra ``[speed]``), its C function is used; it is 25 times as fast as that of
+``wsaccel``, and the package is maintained. Its import takes 30 ms, so it happens only after ``_PATIENCE`` bytes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from .._threads.imports import importing
 __all__ = ["accelerated", "apply_mask", "forget_keys", "mask_in_python", "new_key"]
 
 _KEYS_AT_ONCE = 1024
-"""Keys fetched by one ``os.urandom`` call; a call for each frame costs more than masking a short message."""
+"""Keys made from one ``os.urandom`` call; one call per frame would cost more than masking a short message."""
 
 _INTEGER_LIMIT = 1024
-"""Bytes up to which one XOR of two big integers is the fastest pure way; above, four table look-ups are (measured)."""
+"""Largest size in bytes for which one XOR of two big integers is the fastest method in pure Python (measured). For more
+bytes four table look-ups are faster."""
 
 _PATIENCE = 12 * 2**20
-"""Bytes after which the accelerator is looked for: masking them in Python takes about as long as its import, 30 ms."""
+"""Bytes masked in Python before the C function is imported: masking them takes about as long as the import, 30 ms."""
 
 _BYTES_A_CALL = 256
-"""Bytes that masking the shortest message costs as much as."""
+"""The fixed cost of one call, expressed in bytes."""
 
 _BYTES = int.from_bytes(range(256), "little")
 _ONES = int.from_bytes(b"\1" * 256, "little")
@@ -37,7 +39,7 @@ _pool: deque[bytes] = deque()
 
 
 def new_key() -> bytes:
-    """Four bytes from the operating system's entropy source, each used for one frame only (RFC 6455 §10.3)."""
+    """Four bytes from the operating system's entropy source, returned only once (RFC 6455 §10.3)."""
     try:
         return _pool.pop()
     except IndexError:
@@ -47,12 +49,12 @@ def new_key() -> bytes:
 
 
 def forget_keys() -> None:
-    """Empty the pool. Run in a forked child, which must not use the keys its parent will use."""
+    """Empty the pool of keys. Runs in a forked child, since the parent will use the same keys."""
     _pool.clear()
 
 
 def mask_in_python(data: bytes, key: bytes) -> bytes:
-    """``apply_mask`` without the accelerator."""
+    """``apply_mask`` in Python."""
     size = len(data)
     if size <= _INTEGER_LIMIT:
         mask = (key * (size // 4 + 1))[:size]
@@ -64,7 +66,10 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
 
 
 def _mask_and_count(data: bytes, key: bytes) -> bytes:
-    """Mask in Python until the accelerator pays, or is there anyway. Two threads at once count a little too few."""
+    """Mask in Python; import the C function after ``_PATIENCE`` bytes, or if the program has imported it.
+
+    The count is not exact if several threads mask at the same time, which does no harm.
+    """
     global _masked
     _masked += len(data) + _BYTES_A_CALL
     if _masked > _PATIENCE or "websockets.speedups" in sys.modules:
@@ -73,13 +78,13 @@ def _mask_and_count(data: bytes, key: bytes) -> bytes:
 
 
 def _accelerate() -> None:
-    """Look for the accelerator, unless somebody imports just now. An interrupt leaves nothing locked."""
+    """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock taken."""
     global apply_mask
     owned: list[bool] = []
     try:
         owned.extend(map(importing.acquire, (False,)))
         if owned[0]:
-            apply_mask = mask_in_python  # for good, should the import fail
+            apply_mask = mask_in_python  # stays if the import fails
             apply_mask = accelerated() or mask_in_python
     finally:
         if owned and owned[0]:
@@ -87,20 +92,23 @@ def _accelerate() -> None:
 
 
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:
-    """The C function of ``websockets``; None where there is none, as on PyPy.
+    """Import the C function of ``websockets``.
 
-    A frame is being made meanwhile, so nobody waits here for ``importing``: a fork that is about to strike has it.
+    The caller is building a frame, so it must not wait for ``importing``, which a thread holds that is about to fork.
+
+    Returns:
+        The function; None if there is none, as on PyPy.
     """
     try:
         from websockets.speedups import apply_mask as fast
-    except Exception:  # it is not there, or it is another package, or one too old for this Python: whatever it raises
+    except Exception:  # not installed, another package of this name, or one too old for this Python
         return None
     return fast
 
 
 apply_mask: Callable[[bytes, bytes], bytes] = _mask_and_count
-"""XOR bytes of any length with a repeated key of four bytes; doing it twice gives them back. To be called by its full
-name, ``masking.apply_mask``, since it changes once the accelerator is there."""
+"""XOR bytes of any length with a repeated key of four bytes; a second call restores the bytes. Callers must use the
+full name, ``masking.apply_mask``, since the function is replaced once the C function is available."""
 
 _masked = 0
 

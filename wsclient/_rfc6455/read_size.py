@@ -1,7 +1,7 @@
-"""How much to read at once. Pure, but for one word to the C library's ``malloc``.
+"""The size of the next read from the socket. Pure, except for ``_keep_memory``, which affects ``malloc``.
 
-What is read goes into a new object each time. That costs next to nothing where ``malloc`` keeps what was given back,
-and a page fault for each 4 KiB where it returns it to the system; see ``_keep_memory``.
+Each read allocates a new object. This costs little if ``malloc`` keeps freed memory, and one page fault per 4 KiB if
+``malloc`` returns it to the operating system; see ``_keep_memory``.
 """
 
 from __future__ import annotations
@@ -12,47 +12,49 @@ from typing import Final
 __all__ = ["LARGE_READ_SIZE", "READ_SIZE", "appetite_after"]
 
 READ_SIZE: Final = 64 * 1024
-"""Bytes to read at once: hundreds of small messages in one call, and not so many that all else waits for them."""
+"""Bytes per read. It is enough for hundreds of small messages, and few enough that other work is not delayed."""
 
 LARGE_READ_SIZE: Final = 1024 * 1024
-"""The same while messages are large. Between two reads another thread gets the interpreter and gives it back, which
-costs as much as 64 KiB: measured with messages of that size, 37 µs for each instead of 51 with 256 KiB to read at
-once, and no less with 2 MiB."""
+"""Bytes per read while messages are large. Between two reads another thread may run, and the switch costs as much as
+reading 64 KiB. Measured with messages of 64 KiB: 51 µs per message with reads of 256 KiB, 37 µs with 1 MiB, no less
+with 2 MiB."""
 
 _LARGE: Final = 1024
-"""Bytes from which a message counts as large, on the average of a read."""
+"""Messages are large if the average message of a read has at least this many bytes."""
 
 _LONGEST_HEADER: Final = 10
-"""Bytes that the header of a server's frame may have (RFC 6455 §5.2)."""
+"""Largest header of an unmasked frame, in bytes (RFC 6455 §5.2)."""
 
 _PRACTICE: Final = 4 * 1024 * 1024
-"""Bytes of the block that ``malloc`` learns from. It then keeps up to twice that at the top of each heap: some reads
-and messages of a MiB. Measured with such: up to 145 page faults for each without, up to 26 with 2 MiB, none with 4."""
+"""Bytes of the block in ``_keep_memory``. ``malloc`` then keeps up to twice this size at the top of each heap, which is
+enough for several reads and messages of 1 MiB. Measured with messages of 1 MiB: up to 145 page faults per message
+without the block, up to 26 with a block of 2 MiB, none with 4 MiB."""
 
 
 def appetite_after(size: int, messages: int, missing: int) -> int:
-    """How many bytes to read next, at most.
+    """The largest number of bytes to read next.
 
     Args:
         size: bytes of the last read.
-        messages: messages that came in it.
-        missing: bytes of a frame that are yet to come.
+        messages: how many messages the last read completed.
+        missing: bytes of the present frame that are not received yet.
     """
     if size < READ_SIZE or size < messages * _LARGE:
         return READ_SIZE
     _keep_memory()
-    if missing > LARGE_READ_SIZE // 2:  # to its end, so that the next comes in one piece, which needs no joining
+    if missing > LARGE_READ_SIZE // 2:  # read to the frame's end: the next one may come whole and need no joining
         return min(missing, LARGE_READ_SIZE) + _LONGEST_HEADER
     return LARGE_READ_SIZE
 
 
 @functools.cache
 def _keep_memory() -> None:
-    """Have ``malloc`` keep what large messages give back, for the next ones. Once in the life of a process.
+    """Make ``malloc`` keep the freed memory of large messages for the next ones. Effective once per process.
 
-    The GNU C library maps a block of 128 KiB or more for itself, and returns it to the system at once; of what it has
-    at the top of a heap it returns all but 128 KiB. Both bounds rise when a mapped block is given back, to its size and
-    to twice that (mallopt(3), ``M_MMAP_THRESHOLD``), since such blocks have proved to be short-lived. This one is never
-    touched, so no memory stands behind it. Elsewhere it does nothing.
+    The GNU C library allocates a block of 128 KiB or more with ``mmap()`` and returns it to the operating system as
+    soon as it is freed. Of the free memory at the top of a heap it keeps only 128 KiB. Freeing such a block raises both
+    limits: the first to the block's size, the second to twice that (mallopt(3), ``M_MMAP_THRESHOLD``). So a block is
+    allocated and freed here. It is never written to, so it occupies no physical memory. With other C libraries this has
+    no effect.
     """
     bytes(_PRACTICE)

@@ -1,4 +1,4 @@
-"""WebSocket URLs (RFC 6455 §3): taken apart, compared, and made safe to print."""
+"""WebSocket URLs (RFC 6455 §3): parsing, redirects, and removal of secrets before printing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["Target", "parse", "redact", "redirected"]
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HTTP_TWINS = {"http": "ws", "https": "wss"}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
-# What may stand unquoted in a request target (RFC 3986 §3.3, §3.4); "%" too, since the caller may have quoted already.
+# Characters that need no quoting in a request target (RFC 3986 §3.3, §3.4), and "%", since the URL may be quoted.
 _TARGET_SAFE = "/:@!$&'()*+,;=-._~?%"
 
 
 class Target(NamedTuple):
-    """Where a connection goes.
+    """A parsed WebSocket URL.
 
     Attributes:
-        url: the URL as given, secrets included; never to be printed, see ``redact``.
+        url: the URL as given, including its secrets; it must never be printed, see ``redact``.
         host: host name or IP address, without brackets, in ASCII.
         port: TCP port.
-        secure: whether TLS is spoken (``wss``).
+        secure: whether TLS is used (``wss``).
         resource: path and query for the request line.
-        user: user name from ``user:password@``, unquoted; None if there was none.
-        password: its password; empty if none was given.
-        path: where the server listens on this machine (``unix://``); None for a server on the network.
+        user: user name from ``user:password@``, unquoted; None if there is none.
+        password: the password, unquoted; empty if there is none.
+        path: path of the server's Unix domain socket (``unix://``); None for a TCP connection.
     """
 
     url: str
@@ -43,51 +43,51 @@ class Target(NamedTuple):
 
     @property
     def scheme(self) -> str:
-        """``"ws"`` or ``"wss"``; how HTTP speaks over ``unix://`` is ``"ws"``."""
+        """``"ws"`` or ``"wss"``; ``"ws"`` for a ``unix://`` URL."""
         return "wss" if self.secure else "ws"
 
     @property
     def host_header(self) -> str:
-        """The value of the ``Host`` header: the port stands there only if it is not the scheme's own."""
-        bare = self.host.partition("%")[0]  # the zone of an IPv6 address is our own affair (RFC 6874 §4)
+        """The value of the ``Host`` header; it contains the port only if it is not the scheme's default port."""
+        bare = self.host.partition("%")[0]  # the zone of an IPv6 address must not be sent (RFC 6874 §4)
         host = f"[{bare}]" if ":" in bare else bare
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def tls_name(self) -> str:
-        """What the certificate must be for: a dot that ends a name is for the resolver alone (RFC 6066 §3)."""
+        """The name that the certificate must be valid for: the host without a final dot (RFC 6066 §3)."""
         return self.host.removesuffix(".")
 
     @property
     def origin(self) -> tuple[str, str, int, str | None]:
-        """Scheme, host and port: what "same origin" means (RFC 6454 §4); on this machine the socket's path as well."""
+        """The origin (RFC 6454 §4): scheme, host, port and, for a ``unix://`` URL, the socket's path."""
         return self.scheme, self.host.lower(), self.port, self.path
 
 
 def parse(url: str) -> Target:
-    """Take a WebSocket URL apart.
+    """Parse a WebSocket URL.
 
     Args:
-        url: ``ws://`` or ``wss://`` URL; ``user:password@`` is allowed, a fragment is not (RFC 6455 §3). Or
-            ``unix:///path/of/the/socket``, behind which a colon may begin what is asked for: ``unix:///s:/chat?a=b``,
-            as in nginx and in ``ws`` (npm).
+        url: a ``ws://`` or ``wss://`` URL; ``user:password@`` is allowed, a fragment is not (RFC 6455 §3). Or
+            ``unix:///path/of/the/socket``, optionally followed by a colon and the path and query of the request:
+            ``unix:///run/s.sock:/chat?a=b``, as in nginx and in ``ws`` (npm).
 
     Raises:
-        TypeError: it is no ``str``.
-        ValueError: it is no URL a WebSocket client can use; the sentence says why and shows no secret.
+        TypeError: the URL is not a ``str``.
+        ValueError: a WebSocket client can't use the URL. The error text says why and contains no secret.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str such as 'wss://example.org/ws', not {type(url).__name__}.")
     shown = redact(url)
     if not _is_unicode(url):
-        raise ValueError(f"url {shown!r} contains half of a surrogate pair, which has no UTF-8 form.")
+        raise ValueError(f"url {shown!r} contains a lone surrogate, which UTF-8 can't encode.")
     if _FORBIDDEN.search(url):
         raise ValueError(f"url {shown!r} contains a space or a control character; quote it as %XX.")
     try:
         parts = urlsplit(url)
-    except ValueError:  # its sentence quotes what may be a piece of a password
+    except ValueError:  # its text may contain a part of a password
         raise ValueError(
-            f"url {shown!r} can't be read; look for brackets and odd characters before the path."
+            f"url {shown!r} can't be read; check it for brackets and unusual characters before the path."
         ) from None
     if not _has_port(parts):
         raise ValueError(f"url {shown!r} has a port that can't be read as a number up to 65535.")
@@ -115,7 +115,7 @@ def parse(url: str) -> Target:
 def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
     where, _, path = parts.path.partition(":")
     if path and not path.startswith("/"):
-        raise ValueError(f"url {shown!r}: what is asked for, behind the colon, must begin with a slash.")
+        raise ValueError(f"url {shown!r}: the path of the request, after the colon, must begin with a slash.")
     if parts.netloc:
         raise ValueError(f"url {shown!r} names a host; unix:// takes three slashes and a path: unix:///run/app.sock.")
     if len(where) < 2 or not where.startswith("/") or "%00" in where:
@@ -133,12 +133,12 @@ def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
 
 
 def _resource(path: str, query: str, url: str) -> str:
-    """What the request line asks for."""
+    """The request target: path and query, quoted."""
     return quote((path or "/") + (f"?{query}" if "?" in url else ""), safe=_TARGET_SAFE)
 
 
 def redact(url: str) -> str:
-    """The URL without what may be secret: user info, and the values of the query."""
+    """The URL for error texts and logs: user, password and the values of the query are replaced by ``***``."""
     if not isinstance(url, str):
         return f"<{type(url).__name__}>"
     try:
@@ -149,25 +149,29 @@ def redact(url: str) -> str:
     path = parts.path if host else _without_user(parts.path)
     if "@" in url and not _has_port(parts):
         path = _without_user(path)
-        host = "***"  # a password that holds a "/", "?" or "#" ends up where the port should be
+        host = "***"  # urlsplit takes a part of a password that contains "/", "?" or "#" for the port
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
     shown = urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))
-    if parts.scheme == "unix" and not host:  # older Pythons write it without the empty host
+    if parts.scheme == "unix" and not host:  # older Python versions leave out the empty host
         shown = "unix://" + shown.removeprefix("unix:").removeprefix("//")
     return shown
 
 
 def redirected(target: Target, location: str) -> Target:
-    """Where a redirect leads.
+    """The target of a redirect.
 
     Args:
-        target: where the request went.
-        location: the ``Location`` header; relative, ``ws``/``wss`` or ``http``/``https``.
+        target: the target of the redirected request.
+        location: the ``Location`` header: relative, or a URL with ``ws``, ``wss``, ``http`` or ``https``.
+
+    Returns:
+        The new target. It keeps user and password only if it has the same origin.
 
     Raises:
-        ValueError: the location is no URL this client may go to (among them: from ``wss`` to ``ws``).
+        ValueError: the client must not follow the redirect: it leads from ``wss`` to ``ws``, to a Unix domain socket,
+            or to an invalid URL.
     """
-    # urljoin knows http, not ws
+    # urljoin supports http, not ws
     base = f"http{target.url[2:]}" if target.path is None else f"http://{target.host}{target.resource}"
     url = urljoin(base, location)
     parts = urlsplit(url)
@@ -176,7 +180,7 @@ def redirected(target: Target, location: str) -> Target:
         raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.path is not None and found.origin == (*target.origin[:3], None):
-        return found._replace(path=target.path)  # what calls itself localhost on a socket of this machine is itself
+        return found._replace(path=target.path)  # the server calls itself localhost: stay on its Unix domain socket
     if target.secure and not found.secure:
         raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
     if found.origin == target.origin and found.user is None:
@@ -185,7 +189,7 @@ def redirected(target: Target, location: str) -> Target:
 
 
 def _has_port(parts: SplitResult) -> bool:
-    """Whether the port can be read, or there is none."""
+    """Whether the port is valid or missing."""
     try:
         return parts.port is None or parts.port >= 0
     except ValueError:
@@ -219,7 +223,7 @@ def _ascii_host(host: str, shown: str) -> str:
     else:
         return f"{bare}%{zone.removeprefix('25') or zone}" if zone else bare
     try:
-        # An underscore is no letter of a host name (RFC 1123), yet Docker's and many a lab's names have one.
+        # An underscore is not allowed in a host name (RFC 1123), but names in Docker and in private networks have it.
         encoded = host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise ValueError(f"url {shown!r} names a host that IDNA can't encode: {error}.") from None

@@ -1,4 +1,4 @@
-"""Recordings: what crosses the connection is written to a file, with secrets redacted.
+"""Recordings: the messages and control frames of a client's connections in a file, with secrets redacted.
 
-The package is loaded only where ``record=`` is set.
+The package is imported only if ``record=`` is set.
 """

@@ -1,8 +1,8 @@
 """The format of recordings: one JSON object a line, UTF-8. Pure; the client writes it, ``wsclient.testing`` reads it.
 
 The first line is the head: ``{"format": "wsclient-recording", "version": 1, "client": ..., "redact": [...], "keep":
-[...]}``. Each line after it tells one thing, in the order in which it crossed the wire, ``"at"`` seconds after the
-recording began:
+[...]}``. Each further line describes one event, in the order of the events on the connection. ``"at"`` is its time, in
+seconds since the recording began:
 
 ==========  ========================================================================================================
 ``kind``    further members
@@ -12,10 +12,10 @@ message     ``connection``, ``direction`` (``sent`` or ``received``), and ``text
 ping, pong  ``connection``, ``direction``, ``base64``
 close       ``connection``, ``direction``, ``code`` (1005 for an empty frame), ``reason``
 lost        ``connection``, ``initiator``, ``code``, ``reason``, ``error``, as in ``wsclient.Disconnect``
-failed      an attempt that led to no open connection: ``number``, ``error`` (its class), ``status``
+failed      an attempt that opened no connection: ``number``, ``error`` (name of its class), ``status``
 ==========  ========================================================================================================
 
-Lines of a kind unknown to this version are an error: a newer format says so by its version.
+A line of an unknown kind is an error: a format with further kinds must have a higher version.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SENT: Final = "sent"
 RECEIVED: Final = "received"
 
 _DIGITS: Final = 6
-"""Digits of ``at`` behind the point: microseconds, below which no two threads agree."""
+"""Decimal places of ``at``: microseconds. The times of two threads are not comparable more precisely."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -51,20 +51,20 @@ _MEMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "lost": {"connection": int, "initiator": str, "code": _OPTIONAL_NUMBER, "reason": str, "error": _OPTIONAL_TEXT},
     "failed": {"number": int, "error": str, "status": _OPTIONAL_NUMBER},
 }
-"""What a line of each kind must have."""
+"""For each kind of line, the members that it must have, with their types."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A frame or message that crossed the wire.
+    """A recorded message or control frame.
 
     Attributes:
-        line: where it stands in the file, from 1.
+        line: the number of its line in the file, from 1.
         at: seconds since the recording began.
         kind: ``"message"``, ``"ping"``, ``"pong"`` or ``"close"``.
         direction: ``"sent"`` by the client, or ``"received"``.
-        payload: its text or bytes; a close frame's reason.
-        code: a close frame's code; None for anything else.
+        payload: its text or bytes; for a close frame, the reason.
+        code: the code of a close frame; None for other kinds.
     """
 
     line: int
@@ -80,14 +80,14 @@ class RecordedConnection:
     """One connection of a recording.
 
     Attributes:
-        number: 1 for the first.
-        line: where it was opened.
-        at: seconds since the recording began.
-        subprotocol: the one agreed on, or None.
-        headers: those of the server's response.
-        entries: what crossed the wire, in order.
-        lost: who ended it (``Disconnect.initiator``), with the close code; None where the recording ends before it.
-        lost_at: when.
+        number: its number, from 1.
+        line: the number of the line that describes its opening.
+        at: when it was opened, in seconds since the recording began.
+        subprotocol: the negotiated subprotocol, or None.
+        headers: the headers of the server's response.
+        entries: its messages and control frames, in order.
+        lost: how it ended: ``Disconnect.initiator`` and the close code. None if the recording ends before it.
+        lost_at: when it ended, in seconds since the recording began.
     """
 
     number: int
@@ -102,13 +102,13 @@ class RecordedConnection:
 
 @dataclass
 class Tape:
-    """A recording that was read.
+    """A recording that was read from a file.
 
     Attributes:
         client: the recorded client's name.
-        redact, keep: names that were taken for secrets beside the usual ones, and names that were not.
+        redact, keep: the options of the recording, see ``Recording``.
         connections: its connections, in order.
-        failed: attempts that failed.
+        failed: the number of failed attempts to connect.
     """
 
     client: str
@@ -122,18 +122,29 @@ class Tape:
 
 
 def head(client: str, redact: Iterable[str], keep: Iterable[str]) -> bytes:
-    """The first line."""
+    """The first line, encoded.
+
+    Args:
+        client: the client's name.
+        redact, keep: the options of the recording, see ``Recording``.
+    """
     members = {"format": FORMAT, "version": VERSION, "client": client, "redact": list(redact), "keep": list(keep)}
     return _encode(members).encode() + b"\n"
 
 
 def line(at: float, kind: str, **members: Any) -> bytes:
-    """Any other line; ``at`` in seconds since the recording began."""
+    """Any other line, encoded.
+
+    Args:
+        at: seconds since the recording began.
+        kind: the kind of the line, see above.
+        members: its further members.
+    """
     return _encode({"at": round(at, _DIGITS), "kind": kind, **members}).encode(errors="replace") + b"\n"
 
 
 def payload(data: str | bytes) -> dict[str, str]:
-    """The member that holds a payload."""
+    """The member that contains a payload: ``text`` or ``base64``."""
     return {"text": data} if isinstance(data, str) else {"base64": base64.b64encode(data).decode()}
 
 
@@ -141,14 +152,14 @@ def payload(data: str | bytes) -> dict[str, str]:
 
 
 def parse(lines: Iterable[bytes], name: str) -> Tape:
-    """Read a recording.
+    """Parse a recording.
 
     Args:
-        lines: those of the file.
-        name: the file's, for errors.
+        lines: the lines of the file.
+        name: the file's name, for error texts.
 
     Raises:
-        ValueError: it is no recording, is damaged, or is of a newer version; the sentence names the line.
+        ValueError: the file is not a recording, is damaged, or has a newer version. The error text names the line.
     """
     tape: Tape | None = None
     for number, text in enumerate(lines, 1):
@@ -161,7 +172,7 @@ def parse(lines: Iterable[bytes], name: str) -> Tape:
         except ValueError as error:
             raise ValueError(f"{name}, line {number}: {error}") from error
     if tape is None:
-        raise ValueError(f"{name}, line 1: the file is empty, so it is no recording of wsclient.")
+        raise ValueError(f"{name}, line 1: the file is empty, so it is not a recording of wsclient.")
     return tape
 
 
@@ -171,9 +182,9 @@ def _members(text: bytes) -> dict[str, Any]:
     try:
         members = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"this is no JSON ({error}), so the recording is damaged or is none.") from error
+        raise ValueError(f"this is not JSON ({error}); the file is damaged or not a recording.") from error
     if not isinstance(members, dict):
-        raise ValueError("a JSON object must stand here; the recording is damaged or is none.")
+        raise ValueError("this is not a JSON object; the file is damaged or not a recording.")
     return members
 
 
@@ -185,13 +196,14 @@ def _head(members: Mapping[str, Any]) -> Tape:
         raise ValueError(f"the version of the format must be a whole number from 1, not {version!r}.")
     if version > VERSION:
         raise ValueError(
-            f"the recording has version {version} of the format, this wsclient reads up to {VERSION}; use a newer one."
+            f"the recording has version {version} of the format, but this wsclient reads up to version {VERSION}; "
+            "use a newer wsclient."
         )
     redact: Any
     keep: Any
     client, redact, keep = members.get("client"), members.get("redact"), members.get("keep")
     if not isinstance(client, str) or not _is_texts(redact) or not _is_texts(keep):
-        raise ValueError("the head must name the client and what was redacted.")
+        raise ValueError("the head must have the client's name, redact and keep.")
     return Tape(client, tuple(redact), tuple(keep))
 
 
@@ -215,7 +227,7 @@ def _add(tape: Tape, number: int, members: Mapping[str, Any]) -> None:
 def _opened(tape: Tape, number: int, at: float, members: Mapping[str, Any]) -> RecordedConnection:
     expected = len(tape.connections) + 1
     if members["connection"] != expected:
-        raise ValueError(f"connection {members['connection']} is opened where {expected} is next.")
+        raise ValueError(f"connection {members['connection']} is opened, but the next connection is {expected}.")
     headers = members["headers"]
     if not all(isinstance(pair, list) and len(pair) == 2 and _is_texts(pair) for pair in headers):
         raise ValueError("headers must be a list of pairs of text.")

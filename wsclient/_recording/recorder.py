@@ -1,13 +1,15 @@
-"""``record=``: what crossed the wire, written down while it happens.
+"""``record=``: writes the messages and control frames of a client's connections to a file.
 
 Guarantees:
-    * Whoever writes to the line notes a message by one atomic append, at the moment the operating system has all of it,
-      and while it owns the way out: so the notes stand in the order of the wire, and a message that was cut off and
-      sent again stands there once. The I/O thread notes what came, after it has seen to it that whatever may have
-      provoked it is noted. It alone formats, redacts and writes, in its turns; no lock is held or taken for it.
-    * What waits to be written is bounded: beyond ``MAX_BACKLOG`` bytes senders leave their messages in the queue until
-      the I/O thread has written.
-    * A file that can't be written ends the recording, is logged and told to ``on_error`` once, and harms nobody else.
+    * The order of the file is the order on the connection. The writer (the thread that holds the write lock) notes a
+      message by one atomic append, when the operating system has accepted its last byte and before it releases the
+      write lock. So a message that was cut off and sent again is recorded once. The I/O thread notes incoming messages,
+      after it has waited for the notes of all messages that they may answer.
+    * Only the I/O thread redacts, formats and writes, in its turns. No lock is taken for this.
+    * The notes are bounded: beyond ``MAX_BACKLOG`` bytes, messages stay in the send queue until the I/O thread has
+      written.
+    * If the file can't be written, the recording ends, and the error is logged and passed to ``on_error`` once. The
+      client continues.
     * A forked child writes nothing.
 """
 
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Recording", "checked_recording"]
 
 MAX_BACKLOG: Final = 256 * 1024
-"""Bytes noted by senders and not yet written: four of the largest writes, and some 20 ms of the I/O thread's time."""
+"""Limit of the notes that writers have made and the I/O thread has not written, in bytes: four of the largest writes,
+about 20 ms of the I/O thread's time."""
 
 _NOTE_BYTES: Final = 100
-"""What a note counts for beside its payload, so that many tiny ones are bounded as well."""
+"""Bytes that a note counts in addition to its payload, so that the number of notes is bounded too."""
 
 _FACTS: Final = frozenset({"open", "lost", "failed"})
 _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: "ping", Opcode.PONG: "pong"}
@@ -49,16 +52,19 @@ _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: 
 
 @dataclass(frozen=True)
 class Recording:
-    """Where a session is recorded, and what is secret in it; given as ``record=``. A plain path will mostly do.
+    """The file of a recording, and what to redact in it; the value of ``record=``, which may also be a path alone.
 
     Args:
-        path: the file; ``start()`` makes it anew, whatever was in it. Its folder must exist. One client writes to it.
-        redact: names of further JSON members and headers that are secret, beside those ending with password, passwd,
-            pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key, authorization, auth,
-            bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` don't count.
-        keep: names that are not secret here, though they end like one of those.
+        path: the file; ``start()`` creates it, or overwrites it if it exists. Its folder must exist. Only one client
+            may write to it.
+        redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
+            passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
+            authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` are
+            ignored.
+        keep: names that end like one of those but whose values are not secret.
 
-    Secrets are found by their names: one that stands in a list, in text that is no JSON or in a URL's path is not.
+    Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
+    recorded.
     """
 
     path: str | os.PathLike[str]
@@ -72,48 +78,56 @@ class Recording:
 
 
 def checked_recording(record: Any) -> Recording:
-    """The ``record=`` option where it is given, validated.
+    """Validate the ``record=`` option, if it is not None.
 
     Raises:
         TypeError: it is neither a path nor a ``Recording``.
-        ValueError: nothing can be written there.
+        ValueError: no file can be written at the path.
     """
     return record if isinstance(record, Recording) else Recording(record)
 
 
 class Recorder:
-    """Writes one client's recording. Owned by the I/O thread, but for ``sent``."""
+    """Writes the recording of one client. Only the I/O thread may use it, except ``sent`` and ``full``."""
 
-    __slots__ = ("_begun_at", "_connections", "_file", "_name", "_noted", "_notes", "_recording", "_redactor", "_tell",
-                 "_wake", "_whole", "_written")  # fmt: skip
+    __slots__ = ("_begun_at", "_connections", "_file", "_name", "_noted", "_notes", "_recording", "_redactor",
+                 "_report", "_wake", "_whole", "_written")  # fmt: skip
 
     def __init__(
-        self, recording: Recording, name: str, wake: Callable[[], object], tell: Callable[[BaseException], object]
+        self, recording: Recording, name: str, wake: Callable[[], object], report: Callable[[BaseException], object]
     ) -> None:
         """
         Args:
-            recording: where to, and what is secret.
-            name: the client's.
-            wake: has the I/O thread look at the notes.
-            tell: gets the error that ends the recording, and logs it.
+            recording: the file, and what to redact.
+            name: the client's name.
+            wake: wakes the I/O thread, which then writes the notes.
+            report: called with the error that ends the recording; must log it and pass it to ``on_error``.
         """
         self._recording = recording
         self._name = name
         self._wake = wake
-        self._tell = tell
+        self._report = report
         self._redactor = Redactor(recording.redact, recording.keep)
-        self._file: io.FileIO | None = None  # None before the beginning, after the end, and in a forked child
+        self._file: io.FileIO | None = None  # None before begin(), after the end, and in a forked child
         self._begun_at = 0.0
         self._connections = 0
         self._notes: deque[tuple[float, Any, Any]] = deque()
-        self._noted = 0  # bytes ever noted by owners of the line, one at a time
-        self._written = 0  # bytes of those ever taken off the notes, by the I/O thread
-        self._whole = 0  # bytes of the file that are whole lines
+        self._noted = 0  # total bytes noted by writers; only the thread that holds the write lock changes it
+        self._written = 0  # total bytes of these notes that were removed; only the I/O thread changes it
+        self._whole = 0  # size of the file up to the end of its last whole line
 
-    # --- the owner of the line ---------------------------------------------------------------------------------------
+    # --- the writer --------------------------------------------------------------------------------------------------
 
     def sent(self, connection: int, opcode: Opcode, payload: bytes) -> None:
-        """The operating system has all of a message or control frame."""
+        """Note a message or control frame whose last byte the operating system has accepted.
+
+        Only the thread that holds the write lock may call it.
+
+        Args:
+            connection: the number that ``opened`` returned.
+            opcode: the opcode of the message or frame.
+            payload: its payload, not compressed.
+        """
         if self._file is None:
             return
         self._noted += len(payload) + _NOTE_BYTES
@@ -122,13 +136,13 @@ class Recorder:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits to be written that no more should be sent before."""
+        """Whether the notes exceed ``MAX_BACKLOG``; then the I/O thread must write before more is sent. Any thread."""
         return self._noted - self._written > MAX_BACKLOG
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Make the file anew."""
+        """Create the file, or overwrite it, and write the head."""
         try:
             self._file = open(self._recording.path, "wb", buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -138,7 +152,16 @@ class Recorder:
         self._put(recording_format.head(self._name, self._recording.redact, self._recording.keep))
 
     def opened(self, url: str, subprotocol: str | None, headers: Headers) -> int:
-        """A connection was upgraded; gives its number in the recording, which counts those that fail their set-up."""
+        """Note that a connection was opened.
+
+        Args:
+            url: the server's URL; its secrets are redacted.
+            subprotocol: the negotiated subprotocol, or None.
+            headers: the headers of the server's response.
+
+        Returns:
+            Its number in the recording. Connections whose set-up fails afterwards count too.
+        """
         self._connections += 1
         pairs = [[name, self._header(name, value)] for name in headers for value in headers.get_all(name)]
         agreed = None if subprotocol is None else shown(subprotocol)
@@ -146,45 +169,49 @@ class Recorder:
         return self._connections
 
     def received(self, connection: int, opcode: Opcode, payload: Any) -> None:
-        """A whole message or a control frame has come."""
+        """Note a received message or control frame; arguments as for ``sent``, a close frame as a ``Close``."""
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload)))
             if not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG:
-                self.write()  # what was inflated may be a thousand times what was read
+                self.write()  # a decompressed message may be a thousand times larger than the bytes of one read
 
     def lost(self, connection: int, disconnect: Disconnect) -> None:
-        """A connection is over."""
+        """Note that a connection has ended."""
         error = None if disconnect.error is None else type(disconnect.error).__name__
         members = {"initiator": disconnect.initiator, "code": disconnect.code, "error": error}
         self._note("lost", {**members, "reason": self._redactor.text(disconnect.reason)}, connection)
 
     def failed(self, error: BaseException, number: int) -> None:
-        """An attempt to connect failed. Its class and status are told; its text may quote the server, or user code."""
+        """Note a failed attempt to connect.
+
+        Only the error's class and HTTP status are recorded, since its text may contain text of the server or of user
+        code.
+        """
         self._note(
             "failed", {"number": number, "error": type(error).__name__, "status": getattr(error, "status", None)}
         )
 
     def write(self) -> None:
-        """Write what has been noted."""
+        """Write all notes to the file."""
         if not self._notes:
             return
         try:
             self._put(b"".join(self._lines()))
-        except Exception as error:  # a defect here must not end the client either
+        except Exception as error:  # a defect of the redaction must not end the client
             self._stop(error)
 
     def close(self) -> None:
-        """Write the rest, and close the file."""
+        """Write the remaining notes, and close the file."""
         self.write()
         file, self._file = self._file, None
         if file is not None:
             try:
                 file.close()
-            except OSError as error:  # NFS tells here that a write has failed
+            except OSError as error:  # NFS reports a failed write when the file is closed
                 self._stop(error)
 
     def after_fork(self) -> None:
-        """This is a forked child: the file belongs to the parent. Nothing is buffered here that could be written."""
+        """Close the file in a forked child: it belongs to the parent. It has no buffer, so nothing is written."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -202,7 +229,7 @@ class Recorder:
         return self._redactor.header(name, value)
 
     def _lines(self) -> Iterable[bytes]:
-        for _ in range(len(self._notes)):  # no longer: senders may note more meanwhile
+        for _ in range(len(self._notes)):  # a bounded number, since writers may add notes at the same time
             at, kind, members = self._notes.popleft()
             at -= self._begun_at
             if kind in _FACTS:
@@ -239,19 +266,19 @@ class Recorder:
         self._whole += len(data)
 
     def _stop(self, cause: Exception) -> None:
-        """No more is recorded. What is in the file ends with a whole line, if it lets us."""
+        """End the recording after an error. The file is cut after its last whole line, if possible."""
         file, self._file = self._file, None
         self._notes.clear()
         self._written = self._noted
         if file is not None:
-            with contextlib.suppress(OSError):  # the disk is full, or gone; that is told below
+            with contextlib.suppress(OSError):  # the disk is full or gone; the error below reports it
                 file.truncate(self._whole)
             with contextlib.suppress(OSError):
                 file.close()
         path = os.fspath(self._recording.path)
-        error = OSError(f"The recording to {path!r} has stopped ({cause}); the client goes on without it.")
+        error = OSError(f"The recording to {path!r} has stopped ({cause}); the client continues without it.")
         error.__cause__ = cause
-        self._tell(error)
+        self._report(error)
 
 
 def _checked_path(path: Any) -> str:
@@ -266,7 +293,7 @@ def _checked_path(path: Any) -> str:
     if os.path.exists(whole):
         mode = os.stat(whole).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
-            raise ValueError(f"record: {whole!r} is no file that can be written anew.")
+            raise ValueError(f"record: {whole!r} is not a regular file, so it can't be overwritten.")
     return whole
 
 
@@ -274,5 +301,5 @@ def _checked_names(option: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{option} must be a list of names, not {names!r}.")
     if not all(names):
-        raise ValueError(f"{option} holds an empty name, which every name ends with.")
+        raise ValueError(f"{option} holds an empty name, which would match every name.")
     return tuple(names)

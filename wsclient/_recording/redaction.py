@@ -1,8 +1,8 @@
-"""Taking secrets out of what is written down: JSON members and headers, by their names. Pure.
+"""Redaction: replaces the values of JSON members and headers whose names mark them as secret. Pure.
 
-The text is searched, not decoded: what is left of it stays as it was, to the byte. So secrets are found as well in JSON
-that no decoder takes (cut short, nested a thousand deep, behind the digits of a Socket.IO frame), and in JSON that
-stands in a string of other JSON.
+The text is searched, not decoded, so the rest of it keeps each byte. For the same reason secrets are also found in JSON
+that no decoder accepts (truncated, nested a thousand levels deep, after the digits of a Socket.IO frame), and in JSON
+inside a string of other JSON.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Final
 __all__ = ["REDACTED", "SECRET_NAMES", "Redactor", "normal"]
 
 REDACTED: Final = "[redacted]"
-"""What stands in a secret's place."""
+"""Replaces the value of a secret."""
 
 SECRET_NAMES: Final = (
     "password", "passwd", "pwd", "passphrase", "passcode", "token", "secret", "api_key", "access_key", "secret_key",
     "private_key", "authorization", "auth", "bearer", "jwt", "credential", "credentials", "cookie", "cookies",
     "session", "session_id",
 )  # fmt: skip
-"""Names whose values are secret, and every name that ends with one of them: ``access_token``, ``clientSecret``,
-``X-Api-Key``. Case, ``_`` and ``-`` don't count. The words are those that loggers of the field take out (Sentry's
+"""Values of members and headers are secret if the name ends with one of these: ``access_token``, ``clientSecret``,
+``X-Api-Key``. Case, ``_`` and ``-`` are ignored. The list follows those of established tools (Sentry's
 ``DEFAULT_DENYLIST``, Rails' ``filter_parameters``)."""
 
 _HEADER_NAMES: Final = ("setcookie", "cookie", "authorization")
-"""Headers that are secret whatever a user says (RFC 9110 §11.6.2, RFC 6265 §4)."""
+"""Headers that are always secret, even if ``keep=`` names them (RFC 9110 §11.6.2, RFC 6265 §4)."""
 
-_STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"?'  # without its end where the text was cut off
+_STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"?'  # the closing quote is missing in truncated text
 _STRINGS: Final = re.compile(_STRING, re.DOTALL)
 _TOKENS: Final = re.compile(_STRING + r"|[\[\]{}]", re.DOTALL)
 _COLON: Final = re.compile(r"\s*:\s*")
@@ -38,33 +38,33 @@ _SEPARATORS: Final = re.compile(r"[\W_]+")
 
 
 def normal(name: str) -> str:
-    """A name as it is compared: small letters and digits alone."""
+    """The form of a name that is compared: lower case, without separators and punctuation."""
     return _SEPARATORS.sub("", name.lower())
 
 
 class Redactor:
-    """Knows what is secret. Never changes, so threads may share it."""
+    """Finds and replaces secrets. Immutable, so threads may share it."""
 
     __slots__ = ("_endings", "_kept")
 
     def __init__(self, redact: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
         """
         Args:
-            redact: further names, beside ``SECRET_NAMES``.
-            keep: names that are no secrets here, though they end like one.
+            redact: names of secrets in addition to ``SECRET_NAMES``.
+            keep: names that are not secret, although they end like a secret's name.
         """
         self._endings = tuple(dict.fromkeys(normal(name) for name in (*SECRET_NAMES, *redact)))
         self._kept = frozenset(normal(name) for name in keep)
 
     def is_secret(self, name: str) -> bool:
-        """Whether what bears this name is secret."""
+        """Whether the value of a member or header with this name is secret."""
         plain = normal(name)
         return plain.endswith(self._endings) and plain not in self._kept
 
     def text(self, text: str) -> str:
-        """The text with the value of each secret JSON member replaced by ``"[redacted]"``."""
+        """The text, with the value of each secret JSON member replaced by ``"[redacted]"``."""
         pieces: list[str] = []
-        done = at = 0  # what has been taken over, and what has been looked at
+        done = at = 0  # the text before these positions was copied, and searched
         while (string := _STRINGS.search(text, at)) is not None:
             at = string.end()
             colon = _COLON.match(text, at)
@@ -79,7 +79,7 @@ class Redactor:
         return "".join([*pieces, text[done:]]) if pieces else text
 
     def data(self, data: bytes) -> bytes:
-        """The same for a binary payload, if it is UTF-8: some servers send their JSON that way."""
+        """The same for a binary payload that is UTF-8, since some servers send JSON in binary messages."""
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -88,11 +88,11 @@ class Redactor:
         return data if redacted is text else redacted.encode()
 
     def header(self, name: str, value: str) -> str:
-        """A header's value, unless that is secret."""
+        """The value of a header, or ``"[redacted]"`` if it is secret."""
         return REDACTED if self.is_secret(name) or normal(name).endswith(_HEADER_NAMES) else value
 
     def _in_string(self, string: str) -> str:
-        """JSON in a string of JSON, as SockJS and many a log wrap it; each level doubles its backslashes."""
+        """Redact JSON inside a JSON string (SockJS and many logs nest it so). Each level doubles its backslashes."""
         if '\\"' not in string and "\\u0022" not in string:
             return string
         inner = _unquoted(string)
@@ -101,7 +101,7 @@ class Redactor:
 
 
 def _unquoted(string: str) -> str:
-    """The value of a JSON string; what is none is taken as it stands."""
+    """The value of a JSON string; if it is not valid, the string without its quotes."""
     if "\\" in string:
         try:
             value = json.loads(string, strict=False)
@@ -113,7 +113,7 @@ def _unquoted(string: str) -> str:
 
 
 def _value_end(text: str, start: int) -> int:
-    """Where the JSON value that begins here ends; the end of the text if it was cut off."""
+    """The end of the JSON value that begins at ``start``; the end of the text if the value is truncated."""
     if text[start : start + 1] == '"':
         string = _STRINGS.match(text, start)
         assert string is not None

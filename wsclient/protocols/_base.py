@@ -28,8 +28,8 @@ class Protocol:
     """Encodes messages, decodes payloads into their meaning, and correlates replies with requests.
 
     Make a subclass for a protocol of your own. One object serves one client, so two protocols are equal only if they
-    are the same object. A protocol that serves no client yet can be pickled if its options can, and the unpickled object
-    can serve a client. A protocol that serves a client can't be pickled.
+    are the same object. A protocol that serves no client yet can be pickled if its options can. A protocol that serves
+    a client can't be pickled.
 
     Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``stream_of``, ``reset`` and ``on_session``
     run on the I/O thread. Any threads call the other methods, several at the same time. No method may wait.

@@ -50,7 +50,7 @@ def test_a_proxy_from_a_shell_leads_to_its_target_and_obeys(started):
             assert typed(process, "status").startswith("1 open, 1 accepted")
             assert "1 cut" in typed(process, "cut")
             assert client.request("once more", timeout=LONG, idempotent=True) == "once more"
-        assert typed(process, "explode") == "There is no verb 'explode'; try help."
+        assert typed(process, "explode") == "There is no command 'explode'; type help for the commands."
         process.stdin.write("quit\n")
         process.stdin.flush()
         assert process.wait(LONG) == 0

@@ -24,7 +24,7 @@ def test_each_verb_is_answered_with_the_figures(tcp, line):
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("explode", "There is no verb 'explode'; try help."),
+        ("explode", "There is no command 'explode'; type help for the commands."),
         ("latency", "Usage: latency SECONDS [JITTER]"),
         ("cut now", "Usage: cut"),
         ("latency soon", "could not convert string to float: 'soon' Usage: latency SECONDS [JITTER]"),

@@ -101,7 +101,7 @@ def test_the_close_code_of_the_client_is_compared():
         assert player.steps(100) == []
         player.leave(code)
         assert len(player.differences) == differences
-    assert player.differences == ["connection 1, line 3: the client should close with 1000, and closed with 4000."]
+    assert player.differences == ["connection 1, line 3: the client should close with 1000, but closed with 4000."]
 
 
 @pytest.mark.parametrize("player", [StrictPlayer, LenientPlayer])

@@ -181,7 +181,7 @@ def test_next():
     """
     )
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*Descriptor * is open: socket:*"])
+    result.stdout.fnmatch_lines(["*The file descriptor * is open: socket:*"])
 
 
 def test_what_a_fixture_of_a_wider_scope_holds_is_no_leak(run):

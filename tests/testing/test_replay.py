@@ -170,7 +170,8 @@ def test_a_subprotocol_that_is_not_offered_any_more_is_a_difference(recording):
         client.start()
     client.close()
     replay.close()
-    assert replay.mismatches == ["connection 1, line 2: the subprotocol 'v1' was agreed on, and is not offered now."]
+    (mismatch,) = replay.mismatches
+    assert mismatch == "connection 1, line 2: the subprotocol 'v1' was recorded, but the client does not offer it now."
 
 
 def test_after_the_last_recorded_connection_further_ones_are_refused(tmp_path):
@@ -276,7 +277,7 @@ def test_a_last_message_and_a_wrong_close_code_in_one_breath_are_told_apart(tmp_
         sock.sendall(build_frame(Opcode.TEXT, b"a", bytes(4)) + close)
         assert sock.recv(4) == b"\x88\x02\x0f\xa0"
     replay.close()
-    assert replay.mismatches == ["connection 1, line 4: the client should close with 1000, and closed with 4000."]
+    assert replay.mismatches == ["connection 1, line 4: the client should close with 1000, but closed with 4000."]
 
 
 def test_fragments_are_one_message(tmp_path):

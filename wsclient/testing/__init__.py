@@ -1,13 +1,13 @@
-"""Servers and faults for the tests of your own program. What they need is the extra ``testing``.
+"""Servers and network faults for the tests of your own program. Needs the extra ``testing``.
 
     from wsclient.testing import FaultProxy, Server
 
-    with Server() as server, FaultProxy(server.url) as proxy:     # an echo server, and a line that can be broken
+    with Server() as server, FaultProxy(server.url) as proxy:     # an echo server, and a proxy that cuts connections
         with wsclient.connect(proxy.url) as client:
             proxy.cut()                                           # the client reconnects
 
-Everything listens on loopback and on a free port, is ready once it is constructed, is a context manager, and may be
-called from any thread. Each name is loaded when it is first used, so that one costs only what it needs.
+Each server and proxy listens on loopback, on a free port unless another is given. It is ready when its constructor
+returns, is a context manager, and may be called from any thread. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _HOMES: Final = {
     "Server": "_servers.server",
     "frame": "_servers.peer",
 }
-"""Where each public name lives."""
+"""For each public name, the module that defines it."""
 
-if not TYPE_CHECKING:  # a type checker would take each misspelt name for one that is found when it runs
+if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any misspelt name
 
     def __getattr__(name: str) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""``python -m wsclient.testing``: faults from a shell."""
+"""``python -m wsclient.testing``: a ``FaultProxy`` that is controlled from a shell."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: as on the command line; None takes those of the process.
+        arguments: as on the command line; None for those of the process.
 
     Returns:
-        The exit code: 0 if all went well, 2 if the command can't run.
+        The exit code: 0 for success, 2 if the command can't run.
     """
     options = _parser().parse_args(arguments)
     return int(options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m wsclient.testing", description="Faults for tests, from a shell.")
+    parser = argparse.ArgumentParser(
+        prog="python -m wsclient.testing", description="Network faults for tests, controlled from a shell."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_proxy(commands.add_parser("proxy", help="a TCP proxy that breaks the line when it is told to"))
+    _add_proxy(commands.add_parser("proxy", help="a TCP proxy that cuts, delays or drops traffic on command"))
     return parser
 
 
@@ -38,9 +40,11 @@ def _add_proxy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="the server: a URL, host:port, or a port of this machine")
     parser.add_argument("--port", type=int, default=0, help="where to listen on loopback; a free port by default")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="delay of every byte")
-    parser.add_argument("--jitter", type=float, default=0.0, metavar="SECONDS", help="how far the delay varies")
-    parser.add_argument("--bandwidth", type=float, default=None, metavar="BYTES", help="bytes per second each way")
-    parser.add_argument("--seed", type=int, default=0, help="for the jitter")
+    parser.add_argument("--jitter", type=float, default=0.0, metavar="SECONDS", help="largest variation of the delay")
+    parser.add_argument(
+        "--bandwidth", type=float, default=None, metavar="BYTES", help="bytes per second in each direction"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the jitter's random numbers")
     parser.set_defaults(run=_run_proxy)
 
 
@@ -60,7 +64,7 @@ def _run_proxy(options: argparse.Namespace) -> int:
         print(f"The proxy can't start: {error}", file=sys.stderr)
         return 2
     with proxy:
-        print(f"{proxy.url} leads to {options.target}; type help", flush=True)
+        print(f"{proxy.url} forwards to {options.target}; type help for the commands", flush=True)
         try:
             for line in sys.stdin:
                 answer = carry_out(proxy, line)
@@ -68,7 +72,7 @@ def _run_proxy(options: argparse.Namespace) -> int:
                     return 0
                 if answer:
                     print(answer, flush=True)
-            proxy.wait_closed()  # no terminal, such as under a supervisor: until it is interrupted
+            proxy.wait_closed()  # no terminal, such as under a process supervisor: run until an interrupt
         except KeyboardInterrupt:
             print(INTERRUPTED, flush=True)
     return 0

@@ -1,7 +1,7 @@
-"""The pytest plugin: servers and faults as fixtures, and a marker for tests that must leave nothing behind.
+"""The pytest plugin: fixtures for servers and network faults, and a marker for tests that must clean up.
 
-pytest loads it where ``wsclient-sdk`` is installed, for suites that have no use for it too. So it imports everything
-where it is used; the packages it stands in load their names late.
+pytest loads it wherever ``wsclient-sdk`` is installed, also for test suites that do not use it. So every other import
+is made inside the function that needs it; the packages above it import their names late too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEFORE: Final[pytest.StashKey[Belongings]] = pytest.StashKey()
 
 @pytest.fixture
 def ws_server() -> Iterator[Server]:
-    """A ``wsclient.testing.Server`` that sends each message back; assign its ``handler`` for something else."""
+    """A ``wsclient.testing.Server`` that sends each message back; assign its ``handler`` to change its answers."""
     from ._servers.server import Server
 
     with Server() as server:
@@ -46,10 +46,10 @@ def ws_proxy(ws_server: Server) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def ws_replay() -> Iterator[Callable[..., Replay]]:
-    """Plays recordings back: ``ws_replay("session.jsonl", strict=False)`` gives a running ``wsclient.testing.Replay``.
+    """Plays recordings back: ``ws_replay("session.jsonl", strict=False)`` returns a running ``Replay``.
 
-    It takes what ``Replay`` takes. At the end of the test each is closed, and one that is strict fails the test if the
-    client did not do what was recorded.
+    The arguments are those of ``Replay``. At the end of the test each replay is closed; a strict one fails the test if
+    the client did not do what was recorded.
     """
     from ._replay.replay import Replay
 
@@ -62,16 +62,16 @@ def _play(replays: ExitStack, replay: type[Replay], path: str | os.PathLike[str]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}: the test fails if it leaves an open client of wsclient, a client's thread or a descriptor behind.",
+        f"{MARKER}: the test fails if it leaves a client of wsclient, a client's thread or a file descriptor open.",
     )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Take down what there is before the test's fixtures."""
+    """List the resources before the test's fixtures are set up."""
     if item.get_closest_marker(MARKER) is not None:
         from ._leaks import Belongings
 
@@ -83,7 +83,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """What a fixture of a wider scope makes is there after the test as well, and not its fault."""
+    """Except the resources that a fixture of a wider scope creates: they rightly exist after the test."""
     before = None if fixturedef.scope == "function" else request.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
@@ -98,7 +98,7 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Look at what is left once the test's fixtures are gone."""
+    """Check which resources remain after the teardown of the test's fixtures."""
     before = item.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
@@ -106,7 +106,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 
     try:
         result = yield
-    except BaseException:  # a fixture's own failure says more; the next test is spared all the same
+    except BaseException:  # the fixture's own failure is more important; still close the clients for the next test
         close_clients(left_since(before).clients)
         raise
     finally:

@@ -1,1 +1,1 @@
-"""``FaultProxy``: a TCP proxy that delays, limits and cuts connections, and its console."""
+"""``FaultProxy``: a TCP proxy that delays, limits and cuts connections; and its console."""

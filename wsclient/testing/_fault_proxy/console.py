@@ -1,4 +1,4 @@
-"""What may be typed at a ``FaultProxy`` that was started from a shell."""
+"""The commands of a ``FaultProxy`` that was started from a shell."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ QUIT: Final = "quit"
 
 
 class _Verb(NamedTuple):
+    """A command.
+
+    Attributes:
+        usage: its name and arguments.
+        help: what it does.
+        kinds: the conversions of its arguments.
+        least: how many arguments are required.
+        method: the name of the proxy's method.
+    """
+
     usage: str
     help: str
-    kinds: Sequence[Callable[[str], Any]]  # what its words are turned into
-    least: int  # words it needs
-    method: str  # of the proxy
+    kinds: Sequence[Callable[[str], Any]]
+    least: int
+    method: str
 
 
 def _rate(word: str) -> float | None:
@@ -34,27 +44,27 @@ _VERBS: Final = {
     for verb in (
         _Verb("cut", "end every connection with a FIN", (), 0, "cut"),
         _Verb("reset", "end every connection with a RST", (), 0, "reset"),
-        _Verb("freeze", "nothing moves any more, and nobody is told: half-open", (), 0, "freeze"),
-        _Verb("thaw", "what was frozen goes on", (), 0, "thaw"),
-        _Verb("latency SECONDS [JITTER]", "delay every byte; 0 not at all", (float, float), 1, "latency"),
-        _Verb("bandwidth BYTES_PER_SECOND|off", "slow down each way of each connection", (_rate,), 1, "bandwidth"),
-        _Verb("cut-after BYTES up|down", "cut the line behind so many more bytes", (int, str), 2, "cut_after"),
-        _Verb("drop up|down|both|off", "swallow what goes one way", (_direction,), 1, "drop_direction"),
-        _Verb("refuse", "take no new connection", (), 0, "refuse"),
-        _Verb("accept", "take new connections again", (), 0, "accept"),
+        _Verb("freeze", "forward nothing, without ending connections (half-open)", (), 0, "freeze"),
+        _Verb("thaw", "forward again what was frozen", (), 0, "thaw"),
+        _Verb("latency SECONDS [JITTER]", "delay every byte; 0 for no delay", (float, float), 1, "latency"),
+        _Verb("bandwidth BYTES_PER_SECOND|off", "limit each direction of each connection", (_rate,), 1, "bandwidth"),
+        _Verb("cut-after BYTES up|down", "cut the connection after so many more bytes", (int, str), 2, "cut_after"),
+        _Verb("drop up|down|both|off", "discard the bytes of a direction", (_direction,), 1, "drop_direction"),
+        _Verb("refuse", "refuse new connections", (), 0, "refuse"),
+        _Verb("accept", "accept new connections again", (), 0, "accept"),
     )
 }  # fmt: skip
 
 
 def carry_out(proxy: FaultProxy, line: str) -> str:
-    """Do what a line says.
+    """Carry out a command.
 
     Args:
         proxy: the proxy.
-        line: a verb and its words.
+        line: a command with its arguments.
 
     Returns:
-        What to show: the figures, the help, or what is wrong with the line. ``QUIT`` if it is to end.
+        The text to show: the proxy's counts, the help, or the error in the line. ``QUIT`` if the proxy must end.
     """
     words = line.split()
     if not words:
@@ -68,7 +78,7 @@ def carry_out(proxy: FaultProxy, line: str) -> str:
         return _figures(proxy)
     verb = _VERBS.get(name)
     if verb is None:
-        return f"There is no verb {name!r}; try help."
+        return f"There is no command {name!r}; type help for the commands."
     if not verb.least <= len(given) <= len(verb.kinds):
         return f"Usage: {verb.usage}"
     try:
@@ -80,7 +90,7 @@ def carry_out(proxy: FaultProxy, line: str) -> str:
 
 def _help() -> str:
     rows = [(verb.usage, verb.help) for verb in _VERBS.values()]
-    rows += [("status", "the figures"), (QUIT, "end the proxy")]
+    rows += [("status", "show the counts"), (QUIT, "end the proxy")]
     return "\n".join(f"{usage:32} {text}" for usage, text in rows)
 
 

@@ -1,4 +1,7 @@
-"""Sockets of lines that were cut: still read for a moment, so that their peers see a FIN and no RST. One thread's."""
+"""Sockets of connections that were cut. They are read for a moment, so that their peers see a FIN and no RST.
+
+Only the proxy's thread uses this module.
+"""
 
 from __future__ import annotations
 
@@ -13,37 +16,37 @@ from ..._network.poller import READ
 __all__ = ["Lingering"]
 
 LINGER: Final = 1.0
-"""Seconds in which what comes is read, and thrown away: a socket that is closed with bytes unread sends a RST, and the
-peer would see that instead of the FIN (RFC 2525 §2.17)."""
+"""Seconds in which incoming bytes are read and discarded. A socket that is closed with unread bytes sends a RST, which
+the peer would see instead of the FIN (RFC 2525 §2.17)."""
 
 _PIECE: Final = 64 * 1024
 
 
 class Lingering:
-    """Those sockets. In the selector they stand without data."""
+    """The sockets that are read until they are closed. They are registered in the selector without data."""
 
     __slots__ = ("_selector", "_until")
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         """
         Args:
-            selector: tells when one is readable.
+            selector: the proxy's selector.
         """
         self._selector = selector
         self._until: dict[socket.socket, float] = {}
 
     def add(self, sock: socket.socket) -> None:
-        """Send a FIN, and close the socket later. It is not in the selector."""
+        """Send a FIN, and close the socket later. The socket must not be in the selector."""
         try:
             sock.shutdown(socket.SHUT_WR)
-        except OSError:  # the peer has ended it
+        except OSError:  # the peer has ended the connection
             sock.close()
             return
         self._until[sock] = time.monotonic() + LINGER
         self._selector.register(sock, READ)
 
     def throw_away(self, sock: socket.socket) -> None:
-        """It is readable."""
+        """Discard the bytes of a readable socket, and close it at the end of its stream."""
         try:
             over = not sock.recv(_PIECE)
         except (BlockingIOError, InterruptedError):
@@ -54,18 +57,18 @@ class Lingering:
             self._forget(sock)
 
     def next_at(self) -> float | None:
-        """When the next one is to be closed; None if there is none."""
+        """When the next socket must be closed (monotonic clock, seconds); None if there is none."""
         return min(self._until.values(), default=None)
 
     def expire(self, now: float) -> None:
-        """Close those that have been read for long enough."""
+        """Close the sockets that have been read for ``LINGER`` seconds."""
         for sock in [sock for sock, until in self._until.items() if now >= until]:
             self._forget(sock)
 
     def close(self) -> None:
-        """Close all of them now, behind what has come so far."""
+        """Read what has come so far, and close all sockets now."""
         for sock in list(self._until):
-            with contextlib.suppress(OSError):  # there is no more, or no peer
+            with contextlib.suppress(OSError):  # there are no more bytes, or the peer has ended the connection
                 while sock.recv(_PIECE):
                     pass
             self._forget(sock)

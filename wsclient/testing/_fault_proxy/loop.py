@@ -1,11 +1,10 @@
-"""The one thread of a ``FaultProxy``: takes connections, hands bytes on, and puts the faults into force.
+"""The thread of a ``FaultProxy``: accepts connections, forwards bytes and applies the faults.
 
 Guarantees:
-    * One thread owns every socket, flow and fault. Other threads hand it *orders* (a deque and a wake-up) and wait
-      until they are carried out; so what an order changes is in force when its caller goes on.
-    * Nothing blocks that thread but its ``select``: all sockets are non-blocking, and the target's name was looked up
-      before.
-    * If the thread fails, that is logged, and every order from then on raises.
+    * One thread owns all sockets, flows and faults. Other threads give it *orders* (through a deque and a wake-up) and
+      wait until an order is carried out, so its effect is visible when their call returns.
+    * This thread blocks only in ``select``: all sockets are non-blocking, and the target's name is looked up before.
+    * If the thread fails, the error is logged, and each further order raises.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _log = logging.getLogger("wsclient.testing")
 
 
 class Order:
-    """Something another thread wants done.
+    """A function that another thread wants the proxy's thread to call.
 
     Attributes:
-        call: what to do, on the proxy's thread.
-        done: opens when it is done.
-        error: what it raised instead.
+        call: the function.
+        done: opened after the call.
+        error: the exception that the function raised, or None.
     """
 
     __slots__ = ("call", "done", "error")
@@ -50,12 +49,12 @@ class Order:
 
 
 class Switch:
-    """The proxy's loop; ``run`` is its thread. All other methods but ``submit`` and ``stats`` belong to that thread.
+    """The proxy's loop. ``run`` is the body of its thread; only ``submit`` and ``stats`` may run on other threads.
 
     Attributes:
-        traffic: the lines and their faults; changed by orders only.
-        changed: announced whenever a figure may have changed.
-        failure: why the thread has ended before its time; None while it has not.
+        traffic: the connections and their faults; other threads change them through orders only.
+        changed: announced when a count may have changed.
+        failure: the exception that ended the thread; None if there is none.
     """
 
     __slots__ = (
@@ -65,10 +64,10 @@ class Switch:
     def __init__(self, listener: socket.socket, addresses: list[Address], shape: Shape, seed: int) -> None:
         """
         Args:
-            listener: where clients connect; closed at the end.
-            addresses: those of the target, tried in turn.
-            shape: latency, jitter and bandwidth to begin with.
-            seed: for the jitter.
+            listener: the listening socket; closed at the end.
+            addresses: the target's addresses, tried in order.
+            shape: the initial latency, jitter and bandwidth.
+            seed: the seed of the jitter's random numbers.
         """
         self.changed = Signal()
         self.failure: Exception | None = None
@@ -82,18 +81,18 @@ class Switch:
         self.traffic = Traffic(self._selector, self._lingering, addresses, shape, seed)
 
     def submit(self, order: Order) -> None:
-        """Have an order carried out. From any thread."""
+        """Give an order to the proxy's thread. Any thread."""
         self._orders.append(order)
         self._wakeup.wake()
-        if not self._running:  # the thread may have looked for the last time
+        if not self._running:  # the thread may have checked its orders for the last time
             self._carry_out_orders()
 
     def stats(self) -> ProxyStats:
-        """The figures. From any thread."""
+        """The counts. Any thread."""
         return self.traffic.stats()
 
     def run(self) -> None:
-        """Forward until ``stop``."""
+        """Run the loop until ``stop`` is called."""
         try:
             while self._running:
                 self._turn()
@@ -107,16 +106,16 @@ class Switch:
             self.changed.announce()
 
     def stop(self) -> None:
-        """End after this turn."""
+        """End the loop after this turn."""
         self._running = False
 
     def cut(self) -> None:
-        """End every line with a FIN, also of those who are about to come in."""
+        """End every connection with a FIN, including those that wait to be accepted."""
         self._let_in()
         self.traffic.cut(self.traffic.lines())
 
     def reset(self) -> None:
-        """End every line with a RST, also of those who are about to come in."""
+        """End every connection with a RST, including those that wait to be accepted."""
         self._let_in()
         self.traffic.reset(self.traffic.lines())
 
@@ -151,13 +150,13 @@ class Switch:
         while self._orders:
             try:
                 order = self._orders.popleft()
-            except IndexError:  # another thread was faster: the loop has ended, and submit() helps
+            except IndexError:  # the loop has ended, and submit() on another thread has taken the order
                 return
             try:
                 if not self._running:
                     raise RuntimeError("The FaultProxy is closed, or its thread has failed.") from self.failure
                 order.call()
-            except Exception as error:  # raised where the order came from
+            except Exception as error:  # the thread that gave the order raises it
                 order.error = error
             order.done.open()
 

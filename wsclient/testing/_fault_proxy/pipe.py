@@ -1,7 +1,7 @@
-"""One connection through the proxy: the client's socket, the target's, and what is under way between them.
+"""One connection through the proxy: the client's socket, the target's socket, and the bytes between them.
 
-The proxy's thread alone touches it. Nothing here blocks, and nothing here decides: which faults are in force is the
-switch's affair.
+Only the proxy's thread uses this module. Nothing here blocks, and nothing here knows the faults: ``relay`` applies
+them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ UP: Final = "up"
 DOWN: Final = "down"
 
 CHUNK: Final = 64 * 1024
-"""Bytes read at once."""
+"""Bytes per read."""
 
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 Address = tuple[socket.AddressFamily, Any]
-"""A family and where to connect to, as ``socket.getaddrinfo`` tells them."""
+"""An address family and an address, as ``socket.getaddrinfo`` returns them."""
 
 
 class Line:
@@ -33,11 +33,11 @@ class Line:
 
     Attributes:
         near: the client's socket.
-        far: the target's; None until a connection to it was begun.
-        connected: whether the target has accepted.
-        flows: by direction, what is under way.
-        shut: directions whose end was handed on.
-        stuck: directions whose receiver's socket was full at the last attempt.
+        far: the target's socket; None until a connection to the target is begun.
+        connected: whether the connection to the target is established.
+        flows: the bytes under way, by direction.
+        shut: the directions whose end was forwarded.
+        stuck: the directions whose receiving socket took no more bytes at the last attempt.
     """
 
     __slots__ = ("_addresses", "connected", "far", "flows", "near", "shut", "stuck")
@@ -54,19 +54,23 @@ class Line:
         self._addresses = list(addresses)
 
     def source(self, direction: str) -> socket.socket | None:
-        """Where the bytes of a direction come from."""
+        """The socket from which the bytes of a direction come."""
         return self.near if direction == UP else self.far
 
     def sink(self, direction: str) -> socket.socket | None:
-        """Where they go."""
+        """The socket to which they go."""
         return self.far if direction == UP else self.near
 
     def sockets(self) -> list[socket.socket]:
-        """Those there are."""
+        """The client's socket and, if it exists, the target's."""
         return [self.near] if self.far is None else [self.near, self.far]
 
     def connect(self) -> bool:
-        """Begin to connect to the target's next address; False if none is left."""
+        """Begin to connect to the target's next address.
+
+        Returns:
+            False if no address is left.
+        """
         while self._addresses:
             family, address = self._addresses.pop(0)
             self.far = socket.socket(family, socket.SOCK_STREAM)
@@ -79,22 +83,22 @@ class Line:
         return False
 
     def check_connected(self) -> bool:
-        """The target's socket has become writable, or failed: whether the target has accepted."""
+        """Check, when the target's socket has become writable or failed, whether it is connected."""
         assert self.far is not None
         self.connected = self.far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         return self.connected
 
     def drop_far(self) -> None:
-        """Give up an attempt to connect."""
+        """Close the target's socket after a failed attempt to connect."""
         if self.far is not None:
             self.far.close()
             self.far = None
 
     def read(self, direction: str, now: float) -> None:
-        """Take what a sender has sent, as far as there is room.
+        """Read from the sender of a direction, as far as its flow has room.
 
         Raises:
-            OSError: he has reset his line.
+            OSError: the sender has reset the connection.
         """
         source, flow = self.source(direction), self.flows[direction]
         assert source is not None
@@ -108,10 +112,13 @@ class Line:
             flow.end(now)
 
     def write(self, direction: str, data: memoryview) -> int:
-        """Hand bytes to a receiver; how many of them he took.
+        """Write to the receiver of a direction.
+
+        Returns:
+            How many bytes its socket took.
 
         Raises:
-            OSError: his line is gone.
+            OSError: the receiver has ended the connection.
         """
         sink = self.sink(direction)
         assert sink is not None
@@ -126,7 +133,7 @@ class Line:
         return sent
 
     def pass_end_on(self, direction: str) -> None:
-        """Hand on the end of a stream: a FIN."""
+        """Forward the end of a stream: send a FIN."""
         self.shut.add(direction)
         sink = self.sink(direction)
         assert sink is not None
@@ -144,5 +151,5 @@ class Line:
 
 
 def _send_at_once(sock: socket.socket) -> None:
-    """No Nagle: what a test sends in pieces should arrive in pieces."""
+    """Turn off Nagle's algorithm, so that pieces which a test sends arrive as pieces."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,10 +1,10 @@
-"""A TCP proxy that breaks the line in the ways networks do, between any client and any server.
+"""A TCP proxy between any client and any server that causes the faults of real networks.
 
 Guarantees:
-    * Every method may be called from any thread, and what it orders is in force when it returns: no test needs to
-      sleep. It raises ``TimeoutError`` rather than wait longer than 10 s.
-    * Bytes are never changed, doubled or reordered; TLS passes through untouched.
-    * One thread, however many connections there are (``_fault_proxy.loop``).
+    * Every method may be called from any thread, and has taken effect when it returns, so no test needs to sleep. It
+      raises ``TimeoutError`` if that takes more than 10 s.
+    * Bytes are never changed, duplicated or reordered; TLS is forwarded without decryption.
+    * One thread serves all connections (``_fault_proxy.loop``).
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 __all__ = ["FaultProxy"]
 
 ORDER_TIMEOUT: Final = 10.0
-"""Seconds the proxy's thread may take to put something into force; it takes less than a millisecond."""
+"""Seconds that the proxy's thread may take to carry out an order; normally it takes less than a millisecond."""
 
 WAIT: Final = 15.0
-"""Seconds ``wait_for`` gives by default; the same as ``Server.wait_for``."""
+"""Default timeout of ``wait_for``, in seconds; ``Server.wait_for`` has the same."""
 
 _DIRECTIONS: Final = {UP: frozenset({UP}), DOWN: frozenset({DOWN}), "both": frozenset({UP, DOWN}), None: frozenset()}
 
 
 class FaultProxy:
-    """Forwards connections to a server, and breaks them when it is told to.
+    """Forwards connections to a server, and causes network faults on command.
 
         with Server() as server, FaultProxy(server.url) as proxy:
             with wsclient.connect(proxy.url, ping_interval=0.5, ping_timeout=0.5) as client:
-                proxy.freeze()                     # half-open: the client's keepalive finds it
-                proxy.wait_for(accepted=2)         # and connects anew, into the frozen line
+                proxy.freeze()                     # half-open: the client's keepalive detects it,
+                proxy.wait_for(accepted=2)         # and the client connects again; the proxy is still frozen
                 proxy.thaw()
 
-    ``"up"`` is the direction from client to server, ``"down"`` the other. Each fault concerns all connections.
+    ``"up"`` is the direction from client to server, ``"down"`` the other one. Each fault affects all connections.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class FaultProxy:
     ) -> None:
         """
         Args:
-            target: the server: its URL, ``"host:port"``, or a port on this machine. Any protocol over TCP will do.
-            port: TCP port to listen at, on loopback; 0 takes a free one.
-            latency: see ``latency()``.
-            jitter: see ``latency()``.
-            bandwidth: see ``bandwidth()``.
-            seed: what the jitter is drawn with; the same seed and the same traffic give the same delays.
+            target: the server: its URL, ``"host:port"``, or a port on this machine. Any protocol over TCP works.
+            port: the TCP port to listen on, on loopback; 0 for a free one.
+            latency: seconds, see ``latency()``.
+            jitter: seconds, see ``latency()``.
+            bandwidth: bytes per second, see ``bandwidth()``.
+            seed: the seed of the jitter's random numbers; the same seed and the same traffic give the same delays.
 
         Raises:
-            ValueError: the target can't be read.
-            OSError: its host name is not known, or the port is taken.
+            ValueError: the target or another argument is not valid.
+            OSError: the target's host name can't be resolved, or the port is in use.
         """
         self._target = parse_target(target)
         host = "::1" if self._target.host == "::1" else "127.0.0.1"
@@ -87,25 +87,30 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """The target's URL, through the proxy: same scheme, path and query. ``localhost`` stays ``localhost``, so that
-        its certificate is still the right one; a host elsewhere becomes ``127.0.0.1``.
+        """The URL of the target through the proxy, with the same scheme, path and query.
+
+        The host ``localhost`` stays, since the target's certificate is valid for it; a host on another machine becomes
+        ``127.0.0.1``.
         """
         return self._target.url_through(self._host, self.port)
 
     @property
     def stats(self) -> ProxyStats:
-        """What was counted up to now."""
+        """The counts at this moment."""
         return self._switch.stats()
 
     def wait_for(self, timeout: float = WAIT, **figures: int) -> ProxyStats:
-        """Wait until figures of ``stats`` are at least so high: ``proxy.wait_for(cut=1)``, ``wait_for(bytes_up=100)``.
+        """Wait until counts of ``stats`` have reached given values: ``wait_for(cut=1)``, ``wait_for(bytes_up=100)``.
 
         Args:
             timeout: seconds.
-            figures: names of ``ProxyStats``' attributes, and numbers.
+            figures: names of attributes of ``ProxyStats``, with the least value of each.
+
+        Returns:
+            The counts.
 
         Raises:
-            TimeoutError: they were not within the timeout; the sentence shows what they are.
+            TimeoutError: the values were not reached within the timeout; the error text shows the counts.
         """
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         while True:
@@ -114,12 +119,12 @@ class FaultProxy:
                 if all(getattr(stats, name) >= least for name, least in figures.items()):
                     return stats
                 if not latch.wait(deadline):
-                    raise TimeoutError(f"Not within {timeout:g} s: {figures}. The proxy stands at {stats}.")
+                    raise TimeoutError(f"The counts did not reach {figures} within {timeout:g} s; they are {stats}.")
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """End every connection with a FIN on both sides. What is under way in the proxy is lost."""
+        """End every connection with a FIN on both sides. Bytes that are under way in the proxy are lost."""
         self._order(self._switch.cut)
 
     def reset(self) -> None:
@@ -127,13 +132,13 @@ class FaultProxy:
         self._order(self._switch.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
-        """Let so many more bytes pass in one direction, then cut (FIN) the connection that carried the last of them.
+        """Forward ``count`` more bytes in one direction, then end the connection of the last byte with a FIN.
 
-        Exact to the byte: the receiver gets these and no more. It happens once; the bytes count from this call on, over
-        all connections together, and what the client does next meets a sound line. ``wait_for(cut=1)`` waits for it.
+        The receiver gets exactly these bytes. They are counted from this call on, over all connections together. The
+        fault happens once; later connections work. ``wait_for(cut=1)`` waits for it.
 
         Args:
-            count: at least 1; ``cut()`` is for 0.
+            count: bytes, at least 1; for 0 call ``cut()``.
             direction: ``"up"`` or ``"down"``.
         """
         check_count("count", count)
@@ -141,38 +146,37 @@ class FaultProxy:
         self._order(partial(self._switch.traffic.faults.cut_after.__setitem__, direction, count))
 
     def refuse(self) -> None:
-        """Take no new connection: each is reset at once, as by a host that has gone; those that are open stay.
+        """Refuse new connections, until ``accept()``: each is reset at once. Open connections stay.
 
-        (A listener that is gone would refuse them a step earlier, but its port could be taken meanwhile, and nobody
-        would count.)
+        The proxy still listens, so that no other program can take its port and each refusal is counted.
         """
         self._order(partial(setattr, self._switch.traffic.faults, "refusing", True))
 
     def accept(self) -> None:
-        """Take new connections again, after ``refuse()``."""
+        """Accept new connections again, after ``refuse()``."""
         self._order(partial(setattr, self._switch.traffic.faults, "refusing", False))
 
     # --- silences ----------------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Nothing moves any more and nobody is told: half-open, as with a pulled cable.
+        """Forward nothing, until ``thaw()``, and end no connection: half-open, as with an unplugged cable.
 
-        Not even the end of a connection is handed on. New connections are accepted (their operating system can't tell)
-        and hear nothing.
+        The end of a connection is not forwarded either. New connections are accepted, and receive nothing.
         """
         self._order(partial(setattr, self._switch.traffic.faults, "frozen", True))
 
     def thaw(self) -> None:
-        """Everything that was held goes on, in order; after ``freeze()``. What ``drop_direction`` does stays."""
+        """Forward again, after ``freeze()``; all bytes that were kept follow in order. ``drop_direction`` stays set."""
         self._order(partial(setattr, self._switch.traffic.faults, "frozen", False))
 
     def drop_direction(self, direction: str | None = "up") -> None:
-        """Swallow whatever goes one way; the connections stay, and the other way works.
+        """Discard all bytes of one direction. The connections stay, and the other direction works.
 
-        The end of a stream is swallowed as well, and handed on after ``drop_direction(None)``; bytes never.
+        The end of a stream is not forwarded either, but is forwarded after ``drop_direction(None)``; discarded bytes
+        are lost.
 
         Args:
-            direction: ``"up"``, ``"down"``, ``"both"``; None swallows nothing any more.
+            direction: ``"up"``, ``"down"`` or ``"both"``; None to discard nothing any more.
         """
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction must be 'up', 'down', 'both' or None, not {direction!r}.")
@@ -181,26 +185,30 @@ class FaultProxy:
     # --- slowness ----------------------------------------------------------------------------------------------------
 
     def latency(self, seconds: float, jitter: float = 0.0) -> None:
-        """Delay every byte that comes in from now on, in both directions; in order.
+        """Delay all bytes that come in from now on, in both directions. Their order stays.
 
         Args:
-            seconds: how long; 0 not at all.
-            jitter: seconds by which the delay varies up and down, evenly distributed.
+            seconds: the delay; 0 for none.
+            jitter: the delay varies by up to so many seconds, up and down, uniformly distributed; at most the delay.
         """
         checked = _shape(seconds, jitter, None)
         self._order(partial(self._reshape, latency=checked.latency, jitter=checked.jitter))
 
     def bandwidth(self, bytes_per_second: float | None) -> None:
-        """Let no more than so many bytes a second through each direction of each connection; None: as many as come."""
+        """Limit the bandwidth of each direction of each connection.
+
+        Args:
+            bytes_per_second: the limit; None for no limit.
+        """
         self._order(partial(self._reshape, bandwidth=_shape(0.0, 0.0, bytes_per_second).bandwidth))
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until ``close()`` was called elsewhere.
+        """Wait until another thread has called ``close()``.
 
         Args:
-            timeout: seconds; None waits for as long as it takes.
+            timeout: seconds; None for no limit.
 
         Returns:
             False if the timeout passed first.
@@ -209,10 +217,10 @@ class FaultProxy:
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Cut every connection and listen no more. Idempotent.
+        """End every connection, and stop listening. Further calls have no effect.
 
         Raises:
-            RuntimeError: the proxy's thread had failed before.
+            RuntimeError: the proxy's thread had failed.
         """
         if self._thread.is_alive():
             self._switch.submit(Order(self._switch.stop))
@@ -232,7 +240,7 @@ class FaultProxy:
         order = Order(call)
         self._switch.submit(order)
         if not order.done.wait(Deadline.after(ORDER_TIMEOUT, time.monotonic())):
-            raise TimeoutError(f"The thread of the FaultProxy has not come round within {ORDER_TIMEOUT:g} s.")
+            raise TimeoutError(f"The thread of the FaultProxy has not carried out an order within {ORDER_TIMEOUT:g} s.")
         if order.error is not None:
             raise order.error
 
@@ -247,7 +255,7 @@ def _shape(latency: float, jitter: float, bandwidth: float | None) -> Shape:
         None if bandwidth is None else _checked_bandwidth(bandwidth),
     )
     if shape.jitter > shape.latency:
-        raise ValueError(f"jitter must be at most the latency, which it varies, not {jitter!r} with {latency!r}.")
+        raise ValueError(f"jitter must be at most the latency, not {jitter!r} with a latency of {latency!r}.")
     return shape
 
 

@@ -1,4 +1,4 @@
-"""What a ``FaultProxy`` has counted."""
+"""The counts of a ``FaultProxy``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["ProxyStats"]
 
 @dataclass(frozen=True)
 class ProxyStats:
-    """Figures of a ``FaultProxy``, all of one moment.
+    """The counts of a ``FaultProxy`` at one moment. Immutable.
 
     Attributes:
-        accepted: connections taken from clients, those still open included.
-        refused: connections turned away: while ``refuse()`` was in force, or since the target took none.
+        accepted: connections accepted from clients, including those that are still open.
+        refused: connections refused, because of ``refuse()`` or because the target could not be connected to.
         open: connections that are open now.
         cut: connections ended by ``cut()`` or ``cut_after()``.
         reset: connections ended by ``reset()``.
-        bytes_up: bytes handed on to the target.
-        bytes_down: bytes handed on to clients.
-        dropped: bytes swallowed by ``drop_direction()``.
+        bytes_up: bytes forwarded to the target.
+        bytes_down: bytes forwarded to clients.
+        dropped: bytes discarded by ``drop_direction()``.
     """
 
     accepted: int = 0

@@ -1,7 +1,7 @@
-"""What happens to the bytes of a ``FaultProxy``: its lines, the faults in force, and what was counted.
+"""The connections of a ``FaultProxy``, the faults that are applied to their bytes, and the counts.
 
-The proxy's thread alone touches it, but for ``stats``. At most ``BUFFER_SIZE`` bytes are under way in each direction of
-each connection; then its sender is not read.
+Only the proxy's thread uses this module, except ``stats``. At most ``BUFFER_SIZE`` bytes are under way in each
+direction of each connection; beyond that, nothing more is read from the sender.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _log = logging.getLogger("wsclient.testing")
 
 
 class Faults:
-    """What is wrong with the line at present.
+    """The present faults of all connections.
 
     Attributes:
         shape: latency, jitter, bandwidth.
-        frozen: nothing moves.
-        refusing: new connections are turned away.
-        dropping: directions whose bytes are swallowed.
-        cut_after: by direction, the bytes that may still pass before the line that carries the last one is cut.
+        frozen: whether nothing is forwarded.
+        refusing: whether new connections are refused.
+        dropping: the directions whose bytes are discarded.
+        cut_after: by direction, how many bytes are still forwarded before the connection of the last byte is cut.
     """
 
     __slots__ = ("cut_after", "dropping", "frozen", "refusing", "shape")
@@ -50,10 +50,10 @@ class Faults:
 
 
 class Traffic:
-    """All lines. In the selector their sockets stand with the line as data.
+    """All connections. Their sockets are registered in the selector with the connection's ``Line`` as data.
 
     Attributes:
-        faults: what is wrong with the line.
+        faults: the present faults.
     """
 
     __slots__ = ("_addresses", "_chance", "_counts", "_lines", "_lingering", "_selector", "faults")
@@ -68,27 +68,27 @@ class Traffic:
     ) -> None:
         """
         Args:
-            selector: tells when a socket is ready.
-            lingering: takes the sockets of lines that are cut.
-            addresses: those of the target, tried in turn.
-            shape: latency, jitter and bandwidth to begin with.
-            seed: for the jitter.
+            selector: the proxy's selector.
+            lingering: takes over the sockets of connections that are cut.
+            addresses: the target's addresses, tried in order.
+            shape: the initial latency, jitter and bandwidth.
+            seed: the seed of the jitter's random numbers.
         """
         self.faults = Faults(shape)
         self._selector = selector
         self._lingering = lingering
         self._addresses = addresses
-        self._chance = random.Random(seed)  # noqa: S311 - jitter that can be repeated, no secret
+        self._chance = random.Random(seed)  # noqa: S311 - repeatable jitter, not a secret
         self._counts: Counter[str] = Counter()
         self._lines: dict[Line, None] = {}
 
     def stats(self) -> ProxyStats:
-        """The figures. From any thread."""
+        """The counts. Any thread."""
         counts = self._counts.copy()
         return ProxyStats(open=len(self._lines), **counts)
 
     def next_at(self, now: float) -> float | None:
-        """When time alone brings something on; None for never."""
+        """When bytes or the end of a stream become due by time alone (monotonic clock, seconds); None for never."""
         if self.faults.frozen:
             return None
         ways = [(line, way) for line in self._lines for way in _BOTH if self._can_move(line, way)]
@@ -96,18 +96,18 @@ class Traffic:
         return min((at for at in moments if at is not None), default=None)
 
     def move(self, now: float) -> None:
-        """Hand on what is due; nothing while the line is frozen."""
+        """Forward what is due; nothing while the proxy is frozen."""
         if not self.faults.frozen:
             for line in list(self._lines):
                 self._move(line, now)
 
     def watch(self) -> None:
-        """Have the selector wait for what the lines can use."""
+        """Register the events that each connection can use now in the selector."""
         for line in self._lines:
             self._watch(line)
 
     def _can_move(self, line: Line, direction: str) -> bool:
-        """Whether time may bring something on; not where a socket has to say so first, nor behind the end."""
+        """Whether time alone can make something due: not if a socket event is needed first, nor after the end."""
         if not line.connected or direction in line.stuck or direction in line.shut:
             return False
         return direction not in self.faults.dropping or line.flows[direction].size > 0
@@ -115,7 +115,7 @@ class Traffic:
     # --- one line's bytes --------------------------------------------------------------------------------------------
 
     def welcome(self, near: socket.socket) -> None:
-        """Somebody has connected; or is turned away."""
+        """Add the connection of a client, or refuse it."""
         if self.faults.refusing:
             self._counts["refused"] += 1
             abort(near)
@@ -124,9 +124,9 @@ class Traffic:
         self._lines[Line(near, self._addresses, self.faults.shape, self._chance)] = None
 
     def look_at(self, line: Line, descriptor: int) -> None:
-        """One of a line's sockets is ready."""
+        """Handle an event of one of a connection's sockets."""
         if line not in self._lines:
-            return  # an event before it, or an order, has ended the line
+            return  # an earlier event, or an order, has ended the connection
         if line.far is not None and not line.connected and descriptor == line.far.fileno():
             if not line.check_connected():
                 self._selector.unregister(line.far)
@@ -142,7 +142,7 @@ class Traffic:
                 self._end_with_reset(line)
 
     def _move(self, line: Line, now: float) -> None:
-        """Begin to connect, hand on what is due, and end the line when both directions are over."""
+        """Begin to connect to the target, forward what is due, and close the connection if both streams have ended."""
         if line.far is None and not self._connects(line):
             self._counts["refused"] += 1
             self._end_with_reset(line)
@@ -163,8 +163,8 @@ class Traffic:
     def _connects(self, line: Line) -> bool:
         try:
             return line.connect()
-        except OSError as error:  # no descriptor is left
-            _log.warning("A FaultProxy can't connect to its target: %s. It turns the client away.", error)
+        except OSError as error:  # there is no file descriptor left
+            _log.warning("A FaultProxy can't connect to its target (%s), so it refuses the client.", error)
             return False
 
     def _hand_on(self, line: Line, direction: str, now: float) -> None:
@@ -189,9 +189,7 @@ class Traffic:
             line.pass_end_on(direction)
 
     def _watch(self, line: Line) -> None:
-        """Have the selector wait for what the line can use: room to write where something is due, bytes where there is
-        room for them.
-        """
+        """Register the events that a connection can use: writable if bytes are due, readable if its flow has room."""
         wanted = dict.fromkeys(line.sockets(), 0)
         if not self.faults.frozen:
             if line.far is not None and not line.connected:
@@ -217,14 +215,14 @@ class Traffic:
         elif known.events != events or known.data is not line:
             self._selector.modify(sock, events, line)
 
-    # --- the end of lines --------------------------------------------------------------------------------------------
+    # --- the end of connections --------------------------------------------------------------------------------------
 
     def lines(self) -> list[Line]:
-        """Those that are open, oldest first."""
+        """The open connections, oldest first."""
         return list(self._lines)
 
     def cut(self, lines: Iterable[Line]) -> None:
-        """End lines with a FIN on both sides; what is still under way is lost."""
+        """End connections with a FIN on both sides; bytes that are under way are lost."""
         for line in lines:
             self._remove(line)
             self._counts["cut"] += 1
@@ -234,13 +232,13 @@ class Traffic:
                 self._lingering.add(sock)
 
     def reset(self, lines: Iterable[Line]) -> None:
-        """End lines with a RST on both sides."""
+        """End connections with a RST on both sides."""
         for line in lines:
             self._counts["reset"] += 1
             self._end_with_reset(line)
 
     def reshape(self, shape: Shape) -> None:
-        """Make the line slow, or fast again."""
+        """Change latency, jitter and bandwidth of all connections."""
         self.faults.shape = shape
         for line in self._lines:
             for flow in line.flows.values():

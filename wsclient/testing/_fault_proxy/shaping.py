@@ -1,7 +1,7 @@
-"""What a slow line does to bytes, as pure arithmetic: when they come out, and how many at a time. No socket, no clock.
+"""Latency, jitter and bandwidth as pure arithmetic: when bytes come out, and how many at a time. No socket, no clock.
 
-A ``Flow`` is one direction of one connection. Bytes go in by ``feed(data, now)`` and are handed out by ``due(now)``, in
-order, each exactly once. ``next_at(now)`` says when to ask again. One thread owns a flow.
+A ``Flow`` is one direction of one connection. ``feed(data, now)`` adds bytes; ``due(now)`` returns them in order, each
+exactly once. ``next_at(now)`` returns when to call ``due`` again. Only one thread may use a flow.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Final
 __all__ = ["BUFFER_SIZE", "PLAIN", "Flow", "Shape"]
 
 BUFFER_SIZE: Final = 256 * 1024
-"""Bytes under way in one direction of one connection, after which nothing more is read: the sender feels it, as he
-would on a real line. At a latency of 0.1 s it still lets 2.5 MB/s through."""
+"""Limit of the bytes under way in one direction of one connection. At the limit nothing more is read, so the sender has
+to wait, as on a real network. With a latency of 0.1 s it allows 2.5 MB/s."""
 
 _BURST: Final = 0.02
-"""Seconds' worth of bytes that a bandwidth hands out at once, so that a fast line does not wake for each byte."""
+"""With a bandwidth, the bytes of so many seconds may come out at once, so that the loop does not wake for each byte."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How slow a line is.
+    """How a connection is slowed down.
 
     Attributes:
-        latency: seconds each byte is under way.
-        jitter: seconds by which the latency varies, up or down, evenly distributed; never so that bytes overtake.
-        bandwidth: bytes per second in each direction of each connection; None for no bound.
+        latency: the delay of each byte, in seconds.
+        jitter: the latency varies by up to so many seconds, up and down, uniformly distributed; the order of bytes
+            stays.
+        bandwidth: bytes per second in each direction of each connection; None for no limit.
     """
 
     latency: float = 0.0
@@ -37,16 +38,16 @@ class Shape:
 
 
 PLAIN: Final = Shape()
-"""A line that does nothing to its bytes."""
+"""No latency, no jitter, no limit."""
 
 
 class Flow:
     """The bytes under way in one direction.
 
     Attributes:
-        shape: how slow the line is; may be assigned. A new latency counts for the bytes that come in from then on, a
-            new bandwidth at once.
-        size: bytes under way.
+        shape: how the bytes are slowed down; may be assigned. A new latency applies to the bytes that are added later,
+            a new bandwidth at once.
+        size: the number of bytes under way.
     """
 
     __slots__ = ("_credit", "_credited_at", "_ended", "_limit", "_pieces", "_random", "_released_at", "shape", "size")
@@ -54,47 +55,47 @@ class Flow:
     def __init__(self, shape: Shape, chance: random.Random, limit: int = BUFFER_SIZE) -> None:
         """
         Args:
-            shape: how slow the line is.
-            chance: draws the jitter; seeded, so that a run can be repeated.
-            limit: bytes that may be under way.
+            shape: how the bytes are slowed down.
+            chance: the random numbers of the jitter; seeded, so that a run can be repeated.
+            limit: how many bytes may be under way.
         """
         self.shape = shape
         self.size = 0
         self._random = chance
         self._limit = limit
         self._pieces: deque[tuple[float, memoryview]] = deque()
-        self._released_at = float("-inf")  # when the newest piece comes out
+        self._released_at = float("-inf")  # when the newest piece becomes due
         self._ended = False
-        self._credit = 0.0  # bytes the bandwidth allows
+        self._credit = 0.0  # bytes that the bandwidth allows, at the moment _credited_at
         self._credited_at = float("-inf")
 
     @property
     def room(self) -> int:
-        """Bytes that may come in; 0 behind the end."""
+        """How many bytes may be added; 0 after the end."""
         return 0 if self._ended else max(0, self._limit - self.size)
 
     def feed(self, data: bytes, now: float) -> None:
-        """Bytes came in."""
+        """Add bytes that came at ``now``."""
         self._pieces.append((self._release(now), memoryview(data)))
         self.size += len(data)
 
     def end(self, now: float) -> None:
-        """The sender has ended his stream; the end takes as long as a byte."""
+        """Add the end of the stream; it is delayed like a byte."""
         self._release(now)
         self._ended = True
 
     def due(self, now: float) -> memoryview | None:
-        """What may come out now; None if there is nothing. It stays here until it was ``taken``."""
+        """The bytes that may come out at ``now``; None if there are none. ``taken`` must be called for those used."""
         if not self._pieces or self._pieces[0][0] > now:
             return None
         piece = self._pieces[0][1]
         if self.shape.bandwidth is None:
             return piece
-        allowed = int(self._credit_at(now, self.shape.bandwidth) + 1e-6)  # what rounding took off a whole byte
+        allowed = int(self._credit_at(now, self.shape.bandwidth) + 1e-6)  # corrects the rounding of a whole byte
         return piece[:allowed] if allowed else None
 
     def taken(self, count: int, now: float) -> None:
-        """So many bytes of what was due have come out."""
+        """Remove the first ``count`` bytes that ``due`` has returned."""
         released_at, piece = self._pieces[0]
         if count == len(piece):
             self._pieces.popleft()
@@ -106,12 +107,14 @@ class Flow:
             self._credited_at = now
 
     def over(self, now: float) -> bool:
-        """Whether the end has come out, behind every byte."""
+        """Whether the end of the stream is due, after all bytes."""
         return self._ended and not self._pieces and now >= self._released_at
 
     def next_at(self, now: float) -> float | None:
-        """When to ask ``due`` or ``over`` again; in the past if there is something by now, None if only bytes that come
-        in can change anything.
+        """When to call ``due`` or ``over`` again.
+
+        Returns:
+            A moment on the clock of ``now``, in the past if something is due already; None if nothing is under way.
         """
         if not self._pieces:
             return self._released_at if self._ended else None
@@ -133,6 +136,6 @@ class Flow:
 
     def _credit_at(self, now: float, rate: float) -> float:
         if self._credited_at == float("-inf"):
-            self._credited_at = now  # an idle line has saved nothing up to its first byte
+            self._credited_at = now  # the time before the first byte gives no credit
         most = max(1.0, rate * _BURST)
         return min(most, self._credit + max(0.0, now - self._credited_at) * rate)

@@ -1,4 +1,4 @@
-"""Where a ``FaultProxy`` leads, and the URL that leads there through it."""
+"""The target of a ``FaultProxy``, and its URL through the proxy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _DEFAULT_PORTS: Final = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 @dataclass(frozen=True)
 class Target:
-    """A server, as the user named it.
+    """The server that a proxy forwards to.
 
     Attributes:
         host: its name or address.
         port: its TCP port.
-        url: its URL, taken apart.
+        url: its parsed URL.
     """
 
     host: str
@@ -31,7 +31,7 @@ class Target:
 
     @property
     def is_local(self) -> bool:
-        """Whether the host is this machine, so that its name is right for the proxy as well."""
+        """Whether the host is this machine, so that its name is valid for the proxy too."""
         if self.host == "localhost":
             return True
         try:
@@ -43,13 +43,13 @@ class Target:
         """The addresses to connect to, in the resolver's order.
 
         Raises:
-            OSError: the name is not known.
+            OSError: the name can't be resolved.
         """
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         return [(family, address) for family, _, _, _, address in found]
 
     def url_through(self, host: str, port: int) -> str:
-        """The target's URL with the proxy's place in it. A local host stays, since certificates are made for it."""
+        """The target's URL with the proxy's host and port. A local host stays, since certificates are made for it."""
         name = self.host if self.is_local else host
         bracketed = f"[{name}]" if ":" in name else name
         user, at, _ = self.url.netloc.rpartition("@")
@@ -57,15 +57,15 @@ class Target:
 
 
 def parse_target(target: str | int) -> Target:
-    """Take apart what a proxy was given.
+    """Parse the argument ``target`` of a proxy.
 
     Args:
         target: a URL (``ws``, ``wss``, ``http``, ``https``, or any scheme with a port), ``host:port``, or a port on
             this machine.
 
     Raises:
-        TypeError: it is no str and no int.
-        ValueError: it names no host or no port.
+        TypeError: it is neither a ``str`` nor an ``int``.
+        ValueError: it has no host or no port.
     """
     if isinstance(target, int) and not isinstance(target, bool):
         target = f"ws://127.0.0.1:{target}/"

@@ -1,7 +1,7 @@
-"""One connection of a server that plays a recording back: bytes to its player, and the player's steps to bytes.
+"""One connection of a ``Replay``: passes the client's messages to a player, and performs the player's steps.
 
-``websockets`` speaks the protocol (its ``ServerProtocol``, without I/O); the socket and the time are ours, since a line
-must be cut without a word, and a wait must end when the server is closed.
+The protocol is that of ``websockets`` (``ServerProtocol``, without I/O). The socket and the waits are handled here,
+since a connection must be cut without a close frame, and a wait must end when the server is closed.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ from .playing import CLOSE, CUT, PING, Player, Step
 __all__ = ["Conversation"]
 
 _GREETING_SECONDS: Final = 10.0
-"""Seconds a client has for its upgrade request; as long as it gives the server by default."""
+"""Seconds that a client may take for its upgrade request; a client's default ``open_timeout`` is the same."""
 
 _LINGER: Final = 5.0
-"""Seconds a client has to close as well, once the server has sent its close frame."""
+"""Seconds that a client may take to close the connection after the server has sent its close frame."""
 
 _PIECE: Final = 64 * 1024
-_SHORTEST: Final = 0.0005  # a time-out of 0 would mean: do not block
+_SHORTEST: Final = 0.0005  # a time-out of 0 would make the socket non-blocking
 _OWN_HEADERS: Final = frozenset({"date", "server", "upgrade", "connection", "content-length", "transfer-encoding"})
 
 _log = logging.getLogger("wsclient")
 
 
 class _Protocol(ServerProtocol):
-    """websockets' protocol, which takes the subprotocol that was recorded."""
+    """The protocol of ``websockets``, which selects the recorded subprotocol.
+
+    Attributes:
+        wanted: the recorded subprotocol, as recordings show it; None for none.
+    """
 
     wanted: str | None = None
 
@@ -53,7 +57,7 @@ class _Protocol(ServerProtocol):
 
 
 class Conversation:
-    """One connection. Everything but ``abort`` runs on its own thread."""
+    """One connection. All methods except ``abort`` run on its own thread."""
 
     def __init__(
         self,
@@ -63,9 +67,9 @@ class Conversation:
     ) -> None:
         """
         Args:
-            sock: just accepted.
-            next_player: asked once the client wants to upgrade.
-            left: told when it is over.
+            sock: the accepted socket.
+            next_player: called when the client requests the upgrade; returns None if no recorded connection is left.
+            left: called when the connection has ended.
         """
         self._next_player = next_player
         self._left = left
@@ -77,22 +81,22 @@ class Conversation:
         self._until = Deadline.after(_GREETING_SECONDS, time.monotonic())
 
     def abort(self) -> None:
-        """End it, from another thread. What has come is still read."""
+        """End the connection, from another thread. Bytes that have come are still read."""
         shut(self._sock)
 
     def run(self) -> None:
-        """The whole of it."""
+        """The body of the connection's thread."""
         try:
             with self._sock:
                 while self._turn():
                     pass
-        except OSError as error:  # the client has vanished
+        except OSError as error:  # the client has disconnected
             _log.debug("A connection to the replay ended: %s", error)
         finally:
             self._left(self)
 
     def _turn(self) -> bool:
-        """Do what is due, and wait for more; False at the end."""
+        """Perform the steps that are due, and wait for bytes; False at the end of the connection."""
         if not self._act():
             return False
         self._flush()
@@ -117,7 +121,7 @@ class Conversation:
             elif isinstance(event, Frame):
                 self._take(event)
         if not data:
-            self._act()  # what came last is judged as well
+            self._act()  # checks the last messages too
         return bool(data)
 
     def _greet(self, request: Request) -> None:
@@ -126,7 +130,7 @@ class Conversation:
         protocol = self._protocol
         if player is None:
             protocol.send_response(
-                protocol.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "The recording holds no further connection.\n")
+                protocol.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "The recording has no further connection.\n")
             )
             self._linger()
             return
@@ -137,7 +141,7 @@ class Conversation:
                 if name not in _OWN_HEADERS and not name.startswith("sec-websocket-") and value != REDACTED:
                     response.headers[name] = value
             if protocol.wanted != _shown(protocol.subprotocol):
-                player.differ(f"the subprotocol {protocol.wanted!r} was agreed on, and is not offered now")
+                player.differ(f"the subprotocol {protocol.wanted!r} was recorded, but the client does not offer it now")
         protocol.send_response(response)
         if response.status_code == 101:
             self._player = player
@@ -150,7 +154,7 @@ class Conversation:
         if player is None:
             return
         if frame.opcode is Opcode.CLOSE:
-            self._act()  # what came before it comes first
+            self._act()  # handles the messages before the close frame first
             player.leave(parse_close(bytes(frame.data)).code)
             self._linger()
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
@@ -162,7 +166,7 @@ class Conversation:
                 player.take(data.decode(errors="replace") if self._is_text else data, time.monotonic())
 
     def _act(self) -> bool:
-        """Do what the recording says the server does now; False if it cuts the line."""
+        """Perform the steps that are due; False if the connection was cut."""
         if self._player is None:
             return True
         for step in self._player.steps(time.monotonic()):
@@ -190,7 +194,7 @@ class Conversation:
         code, reason = step.code, str(step.payload)
         try:
             self._protocol.send_close(None if code == CloseCode.NO_STATUS else code, reason)
-        except ProtocolError:  # a code that must not be on the wire, and was
+        except ProtocolError:  # a recorded code that a close frame must not have
             self._flush()
             payload = build_close_payload(code or 0, reason)
             self._sock.sendall(bytes([0x80 | Opcode.CLOSE, len(payload)]) + payload)
@@ -198,7 +202,7 @@ class Conversation:
         self._linger()
 
     def _linger(self) -> None:
-        """The client has only so long to end it as well."""
+        """Limit the time until the client closes the connection."""
         self._until = Deadline.after(_LINGER, time.monotonic())
 
     def _flush(self) -> None:

@@ -1,7 +1,7 @@
-"""Whether a message that a client sends now is one that was recorded. Pure.
+"""Comparison of a client's message with a recorded one. Pure.
 
-JSON is compared as values, other text and binary to the byte. What was redacted in the recording is redacted in the
-message as well, before they are compared; and what stands as ``"[redacted]"`` in the recording equals anything.
+JSON is compared as values, other text and binary messages byte by byte. The message is redacted like the recording
+before the comparison. A value ``"[redacted]"`` in the recording equals any value.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from ..._recording.redaction import REDACTED, Redactor
 __all__ = ["ABSENT", "ID_KEYS", "Ids", "Matcher", "Message", "same"]
 
 ID_KEYS: Final = ("id", "req_id", "reqId", "request_id", "requestId", "msg_id", "seq")
-"""Members of a message that only tell which request is answered; see ``Replay(ids=)``."""
+"""Members of a message that contain a request's id; see ``Replay(ids=)``."""
 
 _KINDS: Final = ("method", "type", "op", "action", "command", "cmd", "event", "query")
-"""Members of a message that say what it is about; two objects with the same ones are alike."""
+"""Members that name the kind of a message; two objects with the same values of them are alike."""
 
 _SHOWN: Final = 200
-"""Characters of a message that a sentence quotes."""
+"""Characters of a message that an error text quotes."""
 
 ABSENT: Final[Any] = object()
-"""The value of what is no JSON."""
+"""The value of a message that is not JSON."""
 
 Ids = dict[tuple[bool, Any], Any]
-"""What each recorded id is called now; the key also tells text from numbers."""
+"""For each recorded id, the id that the client uses now. The key contains whether the recorded id is text."""
 
 
 class Message(NamedTuple):
-    """A message, ready to be compared.
+    """A message, prepared for comparison.
 
     Attributes:
-        payload: text or bytes, without secrets.
-        value: what its JSON says; ``ABSENT`` if it is none.
+        payload: text or bytes, redacted.
+        value: the decoded JSON; ``ABSENT`` if the message is not JSON.
     """
 
     payload: str | bytes
@@ -48,26 +48,26 @@ class Message(NamedTuple):
 
 
 class Matcher:
-    """Compares messages with those of one recording."""
+    """Compares messages with those of one recording. Immutable, so threads may share it."""
 
     __slots__ = ("_keys", "_redactor")
 
     def __init__(self, redactor: Redactor, keys: Iterable[str] = ID_KEYS) -> None:
         """
         Args:
-            redactor: as the recording's.
-            keys: which members are ids.
+            redactor: redacts as the recording was redacted.
+            keys: the members that contain ids.
         """
         self._redactor = redactor
         self._keys = tuple(keys)
 
     def read(self, payload: str | bytes) -> Message:
-        """A message that came now."""
+        """Prepare a message that the client sent now."""
         plain = self._redactor.text(payload) if isinstance(payload, str) else self._redactor.data(payload)
         return recorded(plain)
 
     def same(self, wanted: Message, got: Message) -> bool:
-        """Whether a message is the recorded one."""
+        """Whether a message equals the recorded one."""
         if type(wanted.payload) is not type(got.payload):
             return False
         if wanted.value is ABSENT or got.value is ABSENT:
@@ -75,11 +75,11 @@ class Matcher:
         return same(wanted.value, got.value)
 
     def same_but_ids(self, wanted: Message, got: Message) -> bool:
-        """Whether a message is the recorded one, under whatever ids."""
+        """Whether a message equals the recorded one, without regard to the values of ids."""
         return self.same(self._without_ids(wanted), self._without_ids(got))
 
     def alike(self, wanted: Message, got: Message) -> bool:
-        """Whether a message is about the same as the recorded one: the same method or type, else the same members."""
+        """Whether a message is of the same kind as the recorded one: the same method or type, else the same members."""
         if type(wanted.payload) is not type(got.payload):
             return False
         if isinstance(wanted.value, list) and isinstance(got.value, list):
@@ -87,7 +87,7 @@ class Matcher:
         return self._are_alike(wanted.value, got.value)
 
     def ids_of(self, value: Any) -> list[tuple[bool, Any]]:
-        """The ids in a message, or in the members of a batch."""
+        """The ids in a message, or in all messages of a batch."""
         found = []
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict):
@@ -96,11 +96,11 @@ class Matcher:
         return found
 
     def is_call(self, value: Any) -> bool:
-        """Whether a message of the server asks something of the client, so that its id is the server's own."""
+        """Whether a message of the server is a call, so that the server has chosen its id."""
         return isinstance(value, dict) and "method" in value and bool(self.ids_of(value))
 
     def learn(self, wanted: Any, got: Any, ids: Ids) -> None:
-        """Note what the ids of a recorded message are called in the one that plays its part."""
+        """Add to ``ids`` the ids of a recorded message, with those of the message that was sent in its place."""
         pairs = zip(wanted, got, strict=True) if isinstance(wanted, list) and isinstance(got, list) else [(wanted, got)]
         for one, other in pairs:
             if isinstance(one, dict) and isinstance(other, dict):
@@ -109,7 +109,7 @@ class Matcher:
                         ids[_key(one[key])] = other[key]
 
     def relabelled(self, message: Message, ids: Ids) -> str | bytes:
-        """The payload of a recorded message of the server's, with the ids as they are now."""
+        """The payload of a recorded message of the server, with the ids that the client uses now."""
         value = message.value
         changed = self._relabelled_list(value, ids) if isinstance(value, list) else self._relabelled(value, ids)
         if changed is value:
@@ -151,7 +151,7 @@ class Matcher:
 
 
 def recorded(payload: str | bytes) -> Message:
-    """A message as it was recorded."""
+    """Prepare a recorded message."""
     try:
         return Message(payload, json.loads(payload if isinstance(payload, str) else payload.decode()))
     except (ValueError, RecursionError):
@@ -159,8 +159,8 @@ def recorded(payload: str | bytes) -> Message:
 
 
 def same(wanted: Any, got: Any) -> bool:
-    """Whether two values of JSON are the same; ``"[redacted]"`` among the wanted equals anything."""
-    waiting = [(wanted, got)]  # no recursion: how deep a message is, is the peer's choice
+    """Whether two JSON values are equal; ``"[redacted]"`` in the recorded one equals any value."""
+    waiting = [(wanted, got)]  # no recursion, since the peer decides how deep a message is nested
     while waiting:
         one, other = waiting.pop()
         if isinstance(one, str) and one == REDACTED:
@@ -180,8 +180,8 @@ def same(wanted: Any, got: Any) -> bool:
 
 def _same_plain(one: Any, other: Any) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
-        return one is other  # to Python, True == 1
-    return bool(one == other) or (one != one and other != other)  # NaN, which Python's JSON reads
+        return one is other  # in Python, True == 1
+    return bool(one == other) or (one != one and other != other)  # NaN, which Python's json accepts
 
 
 def _kinds(value: Mapping[str, Any]) -> dict[str, Any]:

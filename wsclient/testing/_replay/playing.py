@@ -1,6 +1,6 @@
-"""One recorded connection, played back: what the server does next, and what it makes of what the client does. Pure.
+"""Plays one recorded connection back: decides what the server does next, and checks what the client does. Pure.
 
-Nothing waits here and nothing is sent: the caller passes the time, performs the steps it is given, and tells what came.
+Nothing here waits or sends: the caller passes the time and the client's messages, and performs the returned steps.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ SAY: Final = "say"
 PING: Final = "ping"
 CLOSE: Final = "close"
 CUT: Final = "cut"
-"""What a server can do."""
+"""Steps of the server: send a message, send a ping, send a close frame, end the connection without a close frame."""
 
 EXPECT: Final = "expect"
 GOODBYE: Final = "goodbye"
-"""What a client does: it sends a message, or ends the connection."""
+"""Steps of the client: it sends a message, or ends the connection."""
 
 _REFUSAL: Final = "the recording has another message here"
-_POLICY: Final = 1008  # RFC 6455 §7.4.1; a client takes it for final, as it should here
+_POLICY: Final = 1008  # policy violation (RFC 6455 §7.4.1); after this code a client does not reconnect
 
 
 class Step(NamedTuple):
-    """Something that the server does.
+    """An action of the server.
 
     Attributes:
         what: ``SAY``, ``PING``, ``CLOSE`` or ``CUT``.
-        payload: what is said; a close frame's reason.
-        code: a close frame's code.
+        payload: the payload of the message or ping; the reason of a close frame.
+        code: the code of a close frame.
     """
 
     what: str
@@ -44,14 +44,14 @@ class Step(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A step of the recording, the server's or the client's.
+    """A recorded step of the server or the client.
 
     Attributes:
-        what: see there.
+        what: one of the six kinds of steps.
         at: seconds since the recording began.
-        line: where it stands.
-        message: what is said.
-        code: a close frame's code.
+        line: the number of its line in the file.
+        message: the message.
+        code: the code of a close frame.
     """
 
     what: str
@@ -62,21 +62,21 @@ class Scene(NamedTuple):
 
 
 class Player:
-    """What both ways of playing share.
+    """The base of the strict and the lenient player.
 
     Attributes:
-        differences: readable sentences on what was sent and should not, or should have been.
-        unexpected: payloads that nothing in the recording is like.
-        subprotocol: the one that was agreed on, or None.
-        headers: those of the server's response.
+        differences: one sentence for each difference between the recording and what the client did.
+        unexpected: payloads that are like no recorded message.
+        subprotocol: the recorded subprotocol, or None.
+        headers: the headers of the recorded response.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         """
         Args:
-            connection: what is played.
+            connection: the recorded connection.
             matcher: compares messages.
-            speed: 1.0 as it was recorded, 2.0 twice as fast; None as fast as possible.
+            speed: 1.0 for the recorded speed, 2.0 for twice the speed; None for as fast as possible.
         """
         self.differences: list[str] = []
         self.unexpected: list[str | bytes] = []
@@ -87,37 +87,37 @@ class Player:
         self._speed = speed
 
     def begin(self, now: float) -> None:
-        """The client has connected."""
+        """Called when the client has connected."""
         raise NotImplementedError
 
     def take(self, payload: str | bytes, now: float) -> None:
-        """The client has sent a message."""
+        """Called when the client has sent a message."""
         raise NotImplementedError
 
     def leave(self, code: int) -> None:
-        """The client has closed the connection."""
+        """Called when the client has closed the connection."""
 
     def steps(self, now: float) -> list[Step]:
-        """What the server does now."""
+        """The steps that the server must perform now."""
         raise NotImplementedError
 
     def next_at(self) -> float | None:
-        """When to ask again, whatever the client does; None if there is nothing to wait for."""
+        """When to call ``steps`` again even if the client sends nothing; None if no step is due by time."""
         raise NotImplementedError
 
     def missing(self) -> list[str]:
-        """Sentences on what the client should have sent and did not."""
+        """One sentence for each recorded message that the client did not send."""
         return []
 
     def differ(self, what: str) -> None:
-        """The client has done something otherwise than it was recorded."""
+        """Note that the client did something else than was recorded."""
 
     def _gap(self, earlier: float, later: float) -> float:
         return 0.0 if self._speed is None else max(0.0, later - earlier) / self._speed
 
 
 class StrictPlayer(Player):
-    """The client must send what was recorded, in that order; the server's messages come where they stand between."""
+    """The client must send the recorded messages in their order; the server's messages follow in the recorded order."""
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         super().__init__(connection, matcher, speed)
@@ -139,7 +139,7 @@ class StrictPlayer(Player):
     def leave(self, code: int) -> None:
         scene = self._scene()
         if scene is not None and scene.what is GOODBYE and scene.code not in (None, code):
-            self._differ(scene.line, f"the client should close with {scene.code}, and closed with {code}")
+            self._differ(scene.line, f"the client should close with {scene.code}, but closed with {code}")
 
     def steps(self, now: float) -> list[Step]:
         found: list[Step] = []
@@ -173,7 +173,7 @@ class StrictPlayer(Player):
 
     def missing(self) -> list[str]:
         if self._has_differed:
-            return []  # all that follows the first difference differs as well
+            return []  # everything after the first difference differs too
         return [
             f"connection {self._number}, line {scene.line}: never sent: {scene.message}."
             for scene in self._scenes[self._place :]
@@ -187,7 +187,7 @@ class StrictPlayer(Player):
         return self._done_at + self._gap(self._recorded_at, scene.at)
 
     def _has_ended(self) -> bool:
-        """Whether the server has left, which reads no more then."""
+        """Whether the server has ended the connection, so that it reads no more messages."""
         return self._refused or (self._place > 0 and self._scenes[self._place - 1].what in (CLOSE, CUT))
 
     def _differ(self, line: int | None, what: str) -> None:
@@ -197,11 +197,13 @@ class StrictPlayer(Player):
 
 
 class LenientPlayer(Player):
-    """The client may send in any order, leave out and add; each message finds the first recorded one that is alike.
+    """The client may send messages in any order, leave some out and add others.
 
-    What the server said goes with the client's message that it answers by its id, else with the one before it. Where
-    replies are told by ids, what has none is a push: it comes in the recorded order, as soon as the message before it,
-    or a later one, was played. What was said before the client's first message comes at once.
+    A message of the client is assigned to the first recorded one that is like it. A message of the server is sent after
+    the client's message that it answers by its id. If it answers none, it is sent after the client's message before it;
+    but if other replies of this connection have ids, it is a push: pushes keep their recorded order, and one is sent
+    when the client's message before it, or a later one, was played. Messages of the server before the client's first
+    one are sent at once.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
@@ -213,7 +215,7 @@ class LenientPlayer(Player):
         self._ids: Ids = {}
         self._waiting: list[tuple[float, int, Scene]] = []
         self._opened_at = connection.at
-        self._last_at = (0.0, connection.at)  # when something was last done, now and in the recording
+        self._last_at = (0.0, connection.at)  # the moment of the last step, now and in the recording
         self._plan(scenes(connection))
 
     def begin(self, now: float) -> None:
@@ -246,9 +248,9 @@ class LenientPlayer(Player):
         return self._waiting[0][0] if self._waiting else self._end_at()
 
     def _plan(self, scenes: Sequence[Scene]) -> None:
-        """Sort what the server said by what it goes with."""
-        said: list[tuple[Scene, int, int | None]] = []  # with the message before it, and the one it answers
-        asked: dict[tuple[bool, Any], int] = {}  # by id, the last message that bore it
+        """Assign each message of the server to the client's message that it follows."""
+        said: list[tuple[Scene, int, int | None]] = []  # with the client's message before it, and the one it answers
+        asked: dict[tuple[bool, Any], int] = {}  # for each id, the client's last message that has it
         for scene in scenes:
             if scene.what is EXPECT:
                 number = len(self._unplayed)
@@ -266,7 +268,7 @@ class LenientPlayer(Player):
         self._end = last if last is not None and last.what in (CLOSE, CUT) else None
 
     def _answered(self, scene: Scene, asked: Mapping[tuple[bool, Any], int]) -> int | None:
-        """The message that it answers; None for a push."""
+        """The number of the client's message that a message of the server answers by its id; None if there is none."""
         if scene.what is not SAY or self._matcher.is_call(scene.message.value):
             return None
         return max((asked[id] for id in self._matcher.ids_of(scene.message.value) if id in asked), default=None)
@@ -287,7 +289,7 @@ class LenientPlayer(Player):
             heapq.heappush(self._waiting, (now + self._gap(recorded_at, scene.at), scene.line, scene))
 
     def _end_at(self) -> float | None:
-        """When the server leaves: after everything else. None while something is to come, or if it never does."""
+        """When the server ends the connection: after all other steps. None while a step is left, or if it does not."""
         if self._end is None or self._unplayed or self._waiting or self._pushes:
             return None
         now, recorded_at = self._last_at
@@ -295,7 +297,7 @@ class LenientPlayer(Player):
 
 
 def scenes(connection: RecordedConnection) -> list[Scene]:
-    """The steps of a recorded connection, up to the one that ends it. Pings of the client's and pongs are no part."""
+    """The steps of a recorded connection, up to its end, without pongs and the client's pings."""
     found = []
     for entry in connection.entries:
         what = _WHAT.get((entry.kind, entry.direction))

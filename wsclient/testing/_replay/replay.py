@@ -1,8 +1,8 @@
-"""A server that plays a recording back, so that a script can be tested without the server it was written for.
+"""A server that plays a recording back, so that a script can be tested without its server.
 
-Each connection has a thread of its own, which alone touches its socket and its player; ``close`` ends them by shutting
-the sockets down. What several threads add to (``mismatches``, ``unexpected``, the connections) grows by atomic appends,
-or under the one lock.
+Each connection has a thread of its own; only this thread uses its socket and its player. ``close`` ends the threads by
+shutting the sockets down. Several threads add to ``mismatches``, ``unexpected`` and the connections, by atomic appends
+or under the lock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Replay", "ReplayMismatch"]
 
 _LAST_STEPS: Final = 5.0
-"""Seconds for threads whose sockets are shut down; they take milliseconds."""
+"""Seconds that the threads may take to end after their sockets were shut down; normally they take milliseconds."""
 
 
 class ReplayMismatch(AssertionError):
@@ -56,31 +56,31 @@ class ReplayMismatch(AssertionError):
 class Replay:
     """A WebSocket server on loopback that plays back what ``Client(url, record=path)`` has recorded.
 
-    It listens from its construction to ``close()``, in threads of its own; best used in a ``with`` block, which checks
-    at its end::
+    It listens from its construction to ``close()``, in threads of its own. Use it in a ``with`` block, which calls
+    ``check()`` at its end::
 
         with Replay("session.jsonl") as replay:
             run_my_script(replay.url)
 
-    The client's first connection gets the first recorded one, and so on, with its subprotocol and response headers. The
-    server's messages and pings come once the client's messages that stand before them have come. How a connection ended
-    is played as well: the server's close frame with its code; a lost line by ending it without one. Attempts that
-    failed, pongs and the client's pings are not played.
+    The client's first connection is answered with the first recorded one, and so on, with its subprotocol and response
+    headers. A message or ping of the server is sent after all messages of the client that precede it in the recording
+    have come. The end of a connection is played too: the server's close frame with its code, or, for a lost connection,
+    the end without a close frame. Failed attempts, pongs and the client's pings are not played.
 
-    Strict: the client must send what was recorded, in that order, JSON compared as values; what was redacted matches
-    anything. At a difference the connection is closed with 1008. After the last recorded connection further ones are
+    Strict: the client must send the recorded messages in their order. JSON is compared as values; redacted values match
+    any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are
     refused with 503.
 
-    Lenient: messages may come in any order, be left out or be new. Each finds the first recorded one not yet played
-    that is equal but for its ids, else the first with the same method or type (where there is none: with the same
-    members). What answered that one by its id is sent under the id that the client gave now; see ``LenientPlayer`` for
-    the rest. A message that nothing is like is kept in ``unexpected`` and not answered. After the last recorded
-    connection it is played again.
+    Lenient: messages may come in any order, be left out or be new. A message is assigned to the first recorded one, not
+    played yet, that equals it except for ids; else to the first one with the same method or type (or, if it has
+    neither, with the same members). Answers to the recorded message are sent with the id that the client uses now; see
+    ``LenientPlayer`` for other messages. A message that is like no recorded one is stored in ``unexpected`` and not
+    answered. Connections after the last recorded one play the last one again.
 
     Attributes:
-        mismatches: readable sentences on what the client did otherwise; strict only.
-        unexpected: payloads that nothing recorded is like; lenient only.
-        port: where it listens.
+        mismatches: one sentence for each difference; strict only.
+        unexpected: payloads that are like no recorded message; lenient only.
+        port: the TCP port it listens on.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class Replay:
     ) -> None:
         """
         Args:
-            path: the recording.
+            path: the recording's file.
             strict: see above.
-            speed: 1.0 keeps the recorded gaps between the server's messages, 2.0 halves them; None plays as fast as
+            speed: 1.0 keeps the recorded pauses between the server's messages, 2.0 halves them; None plays as fast as
                 possible.
-            host: the address to listen at.
+            host: the address to listen on.
             port: the port; 0 for a free one.
-            ids: members, at the top of a message, that tell which request is answered; lenient only.
+            ids: top-level members of messages that contain a request's id; lenient only.
 
         Raises:
-            ValueError: the file is no recording, is damaged, or is of a newer version; the sentence names the line.
-            OSError: it can't be read, or there can't be listened.
+            ValueError: the file is not a recording, is damaged, or has a newer version; the error text names the line.
+            OSError: the file can't be read, or the address can't be listened on.
         """
         self._strict = check_bool("strict", strict)
         self._speed = None if speed is None else check_seconds("speed", speed)
@@ -116,7 +116,7 @@ class Replay:
         self._matcher = Matcher(Redactor(self._tape.redact, self._tape.keep), ids)
         self.mismatches: list[str] = []
         self.unexpected: list[str | bytes] = []
-        # Guards which recorded connection comes next, and which are being played.
+        # Guards the list of players, whose length selects the next recorded connection, and the open connections.
         self._lock = make_lock()
         self._players: list[Player] = []
         self._open: dict[Conversation, threading.Thread] = {}
@@ -130,14 +130,14 @@ class Replay:
 
     @property
     def url(self) -> str:
-        """Where it listens, for a client to connect to."""
+        """The server's URL, for clients."""
         return url_of(self._host, self.port, None)
 
     def check(self) -> None:
-        """Raise if the client did not do what was recorded; call it when the client is closed. Lenient: never raises.
+        """Raise if the client did not do what was recorded. To be called after the client was closed.
 
         Raises:
-            ReplayMismatch: it sent something else, or did not send something.
+            ReplayMismatch: the client sent something else, or did not send something; strict only.
         """
         if self._strict:
             differences = [*self.mismatches, *self._missing()]
@@ -145,7 +145,7 @@ class Replay:
                 raise ReplayMismatch(differences)
 
     def close(self) -> None:
-        """End every connection, and listen no more. Any thread, any number of times."""
+        """End every connection, and stop listening. Any thread; further calls have no effect."""
         with self._lock:
             if self._closed:
                 return
@@ -170,10 +170,10 @@ class Replay:
         if kind is None:
             self.check()
 
-    # --- threads of ours ---------------------------------------------------------------------------------------------
+    # --- the server's threads ----------------------------------------------------------------------------------------
 
     def _next_player(self) -> Player | None:
-        """What the next connection is played by; None if there is nothing left."""
+        """A player for the next connection; None if no recorded connection is left."""
         with self._lock:
             number, recorded = len(self._players), self._tape.connections
             if not recorded or (self._strict and number >= len(recorded)):
@@ -185,7 +185,7 @@ class Replay:
             return player
 
     def _left(self, conversation: Conversation) -> None:
-        """A connection is over."""
+        """Called when a connection has ended."""
         with self._lock:
             del self._open[conversation]
 
@@ -196,7 +196,7 @@ class Replay:
             while not self._closed:
                 if not poller.wait(self._listener, READ, None):
                     continue
-                with contextlib.suppress(OSError):  # the client has gone before it was let in
+                with contextlib.suppress(OSError):  # the client disconnected before it was accepted
                     self._converse(self._listener.accept()[0])
         finally:
             poller.close()

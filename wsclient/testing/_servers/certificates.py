@@ -1,4 +1,4 @@
-"""Certificates for a server on loopback, and contexts that trust them. Made anew for each server; nothing is stored."""
+"""Certificates for servers on loopback, and contexts that trust them. Each server gets new ones; nothing is stored."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["Certificate", "certificate_for"]
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the two ends of a TLS connection need.
+    """The contexts for both ends of a TLS connection.
 
     Attributes:
-        server_context: for the server.
-        client_context: trusts the server and nobody else; None where the server's context was given by the user.
+        server_context: the server's context.
+        client_context: a context that trusts only this server; None if the user gave the server's context.
     """
 
     server_context: ssl.SSLContext
@@ -22,14 +22,18 @@ class Certificate:
 
 
 def certificate_for(tls: bool | ssl.SSLContext | None, host: str) -> Certificate | None:
-    """What a server's ``tls=`` asks for; None for no TLS.
+    """Evaluate the option ``tls=`` of a server.
 
     Args:
-        tls: True makes a certificate for ``localhost``, ``127.0.0.1``, ``::1`` and the host (with trustme).
-        host: the address the server listens at.
+        tls: True to make a certificate for ``localhost``, ``127.0.0.1``, ``::1`` and the host (with trustme); a context
+            of the user; False or None for no TLS.
+        host: the address the server listens on.
+
+    Returns:
+        The contexts; None for no TLS.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: ``tls`` is none of these.
     """
     if tls is None or tls is False:
         return None
@@ -37,7 +41,7 @@ def certificate_for(tls: bool | ssl.SSLContext | None, host: str) -> Certificate
         return Certificate(tls)
     if tls is not True:
         raise TypeError(f"tls must be True, False or an ssl.SSLContext for servers, not {tls!r}.")
-    import trustme  # heavy, and needed for this alone
+    import trustme  # slow to import, and needed here only
 
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -51,20 +55,19 @@ def client_context_of(certificate: Certificate | None) -> ssl.SSLContext:
     """The context for clients of a server.
 
     Raises:
-        AttributeError: the server speaks no TLS, or with a certificate that isn't ours.
+        AttributeError: the server does not use TLS, or uses a context of the user.
     """
     if certificate is None:
-        raise AttributeError("This server speaks no TLS, so there is no client_context; construct it with tls=True.")
+        raise AttributeError("This server has no client_context, as it does not use TLS; construct it with tls=True.")
     if certificate.client_context is None:
         raise AttributeError(
-            "This server was given an SSLContext of your own; only you know which client trusts it. "
-            "tls=True makes both."
+            "This server has no client_context, as it uses an SSLContext of your own; with tls=True it makes both."
         )
     return certificate.client_context
 
 
 def url_of(host: str, port: int, certificate: Certificate | None) -> str:
-    """The URL of a server. Over TLS it names ``localhost``, which most certificates for tests are made for."""
+    """The URL of a server. With TLS the host is ``localhost``, since most certificates for tests are made for it."""
     if certificate is not None:
         return f"wss://localhost:{port}/"
     return f"ws://[{host}]:{port}/" if ":" in host else f"ws://{host}:{port}/"

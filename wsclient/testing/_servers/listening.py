@@ -1,4 +1,4 @@
-"""One run of a ``websockets`` server, from its first ``listen`` to its last thread, whichever release it is."""
+"""Runs a server of ``websockets`` from its start to the end of its threads, for all supported releases."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from .sockets import listen
 __all__ = ["Listening"]
 
 STOP_TIMEOUT: Final = 15.0
-"""Seconds that the handlers of a server that stops may take to return; its connections are cut by then."""
+"""Seconds that the handlers of a stopping server may take to return; its connections have been cut before."""
 
 CLOSE_TIMEOUT: Final = 1.0
-"""Seconds a closing handshake may take; ``websockets`` gives 10, far too many for a test with a mute peer."""
+"""Seconds that a closing handshake may take. The default of ``websockets``, 10, is too long for a test with a peer that
+does not answer."""
 
 QUIET: Final = logging.getLogger("wsclient.testing.websockets")
-QUIET.setLevel(logging.CRITICAL)  # lines that break are what a test is about; set another level to see them
+QUIET.setLevel(logging.CRITICAL)  # tests break connections on purpose; set another level to see the log
 
 
 class Listening:
-    """A ``websockets`` server that runs in a thread of its own, and each connection in another."""
+    """A ``websockets`` server that runs in a thread of its own, with one more thread for each connection.
+
+    Attributes:
+        port: its TCP port; 0 for a Unix domain socket.
+    """
 
     __slots__ = ("_server", "_thread", "port")
 
@@ -39,11 +44,11 @@ class Listening:
     ) -> None:
         """
         Args:
-            handler: runs for each connection, until it is over.
-            host: address to listen at.
-            port: TCP port; 0 takes a free one.
-            path: a Unix socket to listen at instead.
-            options: those of ``websockets.sync.server.serve``.
+            handler: called for each connection, on its thread; the connection ends when it returns.
+            host: the address to listen on.
+            port: the TCP port; 0 for a free one.
+            path: the path of a Unix domain socket to listen on instead.
+            options: options of ``websockets.sync.server.serve``.
         """
         options = {"close_timeout": CLOSE_TIMEOUT, "logger": QUIET, **options}
         if path is None:
@@ -51,7 +56,7 @@ class Listening:
             self.port = sock.getsockname()[1]
             self._server = serve(handler, sock=sock, **options)
         else:
-            with contextlib.suppress(FileNotFoundError):  # one of an earlier run stays behind
+            with contextlib.suppress(FileNotFoundError):  # the socket of an earlier run may still exist
                 os.unlink(path)
             self.port = 0
             self._server = unix_serve(handler, path, **options)
@@ -62,34 +67,35 @@ class Listening:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more, and wait for the handlers.
+        """Stop listening, and wait until all handlers have returned.
 
         Raises:
             TimeoutError: a handler has not returned within 15 s.
         """
-        # From websockets 17 on shutdown() waits for every handler, however long it takes: so it runs elsewhere.
+        # From websockets 17 on, shutdown() waits for all handlers without a timeout, so a helper thread calls it.
         helper = threading.Thread(target=self._server.shutdown, name="wsclient-testing-stop", daemon=True)
         helper.start()
         helper.join(STOP_TIMEOUT)
         self._thread.join(STOP_TIMEOUT)
         if helper.is_alive() or self._thread.is_alive():
             raise TimeoutError(
-                f"A handler of the test server has not returned within {STOP_TIMEOUT:g} s, though its connection is "
+                f"A handler of the test server has not returned within {STOP_TIMEOUT:g} s after its connection was "
                 "cut; let it wait with a timeout, or end its wait before the server is closed."
             )
         for pipe in (getattr(self._server, name, None) for name in ("shutdown_watcher", "shutdown_notifier")):
-            if isinstance(pipe, int):  # websockets before 17 leaves both ends open
+            if isinstance(pipe, int):  # websockets before 17 leaves both ends of this pipe open
                 os.close(pipe)
 
 
 def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:
-    """The next connection, TLS or gone: an error here would end the server, as ``websockets`` takes it for its own end.
+    """Accept a connection without raising an OSError, which would end the loop of ``websockets``' server.
 
-    What is gone is a closed socket, which the connection's handler meets with the same error as a lost one.
+    If the client has already disconnected, the socket is returned closed; the connection's handler then gets the same
+    error as for a lost connection.
     """
     sock, address = socket.socket.accept(listener)
     try:
         return wrap_tls(sock, listener.context, server_side=True), address
     except OSError as error:
-        QUIET.info("A client was gone before its TLS handshake: %s", error)
+        QUIET.info("A client disconnected before its TLS handshake: %s", error)
         return sock, address

@@ -1,6 +1,6 @@
-"""The server's end of one connection, byte by byte, as a test drives it.
+"""The server's end of one connection, which a test controls byte by byte.
 
-One thread drives a peer; ``release()`` and ``close()`` may come from any other.
+One thread uses a peer; only ``release()`` and ``close()`` may be called from other threads too.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from .sockets import abort
 __all__ = ["GUID", "Peer", "frame"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What the accept key is made with (RFC 6455 §1.3)."""
+"""The constant from which ``Sec-WebSocket-Accept`` is computed (RFC 6455 §1.3)."""
 
 PATIENCE: Final = 15.0
-"""Seconds a peer waits for the client's bytes before it gives up with ``TimeoutError``."""
+"""Seconds that a peer waits for bytes of the client before it raises ``TimeoutError``."""
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
-    """The bytes of an unmasked frame, as servers send them (RFC 6455 §5.2); nothing is checked.
+    """Build an unmasked frame, as servers send them (RFC 6455 §5.2). Nothing is checked, so it may be invalid.
 
     Args:
-        opcode: 1 text, 2 binary, 0 continuation, 8 close, 9 ping, 10 pong, or what should not be.
-        payload: its bytes.
-        fin: whether it is the last of its message.
-        rsv: the three reserved bits, as a number from 0 to 7; 4 says that the message is compressed.
+        opcode: 1 text, 2 binary, 0 continuation, 8 close, 9 ping, 10 pong, or an invalid one.
+        payload: its payload.
+        fin: whether it is the last frame of its message.
+        rsv: the three reserved bits, as a number from 0 to 7; 4 marks a compressed message (RFC 7692 §6).
     """
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     size = len(payload)
@@ -49,8 +49,8 @@ class Peer:
     """One connection of a ``RawServer``.
 
     Attributes:
-        sock: the socket; with a time-out of 15 s, so that no test waits for ever.
-        request: the head of the client's request, once it was received.
+        sock: the socket, with a time-out of 15 s, so that no test waits for ever.
+        request: the head of the client's upgrade request; empty until it was received.
     """
 
     __slots__ = ("_buffer", "_released", "_signal", "request", "sock")
@@ -66,19 +66,22 @@ class Peer:
     # --- the handshake -----------------------------------------------------------------------------------------------
 
     def receive_head(self) -> bytes:
-        """Take the client's request up to the empty line, and give it.
+        """Receive the client's upgrade request up to the empty line.
+
+        Returns:
+            The head, without the empty line; also in ``request``.
 
         Raises:
-            ConnectionError: the client closed before its request was whole.
-            TimeoutError: it did not come within 15 s.
+            ConnectionError: the client closed the connection before its request was complete.
+            TimeoutError: the request did not come within 15 s.
         """
         while b"\r\n\r\n" not in self._buffer:
-            self._receive("the client closed before its request was whole")
+            self._receive("the client closed the connection before its request was complete")
         self.request, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return self.request
 
     def header(self, name: str) -> str | None:
-        """A header of the request; None if it is missing."""
+        """The value of a header of the request; None if it is missing. The name is not case-sensitive."""
         for line in self.request.decode("latin-1").split("\r\n")[1:]:
             key, _, value = line.partition(":")
             if key.lower() == name.lower():
@@ -86,17 +89,20 @@ class Peer:
         return None
 
     def accept(self) -> str:
-        """The right ``Sec-WebSocket-Accept`` for the request (RFC 6455 §4.2.2)."""
+        """The correct ``Sec-WebSocket-Accept`` for the request (RFC 6455 §4.2.2)."""
         key = (self.header("Sec-WebSocket-Key") or "").encode()
         return base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()  # noqa: S324 - the protocol wants it
 
     def upgrade(self, *lines: str, accept: str | None = None, then: bytes = b"") -> Peer:
-        """Take the request and answer 101.
+        """Receive the request and answer with 101.
 
         Args:
             lines: further header lines: ``"Sec-WebSocket-Protocol: chat"``.
-            accept: another accept key than the right one.
-            then: bytes to send right behind, in the same packet.
+            accept: the value of ``Sec-WebSocket-Accept``, if it is to be another than the correct one.
+            then: bytes to send after the response, in the same call of ``send``.
+
+        Returns:
+            The peer.
         """
         self.receive_head()
         head = [
@@ -110,7 +116,13 @@ class Peer:
         return self
 
     def respond(self, status: str, *lines: str, body: bytes = b"") -> None:
-        """Take the request and answer something else: ``peer.respond("503 Busy", "Retry-After: 2")``."""
+        """Receive the request and answer with another status: ``peer.respond("503 Busy", "Retry-After: 2")``.
+
+        Args:
+            status: status code and reason phrase.
+            lines: further header lines.
+            body: the body.
+        """
         self.receive_head()
         head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *lines]
         self.send("\r\n".join([*head, "", ""]).encode("latin-1") + body)
@@ -130,27 +142,39 @@ class Peer:
         self.send_frame(1, text.encode())
 
     def send_half(self, opcode: int, payload: bytes = b"") -> bytes:
-        """Send the first half of a frame; gives the rest of it, to be sent when the test wants."""
+        """Send the first half of a frame.
+
+        Returns:
+            The second half, for a later ``send()``.
+        """
         whole = frame(opcode, payload)
         half = (len(whole) + 1) // 2
         self.send(whole[:half])
         return whole[half:]
 
     def trickle(self, data: bytes, seconds_between: float) -> None:
-        """Send byte by byte, with a pause before each but the first; ends by ``ConnectionError`` when released."""
+        """Send byte by byte.
+
+        Args:
+            data: the bytes.
+            seconds_between: the pause between two bytes.
+
+        Raises:
+            ConnectionError: ``release()`` was called.
+        """
         for at in range(len(data)):
             if at and self.silence(seconds_between):
-                raise ConnectionError("the peer was released in the middle of a trickle")
+                raise ConnectionError("the peer was released before trickle() had sent all bytes")
             self.send(data[at : at + 1])
 
     def silence(self, seconds: float | None = None) -> bool:
-        """Hold the line without a word, and without reading.
+        """Wait without sending and without reading.
 
         Args:
-            seconds: how long at most; None: until ``release()`` or the end of the server.
+            seconds: how long at most; None to wait until ``release()`` is called or the server ends.
 
         Returns:
-            Whether it was released.
+            Whether ``release()`` was called.
         """
         deadline = Deadline.after(seconds, time.monotonic())
         while not self._released:
@@ -160,26 +184,34 @@ class Peer:
         return True
 
     def release(self) -> None:
-        """End the silence, this one and each later one. From any thread."""
+        """End the present and each later ``silence()``. Any thread."""
         self._released = True
         self._signal.announce()
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
     def exactly(self, size: int) -> bytes:
-        """The next so many bytes.
+        """Receive the next ``size`` bytes.
 
         Raises:
-            ConnectionError: the client closed before.
-            TimeoutError: they did not come within 15 s.
+            ConnectionError: the client closed the connection before.
+            TimeoutError: no byte came for 15 s.
         """
         while len(self._buffer) < size:
-            self._receive("the client closed the line")
+            self._receive("the client closed the connection")
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
     def receive_frame(self) -> tuple[int, bytes]:
-        """Opcode and unmasked payload of the client's next frame; an ``AssertionError`` if it came unmasked."""
+        """Receive the client's next frame.
+
+        Returns:
+            Its opcode, and its payload without the mask.
+
+        Raises:
+            AssertionError: the frame is not masked.
+            ConnectionError, TimeoutError: as for ``exactly``.
+        """
         first, second = self.exactly(2)
         if not second & 0x80:
             raise AssertionError("The client sent an unmasked frame (RFC 6455 §5.1 forbids it).")
@@ -192,32 +224,36 @@ class Peer:
         return first & 0x0F, bytes(masking.apply_mask(self.exactly(size), key))
 
     def receive_text(self) -> str:
-        """The client's next text message, of one frame; other frames are passed over."""
+        """Receive the client's next text message, which must be one frame; other frames are skipped."""
         while True:
             opcode, payload = self.receive_frame()
             if opcode == 1:
                 return payload.decode()
 
     def until_closed(self) -> bytes:
-        """Take whatever comes until the client ends the line, and give it."""
+        """Receive until the client closes the connection.
+
+        Returns:
+            All bytes that came.
+        """
         with contextlib.suppress(ConnectionError):
             while True:
-                self._receive("the client closed the line")
+                self._receive("the client closed the connection")
         data, self._buffer = self._buffer, b""
         return data
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """End the stream: a FIN, without a close frame. The client's bytes can still be read."""
+        """End the outgoing stream with a FIN, without a close frame. Bytes of the client can still be received."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Drop the line: a RST."""
+        """End the connection with a RST."""
         abort(self.sock)
 
     def close(self) -> None:
-        """Close the socket, and end the silence of whoever drives the peer."""
+        """Close the socket, and end a ``silence()``. Any thread."""
         self.release()
         self.sock.close()
 

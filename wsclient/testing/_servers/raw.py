@@ -1,15 +1,15 @@
-"""A server that sends exactly what a test tells it, when the test tells it: the peer that breaks every rule.
+"""A server that sends exactly the bytes that a test gives it, so that it can break every rule of the protocol.
 
-Half a frame, and its rest when the test says so::
+Half of a frame, and later its rest::
 
     with RawServer() as raw:
         client = wsclient.Client(raw.url)
         starting = threading.Thread(target=client.start); starting.start()
         peer = raw.accept().upgrade()
-        rest = peer.send_half(1, b"hello")          # nothing arrives yet
-        peer.send(rest)                             # now it does
+        rest = peer.send_half(1, b"hello")          # the client has no message yet
+        peer.send(rest)                             # now it has
 
-A script does the same for every connection, on a thread of its own::
+A script is called for every connection, on a thread of its own::
 
     def trickle(peer):
         peer.upgrade()
@@ -23,8 +23,8 @@ A script does the same for every connection, on a thread of its own::
         peer.upgrade("X-Filler: " + "x" * 1_000_000)
 
     def silence(peer):
-        peer.receive_head()                         # or not even that
-        peer.silence()                              # until peer.release(), or the end of the server
+        peer.receive_head()                         # may be left out too
+        peer.silence()                              # until peer.release() is called, or the server ends
 
     def close_without_a_frame(peer):
         peer.upgrade()
@@ -33,9 +33,9 @@ A script does the same for every connection, on a thread of its own::
     with RawServer(trickle) as raw: ...
 
 Guarantees:
-    * ``accept``, ``close`` and every wait of a peer are bounded.
-    * What a script raises is not lost: logged when it happens, kept in ``errors``, raised by ``close``. Only the end of
-      the line (``ConnectionError``, TLS errors) ends a script quietly: that is how most of them end.
+    * ``accept``, ``close`` and every wait of a peer have a timeout.
+    * An exception of a script is logged at once, stored in ``errors``, and raised by ``close``. ``ConnectionError`` and
+      TLS errors are the exception: they end the script without an error, since most scripts end with the connection.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ from .sockets import listen, shut
 __all__ = ["RawServer"]
 
 _LAST_WORDS: Final = 0.5
-"""Seconds a script has to find by itself that its line is over, before the socket is closed under it."""
+"""Seconds between the shutdown of a script's socket and its close. In this time the script's reads report the end."""
 
 STOP_TIMEOUT: Final = 15.0
-"""Seconds a script may take to end once its line is closed under it."""
+"""Seconds that a script may take to return after its socket was closed."""
 
 _log = logging.getLogger("wsclient.testing")
 
 
 class RawServer(Service):
-    """Listens on loopback, from its construction to ``close()``.
+    """A TCP or TLS server on loopback. It listens from its construction to ``close()``.
 
     Attributes:
         port: its TCP port.
-        errors: what scripts raised; see ``close()``.
+        errors: the exceptions that scripts raised; see ``close()``.
     """
 
     def __init__(
@@ -87,12 +87,11 @@ class RawServer(Service):
     ) -> None:
         """
         Args:
-            script: ``script(peer)`` drives each connection on a thread of its own, and its end closes the line. Without
-                one the test takes each connection by ``accept()``.
-            host: address to listen at.
-            port: TCP port; 0 takes a free one.
-            tls: True speaks TLS with a certificate made for this server, which ``client_context`` trusts; or a context
-                of your own.
+            script: ``script(peer)`` is called for each connection, on a thread of its own; when it returns, the
+                connection is closed. Without a script, the test gets each connection from ``accept()``.
+            host: the address to listen on.
+            port: the TCP port; 0 for a free one.
+            tls: True for TLS with a new certificate, which ``client_context`` trusts; or an ``ssl.SSLContext``.
         """
         super().__init__()
         self._script: Callable[[Peer], object] | None = check_callable("script", script)
@@ -109,35 +108,46 @@ class RawServer(Service):
 
     @property
     def url(self) -> str:
-        """Where it listens, for a client."""
+        """The server's URL, for clients."""
         return url_of(self._host, self.port, self._certificate)
 
     @property
     def client_context(self) -> ssl.SSLContext:
-        """With ``tls=True``: for clients, ``wsclient.connect(raw.url, ssl_context=raw.client_context)``."""
+        """The context for clients of a server with ``tls=True``: ``connect(raw.url, ssl_context=raw.client_context)``.
+
+        Raises:
+            AttributeError: the server was constructed without ``tls=True``.
+        """
         return client_context_of(self._certificate)
 
     def accept(self, timeout: float = PATIENCE) -> Peer:
-        """The next connection, before anything was read from it.
+        """Wait for the next connection.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            The connection; nothing was read from it yet.
 
         Raises:
-            TimeoutError: none came within the timeout (seconds).
+            TimeoutError: no client connected within the timeout.
+            RuntimeError: the server has a script.
         """
         if self._script is not None:
-            raise RuntimeError("The connections of this server are driven by its script; accept() has none to give.")
+            raise RuntimeError("This server passes its connections to its script, so accept() can't return one.")
         try:
             return self._waiting.get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"No client connected to {self.url} within {timeout:g} s.") from None
 
     def stop(self) -> None:
-        """Listen no more, and close every connection.
+        """Stop listening, and close every connection.
 
         Raises:
             TimeoutError: a script does not return.
         """
         self._closing = True
-        shut(self._listener)  # wakes accept() on Linux; elsewhere a connection of our own does
+        shut(self._listener)  # wakes accept() on Linux; on other systems the connection below does
         with contextlib.suppress(OSError):
             socket.create_connection(self._listener.getsockname()[:2], 1.0).close()
         self._listener.close()
@@ -145,18 +155,18 @@ class RawServer(Service):
         for peer in self._peers:
             shut(peer.sock)  # wakes a script that reads
             peer.release()
-        self._join(_LAST_WORDS)  # closed at once, a selector would forget what it was to tell of the socket
+        self._join(_LAST_WORDS)  # a selector reports no more events of a socket that is closed
         for peer in self._peers:
             peer.close()
         self._join(STOP_TIMEOUT)
         if self._threads:
             raise TimeoutError(
-                f"The script of {self.url} has not returned within {STOP_TIMEOUT:g} s, though its line is closed; "
-                "let it wait by peer.silence(), which ends then."
+                f"The script of {self.url} has not returned within {STOP_TIMEOUT:g} s after its connection was closed; "
+                "let it wait with peer.silence(), which ends in this case."
             )
 
     def _join(self, seconds: float) -> None:
-        """Wait for the scripts, all in all so long; those that go on are still among the threads."""
+        """Wait for all scripts together, at most so many seconds; ``_threads`` keeps those that still run."""
         deadline = Deadline.after(seconds, time.monotonic())
         for thread in self._threads:
             thread.join(deadline.left(time.monotonic()))
@@ -169,7 +179,7 @@ class RawServer(Service):
             except OSError:
                 if self._closing:
                     return
-                continue  # the client was gone before it was accepted
+                continue  # the client disconnected before it was accepted
             if self._closing:
                 sock.close()
                 return
@@ -177,11 +187,11 @@ class RawServer(Service):
 
     def _welcome(self, sock: socket.socket) -> None:
         if self._certificate is not None:
-            # The handshake is made on the connection's thread: a client that stalls in it holds up nobody else.
+            # The handshake is made on the connection's thread, so a client that stalls in it delays no other client.
             try:
                 sock = wrap_tls(sock, self._certificate.server_context, server_side=True)
             except OSError as error:
-                _log.info("A client of %s was gone before its TLS handshake: %s", self.url, error)
+                _log.info("A client of %s disconnected before its TLS handshake: %s", self.url, error)
                 return
         peer = Peer(sock)
         self._peers = [known for known in self._peers if known.sock.fileno() != -1] + [peer]
@@ -196,8 +206,8 @@ class RawServer(Service):
         if isinstance(peer.sock, ssl.SSLSocket):
             try:
                 peer.sock.do_handshake()
-            except (OSError, ValueError) as error:  # ValueError: stop() has closed the socket under it
-                _log.info("A client ended the TLS handshake with %s: %s", self.url, error)
+            except (OSError, ValueError) as error:  # ValueError: stop() has closed the socket
+                _log.info("The TLS handshake of a client with %s failed: %s", self.url, error)
                 peer.close()
                 return
         if self._script is None:
@@ -206,9 +216,9 @@ class RawServer(Service):
         try:
             self._script(peer)
         except (ConnectionError, ssl.SSLError):
-            pass  # the client, or the test, ended the line
+            pass  # the client, or the test, ended the connection
         except Exception as error:
-            if not (self._closing and isinstance(error, OSError)):  # its socket was closed under it
+            if not (self._closing and isinstance(error, OSError)):  # stop() has closed its socket
                 self.errors.append(error)
                 _log.exception("The script of %s failed.", self.url)
         finally:

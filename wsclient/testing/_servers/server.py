@@ -1,10 +1,10 @@
-"""A real WebSocket server for tests: one of ``websockets``, in threads.
+"""A WebSocket server for tests, made of the threaded server of ``websockets``.
 
 Guarantees:
-    * Every method may be called from any thread but a handler's own, where ``stop``, ``restart`` and ``close`` would
-      wait for themselves. ``received`` only grows, in the order in which the messages came.
-    * ``wait_for`` and ``stop`` are bounded.
-    * What a handler raises is not lost: logged when it happens, kept in ``errors``, raised by ``close``.
+    * Every method may be called from any thread, except ``stop``, ``restart`` and ``close`` from a handler: they wait
+      until all handlers have returned. ``received`` only grows, in the order in which the messages came.
+    * ``wait_for`` and ``stop`` have a timeout.
+    * An exception of a handler is logged at once, stored in ``errors``, and raised by ``close``.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from .sockets import make_reset, shut
 __all__ = ["Server"]
 
 WAIT: Final = 15.0
-"""Seconds ``wait_for`` gives by default: enough on a machine under load; a test that passes never waits so long."""
+"""Default timeout of ``wait_for`` in seconds: enough on a machine under load. A passing test never waits so long."""
 
 Handler = Callable[[ServerConnection, Any], Any]
 _log = logging.getLogger("wsclient.testing")
 
 
 class Server(Service):
-    """A WebSocket server on loopback, listening from its construction to ``close()``.
+    """A WebSocket server on loopback. It listens from its construction to ``close()``.
 
         with Server(lambda connection, message: message.upper()) as server:
             with wsclient.connect(server.url) as client:
@@ -51,13 +51,13 @@ class Server(Service):
             assert server.wait_for(1) == ["hello"]
 
     Attributes:
-        handler: the function that answers messages; may be assigned at any time, and counts from the next message on.
-        received: every message that came (``str`` or ``bytes``), in order, over all connections.
+        handler: the function that answers messages. It may be assigned at any time; the next message uses it.
+        received: all messages that came (``str`` or ``bytes``), in order, over all connections.
         opened: a ``queue.Queue`` of the connections (``websockets``' ``ServerConnection``), in order.
-        errors: what handlers raised. ``close()`` raises the first of them, unless the ``with`` block fails anyhow; take
-            out (``clear()``) what the test expects.
-        host: the address it listens at.
-        port: the TCP port; the same after a restart.
+        errors: the exceptions that handlers raised. ``close()`` raises the first of them, unless the ``with`` block has
+            raised one itself. Remove expected ones with ``clear()``.
+        host: the address it listens on.
+        port: the TCP port; a restart keeps it.
     """
 
     def __init__(
@@ -72,15 +72,14 @@ class Server(Service):
     ) -> None:
         """
         Args:
-            handler: ``handler(connection, message)`` runs for each message, on the connection's thread; what it
-                returns is sent, unless it is None: ``str`` as text, ``bytes`` as binary, everything else as JSON. By
-                default each message is sent back. What it raises closes the connection with 1011; see ``errors``.
-            host: address to listen at.
-            port: TCP port; 0 takes a free one.
-            path: a Unix socket to listen at instead of an address.
-            tls: True speaks TLS with a certificate made for this server, which ``client_context`` trusts; or a context
-                of your own.
-            options: any of ``websockets.sync.server.serve``: ``subprotocols``, ``max_size``, ``process_request``, …
+            handler: ``handler(connection, message)`` is called for each message, on the connection's thread. Its result
+                is sent unless it is None: ``str`` as text, ``bytes`` as binary, other objects as JSON. An exception
+                closes the connection with 1011; see ``errors``. By default each message is sent back.
+            host: the address to listen on.
+            port: the TCP port; 0 for a free one.
+            path: the path of a Unix domain socket to listen on instead.
+            tls: True for TLS with a new certificate, which ``client_context`` trusts; or an ``ssl.SSLContext``.
+            options: options of ``websockets.sync.server.serve``: ``subprotocols``, ``max_size``, ``process_request``, …
         """
         super().__init__()
         self.handler: Handler | None = check_callable("handler", handler)
@@ -100,7 +99,11 @@ class Server(Service):
     # --- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Listen again after ``stop()``, at the same port."""
+        """Listen again after ``stop()``, on the same port.
+
+        Raises:
+            RuntimeError: the server is running.
+        """
         if self._listening is not None:
             raise RuntimeError("The server runs already; stop() it first, or call restart().")
         options = {**self._options, "process_request": self._greet}
@@ -110,7 +113,7 @@ class Server(Service):
         self.port = self._listening.port
 
     def stop(self) -> None:
-        """Listen no more, and cut what is open: a FIN without a close frame, as of a server that was killed.
+        """Stop listening, and end all connections with a FIN and no close frame, as if the server had been killed.
 
         Raises:
             TimeoutError: a handler does not return.
@@ -121,35 +124,43 @@ class Server(Service):
             listening.stop()
 
     def restart(self) -> None:
-        """``stop()`` and ``start()``: every line is cut, and the port is the same. ``received`` is kept."""
+        """Call ``stop()`` and ``start()``: all connections end; the port and ``received`` stay."""
         self.stop()
         self.start()
 
-    # --- what the test wants to know ---------------------------------------------------------------------------------
+    # --- what the test observes --------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Where it listens, for a client."""
+        """The server's URL, for clients."""
         return url_of(self.host, self.port, self._certificate) if self._path is None else f"unix://{self._path}"
 
     @property
     def client_context(self) -> ssl.SSLContext:
-        """With ``tls=True``: for clients, ``wsclient.connect(server.url, ssl_context=server.client_context)``."""
+        """The context for clients, with ``tls=True``: ``connect(server.url, ssl_context=server.client_context)``.
+
+        Raises:
+            AttributeError: the server was constructed without ``tls=True``.
+        """
         return client_context_of(self._certificate)
 
     @property
     def connections(self) -> list[ServerConnection]:
-        """Those that are open, oldest first."""
+        """The open connections, oldest first."""
         return list(self._connections)
 
     def wait_for(self, count: int, timeout: float = WAIT) -> list[str | bytes]:
-        """Wait until so many messages have come in all.
+        """Wait until ``received`` has at least ``count`` messages.
+
+        Args:
+            count: the number of messages, counted from the server's construction.
+            timeout: seconds.
 
         Returns:
-            The first ``count`` of them.
+            The first ``count`` messages.
 
         Raises:
-            TimeoutError: they have not come within the timeout (seconds); the sentence shows what has.
+            TimeoutError: they did not come within the timeout; the error text shows the messages that came.
         """
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         check_count("count", count, zero=True)
@@ -162,26 +173,26 @@ class Server(Service):
                     )
         return self.received[:count]
 
-    # --- what the test wants to happen -------------------------------------------------------------------------------
+    # --- what the test does ------------------------------------------------------------------------------------------
 
     def send_all(self, message: str | bytes) -> None:
-        """Send a message on every open connection; one that is just closing is passed over."""
+        """Send a message on every open connection, except those that are closing."""
         for connection in self.connections:
             with contextlib.suppress(ConnectionClosed):
                 connection.send(message)
 
     def close_all(self, code: int = 1000, reason: str = "") -> None:
-        """Close every open connection with a close frame, and wait for each peer's answer (1 s at most)."""
+        """Close every open connection with a close frame, and wait for each peer's close frame (at most 1 s each)."""
         for connection in self.connections:
             connection.close(code, reason)
 
     def cut_all(self) -> None:
-        """End every line with a FIN and no close frame."""
+        """End every connection with a FIN and no close frame."""
         for connection in self.connections:
             shut(connection.socket)
 
     def reset_all(self) -> None:
-        """End every line with a RST."""
+        """End every connection with a RST."""
         for connection in self.connections:
             make_reset(connection.socket)
 
@@ -189,9 +200,9 @@ class Server(Service):
         """Answer the next handshakes with an HTTP status instead of 101.
 
         Args:
-            status: such as 503; 101 and what lies below are no refusal.
-            headers: further header lines, such as ``{"Retry-After": "2"}``.
-            times: how many handshakes; several calls queue up.
+            status: the status, such as 503; from 200 to 999.
+            headers: further headers, such as ``{"Retry-After": "2"}``.
+            times: the number of handshakes. The handshakes of several calls add up, in the order of the calls.
         """
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise ValueError(f"status must be an HTTP status from 200 on, not {status!r}.")
@@ -210,14 +221,14 @@ class Server(Service):
 
     def _serve(self, connection: ServerConnection) -> None:
         self._connections[connection] = None
-        if self._listening is None:  # stopped between the handshake and here, which older websockets leaves open
+        if self._listening is None:  # stopped after the handshake; older releases of websockets leave it open
             shut(connection.socket)
         self.opened.put(connection)
         try:
             for message in connection:
                 self._take(connection, message)
         except ConnectionClosed:
-            pass  # by the peer, or by the test
+            pass  # the peer or the test has ended the connection
         finally:
             self._connections.pop(connection, None)
 
@@ -240,7 +251,7 @@ class Server(Service):
 def _refusal(status: int, headers: Mapping[str, str]) -> Response:
     try:
         phrase = http.HTTPStatus(status).phrase
-    except ValueError:  # a status of somebody's own, such as 520
+    except ValueError:  # a status that is not registered, such as 520
         phrase = "Refused"
     body = f"{status} {phrase}\n".encode()
     lines = Headers([("Connection", "close"), ("Content-Length", str(len(body))), ("Content-Type", "text/plain")])

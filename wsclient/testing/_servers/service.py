@@ -1,4 +1,4 @@
-"""How the kit's servers end: stopped, and then whatever went wrong in the user's own code is raised."""
+"""How the servers of the testing kit end: they stop, and then raise the first exception of the test's own code."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ __all__ = ["Service"]
 
 
 class Service:
-    """A server that runs code of the test's.
+    """A server that runs code of the test.
 
     Attributes:
-        errors: what that code raised. ``close()`` raises the first of them, unless the ``with`` block fails anyhow;
-            take out (``clear()``) what the test expects.
+        errors: the exceptions of that code. ``close()`` raises the first of them, unless the ``with`` block has raised
+            one itself. Remove expected ones with ``clear()``.
     """
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
 
     def stop(self) -> None:
-        """Listen no more, and end every connection.
+        """Stop listening, and end every connection.
 
         Raises:
-            TimeoutError: code of the test's does not return.
+            TimeoutError: code of the test does not return.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop for good.
+        """Stop, and raise the first exception of the test's code.
 
         Raises:
             Exception: the first of ``errors``, if there is one.
-            TimeoutError: code of the test's does not return.
+            TimeoutError: code of the test does not return.
         """
         self.stop()
         if self.errors:
@@ -47,4 +47,4 @@ class Service:
         if kind is None:
             self.close()
         else:
-            self.stop()  # the block's own error says more
+            self.stop()  # the exception of the block is more important

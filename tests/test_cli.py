@@ -53,7 +53,7 @@ def test_the_demo_in_plain_text():
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     check(done.stdout)
-    assert int(re.search(r"lost +(\d+)", done.stdout.split("What became")[1])[1]) == THREADS // 2
+    assert int(re.search(r"lost +(\d+)", done.stdout.split("Outcomes")[1])[1]) == THREADS // 2
     assert int(re.search(r"re-sent +(\d+)", done.stdout)[1]) == THREADS // 2
 
 

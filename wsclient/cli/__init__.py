@@ -1,4 +1,4 @@
-"""The command line: ``python -m wsclient``. What it needs beyond the core is the extra ``cli``."""
+"""The command line: ``python -m wsclient``. Its commands need the extra ``cli``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: as on the command line; None takes those of the process.
+        arguments: as on the command line; None for those of the process.
 
     Returns:
-        The exit code: 0 if all went well, 1 if the demonstration broke a promise, 2 if a command can't run.
+        The exit code: 0 for success, 1 if a check of the demonstration failed, 2 if a command can't run.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -31,12 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m wsclient", description="A synchronous WebSocket client that keeps itself connected."
+        prog="python -m wsclient", description="A synchronous WebSocket client that reconnects automatically."
     )
     parser.add_argument("--version", action="version", version=f"wsclient-sdk {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser(
-        "demo", help="start a server, cut the line under a client's requests, and show what becomes of them"
+        "demo", help="start a server, cut a client's connection during its requests, and show their outcomes"
     )
-    demo.add_argument("--plain", action="store_true", help="plain text, as when the output is no terminal")
+    demo.add_argument("--plain", action="store_true", help="plain text, as if the output were not a terminal")
     return parser

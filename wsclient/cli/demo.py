@@ -1,6 +1,6 @@
-"""The demonstration: a client at work while its server vanishes and comes back.
+"""The demonstration: a client sends requests while its server disappears and returns.
 
-Everything shown is counted, and held against what the server saw: a broken promise makes the exit code 1.
+All numbers shown are counted, and compared with what the server received. If a check fails, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ THREADS = 6
 WORK_BEFORE = 1.5
 AWAY = 1.0
 WORK_AFTER = 1.5
-"""Seconds: at work, without a server, and at work again."""
+"""Seconds with the server, without it, and with it again."""
 
 NOTES = ("written while offline, one", "written while offline, two", "written while offline, three")
 _PAUSE = 0.005
 
 
 class DemoClient(Client):
-    """Logs in on every connection, and tells what happens to it."""
+    """A client that logs in on every connection, and shows what happens to its connections."""
 
     def __init__(self, url: str, screen: Screen) -> None:
         super().__init__(url, name="demo", reconnect=Reconnect(wait=_soon), proxy=None)
@@ -50,30 +50,30 @@ class DemoClient(Client):
         self.screen.note(f"connection {session.number}: logged in, the server says {reply['result']!r}")
 
     def on_close(self, code: int | None, reason: str | None) -> None:
-        """Tell how the connection ended."""
+        """Show how the connection ended."""
         last = self.last_disconnect
         if last is not None and last.initiator != "local":
             self.screen.note(f"connection lost after {last.uptime:.1f} s: {last.reason}")
 
     def on_connect_error(self, attempt: Attempt) -> None:
-        """Tell of a failed attempt."""
+        """Show a failed attempt to connect."""
         delay = "no further attempt" if attempt.next_delay is None else f"next one in {attempt.next_delay:.2f} s"
         status = f" (HTTP {attempt.error.status})" if isinstance(attempt.error, HandshakeError) else ""
         self.screen.note(f"an attempt to connect failed{status}, {delay}")
 
 
 def _soon(state: object) -> float:
-    """Seconds to the next attempt: shorter than the default, since somebody is watching."""
+    """Seconds until the next attempt: shorter than the default, so that the demonstration is short."""
     return random.uniform(0.2, 0.6)  # noqa: S311
 
 
 class Worker:
-    """One thread that asks question after question.
+    """A thread that makes one request after another.
 
     Attributes:
-        idempotent: whether its questions are safe to repeat.
-        outcomes: how many ended in which way.
-        questions: all of them, as the server counts them.
+        idempotent: whether its requests may be sent again.
+        outcomes: how many requests had each outcome.
+        questions: the params of all its requests, as the server counts them.
         thread: the thread.
     """
 
@@ -114,7 +114,7 @@ def run(*, plain: bool = False) -> int:
         plain: plain text even on a terminal.
 
     Returns:
-        0 if every promise held, else 1.
+        0 if every check succeeded, else 1.
     """
     screen: Screen = PlainScreen() if plain or not sys.stdout.isatty() else LiveScreen()
     server = DemoServer()
@@ -131,10 +131,10 @@ def _show(screen: Screen, server: DemoServer) -> int:
     stop = threading.Event()
     with client:
         screen.note(f"2 + 3 = {client.request({'method': 'add', 'params': [2, 3]}, timeout=5)['result']}")
-        screen.note(f"{THREADS} threads ask on one client; every other one says that its requests are idempotent")
+        screen.note(f"{THREADS} threads make requests on one client; half of them mark their requests as idempotent")
         workers = [Worker(client, number, stop) for number in range(1, THREADS + 1)]
         _watch(screen, client, workers, WORK_BEFORE)
-        screen.note("the server goes away: every line is cut, nobody is let in")
+        screen.note("the server goes away: it cuts every connection and refuses new ones")
         server.go_away(under_way=THREADS)
         deliveries = _away(screen, client, workers)
         server.come_back()
@@ -154,10 +154,10 @@ def _show(screen: Screen, server: DemoServer) -> int:
 
 
 def _away(screen: Screen, client: Client, workers: list[Worker]) -> list[Delivery]:
-    """While there is no server, a caller goes on sending."""
+    """Send messages while there is no server."""
     client.wait_until(State.WAITING, 5)
     deliveries = [client.send(note) for note in NOTES]
-    screen.note(f"{len(NOTES)} notes sent meanwhile; their state: {deliveries[0].state}")
+    screen.note(f"{len(NOTES)} notes sent while offline; their state: {deliveries[0].state}")
     _watch(screen, client, workers, AWAY)
     return deliveries
 
@@ -190,11 +190,11 @@ def _report(
     arrived = [note for note in server.notes if note in NOTES]
     stats = client.stats
     screen.table(
-        "What became of it",
+        "Outcomes",
         [
-            ("answered", str(outcomes["answered"]), "each with the reply to its own question"),
-            ("re-sent", str(resent), "of them: on their way at the cut, idempotent, sent again"),
-            ("lost", str(outcomes["lost"]), "on their way at the cut, not idempotent: the caller was told at once"),
+            ("answered", str(outcomes["answered"]), "each with the reply to its own request"),
+            ("re-sent", str(resent), "of them: in flight at the cut, idempotent, sent again"),
+            ("lost", str(outcomes["lost"]), "in flight at the cut, not idempotent: reported to the caller at once"),
             ("sent twice by mistake", str(doubled), "of those that were not idempotent"),
             ("notes sent offline", f"{len(arrived)}/{len(NOTES)}", f"arrived in order; now {deliveries[0].state}"),
         ],

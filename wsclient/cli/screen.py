@@ -1,4 +1,4 @@
-"""Two ways to show the demonstration: live for a person at a terminal, line by line for everything else."""
+"""Two ways to show the demonstration: live on a terminal, line by line otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._threads.locks import make_lock
 __all__ = ["LiveScreen", "PlainScreen", "Screen"]
 
 Rows = Sequence[tuple[str, str, str]]
-"""What, how many, and what it means."""
+"""Rows of a table: name, number, meaning."""
 
 _COLOURS = {
     State.NEW: "white",
@@ -34,19 +34,19 @@ _LINES = 12
 
 
 class Screen(Protocol):
-    """What the demonstration shows itself on."""
+    """The output of the demonstration."""
 
     def note(self, text: str) -> None:
-        """Something happened."""
+        """Show an event."""
 
     def state(self, state: State, counts: str) -> None:
-        """Where the client stands, and how many requests have ended how."""
+        """Show the client's state, and how many requests had each outcome."""
 
     def table(self, title: str, rows: Rows) -> None:
-        """A table at the end."""
+        """Show a table, at the end."""
 
     def close(self) -> None:
-        """Nothing moves any more; tables may follow."""
+        """End the live part; only tables may follow."""
 
 
 class PlainScreen:
@@ -63,7 +63,7 @@ class PlainScreen:
         print(f"{time.monotonic() - self._began:5.2f} s  {text}", flush=True)
 
     def state(self, state: State, counts: str) -> None:
-        """Print the state when it is another one."""
+        """Print the state if it has changed."""
         with self._lock:
             fresh = state is not self._shown
             self._shown = state
@@ -89,7 +89,7 @@ class LiveScreen:
         self._began = time.monotonic()
         self._events: deque[Text] = deque(maxlen=_LINES)
         self._state = Text("starting")
-        # Guards the events and the state line between the thread that draws and those that tell.
+        # Guards the events and the state line, which rich's thread draws and other threads change.
         self._lock = make_lock()
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=20)
         self._live.start()
@@ -121,7 +121,7 @@ class LiveScreen:
         self._console.print(table)
 
     def close(self) -> None:
-        """Draw for the last time."""
+        """Draw the last time."""
         self._live.stop()
 
     def _draw(self) -> Panel:

@@ -1,4 +1,4 @@
-"""The server of the demonstration: a real one of ``websockets``, on loopback, that can be cut off and come back."""
+"""The server of the demonstration: a server of ``websockets`` on loopback that can go away and come back."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ __all__ = ["DemoServer"]
 
 PASSWORD = "open sesame"  # noqa: S105 - it guards nothing
 _THINKING = (0.02, 0.06)
-"""Seconds the server takes for an answer, so that some requests are under way at any time."""
+"""Shortest and longest time of an answer, in seconds, so that some requests are in flight at any time."""
 
 _PATIENCE = 5.0
-"""Seconds to wait for questions before the line is cut; those that are to come are there in 10 ms."""
+"""Longest wait for requests before the connections are cut, in seconds; normally they come within 10 ms."""
 
 
 class DemoServer:
-    """Keeps texts, answers ``login``, ``add`` and ``echo`` in JSON; wants a login first.
+    """Stores texts, and answers ``login``, ``add`` and ``echo`` in JSON. A connection must begin with a login.
 
     Attributes:
-        notes: texts it got, in order.
-        seen: how often each question (its ``params``) arrived.
+        notes: the texts that it received, in order.
+        seen: how often each request arrived, by its ``params``.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.seen: Counter[str] = Counter()
-        # Guards the next two.
+        # Guards _away and _under_way.
         self._changed = InterruptSafeCondition()
         self._away = False
-        self._under_way: set[tuple[ServerConnection, Any]] = set()  # questions that have no answer yet: line and id
+        self._under_way: set[tuple[ServerConnection, Any]] = set()  # unanswered requests: connection and id
         self._connections: set[ServerConnection] = set()
         self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._greet)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The server's URL, for clients."""
         return f"ws://127.0.0.1:{self._listening.port}/"
 
     def go_away(self, under_way: int = 0) -> None:
-        """Answer no question any more, then drop every line without a word (RST), and let nobody in.
+        """Stop answering, then end every connection with a RST, and refuse new ones.
 
         Args:
-            under_way: how many questions to have got before, of those that stay without an answer.
+            under_way: wait before the RST until so many requests are unanswered, at most ``_PATIENCE`` seconds.
         """
         end = time.monotonic() + _PATIENCE
         with self._changed:
@@ -67,13 +67,13 @@ class DemoServer:
             make_reset(connection.socket)
 
     def come_back(self) -> None:
-        """Let clients in again."""
+        """Accept clients again."""
         with self._changed:
             self._away = False
             self._under_way.clear()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening, and end every connection."""
         self.go_away()
         self._listening.stop()
 

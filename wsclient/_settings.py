@@ -21,7 +21,7 @@ from ._options import OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
 from ._rfc6455.deflate import Deflate
-from ._rfc6455.handshake import shown
+from ._rfc6455.handshake import redacted
 from ._rfc6455.http11 import is_token
 from ._threads.imports import importing
 from ._validation import check_callable, check_choice, check_seconds
@@ -196,10 +196,10 @@ def check_subprotocols(name: str, subprotocols: Sequence[str]) -> tuple[str, ...
         raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
     for one in subprotocols:
         if not isinstance(one, str) or not is_token(one):
-            words = shown(one) if isinstance(one, str) else one
+            words = redacted(one) if isinstance(one, str) else one
             raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words!r} is none.")
     if len(set(subprotocols)) < len(subprotocols):
-        words = ", ".join(map(shown, subprotocols))
+        words = ", ".join(map(redacted, subprotocols))
         raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {words}.")
     return tuple(subprotocols)
 

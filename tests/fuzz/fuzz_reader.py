@@ -13,7 +13,7 @@ import atheris
 with atheris.instrument_imports(include=["wsclient"]):
     from wsclient import _errors
     from wsclient._options import Limits
-    from wsclient._rfc6455.deflate import Agreement, Deflate, Inflater, agree
+    from wsclient._rfc6455.deflate import Agreement, Deflate, Inflater, negotiate
     from wsclient._rfc6455.frames import MessageReader, Opcode
     from wsclient._rfc6455.http11 import ResponseReader
 
@@ -99,7 +99,7 @@ def check_head(data, cut):
     assert len(response.body()) <= 100
     assert len(response.headers) <= 10
     try:
-        agree(Deflate(), response.headers.get_all("Sec-WebSocket-Extensions"))
+        negotiate(Deflate(), response.headers.get_all("Sec-WebSocket-Extensions"))
     except ValueError as error:
         assert str(error).startswith("The server")
 

@@ -69,9 +69,9 @@ def speak(protocol, codec=standard):
     return protocol
 
 
-def draft(protocol, message, id):
+def encoder(protocol, message, id):
     """What goes over the wire once the id is known."""
-    return protocol._draft(message)(id)
+    return protocol._encoder(message)(id)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -93,7 +93,7 @@ ids = integers | texts | st.floats(allow_nan=False, allow_infinity=False)
 def test_a_draft_says_what_encode_request_says(codec, message, id, key):
     protocol = speak(JsonId(key), codec)
     before = copy.deepcopy(message)
-    opcode, payload = draft(protocol, message, id)
+    opcode, payload = encoder(protocol, message, id)
     assert opcode is Opcode.TEXT
     assert json.loads(payload) == json.loads(protocol.encode_request(message, id)) == {**before, key: id}
     assert message == before
@@ -101,19 +101,19 @@ def test_a_draft_says_what_encode_request_says(codec, message, id, key):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_id_comes_first_so_that_it_is_cheap_to_put_in(codec):
-    payload = draft(speak(JsonId(), codec), {"method": "add", "id": None, "params": [1]}, 5)[1]
+    payload = encoder(speak(JsonId(), codec), {"method": "add", "id": None, "params": [1]}, 5)[1]
     assert list(json.loads(payload).items()) == [("id", 5), ("method", "add"), ("params", [1])]
 
 
 def test_by_default_a_request_is_compact_and_in_utf_8():
-    payload = draft(JsonId(), {"method": "größe", "params": [1, 2]}, 1)[1]
+    payload = encoder(JsonId(), {"method": "größe", "params": [1, 2]}, 1)[1]
     assert payload.decode() == '{"id":1,"method":"größe","params":[1,2]}'
-    assert draft(JsonId(), {}, 1)[1] == b'{"id":1}'
+    assert encoder(JsonId(), {}, 1)[1] == b'{"id":1}'
 
 
 def test_a_draft_can_be_given_another_id_and_knows_its_size():
     message = {"method": "add", "params": [1]}
-    made = JsonId()._draft(message)
+    made = JsonId()._encoder(message)
     message["params"].append(2)
     assert json.loads(made(1)[1]) == {"id": 1, "method": "add", "params": [1]}
     assert json.loads(made(2)[1]) == {"id": 2, "method": "add", "params": [1]}
@@ -127,36 +127,36 @@ def test_ids_that_are_no_numbers_are_put_in_as_json(codec):
             return f'request "{super().new_id()}"'
 
     protocol = speak(Named(), codec)
-    payload = draft(protocol, {"method": "add"}, protocol.new_id())[1]
+    payload = encoder(protocol, {"method": "add"}, protocol.new_id())[1]
     assert json.loads(payload) == {"id": 'request "1"', "method": "add"}
 
 
 def test_true_as_an_id_is_json_too():
-    assert draft(JsonId(), {}, True)[1] == b'{"id":true}'
+    assert encoder(JsonId(), {}, True)[1] == b'{"id":true}'
 
 
 @pytest.mark.parametrize("message", [{"text": "\ud800"}, {"\udfff": 1}, {"a": [{"b": "x\ud800"}]}])
 def test_a_lone_surrogate_is_refused_at_once(message):
     with pytest.raises(ValueError, match="surrogates"):
-        JsonId()._draft(message)
+        JsonId()._encoder(message)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_json_has_no_number_for_is_refused_at_once(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        JsonId()._draft({"params": [value]})
+        JsonId()._encoder({"params": [value]})
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}])
 def test_what_json_has_no_form_for_is_refused_at_once(codec, value):
     with pytest.raises(TypeError):
-        speak(JsonId(), codec)._draft({"params": value})
+        speak(JsonId(), codec)._encoder({"params": value})
 
 
 def test_without_json_there_are_no_requests_by_id():
     with pytest.raises(TypeError, match="json=None"):
-        speak(JsonId(), lambda: None)._draft({"method": "add"})
+        speak(JsonId(), lambda: None)._encoder({"method": "add"})
 
 
 @pytest.mark.parametrize("text", ["[1]", "null", "{", "}", "", '"{}"'])
@@ -166,7 +166,7 @@ def test_a_codec_that_makes_no_object_of_a_dict_is_refused(text):
             return text
 
     with pytest.raises(TypeError, match="encode a dict as a JSON object"):
-        speak(JsonId(), Odd)._draft({"method": "add"})
+        speak(JsonId(), Odd)._encoder({"method": "add"})
 
 
 def test_a_subclass_that_encodes_requests_in_its_own_way_is_honoured_by_drafts():
@@ -175,7 +175,7 @@ def test_a_subclass_that_encodes_requests_in_its_own_way_is_honoured_by_drafts()
             return json.dumps([id, message]).encode()
 
     message = {"method": "add", "params": []}
-    made = Enveloped()._draft(message)
+    made = Enveloped()._encoder(message)
     message["params"].append(1)
     assert made(5) == (Opcode.BINARY, b'[5, {"method": "add", "params": []}]')
     assert made(6) == (Opcode.BINARY, b'[6, {"method": "add", "params": []}]')
@@ -358,7 +358,7 @@ def test_a_key_that_is_an_enum_is_found_too():
         ID = "id"
 
     assert JsonId().id_of({Key.ID: 5}) == 5
-    assert json.loads(draft(JsonId(), {Key.ID: None, "a": 1}, 6)[1]) == {"id": 6, "a": 1}
+    assert json.loads(encoder(JsonId(), {Key.ID: None, "a": 1}, 6)[1]) == {"id": 6, "a": 1}
 
 
 @pytest.mark.parametrize(
@@ -488,21 +488,21 @@ def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_anoth
 @pytest.mark.parametrize("message", [{"id": 7, "a": [1]}, [1, 2]])
 def test_with_fifo_a_request_goes_out_as_it_is(codec, message):
     protocol = speak(Fifo(), codec)
-    made = protocol._draft(message)
+    made = protocol._encoder(message)
     assert made(1) == made(2)
     assert json.loads(made(1)[1]) == json.loads(protocol.encode_request(message, 1)) == message
     assert made.size == len(made(1)[1])
 
 
 def test_with_fifo_texts_and_bytes_go_out_as_they_are():
-    assert draft(Fifo(), "grün", 1) == (Opcode.TEXT, "grün".encode())
-    assert draft(Fifo(), b"\xff", 1) == (Opcode.BINARY, b"\xff")
-    assert draft(Fifo(), bytearray(b"\xff"), 1) == (Opcode.BINARY, b"\xff")
+    assert encoder(Fifo(), "grün", 1) == (Opcode.TEXT, "grün".encode())
+    assert encoder(Fifo(), b"\xff", 1) == (Opcode.BINARY, b"\xff")
+    assert encoder(Fifo(), bytearray(b"\xff"), 1) == (Opcode.BINARY, b"\xff")
 
 
 def test_with_fifo_a_lone_surrogate_is_refused_at_once():
     with pytest.raises(ValueError, match="surrogates"):
-        Fifo()._draft("\ud800")
+        Fifo()._encoder("\ud800")
 
 
 def test_with_fifo_no_id_is_the_callers():
@@ -520,8 +520,8 @@ def test_a_subclass_of_fifo_may_encode_in_its_own_way():
         def encode_request(self, message, id):
             return f"{id} {message}"
 
-    assert draft(Lines(), "ask", 1) == (Opcode.TEXT, b"ask\n")
-    assert draft(Numbered(), "ask", 5) == (Opcode.TEXT, b"5 ask")
+    assert encoder(Lines(), "ask", 1) == (Opcode.TEXT, b"ask\n")
+    assert encoder(Numbered(), "ask", 5) == (Opcode.TEXT, b"5 ask")
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ class Tagged(Protocol):
 def test_a_protocol_of_the_users_own_keeps_a_copy_of_the_message():
     protocol = speak(Tagged())
     message = ["add", "1", "2"]
-    made = protocol._draft(message)
+    made = protocol._encoder(message)
     message.append("3")
     assert made("7") == (Opcode.TEXT, b"7 add 1 2")
     assert made("8") == (Opcode.TEXT, b"8 add 1 2")
@@ -590,7 +590,7 @@ def test_a_protocol_of_the_users_own_that_changes_its_message_changes_a_copy():
             return json.dumps(message)
 
     message = {"params": {"deep": [1]}}
-    made = Writing()._draft(message)
+    made = Writing()._encoder(message)
     message["params"]["deep"].append(2)
     assert json.loads(made("9")[1]) == {"id": "9", "params": {"deep": [1]}}
     assert message == {"params": {"deep": [1, 2]}}
@@ -598,9 +598,9 @@ def test_a_protocol_of_the_users_own_that_changes_its_message_changes_a_copy():
 
 def test_a_protocol_of_the_users_own_refuses_at_once_what_it_can_not_encode():
     with pytest.raises(TypeError):
-        speak(Tagged())._draft([1, 2])
+        speak(Tagged())._encoder([1, 2])
     with pytest.raises(ValueError, match="surrogates"):
-        speak(Tagged())._draft(["\ud800"])
+        speak(Tagged())._encoder(["\ud800"])
 
 
 def test_new_id_is_asked_by_one_thread_at_a_time():
@@ -618,7 +618,7 @@ def test_new_id_is_asked_by_one_thread_at_a_time():
             return super().new_id()
 
     protocol = speak(Watched())
-    threads = [threading.Thread(target=protocol._draft, args=(["ask"],)) for _ in range(2)]
+    threads = [threading.Thread(target=protocol._encoder, args=(["ask"],)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -654,7 +654,7 @@ def test_an_id_is_put_in_wherever_the_path_leads_and_found_there_again(path, id,
     message = {name: value for name, value in others.items() if name != path[0]}
     before = copy.deepcopy(message)
     protocol = speak(JsonId(path, method=None))
-    sent = json.loads(draft(protocol, message, id)[1])
+    sent = json.loads(encoder(protocol, message, id)[1])
     assert message == before
     assert _paths.found(sent, path) == id
     assert {name: value for name, value in sent.items() if name != path[0]} == before
@@ -671,7 +671,7 @@ def test_the_other_members_on_the_way_stay_and_the_callers_objects_are_not_touch
     assert sent == {"header": {**header, "msg_id": "abc"}, "content": {"code": "1+1"}}
     assert message == before
     assert message["header"] is header
-    made = protocol._draft(message)
+    made = protocol._encoder(message)
     header["deep"].append(2)
     assert json.loads(made(5)[1])["header"] == {"username": "me", "deep": [1], "msg_id": 5}
 
@@ -687,7 +687,7 @@ def test_a_reply_is_known_by_its_own_path_and_no_other():
 @pytest.mark.parametrize("header", [None, 5, "text", [], True])
 def test_something_that_is_no_object_on_the_way_is_refused_at_once(header):
     with pytest.raises(TypeError, match="'header' must be an object"):
-        speak(JsonId(**JUPYTER))._draft({"header": header})
+        speak(JsonId(**JUPYTER))._encoder({"header": header})
 
 
 @pytest.mark.parametrize("header", [None, 5, "text", [], True])
@@ -734,7 +734,7 @@ def test_what_is_no_path_is_refused(path):
 def test_ids_may_be_strings_that_count_or_what_a_function_makes():
     strings = JsonId(ids=str)
     assert [strings.new_id() for _ in range(3)] == ["1", "2", "3"]
-    assert draft(strings, {"a": 1}, "2")[1] == b'{"id":"2","a":1}'
+    assert encoder(strings, {"a": 1}, "2")[1] == b'{"id":"2","a":1}'
     made = iter(["first", "second"])
     own = speak(JsonId(ids=lambda: next(made)))
     assert [own.new_id(), own.new_id()] == ["first", "second"]
@@ -913,13 +913,13 @@ def test_json_rpc_calls_with_a_list_or_a_dict(params):
     protocol = speak(JsonRpc())
     message = protocol.build("add", params, False)
     sent = {"jsonrpc": "2.0", "method": "add", "params": params}
-    assert json.loads(draft(protocol, message, 1)[1]) == {**sent, "id": 1}
+    assert json.loads(encoder(protocol, message, 1)[1]) == {**sent, "id": 1}
     assert json.loads(protocol.encode_request(message, 1)) == {**sent, "id": 1}
     assert json.loads(protocol.encode(protocol.build("add", params, True))) == sent
 
 
 def test_json_rpc_without_params_has_no_such_member():
-    assert json.loads(draft(JsonRpc(), JsonRpc().build("add", None, False), 1)[1]) == {
+    assert json.loads(encoder(JsonRpc(), JsonRpc().build("add", None, False), 1)[1]) == {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "add",
@@ -928,7 +928,7 @@ def test_json_rpc_without_params_has_no_such_member():
 
 def test_json_rpc_without_a_version_adds_no_member():
     protocol = speak(JsonRpc(None))
-    assert draft(protocol, {"method": "Page.enable"}, 1)[1] == b'{"id":1,"method":"Page.enable"}'
+    assert encoder(protocol, {"method": "Page.enable"}, 1)[1] == b'{"id":1,"method":"Page.enable"}'
     assert protocol.encode({"method": "x"}) == '{"method":"x"}'
     assert json.loads(protocol.encode_result(1, {})) == {"id": 1, "result": {}}
 
@@ -1083,7 +1083,7 @@ def test_graphql_ids_are_strings_and_an_operation_goes_out_as_subscribe():
     assert all(isinstance(id, str) for id in ids)
     assert len(set(ids)) == 3
     operation = {"query": "{ a }", "variables": {"id": 5}}
-    sent = json.loads(draft(protocol, operation, "7")[1])
+    sent = json.loads(encoder(protocol, operation, "7")[1])
     assert sent == {"id": "7", "type": "subscribe", "payload": {"query": "{ a }", "variables": {"id": 5}}}
     assert protocol.id_of({"id": "mine", "query": ""}) is None
 
@@ -1091,7 +1091,7 @@ def test_graphql_ids_are_strings_and_an_operation_goes_out_as_subscribe():
 @pytest.mark.parametrize("message", ["{ a }", [1], None, b""])
 def test_graphql_refuses_what_is_no_operation(message):
     with pytest.raises(TypeError, match="GraphQL operation must be a dict"):
-        speak(GraphQLTransportWs())._draft(message)
+        speak(GraphQLTransportWs())._encoder(message)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from wsclient._rfc6455.deflate import (
     GaveUp,
     Inflater,
     TooMuch,
-    agree,
+    negotiate,
     offer,
 )
 
@@ -103,7 +103,7 @@ def test_the_wishes_can_be_read():
 @pytest.mark.parametrize("lines", [[], [""], [" , ,"]])
 @pytest.mark.parametrize("wishes", [None, Deflate()])
 def test_a_server_may_take_no_extension(lines, wishes):
-    assert agree(wishes, lines) is None
+    assert negotiate(wishes, lines) is None
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_a_server_may_take_no_extension(lines, wishes):
     ],
 )
 def test_what_a_server_may_answer_to_a_plain_offer(line, expected):
-    assert agree(Deflate(), [line]) == expected
+    assert negotiate(Deflate(), [line]) == expected
 
 
 def test_what_was_wished_for_and_repeated_is_agreed_on():
     wishes = Deflate(client_max_window_bits=11, server_max_window_bits=12, server_no_context_takeover=True)
     line = "permessage-deflate; server_max_window_bits=10; server_no_context_takeover"
-    assert agree(wishes, [line]) == Agreement(11, 10, client_resets=False, server_resets=True)
-    assert agree(wishes, [line + "; client_max_window_bits=9"]).client_bits == 9
+    assert negotiate(wishes, [line]) == Agreement(11, 10, client_resets=False, server_resets=True)
+    assert negotiate(wishes, [line + "; client_max_window_bits=9"]).client_bits == 9
 
 
 def test_we_keep_to_our_own_wish_though_the_server_says_nothing_of_it():
-    assert agree(Deflate(client_no_context_takeover=True), ["permessage-deflate"]).client_resets
+    assert negotiate(Deflate(client_no_context_takeover=True), ["permessage-deflate"]).client_resets
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_we_keep_to_our_own_wish_though_the_server_says_nothing_of_it():
 )
 def test_what_a_server_must_not_answer(wishes, lines, why):
     with pytest.raises(ValueError, match=why):
-        agree(None if wishes is None else Deflate(**wishes), lines)
+        negotiate(None if wishes is None else Deflate(**wishes), lines)
 
 
 @given(st.lists(st.text(), max_size=3))
 def test_any_answer_is_agreed_on_or_refused(lines):
     said = ""
     try:
-        agree(Deflate(), lines)
+        negotiate(Deflate(), lines)
     except ValueError as error:
         said = str(error)
     assert not said or said.startswith("The server ")

@@ -4,7 +4,7 @@ import pytest
 
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import EXPIRED, LOST, Outgoing, WriteProgress
-from wsclient.protocols._encoding import Draft, encoded
+from wsclient.protocols._encoding import Encoder, encoded
 
 
 def message(**options):
@@ -169,4 +169,4 @@ def test_our_own_marks_take_no_room_in_the_queue(opcode):
 
 def test_a_draft_has_no_payload_of_its_own():
     with pytest.raises(NotImplementedError):
-        Draft()(1)
+        Encoder()(1)

@@ -20,7 +20,7 @@ from .history import Asked, Recovered
 from .plan import Fault
 from .server import SoakServer
 
-__all__ = ["Weather"]
+__all__ = ["FaultSchedule"]
 
 PATIENCE: Final = 10.0
 """Seconds after which a client that has not recovered never will."""
@@ -57,7 +57,7 @@ DRAINING: Final = 3.0
 """Seconds for that, at most."""
 
 
-class Weather:
+class FaultSchedule:
     """Faults on one line.
 
     Attributes:
@@ -78,7 +78,7 @@ class Weather:
         self._client = client
         self._log = log
 
-    def blow(self, began: float, stopping: threading.Event) -> None:
+    def run(self, began: float, stopping: threading.Event) -> None:
         """Carry out the plan, until it ends or ``stopping`` is set.
 
         Args:

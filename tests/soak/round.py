@@ -19,15 +19,15 @@ from wsclient.testing._servers.certificates import certificate_for
 
 from .asking import timed
 from .client import SoakClient
-from .fault_schedule import Weather
+from .fault_schedule import FaultSchedule
 from .history import History
 from .ledger import RetryDecision, judge
 from .plan import Dialing, dialing, plan
-from .scheduler_lag import Metronome
+from .scheduler_lag import LagMeter
 from .server import SoakServer
 from .workload import Workload
 
-__all__ = ["Chapter", "Result"]
+__all__ = ["Result", "Round"]
 
 ENDINGS: Final = ("flush and close", "drain", "close under load")
 """How a run ends; drawn from its seed."""
@@ -74,7 +74,7 @@ class Result:
     slowest_recovery: float | None
 
 
-class Chapter:
+class Round:
     """One run. ``play`` blocks; the rest may be asked by another thread meanwhile."""
 
     def __init__(self, seed: int, seconds: float, tls: bool | None = None) -> None:
@@ -96,18 +96,18 @@ class Chapter:
         trusting = None if certificate is None else certificate.client_context
         self._client = SoakClient(self._proxy.port, self.dialing, trusting, chance, self._workload.ask_in_hook)
         self._log = self._workload.log("weather")
-        self._weather = Weather(plan(seed, seconds), self._proxy, self._server, self._client, self._log)
+        self._schedule = FaultSchedule(plan(seed, seconds), self._proxy, self._server, self._client, self._log)
         self._stopping = threading.Event()
 
     @property
     def now(self) -> str:
         """What is the matter with the line; empty where nothing is."""
-        return self._weather.now
+        return self._schedule.now
 
     @property
     def faults(self) -> int:
         """How many have been so far."""
-        return len(self._weather.faults)
+        return len(self._schedule.faults)
 
     @property
     def state(self) -> State:
@@ -134,9 +134,9 @@ class Chapter:
         logger = logging.getLogger("wsclient")
         logger.addHandler(alarm)
         try:
-            with Metronome() as metronome:
+            with LagMeter() as meter:
                 self._run(history)
-                history.slack = metronome.slack()
+                history.slack = meter.slack()
         finally:
             logger.removeHandler(alarm)
         history.surprises += alarm.told
@@ -147,7 +147,7 @@ class Chapter:
             self._client.start()
             began = time.monotonic()
             self._workload.start(self._client)
-            self._weather.blow(began, self._stopping)
+            self._schedule.run(began, self._stopping)
             self._stopping.wait(max(0.0, began + self.seconds - time.monotonic()))
             if self._client.state is State.FAILED:
                 history.surprises.append("the client has failed for good.")
@@ -159,7 +159,7 @@ class Chapter:
             self._server.close()
         self._workload.hand_over(history)
         history.connections = list(self._server.connections)
-        history.recovered = list(self._weather.recovered)
+        history.recovered = list(self._schedule.recovered)
 
     def _end(self, history: History) -> None:
         if self.ending != "close under load":
@@ -192,7 +192,7 @@ class Chapter:
             verdict=judge(history),
             outcomes=Counter(outcome for asked in history.asked for outcome in asked.outcomes),
             states=Counter(sent.state for sent in history.sent),
-            faults=Counter(fault.kind for fault in self._weather.faults),
+            faults=Counter(fault.kind for fault in self._schedule.faults),
             connections=len(history.connections),
             arrived=sum(len(connection.keys) for connection in history.connections),
             heard=len(history.heard),

@@ -7,12 +7,12 @@ import threading
 import time
 from typing import Final
 
-from .round import Chapter, Result
+from .round import Result, Round
 from .screen import PlainScreen, Screen, rows_of, summary
 
 __all__ = ["replay_command", "soak"]
 
-CHAPTER: Final = 60.0
+ROUND_SECONDS: Final = 60.0
 """Seconds of one run at most; the first has the seed that was asked for, the next one the seed after it, and so on."""
 
 LOOK: Final = 0.25
@@ -35,12 +35,12 @@ def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | No
         The result of each run.
     """
     screen = PlainScreen() if screen is None else screen
-    chapters = max(1, math.ceil(seconds / CHAPTER))
+    rounds = max(1, math.ceil(seconds / ROUND_SECONDS))
     results: list[Result] = []
     try:
-        for number in range(chapters):
-            length = min(CHAPTER, seconds - number * CHAPTER)
-            result = _play(Chapter(seed + number, length, tls), screen, number * CHAPTER, seconds, results)
+        for number in range(rounds):
+            length = min(ROUND_SECONDS, seconds - number * ROUND_SECONDS)
+            result = _play(Round(seed + number, length, tls), screen, number * ROUND_SECONDS, seconds, results)
             results.append(result)
             _tell(screen, result, replay_command(result.seed, length, tls))
     except KeyboardInterrupt:
@@ -61,31 +61,31 @@ def replay_command(seed: int, seconds: float, tls: bool | None = None) -> str:
 class _Player:
     """Plays a run in a thread of its own, so that the main thread can show how it stands."""
 
-    def __init__(self, chapter: Chapter) -> None:
+    def __init__(self, round_: Round) -> None:
         self.result: Result | None = None
         self.error: BaseException | None = None
-        self._chapter = chapter
+        self._round = round_
         self.thread = threading.Thread(target=self._play, name="soak-run", daemon=True)
         self.thread.start()
 
     def _play(self) -> None:
         try:
-            self.result = self._chapter.play()
+            self.result = self._round.play()
         except BaseException as error:
             self.error = error
 
 
-def _play(chapter: Chapter, screen: Screen, before: float, total: float, results: list[Result]) -> Result:
-    player = _Player(chapter)
+def _play(round_: Round, screen: Screen, before: float, total: float, results: list[Result]) -> Result:
+    player = _Player(round_)
     began = time.monotonic()
     broken = sum(len(result.verdict.broken) for result in results)
     try:
         while player.thread.is_alive():
-            done = min(chapter.seconds, time.monotonic() - began)
-            screen.progress(before + done, total, rows_of(chapter, broken))
+            done = min(round_.seconds, time.monotonic() - began)
+            screen.progress(before + done, total, rows_of(round_, broken))
             player.thread.join(LOOK)
     except KeyboardInterrupt:
-        chapter.stop()
+        round_.stop()
         player.thread.join()
         raise
     if player.error is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Metronome"]
+__all__ = ["LagMeter"]
 
 BEAT: Final = 0.01
 """Seconds of one wait."""
@@ -23,13 +23,13 @@ WAKES: Final = 3
 that was measured."""
 
 
-class Metronome:
+class LagMeter:
     """Waits again and again, and keeps the worst delay. A context manager."""
 
     def __init__(self) -> None:
         self._worst = 0.0
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="soak-metronome", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="soak-meter", daemon=True)
 
     def slack(self) -> float:
         """Seconds by which a call may be later than its bound."""

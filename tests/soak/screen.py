@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from .round import Chapter, Result
+from .round import Result, Round
 
 __all__ = ["PlainScreen", "Screen", "Shown", "choose", "rows_of", "summary"]
 
@@ -72,15 +72,15 @@ def choose(plain: bool) -> Screen:
     return LiveScreen()
 
 
-def rows_of(chapter: Chapter, broken: int) -> Shown:
+def rows_of(round_: Round, broken: int) -> Shown:
     """How a run stands."""
-    asked, sent, heard = chapter.counts()
-    stats = chapter.stats
+    asked, sent, heard = round_.counts()
+    stats = round_.stats
     return [
-        ("seed", str(chapter.seed)),
-        ("client", chapter.state.value),
-        ("line", chapter.now or "sound"),
-        ("faults", str(chapter.faults)),
+        ("seed", str(round_.seed)),
+        ("client", round_.state.value),
+        ("line", round_.now or "sound"),
+        ("faults", str(round_.faults)),
         ("connections", str(stats.connections)),
         ("requests", f"{asked:,}"),
         ("messages sent", f"{sent:,}"),

@@ -15,7 +15,7 @@ from .command import main
 from .history import Asked, Called, Connection, Heard, History, Recovered, Sent
 from .ledger import PROMISES, judge
 from .plan import KINDS, dialing, plan
-from .scheduler_lag import LEAST, MOST, Metronome
+from .scheduler_lag import LEAST, MOST, LagMeter
 
 
 def honest():
@@ -235,11 +235,11 @@ def test_four_runs_dial_in_each_way_once_unless_told_otherwise(first):
 
 
 def test_slack_is_measured_and_bounded():
-    with Metronome() as metronome:
+    with LagMeter() as meter:
         threading.Event().wait(0.1)
-        assert LEAST <= metronome.slack() <= MOST
-        metronome._worst = 100.0
-        assert metronome.slack() == MOST
+        assert LEAST <= meter.slack() <= MOST
+        meter._worst = 100.0
+        assert meter.slack() == MOST
 
 
 def run(*arguments):
@@ -287,7 +287,7 @@ def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(m
 
 
 def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
-    monkeypatch.setattr(_run, "CHAPTER", 1.5)
+    monkeypatch.setattr(_run, "ROUND_SECONDS", 1.5)
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
     results = _run.soak(2.5, 40)
     assert [result.seed for result in results] == [40, 41]

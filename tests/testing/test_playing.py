@@ -99,7 +99,7 @@ def test_the_close_code_of_the_client_is_compared():
     for code, differences in ((1000, 0), (4000, 1)):
         player = made(StrictPlayer, ("close", SENT, "", 1000), ("close", RECEIVED, "", 1000))
         assert player.steps(100) == []
-        player.leave(code)
+        player.client_closed(code)
         assert len(player.differences) == differences
     assert player.differences == ["connection 1, line 3: the client should close with 1000, but closed with 4000."]
 

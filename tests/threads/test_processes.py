@@ -26,9 +26,9 @@ class Resident:
 @pytest.fixture
 def resident():
     resident = Resident()
-    processes.enter(resident)
+    processes.register(resident)
     yield resident
-    processes.leave(resident)
+    processes.unregister(resident)
 
 
 def test_one_who_stays_is_warned_of_and_given_a_short_time(resident):
@@ -46,8 +46,8 @@ def test_one_is_closed_even_where_warnings_are_errors(resident):
 
 
 def test_one_who_has_left_hears_nothing(resident):
-    processes.leave(resident)
-    processes.leave(resident)  # twice does no harm: a client may be given up and end later
+    processes.unregister(resident)
+    processes.unregister(resident)  # twice does no harm: a client may be given up and end later
     processes._at_exit()
     assert resident.exits == []
 
@@ -81,7 +81,7 @@ def test_a_copy_that_can_not_give_back_its_descriptors_does_not_keep_the_others_
     kept = dict(processes._residents)
     first, second = Broken(), Resident()
     for one in (first, second):
-        processes.enter(one)
+        processes.register(one)
     processes._after_fork()
     assert second.forks == 1
     assert "no such descriptor" in caplog.text

@@ -14,7 +14,7 @@ import pytest
 
 from wsclient._threads import waiting
 from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import InterruptSafeCondition, Latch, Signal
+from wsclient._threads.waiting import InterruptSafeCondition, Latch, Notifier
 
 from ..support import LONG
 from ..support.strikes import disturb, strikes
@@ -141,11 +141,11 @@ def test_an_interrupt_ends_a_wait_and_the_latch_still_works(struck):
     assert latch.wait(NOW) is True
 
 
-# --- Signal -----------------------------------------------------------------------------------------------------------
+# --- Notifier ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_announcement_opens_every_latch_that_watches():
-    changed = Signal()
+    changed = Notifier()
     with changed.watch() as one, changed.watch() as other:
         changed.announce()
         assert one.wait(NOW)
@@ -153,25 +153,25 @@ def test_an_announcement_opens_every_latch_that_watches():
 
 
 def test_an_announcement_during_the_wait_is_noticed():
-    changed = Signal()
+    changed = Notifier()
     with changed.watch() as latch:
         assert latch.wait(Meanwhile(changed.announce))
 
 
 def test_without_an_announcement_the_latch_stays_shut():
-    with Signal().watch() as latch:
+    with Notifier().watch() as latch:
         assert not latch.wait(NOW)
 
 
 def test_an_announcement_before_the_watch_does_not_count():
-    changed = Signal()
+    changed = Notifier()
     changed.announce()
     with changed.watch() as latch:
         assert not latch.wait(NOW)
 
 
 def test_two_announcements_in_a_row_do_no_harm():
-    changed = Signal()
+    changed = Notifier()
     with changed.watch() as latch:
         changed.announce()
         changed.announce()
@@ -179,7 +179,7 @@ def test_two_announcements_in_a_row_do_no_harm():
 
 
 def test_who_watches_no_more_is_not_told():
-    changed = Signal()
+    changed = Notifier()
     with changed.watch() as gone:
         pass
     with changed.watch() as present:
@@ -189,7 +189,7 @@ def test_who_watches_no_more_is_not_told():
 
 
 def test_a_watch_that_ends_in_an_error_is_over_too():
-    changed = Signal()
+    changed = Notifier()
     with pytest.raises(ZeroDivisionError), changed.watch() as latch:
         raise ZeroDivisionError
     changed.announce()
@@ -197,7 +197,7 @@ def test_a_watch_that_ends_in_an_error_is_over_too():
 
 
 def test_the_end_of_one_watch_leaves_the_others_alone():
-    changed = Signal()
+    changed = Notifier()
     with changed.watch() as one:
         with changed.watch():
             pass
@@ -206,7 +206,7 @@ def test_the_end_of_one_watch_leaves_the_others_alone():
 
 
 def test_an_interrupted_watch_leaves_the_signal_in_order(struck):
-    changed = Signal()
+    changed = Notifier()
     with pytest.raises(Interrupted), changed.watch() as latch:
         latch.wait(struck)
     with changed.watch() as latch:
@@ -216,7 +216,7 @@ def test_an_interrupted_watch_leaves_the_signal_in_order(struck):
 def test_an_interrupt_at_any_moment_of_an_announcement_opens_all_latches_or_leaves_all_to_the_next():
     moment, struck, opened = 0, True, set()
     while struck:
-        changed = Signal()
+        changed = Notifier()
         with changed.watch() as one, changed.watch() as other:
             struck = strikes(moment, changed.announce)
             watching = set(changed.latches)
@@ -234,7 +234,7 @@ def test_a_signal_handler_may_announce_at_any_moment_of_a_watch_and_of_an_announ
     for act in (lambda changed: changed.watch().__enter__(), lambda changed: changed.announce()):
         moment, more = 1, True
         while more:
-            changed = Signal()
+            changed = Notifier()
             with changed.watch() as latch:
                 more = disturb(lambda act=act, changed=changed: act(changed), moment, changed.announce, EVENTS)
                 changed.announce()

@@ -112,11 +112,11 @@ class Lifecycle:
         raise closed_error(core.settings.name, core.state, "start()")
 
     def _run(self) -> None:
-        processes.enter(self)
+        processes.register(self)
         try:
             self._supervisor.run()
         finally:
-            processes.leave(self)
+            processes.unregister(self)
 
     # --- end ---------------------------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Lifecycle:
         self._abandoned = True
         self._supervisor.abort()
         finish(self._core, State.CLOSED, None)
-        processes.leave(self)
+        processes.unregister(self)
 
     # --- processes ---------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from .._errors import HandshakeError, ProxyError, WebSocketClientError
 from .._options import DEFAULT_LIMITS, Limits
-from .._rfc6455.handshake import may_pass
+from .._rfc6455.handshake import is_retryable
 from .._rfc6455.http11 import ResponseReader
 from .._threads.imports import importing
 from .poller import READ
@@ -144,7 +144,7 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
         raise ProxyError(
             f"The proxy {proxy!r} refused a tunnel to {host}:{target.port} with HTTP {response.status} "
             f"{response.phrase}.",
-            retry=may_pass(response.status),
+            retry=is_retryable(response.status),
         )
     if response.rest:
         raise ProxyError(

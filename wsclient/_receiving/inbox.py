@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from .._threads.locks import make_lock
-from .._threads.waiting import Signal
+from .._threads.waiting import Notifier
 
 if TYPE_CHECKING:
     from .._options import Overflow
@@ -101,7 +101,7 @@ class Inbox:
         """
         # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
         self._lock = make_lock()
-        self._filled = Signal()
+        self._filled = Notifier()
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room
         self._cells: deque[_Cell] = deque()

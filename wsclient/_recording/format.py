@@ -27,8 +27,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["FORMAT", "RECEIVED", "SENT", "VERSION", "Entry", "RecordedConnection", "Tape", "head", "line", "parse",
-           "payload"]  # fmt: skip
+__all__ = ["FORMAT", "RECEIVED", "SENT", "VERSION", "Entry", "RecordedConnection", "RecordedSession", "head", "line",
+           "parse", "payload"]  # fmt: skip
 
 FORMAT: Final = "wsclient-recording"
 VERSION: Final = 1
@@ -101,7 +101,7 @@ class RecordedConnection:
 
 
 @dataclass
-class Tape:
+class RecordedSession:
     """A recording that was read from a file.
 
     Attributes:
@@ -151,7 +151,7 @@ def payload(data: str | bytes) -> dict[str, str]:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def parse(lines: Iterable[bytes], name: str) -> Tape:
+def parse(lines: Iterable[bytes], name: str) -> RecordedSession:
     """Parse a recording.
 
     Args:
@@ -161,19 +161,19 @@ def parse(lines: Iterable[bytes], name: str) -> Tape:
     Raises:
         ValueError: the file is not a recording, is damaged, or has a newer version. The error text names the line.
     """
-    tape: Tape | None = None
+    session: RecordedSession | None = None
     for number, text in enumerate(lines, 1):
         try:
             members = _members(text)
-            if tape is None:
-                tape = _head(members)
+            if session is None:
+                session = _head(members)
             else:
-                _add(tape, number, members)
+                _add(session, number, members)
         except ValueError as error:
             raise ValueError(f"{name}, line {number}: {error}") from error
-    if tape is None:
+    if session is None:
         raise ValueError(f"{name}, line 1: the file is empty, so it is not a recording of wsclient.")
-    return tape
+    return session
 
 
 def _members(text: bytes) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _members(text: bytes) -> dict[str, Any]:
     return members
 
 
-def _head(members: Mapping[str, Any]) -> Tape:
+def _head(members: Mapping[str, Any]) -> RecordedSession:
     if members.get("format") != FORMAT:
         raise ValueError(f'a recording of wsclient begins with "format": "{FORMAT}"; this file does not.')
     version = members.get("version")
@@ -204,10 +204,10 @@ def _head(members: Mapping[str, Any]) -> Tape:
     client, redact, keep = members.get("client"), members.get("redact"), members.get("keep")
     if not isinstance(client, str) or not _is_texts(redact) or not _is_texts(keep):
         raise ValueError("the head must have the client's name, redact and keep.")
-    return Tape(client, tuple(redact), tuple(keep))
+    return RecordedSession(client, tuple(redact), tuple(keep))
 
 
-def _add(tape: Tape, number: int, members: Mapping[str, Any]) -> None:
+def _add(session: RecordedSession, number: int, members: Mapping[str, Any]) -> None:
     kind, at = members.get("kind"), members.get("at")
     if not isinstance(kind, str) or kind not in _MEMBERS:
         raise ValueError(f"kind must be one of {', '.join(_MEMBERS)}, not {kind!r}.")
@@ -217,15 +217,15 @@ def _add(tape: Tape, number: int, members: Mapping[str, Any]) -> None:
         if not _is(members.get(name, ...), wanted):
             raise ValueError(f"the line of kind {kind} lacks a valid {name!r}.")
     if kind == "failed":
-        tape.failed += 1
+        session.failed += 1
     elif kind == "open":
-        tape.connections.append(_opened(tape, number, float(at), members))
+        session.connections.append(_opened(session, number, float(at), members))
     else:
-        _extend(_connection(tape, members["connection"]), number, float(at), kind, members)
+        _extend(_connection(session, members["connection"]), number, float(at), kind, members)
 
 
-def _opened(tape: Tape, number: int, at: float, members: Mapping[str, Any]) -> RecordedConnection:
-    expected = len(tape.connections) + 1
+def _opened(session: RecordedSession, number: int, at: float, members: Mapping[str, Any]) -> RecordedConnection:
+    expected = len(session.connections) + 1
     if members["connection"] != expected:
         raise ValueError(f"connection {members['connection']} is opened, but the next connection is {expected}.")
     headers = members["headers"]
@@ -234,10 +234,10 @@ def _opened(tape: Tape, number: int, at: float, members: Mapping[str, Any]) -> R
     return RecordedConnection(expected, number, at, members["subprotocol"], [(name, value) for name, value in headers])
 
 
-def _connection(tape: Tape, number: int) -> RecordedConnection:
-    if number != len(tape.connections) or number < 1:
+def _connection(session: RecordedSession, number: int) -> RecordedConnection:
+    if number != len(session.connections) or number < 1:
         raise ValueError(f"connection {number} is not the one that was opened last.")
-    connection = tape.connections[-1]
+    connection = session.connections[-1]
     if connection.lost is not None:
         raise ValueError(f"connection {number} has ended before this line.")
     return connection

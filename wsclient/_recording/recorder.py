@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._rfc6455.close import parse_close
 from .._rfc6455.frames import Opcode
-from .._rfc6455.handshake import shown
+from .._rfc6455.handshake import redacted
 from .._rfc6455.url import redact
 from . import format as recording_format
 from .redaction import Redactor
@@ -164,7 +164,7 @@ class Recorder:
         """
         self._connections += 1
         pairs = [[name, self._header(name, value)] for name in headers for value in headers.get_all(name)]
-        agreed = None if subprotocol is None else shown(subprotocol)
+        agreed = None if subprotocol is None else redacted(subprotocol)
         self._note("open", {"url": redact(url), "subprotocol": agreed, "headers": pairs}, self._connections)
         return self._connections
 
@@ -225,7 +225,7 @@ class Recorder:
 
     def _header(self, name: str, value: str) -> str:
         if name == "sec-websocket-protocol":
-            return shown(value)
+            return redacted(value)
         return self._redactor.header(name, value)
 
     def _lines(self) -> Iterable[bytes]:

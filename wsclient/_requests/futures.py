@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._threads.deadline import Deadline
-from .._threads.waiting import InterruptSafeCondition, Latch, Signal
+from .._threads.waiting import InterruptSafeCondition, Latch, Notifier
 from .request import CANCELLED, Request
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class RequestFuture(Future[Any]):
     Thread-safe. Done-callbacks run on the client's hook thread.
     """
 
-    _ended: Signal | None = None
+    _ended: Notifier | None = None
     """Tells those who wait; made when somebody does."""
 
     def __init__(
@@ -121,7 +121,7 @@ class RequestFuture(Future[Any]):
         """
         if self.done():
             return
-        ended: Signal = self.__dict__.setdefault("_ended", Signal())  # in one step: others may come to wait, too
+        ended: Notifier = self.__dict__.setdefault("_ended", Notifier())  # in one step: others may come to wait, too
         deadline = Deadline.after(timeout, time.monotonic())
         while not self.done():
             with ended.watch() as latch:

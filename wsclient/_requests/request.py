@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.frames import Opcode
 from .._sending.message import LOST, Carrier, Outgoing
-from ..protocols._encoding import Draft
+from ..protocols._encoding import Encoder
 from ..protocols._incoming import ABSENT
 from . import failures
 
@@ -61,7 +61,7 @@ class Request(Outgoing):
     """A message that wants an answer.
 
     Attributes:
-        draft: makes the payload once the id is known; None where ``payload`` stands already.
+        encoder: makes the payload once the id is known; None where ``payload`` stands already.
         id: the caller's own id, or the one given when the request was taken to the line; None before.
         caller_key: the table's key of the caller's own id, which stays through every re-send; None if it has none.
         match: accepts the reply, instead of correlation by id.
@@ -81,7 +81,7 @@ class Request(Outgoing):
         sent_before: whether a connection that is over had carried it, so that the server may have it.
     """
 
-    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "departed", "draft", "feed", "id",
+    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "departed", "encoder", "feed", "id",
                  "idempotent", "last", "match", "message", "sent_before", "stage", "takes_any", "until",
                  "waiter")  # fmt: skip
 
@@ -94,7 +94,7 @@ class Request(Outgoing):
         deadline: Deadline,
         *,
         opcode: Opcode = _TEXT,
-        draft: Draft | None = None,
+        encoder: Encoder | None = None,
         id: Any = None,
         match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
@@ -112,7 +112,7 @@ class Request(Outgoing):
         self.position = None
         self.discarded_as = None
         self.ids = ()
-        self.draft = draft
+        self.encoder = encoder
         self.id = id
         self.caller_key = None if id is None else key_of(id)
         self.match = match
@@ -153,8 +153,8 @@ class Request(Outgoing):
                 return None
             if self.feed is not None:
                 self.feed.departed(self)
-            if self.draft is not None:
-                self.opcode, payload = self.draft(self.id)
+            if self.encoder is not None:
+                self.opcode, payload = self.encoder(self.id)
                 self.payload = payload
                 self.size = len(payload)
                 return payload

@@ -92,12 +92,12 @@ class Requests:
             raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
         id = None if match is not None else protocol.id_of(message)
         if match is None and id is None:
-            draft = protocol._draft(message)
+            encoder = protocol._encoder(message)
             request = Request(
                 None,
-                draft.size,
+                encoder.size,
                 deadline,
-                draft=draft,
+                encoder=encoder,
                 until=until,
                 idempotent=idempotent,
                 connection_number=connection_number,

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from .._validation import check_bool, check_count
 from .http11 import NAME_PATTERN
 
-__all__ = ["Agreement", "Deflate", "Deflater", "GaveUp", "Inflater", "TooMuch", "agree", "offer"]
+__all__ = ["Agreement", "Deflate", "Deflater", "GaveUp", "Inflater", "TooMuch", "negotiate", "offer"]
 
 THRESHOLD: Final = 1024
 """Messages of fewer bytes are not compressed: it would cost more time than it saves. ``ws`` (npm) has this default."""
@@ -234,7 +234,7 @@ def offer(settings: Deflate) -> str:
     return "; ".join(parts)
 
 
-def agree(settings: Deflate | None, lines: Sequence[str]) -> Agreement | None:
+def negotiate(settings: Deflate | None, lines: Sequence[str]) -> Agreement | None:
     """Check the server's answer to the offer (RFC 6455 §9.1, RFC 7692 §5.1).
 
     Args:

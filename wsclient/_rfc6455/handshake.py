@@ -32,11 +32,11 @@ __all__ = [
     "check_extensions",
     "check_headers",
     "check_upgrade",
+    "is_retryable",
     "may_be_secret",
-    "may_pass",
     "new_key",
+    "redacted",
     "refused",
-    "shown",
 ]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -171,8 +171,8 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
-        offered = ", ".join(map(shown, subprotocols)) or "none"
-        answered = ", ".join(map(shown, chosen)) or "none"
+        offered = ", ".join(map(redacted, subprotocols)) or "none"
+        answered = ", ".join(map(redacted, chosen)) or "none"
         raise _bad(
             response, f"The server chose the subprotocol {answered}; the client had offered {offered}.", retry=False
         )
@@ -193,12 +193,12 @@ def check_extensions(response: Response, compression: Deflate | None) -> Agreeme
         HandshakeError: the server chose an extension or a parameter that the client did not offer.
     """
     try:
-        return deflate.agree(compression, response.headers.get_all("Sec-WebSocket-Extensions"))
+        return deflate.negotiate(compression, response.headers.get_all("Sec-WebSocket-Extensions"))
     except ValueError as error:
         raise _bad(response, str(error)) from None
 
 
-def may_pass(status: int) -> bool:
+def is_retryable(status: int) -> bool:
     """Whether another attempt may succeed after a refusal with this status.
 
     4xx statuses are final, except 408 (timeout), 425 (too early) and 429 (too many requests).
@@ -209,7 +209,7 @@ def may_pass(status: int) -> bool:
 def refused(response: Response) -> HandshakeError:
     """The error for a response whose status is not 101."""
     phrase = f" {response.phrase}" if response.phrase else ""
-    retry = may_pass(response.status)
+    retry = is_retryable(response.status)
     advice = "" if retry else "; trying again won't help, look at .headers and .body"
     return HandshakeError(
         f"The server refused the upgrade to WebSocket with HTTP {response.status}{phrase}{advice}.",
@@ -229,7 +229,7 @@ def may_be_secret(subprotocol: str) -> bool:
     return len(subprotocol) > _LONGEST_NAME
 
 
-def shown(subprotocol: str) -> str:
+def redacted(subprotocol: str) -> str:
     """A subprotocol for error texts and recordings, shortened if it may contain a token."""
     return f"{subprotocol[:_SHOWN]}***" if may_be_secret(subprotocol) else subprotocol
 

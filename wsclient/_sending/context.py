@@ -8,7 +8,7 @@ from .._network.options import NetworkOptions
 from .._threads.commands import Orders
 from .._threads.guard import Guard
 from .._threads.state import StateCell
-from .._threads.waiting import Signal
+from .._threads.waiting import Notifier
 from .link import Link
 from .queue import Outbox
 from .sender import Sender
@@ -37,7 +37,7 @@ class SendingContext(Protocol):
     link: Link
     sender: Sender
     outbox: Outbox
-    progress: Signal
+    progress: Notifier
 
     @property
     def settings(self) -> SendingSettings:

@@ -19,7 +19,7 @@ from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
 from .._models import DeliveryState
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
-from .._threads.waiting import Signal
+from .._threads.waiting import Notifier
 from .message import EXPIRED, LOST, Mark, Outgoing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Outbox:
     def __init__(self, bounds: Queue) -> None:
         # Guards everything below but `_room`, and every entry's `queued` and `discarded_as`.
         self._lock = make_lock()
-        self._room = Signal()
+        self._room = Notifier()
         self._bounds = bounds
         self.entries: deque[Outgoing] = deque()
         self._refusal: WebSocketClientError | None = None

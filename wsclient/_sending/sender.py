@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._threads.waiting import Signal
+from .._threads.waiting import Notifier
 
 if TYPE_CHECKING:
     from .._threads.commands import Orders
@@ -113,7 +113,7 @@ class Sender:
         self.writer: Wire | None = None
         self.connection_number = 0
         self.pace = Pace()
-        self.progress = Signal()
+        self.progress = Notifier()
         self.replies_in_order = replies_in_order
 
     def write_now(self, entry: Outgoing) -> bool:

@@ -13,7 +13,7 @@ from .message import Carrier
 if TYPE_CHECKING:
     from .._models import Disconnect
     from .._rfc6455.frames import Opcode
-    from .._threads.waiting import Signal
+    from .._threads.waiting import Notifier
     from .message import Outgoing
     from .queue import Outbox
 
@@ -24,7 +24,7 @@ class WriterBackend(Carrier, Protocol):
     """Where messages come from; see ``_connection.backend``."""
 
     outbox: Outbox
-    progress: Signal
+    progress: Notifier
     nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:

@@ -16,7 +16,7 @@ import os
 import warnings
 from typing import Final, Protocol
 
-__all__ = ["enter", "leave"]
+__all__ = ["register", "unregister"]
 
 EXIT_TIMEOUT: Final = 1.0
 """Seconds that an unclosed client may take to close when the interpreter ends."""
@@ -48,12 +48,12 @@ _log = logging.getLogger("wsclient")
 _residents: dict[int, Resident] = {}
 
 
-def enter(resident: Resident) -> None:
+def register(resident: Resident) -> None:
     """Add a client that starts to the running clients."""
     _residents[id(resident)] = resident
 
 
-def leave(resident: Resident) -> None:
+def unregister(resident: Resident) -> None:
     """Remove a client that has ended from the running clients."""
     _residents.pop(id(resident), None)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .._errors import ClientClosed, ClientNotStarted, again
 from .._models import State
 from .locks import make_lock
-from .waiting import Signal
+from .waiting import Notifier
 
 if TYPE_CHECKING:
     from .deadline import Deadline
@@ -63,7 +63,7 @@ class StateCell:
     def __init__(self) -> None:
         # Guards the step from one state to the next.
         self._lock = make_lock()
-        self._changed = Signal()
+        self._changed = Notifier()
         self.current = State.NEW
         self.error: BaseException | None = None
 

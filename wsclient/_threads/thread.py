@@ -21,7 +21,7 @@ from typing import Final
 
 from .deadline import Deadline
 from .locks import make_lock
-from .waiting import Latch, Signal
+from .waiting import Latch, Notifier
 
 __all__ = ["Worker", "shielded"]
 
@@ -49,7 +49,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._work = work
         self._done = False
-        self._changed = Signal()
+        self._changed = Notifier()
         self._sealed = False
         self.starter: object = None
 

@@ -29,7 +29,7 @@ from .locks import interrupt_safe
 if TYPE_CHECKING:
     from .deadline import Deadline
 
-__all__ = ["InterruptSafeCondition", "Latch", "Signal"]
+__all__ = ["InterruptSafeCondition", "Latch", "Notifier"]
 
 # On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait there is a series of short ones.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
@@ -68,13 +68,13 @@ class Latch:
                 return False
 
 
-class Signal:
+class Notifier:
     """Notifies any number of waiting threads that a condition may have changed. Thread-safe.
 
     A waiting thread checks its condition after it has registered its latch, so no notification is lost::
 
         while not wanted():
-            with signal.watch() as latch:
+            with notifier.watch() as latch:
                 if wanted() or not latch.wait(deadline):
                     break
 
@@ -117,23 +117,23 @@ class Signal:
 class _Watch:
     """The registration of one latch. After an interrupt between its lines at most one unused latch stays registered."""
 
-    __slots__ = ("_latch", "_signal")
+    __slots__ = ("_latch", "_notifier")
 
-    def __init__(self, signal: Signal, latch: Latch) -> None:
-        self._signal = signal
+    def __init__(self, notifier: Notifier, latch: Latch) -> None:
+        self._notifier = notifier
         self._latch = latch
 
     def __enter__(self) -> Latch:
-        signal, latch = self._signal, self._latch
-        with signal._lock:
-            signal.latches[latch] = None
+        notifier, latch = self._notifier, self._latch
+        with notifier._lock:
+            notifier.latches[latch] = None
         return latch
 
     def __exit__(self, *exc: object) -> None:
-        signal, latch = self._signal, self._latch
-        with signal._lock:
-            if latch in signal.latches:
-                del signal.latches[latch]
+        notifier, latch = self._notifier, self._latch
+        with notifier._lock:
+            if latch in notifier.latches:
+                del notifier.latches[latch]
 
 
 class InterruptSafeCondition(threading.Condition):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._rfc6455.frames import Opcode
 from . import _codec
-from ._encoding import Draft, encoded
+from ._encoding import Encoder, encoded
 from ._incoming import Call, Event, Incoming, Request
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._session import Session
 
-__all__ = ["Draft", "Protocol"]
+__all__ = ["Encoder", "Protocol"]
 
 
 class Protocol:
@@ -255,7 +255,7 @@ class Protocol:
         """Whether a request can be encoded only once its id is known."""
         return True
 
-    def _draft(self, message: Any) -> Draft:
+    def _encoder(self, message: Any) -> Encoder:
         """Encode a request except for its id, on the caller's thread.
 
         The id is assigned when the message is written, so that ids rise in the order of writing; on the next connection
@@ -265,7 +265,7 @@ class Protocol:
         return _Kept(self, copy.deepcopy(message))
 
 
-class _Kept(Draft):
+class _Kept(Encoder):
     """A request kept as a message, for protocols that can encode it only together with its id."""
 
     __slots__ = ("_message", "_protocol")

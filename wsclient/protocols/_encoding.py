@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from .._rfc6455.frames import Opcode
 
-__all__ = ["Draft", "encoded"]
+__all__ = ["Encoder", "encoded"]
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
@@ -24,7 +24,7 @@ def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:
     return _BINARY, payload
 
 
-class Draft:
+class Encoder:
     """A request that is encoded except for its id.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 from .._rfc6455.frames import Opcode
 from .._validation import check_callable, check_count
 from . import _codec
-from ._base import Draft, Protocol
+from ._base import Encoder, Protocol
 from ._encoding import encoded
 from ._incoming import OLDEST, Event, Incoming, Reply
 
@@ -63,13 +63,13 @@ class Fifo(Protocol):
     def _encodes_by_id(self) -> bool:
         return type(self).encode_request is not Fifo.encode_request  # a subclass may put the id into the payload
 
-    def _draft(self, message: Any) -> Draft:
+    def _encoder(self, message: Any) -> Encoder:
         if self._encodes_by_id():
-            return super()._draft(message)
+            return super()._encoder(message)
         return _Fixed(self.encode(message))
 
 
-class _Fixed(Draft):
+class _Fixed(Encoder):
     """A request whose payload contains no id."""
 
     __slots__ = ("_payload",)

@@ -10,7 +10,7 @@ from .._errors import RemoteError
 from .._rfc6455.frames import Opcode
 from .._validation import check_bool, check_callable
 from . import _codec
-from ._base import Draft, Protocol
+from ._base import Encoder, Protocol
 from ._batch import Answers, BatchCall
 from ._incoming import Call, Event, Failure, Incoming, Item, Reply
 from ._numbers import Numbers
@@ -263,10 +263,10 @@ class JsonId(Protocol):
             or kind.encode is not JsonId.encode
         )  # fmt: skip
 
-    def _draft(self, message: Any) -> Draft:
+    def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""
         if self._whole:
-            return super()._draft(message)
+            return super()._encoder(message)
         key = self._key[0]
         others = self._dressed(message)
         if key in others:
@@ -280,7 +280,7 @@ class JsonId(Protocol):
         return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json)
 
 
-class _Splice(Draft):
+class _Splice(Encoder):
     """A JSON object, encoded except for its first member, the id."""
 
     __slots__ = ("_codec", "_head", "_tail")

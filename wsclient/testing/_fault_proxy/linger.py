@@ -13,7 +13,7 @@ from typing import Final
 
 from ..._network.poller import READ
 
-__all__ = ["Lingering"]
+__all__ = ["Linger"]
 
 LINGER: Final = 1.0
 """Seconds in which incoming bytes are read and discarded. A socket that is closed with unread bytes sends a RST, which
@@ -22,7 +22,7 @@ the peer would see instead of the FIN (RFC 2525 §2.17)."""
 _PIECE: Final = 64 * 1024
 
 
-class Lingering:
+class Linger:
     """The sockets that are read until they are closed. They are registered in the selector without data."""
 
     __slots__ = ("_selector", "_until")

@@ -14,7 +14,7 @@ from typing import Final
 
 from ..._network.poller import READ
 
-__all__ = ["Entrance"]
+__all__ = ["Listener"]
 
 PAUSE: Final = 1.0
 """Seconds until the next attempt after a lack of file descriptors or memory; asyncio has the same
@@ -27,7 +27,7 @@ _AT_ONCE: Final = 64
 _log = logging.getLogger("wsclient.testing")
 
 
-class Entrance:
+class Listener:
     """A listening socket that is registered in a selector."""
 
     __slots__ = ("_listener", "_resume_at", "_selector")

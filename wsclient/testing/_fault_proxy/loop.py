@@ -17,16 +17,16 @@ from collections import deque
 from collections.abc import Callable
 
 from ..._network.poller import READ
-from ..._threads.waiting import Latch, Signal
+from ..._threads.waiting import Latch, Notifier
 from ..._threads.wakeup import Wakeup
-from .linger import Lingering
-from .listener import Entrance
+from .linger import Linger
+from .listener import Listener
 from .pipe import Address
 from .proxy_stats import ProxyStats
-from .relay import Traffic
+from .relay import Relay
 from .shaping import Shape
 
-__all__ = ["Order", "Switch"]
+__all__ = ["Loop", "Order"]
 
 _log = logging.getLogger("wsclient.testing")
 
@@ -48,17 +48,25 @@ class Order:
         self.error: BaseException | None = None
 
 
-class Switch:
+class Loop:
     """The proxy's loop. ``run`` is the body of its thread; only ``submit`` and ``stats`` may run on other threads.
 
     Attributes:
-        traffic: the connections and their faults; other threads change them through orders only.
+        relay: the connections and their faults; other threads change them through orders only.
         changed: announced when a count may have changed.
         failure: the exception that ended the thread; None if there is none.
     """
 
     __slots__ = (
-        "_entrance", "_lingering", "_orders", "_running", "_selector", "_wakeup", "changed", "failure", "traffic",
+        "_linger",
+        "_listener",
+        "_orders",
+        "_running",
+        "_selector",
+        "_wakeup",
+        "changed",
+        "failure",
+        "relay",
     )  # fmt: skip
 
     def __init__(self, listener: socket.socket, addresses: list[Address], shape: Shape, seed: int) -> None:
@@ -69,16 +77,16 @@ class Switch:
             shape: the initial latency, jitter and bandwidth.
             seed: the seed of the jitter's random numbers.
         """
-        self.changed = Signal()
+        self.changed = Notifier()
         self.failure: Exception | None = None
         self._orders: deque[Order] = deque()
         self._running = True
         self._wakeup = Wakeup()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, READ)
-        self._entrance = Entrance(listener, self._selector)
-        self._lingering = Lingering(self._selector)
-        self.traffic = Traffic(self._selector, self._lingering, addresses, shape, seed)
+        self._listener = Listener(listener, self._selector)
+        self._linger = Linger(self._selector)
+        self.relay = Relay(self._selector, self._linger, addresses, shape, seed)
 
     def submit(self, order: Order) -> None:
         """Give an order to the proxy's thread. Any thread."""
@@ -89,7 +97,7 @@ class Switch:
 
     def stats(self) -> ProxyStats:
         """The counts. Any thread."""
-        return self.traffic.stats()
+        return self.relay.stats()
 
     def run(self) -> None:
         """Run the loop until ``stop`` is called."""
@@ -112,39 +120,39 @@ class Switch:
     def cut(self) -> None:
         """End every connection with a FIN, including those that wait to be accepted."""
         self._let_in()
-        self.traffic.cut(self.traffic.lines())
+        self.relay.cut(self.relay.pipes())
 
     def reset(self) -> None:
         """End every connection with a RST, including those that wait to be accepted."""
         self._let_in()
-        self.traffic.reset(self.traffic.lines())
+        self.relay.reset(self.relay.pipes())
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._patience(time.monotonic())):
             if key.fileobj is self._wakeup:
                 self._wakeup.clear()
-            elif self._entrance.is_behind(key.fileobj):
+            elif self._listener.is_behind(key.fileobj):
                 self._let_in()
             elif key.data is not None:
-                self.traffic.look_at(key.data, key.fd)
+                self.relay.look_at(key.data, key.fd)
             else:
-                self._lingering.throw_away(key.fileobj)  # type: ignore[arg-type]
+                self._linger.throw_away(key.fileobj)  # type: ignore[arg-type]
         self._carry_out_orders()
         now = time.monotonic()
-        self.traffic.move(now)
-        self._lingering.expire(now)
-        self._entrance.resume(now)
-        self.traffic.watch()
+        self.relay.move(now)
+        self._linger.expire(now)
+        self._listener.resume(now)
+        self.relay.watch()
         self.changed.announce()
 
     def _patience(self, now: float) -> float | None:
-        moments = (self._entrance.next_at(), self._lingering.next_at(), self.traffic.next_at(now))
+        moments = (self._listener.next_at(), self._linger.next_at(), self.relay.next_at(now))
         soonest = min((at for at in moments if at is not None), default=None)
         return None if soonest is None else max(0.0, soonest - now)
 
     def _let_in(self) -> None:
-        for near in self._entrance.take():
-            self.traffic.welcome(near)
+        for near in self._listener.take():
+            self.relay.welcome(near)
 
     def _carry_out_orders(self) -> None:
         while self._orders:
@@ -161,8 +169,8 @@ class Switch:
             order.done.open()
 
     def _give_everything_back(self) -> None:
-        self.traffic.cut(self.traffic.lines())
-        self._lingering.close()
+        self.relay.cut(self.relay.pipes())
+        self._linger.close()
         self._selector.close()
-        self._entrance.close()
+        self._listener.close()
         self._wakeup.close()

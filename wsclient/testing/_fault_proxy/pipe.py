@@ -14,7 +14,7 @@ from typing import Any, Final
 from .._servers.sockets import abort
 from .shaping import Flow, Shape
 
-__all__ = ["DOWN", "UP", "Address", "Line"]
+__all__ = ["DOWN", "UP", "Address", "Pipe"]
 
 UP: Final = "up"
 DOWN: Final = "down"
@@ -28,7 +28,7 @@ Address = tuple[socket.AddressFamily, Any]
 """An address family and an address, as ``socket.getaddrinfo`` returns them."""
 
 
-class Line:
+class Pipe:
     """Two sockets and two flows.
 
     Attributes:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..._threads.deadline import Deadline
 from ..._validation import check_choice, check_count, check_seconds
 from .._servers.sockets import listen
-from .loop import Order, Switch
+from .loop import Loop, Order
 from .pipe import DOWN, UP
 from .proxy_stats import ProxyStats
 from .shaping import Shape
@@ -81,8 +81,8 @@ class FaultProxy:
         listener = listen(host, port)
         self._host = host
         self.port: int = listener.getsockname()[1]
-        self._switch = Switch(listener, addresses, shape, seed)
-        self._thread = threading.Thread(target=self._switch.run, name="wsclient-testing-proxy", daemon=True)
+        self._loop = Loop(listener, addresses, shape, seed)
+        self._thread = threading.Thread(target=self._loop.run, name="wsclient-testing-proxy", daemon=True)
         self._thread.start()
 
     @property
@@ -97,7 +97,7 @@ class FaultProxy:
     @property
     def stats(self) -> ProxyStats:
         """The counts at this moment."""
-        return self._switch.stats()
+        return self._loop.stats()
 
     def wait_for(self, timeout: float = WAIT, **figures: int) -> ProxyStats:
         """Wait until counts of ``stats`` have reached given values: ``wait_for(cut=1)``, ``wait_for(bytes_up=100)``.
@@ -114,7 +114,7 @@ class FaultProxy:
         """
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         while True:
-            with self._switch.changed.watch() as latch:
+            with self._loop.changed.watch() as latch:
                 stats = self.stats
                 if all(getattr(stats, name) >= least for name, least in figures.items()):
                     return stats
@@ -125,11 +125,11 @@ class FaultProxy:
 
     def cut(self) -> None:
         """End every connection with a FIN on both sides. Bytes that are under way in the proxy are lost."""
-        self._order(self._switch.cut)
+        self._order(self._loop.cut)
 
     def reset(self) -> None:
         """End every connection with a RST on both sides."""
-        self._order(self._switch.reset)
+        self._order(self._loop.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
         """Forward ``count`` more bytes in one direction, then end the connection of the last byte with a FIN.
@@ -143,18 +143,18 @@ class FaultProxy:
         """
         check_count("count", count)
         check_choice("direction", direction, (UP, DOWN))
-        self._order(partial(self._switch.traffic.faults.cut_after.__setitem__, direction, count))
+        self._order(partial(self._loop.relay.faults.cut_after.__setitem__, direction, count))
 
     def refuse(self) -> None:
         """Refuse new connections, until ``accept()``: each is reset at once. Open connections stay.
 
         The proxy still listens, so that no other program can take its port and each refusal is counted.
         """
-        self._order(partial(setattr, self._switch.traffic.faults, "refusing", True))
+        self._order(partial(setattr, self._loop.relay.faults, "refusing", True))
 
     def accept(self) -> None:
         """Accept new connections again, after ``refuse()``."""
-        self._order(partial(setattr, self._switch.traffic.faults, "refusing", False))
+        self._order(partial(setattr, self._loop.relay.faults, "refusing", False))
 
     # --- silences ----------------------------------------------------------------------------------------------------
 
@@ -163,11 +163,11 @@ class FaultProxy:
 
         The end of a connection is not forwarded either. New connections are accepted, and receive nothing.
         """
-        self._order(partial(setattr, self._switch.traffic.faults, "frozen", True))
+        self._order(partial(setattr, self._loop.relay.faults, "frozen", True))
 
     def thaw(self) -> None:
         """Forward again, after ``freeze()``; all bytes that were kept follow in order. ``drop_direction`` stays set."""
-        self._order(partial(setattr, self._switch.traffic.faults, "frozen", False))
+        self._order(partial(setattr, self._loop.relay.faults, "frozen", False))
 
     def drop_direction(self, direction: str | None = "up") -> None:
         """Discard all bytes of one direction. The connections stay, and the other direction works.
@@ -180,7 +180,7 @@ class FaultProxy:
         """
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction must be 'up', 'down', 'both' or None, not {direction!r}.")
-        self._order(partial(setattr, self._switch.traffic.faults, "dropping", _DIRECTIONS[direction]))
+        self._order(partial(setattr, self._loop.relay.faults, "dropping", _DIRECTIONS[direction]))
 
     # --- slowness ----------------------------------------------------------------------------------------------------
 
@@ -223,10 +223,10 @@ class FaultProxy:
             RuntimeError: the proxy's thread had failed.
         """
         if self._thread.is_alive():
-            self._switch.submit(Order(self._switch.stop))
+            self._loop.submit(Order(self._loop.stop))
             self._thread.join(ORDER_TIMEOUT)
-        if self._switch.failure is not None:
-            raise RuntimeError("The thread of the FaultProxy has failed.") from self._switch.failure
+        if self._loop.failure is not None:
+            raise RuntimeError("The thread of the FaultProxy has failed.") from self._loop.failure
 
     stop = close
 
@@ -238,14 +238,14 @@ class FaultProxy:
 
     def _order(self, call: Callable[[], Any]) -> None:
         order = Order(call)
-        self._switch.submit(order)
+        self._loop.submit(order)
         if not order.done.wait(Deadline.after(ORDER_TIMEOUT, time.monotonic())):
             raise TimeoutError(f"The thread of the FaultProxy has not carried out an order within {ORDER_TIMEOUT:g} s.")
         if order.error is not None:
             raise order.error
 
     def _reshape(self, **changes: Any) -> None:
-        self._switch.traffic.reshape(replace(self._switch.traffic.faults.shape, **changes))
+        self._loop.relay.reshape(replace(self._loop.relay.faults.shape, **changes))
 
 
 def _shape(latency: float, jitter: float, bandwidth: float | None) -> Shape:

@@ -17,12 +17,12 @@ from typing import Final
 
 from ..._network.poller import READ, WRITE
 from .._servers.sockets import abort
-from .linger import Lingering
-from .pipe import DOWN, UP, Address, Line
+from .linger import Linger
+from .pipe import DOWN, UP, Address, Pipe
 from .proxy_stats import ProxyStats
 from .shaping import Shape
 
-__all__ = ["Faults", "Traffic"]
+__all__ = ["Faults", "Relay"]
 
 _BOTH: Final = (UP, DOWN)
 _log = logging.getLogger("wsclient.testing")
@@ -49,19 +49,19 @@ class Faults:
         self.cut_after: dict[str, int] = {}
 
 
-class Traffic:
-    """All connections. Their sockets are registered in the selector with the connection's ``Line`` as data.
+class Relay:
+    """All connections. Their sockets are registered in the selector with the connection's ``Pipe`` as data.
 
     Attributes:
         faults: the present faults.
     """
 
-    __slots__ = ("_addresses", "_chance", "_counts", "_lines", "_lingering", "_selector", "faults")
+    __slots__ = ("_addresses", "_chance", "_counts", "_linger", "_pipes", "_selector", "faults")
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
-        lingering: Lingering,
+        linger: Linger,
         addresses: list[Address],
         shape: Shape,
         seed: int,
@@ -69,50 +69,50 @@ class Traffic:
         """
         Args:
             selector: the proxy's selector.
-            lingering: takes over the sockets of connections that are cut.
+            linger: takes over the sockets of connections that are cut.
             addresses: the target's addresses, tried in order.
             shape: the initial latency, jitter and bandwidth.
             seed: the seed of the jitter's random numbers.
         """
         self.faults = Faults(shape)
         self._selector = selector
-        self._lingering = lingering
+        self._linger = linger
         self._addresses = addresses
         self._chance = random.Random(seed)  # noqa: S311 - repeatable jitter, not a secret
         self._counts: Counter[str] = Counter()
-        self._lines: dict[Line, None] = {}
+        self._pipes: dict[Pipe, None] = {}
 
     def stats(self) -> ProxyStats:
         """The counts. Any thread."""
         counts = self._counts.copy()
-        return ProxyStats(open=len(self._lines), **counts)
+        return ProxyStats(open=len(self._pipes), **counts)
 
     def next_at(self, now: float) -> float | None:
         """When bytes or the end of a stream become due by time alone (monotonic clock, seconds); None for never."""
         if self.faults.frozen:
             return None
-        ways = [(line, way) for line in self._lines for way in _BOTH if self._can_move(line, way)]
-        moments = [line.flows[way].next_at(now) for line, way in ways]
+        ways = [(pipe, way) for pipe in self._pipes for way in _BOTH if self._can_move(pipe, way)]
+        moments = [pipe.flows[way].next_at(now) for pipe, way in ways]
         return min((at for at in moments if at is not None), default=None)
 
     def move(self, now: float) -> None:
         """Forward what is due; nothing while the proxy is frozen."""
         if not self.faults.frozen:
-            for line in list(self._lines):
-                self._move(line, now)
+            for pipe in list(self._pipes):
+                self._move(pipe, now)
 
     def watch(self) -> None:
         """Register the events that each connection can use now in the selector."""
-        for line in self._lines:
-            self._watch(line)
+        for pipe in self._pipes:
+            self._watch(pipe)
 
-    def _can_move(self, line: Line, direction: str) -> bool:
+    def _can_move(self, pipe: Pipe, direction: str) -> bool:
         """Whether time alone can make something due: not if a socket event is needed first, nor after the end."""
-        if not line.connected or direction in line.stuck or direction in line.shut:
+        if not pipe.connected or direction in pipe.stuck or direction in pipe.shut:
             return False
-        return direction not in self.faults.dropping or line.flows[direction].size > 0
+        return direction not in self.faults.dropping or pipe.flows[direction].size > 0
 
-    # --- one line's bytes --------------------------------------------------------------------------------------------
+    # --- one pipe's bytes --------------------------------------------------------------------------------------------
 
     def welcome(self, near: socket.socket) -> None:
         """Add the connection of a client, or refuse it."""
@@ -121,62 +121,62 @@ class Traffic:
             abort(near)
             return
         self._counts["accepted"] += 1
-        self._lines[Line(near, self._addresses, self.faults.shape, self._chance)] = None
+        self._pipes[Pipe(near, self._addresses, self.faults.shape, self._chance)] = None
 
-    def look_at(self, line: Line, descriptor: int) -> None:
+    def look_at(self, pipe: Pipe, descriptor: int) -> None:
         """Handle an event of one of a connection's sockets."""
-        if line not in self._lines:
+        if pipe not in self._pipes:
             return  # an earlier event, or an order, has ended the connection
-        if line.far is not None and not line.connected and descriptor == line.far.fileno():
-            if not line.check_connected():
-                self._selector.unregister(line.far)
-                line.drop_far()
+        if pipe.far is not None and not pipe.connected and descriptor == pipe.far.fileno():
+            if not pipe.check_connected():
+                self._selector.unregister(pipe.far)
+                pipe.drop_far()
             return
         now = time.monotonic()
-        direction = UP if descriptor == line.near.fileno() else DOWN
-        line.stuck.discard(DOWN if direction == UP else UP)
-        if line.flows[direction].room:
+        direction = UP if descriptor == pipe.near.fileno() else DOWN
+        pipe.stuck.discard(DOWN if direction == UP else UP)
+        if pipe.flows[direction].room:
             try:
-                line.read(direction, now)
+                pipe.read(direction, now)
             except OSError:
-                self._end_with_reset(line)
+                self._end_with_reset(pipe)
 
-    def _move(self, line: Line, now: float) -> None:
+    def _move(self, pipe: Pipe, now: float) -> None:
         """Begin to connect to the target, forward what is due, and close the connection if both streams have ended."""
-        if line.far is None and not self._connects(line):
+        if pipe.far is None and not self._connects(pipe):
             self._counts["refused"] += 1
-            self._end_with_reset(line)
+            self._end_with_reset(pipe)
             return
-        if not line.connected:
+        if not pipe.connected:
             return
         try:
             for direction in _BOTH:
-                self._hand_on(line, direction, now)
+                self._hand_on(pipe, direction, now)
         except OSError:
-            if line in self._lines:
-                self._end_with_reset(line)
+            if pipe in self._pipes:
+                self._end_with_reset(pipe)
             return
-        if len(line.shut) == 2 and line in self._lines:
-            self._remove(line)
-            line.close()
+        if len(pipe.shut) == 2 and pipe in self._pipes:
+            self._remove(pipe)
+            pipe.close()
 
-    def _connects(self, line: Line) -> bool:
+    def _connects(self, pipe: Pipe) -> bool:
         try:
-            return line.connect()
+            return pipe.connect()
         except OSError as error:  # there is no file descriptor left
             _log.warning("A FaultProxy can't connect to its target (%s), so it refuses the client.", error)
             return False
 
-    def _hand_on(self, line: Line, direction: str, now: float) -> None:
-        flow, faults = line.flows[direction], self.faults
-        while line in self._lines and (data := flow.due(now)) is not None:
+    def _hand_on(self, pipe: Pipe, direction: str, now: float) -> None:
+        flow, faults = pipe.flows[direction], self.faults
+        while pipe in self._pipes and (data := flow.due(now)) is not None:
             if direction in faults.dropping:
                 flow.taken(len(data), now)
                 self._counts["dropped"] += len(data)
                 continue
-            if direction in line.stuck:
+            if direction in pipe.stuck:
                 return
-            sent = line.write(direction, data[: faults.cut_after.get(direction)])
+            sent = pipe.write(direction, data[: faults.cut_after.get(direction)])
             if sent:
                 flow.taken(sent, now)
                 self._counts[f"bytes_{direction}"] += sent
@@ -184,71 +184,71 @@ class Traffic:
                 faults.cut_after[direction] -= sent
                 if faults.cut_after[direction] == 0:
                     del faults.cut_after[direction]
-                    self.cut([line])
-        if line in self._lines and direction not in line.shut and direction not in faults.dropping and flow.over(now):
-            line.pass_end_on(direction)
+                    self.cut([pipe])
+        if pipe in self._pipes and direction not in pipe.shut and direction not in faults.dropping and flow.over(now):
+            pipe.pass_end_on(direction)
 
-    def _watch(self, line: Line) -> None:
+    def _watch(self, pipe: Pipe) -> None:
         """Register the events that a connection can use: writable if bytes are due, readable if its flow has room."""
-        wanted = dict.fromkeys(line.sockets(), 0)
+        wanted = dict.fromkeys(pipe.sockets(), 0)
         if not self.faults.frozen:
-            if line.far is not None and not line.connected:
-                wanted[line.far] |= WRITE
+            if pipe.far is not None and not pipe.connected:
+                wanted[pipe.far] |= WRITE
             for direction in _BOTH:
-                source, sink = line.source(direction), line.sink(direction)
-                if source is not None and line.flows[direction].room and (source is line.near or line.connected):
+                source, sink = pipe.source(direction), pipe.sink(direction)
+                if source is not None and pipe.flows[direction].room and (source is pipe.near or pipe.connected):
                     wanted[source] |= READ
-                if sink is not None and direction in line.stuck:
+                if sink is not None and direction in pipe.stuck:
                     wanted[sink] |= WRITE
         for sock, events in wanted.items():
-            self._want(sock, events, line)
+            self._want(sock, events, pipe)
 
-    def _want(self, sock: socket.socket, events: int, line: Line | None) -> None:
+    def _want(self, sock: socket.socket, events: int, pipe: Pipe | None) -> None:
         try:
             known = self._selector.get_key(sock)
         except KeyError:
             if events:
-                self._selector.register(sock, events, line)
+                self._selector.register(sock, events, pipe)
             return
         if not events:
             self._selector.unregister(sock)
-        elif known.events != events or known.data is not line:
-            self._selector.modify(sock, events, line)
+        elif known.events != events or known.data is not pipe:
+            self._selector.modify(sock, events, pipe)
 
     # --- the end of connections --------------------------------------------------------------------------------------
 
-    def lines(self) -> list[Line]:
+    def pipes(self) -> list[Pipe]:
         """The open connections, oldest first."""
-        return list(self._lines)
+        return list(self._pipes)
 
-    def cut(self, lines: Iterable[Line]) -> None:
+    def cut(self, pipes: Iterable[Pipe]) -> None:
         """End connections with a FIN on both sides; bytes that are under way are lost."""
-        for line in lines:
-            self._remove(line)
+        for pipe in pipes:
+            self._remove(pipe)
             self._counts["cut"] += 1
-            if line.far is not None and not line.connected:
-                line.drop_far()
-            for sock in line.sockets():
-                self._lingering.add(sock)
+            if pipe.far is not None and not pipe.connected:
+                pipe.drop_far()
+            for sock in pipe.sockets():
+                self._linger.add(sock)
 
-    def reset(self, lines: Iterable[Line]) -> None:
+    def reset(self, pipes: Iterable[Pipe]) -> None:
         """End connections with a RST on both sides."""
-        for line in lines:
+        for pipe in pipes:
             self._counts["reset"] += 1
-            self._end_with_reset(line)
+            self._end_with_reset(pipe)
 
     def reshape(self, shape: Shape) -> None:
         """Change latency, jitter and bandwidth of all connections."""
         self.faults.shape = shape
-        for line in self._lines:
-            for flow in line.flows.values():
+        for pipe in self._pipes:
+            for flow in pipe.flows.values():
                 flow.shape = shape
 
-    def _end_with_reset(self, line: Line) -> None:
-        self._remove(line)
-        line.abort()
+    def _end_with_reset(self, pipe: Pipe) -> None:
+        self._remove(pipe)
+        pipe.abort()
 
-    def _remove(self, line: Line) -> None:
-        del self._lines[line]
-        for sock in line.sockets():
+    def _remove(self, pipe: Pipe) -> None:
+        del self._pipes[pipe]
+        for sock in pipe.sockets():
             self._want(sock, 0, None)

@@ -23,7 +23,7 @@ from websockets.server import ServerProtocol
 
 from ..._recording.redaction import REDACTED
 from ..._rfc6455.close import CloseCode, build_close_payload, parse_close
-from ..._rfc6455.handshake import shown
+from ..._rfc6455.handshake import redacted
 from ..._threads.deadline import Deadline
 from .._servers.sockets import shut
 from .playing import CLOSE, CUT, PING, Player, Step
@@ -53,7 +53,7 @@ class _Protocol(ServerProtocol):
     wanted: str | None = None
 
     def select_subprotocol(self, subprotocols: Sequence[Any]) -> Any:
-        return next((one for one in subprotocols if shown(one) == self.wanted), None)
+        return next((one for one in subprotocols if redacted(one) == self.wanted), None)
 
 
 class Conversation:
@@ -155,7 +155,7 @@ class Conversation:
             return
         if frame.opcode is Opcode.CLOSE:
             self._act()  # handles the messages before the close frame first
-            player.leave(parse_close(bytes(frame.data)).code)
+            player.client_closed(parse_close(bytes(frame.data)).code)
             self._linger()
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
@@ -216,7 +216,7 @@ class Conversation:
 
 
 def _shown(subprotocol: str | None) -> str | None:
-    return None if subprotocol is None else shown(subprotocol)
+    return None if subprotocol is None else redacted(subprotocol)
 
 
 def _as_bytes(payload: str | bytes) -> bytes:

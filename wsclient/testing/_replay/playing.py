@@ -94,7 +94,7 @@ class Player:
         """Called when the client has sent a message."""
         raise NotImplementedError
 
-    def leave(self, code: int) -> None:
+    def client_closed(self, code: int) -> None:
         """Called when the client has closed the connection."""
 
     def steps(self, now: float) -> list[Step]:
@@ -136,7 +136,7 @@ class StrictPlayer(Player):
     def take(self, payload: str | bytes, now: float) -> None:
         self._inbox.append(self._matcher.read(payload))
 
-    def leave(self, code: int) -> None:
+    def client_closed(self, code: int) -> None:
         scene = self._scene()
         if scene is not None and scene.what is GOODBYE and scene.code not in (None, code):
             self._differ(scene.line, f"the client should close with {scene.code}, but closed with {code}")

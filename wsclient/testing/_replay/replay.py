@@ -112,8 +112,8 @@ class Replay:
         if isinstance(ids, str) or not all(isinstance(key, str) for key in ids):
             raise TypeError(f"ids must be a list of names, not {ids!r}.")
         with Path(path).open("rb") as file:
-            self._tape = recording_format.parse(file, os.fspath(path))
-        self._matcher = Matcher(Redactor(self._tape.redact, self._tape.keep), ids)
+            self._session = recording_format.parse(file, os.fspath(path))
+        self._matcher = Matcher(Redactor(self._session.redact, self._session.keep), ids)
         self.mismatches: list[str] = []
         self.unexpected: list[str | bytes] = []
         # Guards the list of players, whose length selects the next recorded connection, and the open connections.
@@ -175,7 +175,7 @@ class Replay:
     def _next_player(self) -> Player | None:
         """A player for the next connection; None if no recorded connection is left."""
         with self._lock:
-            number, recorded = len(self._players), self._tape.connections
+            number, recorded = len(self._players), self._session.connections
             if not recorded or (self._strict and number >= len(recorded)):
                 return None
             made = StrictPlayer if self._strict else LenientPlayer
@@ -213,6 +213,6 @@ class Replay:
         with self._lock:
             players = list(self._players)
         found = [sentence for player in players for sentence in player.missing()]
-        for connection in self._tape.connections[len(players) :]:
+        for connection in self._session.connections[len(players) :]:
             found += StrictPlayer(connection, self._matcher, None).missing()
         return found

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..._rfc6455 import masking
 from ..._threads.deadline import Deadline
-from ..._threads.waiting import Signal
+from ..._threads.waiting import Notifier
 from .sockets import abort
 
 __all__ = ["GUID", "Peer", "frame"]
@@ -53,7 +53,7 @@ class Peer:
         request: the head of the client's upgrade request; empty until it was received.
     """
 
-    __slots__ = ("_buffer", "_released", "_signal", "request", "sock")
+    __slots__ = ("_buffer", "_notifier", "_released", "request", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -61,7 +61,7 @@ class Peer:
         sock.settimeout(PATIENCE)
         self._buffer = b""
         self._released = False
-        self._signal = Signal()
+        self._notifier = Notifier()
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class Peer:
         """
         deadline = Deadline.after(seconds, time.monotonic())
         while not self._released:
-            with self._signal.watch() as latch:
+            with self._notifier.watch() as latch:
                 if not self._released and not latch.wait(deadline):
                     return False
         return True
@@ -186,7 +186,7 @@ class Peer:
     def release(self) -> None:
         """End the present and each later ``silence()``. Any thread."""
         self._released = True
-        self._signal.announce()
+        self._notifier.announce()
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
 from ..._threads.deadline import Deadline
-from ..._threads.waiting import Signal
+from ..._threads.waiting import Notifier
 from ..._validation import check_callable, check_count, check_seconds
 from .certificates import certificate_for, client_context_of, url_of
 from .listening import Listening
@@ -92,7 +92,7 @@ class Server(Service):
         self._options = options
         self._connections: dict[ServerConnection, None] = {}
         self._refusals: deque[tuple[int, Mapping[str, str]]] = deque()
-        self._changed = Signal()
+        self._changed = Notifier()
         self._listening: Listening | None = None
         self.start()
 

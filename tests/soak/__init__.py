@@ -1,5 +1,5 @@
-"""The soak: a client under load on a line that breaks by a seed, and a ledger that judges what came of it.
+"""The soak test: a client under load whose connection fails according to a seed, and a ledger that checks the results.
 
-A seed decides which faults come when, and what each thread asks; threads and sockets remain the machine's, so the
-same seed meets the same faults with the same load, not the same bytes.
+The seed decides the kinds and times of the faults, and what each thread requests. The timing of threads and sockets
+differs from run to run, so the same seed gives the same faults and the same load, but not the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Making one call of the client, and noting what became of it."""
+"""Single calls of the client, each with a record of its outcome."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ __all__ = [
 ]
 
 MOSTLY: Final = 2.0
-"""Seconds that most requests may take."""
+"""Timeout of most requests, in seconds."""
 
 SHORT: Final = (0.02, 0.4)
-"""Seconds that some may take, so that they end queued, waiting, or just as the reply comes."""
+"""Range of the timeout of the other requests, in seconds: they may time out queued, waiting, or as the reply comes."""
 
 SHORT_SHARE: Final = 0.2
 IDEMPOTENT_SHARE: Final = 0.4
 CANCELLED_SHARE: Final = 0.15
-"""How many requests are short, may be sent again, and are withdrawn."""
+"""Shares of the requests with a short timeout, of the idempotent ones, and of those that are cancelled."""
 
 LARGEST_HOLD: Final = 4
-"""Messages that may pass before an answer comes."""
+"""The server sends an answer after at most so many further messages."""
 
 EXPIRING_SHARE: Final = 0.2
-"""How many messages may expire while they wait."""
+"""Share of the messages with ``expires=``."""
 
 MANY: Final = 4
 """Messages that ``request_many`` sends at once."""
@@ -52,7 +52,12 @@ MANY: Final = 4
 
 @dataclass
 class Posted:
-    """A message that was sent, and its delivery; the rest as in ``Sent``."""
+    """A message that was sent.
+
+    Attributes:
+        number, expires, earlier, expired_by: as in ``Sent``.
+        delivery: its delivery.
+    """
 
     number: int
     delivery: Delivery
@@ -61,7 +66,7 @@ class Posted:
     expired_by: float | None = None
 
     def look(self) -> str:
-        """Its state; note when it is expired for the first time, and what is final."""
+        """Read the delivery's state; record the first moment it is ``expired``, and the first final state."""
         state = self.delivery.state
         if state == "expired" and self.expired_by is None:
             self.expired_by = time.monotonic()
@@ -71,15 +76,15 @@ class Posted:
 
 
 class Log:
-    """What one thread does; it draws its own numbers and writes its own facts, so threads share nothing here.
+    """The random numbers and the records of one thread; no other thread uses them.
 
     Attributes:
         sender: the thread's name in messages.
-        chance: drawn from the seed and the name.
+        chance: its random numbers, seeded by the run's seed and the name.
         asked: its requests.
         called: its calls.
-        deliveries: what it sent.
-        surprises: what it had not expected.
+        deliveries: the messages it sent.
+        surprises: a sentence for each unexpected event.
     """
 
     def __init__(self, sender: str, seed: int) -> None:
@@ -97,7 +102,7 @@ class Log:
         return self._number
 
     def hand_over(self, history: History) -> None:
-        """Add it all to the facts; the thread has ended, or hangs in its last call."""
+        """Add all records to the history. The thread must have ended, or hang in its last call."""
         history.asked += self.asked
         history.called += self.called
         history.surprises += self.surprises
@@ -110,10 +115,16 @@ class Log:
 
 
 def timed(log: Log, what: str, bound: float, call: Callable[[], Any]) -> Any:
-    """Make a call, and note how long it took; noted beforehand as one that never came back.
+    """Make a call, and record how long it took. Until it returns, it is recorded as a call that never returned.
+
+    Args:
+        log: where to record it.
+        what: the call's name.
+        bound: seconds that it may take.
+        call: the call.
 
     Raises:
-        BaseException: what the call raises.
+        BaseException: the exception of the call.
     """
     fact = Called(what, bound, float("inf"))
     log.called.append(fact)
@@ -125,7 +136,7 @@ def timed(log: Log, what: str, bound: float, call: Callable[[], Any]) -> Any:
 
 
 def ask_somehow(log: Log, client: Client) -> bool:
-    """Make requests in one of the ways there are. False if the client is closed."""
+    """Make requests with a random one of the functions below. False if the client is closed."""
     return log.chance.choice((ask_at_once, ask_at_once, ask_submitting, ask_many, ask_matching))(log, client)
 
 
@@ -137,7 +148,7 @@ def ask_at_once(log: Log, client: Client) -> bool:
 
 
 def ask_matching(log: Log, client: Client) -> bool:
-    """``request(match=)``: no id, the reply is known by what it carries."""
+    """``request(match=)``: the reply is found by its key, not by its id."""
     asked, message, timeout = _draw(log)
     call = partial(
         client.request, message, timeout=timeout, idempotent=asked.idempotent, match=partial(_has_key, asked.key)
@@ -146,7 +157,7 @@ def ask_matching(log: Log, client: Client) -> bool:
 
 
 def ask_submitting(log: Log, client: Client) -> bool:
-    """``submit()``; some are withdrawn. The done-callback notes the end, so that a second one would be seen."""
+    """``submit()``; some are cancelled. The done-callback records the outcome, so that a second outcome is detected."""
     asked, message, timeout = _draw(log)
     try:
         future = timed(
@@ -165,7 +176,7 @@ def ask_submitting(log: Log, client: Client) -> bool:
     try:
         timed(log, f"result of submit({asked.key})", timeout, partial(future.exception, timeout + 10.0))
     except CancelledError:
-        log.surprises.append(f"{asked.key} was cancelled, and nobody had asked for it.")
+        log.surprises.append(f"{asked.key} was cancelled, although no thread had cancelled it.")
     return True
 
 
@@ -200,7 +211,7 @@ def send(log: Log, client: Client, size: int) -> Posted:
         ClientClosed: as the call does.
     """
     number = log.next()
-    # Digits by chance: what deflate makes small would not fill a line.
+    # Random digits: compressible text would not fill the socket's buffers.
     message = {"op": "note", "key": f"{log.sender}:{number}", "pad": f"{log.chance.getrandbits(4 * size + 4):x}"}
     expires = log.chance.uniform(0.0, 1.0) if log.chance.random() < EXPIRING_SHARE else None
     call = partial(client.send, message, timeout=5.0, expires=expires)

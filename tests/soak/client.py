@@ -1,4 +1,4 @@
-"""The client under test, with hooks that make requests and a log-in on every connection; and its bounds."""
+"""The client under test, which logs in on every connection and makes requests in its hooks; and its time limits."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .plan import Dialing
 __all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]
 
 LONGEST_WAIT: Final = 0.5
-"""Seconds between two attempts, at most."""
+"""Longest pause between two attempts, in seconds."""
 
 RECOVERY: Final = LONGEST_WAIT + 1.0
-"""Seconds within which the client is open again when a fault has ended."""
+"""Seconds after the end of a fault within which the client must be open again."""
 
 PING: Final = 0.5
-"""Seconds between pings, and that a pong may take; the half-open lines of the plan last up to 2.5 s."""
+"""``ping_interval`` and ``ping_timeout``, in seconds; half-open connections of the plan last up to 2.5 s."""
 
 OPENING: Final = 1.0
-"""Seconds for a handshake."""
+"""``open_timeout``, in seconds."""
 
 SETTING_UP: Final = 2.0
-"""Seconds for the log-in."""
+"""``session_timeout``, in seconds."""
 
 SEND_BUFFER: Final = 16 * 1024
-"""Bytes that the operating system keeps for a slow line: few, so that it is often full and messages are cut in it."""
+"""Bytes of the socket's send buffer: few, so that it is often full and connections end inside messages."""
 
 
 class SoakClient(Client):
-    """Logs in, and asks something of the server at each opening and at each piece of news."""
+    """A client that logs in, and makes a request in ``on_open`` and for each message ``news``."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class SoakClient(Client):
     ) -> None:
         """
         Args:
-            port: the proxy's, on this machine.
-            dialing: how it is reached.
-            ssl_context: trusts the server; None without TLS.
-            chance: draws the waits between attempts.
-            ask: what hooks do: makes a request with the client and notes what becomes of it.
+            port: the proxy's port on this machine.
+            dialing: the kind of connection.
+            ssl_context: a context that trusts the server; None without TLS.
+            chance: draws the pauses between attempts.
+            ask: called by the hooks; makes a request with the client and records its outcome.
         """
-        self.logins = itertools.count(1)  # connections tried; the server is told, so that both count alike
+        self.logins = itertools.count(1)  # numbers of connections; sent to the server, so that both use the same
         self.dialing = dialing
         self.ask = ask
         self.chance = chance
@@ -75,7 +75,7 @@ class SoakClient(Client):
         )
 
     def soon(self, state: object) -> float:
-        """Seconds until the next attempt; the first one may come at once."""
+        """Seconds until the next attempt."""
         return self.chance.uniform(0.0, LONGEST_WAIT)
 
     def on_session(self, session: Session) -> None:
@@ -83,17 +83,17 @@ class SoakClient(Client):
         session.request({"op": "login", "key": "login", "connection": next(self.logins)})
 
     def on_open(self) -> None:
-        """Ask something."""
+        """Make a request."""
         self.ask(self)
 
     def on_message(self, message: Any) -> None:
-        """Ask something for each piece of news; late replies come here too, and want nothing."""
+        """Make a request for each message ``news``. Late replies come here too, and are ignored."""
         if isinstance(message, dict) and message.get("event") == "news":
             self.ask(self)
 
 
 def _connect(port: int) -> socket.socket:
-    """A connected socket that takes few bytes ahead. On the I/O thread."""
+    """A connected socket with a small send buffer. Runs on the I/O thread."""
     sock = socket.socket()
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

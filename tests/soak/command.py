@@ -1,4 +1,4 @@
-"""``python -m tests.soak``: a client under load on a line that fails by a seed."""
+"""``python -m tests.soak``: a client under load whose connection fails according to a seed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak.
 
     Args:
-        arguments: as on the command line; None takes those of the process.
+        arguments: as on the command line; None for those of the process.
 
     Returns:
-        The exit code: 0 if every promise was kept, 1 if one was broken or nothing was judged.
+        The exit code: 0 if every promise was kept, 1 if one was broken or nothing was checked.
     """
     options = _parser().parse_args(arguments)
     seconds = options.seconds if options.seconds is not None else 60.0 * (options.minutes or 1.0)
@@ -31,16 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
-        description="Break a client's line at random under load, and judge it.",
+        description="Cause random faults in the connection of a client under load, and check its promises.",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=_length, help="how long; 1 by default")
-    length.add_argument("--seconds", type=_length, help="how long, in seconds")
-    parser.add_argument("--seed", type=int, help="draws faults and load; by chance if not given, and printed")
+    length.add_argument("--minutes", type=_length, help="length in minutes; 1 by default")
+    length.add_argument("--seconds", type=_length, help="length in seconds")
+    parser.add_argument("--seed", type=int, help="decides faults and load; by default random, and printed")
     parser.add_argument(
-        "--tls", action=argparse.BooleanOptionalAction, help="over TLS or in clear; by default as each run's seed says"
+        "--tls", action=argparse.BooleanOptionalAction, help="with or without TLS; by default each run's seed decides"
     )
-    parser.add_argument("--plain", action="store_true", help="plain text, as when the output is no terminal")
+    parser.add_argument("--plain", action="store_true", help="plain text, as if the output were not a terminal")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Carrying out the plan: each fault begins and ends at its moment, and then the client's recovery is measured."""
+"""Carries out the plan: begins and ends each fault at its time, and measures the client's recovery after it."""
 
 from __future__ import annotations
 
@@ -23,46 +23,48 @@ from .server import SoakServer
 __all__ = ["FaultSchedule"]
 
 PATIENCE: Final = 10.0
-"""Seconds after which a client that has not recovered never will."""
+"""Seconds after which a recovery is recorded as failed."""
 
 CUT_PATIENCE: Final = 3.0
-"""Seconds for the bytes to pass after which a line is to be cut; under load it takes milliseconds."""
+"""Longest wait for the bytes after which a connection is cut, in seconds; under load they pass within milliseconds."""
 
 BURSTS: Final = ("narrow, then cut", "frozen", "cut inside a burst")
-"""Faults under which many messages are sent at once."""
+"""Faults during which many messages are sent at once."""
 
 BURST: Final = 250
 BURST_SIZES: Final = (200, 12_000)
-"""Messages, and bytes of each: a batch of the way out has several."""
+"""Number of messages, and range of their bytes: one write joins several of them."""
 
 BACKLOG_SIZES: Final = (200, 6_000)
 BACKLOG: Final = 2 * 2**20
 BACKLOG_BY_URL: Final = 10 * 2**20
-"""Bytes of each message, and of all that wait for the line to come back: more than the proxy and the kernel take ahead,
-which is up to 10 MiB where nobody has bounded a socket's buffers (tcp(7), ``tcp_wmem`` and ``tcp_rmem``)."""
+"""Range of the bytes of a message, and bytes of all messages that wait for the connection. They are more than the
+buffers of the proxy and the kernel, which take up to 10 MiB unless a socket's buffers are limited (tcp(7),
+``tcp_wmem`` and ``tcp_rmem``)."""
 
 BEGUN: Final = 30_000
-"""Bytes of a backlog that have passed when the line turns deaf: the log-in is through, and batches are on their way."""
+"""Bytes of a backlog after which nothing comes back any more: the log-in is complete, and batches are being sent."""
 
 DEAF_PATIENCE: Final = 3.0
-"""Seconds for a client to come back, and to find that nothing comes down: twice its pings, and its longest wait."""
+"""Longest wait, in seconds, until the client connects and then notices that nothing comes back: two ping intervals and
+its longest pause between attempts."""
 
 LOOK: Final = 0.01
-"""Seconds between two looks at what gives no event."""
+"""Seconds between two checks of a state that has no notification."""
 
 STILL: Final = 0.15
-"""Seconds without a byte after which all that was written has arrived."""
+"""After so many seconds without a byte, everything that was written has arrived."""
 
 DRAINING: Final = 3.0
-"""Seconds for that, at most."""
+"""Longest wait for that, in seconds."""
 
 
 class FaultSchedule:
-    """Faults on one line.
+    """Carries out the faults of one round.
 
     Attributes:
-        faults: how many have been.
-        now: what is the matter, in words; empty where nothing is.
+        faults: the faults that have begun.
+        now: the kind of the present fault; empty if there is none.
         recovered: how long each recovery took.
     """
 
@@ -79,11 +81,11 @@ class FaultSchedule:
         self._log = log
 
     def run(self, began: float, stopping: threading.Event) -> None:
-        """Carry out the plan, until it ends or ``stopping`` is set.
+        """Carry out the plan, until its end or until ``stopping`` is set.
 
         Args:
-            began: the beginning, on the monotonic clock.
-            stopping: ends it sooner.
+            began: the beginning of the plan, on the monotonic clock.
+            stopping: ends the plan early.
         """
         for fault in self._plan:
             if stopping.wait(max(0.0, began + fault.at - time.monotonic())):
@@ -105,7 +107,7 @@ class FaultSchedule:
             "cut inside what goes up": partial(self._proxy.cut_after, fault.amount, "up"),
             "cut inside what comes down": partial(self._proxy.cut_after, fault.amount, "down"),
             "server closes": partial(self._server.close_all, fault.amount),
-            "client reconnects": partial(self._client.reconnect, "the soak asks for it"),
+            "client reconnects": partial(self._client.reconnect, "requested by the soak"),
             "nobody there": self._lose_host,
             "frozen": self._proxy.freeze,
             "nothing goes up": partial(self._proxy.drop_direction, "up"),
@@ -122,7 +124,7 @@ class FaultSchedule:
             self._burst()
 
     def _end(self, fault: Fault, cuts: int) -> bool:
-        """End the fault. False if it has not come to pass, and may yet."""
+        """End the fault. False if it has not happened yet, and may still happen."""
         if fault.kind.startswith("cut inside"):
             try:
                 self._proxy.wait_for(CUT_PATIENCE, cut=cuts + 1)
@@ -133,7 +135,7 @@ class FaultSchedule:
         elif fault.kind == "frozen":
             self._proxy.thaw()
         elif fault.kind.startswith("nothing"):
-            # Bytes are missing now from what goes this way. TCP never hands on such a stream: the line ends instead.
+            # Bytes of this direction are lost. TCP never delivers such a stream, so the connection must end.
             self._lose_host()
             self._proxy.drop_direction(None)
             self._proxy.accept()
@@ -157,7 +159,7 @@ class FaultSchedule:
         return True
 
     def _burst(self, count: int = BURST, sizes: tuple[int, int] = BURST_SIZES) -> None:
-        """Send more than the buffers on the way take, so that messages wait in the socket and get cut there."""
+        """Send more than the buffers of proxy and kernel take, so that the connection ends inside messages."""
         for _ in range(count):
             try:
                 send(self._log, self._client, self._log.chance.randint(*sizes))
@@ -165,15 +167,16 @@ class FaultSchedule:
                 return
 
     def _meet_backlog(self, bandwidth: float) -> None:
-        """What queued up while nobody was there goes out in whole batches, on a line that takes little and turns deaf:
-        the client ends it with a batch half written.
+        """Let messages queue while there is no server, send them on a slow connection, then let nothing come back.
+
+        The client then ends the connection in the middle of a batch.
         """
         self._lose_host()
         size = BACKLOG_BY_URL if self._client.dialing.by_url else BACKLOG
         self._burst(2 * size // sum(BACKLOG_SIZES), BACKLOG_SIZES)
         self._proxy.bandwidth(bandwidth)
         self._proxy.accept()
-        with contextlib.suppress(TimeoutError):  # a client that does not come back is told of by _measure
+        with contextlib.suppress(TimeoutError):  # _measure reports a client that does not connect
             self._proxy.wait_for(DEAF_PATIENCE, bytes_up=self._proxy.stats.bytes_up + BEGUN)
         before = self._client.last_disconnect
         self._proxy.drop_direction("down")
@@ -182,7 +185,7 @@ class FaultSchedule:
             threading.Event().wait(LOOK)
 
     def _drain(self) -> None:
-        """Wait until what the client has written is with the server, also of lines that it has ended."""
+        """Wait until the server has everything that the client has written, also on connections that have ended."""
         until = time.monotonic() + DRAINING
         while time.monotonic() < until:
             try:
@@ -195,7 +198,7 @@ class FaultSchedule:
         self._proxy.reset()
 
     def _measure(self, fault: Fault) -> None:
-        """Ask something that is sent again until it is answered: then the client is open, on a sound line."""
+        """Make an idempotent request, and record how long it took until it was answered and the client was open."""
         probe = Asked(self._log.sender, self._log.next(), idempotent=True)
         self._log.asked.append(probe)
         fact = Recovered(fault.kind, RECOVERY, float("inf"))

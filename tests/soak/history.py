@@ -1,4 +1,4 @@
-"""What callers and the server saw: facts, as the ledger judges them. Pure."""
+"""The records of one run: the results that callers got, and what the server received. The ledger checks them. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class Asked:
     """One request.
 
     Attributes:
-        sender: which thread made it.
-        number: counts what that thread sent.
+        sender: the name of the thread that made it.
+        number: the thread's number of this message.
         idempotent: whether the client may send it again.
-        outcomes: how it ended, each time it did: ``answered``, ``lost sent``, ``lost unsent``, ``timeout queued``, …
-        reply: the key that its reply carried.
+        outcomes: all its outcomes: ``answered``, ``lost sent``, ``lost unsent``, ``timeout queued``, … There should be
+            one.
+        reply: the key in its reply.
     """
 
     sender: str
@@ -31,22 +32,22 @@ class Asked:
 
     @property
     def key(self) -> str:
-        """What the message carries, and the server gives back."""
+        """The key in the message, which the server returns in its reply."""
         return f"{self.sender}:{self.number}"
 
 
 @dataclass
 class Sent:
-    """One message for which no answer comes.
+    """One message that has no answer.
 
     Attributes:
-        sender: which thread sent it.
-        number: counts what that thread sent.
-        state: of its delivery at the end, when the line had been sound and all was flushed or closed.
-        earlier: a final state that its delivery had shown before; None if it had shown none.
-        expires: the earliest and the latest moment at which its time may have passed: both ends of the call, and
-            ``expires`` later; None if it never expires.
-        expired_by: the earliest moment by which its delivery was seen ``expired``; None if that was not looked at.
+        sender: the name of the thread that sent it.
+        number: the thread's number of this message.
+        state: the state of its delivery at the end of the run.
+        earlier: a final state that its delivery had before; None if there was none.
+        expires: the earliest and the latest moment at which its time may have passed: begin and end of the call of
+            ``send()``, plus ``expires``; None if it never expires.
+        expired_by: the first moment at which its delivery was seen ``expired``; None if it was not.
     """
 
     sender: str
@@ -58,18 +59,18 @@ class Sent:
 
     @property
     def key(self) -> str:
-        """What the message carries."""
+        """The key in the message."""
         return f"{self.sender}:{self.number}"
 
 
 @dataclass
 class Connection:
-    """One connection, as the server saw it.
+    """One connection, as the server recorded it.
 
     Attributes:
-        number: the client's own count of its log-ins; None where it never logged in.
-        keys: of all messages, in order; ``login`` is the log-in, ``subscribe:NAME`` a subscription.
-        logged_in_at: when the log-in came, on the monotonic clock, which client and server share; infinity for never.
+        number: its number, which the client sends with the log-in; None if there was no log-in.
+        keys: the keys of all messages, in order; ``login`` is the log-in, ``subscribe:NAME`` a subscription.
+        logged_in_at: when the log-in came, on the monotonic clock of this process; infinity if it never came.
     """
 
     number: int | None
@@ -82,8 +83,8 @@ class Heard:
     """One message of a subscription.
 
     Attributes:
-        subscriber: who heard it.
-        connection: the client's count of the connection it came on, as the server was told.
+        subscriber: the name of the thread that received it.
+        connection: the number of its connection.
         number: 0, 1, 2 … on each connection.
     """
 
@@ -94,12 +95,12 @@ class Heard:
 
 @dataclass
 class Called:
-    """One call that has a bound.
+    """One call that has a time limit.
 
     Attributes:
-        what: which call.
-        bound: seconds it may take by its promise.
-        took: seconds it took; infinity if it never came back.
+        what: the call.
+        bound: the limit that the contract promises, in seconds.
+        took: seconds it took; infinity if it never returned.
     """
 
     what: str
@@ -109,12 +110,13 @@ class Called:
 
 @dataclass
 class Recovered:
-    """What came after a fault that left time enough.
+    """The recovery after a fault. It is measured only if the next fault leaves enough time.
 
     Attributes:
-        fault: which.
-        bound: seconds: the longest back-off and 1 s.
-        took: seconds from its end until the client was open, and the line sound; infinity for never.
+        fault: the kind of the fault.
+        bound: the time limit in seconds: the longest pause between attempts plus 1 s.
+        took: seconds from the end of the fault until the client was open and a request was answered; infinity for
+            never.
     """
 
     fault: str
@@ -124,11 +126,11 @@ class Recovered:
 
 @dataclass
 class History:
-    """All facts of one run.
+    """All records of one run.
 
     Attributes:
-        surprises: sentences: what nobody may see, such as an error that was logged.
-        slack: seconds that a call may come back late because the machine was busy, as measured.
+        surprises: a sentence for each event that must not happen, such as a logged error.
+        slack: seconds that a call may return late because of other load on the machine, as measured.
     """
 
     asked: list[Asked] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""The judge: given what callers saw and what the server saw, which promises were broken. Pure.
+"""Checks the records of a run: which promises of the client were broken. Pure.
 
-A promise is a function that gives one verdict for each fact it looks at: None where it was kept, else a sentence.
+A promise is a function that yields one result for each record that it checks: None if it was kept, else a sentence.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Final, NamedTuple
 
 from .history import FINAL, Connection, History
 
-__all__ = ["PROMISES", "RetryDecision", "judge"]
+__all__ = ["PROMISES", "Verdict", "judge"]
 
 ARRIVED: Final = frozenset({"answered", "confirmed"})
-"""What says: the server has it."""
+"""Outcomes and states which mean that the server has received the message."""
 
 NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "lost", "expired"})
-"""What says: the server never got it, nor will."""
+"""Outcomes and states which mean that the server has not received the message and never will."""
 
 
-class RetryDecision(NamedTuple):
-    """What the ledger says.
+class Verdict(NamedTuple):
+    """The result of the checks.
 
     Attributes:
-        checked: how many facts were held against each promise, by its words.
-        broken: a sentence for each that was not kept.
+        checked: for each promise, how many records were checked.
+        broken: a sentence for each violation of a promise.
     """
 
     checked: dict[str, int]
     broken: list[str]
 
 
-def judge(history: History) -> RetryDecision:
-    """Hold every fact against every promise."""
+def judge(history: History) -> Verdict:
+    """Check all records against all promises."""
     checked = dict.fromkeys(PROMISES, 0)
     broken: list[str] = []
     for promise, verdicts in PROMISES.items():
@@ -41,7 +41,7 @@ def judge(history: History) -> RetryDecision:
             checked[promise] += 1
             if sentence is not None:
                 broken.append(f"{promise}: {sentence}")
-    return RetryDecision(checked, broken)
+    return Verdict(checked, broken)
 
 
 def _one_outcome(history: History) -> Iterator[str | None]:
@@ -72,7 +72,7 @@ def _deliveries_agree(history: History) -> Iterator[str | None]:
     seen = _arrivals(history)
     for sent in history.sent:
         if sent.state not in FINAL:
-            yield f"message {sent.key} was {sent.state} at the end, which is no end."
+            yield f"message {sent.key} was {sent.state} at the end, which is not a final state."
         elif sent.earlier not in (None, sent.state):
             yield f"message {sent.key} was {sent.earlier}, and later {sent.state}."
         else:
@@ -80,8 +80,11 @@ def _deliveries_agree(history: History) -> Iterator[str | None]:
 
 
 def _expiries(history: History) -> Iterator[str | None]:
-    """Exact, without slack: a state that was read by a moment was so before it, and nothing but the log-in is written
-    on a connection before the server had that. (How long written bytes are under way is the line's affair.)
+    """Expiry is checked without tolerance.
+
+    A delivery must not be seen ``expired`` before its time. A message must not be sent on a connection whose log-in
+    came after its time, since the client writes nothing else before the log-in. (How long written bytes are under way
+    depends on the connection, and is not checked.)
     """
     dying = {sent.key: sent for sent in history.sent if sent.expires is not None}
     for sent in dying.values():
@@ -115,7 +118,7 @@ def _order_per_thread(history: History) -> Iterator[str | None]:
                 continue
             before = latest.get(sender, -1)
             latest[sender] = int(number)
-            yield f"{key} arrived behind {sender}:{before}." if int(number) < before else None
+            yield f"{key} arrived after {sender}:{before}." if int(number) < before else None
 
 
 def _login_first(history: History) -> Iterator[str | None]:
@@ -137,9 +140,9 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         asked = Counter(key for key in connection.keys if key.startswith("subscribe:"))
         for key, times in asked.items():
             yield f"connection {connection.number}: {key} came {times} times." if times > 1 else None
-        ahead = connection.keys[1 : 1 + len(known)]  # of a connection that ended sooner, as many as there are
+        ahead = connection.keys[1 : 1 + len(known)]  # fewer, if the connection ended early
         strangers = [key for key in ahead if key not in known]
-        yield f"connection {connection.number}: {strangers[0]} came ahead of subscriptions." if strangers else None
+        yield f"connection {connection.number}: {strangers[0]} came before subscriptions." if strangers else None
         known |= asked.keys()
     by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for heard in history.heard:
@@ -148,7 +151,7 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         before = (-1, -1)
         for place in places:
             follows = place[1] == before[1] + 1 if place[0] == before[0] else place[0] > before[0] and place[1] == 0
-            yield None if follows else f"{subscriber} heard {place} behind {before} (connection, number)."
+            yield None if follows else f"{subscriber} received {place} after {before} (connection, number)."
             before = place
 
 
@@ -183,22 +186,22 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
     "the client recovers in time": _recoveries,
     "nothing unforeseen happens": _no_surprise,
 }
-"""What is promised, and who judges it."""
+"""The promises, each with the function that checks it."""
 
 
 def _arrivals(history: History) -> Counter[str]:
-    """How often the server saw each message."""
+    """How often the server received each message."""
     return Counter(key for connection in history.connections for key in connection.keys)
 
 
 def _in_order(history: History) -> list[Connection]:
-    """Connections as the client made them; one that never logged in carried nothing else."""
+    """The connections in the order in which the client opened them; first those without a log-in, which are empty."""
     return sorted(history.connections, key=lambda one: -1 if one.number is None else one.number)
 
 
 def _disagreement(what: str, end: str, seen: int) -> str | None:
     if end in ARRIVED and not seen:
-        return f"{what} is {end}, and never arrived."
+        return f"{what} is {end}, but never arrived."
     if end in NEVER_ARRIVED and seen:
-        return f"{what} is {end}, and arrived."
+        return f"{what} is {end}, but arrived."
     return None

@@ -1,4 +1,4 @@
-"""The soak at a terminal: a progress bar, and a table that changes in place."""
+"""The output of the soak on a terminal: a progress bar, and a table that changes in place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LiveScreen"]
 
 
 class LiveScreen:
-    """One thread tells it what to show; rich draws."""
+    """A screen drawn by rich. Only one thread may use it."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -25,7 +25,7 @@ class LiveScreen:
         self._live.start()
 
     def note(self, text: str) -> None:
-        """Print it above the table."""
+        """Print the text above the table."""
         self._console.print(text, markup=False, highlight=False)
 
     def progress(self, done: float, total: float, rows: Shown) -> None:
@@ -39,7 +39,7 @@ class LiveScreen:
         self._console.print(_table(title, rows))
 
     def close(self) -> None:
-        """Draw for the last time."""
+        """Draw the last time."""
         self._live.stop()
 
 

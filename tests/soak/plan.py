@@ -1,4 +1,4 @@
-"""What happens to the line, and when: drawn from a seed before anything runs. Pure."""
+"""The faults of a round and their times, decided by a seed before the round begins. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Final
 __all__ = ["KINDS", "Dialing", "Fault", "dialing", "plan"]
 
 SETTLING: Final = 1.0
-"""Seconds at the beginning and at the end of a plan without a fault."""
+"""Seconds without a fault at the beginning and at the end of a plan."""
 
 QUICK: Final = (0.05, 0.8)
 LONG: Final = (1.8, 2.6)
-"""Seconds between the end of a fault and the next one: too short to recover, or long enough to ask for it."""
+"""Ranges of the seconds between the end of a fault and the next one: too short for a recovery, or long enough to
+measure one."""
 
 QUICK_SHARE: Final = 0.4
-"""How many of the gaps are quick."""
+"""Share of the short pauses."""
 
 KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "cut": (0.0, 0.0, 0, 0),
@@ -36,18 +37,19 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "narrow, then cut": (0.8, 1.6, 50_000, 400_000),
     "backlog, then deaf": (2.0, 2.0, 50_000, 400_000),
 }
-"""Each fault: the shortest and the longest time in seconds, the least and the greatest amount.
+"""For each kind of fault: its shortest and longest time in seconds, its smallest and largest amount.
 
-The amount is bytes until the cut, which close code, milliseconds of delay, or bytes per second. ``backlog, then
-deaf``: messages queue up while nobody is there; then the line takes little, and nothing comes down, so the client ends
-it in the middle of what it writes; but all that it has written arrives.
+The amount is the number of bytes until the cut, the index of the close code, the delay in milliseconds, or bytes per
+second. ``backlog, then deaf``: messages queue while there is no server; then the connection is slow, and nothing comes
+back, so the client ends it in the middle of a write; everything that it has written arrives.
 """
 
 _TELLING: Final = "backlog, then deaf"
-"""What a plan has besides at its beginning, since it tells most: a line ends with a batch half written."""
+"""A plan begins with this kind, since it finds most defects: a connection ends in the middle of a batch."""
 
 _LONG_RUN: Final = 30.0
-"""Seconds of a run that has it three times there; how much of the batch was written is the machine's choice."""
+"""A plan of at least so many seconds begins with it three times, since the written part of a batch depends on the
+machine."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Fault:
     Attributes:
         at: seconds from the beginning.
         kind: one of ``KINDS``.
-        seconds: how long it lasts; 0.0 for what happens at once.
-        amount: how much, see ``KINDS``.
+        seconds: how long it lasts; 0.0 if it has no duration.
+        amount: see ``KINDS``.
         spared: seconds from its end to the next fault, or to the end of the plan.
     """
 
@@ -77,8 +79,8 @@ def plan(seed: int, seconds: float) -> list[Fault]:
         seconds: the length of the run.
 
     Returns:
-        The faults in their order; one begins when the one before has ended. What tells most comes first, then each kind
-        before any comes again.
+        The faults in their order; they do not overlap. After the first kind (see ``_TELLING``), all kinds come in
+        random order before one is repeated.
     """
     chance = random.Random(seed)
     faults: list[Fault] = []
@@ -99,12 +101,12 @@ def plan(seed: int, seconds: float) -> list[Fault]:
 
 @dataclass(frozen=True)
 class Dialing:
-    """How the client of a run gets its connections.
+    """The kind of connection of a run.
 
     Attributes:
-        tls: whether it speaks TLS.
-        by_url: whether it connects by itself, and compresses nothing; else it compresses, and connects through
-            ``sock=``, with a socket that takes few bytes ahead.
+        tls: whether TLS is used.
+        by_url: True: the client connects to a URL, without compression. False: it gets sockets with a small send buffer
+            through ``sock=``, and compresses.
     """
 
     tls: bool
@@ -115,10 +117,10 @@ class Dialing:
 
 
 def dialing(seed: int, tls: bool | None = None) -> Dialing:
-    """How a run dials. Four seeds that follow each other have each way once.
+    """The kind of connection of a run. Four consecutive seeds give each kind once.
 
     Args:
-        seed: the run's.
-        tls: with or without it, whatever the seed says.
+        seed: the seed of the run.
+        tls: with or without TLS; None if the seed decides.
     """
     return Dialing(tls=seed % 2 == 1 if tls is None else tls, by_url=seed // 2 % 2 == 1)

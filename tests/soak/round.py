@@ -1,4 +1,4 @@
-"""One run from its beginning to the verdict: a server, a line, a client, its load, and the faults of one seed."""
+"""One run from its start to its result: a server, a proxy, a client with its load, and the faults of one seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .asking import timed
 from .client import SoakClient
 from .fault_schedule import FaultSchedule
 from .history import History
-from .ledger import RetryDecision, judge
+from .ledger import Verdict, judge
 from .plan import Dialing, dialing, plan
 from .scheduler_lag import LagMeter
 from .server import SoakServer
@@ -30,40 +30,40 @@ from .workload import Workload
 __all__ = ["Result", "Round"]
 
 ENDINGS: Final = ("flush and close", "drain", "close under load")
-"""How a run ends; drawn from its seed."""
+"""The ways in which a run ends; its seed selects one."""
 
 FLUSH_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 3.0
 DRAIN_TIMEOUT: Final = 10.0
-"""Seconds; the calls' own defaults but for drain's."""
+"""Timeouts in seconds: the defaults of the calls, except for drain."""
 
 CLOSE_GRACE: Final = 1.0
-"""Seconds by which ``close()`` may be later than its timeout, by its promise."""
+"""Seconds by which ``close()`` may exceed its timeout, according to the contract."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run.
+    """The result of one run.
 
     Attributes:
         seed: its seed.
-        dialing: how its client got its connections.
+        dialing: its kind of connection.
         ending: how it ended, one of ``ENDINGS``.
-        verdict: what the ledger says.
-        outcomes: how many requests ended how.
-        states: how many deliveries ended how.
+        verdict: the result of the ledger's checks.
+        outcomes: how many requests had each outcome.
+        states: how many deliveries ended in each state.
         faults: how many faults of each kind there were.
-        connections: how many the server saw.
-        arrived: messages that the server saw.
-        heard: messages of subscriptions.
-        slack: seconds by which this machine was late, as measured.
-        slowest_recovery: seconds; None where none was measured.
+        connections: how many connections the server accepted.
+        arrived: how many messages the server received.
+        heard: how many messages of subscriptions were received.
+        slack: the tolerance for late calls, in seconds, as measured.
+        slowest_recovery: the longest recovery in seconds; None if none was measured.
     """
 
     seed: int
     dialing: Dialing
     ending: str
-    verdict: RetryDecision
+    verdict: Verdict
     outcomes: Counter[str]
     states: Counter[str]
     faults: Counter[str]
@@ -75,14 +75,14 @@ class Result:
 
 
 class Round:
-    """One run. ``play`` blocks; the rest may be asked by another thread meanwhile."""
+    """One run. ``play`` blocks; another thread may use the other methods at the same time."""
 
     def __init__(self, seed: int, seconds: float, tls: bool | None = None) -> None:
         """
         Args:
-            seed: draws the faults, the load, the dialing and the ending.
+            seed: decides the faults, the load, the kind of connection and the ending.
             seconds: how long the load lasts.
-            tls: with or without it; None as the seed says.
+            tls: with or without TLS; None if the seed decides.
         """
         self.seed = seed
         self.seconds = seconds
@@ -101,34 +101,34 @@ class Round:
 
     @property
     def now(self) -> str:
-        """What is the matter with the line; empty where nothing is."""
+        """The kind of the present fault; empty if there is none."""
         return self._schedule.now
 
     @property
     def faults(self) -> int:
-        """How many have been so far."""
+        """How many faults have begun."""
         return len(self._schedule.faults)
 
     @property
     def state(self) -> State:
-        """The client's."""
+        """The client's state."""
         return self._client.state
 
     @property
     def stats(self) -> Stats:
-        """The client's."""
+        """The client's statistics."""
         return self._client.stats
 
     def counts(self) -> tuple[int, int, int]:
-        """Requests made, messages sent and messages of subscriptions heard, so far."""
+        """The numbers of requests, of sent messages and of received subscription messages so far."""
         return self._workload.counts()
 
     def stop(self) -> None:
-        """End the load sooner. Any thread."""
+        """End the load early. Any thread."""
         self._stopping.set()
 
     def play(self) -> Result:
-        """Run it all, and judge."""
+        """Run the load and the faults, and check the records."""
         history = History()
         alarm = _Alarm()
         logger = logging.getLogger("wsclient")
@@ -150,7 +150,7 @@ class Round:
             self._schedule.run(began, self._stopping)
             self._stopping.wait(max(0.0, began + self.seconds - time.monotonic()))
             if self._client.state is State.FAILED:
-                history.surprises.append("the client has failed for good.")
+                history.surprises.append("the client is in the state FAILED.")
             self._end(history)
         finally:
             self._workload.stopping.set()
@@ -167,7 +167,7 @@ class Round:
         if self.ending == "drain":
             done = timed(self._log, "drain()", DRAIN_TIMEOUT + CLOSE_GRACE, partial(self._client.drain, DRAIN_TIMEOUT))
             if not done:
-                history.surprises.append("drain() on a sound line left work behind.")
+                history.surprises.append("drain() without a fault did not finish all work.")
         elif self.ending == "flush and close":
             self._flush(history)
         close = partial(self._client.close, timeout=CLOSE_TIMEOUT)
@@ -175,11 +175,11 @@ class Round:
         self._workload.stop()
 
     def _flush(self, history: History) -> None:
-        """All that was queued goes out, on a line that is sound."""
+        """Flush the queue, while there is no fault."""
         try:
             timed(self._log, "flush()", FLUSH_TIMEOUT, partial(self._client.flush, FLUSH_TIMEOUT))
         except WebSocketClientError as error:
-            history.surprises.append(f"flush() on a sound line raised {error!r}.")
+            history.surprises.append(f"flush() without a fault raised {error!r}.")
             return
         history.surprises += self._workload.unproven()
 
@@ -202,7 +202,7 @@ class Round:
 
 
 class _Alarm(logging.Handler):
-    """Hears what the client logs as an error: a traceback that no fault of the line explains."""
+    """Records what the client logs as an error: it logs one only for a defect or an exception in user code."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -210,5 +210,5 @@ class _Alarm(logging.Handler):
         self._text = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Store the record's text."""
         self.told.append(f"logged: {self._text.format(record)}")

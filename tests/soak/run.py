@@ -1,4 +1,4 @@
-"""A soak of any length: one run after the other, each judged at its end and then forgotten, so memory stays level."""
+"""A soak of any length: one run after the other. The records of a run are discarded after its check, to save memory."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .screen import PlainScreen, Screen, rows_of, summary
 __all__ = ["replay_command", "soak"]
 
 ROUND_SECONDS: Final = 60.0
-"""Seconds of one run at most; the first has the seed that was asked for, the next one the seed after it, and so on."""
+"""Longest time of one run, in seconds. The first run has the given seed, each further run the next higher one."""
 
 LOOK: Final = 0.25
-"""Seconds between two looks at how it stands."""
+"""Seconds between two updates of the screen."""
 
 TOLD: Final = 20
-"""Broken promises of a run that are told; one fault of the library breaks many."""
+"""How many broken promises of a run are shown; one defect of the library breaks many."""
 
 
 def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | None = None) -> list[Result]:
-    """Run under load and faults, and hold what callers saw against what the server saw.
+    """Run clients under load and faults, and compare the results of callers with what the server received.
 
     Args:
-        seconds: how long, in all; runs of at most 60 s follow each other.
-        seed: of the first run.
-        screen: where progress is shown; line by line by default.
-        tls: with or without it in each run; None as its seed says.
+        seconds: the total time; runs of at most 60 s follow each other.
+        seed: the seed of the first run.
+        screen: shows the progress; by default line by line.
+        tls: with or without TLS in each run; None if its seed decides.
 
     Returns:
         The result of each run.
@@ -44,7 +44,7 @@ def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | No
             results.append(result)
             _tell(screen, result, replay_command(result.seed, length, tls))
     except KeyboardInterrupt:
-        screen.note("Interrupted: the runs that were finished are summed up.")
+        screen.note("Interrupted: the summary contains the finished runs.")
     finally:
         screen.close()
     for title, rows in summary(results):
@@ -53,13 +53,13 @@ def soak(seconds: float, seed: int, screen: Screen | None = None, tls: bool | No
 
 
 def replay_command(seed: int, seconds: float, tls: bool | None = None) -> str:
-    """What runs the same faults and the same load again."""
+    """The command that repeats a run with the same faults and the same load."""
     wanted = "" if tls is None else " --tls" if tls else " --no-tls"
     return f"python -m tests.soak --seconds {seconds:g} --seed {seed}{wanted}"
 
 
 class _Player:
-    """Plays a run in a thread of its own, so that the main thread can show how it stands."""
+    """Plays a run in a thread of its own, so that the main thread can show the progress."""
 
     def __init__(self, round_: Round) -> None:
         self.result: Result | None = None
@@ -104,4 +104,4 @@ def _tell(screen: Screen, result: Result, again: str) -> None:
         screen.note(f"  {sentence}")
     if len(result.verdict.broken) > TOLD:
         screen.note(f"  … and {len(result.verdict.broken) - TOLD} more.")
-    screen.note(f"Again: {again}")
+    screen.note(f"Repeat it with: {again}")

@@ -1,4 +1,4 @@
-"""How late a thread of this process wakes up because the machine is busy: measured while the soak runs."""
+"""Measures how late a thread of this process wakes up because of other load on the machine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ BEAT: Final = 0.01
 
 LEAST: Final = 0.3
 MOST: Final = 2.0
-"""Seconds of slack a call has on any machine, and at most: a library that starves all threads is late, not excused."""
+"""Smallest and largest tolerance of a call, in seconds. The largest one exists since the library itself may keep all
+threads from running."""
 
 WAKES: Final = 3
-"""Threads that must wake in turn for one call to end (I/O thread, caller, and one between), each as late as the worst
-that was measured."""
+"""How many threads must wake one after the other to end a call (I/O thread, caller, and one between); each may be as
+late as the longest measured delay."""
 
 
 class LagMeter:
-    """Waits again and again, and keeps the worst delay. A context manager."""
+    """Measures the longest delay of short waits, in a thread of its own. A context manager."""
 
     def __init__(self) -> None:
         self._worst = 0.0
@@ -32,7 +33,7 @@ class LagMeter:
         self._thread = threading.Thread(target=self._beat, name="soak-meter", daemon=True)
 
     def slack(self) -> float:
-        """Seconds by which a call may be later than its bound."""
+        """Seconds by which a call may exceed its time limit."""
         return min(MOST, LEAST + WAKES * self._worst)
 
     def _beat(self) -> None:

@@ -1,4 +1,4 @@
-"""What the soak shows: line by line, or live at a terminal where rich is there (``live``)."""
+"""The output of the soak: line by line, or live on a terminal if rich is installed (``live``)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from .round import Result, Round
 __all__ = ["PlainScreen", "Screen", "Shown", "choose", "rows_of", "summary"]
 
 Shown = Sequence[tuple[str, str]]
-"""What, and how much of it."""
+"""Rows of a table: name and value."""
 
 
 class Screen(Protocol):
-    """What the soak shows itself on."""
+    """The output of the soak."""
 
     def note(self, text: str) -> None:
-        """Something to keep in sight."""
+        """Show a text permanently."""
 
     def progress(self, done: float, total: float, rows: Shown) -> None:
-        """How many seconds are over, of how many; and how it stands."""
+        """Show how many of the total seconds have passed, and the present values."""
 
     def table(self, title: str, rows: Shown) -> None:
-        """A table at the end."""
+        """Show a table, at the end."""
 
     def close(self) -> None:
-        """Nothing moves any more; tables may follow."""
+        """End the live part; only tables may follow."""
 
 
 class PlainScreen:
-    """A line every ten seconds, and one for each note."""
+    """Prints a line every ten seconds, and each note."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     def note(self, text: str) -> None:
-        """Print it."""
+        """Print the text."""
         print(text, flush=True)
 
     def progress(self, done: float, total: float, rows: Shown) -> None:
-        """Print a line, if the last one is old."""
+        """Print a line, if the last one was printed ten seconds ago."""
         if done >= self._next:
             self._next = done + 10.0
             facts = ", ".join(f"{what} {count}" for what, count in rows)
@@ -61,7 +61,7 @@ class PlainScreen:
 
 
 def choose(plain: bool) -> Screen:
-    """The live screen at a terminal, if rich is there; else the plain one."""
+    """The live screen on a terminal, if rich is installed; else the plain one."""
     if plain or not sys.stdout.isatty():
         return PlainScreen()
     try:
@@ -73,13 +73,13 @@ def choose(plain: bool) -> Screen:
 
 
 def rows_of(round_: Round, broken: int) -> Shown:
-    """How a run stands."""
+    """The present values of a run."""
     asked, sent, heard = round_.counts()
     stats = round_.stats
     return [
         ("seed", str(round_.seed)),
         ("client", round_.state.value),
-        ("line", round_.now or "sound"),
+        ("fault", round_.now or "none"),
         ("faults", str(round_.faults)),
         ("connections", str(stats.connections)),
         ("requests", f"{asked:,}"),
@@ -107,11 +107,11 @@ def summary(results: Sequence[Result]) -> list[tuple[str, Shown]]:
         ("connections", f"{sum(one.connections for one in results):,}"),
         ("requests", f"{sum(outcomes.values()):,}"),
         ("messages sent", f"{states.total():,}"),
-        ("messages the server saw", f"{sum(one.arrived for one in results):,}"),
+        ("messages received by the server", f"{sum(one.arrived for one in results):,}"),
         ("subscription messages", f"{sum(one.heard for one in results):,}"),
         ("checks", f"{checked.total():,}"),
         ("slowest recovery", f"{max(recoveries):.2f} s" if recoveries else "none measured"),
-        ("slack, as measured", f"{max((one.slack for one in results), default=0.0):.2f} s"),
+        ("tolerance, as measured", f"{max((one.slack for one in results), default=0.0):.2f} s"),
         ("broken promises", f"{sum(len(one.verdict.broken) for one in results):,}"),
     ]
     return [
@@ -119,7 +119,7 @@ def summary(results: Sequence[Result]) -> list[tuple[str, Shown]]:
         ("Requests ended", _counted(outcomes)),
         ("Deliveries ended", _counted(states)),
         ("Promises checked", [(what, f"{count:,}") for what, count in checked.items()]),
-        ("In all", totals),
+        ("Total", totals),
     ]
 
 

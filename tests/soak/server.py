@@ -1,8 +1,9 @@
-"""The server of the soak: a real one of ``websockets``, which notes every message with its connection.
+"""The server of the soak: a server of ``websockets`` that records every message with its connection.
 
 Guarantees:
-    * What it notes of a connection is in the order of the wire, and whole once ``close`` has returned.
-    * Answers go back in another order than the questions came: one that asks for it waits for others to pass.
+    * The records of a connection are in the order of its messages, and complete when ``close`` has returned.
+    * Answers are sent in another order than the requests came: a request with ``hold`` is answered after further
+      messages.
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ from .history import Connection
 __all__ = ["SoakServer"]
 
 CLOSE_CODES: Final = (1000, 1001, 1011, 1012)
-"""Codes with which a server goes away, and after which a client comes back (RFC 6455 §7.4.1, IANA's registry)."""
+"""Close codes of a server after which a client reconnects (RFC 6455 §7.4.1, IANA's registry)."""
 
 TICK: Final = 0.02
 """Seconds between two messages of a subscription."""
 
 NEWS_EVERY: Final = 10
-"""After so many ticks comes a message that no subscription claims."""
+"""After so many ticks comes a message that belongs to no subscription."""
 
 QUEUED_FRAMES: Final = 256
-"""Messages ``websockets`` takes off the wire ahead of the handler, so that its pongs come without waiting for it."""
+"""Messages that ``websockets`` receives before the handler takes them, so that pongs do not wait for the handler."""
 
 
 class SoakServer:
-    """Listens from its construction to ``close()``.
+    """A server that listens from its construction to ``close()``.
 
     Attributes:
-        connections: what came on each, in the order they were accepted.
+        connections: the records of all connections, in the order in which they were accepted.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         """
         Args:
-            ssl_context: speaks TLS with it; None in clear.
+            ssl_context: the context for TLS; None for no TLS.
         """
         self.connections: list[Connection] = []
         self._open: dict[ServerConnection, None] = {}
@@ -57,23 +58,27 @@ class SoakServer:
             "127.0.0.1",
             0,
             None,
-            ping_interval=None,  # who is dead is for the client to find
+            ping_interval=None,  # only the client's keepalive is tested
             max_queue=QUEUED_FRAMES,
             ssl=ssl_context,
         )
         self.port = self._listening.port
 
     def close_all(self, which: int) -> None:
-        """Close every connection with a close frame, and wait for nobody."""
+        """Send a close frame on every connection, without waiting for the answers.
+
+        Args:
+            which: the index of the close code in ``CLOSE_CODES``.
+        """
         for connection in list(self._open):
             code = CLOSE_CODES[which % len(CLOSE_CODES)]
             threading.Thread(target=_close, args=(connection, code), name="soak-server-close", daemon=True).start()
 
     def close(self) -> None:
-        """End all connections and wait for their threads.
+        """End all connections, and wait for their threads.
 
         Raises:
-            TimeoutError: one does not return.
+            TimeoutError: a thread does not end.
         """
         self._stopping.set()
         for connection in list(self._open):
@@ -96,19 +101,19 @@ class SoakServer:
 
 
 class _Visit:
-    """One connection, from its log-in to its end."""
+    """One connection: records its messages and answers them."""
 
     def __init__(self, connection: ServerConnection, note: Connection, stopping: threading.Event) -> None:
         self.over = threading.Event()
         self._connection = connection
         self._note = note
         self._stopping = stopping
-        self._held: list[tuple[int, dict[str, Any]]] = []  # answers, and how many messages each still lets pass
+        self._held: list[tuple[int, dict[str, Any]]] = []  # answers, and after how many further messages to send each
         self._topics: list[str] = []
         self._pusher: threading.Thread | None = None
 
     def take(self, message: dict[str, Any]) -> None:
-        """Note a message, and answer it."""
+        """Record a message, and answer it."""
         op = message["op"]
         self._note.keys.append(message["key"])
         if op == "login":
@@ -128,7 +133,7 @@ class _Visit:
             self._send(one)
 
     def _send(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionClosed):  # what came before the end is still to be noted
+        with contextlib.suppress(ConnectionClosed):  # messages that came before the end must still be recorded
             self._connection.send(json.dumps(message))
 
     def _push(self) -> None:
@@ -145,4 +150,4 @@ class _Visit:
 
 def _close(connection: ServerConnection, code: int) -> None:
     with contextlib.suppress(ConnectionClosed, OSError):
-        connection.close(code, "the soak asks for it")
+        connection.close(code, "requested by the soak")

@@ -1,4 +1,4 @@
-"""The soak: its plan repeats, its ledger tells every kind of forged history, its command says so by its exit code."""
+"""The soak: a seed repeats its plan, the ledger detects each kind of forged history, the exit code reports it."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ from .scheduler_lag import LEAST, MOST, LagMeter
 
 
 def honest():
-    """A history in which every promise is kept, and every kind of end occurs."""
+    """A history in which every promise is kept, and every outcome occurs."""
     return History(
         asked=[
             Asked("a", 1, outcomes=["answered"], reply="a:1"),
@@ -38,7 +38,7 @@ def honest():
             Sent("s", 5, "confirmed", expires=(20.0, 20.5)),
             Sent("s", 6, "unknown"),
         ],
-        # The server may notice connections in another order than the client made them.
+        # The server may record connections in another order than the client opened them.
         connections=[
             Connection(None, []),
             Connection(2, ["login", "subscribe:r", "a:5", "s:5"], 20.0),
@@ -59,7 +59,7 @@ def test_an_honest_history_breaks_nothing_and_is_held_against_every_promise():
 
 
 def change(index, where, **changes):
-    """A forgery of one fact."""
+    """A forgery of one record."""
 
     def forge(history):
         facts = getattr(history, where)
@@ -69,7 +69,7 @@ def change(index, where, **changes):
 
 
 def arrivals(connection, *keys):
-    """A forgery of what came on a connection (0 never logged in, 1 is the second, 2 the first)."""
+    """A forgery of the messages of a connection (0: never logged in, 1: the second one, 2: the first one)."""
     return change(connection, "connections", keys=list(keys))
 
 
@@ -87,36 +87,39 @@ FORGERIES = {
     "a request's end agrees with what the server saw": {
         "answered by nobody": (
             arrivals(2, "login", "s:1", "a:2", "s:2"),
-            "request a:1 is answered, and never arrived.",
+            "request a:1 is answered, but never arrived.",
         ),
         "queued, and arrived": (
             arrivals(1, "login", "subscribe:r", "a:4", "a:5", "s:5"),
-            "request a:4 is timeout queued, and arrived.",
+            "request a:4 is timeout queued, but arrived.",
         ),
         "unsent, and arrived": (
             arrivals(1, "login", "subscribe:r", "a:3", "a:5", "s:5"),
-            "request a:3 is lost unsent, and arrived.",
+            "request a:3 is lost unsent, but arrived.",
         ),
-        "refused, and arrived": (change(1, "asked", outcomes=["refused"]), "request a:2 is refused, and arrived."),
+        "refused, and arrived": (change(1, "asked", outcomes=["refused"]), "request a:2 is refused, but arrived."),
     },
     "a delivery's end agrees with what the server saw": {
         "confirmed, and never arrived": (
             arrivals(1, "login", "subscribe:r", "a:5", "a:6"),
-            "message s:5 is confirmed, and never arrived.",
+            "message s:5 is confirmed, but never arrived.",
         ),
         "lost, and arrived": (
             arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
-            "message s:4 is lost, and arrived.",
+            "message s:4 is lost, but arrived.",
         ),
         "expired, and arrived": (
             arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
-            "message s:3 is expired, and arrived.",
+            "message s:3 is expired, but arrived.",
         ),
         "written for ever": (
             change(1, "sent", state="written"),
-            "message s:2 was written at the end, which is no end.",
+            "message s:2 was written at the end, which is not a final state.",
         ),
-        "queued for ever": (change(3, "sent", state="queued"), "message s:4 was queued at the end, which is no end."),
+        "queued for ever": (
+            change(3, "sent", state="queued"),
+            "message s:4 was queued at the end, which is not a final state.",
+        ),
         "another end": (change(0, "sent", earlier="unknown"), "message s:1 was unknown, and later confirmed."),
     },
     "nothing arrives twice": {
@@ -128,12 +131,12 @@ FORGERIES = {
         "a request twice": (arrivals(1, "login", "subscribe:r", "a:5", "a:2", "s:5"), "a:2 arrived 2 times."),
     },
     "messages of one thread keep their order": {
-        "order broken": (arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"), "s:1 arrived behind s:2."),
+        "order broken": (arrivals(2, "login", "a:1", "s:2", "a:2", "s:1"), "s:1 arrived after s:2."),
         "order broken, over two connections": (
             arrivals(2, "login", "a:1", "s:1", "a:2", "s:6"),
-            "s:5 arrived behind s:6.",
+            "s:5 arrived after s:6.",
         ),
-        "order of requests broken": (arrivals(2, "login", "s:1", "a:2", "a:1", "s:2"), "a:1 arrived behind a:2."),
+        "order of requests broken": (arrivals(2, "login", "s:1", "a:2", "a:1", "s:2"), "a:1 arrived after a:2."),
     },
     "each connection logs in once, before all else": {
         "no log-in first": (arrivals(1, "s:5", "login", "a:5"), "connection 2 began with s:5, not with the log-in."),
@@ -148,22 +151,22 @@ FORGERIES = {
             arrivals(1, "login", "subscribe:r", "subscribe:r", "a:5", "s:5"),
             "connection 2: subscribe:r came 2 times.",
         ),
-        "not subscribed anew": (arrivals(1, "login", "a:5", "s:5"), "connection 2: a:5 came ahead of subscriptions."),
+        "not subscribed again": (arrivals(1, "login", "a:5", "s:5"), "connection 2: a:5 came before subscriptions."),
         "subscribed too late": (
             arrivals(1, "login", "s:5", "subscribe:r", "a:5"),
-            "connection 2: s:5 came ahead of subscriptions.",
+            "connection 2: s:5 came before subscriptions.",
         ),
         "a subscription's message lost": (
             change(1, "heard", number=2),
-            "r heard (1, 2) behind (1, 0) (connection, number).",
+            "r received (1, 2) after (1, 0) (connection, number).",
         ),
         "a subscription's message twice": (
             change(1, "heard", number=0),
-            "r heard (1, 0) behind (1, 0) (connection, number).",
+            "r received (1, 0) after (1, 0) (connection, number).",
         ),
         "a subscription's first message lost": (
             change(2, "heard", number=1),
-            "r heard (2, 1) behind (1, 1) (connection, number).",
+            "r received (2, 1) after (1, 1) (connection, number).",
         ),
     },
     "no call is late": {
@@ -184,7 +187,7 @@ FORGERIES = {
         ),
     },
 }
-"""Each breaks the promise, and the ledger's sentence says what it found."""
+"""For each promise: forgeries that break it, each with the sentence that the ledger must return."""
 
 
 @pytest.mark.parametrize(
@@ -278,12 +281,12 @@ def test_the_command_refuses_a_length_that_is_none(wrong):
 
 
 def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(monkeypatch, capsys):
-    """The promise is one that no library keeps."""
+    """A promise that is never kept is added."""
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
     assert main(["--seconds", "2.5", "--seed", "5", "--plain", "--no-tls"]) == 1
     out = capsys.readouterr().out
     assert "  pigs fly: they do not.\n" in out
-    assert "Again: python -m tests.soak --seconds 2.5 --seed 5 --no-tls\n" in out
+    assert "Repeat it with: python -m tests.soak --seconds 2.5 --seed 5 --no-tls\n" in out
 
 
 def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
@@ -292,8 +295,8 @@ def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
     results = _run.soak(2.5, 40)
     assert [result.seed for result in results] == [40, 41]
     out = capsys.readouterr().out
-    assert "Again: python -m tests.soak --seconds 1.5 --seed 40\n" in out
-    assert "Again: python -m tests.soak --seconds 1 --seed 41\n" in out
+    assert "Repeat it with: python -m tests.soak --seconds 1.5 --seed 40\n" in out
+    assert "Repeat it with: python -m tests.soak --seconds 1 --seed 41\n" in out
 
 
 def test_the_live_screen_shows_the_table_and_the_bar(capsys):

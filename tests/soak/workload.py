@@ -1,4 +1,4 @@
-"""The load: threads that make requests, threads that send, threads that read subscriptions, and hooks that ask."""
+"""The load: threads that make requests, send, and read subscriptions; and hooks that make requests."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 REQUESTERS: Final = 16
 SENDERS: Final = 4
 SUBSCRIBERS: Final = 2
-"""Threads."""
+"""Numbers of threads."""
 
 ASKING_PAUSE: Final = (0.0, 0.06)
 SENDING_PAUSE: Final = (0.0, 0.03)
-"""Seconds between two calls of one thread."""
+"""Ranges of the seconds between two calls of one thread."""
 
 PATIENCE: Final = 20.0
-"""Seconds for all threads to end: each has one call to finish, whose bound is below that."""
+"""Longest wait for the end of all threads, in seconds; the time limit of each call is shorter."""
 
 WAITING_SHARE: Final = 0.03
 FLUSHING_SHARE: Final = 0.01
 LARGE_SHARE: Final = 0.02
-"""How many messages are waited for, are flushed, and are large enough to be cut."""
+"""Shares of the messages after which ``wait()`` is called, after which ``flush()`` is called, and of large ones."""
 
 LARGE: Final = (5_000, 100_000)
 SMALL: Final = (0, 200)
-"""Bytes."""
+"""Ranges of the bytes of large and of other messages."""
 
 
 class Workload:
     """All the threads of one run.
 
     Attributes:
-        stopping: set when they shall end.
-        hooks: what hooks ask.
+        stopping: set when the threads must end.
+        hooks: the records of the hooks.
     """
 
     def __init__(self, seed: int) -> None:
@@ -53,12 +53,12 @@ class Workload:
         self.hooks = Log("hooks", seed)
         self._logs = [self.hooks]
         self._heard: list[list[Heard]] = []
-        self._subscriptions: list[Subscription] = []  # until the client is closed: each connection is to have them
+        self._subscriptions: list[Subscription] = []  # kept, so that they stay open until the client is closed
         self._threads: list[threading.Thread] = []
         self._seed = seed
 
     def start(self, client: Client) -> None:
-        """Begin."""
+        """Start the threads."""
         for number in range(REQUESTERS):
             self._begin(f"asker-{number}", _ask_on, client)
         for number in range(SENDERS):
@@ -69,13 +69,13 @@ class Workload:
             self._begin(f"reader-{number}", partial(_read_on, heard, self._subscriptions), client)
 
     def log(self, sender: str) -> Log:
-        """A place for what one more thread does."""
+        """The records of another thread."""
         log = Log(sender, self._seed)
         self._logs.append(log)
         return log
 
     def ask_in_hook(self, client: Client) -> None:
-        """What a hook does: a message, and a request. On the hook thread."""
+        """Send a message and make a request, on the hook thread."""
         try:
             number = self.hooks.next()
             call = partial(client.send, {"op": "note", "key": f"{self.hooks.sender}:{number}"}, timeout=5.0)
@@ -85,7 +85,7 @@ class Workload:
         ask_at_once(self.hooks, client)
 
     def counts(self) -> tuple[int, int, int]:
-        """Requests made, messages sent and messages of subscriptions heard, so far."""
+        """The numbers of requests, of sent messages and of received subscription messages so far."""
         return (
             sum(len(log.asked) for log in self._logs),
             sum(len(log.deliveries) for log in self._logs),
@@ -93,23 +93,23 @@ class Workload:
         )
 
     def stop(self) -> None:
-        """Tell all threads to end, and wait for them, in so far as they do."""
+        """Make all threads end, and wait for them, at most ``PATIENCE`` seconds."""
         self.stopping.set()
         until = time.monotonic() + PATIENCE
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def unproven(self) -> list[str]:
-        """After a flush that succeeded: a sentence for each delivery that has not ended."""
+        """After a successful flush: a sentence for each delivery that is not in a final state."""
         return [
-            f"flush() returned, and message {log.sender}:{one.number} is {one.delivery.state}."
+            f"flush() returned, but message {log.sender}:{one.number} is {one.delivery.state}."
             for log in self._logs
             for one in log.deliveries
             if one.delivery.state not in FINAL
         ]
 
     def hand_over(self, history: History) -> None:
-        """Add what was seen to the facts. A thread that hangs has its last call noted as one that never came back."""
+        """Add all records to the history. The last call of a thread that hangs is recorded as one without return."""
         for log in self._logs:
             log.hand_over(history)
         for heard in self._heard:
@@ -143,7 +143,7 @@ def _ask_on(stopping: threading.Event, log: Log, client: Client) -> None:
 
 
 def _send_on(stopping: threading.Event, log: Log, client: Client) -> None:
-    dying: list[Posted] = []  # looked at until they have ended, so that an end before its time would be seen
+    dying: list[Posted] = []  # messages with expires=, checked until they have ended, to find one that ends too early
     while not stopping.wait(log.chance.uniform(*SENDING_PAUSE)):
         try:
             size = log.chance.randint(*(LARGE if log.chance.random() < LARGE_SHARE else SMALL))

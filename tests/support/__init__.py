@@ -1,4 +1,4 @@
-"""What the tests share: servers, faults, and two time-outs with a purpose each."""
+"""Shared code of the tests: servers, network faults, and time-outs for three purposes."""
 
 import sys
 
@@ -24,13 +24,13 @@ FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether threads run without the GIL."""
 
 SHORT = 0.2
-"""Seconds to give something that must *not* happen; a test that waits this long proves little more with more."""
+"""Seconds to wait for something that must *not* happen; a longer wait would prove little more."""
 
 LONG = 15.0
-"""Seconds to give something that must happen, on a machine under load; a test that passes never waits this long."""
+"""Timeout, in seconds, of something that must happen; enough on a machine under load. A passing test never needs it."""
 
 SLACK = 5.0
-"""Seconds by which a busy machine may exceed a bound of the contract: ten times what it takes there."""
+"""Seconds by which a time limit of the contract may be exceeded on a busy machine: ten times the measured excess."""
 
 
 def eventually(condition, timeout=LONG):

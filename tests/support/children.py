@@ -1,4 +1,4 @@
-"""Child processes: forked ones that run a function, and scripts of ours that are told and tell line by line."""
+"""Child processes: forked ones that run a function, and scripts that read and write line by line."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from . import LONG
 
 
 def needs_fork(test):
-    """Marks a test that forks; since 3.12 Python itself warns of any fork in a process with threads."""
+    """Marks a test that forks. Since 3.12 Python warns of each fork in a process with threads."""
     test = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")(test)
     return pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")(test)
 
 
 def in_child(function):
-    """Run a function in a forked child; gives what it wrote."""
+    """Run a function in a forked child, and return its result, a text."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,7 +40,7 @@ def in_child(function):
 class Script:
     """One of ``tests.scripts`` in a process of its own, from construction to ``end()``.
 
-    It prints one JSON value a line, which ``said()`` gives in order, and reads what ``tell()`` writes.
+    It prints one JSON value per line, which ``said()`` returns in order, and reads the lines that ``tell()`` writes.
     """
 
     def __init__(self, name, *arguments):
@@ -72,7 +72,7 @@ class Script:
         self.process.send_signal(getattr(signal, name))
 
     def end(self):
-        """Kill it (-9 where there is such a thing), if it still runs."""
+        """Kill it (with SIGKILL, if the system has it), if it still runs."""
         self.process.kill()
         self.process.wait(LONG)
         self._reader.join(LONG)

@@ -16,11 +16,11 @@ def add(*numbers):
 
 
 def threads(name):
-    """The kinds of threads that the client of that name has."""
+    """The kinds of threads of the client with this name: ``io``, ``hooks``, ``worker-…``."""
     ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{name}-")]
     return sorted(thread.removeprefix(f"{name}-") for thread in ours)
 
 
 def request_sum(client):
-    """A request, and whether its reply is right."""
+    """Make a request, and check its reply."""
     assert client.request(add(1, 2), timeout=LONG)["result"] == 3

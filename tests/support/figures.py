@@ -1,4 +1,4 @@
-"""What a process holds, counted: descriptors, sockets, threads, memory, stack. All but the last need ``/proc``."""
+"""Counts of a process: file descriptors, sockets, threads, memory, stack. All except the last need ``/proc``."""
 
 import os
 import sys
@@ -15,12 +15,12 @@ def descriptors():
 
 
 def sockets():
-    """The sockets this process holds, by the names the system gives them; a copy has the same name everywhere."""
+    """The names of the sockets of this process; a copy of a socket in another process has the same name."""
     names = set()
     for number in os.listdir("/proc/self/fd"):
         try:
             name = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # the one the listing itself was read through
+        except OSError:  # the file descriptor that read the folder is closed
             continue
         if name.startswith("socket:"):
             names.add(name)
@@ -28,7 +28,7 @@ def sockets():
 
 
 def threads():
-    """As the system counts them, Python's own and others."""
+    """The number of threads, including those that Python did not start."""
     return len(os.listdir("/proc/self/task"))
 
 
@@ -39,7 +39,7 @@ def resident():
 
 
 def depth():
-    """Frames on the caller's stack."""
+    """The number of frames on the caller's stack."""
     frame, count = sys._getframe(1), 0
     while frame is not None:
         frame, count = frame.f_back, count + 1

@@ -1,4 +1,4 @@
-"""Frames of a server: close frames and compressed messages."""
+"""Frames that a server sends: close frames and compressed messages."""
 
 import itertools
 import struct
@@ -18,7 +18,7 @@ def close(code, reason=b""):
 
 
 class Compressor:
-    """A server's side of permessage-deflate."""
+    """The server's side of permessage-deflate."""
 
     def __init__(self):
         self._compressor = zlib.compressobj(wbits=-15)
@@ -27,7 +27,7 @@ class Compressor:
         return (self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH))[:-4] or b"\x00"
 
     def frames(self, opcode, data, *cuts):
-        """The frames of a compressed message, cut at these places of its compressed bytes."""
+        """The frames of a compressed message, split at these positions of its compressed bytes."""
         compressed = self(data)
         bounds = [0, *(min(cut, len(compressed)) for cut in sorted(cuts)), len(compressed)]
         pieces = [compressed[a:b] for a, b in itertools.pairwise(bounds)]

@@ -5,7 +5,7 @@ import base64
 from wsclient._rfc6455.http11 import ResponseReader
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The proof of the key in the example of RFC 6455 §1.3."""
+"""The accept value of the key in the example of RFC 6455 §1.3."""
 
 
 def head(*lines, status="101 Switching Protocols"):

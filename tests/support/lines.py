@@ -1,4 +1,4 @@
-"""Two sockets connected to each other, and what a line over one of them sends and receives."""
+"""Two sockets that are connected to each other, and functions that send and receive through a transport over one."""
 
 import selectors
 import socket
@@ -10,7 +10,7 @@ from wsclient._network.poller import READ, WRITE
 from . import LONG
 
 REFUSED = r"reset|[Bb]roken pipe|EOF|BAD_LENGTH"
-"""What the error says of a line that has ended, as the operating system or OpenSSL puts it."""
+"""Matches the error of a connection that has ended, as the operating system or OpenSSL words it."""
 
 
 def tcp_pair():
@@ -26,7 +26,7 @@ def tcp_pair():
 
 
 def tls_pair(client, server):
-    """Two TLS sockets connected to each other, the client's first; of these contexts."""
+    """Two TLS sockets with these contexts that are connected to each other; the client's is first."""
     near, far = tcp_pair()
     accepted = []
     accepting = threading.Thread(target=lambda: accepted.append(server.wrap_socket(far, server_side=True)))
@@ -43,7 +43,7 @@ def wait_for(line, event):
 
 
 def receive(line, size):
-    """What the line gives next."""
+    """The next bytes that the transport returns."""
     deadline = time.monotonic() + LONG
     while (data := line.receive(size)) is None:
         assert time.monotonic() < deadline
@@ -52,7 +52,11 @@ def receive(line, size):
 
 
 def fill(line, piece):
-    """Send pieces until there is no room; gives how many bytes were taken. What was refused is to be repeated."""
+    """Send pieces until the socket takes no more bytes.
+
+    Returns:
+        How many bytes were sent, and the rest of the last piece, which must be sent again.
+    """
     total = 0
     rest = memoryview(piece)
     with selectors.DefaultSelector() as selector:
@@ -73,7 +77,7 @@ def read_exactly(sock, size):
 
 
 def rest_of(sock):
-    """What comes until the stream ends."""
+    """All bytes until the end of the stream."""
     data = b""
     while piece := sock.recv(65536):
         data += piece
@@ -81,7 +85,7 @@ def rest_of(sock):
 
 
 def say_and_reset(far, sock, line):
-    """The other end says its last words and closes its socket with bytes unread, which resets the connection."""
+    """Send last bytes from the other end, and close its socket with unread bytes, which resets the connection."""
     far.sendall(b"last words")
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Packages of npm's, as Node itself finds them: beside the tests, or where ``NODE_PATH`` says."""
+"""npm packages, as Node finds them: in a folder above the tests, or in ``NODE_PATH``."""
 
 import functools
 import shutil
@@ -11,7 +11,7 @@ NODE = shutil.which("node")
 
 @functools.cache
 def npm(*modules):
-    """The file that Node loads for the first of these modules; None if any of them is missing."""
+    """The file that Node loads for the first of these modules; None if one of them is missing."""
     if NODE is None:
         return None
     script = "process.argv.slice(1).forEach(name => console.log(require.resolve(name)))"

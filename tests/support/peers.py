@@ -1,4 +1,4 @@
-"""A client against a peer that sends exactly what the test tells it, and what the two say to each other."""
+"""A client that is connected to a ``Peer``, and functions for the messages between them."""
 
 import concurrent.futures
 import json
@@ -16,7 +16,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 
 
 def open_pair(raw, **options):
-    """A client that is open, and the peer that answered it."""
+    """An open client, and its peer."""
     options.setdefault("reconnect", SOON)
     client = wsclient.Client(raw.url, **options)
     starter = threading.Thread(target=client.start)
@@ -28,7 +28,7 @@ def open_pair(raw, **options):
 
 
 def open_against(raw, **options):
-    """As ``open_pair``, without pings; and what ``on_message`` saw."""
+    """Like ``open_pair``, without pings; also returns the list of messages that ``on_message`` received."""
     seen = []
     pair = open_pair(raw, on_message=lambda _, message: seen.append(message), ping_interval=None, **options)
     return *pair, seen
@@ -38,7 +38,7 @@ ASK = {"method": "eth_subscribe", "params": ["newHeads"]}
 
 
 def beginning(call):
-    """The future outcome of a call on a thread of its own."""
+    """Start a call on a thread of its own, and return a future of its result."""
     future = concurrent.futures.Future()
 
     def run():
@@ -52,12 +52,12 @@ def beginning(call):
 
 
 def taken(peer):
-    """The client's next message."""
+    """The client's next message, decoded."""
     return json.loads(peer.receive_text())
 
 
 def put(peer, *messages):
-    """Send all of these in one piece."""
+    """Send these messages in one call of ``send``."""
     peer.send(b"".join(frame(1, json.dumps(message).encode()) for message in messages))
 
 
@@ -74,7 +74,7 @@ def subscribing(client, message=ASK, *, timeout=LONG, **options):
 
 
 def subscribed(client, peer, name, message=ASK, **options):
-    """A subscription to which the peer has given this name."""
+    """A subscription whose key in the peer's reply is this name."""
     future = subscribing(client, message, **options)
     put(peer, reply(taken(peer), name))
     return future.result(LONG)
@@ -85,7 +85,7 @@ def results(subscription, count):
 
 
 def cut(client, peer, raw):
-    """Lose the connection; the peer of the next one."""
+    """End the connection with a RST, and return the peer of the next one."""
     before = client.stats.connections
     peer.reset()
     peer = raw.accept().upgrade()
@@ -94,7 +94,7 @@ def cut(client, peer, raw):
 
 
 def nothing_is_kept(client):
-    """Whether no table knows of any request, stream or subscription."""
+    """Whether no table contains a request, stream or subscription."""
     core = client._wsclient.core
     return not (
         core.pending.unfinished
@@ -110,12 +110,12 @@ def nothing_is_kept(client):
 
 
 def many():
-    """Answers with ``"more": true`` are items, the one without is the last."""
+    """A protocol in which answers with ``"more": true`` are items, and one without it is the last answer."""
     return JsonId(item=lambda message: message.get("more", False), result="v", error="error")
 
 
 class Ticks(JsonId):
-    """Like ``many``, with an unsubscribe that names the id."""
+    """Like ``many``, with an unsubscribe message that contains the id."""
 
     def __init__(self):
         super().__init__(item=lambda message: message.get("more", False), result="v", error="error")
@@ -125,7 +125,7 @@ class Ticks(JsonId):
 
 
 class Acknowledged(wsclient.Protocol):
-    """``[id, kind, value]``; knows items and ends, and has no names for subscriptions."""
+    """A protocol of ``[id, kind, value]`` with items and ends, and without keys for subscriptions."""
 
     def __init__(self):
         self.last = 0

@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, each in a process of its own."""
+"""Programs of other projects, each in a process of its own."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from . import LONG, eventually
 
 
 def find(name):
-    """Where a program is; the PATH of a plain user may lack the directories of daemons."""
+    """The path of a program; None if it is missing. Folders of daemons may not be on the ``PATH`` of a normal user."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 def free_port():
-    """A port to listen at, now and after a restart.
+    """A port to listen on, now and after a restart.
 
-    It lies below the range that systems take for outgoing connections, so nobody takes it meanwhile.
+    It is below the range that systems use for outgoing connections, so it stays free between the two.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
@@ -30,10 +30,10 @@ def free_port():
 
 
 def living(group):
-    """The processes of a group, but for those that have ended and whose parent has yet to look. Linux only."""
+    """The processes of a group, except zombies, which have ended. Linux only."""
     pids = []
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has just ended
             state, _, its_group, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
             if int(its_group) == group and state not in "ZX":
                 pids.append(int(stat.parent.name))
@@ -41,16 +41,16 @@ def living(group):
 
 
 def removed(folder):
-    """Whether a folder is gone, now that we have tried to remove it."""
+    """Try to remove a folder, and return whether it is gone."""
     shutil.rmtree(folder, ignore_errors=True)
     return not os.path.exists(folder)
 
 
 class Program:
-    """A program that listens at a port on loopback, from construction to ``stop()``.
+    """A program that listens on a port on loopback, from its construction to ``stop()``.
 
-    What it writes where programs put their temporary files, caches and settings is thrown away when it ends, however it
-    ends: killed, none of them would do so itself.
+    Its temporary files, caches and settings are in a folder that is removed when it ends, since a program that is
+    killed can't remove them.
     """
 
     def __init__(self, home, command, **environment):
@@ -58,7 +58,7 @@ class Program:
         Args:
             home: the folder it runs in.
             command: the program and its arguments.
-            environment: variables of its own.
+            environment: additional environment variables.
         """
         self._home = home
         self._command = command
@@ -69,7 +69,7 @@ class Program:
         self.start()
 
     def start(self):
-        self._scratch = tempfile.mkdtemp(prefix="program-")  # short: sockets in it have no room for a long path
+        self._scratch = tempfile.mkdtemp(prefix="program-")  # a short path, since socket addresses are limited
         places = ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -79,7 +79,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a group of its own, so that its children can be hit as well
+                start_new_session=True,  # a process group of its own, so that its children get signals too
             )
         try:
             eventually(self._is_up)
@@ -88,7 +88,7 @@ class Program:
             raise
 
     def _is_up(self):
-        assert self.process.poll() is None, f"the program ended by itself:\n{self.output}"
+        assert self.process.poll() is None, f"the program ended before it was stopped:\n{self.output}"
         return self._listens()
 
     def _listens(self):
@@ -103,11 +103,11 @@ class Program:
         return self._output.read_text(errors="replace")
 
     def signal(self, name):
-        """To the program; its children hear of it from there."""
+        """Send a signal to the program only; the program may pass it on to its children."""
         self.process.send_signal(getattr(signal, name))
 
     def signal_all(self, name):
-        """To the program and its children."""
+        """Send a signal to the program and its children."""
         os.killpg(self.process.pid, getattr(signal, name))
 
     def stop(self, how="SIGKILL"):
@@ -118,15 +118,15 @@ class Program:
 
     def _end(self, how):
         group = self.process.pid
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            if how == "SIGKILL":  # nothing is handed on of it
+        with contextlib.suppress(ProcessLookupError):  # it has already ended
+            if how == "SIGKILL":  # a program can't pass this signal on
                 self.signal_all(how)
             else:
                 self.signal(how)
         self.process.wait(LONG)
         self.process = None
-        eventually(lambda: not living(group))  # a child may live a moment longer
-        eventually(lambda: removed(self._scratch))  # and one outside of the group yet another
+        eventually(lambda: not living(group))  # children may end a little later
+        eventually(lambda: removed(self._scratch))  # and so may a child in another group
 
     def __enter__(self):
         return self

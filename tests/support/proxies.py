@@ -1,4 +1,4 @@
-"""Proxies that forward what they are sent."""
+"""Proxies that forward bytes."""
 
 import contextlib
 import select
@@ -16,9 +16,10 @@ GRANTED5 = b"\x05\x00\x00\x01" + bytes(6)
 
 
 class Tunnels(RawServer):
-    """A proxy that forwards: HTTP, or SOCKS of any version. ``asked`` holds each host and port as the client named it.
+    """An HTTP proxy, or a SOCKS proxy of any version.
 
-    With ``login`` it wants that user and password. ``leads_to`` is a port of ours to go to instead.
+    ``asked`` contains each host and port that a client requested. With ``login`` the proxy requires this user and
+    password. ``leads_to`` is a port on this machine that it connects to instead of the requested one.
     """
 
     def __init__(self, scheme="http", *, tls=None, login=None):
@@ -65,12 +66,12 @@ class Tunnels(RawServer):
         return host, *struct.unpack("!H", peer.exactly(2)), GRANTED5
 
     def _text(self, peer):
-        """Up to the next NUL."""
+        """The text up to the next NUL."""
         return b"".join(iter(lambda: peer.exactly(1), b"\0")).decode()
 
 
 def forward(near, far):
-    """Both ways, until one end closes."""
+    """Forward in both directions, until one end closes."""
     other = {near: far, far: near}
     with selectors.DefaultSelector() as selector:
         for sock in other:
@@ -84,7 +85,7 @@ def forward(near, far):
 
 
 class SecureProxy(Tunnels):
-    """An ``https`` proxy. Its lines can be frozen and cut; ``seen`` is what it could read of them."""
+    """An ``https`` proxy whose connections can be frozen and cut; ``seen`` has all bytes that it could read."""
 
     def __init__(self, tls):
         self.seen = bytearray()
@@ -102,12 +103,12 @@ class SecureProxy(Tunnels):
             self._relay(peer.sock, far)
 
     def _relay(self, near, far):
-        """Both ways, without waiting for one of them alone, until an end closes."""
+        """Forward in both directions, without blocking on one of them, until one end closes."""
         other = {near: far, far: near}
-        waiting = {near: bytearray(), far: bytearray()}  # for each end what is to be sent to it
+        waiting = {near: bytearray(), far: bytearray()}  # for each end, the bytes that must be sent to it
         for sock in other:
             sock.setblocking(False)
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # else they grow to dozens of MB
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # the default buffers grow to dozens of MB
                 sock.setsockopt(socket.SOL_SOCKET, option, 65536)
         while True:
             self._thawed.wait()
@@ -126,14 +127,14 @@ class SecureProxy(Tunnels):
                 select.select(readers, [sock for sock in other if waiting[sock]], [], 0.05)
 
     def freeze(self):
-        """Forward nothing any more, and keep the lines."""
+        """Stop forwarding, and keep the connections open."""
         self._thawed.clear()
 
     def thaw(self):
         self._thawed.set()
 
     def cut(self):
-        """End every line, in whatever record it is."""
+        """End every connection, even inside a TLS record."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for sock in pair:
@@ -142,7 +143,7 @@ class SecureProxy(Tunnels):
         self.thaw()
 
     def stop(self):
-        self.cut()  # else one that is full both ways looks at neither end
+        self.cut()  # a relay whose buffers are full in both directions would not notice the end
         super().stop()
 
 

@@ -1,4 +1,4 @@
-"""The kit's raw server, what a handshake is made of (RFC 6455 §1.3), and clients that make none."""
+"""``RawServer`` of the testing kit, the constant of the handshake (RFC 6455 §1.3), and clients without a handshake."""
 
 import socket
 
@@ -10,6 +10,6 @@ __all__ = ["GUID", "Peer", "RawServer", "come_and_go", "frame"]
 
 
 def come_and_go(port, count=200):
-    """So many clients, each of which resets its connection at once; some are gone before they are accepted."""
+    """Connect ``count`` times and reset each connection at once, in part before the server accepts it."""
     for _ in range(count):
         abort(socket.create_connection(("127.0.0.1", port)))

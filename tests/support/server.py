@@ -1,4 +1,4 @@
-"""The kit's server, with a handler that most tests want."""
+"""``Server`` of the testing kit, with the handler that most tests need."""
 
 import json
 import logging
@@ -8,11 +8,11 @@ from wsclient.testing._servers.sockets import make_reset as reset
 
 __all__ = ["Server", "json_handler", "reset"]
 
-logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers that vanish are what these tests are about
+logging.getLogger("websockets").setLevel(logging.CRITICAL)  # the tests end connections on purpose
 
 
 def json_handler(connection, message):
-    """Answers ``{"id": ..., "method": "add", "params": [...]}`` and a few more; echoes everything else."""
+    """Answers ``{"id": ..., "method": "add", "params": [...]}`` and a few other methods; echoes other messages."""
     try:
         call = json.loads(message)
     except ValueError:
@@ -32,7 +32,7 @@ def json_handler(connection, message):
 
 
 class Server(testing.Server):
-    """Answers as ``json_handler`` does, unless it is given another."""
+    """A server with ``json_handler``, unless another handler is given."""
 
     def __init__(self, handler=json_handler, **options):
         super().__init__(handler, **options)

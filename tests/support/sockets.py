@@ -1,4 +1,4 @@
-"""Listeners that accept nothing, paths for Unix sockets, and how many descriptors are open."""
+"""Listeners that accept nothing, paths for Unix domain sockets, and the number of open file descriptors."""
 
 import contextlib
 import gc
@@ -18,8 +18,8 @@ full_backlogs_wait = pytest.mark.skipif(sys.platform != "linux", reason="elsewhe
 
 
 def descriptors():
-    """How many descriptors this process has, where the system tells; else always the same."""
-    gc.collect()  # those that other tests left are none of ours
+    """How many file descriptors this process has; always 0 on a system that does not list them."""
+    gc.collect()  # closes the file descriptors that other tests left
     for path in ("/proc/self/fd", "/dev/fd"):
         if os.path.isdir(path):
             return len(os.listdir(path))
@@ -27,7 +27,7 @@ def descriptors():
 
 
 class Silent:
-    """An address that does not answer: a listener whose backlog is full. ``relent()`` has it answer."""
+    """An address that does not answer: a listener whose backlog is full. ``relent()`` makes it answer."""
 
     def __init__(self):
         self._listener = socket.create_server((LOOPBACK, 0), backlog=0)
@@ -47,7 +47,7 @@ class Silent:
         return True
 
     def relent(self):
-        """Take everyone who calls, once."""
+        """Accept all waiting connections, once."""
         self._listener.settimeout(LONG)
         while self._callers:
             self._callers.pop().close()
@@ -61,7 +61,7 @@ class Silent:
 
 @contextlib.contextmanager
 def socket_path():
-    """A path short enough for the address of a socket, which takes 104 bytes in places."""
+    """A path that is short enough for a socket's address, which has at most 104 bytes on some systems."""
     with tempfile.TemporaryDirectory(prefix="ws", dir="/tmp" if os.path.isdir("/tmp") else None) as folder:
         yield os.path.join(folder, "s")
 
@@ -75,7 +75,7 @@ def listening(path, backlog=100):
 
 
 class Busy:
-    """A server on this machine whose backlog is full. ``take()`` makes room for one more."""
+    """A Unix domain socket whose backlog is full. ``take()`` accepts one connection, which makes room for another."""
 
     def __init__(self, path):
         self._listener = listening(path, backlog=0)

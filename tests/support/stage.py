@@ -1,4 +1,4 @@
-"""What opens a line is given here: something that waits as the I/O thread does, and servers that play acts."""
+"""Objects for tests of connecting: one that waits like the I/O thread, and servers that answer by a script."""
 
 import contextlib
 import threading
@@ -16,7 +16,7 @@ from . import LONG
 from .raw import RawServer
 
 PLENTY = 2**23
-"""Bytes that no socket takes at once."""
+"""More bytes than any socket takes at once."""
 
 
 def within(seconds):
@@ -24,7 +24,7 @@ def within(seconds):
 
 
 class Waiter:
-    """Waits as the background thread does, and is interrupted by ``order()``."""
+    """Waits as the I/O thread does; ``order()`` ends its wait like an order."""
 
     def __init__(self):
         self.waits = threading.Event()
@@ -69,7 +69,7 @@ class Waiter:
 
 
 class Watcher(Waiter):
-    """Knows every socket that was waited for; ``full`` is set once one of them takes no more."""
+    """Records every socket that was waited for; ``full`` is set when one of them takes no more bytes."""
 
     def __init__(self):
         super().__init__()
@@ -87,12 +87,12 @@ class Watcher(Waiter):
         return super().wait_any(socks, deadline)
 
     def open(self):
-        """Those that are not closed."""
+        """The sockets that are not closed."""
         return [sock for sock in self._seen.values() if sock.fileno() != -1]
 
 
 class Stage(RawServer):
-    """Answers each connection with the next act, a function of the peer; keeps the peers."""
+    """A server that passes the peer of each connection to the next act, a function; ``peers`` has all peers."""
 
     def __init__(self, *acts, tls=None):
         self.peers = []
@@ -109,14 +109,14 @@ class Stage(RawServer):
 
 
 def until_the_end(peer):
-    """Take what comes until the client closes."""
+    """Receive until the client closes the connection."""
     with contextlib.suppress(OSError):
         while peer.sock.recv(65536):
             pass
 
 
 def hang_up(peer):
-    """Close as soon as something has come."""
+    """Close the connection when the first bytes have come."""
     peer.sock.recv(65536)
 
 
@@ -137,7 +137,7 @@ def redirect(location, status="302 Found"):
 
 
 def say(data):
-    """Answer the request with these bytes, and hold the line."""
+    """Answer the request with these bytes, and keep the connection open."""
 
     def act(peer):
         peer.receive_head()
@@ -148,7 +148,7 @@ def say(data):
 
 
 def trickle(peer, data=b"x"):
-    """Send the same bytes again and again, until the client has closed."""
+    """Send the same bytes again and again, until the client closes the connection."""
     pause = threading.Event()
     with contextlib.suppress(OSError):
         while True:
@@ -157,7 +157,7 @@ def trickle(peer, data=b"x"):
 
 
 class Hangs:
-    """An act that takes something of the peer's, and then holds the line until the client ends it."""
+    """An act that calls ``take(peer)``, and then keeps the connection open until the client ends it."""
 
     def __init__(self, take):
         self.entered, self.over = threading.Event(), threading.Event()
@@ -171,7 +171,7 @@ class Hangs:
 
 
 def close_while_it_hangs(client, act):
-    """Start the client, and close it once its opening hangs."""
+    """Start the client, and close it while it waits for the act."""
     starter = threading.Thread(target=start, args=(client,))
     starter.start()
     assert act.entered.wait(LONG)
@@ -182,6 +182,6 @@ def close_while_it_hangs(client, act):
 
 
 def start(client):
-    """Start a client that is closed meanwhile."""
+    """Start a client that another thread closes during the call."""
     with pytest.raises(wsclient.ClientClosed):
         client.start()

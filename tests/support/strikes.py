@@ -1,11 +1,21 @@
-"""Disturbances at every moment of a call, one after the other."""
+"""Calls a function again and again, and runs other code at each moment of the call in turn."""
 
 import gc
 import sys
 
 
 def disturb(function, moment, disturbance, events):
-    """Call a function, and a disturbance at the so-manyth of some events within it; False if it has not so many."""
+    """Call a function, and call ``disturbance`` at the event with the number ``moment`` inside it.
+
+    Args:
+        function: the function.
+        moment: the number of the event, from 1.
+        disturbance: the other function.
+        events: the kinds of events to count, as ``sys.setprofile`` names them.
+
+    Returns:
+        False if there were fewer events.
+    """
     left = moment
 
     def strike(frame, event, argument):
@@ -15,7 +25,7 @@ def disturb(function, moment, disturbance, events):
             if not left:
                 disturbance()
 
-    gc.disable()  # what is raised in a finalizer that it happens to run is swallowed by Python
+    gc.disable()  # Python discards an exception that is raised in a finalizer
     sys.setprofile(strike)
     try:
         function()
@@ -26,8 +36,17 @@ def disturb(function, moment, disturbance, events):
 
 
 def strikes(moment, act, error=KeyboardInterrupt):
-    """Whether a signal handler's error struck at the moment of that number. Python raises it as one of its functions
-    begins, and as one in C has returned.
+    """Call a function, and raise an error of a signal handler at a moment inside it.
+
+    Python raises such an error when a Python function begins, and when a C function has returned.
+
+    Args:
+        moment: the number of the moment, from 0.
+        act: the function.
+        error: the class of the error.
+
+    Returns:
+        Whether the function ended with this error.
     """
 
     def strike():

@@ -1,4 +1,4 @@
-"""Calls on other threads, and a socket that takes no more."""
+"""Calls on other threads, and a socket whose buffer is full."""
 
 import contextlib
 import sys
@@ -9,14 +9,14 @@ from . import LONG
 
 
 def stacks():
-    """What each thread is doing: to be shown where one did not do what it should."""
+    """The stack of each thread, for the text of a failure."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames().items()
     return "\n".join(f"{names.get(ident)}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames)
 
 
 def on_thread(call):
-    """What a function gives on another thread than the main one."""
+    """Call a function on another thread than the main one, and return its result."""
     gave = []
     thread = threading.Thread(target=lambda: gave.append(call()))
     thread.start()
@@ -25,14 +25,14 @@ def on_thread(call):
 
 
 def fill(sock):
-    """Send until the socket takes no more."""
+    """Send until the socket takes no more bytes."""
     with contextlib.suppress(BlockingIOError):
         while True:
             sock.send(b"\0" * 65536)
 
 
 class Asking:
-    """A call that blocks, on a thread of its own."""
+    """A blocking call, on a thread of its own."""
 
     def __init__(self, fn, *args, **options):
         self._call = (fn, args, options)

@@ -316,7 +316,7 @@ class Connection:
             if data is None:
                 return number > 0
             if not data:
-                self._end_now(Initiator.NETWORK, "the peer closed the line without a close frame", None)
+                self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
                 return number > 0
             self._heartbeat.heard(now)
             self._feed(data)

@@ -1,4 +1,4 @@
-"""A chat room: a server that passes each message on to everyone, and three clients in threads: python chat_room.py"""
+"""A chat room: a server that sends each message to all members, and three clients in threads: python chat_room.py"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ def room(connection):
     connection.send("welcome")
     try:
         for message in connection:
-            for member in members.copy():  # others come and go meanwhile
+            for member in members.copy():  # other threads may change the set
                 member.send(message)
     finally:
         members.discard(connection)
@@ -25,11 +25,11 @@ def room(connection):
 def chat(name, url):
     client = wsclient.Client(url)
     with client.listen() as messages, client:
-        messages.get(timeout=10)  # the welcome
-        everyone.wait()  # all are in the room
+        messages.get(timeout=10)  # "welcome"
+        everyone.wait()  # until all clients are in the room
         client.send({"from": name})
         print(f"{name} heard {sorted(messages.get(timeout=10)['from'] for _ in range(3))}\n", end="")
-        everyone.wait()  # nobody leaves before all have heard all
+        everyone.wait()  # until all clients have received all messages
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Drive a browser over the DevTools protocol: open a page, evaluate in it, save a picture. Needs Chromium or Chrome.
+"""Control a browser over the DevTools protocol: open a page, evaluate in it, save a picture. Needs Chromium or Chrome.
 Run: python examples/chrome_devtools.py PICTURE.png"""
 
 import base64
@@ -16,7 +16,7 @@ def drive(url, picture):
         target = browser.call("Target.createTarget", {"url": "about:blank"})
         page = browser.call("Target.attachToTarget", {**target, "flatten": True})["sessionId"]
 
-        def ask(method, **params):  # a page's messages bear its session's id
+        def ask(method, **params):  # messages for a page contain the id of its session
             return browser.request({"method": method, "params": params, "sessionId": page})
 
         ask("Page.enable")

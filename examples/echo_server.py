@@ -1,4 +1,4 @@
-"""A WebSocket server: each message goes through process_message(), and the result goes back.
+"""A WebSocket server: it sends the result of process_message() for each message.
 
 Run: python examples/echo_server.py [PORT]
 """
@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 
 
 def process_message(message):
-    """``{"id": 1, "method": "add", "params": [1, 2]}`` is answered with a sum; everything else comes back as it is."""
+    """``{"id": 1, "method": "add", "params": [1, 2]}`` is answered with the sum; other messages are echoed."""
     try:
         call = json.loads(message)
         return json.dumps({"id": call["id"], "result": sum(call["params"])})

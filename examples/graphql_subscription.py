@@ -1,4 +1,4 @@
-"""GraphQL over WebSocket: a query, many results of one operation, and a subscription that outlives its connection.
+"""GraphQL over WebSocket: a query, an operation with many results, and a subscription that continues after a reconnect.
 
 Needs a server: NODE_PATH=$(npm root -g) node tests/servers/graphql_server.cjs 4000
 Run: python examples/graphql_subscription.py [URL]
@@ -11,7 +11,7 @@ import wsclient
 
 
 def credentials():
-    return {"token": "sesame"}  # asked for on every connection, so it may be another each time
+    return {"token": "sesame"}  # called for every connection, so the token may change
 
 
 def main(url):
@@ -23,7 +23,7 @@ def main(url):
 
         with client.subscribe({"query": "subscription { ticks }"}) as ticks:
             print("ticks:", *(result["data"]["ticks"] for result in itertools.islice(ticks, 3)))
-            client.reconnect()  # or a restart of the server: it is subscribed anew
+            client.reconnect()  # as after a restart of the server, the client subscribes again
             after = itertools.dropwhile(lambda _: ticks.gaps == 0, ticks)
             print("ticks:", *(result["data"]["ticks"] for result in itertools.islice(after, 3)))
             print(client.stats.connections, "connections,", ticks.gaps, "gap")

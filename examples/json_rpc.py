@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0: a download manager, aria2, is told what to do, and tells when it is done. Needs aria2c.
+"""JSON-RPC 2.0: start a download in the download manager aria2, and wait for its notification. Needs aria2c.
 
 Run: python examples/json_rpc.py
 """
@@ -17,7 +17,7 @@ KEY = "token:open sesame"
 
 def download(client, url):
     done = queue.Queue()
-    client.on("aria2.onDownloadComplete", done.put)  # notifications have their method as their topic
+    client.on("aria2.onDownloadComplete", done.put)  # the topic of a notification is its method
     gid = client.call("aria2.addUri", [KEY, [url]])
     assert done.get(timeout=60)["params"] == [{"gid": gid}]
     return client.call("aria2.getFiles", [KEY, gid])[0]

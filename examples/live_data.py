@@ -1,4 +1,4 @@
-"""Live data: a feed that is cut now and then, and goes on. The client subscribes on every connection.
+"""Live data: a feed whose connection is cut from time to time. The client subscribes again on every connection.
 
 Run: python examples/live_data.py
 """
@@ -18,11 +18,11 @@ def feed(connection):
     assert json.loads(connection.recv()) == {"op": "subscribe", "channel": "prices"}
     for _ in range(5):
         connection.send(json.dumps({"price": next(prices)}))
-    connection.close_socket()  # the line is cut: no goodbye, no close frame
+    connection.close_socket()  # the connection is cut, without a close frame
 
 
 class Ticker(wsclient.Client):
-    def on_open(self):  # and on every reconnect
+    def on_open(self):  # called on every reconnect too
         self.send({"op": "subscribe", "channel": "prices"})
 
     def on_close(self, code, reason):

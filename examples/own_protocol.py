@@ -1,4 +1,4 @@
-"""A message protocol of one's own: lines of text, several in a message or half of one. Needs nothing but `websockets`.
+"""A message protocol of your own: lines of text; a message has several lines or a part of one. Needs `websockets` only.
 
 Run: python examples/own_protocol.py
 """
@@ -12,13 +12,13 @@ import wsclient
 
 
 class Lines(wsclient.Protocol):
-    """``VERB id text``, ended by a newline: ASK is answered by OK or NO, SUB by any number of MSG."""
+    """``VERB id text`` and a newline: ASK is answered by OK or NO, SUB by any number of MSG."""
 
     def __init__(self):
         self.numbers = itertools.count(1)
 
     def reset(self):
-        self.rest = ""  # half a line of the last connection must not meet the first of this one
+        self.rest = ""  # discards a partial line of the previous connection
 
     def new_id(self):
         return str(next(self.numbers))
@@ -51,7 +51,7 @@ def server(connection):
         if verb == "ASK":
             connection.send(f"PING\nOK {id} {text.strip()[::-1]}\n" if text.strip() else f"NO {id} nothing to turn\n")
         elif verb == "SUB":
-            connection.send(f"MSG {id} one\nMSG {id} tw")  # half a line; the rest follows
+            connection.send(f"MSG {id} one\nMSG {id} tw")  # a partial line; the rest follows
             connection.send(f"o\nMSG {id} three\n")
 
 

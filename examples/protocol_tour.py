@@ -1,4 +1,4 @@
-"""WebSocket as a client sees it, from upgrade to close code: python examples/protocol_tour.py"""
+"""WebSocket from the client's side, from the upgrade to the close code: python examples/protocol_tour.py"""
 
 import threading
 
@@ -13,7 +13,7 @@ def guide(connection):
 
 
 class Tourist(wsclient.Client):
-    def on_session(self, session):  # between the HTTP 101 and everything else
+    def on_session(self, session):  # called after the response 101, before any message
         print("upgraded to", session.headers["Upgrade"])
 
     def on_close(self, code, reason):
@@ -25,7 +25,7 @@ if __name__ == "__main__":
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"ws://localhost:{server.socket.getsockname()[1]}/"
         client = Tourist(url, origin="https://example.org")
-        with client.listen() as messages, client:  # listening before it starts: nothing is missed
+        with client.listen() as messages, client:  # listens before the client starts, so no message is missed
             print("got", messages.get(timeout=5))
             for message in ("a text frame", b"a binary frame", {"JSON": "in a text frame"}):
                 client.send(message)

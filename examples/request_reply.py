@@ -1,4 +1,4 @@
-"""Real-time communication: ask and wait for the answer to this very question, from any thread. Needs echo_server.py.
+"""Real-time communication: send a request and wait for its reply, from any thread. Needs echo_server.py.
 
 Run: python examples/request_reply.py [URL]
 """
@@ -14,11 +14,11 @@ def main(url):
         reply = client.request({"method": "add", "params": [1, 2]}, timeout=5)
         print("1 + 2 =", reply["result"])
 
-        with ThreadPoolExecutor(4) as pool:  # many threads, one connection, each gets its own answer
+        with ThreadPoolExecutor(4) as pool:  # many threads on one connection; each gets the replies to its requests
             sums = pool.map(lambda n: client.request({"method": "add", "params": [n, n]})["result"], range(10))
             print("doubled:", *sums)
 
-        replies = client.request_many([{"method": "add", "params": [n, 1]} for n in range(5)])  # no waiting in between
+        replies = client.request_many([{"method": "add", "params": [n, 1]} for n in range(5)])  # all are sent at once
         print("plus one:", *(reply["result"] for reply in replies))
 
         text = client.request("no id in plain text", match=lambda message: message == "Echo: no id in plain text")

@@ -1,4 +1,4 @@
-"""Tests of a program that uses wsclient, against a real server and a line that breaks. Paste it, and begin.
+"""Tests of a program that uses wsclient, with a real server and a connection that is cut. Copy it as a start.
 
 pip install pytest 'wsclient-sdk[testing]' && pytest test_your_client.py
 """
@@ -9,11 +9,11 @@ import pytest
 
 import wsclient
 
-pytestmark = pytest.mark.ws_no_leaks  # a client that is left open fails its test
+pytestmark = pytest.mark.ws_no_leaks  # a test fails if it leaves a client open
 
 
 def add(client, *numbers):
-    """The program under test; yours takes its place."""
+    """The program under test; replace it with yours."""
     return client.request({"method": "add", "params": numbers}, timeout=10, idempotent=True)["sum"]
 
 
@@ -27,7 +27,7 @@ def test_it_survives_a_line_that_is_cut(ws_server, ws_proxy):
         ws_proxy.cut_after(5, "down")  # in the middle of the answer
         assert add(client, 1, 2) == 3
     assert ws_proxy.stats.cut == 1
-    assert [json.loads(text)["params"] for text in ws_server.received] == [[1, 2], [1, 2]]  # asked once more
+    assert [json.loads(text)["params"] for text in ws_server.received] == [[1, 2], [1, 2]]  # sent again
 
 
 def test_it_waits_while_the_server_is_busy(ws_server):

@@ -143,7 +143,7 @@ class Connection:
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
         if core.pending.timers:
-            # Before reading: a place kept for a reply that is overdue must not take the reply to the next request.
+            # Before reading: a position kept for an overdue reply must not take the reply to the next request.
             core.requests.expire(now)
         if core.orders.drop is not None and self._is_to_be_dropped():
             return
@@ -162,7 +162,7 @@ class Connection:
         if core.subscriptions.unrouted.items or core.subscriptions.events:
             self.router.deliver_routed()
         if not self.over and self.wire.has_work():
-            self.wire.flush()  # at the end: whatever any step above was woken for goes out
+            self.wire.flush()  # at the end: it writes what any step above has queued
         if core.progress.latches:
             core.progress.announce()
 
@@ -208,7 +208,7 @@ class Connection:
         disconnect = self.disconnect(now)
         self._uptime.stop(now)
         if self.was_open:
-            core.link.last = disconnect  # before anyone can find out that a message is lost, and asks why
+            core.link.last = disconnect  # before another thread can see that a message is lost, and ask why
         core.sender.writer = None
         core.link.opened_at = None
         core.link.connection = None
@@ -232,12 +232,12 @@ class Connection:
         """Wait for the socket, a timer or an order; return the events that are ready."""
         core, wire, line = self._core, self.wire, self.opened.line
         link = core.link
-        core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        core.orders.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
         self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
         if wire.blocked or core.receivers.full:
-            link.paused = True  # before looking: whoever makes room from now on wakes us
+            link.paused = True  # before looking: a thread that makes room from now on wakes this one
             link.paused = (wire.blocked and wire.is_flooded_by_replies) or (
                 core.receivers.full and not self.router.must_keep_reading
             )
@@ -271,7 +271,7 @@ class Connection:
             return
         if self.wire.error is not None:
             self._read_rest()
-            self._end_now(Initiator.NETWORK, f"the line broke: {self.wire.error}", self.wire.error)
+            self._end_now(Initiator.NETWORK, f"the connection broke: {self.wire.error}", self.wire.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
         elif self._beat.missed:
@@ -311,7 +311,7 @@ class Connection:
                 size = self._reader.appetite
                 data = line.receive(size)
             except OSError as error:
-                self._end_now(Initiator.NETWORK, f"the line broke: {error}", error)
+                self._end_now(Initiator.NETWORK, f"the connection broke: {error}", error)
                 return number > 0
             if data is None:
                 return number > 0
@@ -340,7 +340,7 @@ class Connection:
     def _feed(self, data: bytes) -> None:
         tap, receive = self.wire.tap, self.router.receive
         if tap is not None:
-            self.wire.wait_for_writer()  # whatever may have provoked these bytes is noted before them
+            self.wire.wait_for_writer()  # a message that may have caused these bytes is recorded before them
         try:
             for opcode, payload, size in self._reader.feed(data):
                 if tap is not None:
@@ -395,14 +395,14 @@ class Connection:
         self._core.requests.lose_written(self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
-        """There is no line any more to be polite on, nor to write to: what is queued waits for the next one."""
+        """End without a closing handshake, since the connection is broken. What is queued waits for the next one."""
         self.over = True
         self.wire.is_open = False
         if self.ending is None:
             self.ending = Ending(initiator, None, reason, error, Deadline(None))
 
     def disconnect(self, now: float) -> Disconnect:
-        """How it ends, as far as that is known now."""
+        """Return how it ends, as far as that is known now."""
         ending = self.ending or Ending(Initiator.LOCAL, None, "", None, Deadline(None))
         uptime = 0.0 if self._opened_at is None else now - self._opened_at
         idle = now - self._heartbeat.last_heard

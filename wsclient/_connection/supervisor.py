@@ -350,7 +350,7 @@ class Supervisor:
             core.recorder.write()
         if core.orders.close is not None or core.orders.reconnect is not None:
             raise Interrupted("An order ends the wait.")
-        core.orders.sleeps_until = math.inf  # from here on, whoever sets an earlier timer wakes us
+        core.orders.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
         now = time.monotonic()
         core.requests.expire(now)
         core.progress.announce()

@@ -1,6 +1,7 @@
 """The house: which room may import which, who alone may import a package from outside, and what no module does."""
 
 import ast
+import functools
 import graphlib
 import pathlib
 import re
@@ -36,10 +37,16 @@ LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
 RANK = {room: rank for rank, group in enumerate(ORDER.split("|")) for room in group.split()}
 
 
+@functools.cache
+def tree(name):
+    return ast.parse(FILES[name].read_text(encoding="utf-8"))
+
+
+@functools.cache
 def modules_of_ours(name):
     """Modules that a file imports: when it is loaded, in a function, or for the type checker alone."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = "/".join([*name.split("/")[: -node.level], *filter(None, (node.module or "").split("."))])
             for path in (f"{base}/{alias.name}".lstrip("/") for alias in node.names):

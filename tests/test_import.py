@@ -124,6 +124,7 @@ def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
     assert not modules & (FOR_FEW - OF_PROXIES if ASKS_THE_SYSTEM else FOR_FEW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
 def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(dead, variable):
     fails = (
@@ -242,6 +243,7 @@ def test_type_checkers_do_not_see_that_names_are_found_late(package):
     assert places == hidden
 
 
+@pytest.mark.slow
 def test_each_name_can_be_the_first_that_is_used():
     program = (
         "import sys, wsclient\n"
@@ -267,6 +269,7 @@ def test_the_protocols_need_no_import_of_their_own():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "wsclient.Client; "])
 def test_a_misspelt_name_is_told_as_of_any_module(first):
     program = f"import wsclient; {first}{{}}"
@@ -288,6 +291,7 @@ def said(program):
 # --- loading late, in odd places -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_threads_may_use_their_first_names_at_once():
     program = (
         "import sys, threading, wsclient\n"
@@ -306,6 +310,7 @@ def test_threads_may_use_their_first_names_at_once():
         assert run(program) == f"True {len(wsclient.__all__)}"
 
 
+@pytest.mark.slow
 def test_a_first_use_that_was_interrupted_can_be_made_again(server):
     program = (
         "import sys, wsclient\n"

@@ -124,7 +124,13 @@ def test_forks_under_load_lose_the_parent_no_request_and_give_the_child_nothing(
 
 @needs_proc
 @needs_fork
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=() if method == "fork" else pytest.mark.slow)
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_a_process_pool_started_under_load_works_and_holds_nothing_of_the_client(method, lean):
     before = sockets()
     with wsclient.connect(lean) as client:

@@ -17,6 +17,8 @@ from .ledger import PROMISES, judge
 from .plan import KINDS, dialing, plan
 from .scheduler_lag import LEAST, MOST, LagMeter
 
+pytestmark = pytest.mark.slow
+
 
 def honest():
     """A history in which every promise is kept, and every outcome occurs."""
@@ -256,7 +258,6 @@ def run(*arguments):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "wanted", "dialed"),
     [

@@ -26,7 +26,7 @@ FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 SHORT = 0.2
 """Seconds to wait for something that must *not* happen; a longer wait would prove little more."""
 
-LONG = 15.0
+LONG = 30.0
 """Timeout, in seconds, of something that must happen; enough on a machine under load. A passing test never needs it."""
 
 SLACK = 5.0

@@ -50,6 +50,7 @@ def test_the_fixtures_serve_a_client(run):
     """).assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_a_strict_replay_fails_the_test_that_does_something_else(run):
     result = run("""
         import wsclient
@@ -68,6 +69,7 @@ def test_a_strict_replay_fails_the_test_that_does_something_else(run):
     result.stdout.fnmatch_lines(["*ReplayMismatch*"])
 
 
+@pytest.mark.slow
 def test_the_marker_is_known_and_a_test_without_it_is_left_alone(run):
     run(
         """
@@ -85,6 +87,7 @@ def test_the_marker_is_known_and_a_test_without_it_is_left_alone(run):
     ).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_a_clean_test_passes(run):
     run(
         NO_LEAKS
@@ -101,6 +104,7 @@ def test_closed_without_waiting(ws_server):
     ).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_a_client_that_still_closes_is_given_the_time_for_it(run):
     """Its peer never answers the close frame, so it is not over when the test is."""
     run(
@@ -146,6 +150,7 @@ def test_next():
     result.stdout.fnmatch_lines(["*wsclient.Client 'forgotten'* is open: close() it*"])
 
 
+@pytest.mark.slow
 def test_a_thread_that_stays_fails_the_test(run):
     result = run(
         NO_LEAKS
@@ -167,6 +172,7 @@ def test_next():
     result.stdout.fnmatch_lines(["*The thread 'busy-hooks' of a client still runs*"])
 
 
+@pytest.mark.slow
 def test_a_descriptor_that_stays_fails_the_test(run):
     result = run(
         NO_LEAKS
@@ -184,6 +190,7 @@ def test_next():
     result.stdout.fnmatch_lines(["*The file descriptor * is open: socket:*"])
 
 
+@pytest.mark.slow
 def test_what_a_fixture_of_a_wider_scope_holds_is_no_leak(run):
     run(
         NO_LEAKS
@@ -204,6 +211,7 @@ def test_second(client):
     ).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_the_failure_of_the_test_itself_is_told_beside_its_leak(run):
     result = run(
         NO_LEAKS
@@ -219,6 +227,7 @@ def test_leaks(ws_server):
     result.stdout.fnmatch_lines(["*its own*"])
 
 
+@pytest.mark.slow
 def test_what_is_about_to_end_is_no_leak(run):
     run(
         NO_LEAKS
@@ -234,6 +243,7 @@ def test_clean():
     ).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
     result = run("""
         import pytest, socket, wsclient
@@ -274,6 +284,7 @@ def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):
     """).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_the_marker_needs_no_server(run):
     run("""
         import pytest, sys

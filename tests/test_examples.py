@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from .support.node import NODE
+from .support.node import NODE, npm
 from .support.program import Program, free_port
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
@@ -143,7 +143,7 @@ class GraphQL(Program):
 
 @pytest.mark.servers
 @pytest.mark.skipif(
-    "npm('graphql-ws/use/ws', 'graphql', 'ws') is None",
+    npm("graphql-ws/use/ws", "graphql", "ws") is None,
     reason="GRAPHQL-WS IS MISSING: graphql_subscription.py is not run",
 )
 def test_graphql_subscription(tmp_path):

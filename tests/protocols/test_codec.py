@@ -3,6 +3,8 @@
 import array
 import json
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +17,22 @@ leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(al
 json_values = st.recursive(
     leaves | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10
 )
+
+
+def test_a_message_that_contains_itself_is_refused_at_any_limit_of_recursion():
+    program = """if True:
+        import sys
+        from wsclient.protocols._codec import JSON
+        sys.setrecursionlimit(100_000)
+        for message in ([], {}):
+            message.append(message) if isinstance(message, list) else message.update(again=message)
+            try:
+                JSON.dumps(message)
+            except ValueError as error:
+                print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "Circular reference detected\n" * 2)
 
 
 class BytesJson:

@@ -421,6 +421,47 @@ def test_subscriptions_that_did_not_get_onto_a_full_line_are_asked_on_the_next_c
     assert [taken(peer)["params"][0] for _ in subscriptions] == ["a", "b", "c"]
 
 
+class KeysOfOthers(JsonId):
+    """Answers are items; an event has the key of a subscription that is not this client's."""
+
+    def decode(self, payload):
+        message = self.json.loads(payload)
+        if "item" in message:
+            return wsclient.Item(message["id"], message["item"])
+        return wsclient.Event(message, stream=message["key"])
+
+
+def test_an_item_in_place_of_the_reply_ends_the_wait_for_a_key(against):
+    """Messages under other keys are then delivered, and fill no buffer that pauses reading."""
+    client, peer, seen = against(protocol=KeysOfOthers(), receive_queue=wsclient.ReceiveQueue(max_messages=10))
+    future = subscribing(client, {"ask": 1})
+    id = taken(peer)["id"]
+    put(peer, {"id": id, "item": "first"})
+    subscription = future.result(LONG)
+    assert subscription.get(LONG) == "first"
+    for n in range(50):
+        put(peer, {"key": "other", "n": n})
+        eventually(lambda n=n: len(seen) > n)
+    put(peer, {"id": id, "item": "second"})
+    assert subscription.get(LONG) == "second"
+    assert not client._wsclient.core.link.paused
+
+
+def test_one_that_ended_with_its_connection_is_not_asked_for_on_the_next(against, raw):
+    """Its request was cut off in the middle, and would go to the next connection otherwise."""
+    client, _, _ = against(protocol=JsonId(), compression=None)
+    message = {"method": "sub", "pad": "x" * (16 * 2**20)}
+    subscription = client.subscribe(message, match=lambda message: False, resume=False)
+    sender = client._wsclient.core.sender
+    eventually(lambda: sender.writer.blocked)
+    client.reconnect()
+    with pytest.raises(wsclient.ConnectionLost, match="resume=False"):
+        subscription.get(LONG)
+    peer = raw.accept().upgrade()
+    client.send({"mark": 1})
+    assert taken(peer) == {"mark": 1}
+
+
 def test_two_subscriptions_with_one_id_of_the_callers_do_not_keep_the_client_from_reconnecting(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     a, b = subscribed(client, peer, "0xa", {"id": 1, **ASK}), subscribed(client, peer, "0xb", {"id": 1, **ASK})

@@ -165,6 +165,20 @@ def test_a_connection_that_ends_meanwhile(raw, end):
     client.close(timeout=0)
 
 
+def test_a_connection_that_ends_after_a_reply_confirmed_the_ping(raw):
+    """The peer answers a request that was sent behind the ping, not the ping."""
+    client, peer = open_pair(raw, **QUIET)
+    call = beginning(lambda: client.ping(LONG))
+    receive_ping(peer)
+    asked = beginning(lambda: client.request({"method": "x"}, timeout=LONG))
+    peer.send_text(json.dumps({"id": taken(peer)["id"], "result": 1}))
+    asked.result(LONG)
+    peer.reset()
+    with pytest.raises(wsclient.ConnectionLost, match="before the pong came"):
+        call.result(LONG / 2)
+    client.close(timeout=0)
+
+
 def test_it_waits_for_the_next_connection(server):
     with FaultProxy(server.port) as proxy:
         client = wsclient.connect(proxy.url, reconnect=wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)), **QUIET)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._errors import ClientClosed, ConnectionLost, again
 from .._requests import failures
 from .._requests.futures import Waiter
-from .._requests.request import FAILED, Request
+from .._requests.request import FAILED, NEW, WAITING, Request
 from .._threads.deadline import NEVER, Deadline
 from .._threads.state import FINAL, closed_error
 from ..protocols import Request as Wrapped
@@ -399,11 +399,14 @@ class SubscriptionFeed(Feed):
             self.on_finished(error)
 
     def on_finished(self, error: BaseException | None) -> None:
-        """It has ended, and the server need not be told."""
+        """It has ended. The server is notified only if a request is still under way that it may receive."""
+        request, was_carried = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
         self._core.subscriptions.remove(self)
         self._drop_key()
+        if request is not None and request.outcome is None:
+            self._give_up(was_carried=was_carried)
         stream = self._stream()
         if stream is not None:
             stream._end(None if isinstance(error, ClientClosed) else error)
@@ -456,7 +459,7 @@ class SubscriptionFeed(Feed):
         """Whether the reply is awaited that may hold its subscription key."""
         if not self._is_reply_awaited or self._key is not None or self._match is not None:
             return False
-        return self.request is not None and self.request.outcome is None
+        return self.request is not None and self.request.stage in (NEW, WAITING)  # an item instead of it holds no key
 
     @property
     def has_key(self) -> bool:

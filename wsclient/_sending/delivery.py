@@ -141,7 +141,7 @@ def ping(core: SendingContext, timeout: float) -> float:
     try:
         if not _queue_mark(core, mark, first=True):
             raise closed_error(core.settings.name, core.state, "ping()")
-        while mark.round_trip is None and mark.state not in _OVER:
+        while mark.round_trip is None and not _is_over(mark):
             if not _wait_for_pong(core, mark, deadline):
                 if core.state.current in FINAL:
                     raise closed_error(core.settings.name, core.state, "ping()")
@@ -221,10 +221,15 @@ def _forget_mark(core: SendingContext, mark: Mark) -> None:
         writer.forget_ping(mark.key)
 
 
+def _is_over(mark: Mark) -> bool:
+    """Whether no pong can come any more. A reply may have confirmed the ping, so its state alone does not say it."""
+    return mark.state in _OVER or (mark.position is not None and mark.position[0].ended)
+
+
 def _wait_for_pong(core: SendingContext, mark: Mark, deadline: Deadline) -> bool:
     """Wait until a pong answers the mark or its state is final; False if the time is over, or the client has ended."""
     with core.progress.watch() as latch:
-        if mark.round_trip is not None or mark.state in _OVER:
+        if mark.round_trip is not None or _is_over(mark):
             return True
         if core.state.current in FINAL:
             return False

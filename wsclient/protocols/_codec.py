@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,31 +32,13 @@ class StandardJson:
     """
 
     def __init__(self) -> None:
-        # JSON text of a value; ValueError for NaN, TypeError for what JSON has no form for.
-        encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._encode = encoder.encode
-        self.dumps: Callable[[Any], str] = self._encode
-        make = getattr(json.encoder, "c_make_encoder", None)  # CPython's, which `encode` makes again for each message
-        if make is not None:
-            quote = json.encoder.encode_basestring
-            self._pieces = make(None, encoder.default, quote, None, ":", ",", False, False, False)
-            self.dumps = self._dumps
+        self.dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
         self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython has it; one Python call less
 
-    def _dumps(self, value: Any) -> str:
-        """JSON text of a value, by the encoder that is made once. It does not look for values that hold themselves; the
-        standard one does, and raises the error that says what is wrong.
-        """
-        try:
-            return "".join(self._pieces(value, 0))
-        except Exception:  # noqa: S110 - the standard encoder raises it again
-            pass
-        return self._encode(value)
-
     def __reduce__(self) -> str:
-        return "JSON"  # the one instance: its C parts can't be pickled
+        return "JSON"  # the one instance: its C part can't be pickled
 
     def loads(self, text: str | bytes) -> Any:
         """Decode JSON text.

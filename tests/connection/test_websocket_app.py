@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import socket
 import threading
 
@@ -14,6 +13,7 @@ import wsclient
 from wsclient._connection.websocket_app import Transport
 
 from ..support import LONG
+from ..support.figures import descriptors
 
 
 @pytest.fixture
@@ -28,11 +28,6 @@ def test_what_was_opened_is_served_and_left_open(line):
     assert Transport().run(lambda: line, lambda: served.append(line.fileno())) is None
     assert served == [line.fileno()]
     assert line.fileno() >= 0
-
-
-def descriptors():
-    """How many descriptors this process has, where the system tells; else always the same."""
-    return len(os.listdir("/dev/fd")) if os.path.isdir("/dev/fd") else 0
 
 
 def refuse():

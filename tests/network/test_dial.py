@@ -18,7 +18,8 @@ from wsclient._network.tls import start_tls, tls_context
 from wsclient._threads.commands import Interrupted
 
 from ..support import LONG, SHORT
-from ..support.sockets import LOOPBACK, Busy, Silent, descriptors, full_backlogs_wait, listening, local, socket_path
+from ..support.figures import descriptors
+from ..support.sockets import LOOPBACK, Busy, Silent, full_backlogs_wait, listening, local, socket_path
 from ..support.stage import Waiter, within
 
 

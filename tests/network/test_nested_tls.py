@@ -21,6 +21,7 @@ from wsclient._threads.commands import Interrupted
 
 from ..support import LONG, SHORT, RawServer, Server, eventually
 from ..support.clients import request_sum
+from ..support.figures import descriptors
 from ..support.lines import (
     REFUSED,
     fill,
@@ -34,7 +35,6 @@ from ..support.lines import (
 )
 from ..support.proxies import SecureProxy
 from ..support.raw import frame
-from ..support.sockets import descriptors
 from ..support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))

@@ -1,7 +1,6 @@
 """Listeners that accept nothing, paths for Unix domain sockets, and the number of open file descriptors."""
 
 import contextlib
-import gc
 import os
 import socket
 import sys
@@ -15,15 +14,6 @@ LOOPBACK = "127.0.0.1"
 
 local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
 full_backlogs_wait = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses at once")
-
-
-def descriptors():
-    """How many file descriptors this process has; always 0 on a system that does not list them."""
-    gc.collect()  # closes the file descriptors that other tests left
-    for path in ("/proc/self/fd", "/dev/fd"):
-        if os.path.isdir(path):
-            return len(os.listdir(path))
-    return 0
 
 
 class Silent:

@@ -191,8 +191,10 @@ elif end == "drain":
 """
 
 
-@pytest.mark.parametrize("end", ["close", "close at once", "drain", "left open"])
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    ("end", "recorded"),
+    [("close", False), ("close at once", False), ("drain", False), ("drain", True), ("left open", False)],
+)
 def test_once_a_client_is_made_nothing_of_ours_is_loaded_any_more(server, end, recorded, tmp_path):
     # At the end of the interpreter nothing can be; nor in a child, if the fork struck while a thread was importing.
     assert run(LIFE, end, server.url, *([str(tmp_path / "tape")] if recorded else [])) == ""

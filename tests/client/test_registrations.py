@@ -7,7 +7,7 @@ import pytest
 import wsclient
 
 from ..support import LONG, eventually
-from ..support.peers import open_against
+from ..support.peers import beginning, open_against
 
 URL = "ws://localhost:1/"
 
@@ -36,7 +36,9 @@ def test_a_removed_function_gets_no_more_events_and_others_do(pair, end, workers
         assert end(registration) is None
     tell(peer, "tick")
     eventually(lambda: len(kept) == 2)
-    client.drain(LONG)
+    drained = beginning(lambda: client.drain(LONG))
+    peer.finish()
+    assert drained.result(LONG)
     assert len(removed) == 1
 
 

@@ -591,17 +591,17 @@ def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
 # --- for ever --------------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_thousand_failures_leave_nothing_behind():
+def test_ten_thousand_failures_leave_nothing_behind():
     state = begin()
     for _ in range(1_000):
         state.attempt_failed(OSError("no"), 0.0)
     gc.collect()
     before = len(gc.get_objects())
-    for _ in range(99_000):
+    for _ in range(9_000):
         decision = state.attempt_failed(OSError("no"), 0.0)
     gc.collect()
     assert len(gc.get_objects()) - before < 50
-    assert decision.number == 100_000
+    assert decision.number == 10_000
     assert 0.0 <= decision.delay <= 30.0
     assert decision.error.__cause__ is decision.error.__context__ is decision.error.__traceback__ is None
 

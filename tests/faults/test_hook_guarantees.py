@@ -249,7 +249,7 @@ def test_4_reconnects_beside_the_hook_leave_threads_and_descriptors_as_they_were
     one.misbehave()
     other = int(kind == "starts")
     seen = []
-    for number in range(2, 32):
+    for number in range(2, 14):
         server.cut_all()
         eventually(lambda number=number: one.client.stats.connections >= number and one.client.state is State.OPEN)
         if other:
@@ -258,21 +258,21 @@ def test_4_reconnects_beside_the_hook_leave_threads_and_descriptors_as_they_were
         assert threads("first") == ["hooks", "io"]
         assert threads("second") == ["io"] * other
         seen.append(descriptors())
-    assert min(seen[15:]) <= max(seen[:5]), "they grow"
+    assert min(seen[6:]) <= max(seen[:3]), "they grow"
 
 
 @needs_proc
 @pytest.mark.parametrize("kind", KINDS)
 def test_4_clients_that_are_closed_beside_such_a_hook_give_everything_back(kind, server):
     counts = []
-    for _ in range(10):
+    for _ in range(6):
         with Scene(kind, server) as one:
             one.misbehave()
             one.go.set()
             one.client.close(timeout=LONG)
         eventually(lambda: not server.connections)
         counts.append(descriptors())
-    assert min(counts[5:]) <= max(counts[:3]), "descriptors grow"
+    assert min(counts[3:]) <= max(counts[:3]), "descriptors grow"
 
 
 # --- 5: what others see of it ----------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_5_nothing_is_printed_no_signal_is_handled_and_the_name_stands_in_each_l
 @pytest.mark.parametrize("kind", LIVING)
 def test_5_nobody_wakes_up_for_nothing_while_the_hook_acts(kind, scene, server):
     """The times each of our threads gave up the processor by itself: once for each wait it came back from."""
-    seconds = 3
+    seconds = 1
     one = scene(kind, ping_interval=None, receive_queue=wsclient.ReceiveQueue(max_messages=1))
     one.misbehave()
     if kind == "sleeps":  # its queue is full, so that reading has to pause

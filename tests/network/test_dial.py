@@ -462,7 +462,7 @@ def ca():
 
 @pytest.fixture
 def trusting(ca):
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(context)
     return context
 

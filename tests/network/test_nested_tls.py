@@ -127,7 +127,7 @@ class FarEnd:
 
 @pytest.fixture
 def client_tls(authority):
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(context)
     context.sslsocket_class = Outer
     return context
@@ -494,7 +494,7 @@ def test_a_certificate_that_proves_nothing_is_refused(outer, client_tls, server_
 
     server = threading.Thread(target=serve)
     server.start()
-    context = client_tls if trusted else ssl.create_default_context()
+    context = client_tls if trusted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with pytest.raises(ssl.SSLCertVerificationError, match=reason):
         start_nested_tls(near, name, context, watcher, within(LONG))
     server.join(LONG)

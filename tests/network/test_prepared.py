@@ -392,7 +392,7 @@ def test_wss_to_who_speaks_none_sends_no_request_in_clear(pair, watcher):
 def test_a_tls_socket_is_used_as_it_is(server_tls, trusting, watcher, scheme):
     with Server(tls=server_tls) as server:
         sock = trusting.wrap_socket(dialled(server), server_hostname="localhost")
-        opened = opener(watcher, sock, tls=ssl.create_default_context()).open(f"{scheme}://example.org/", {})
+        opened = opener(watcher, sock, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).open(f"{scheme}://example.org/", {})
         assert type(opened.line) is TLSLine
         assert opened.line.sock is sock
         assert sock.gettimeout() == 0.0

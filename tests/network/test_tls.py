@@ -351,7 +351,7 @@ def version_between(server, client):
 def old_tls(authority, trusting):
     """The context of a server that speaks no TLS newer than 1.1."""
     server = no_newer_than_tls_1_1(allow_tls_1_1(serving(authority.issue_cert("localhost"))))
-    client = ssl.create_default_context()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client)
     try:
         assert version_between(server, allow_tls_1_1(client)) == "TLSv1.1"
@@ -399,7 +399,7 @@ def only_tls_1_2():
 
 
 def neither_1_2_nor_1_3():
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3

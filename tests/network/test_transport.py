@@ -40,7 +40,7 @@ def contexts(ca):
     """TLS contexts for a client and its server."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     ca.configure_trust(client)
     return client, server
 

@@ -476,7 +476,7 @@ def test_the_oldest_can_be_looked_for_while_others_come_and_go(fast_switching):
     for thread in threads:
         thread.start()
     try:
-        for _ in range(100_000):
+        for _ in range(20_000):
             pending.find(OLDEST)
     finally:
         stop.set()

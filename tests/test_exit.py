@@ -182,7 +182,7 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
                     refused.append(name)
             return " ".join(refused)
 
-        with core.outbox._lock, core.pending._lock, stream._inbox._lock:
+        with core.queue._lock, core.table._lock, stream._inbox._lock:
             said = in_child(child)
         assert said == "close drain cancel stream delivery"
         client.close(timeout=0)

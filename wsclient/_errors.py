@@ -260,7 +260,7 @@ def _portable(value: Any) -> Any:
     return value
 
 
-def again(error: BaseException) -> BaseException:
+def copy_exception(error: BaseException) -> BaseException:
     """A fresh instance of the same error, for one more waiter.
 
     One exception object must not be raised in two threads: each ``raise`` writes its traceback into it.

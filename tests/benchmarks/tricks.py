@@ -103,7 +103,7 @@ def _no_splicing() -> None:
 def _one_message_at_a_time() -> None:
     from wsclient._receiving import inbox
 
-    inbox._CROWD = sys.maxsize
+    inbox._BATCH_FROM = sys.maxsize
 
 
 class Trick(NamedTuple):

@@ -91,7 +91,7 @@ def test_a_notification_has_no_id_and_leaves_nothing_waiting(raw):
     assert received(peer) == {"jsonrpc": "2.0", "method": "exit", "params": [1]}
     assert isinstance(delivery, wsclient.Delivery)
     eventually(lambda: delivery.state == "written")
-    assert client._wsclient.core.pending.in_flight == 0
+    assert client._wsclient.core.table.in_flight == 0
     client.close(timeout=0)
 
 
@@ -192,7 +192,7 @@ def test_a_batch_with_a_reply_missing_times_out_and_gives_the_others(raw):
     assert isinstance(missing, wsclient.RequestTimeout)
     reply(peer, middle, "late")
     eventually(lambda: len(seen) == 1)
-    assert client._wsclient.core.pending.in_flight == 0
+    assert client._wsclient.core.table.in_flight == 0
     client.close(timeout=0)
 
 
@@ -289,7 +289,7 @@ def test_what_a_batch_can_not_be(raw):
         client.request([{"method": "a"}, "text"])
     with pytest.raises(TypeError):
         client.request([{"method": "a"}, {"method": "b", "params": object()}])
-    assert client._wsclient.core.pending.everything() == []
+    assert client._wsclient.core.table.everything() == []
     client.send("mark")
     assert peer.receive_text() == "mark"  # nothing of it was sent
     client.close(timeout=0)

@@ -341,7 +341,7 @@ def test_a_cancelled_future_is_withdrawn(client, server):
     assert future.cancel()
     assert future.cancelled()
     assert concurrent.futures.wait([future], LONG).done == {future}
-    assert client._wsclient.core.pending.in_flight == 0
+    assert client._wsclient.core.table.in_flight == 0
 
 
 def test_what_is_submitted_before_start_goes_out_in_order(server):
@@ -376,7 +376,7 @@ def test_errors_take_the_place_of_replies_if_wanted(client):
     assert isinstance(second, wsclient.RequestTimeout)
     with pytest.raises(wsclient.RequestTimeout):
         client.request_many(messages, timeout=SHORT)
-    assert not client._wsclient.core.pending.waiting
+    assert not client._wsclient.core.table.waiting
 
 
 # --- send ------------------------------------------------------------------------------------------------------------
@@ -603,7 +603,7 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
 
     waiting = threading.Thread(target=begin)
     waiting.start()
-    eventually(lambda: core.pending.waiting and core.outbox._room.latches)
+    eventually(lambda: core.table.waiting and core.queue._room.latches)
     client.close()
     waiting.join(LONG)
     assert not waiting.is_alive()

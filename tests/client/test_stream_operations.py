@@ -88,7 +88,7 @@ def test_a_request_that_cannot_begin_leaves_no_stream(server):
                 call({"method": "x" * 100}, timeout=SHORT)
             assert not core.streams.fed, caught
             eventually(lambda: not core.subscriptions.members)
-            assert not core.pending.waiting
+            assert not core.table.waiting
 
 
 def test_a_subscription_made_in_a_hook_is_not_resumed_unasked(server):

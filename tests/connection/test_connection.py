@@ -452,12 +452,12 @@ def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_c
 
 def test_an_order_to_drop_that_meets_an_order_to_close_does_not_keep_the_close_frame_from_being_read(raw):
     client, peer = open_pair(raw, **QUIET)
-    orders = client._wsclient.core.orders
-    orders.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
+    commands = client._wsclient.core.commands
+    commands.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
     closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})
     closing.start()
     assert peer.receive_frame()[0] == 8
-    orders.drop = (1, wsclient.ConnectionLost("and another one"))
+    commands.drop = (1, wsclient.ConnectionLost("and another one"))
     peer.send_frame(8, b"\x03\xe8")
     peer.finish()
     closing.join(LONG)

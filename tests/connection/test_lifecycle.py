@@ -418,11 +418,13 @@ def test_an_impatient_close_hurries_a_patient_one(raw):
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 def test_close_without_waiting_is_legal_in_a_signal_handler(server):
     client = wsclient.connect(server.url)
-    orders = client._wsclient.core.orders
+    commands = client._wsclient.core.commands
     previous = signal.signal(signal.SIGUSR1, lambda *_: client.close(wait=False))
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert client.wait_closed(LONG), f"{orders.close}, {orders._wakeup and orders._wakeup._pending}\n{stacks()}"
+        assert client.wait_closed(LONG), (
+            f"{commands.close}, {commands._wakeup and commands._wakeup._pending}\n{stacks()}"
+        )
         unstarted = client = wsclient.Client(server.url)
         os.kill(os.getpid(), signal.SIGUSR1)
         assert unstarted.wait_closed(LONG)
@@ -477,12 +479,12 @@ def test_drain_sends_what_is_queued_through_a_reconnect(mute_server):
 def test_drain_finds_by_itself_that_the_last_request_has_ended(server):
     """Who is refused by the sealed queue takes its request back, and wakes nobody."""
     client = wsclient.connect(server.url, ping_interval=None)
-    core, pending = client._wsclient.core, client._wsclient.core.pending
+    core, table = client._wsclient.core, client._wsclient.core.table
     client.submit({"method": "silence"}, timeout=None)
     assert client.drain(10 * LONG, wait=False) is False
-    eventually(lambda: core.orders.sleeps_until < math.inf)  # until the drain's deadline, or its next look
-    for request in pending.everything():
-        assert pending.take(request, "failed")
+    eventually(lambda: core.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next look
+    for request in table.everything():
+        assert table.take(request, "failed")
     assert client.wait_closed(LONG)
 
 

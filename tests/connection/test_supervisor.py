@@ -379,7 +379,7 @@ def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw
         too_late = Sender.is_too_late
 
         def late(sender, entry):
-            client._wsclient.core.orders.wake()
+            client._wsclient.core.commands.wake()
             eventually(lambda: not entry.queued)
             return too_late(sender, entry)
 

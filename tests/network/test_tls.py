@@ -713,11 +713,11 @@ def test_no_message_arrives_twice_where_a_full_connection_is_given_up(server_tls
         starter.join(LONG)
         first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         numbers = itertools.count()
-        wire = client._wsclient.core.sender.writer
-        while not wire.blocked:
+        writer = client._wsclient.core.sender.writer
+        while not writer.blocked:
             for _ in range(100):
                 client.send(f"{next(numbers):06d}" + "x" * length)
-            eventually(lambda: wire.blocked or not client.stats.queue_depth)
+            eventually(lambda: writer.blocked or not client.stats.queue_depth)
         while client.stats.queue_depth < 2000:
             client.send(f"{next(numbers):06d}" + "x" * length)
         client.reconnect()

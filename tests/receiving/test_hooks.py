@@ -349,23 +349,23 @@ def test_an_error_that_ends_nothing_is_a_warning_and_goes_to_on_error(make, capl
 def test_the_number_of_the_connection_is_visible_while_its_hook_runs(make):
     seen = []
     hooks = make(
-        on_open=lambda: seen.append(hooks.bound),
-        on_message=lambda message: seen.append(hooks.bound),
-        on_close=lambda: seen.append(hooks.bound),
+        on_open=lambda: seen.append(hooks.connection_number),
+        on_message=lambda message: seen.append(hooks.connection_number),
+        on_close=lambda: seen.append(hooks.connection_number),
     )
     hooks.post("on_open", bound=1)
     hooks.post_message("message", 1, must_keep_reading=False)
     hooks.post("on_open", bound=2)
     hooks.post("on_close")
-    hooks.run_later(lambda: seen.append(hooks.bound))
+    hooks.run_later(lambda: seen.append(hooks.connection_number))
     finish(hooks)
     assert seen == [1, None, 2, None, None]
-    assert hooks.bound is None
+    assert hooks.connection_number is None
 
 
 def test_the_number_stays_while_on_error_hears_of_the_hooks_error(make):
     seen = []
-    hooks = make(on_open=lambda: 1 / 0, on_error=lambda error: seen.append(hooks.bound))
+    hooks = make(on_open=lambda: 1 / 0, on_error=lambda error: seen.append(hooks.connection_number))
     hooks.post("on_open", bound=3)
     hooks.post("on_error", OSError())
     finish(hooks)

@@ -57,7 +57,7 @@ def test_several_are_taken_at_once_where_very_many_wait_and_the_oldest_is_the_la
         sizes.append(len(several))
         items += reversed(several)
     assert items == list(range(90))
-    assert sizes == [_inbox._HANDFUL] * 2 + [1] * (90 - 2 * _inbox._HANDFUL)
+    assert sizes == [_inbox._BATCH_ITEMS] * 2 + [1] * (90 - 2 * _inbox._BATCH_ITEMS)
     assert len(inbox) == 0
 
 
@@ -85,11 +85,11 @@ def test_several_that_are_taken_leave_their_room_and_no_more():
 
 def test_of_large_items_one_is_taken_at_a_time():
     inbox = make(max_bytes=10**9)
-    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL + 1)
+    put_all(inbox, range(90), size=_inbox._BATCH_BYTES // _inbox._BATCH_ITEMS + 1)
     assert inbox.get_several(PASSED) == [0]
     inbox = make(max_bytes=10**9)
-    put_all(inbox, range(90), size=_inbox._HANDFUL_BYTES // _inbox._HANDFUL)
-    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+    put_all(inbox, range(90), size=_inbox._BATCH_BYTES // _inbox._BATCH_ITEMS)
+    assert len(inbox.get_several(PASSED)) == _inbox._BATCH_ITEMS
 
 
 def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
@@ -99,7 +99,7 @@ def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
     assert inbox.full
     assert inbox.get_several(PASSED) == [0]
     assert rooms == [99]
-    assert len(inbox.get_several(PASSED)) == _inbox._HANDFUL
+    assert len(inbox.get_several(PASSED)) == _inbox._BATCH_ITEMS
 
 
 def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
@@ -581,8 +581,8 @@ class InboxMachine(RuleBasedStateMachine):
     @rule()
     def get_several(self):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_inbox, "_HANDFUL", 2)
-            patch.setattr(_inbox, "_CROWD", 2)
+            patch.setattr(_inbox, "_BATCH_ITEMS", 2)
+            patch.setattr(_inbox, "_BATCH_FROM", 2)
             several = self.inbox.get_several(PASSED)
         crowded = self.overflow == "block" and len(self.counted()) > 2 and not self.is_full() and not self.losing
         assert len(several) == (2 if crowded else min(1, len(self.cells)))

@@ -420,9 +420,9 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
             stopped = 0
         except BlockingIOError:
             stopped += not select.select([], [peer.sock], [], 0.05)[1]
-    wire = client._wsclient.core.sender.writer
-    assert wire.is_flooded_by_replies
-    assert wire._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
+    writer = client._wsclient.core.sender.writer
+    assert writer.is_flooded_by_replies
+    assert writer._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
     received = client.stats.messages_received
     assert received < sent // 102
     peer.sock.settimeout(LONG)
@@ -471,7 +471,7 @@ def test_messages_that_come_during_on_session_are_bounded_within_one_read(raw):
     starter = threading.Thread(target=lambda: failures.append(exception_of(client.start)))
     starter.start()
     peer = raw.accept().upgrade("Sec-WebSocket-Extensions: permessage-deflate")
-    eventually(lambda: client._wsclient.core.pending.in_flight)
+    eventually(lambda: client._wsclient.core.table.in_flight)
     deflater = zlib.compressobj(wbits=-15)
     messages = [b"%d" % n + b"x" * size for n in range(30)]
     texts = [deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH) for text in [*messages, b'{"id":1}']]

@@ -612,9 +612,9 @@ def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     core = client._wsclient.core
     feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
-    core.pending.add(request, timed=False)
+    core.table.add(request, timed=False)
     feed.departed(request)
-    core.pending.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    core.table.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = beginning(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     feed.complete("0xa", None)
@@ -721,7 +721,7 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
     core = client._wsclient.core
     with core.sender.writer._owner:  # nobody writes meanwhile
         stream = client.stream({"ask": 1})
-        (call,) = core.outbox.take(1000, None)
+        (call,) = core.queue.take(1000, None)
         payload = call.payload_for(core.sender.writer._backend)
         stream.close()
     core.sender.writer.flush()
@@ -767,7 +767,7 @@ def until_mark(client, peer):
     core = client._wsclient.core
     latch = Latch()
     core.subscriptions.events.append((Latch.open, latch))
-    core.orders.wake()
+    core.commands.wake()
     assert latch.wait(Deadline.after(LONG, time.monotonic()))
     client.send({"mark": 1})
     return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
@@ -787,7 +787,7 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         sent = until_mark(client, peer)
         assert [message["method"] for message in sent] == ["eth_unsubscribe"], f"at line {step}"
         assert sent[0]["params"] == ["0xa"]
-        core.pending.drop_place(request)
+        core.table.drop_place(request)
         put(peer, reply(asked, "0xa"), reply(sent[0], True))
         eventually(lambda: nothing_is_kept(client))
         if not more:
@@ -802,7 +802,7 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
         with core.sender.writer._owner:  # nobody writes meanwhile
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
-            (call,) = core.outbox.take(1000, None)
+            (call,) = core.queue.take(1000, None)
             depart = partial(call.payload_for, core.sender.writer._backend)
             more, _ = call_and_close_at(step, depart, stream.close)
             if not more:
@@ -985,7 +985,7 @@ def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against,
         first, second = client.submit({"ask": 2}, timeout=LONG), client.submit({"ask": 3}, timeout=LONG)
         asked = taken(peer)
         assert asked["ask"] == 2
-        assert client._wsclient.core.pending.in_flight == 1
+        assert client._wsclient.core.table.in_flight == 1
         assert client.stats.queue_depth == 1, "the bound holds for requests all the same"
         put(peer, {"id": asked["id"], "v": 2})
         put(peer, {"id": taken(peer)["id"], "v": 3})
@@ -1080,7 +1080,7 @@ def test_a_subscription_that_is_closed_while_nothing_can_be_queued_unsubscribes(
             client.send({"op": "fills the queue"})
             subscription.close()
             eventually(lambda: nothing_of(client, subscription))
-        client._wsclient.core.orders.wake()
+        client._wsclient.core.commands.wake()
     assert taken(peer) == {"op": "unsub"}
     waiting.cancel()
 

@@ -17,7 +17,7 @@ from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.router import Router
 from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription, SubscriptionFeed
 from wsclient._requests import failures
-from wsclient._sending.writer import Wire
+from wsclient._sending.writer import Writer
 from wsclient._threads.deadline import Deadline
 
 from ..support import SLACK
@@ -78,7 +78,7 @@ class Subscribed(RuleBasedStateMachine):
         self.client = wsclient.Client("ws://localhost", protocol=JsonRpc())
         self.core = self.client._wsclient.core
         self.core.guard.io_ident = threading.get_ident()
-        self.wire = self.peer = None
+        self.writer = self.peer = None
         self.number = 0
         self.asked = self.key = None  # what the server has got, and the key that it gave, on this connection
         self.unsubscribed = 0
@@ -105,7 +105,7 @@ class Subscribed(RuleBasedStateMachine):
 
     # --- the connection ---
 
-    @precondition(lambda self: self.wire is None)
+    @precondition(lambda self: self.writer is None)
     @rule()
     def connect(self):
         self.number += 1
@@ -113,38 +113,38 @@ class Subscribed(RuleBasedStateMachine):
         sock.setblocking(False)
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
-        self.wire = Wire(Line(sock), ClientBackend(self.core, self.number))
-        self.router = Router(self.core, self.wire)
+        self.writer = Writer(Line(sock), ClientBackend(self.core, self.number))
+        self.router = Router(self.core, self.writer)
         self.core.sender.connection_number = self.number
-        self.core.subscriptions.ask_again(self.wire, self.number)
-        self.core.sender.writer = self.wire
-        self.wire.is_open = True
+        self.core.subscriptions.ask_again(self.writer, self.number)
+        self.core.sender.writer = self.writer
+        self.writer.is_open = True
         self.router.release()
         asks = not self.is_over() and (self.is_queued or self.number > 1)
-        self.wire.flush()
+        self.writer.flush()
         if asks:
             self.asked = self.next_message()
             assert self.asked["method"] == "eth_subscribe"
             self.is_queued = False
 
-    @precondition(lambda self: self.wire is not None)
+    @precondition(lambda self: self.writer is not None)
     @rule()
     def lose_the_connection(self):
-        core, wire = self.core, self.wire
+        core, writer = self.core, self.writer
         core.sender.writer = None
-        cut = wire.end()
+        cut = writer.end()
         disconnect = wsclient.Disconnect("network", None, "", None, 1.0, 1.0)
         core.requests.connection_ended(self.number, cut, disconnect)
         self.router.deliver_routed(everything=True)
         core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True))
-        wire._line.close()
+        writer._line.close()
         self.peer.sock.close()
         if self.asked is not None and not self.is_over():
             self.epoch += self.was_active
             self.has_failed = not self.resume
         if self.is_closed and self.asked is not None:
             self.has_failed = True
-        self.wire = self.asked = self.key = None
+        self.writer = self.asked = self.key = None
 
     # --- the server ---
 
@@ -167,7 +167,7 @@ class Subscribed(RuleBasedStateMachine):
         self.receive({"jsonrpc": "2.0", "id": self.asked["id"], "error": {"code": -5, "message": "no"}})
         self.has_failed = True
 
-    @precondition(lambda self: self.wire is not None)
+    @precondition(lambda self: self.writer is not None)
     @rule(is_own=booleans(), is_read=booleans())
     def publish(self, is_own, is_read):
         is_own = is_own and self.key is not None
@@ -218,7 +218,7 @@ class Subscribed(RuleBasedStateMachine):
         self.asked = None
 
     def next_message(self):
-        self.wire.flush()
+        self.writer.flush()
         return taken(self.peer)
 
     def receive(self, message):
@@ -242,15 +242,15 @@ class Subscribed(RuleBasedStateMachine):
         self.core.subscriptions.apply_events()
         assert self.feed.standing is self.standing()
         assert self.unsubscribed <= 1
-        assert not self.core.outbox.messages or self.is_queued
+        assert not self.core.queue.messages or self.is_queued
         if self.feed.standing is Standing.ENDED:
             assert nothing_is_kept(self.client)
             assert self.stream._inbox.ended
 
     @invariant()
     def the_server_gets_nothing_that_the_model_does_not_expect(self):
-        if self.wire is not None:
-            self.wire.flush()
+        if self.writer is not None:
+            self.writer.flush()
             self.peer.sock.setblocking(False)
             try:
                 assert self.peer.sock.recv(1) == b""
@@ -259,7 +259,7 @@ class Subscribed(RuleBasedStateMachine):
             self.peer.sock.settimeout(SLACK)
 
     def teardown(self):
-        if self.wire is not None:
+        if self.writer is not None:
             self.lose_the_connection()
         self.core.guard.io_ident = None
         self.client.close()

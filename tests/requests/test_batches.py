@@ -220,7 +220,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     core.requests.begin(batch, waiter, timed=True)
     received(peer)
     first, second = batch.members
-    assert core.pending.take(first, "ok")
+    assert core.table.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
     waiting = beginning(lambda: operations._give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done

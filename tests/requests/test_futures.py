@@ -11,7 +11,7 @@ import pytest
 
 from wsclient._requests.futures import RequestFuture, Waiter
 from wsclient._requests.request import CANCELLED, FAILED, OK, Request
-from wsclient._requests.table import Pending
+from wsclient._requests.table import RequestTable
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
@@ -50,20 +50,20 @@ class Ask:
     """A request with its future; ``posted`` is what the hook thread would run."""
 
     def __init__(self):
-        self.pending = Pending()
+        self.table = RequestTable()
         self.request = Request(b"", 0, deadline=Deadline(None))
-        self.pending.add(self.request, timed=False)
-        assert self.pending.depart(self.request, 1)
+        self.table.add(self.request, timed=False)
+        assert self.table.depart(self.request, 1)
         self.posted = []
         self.withdrawn = 0
         self.future = RequestFuture(self.request, self.withdraw, self.posted.append)
 
     def withdraw(self, request):
         assert request is self.request
-        self.withdrawn += self.pending.take(request, CANCELLED)
+        self.withdrawn += self.table.take(request, CANCELLED)
 
     def answer(self, value=None, error=None):
-        assert self.pending.take(self.request, OK if error is None else FAILED)
+        assert self.table.take(self.request, OK if error is None else FAILED)
         self.future.complete(value, error)
 
 
@@ -195,7 +195,7 @@ def test_cancel_after_the_reply_is_false_and_changes_nothing():
 
 def test_cancel_between_the_decision_and_the_reply_is_false():
     ask = Ask()
-    ask.pending.take(ask.request, OK)
+    ask.table.take(ask.request, OK)
     assert not ask.future.cancel()
     ask.future.complete("reply", None)
     assert ask.future.result(0) == "reply"

@@ -85,7 +85,7 @@ def test_everything_at_once_gives_each_request_one_outcome(seed):
         kinds = [outcome(future, number) for number, future in enumerate(futures)]
         eventually(lambda: len(tally.told) == 600)
     assert set(tally.told.values()) == {1}
-    counts = client._wsclient.core.pending.counts
+    counts = client._wsclient.core.table.counts
     assert counts == {
         "ok": kinds.count("reply"),
         "failed": kinds.count("ConnectionLost") + kinds.count("ClientClosed"),
@@ -144,10 +144,10 @@ def test_blocking_requests_race_their_own_timeout(server):
             assert False not in results
             replies += results.count(True)
             timeouts += results.count(None)
-        eventually(lambda: not client._wsclient.core.pending.in_flight)
+        eventually(lambda: not client._wsclient.core.table.in_flight)
         assert replies + timeouts == 1200
         assert (client.stats.requests_ok, client.stats.requests_timed_out) == (replies, timeouts)
-        assert not client._wsclient.core.pending.waiting
+        assert not client._wsclient.core.table.waiting
 
 
 def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
@@ -186,7 +186,7 @@ def test_a_request_that_belongs_to_another_connection_ends_as_it_is_about_to_be_
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
     request.waiter = Count()
-    core.pending.add(request, timed=False)
+    core.table.add(request, timed=False)
     assert request.payload_for(ClientBackend(core, 2)) is None
     ((value, error),) = request.waiter.outcomes
     assert value is None
@@ -209,5 +209,5 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     assert len(told) == (first != "cancel")
     assert not ENDINGS[second](core, request)
     assert request.waiter.outcomes == told
-    assert sum(core.pending.counts.values()) == 1
+    assert sum(core.table.counts.values()) == 1
     client.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsclient._requests.request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
-from wsclient._requests.table import Pending
+from wsclient._requests.table import RequestTable
 from wsclient._threads.deadline import Deadline
 from wsclient.protocols._incoming import OLDEST
 
@@ -24,15 +24,15 @@ def make(id=None, *, at=None, match=None):
     return Request(b"", 0, id=id, deadline=Deadline(at), match=match)
 
 
-def added(pending, id=None, *, timed=False, **options):
+def added(table, id=None, *, timed=False, **options):
     request = make(id, **options)
-    pending.add(request, timed=timed)
+    table.add(request, timed=timed)
     return request
 
 
-def departed(pending, id, **options):
-    request = added(pending, **options)
-    assert pending.depart(request, id)
+def departed(table, id, **options):
+    request = added(table, **options)
+    assert table.depart(request, id)
     return request
 
 
@@ -45,24 +45,24 @@ def anything(message):
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_only_the_first_to_take_a_request_ends_it(outcome):
-    pending = Pending()
-    request = departed(pending, 1)
-    assert pending.waiting
-    assert pending.take(request, outcome)
-    assert not any(pending.take(request, other) for other in OUTCOMES)
+    table = RequestTable()
+    request = departed(table, 1)
+    assert table.waiting
+    assert table.take(request, outcome)
+    assert not any(table.take(request, other) for other in OUTCOMES)
     assert request.outcome is outcome
-    assert pending.counts == {**dict.fromkeys(OUTCOMES, 0), outcome: 1}
-    assert not pending.waiting
-    assert pending.in_flight == 0
+    assert table.counts == {**dict.fromkeys(OUTCOMES, 0), outcome: 1}
+    assert not table.waiting
+    assert table.in_flight == 0
 
 
 def test_a_request_that_has_ended_does_not_depart():
-    pending = Pending()
-    request = added(pending)
-    pending.take(request, TIMED_OUT)
-    assert not pending.depart(request, 1)
-    assert pending.find(1) is None
-    assert pending.in_flight == 0
+    table = RequestTable()
+    request = added(table)
+    table.take(request, TIMED_OUT)
+    assert not table.depart(request, 1)
+    assert table.find(1) is None
+    assert table.in_flight == 0
 
 
 class Feed:
@@ -70,229 +70,229 @@ class Feed:
         self.endless = endless
 
 
-def fed(pending, id, *, endless, streaming):
+def fed(table, id, *, endless, streaming):
     request = make()
     request.feed = Feed(endless=endless)
-    pending.add(request, timed=False, streaming=streaming)
-    assert pending.depart(request, id)
+    table.add(request, timed=False, streaming=streaming)
+    assert table.depart(request, id)
     return request
 
 
 @pytest.mark.parametrize("end", ["take", "end_connection"])
 @pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
 def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_streaming(streaming, end):
-    pending = Pending()
-    subscription = fed(pending, 1, endless=True, streaming=streaming)
-    assert pending.in_flight == (0 if streaming else 1)
-    pending.begin_streaming(subscription)
-    assert pending.in_flight == 0
-    answers = fed(pending, 2, endless=False, streaming=False)
-    pending.begin_streaming(answers)
-    assert pending.find(1) is subscription
-    assert pending.in_flight == 1, "the answers have an end"
+    table = RequestTable()
+    subscription = fed(table, 1, endless=True, streaming=streaming)
+    assert table.in_flight == (0 if streaming else 1)
+    table.begin_streaming(subscription)
+    assert table.in_flight == 0
+    answers = fed(table, 2, endless=False, streaming=False)
+    table.begin_streaming(answers)
+    assert table.find(1) is subscription
+    assert table.in_flight == 1, "the answers have an end"
     if end == "take":
-        assert pending.take(subscription, CANCELLED)
-        assert pending.in_flight == 1
-        assert pending.take(answers, OK)
+        assert table.take(subscription, CANCELLED)
+        assert table.in_flight == 1
+        assert table.take(answers, OK)
     else:
-        pending.end_connection()
-    assert pending.in_flight == 0
-    departed(pending, 3)
-    assert pending.in_flight == 1
+        table.end_connection()
+    assert table.in_flight == 0
+    departed(table, 3)
+    assert table.in_flight == 1
 
 
 def test_what_streams_before_it_departs_is_uncounted_from_its_departure_on():
-    pending = Pending()
+    table = RequestTable()
     subscription = make()
     subscription.feed = Feed(endless=True)
-    pending.add(subscription, timed=False)
-    pending.begin_streaming(subscription)
-    assert pending.in_flight == 0
-    assert pending.depart(subscription, 1)
-    assert pending.in_flight == 0
-    pending.end_connection()
-    departed(pending, 2)
-    assert pending.in_flight == 1
+    table.add(subscription, timed=False)
+    table.begin_streaming(subscription)
+    assert table.in_flight == 0
+    assert table.depart(subscription, 1)
+    assert table.in_flight == 0
+    table.end_connection()
+    departed(table, 2)
+    assert table.in_flight == 1
 
 
 def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_uncounted():
-    pending = Pending()
-    subscription = fed(pending, 1, endless=True, streaming=False)
-    pending.begin_streaming(subscription)
-    assert not pending.take(subscription, TIMED_OUT)
-    assert pending.in_flight == 0
-    assert pending.find(1) is subscription
+    table = RequestTable()
+    subscription = fed(table, 1, endless=True, streaming=False)
+    table.begin_streaming(subscription)
+    assert not table.take(subscription, TIMED_OUT)
+    assert table.in_flight == 0
+    assert table.find(1) is subscription
 
 
 def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
-    pending = Pending(by_order=True)
-    subscription = fed(pending, 1, endless=True, streaming=False)
-    pending.begin_streaming(subscription)
-    assert pending.find(OLDEST) is subscription
-    assert pending.in_flight == 1
+    table = RequestTable(by_order=True)
+    subscription = fed(table, 1, endless=True, streaming=False)
+    table.begin_streaming(subscription)
+    assert table.find(OLDEST) is subscription
+    assert table.in_flight == 1
 
 
 def test_many_threads_that_end_one_request_agree_on_one_winner():
-    pending = Pending()
-    requests = [departed(pending, n) for n in range(300)]
+    table = RequestTable()
+    requests = [departed(table, n) for n in range(300)]
     start = threading.Barrier(4)
 
     def end_all(outcome):
         start.wait(LONG)
-        return sum(pending.take(request, outcome) for request in requests)
+        return sum(table.take(request, outcome) for request in requests)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(end_all, OUTCOMES)) == len(requests)
-    assert sum(pending.counts.values()) == len(requests)
+    assert sum(table.counts.values()) == len(requests)
 
 
 def test_everything_names_those_who_wait_in_the_order_they_began():
-    pending = Pending()
-    a, b, c = (added(pending) for _ in range(3))
-    pending.depart(c, 1)
-    pending.take(b, FAILED)
-    assert pending.everything() == [a, c]
+    table = RequestTable()
+    a, b, c = (added(table) for _ in range(3))
+    table.depart(c, 1)
+    table.take(b, FAILED)
+    assert table.everything() == [a, c]
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_reply_finds_the_request_with_its_id():
-    pending = Pending()
-    a, b = departed(pending, 1), departed(pending, "1")
-    assert pending.find(1) is a
-    assert pending.find("1") is b
-    assert pending.find(2) is None
+    table = RequestTable()
+    a, b = departed(table, 1), departed(table, "1")
+    assert table.find(1) is a
+    assert table.find("1") is b
+    assert table.find(2) is None
 
 
 @pytest.mark.parametrize("id", [[1], {}, {"a": []}, None, math.nan])
 def test_an_id_nobody_can_have_finds_nobody(id):
-    pending = Pending()
-    departed(pending, 1)
-    assert pending.find(id) is None
+    table = RequestTable()
+    departed(table, 1)
+    assert table.find(id) is None
 
 
-def is_taken(pending, id):
+def is_taken(table, id):
     """Whether no other request may go out under this id."""
-    rival = added(pending)
+    rival = added(table)
     try:
-        pending.depart(rival, id)
+        table.depart(rival, id)
     except ValueError:
         return True
     finally:
-        pending.take(rival, OK)
+        table.take(rival, OK)
     return False
 
 
 def test_true_is_not_1_and_false_is_not_0():
-    pending = Pending()
-    one, zero = departed(pending, 1), departed(pending, 0)
-    assert pending.find(True) is None
-    assert pending.find(False) is None
-    assert not is_taken(pending, True)
-    true = departed(pending, True)
-    assert pending.find(True) is true
-    assert pending.find(1) is one
-    assert pending.find(0) is zero
+    table = RequestTable()
+    one, zero = departed(table, 1), departed(table, 0)
+    assert table.find(True) is None
+    assert table.find(False) is None
+    assert not is_taken(table, True)
+    true = departed(table, True)
+    assert table.find(True) is true
+    assert table.find(1) is one
+    assert table.find(0) is zero
 
 
 def test_an_id_is_taken_from_the_call_to_the_end_if_it_is_the_callers():
-    pending = Pending()
-    request = added(pending, "mine")
-    assert is_taken(pending, "mine")
-    pending.depart(request, "mine")
-    assert is_taken(pending, "mine")
-    pending.end_connection()
-    assert is_taken(pending, "mine")
-    pending.take(request, FAILED)
-    assert not is_taken(pending, "mine")
+    table = RequestTable()
+    request = added(table, "mine")
+    assert is_taken(table, "mine")
+    table.depart(request, "mine")
+    assert is_taken(table, "mine")
+    table.end_connection()
+    assert is_taken(table, "mine")
+    table.take(request, FAILED)
+    assert not is_taken(table, "mine")
 
 
 def test_a_given_id_is_taken_while_it_is_in_flight():
-    pending = Pending()
-    request = added(pending)
-    assert not is_taken(pending, 1)
-    pending.depart(request, 1)
-    assert is_taken(pending, 1)
-    pending.take(request, OK)
-    assert not is_taken(pending, 1)
+    table = RequestTable()
+    request = added(table)
+    assert not is_taken(table, 1)
+    table.depart(request, 1)
+    assert is_taken(table, 1)
+    table.take(request, OK)
+    assert not is_taken(table, 1)
 
 
 @pytest.mark.parametrize("id", [1, "a", 1.5])
 def test_a_callers_id_that_waits_already_is_refused_and_free_afterwards(id):
-    pending = Pending()
-    first = added(pending, id)
+    table = RequestTable()
+    first = added(table, id)
     with pytest.raises(ValueError, match="in flight already"):
-        added(pending, id)
-    assert pending.everything() == [first]
-    pending.depart(first, id)
+        added(table, id)
+    assert table.everything() == [first]
+    table.depart(first, id)
     with pytest.raises(ValueError, match="in flight already"):
-        added(pending, id)
-    assert pending.find(id) is first
-    pending.take(first, OK)
-    second = added(pending, id)
-    assert pending.depart(second, id)
-    assert pending.find(id) is second
+        added(table, id)
+    assert table.find(id) is first
+    table.take(first, OK)
+    second = added(table, id)
+    assert table.depart(second, id)
+    assert table.find(id) is second
 
 
 def test_a_refused_id_leaves_no_timer_behind():
-    pending = Pending()
-    added(pending, 1, at=1.0, timed=True)
+    table = RequestTable()
+    added(table, 1, at=1.0, timed=True)
     with pytest.raises(ValueError, match="in flight"):
-        added(pending, 1, at=0.0, timed=True)
-    assert pending.next_deadline() == 1.0
+        added(table, 1, at=0.0, timed=True)
+    assert table.next_deadline() == 1.0
 
 
 def test_a_callers_id_that_was_given_to_another_request_in_flight_is_refused():
-    pending = Pending()
-    given = departed(pending, 7)
+    table = RequestTable()
+    given = departed(table, 7)
     with pytest.raises(ValueError, match="in flight already"):
-        added(pending, 7)
-    assert pending.find(7) is given
+        added(table, 7)
+    assert table.find(7) is given
 
 
 def test_a_request_that_is_sent_again_stands_under_its_new_id_only():
-    pending = Pending()
-    request = departed(pending, 1)
-    assert pending.end_connection() == [request]
-    assert pending.find(1) is None
-    assert pending.depart(request, 2)
-    assert pending.find(1) is None
-    assert pending.find(2) is request
-    assert pending.in_flight == 1
+    table = RequestTable()
+    request = departed(table, 1)
+    assert table.end_connection() == [request]
+    assert table.find(1) is None
+    assert table.depart(request, 2)
+    assert table.find(1) is None
+    assert table.find(2) is request
+    assert table.in_flight == 1
 
 
 # --- match -----------------------------------------------------------------------------------------------------------
 
 
 def test_requests_with_match_are_found_by_it_only_while_in_flight():
-    pending = Pending()
-    first, second = added(pending, match=anything), added(pending, match=anything)
-    departed(pending, 1)
-    assert pending.matching() == []
-    pending.depart(second, None)
-    pending.depart(first, None)
-    assert pending.matching() == [second, first]
-    assert pending.find(None) is None
-    assert pending.in_flight == 3
-    pending.take(second, OK)
-    assert pending.matching() == [first]
-    assert pending.in_flight == 2
-    pending.end_connection()
-    assert pending.matching() == []
+    table = RequestTable()
+    first, second = added(table, match=anything), added(table, match=anything)
+    departed(table, 1)
+    assert table.matching() == []
+    table.depart(second, None)
+    table.depart(first, None)
+    assert table.matching() == [second, first]
+    assert table.find(None) is None
+    assert table.in_flight == 3
+    table.take(second, OK)
+    assert table.matching() == [first]
+    assert table.in_flight == 2
+    table.end_connection()
+    assert table.matching() == []
 
 
 # --- the end of a connection -----------------------------------------------------------------------------------------
 
 
 def test_the_end_of_a_connection_names_who_was_in_flight_in_order_and_ends_nobody():
-    pending = Pending()
-    queued = added(pending)
-    b, a = departed(pending, 2), departed(pending, 1)
-    assert pending.end_connection() == [b, a]
-    assert pending.end_connection() == []
-    assert pending.in_flight == 0
-    assert pending.everything() == [queued, b, a]
+    table = RequestTable()
+    queued = added(table)
+    b, a = departed(table, 2), departed(table, 1)
+    assert table.end_connection() == [b, a]
+    assert table.end_connection() == []
+    assert table.in_flight == 0
+    assert table.everything() == [queued, b, a]
     assert all(request.outcome is None for request in (queued, a, b))
 
 
@@ -300,38 +300,38 @@ def test_the_end_of_a_connection_names_who_was_in_flight_in_order_and_ends_nobod
 
 
 def test_expire_names_those_whose_deadline_has_passed_soonest_first_and_once():
-    pending = Pending()
-    c, a, b = (added(pending, at=at, timed=True) for at in (3.0, 1.0, 2.0))
-    assert pending.next_deadline() == 1.0
-    assert pending.expire(0.9) == []
-    assert pending.expire(2.0) == [a, b]
-    assert pending.expire(2.0) == []
-    assert pending.next_deadline() == 3.0
-    assert pending.expire(9.0) == [c]
-    assert pending.next_deadline() is None
+    table = RequestTable()
+    c, a, b = (added(table, at=at, timed=True) for at in (3.0, 1.0, 2.0))
+    assert table.next_deadline() == 1.0
+    assert table.expire(0.9) == []
+    assert table.expire(2.0) == [a, b]
+    assert table.expire(2.0) == []
+    assert table.next_deadline() == 3.0
+    assert table.expire(9.0) == [c]
+    assert table.next_deadline() is None
 
 
 def test_requests_with_equal_deadlines_come_in_their_order():
-    pending = Pending()
-    requests = [added(pending, at=1.0, timed=True) for _ in range(5)]
-    assert pending.expire(1.0) == requests
+    table = RequestTable()
+    requests = [added(table, at=1.0, timed=True) for _ in range(5)]
+    assert table.expire(1.0) == requests
 
 
 def test_a_request_without_a_deadline_or_with_a_waiting_caller_has_no_timer():
-    pending = Pending()
-    added(pending, at=1.0, timed=False)
-    added(pending, at=None, timed=True)
-    assert pending.next_deadline() is None
-    assert pending.expire(math.inf) == []
+    table = RequestTable()
+    added(table, at=1.0, timed=False)
+    added(table, at=None, timed=True)
+    assert table.next_deadline() is None
+    assert table.expire(math.inf) == []
 
 
 @pytest.mark.parametrize("by_order", [False, True])
 def test_timers_of_answered_requests_do_not_pile_up(by_order):
-    pending = Pending(by_order=by_order)
-    waiting = [departed(pending, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
+    table = RequestTable(by_order=by_order)
+    waiting = [departed(table, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
     for n in range(3_000):
-        pending.take(departed(pending, n, at=1e6 + n, timed=True), OK)
-    named = pending.expire(math.inf)
+        table.take(departed(table, n, at=1e6 + n, timed=True), OK)
+    named = table.expire(math.inf)
     assert len(named) < 200
     assert [request for request in named if request.outcome is None] == waiting[::-1]
 
@@ -340,81 +340,81 @@ def test_timers_of_answered_requests_do_not_pile_up(by_order):
 
 
 def test_oldest_is_whoever_departed_first_and_is_unanswered():
-    pending = Pending(by_order=True)
-    assert pending.find(OLDEST) is None
-    a, b = added(pending), added(pending)
-    assert pending.find(OLDEST) is None
-    pending.depart(b, 1)
-    pending.depart(a, 2)
-    assert pending.find(OLDEST) is b
-    pending.take(b, OK)
-    assert pending.find(OLDEST) is a
+    table = RequestTable(by_order=True)
+    assert table.find(OLDEST) is None
+    a, b = added(table), added(table)
+    assert table.find(OLDEST) is None
+    table.depart(b, 1)
+    table.depart(a, 2)
+    assert table.find(OLDEST) is b
+    table.take(b, OK)
+    assert table.find(OLDEST) is a
 
 
 @pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT, FAILED])
 def test_a_written_request_that_is_given_up_keeps_its_place_until_its_reply(outcome):
-    pending = Pending(by_order=True)
-    a, b = departed(pending, 1), departed(pending, 2)
-    assert pending.take(a, outcome)
-    assert pending.holds_place(a)
-    assert not pending.holds_place(b)
-    assert pending.find(OLDEST) is a
-    assert pending.in_flight == 2
-    assert pending.everything() == [b]
-    pending.drop_place(a)
-    assert not pending.holds_place(a)
-    assert pending.find(OLDEST) is b
+    table = RequestTable(by_order=True)
+    a, b = departed(table, 1), departed(table, 2)
+    assert table.take(a, outcome)
+    assert table.holds_place(a)
+    assert not table.holds_place(b)
+    assert table.find(OLDEST) is a
+    assert table.in_flight == 2
+    assert table.everything() == [b]
+    table.drop_place(a)
+    assert not table.holds_place(a)
+    assert table.find(OLDEST) is b
 
 
 def test_a_request_given_up_before_it_was_written_has_no_place_to_keep():
-    pending = Pending(by_order=True)
-    a = added(pending, at=1.0)
-    pending.take(a, CANCELLED)
-    assert not pending.holds_place(a)
-    assert pending.find(OLDEST) is None
-    assert pending.next_deadline() is None
+    table = RequestTable(by_order=True)
+    a = added(table, at=1.0)
+    table.take(a, CANCELLED)
+    assert not table.holds_place(a)
+    assert table.find(OLDEST) is None
+    assert table.next_deadline() is None
 
 
 def test_a_place_that_is_kept_ends_with_its_deadline():
-    pending = Pending(by_order=True)
-    a = departed(pending, 1, at=5.0, timed=False)
-    assert pending.next_deadline() is None
-    pending.take(a, CANCELLED)
-    assert pending.expire(5.0) == [a]
-    assert pending.holds_place(a)
+    table = RequestTable(by_order=True)
+    a = departed(table, 1, at=5.0, timed=False)
+    assert table.next_deadline() is None
+    table.take(a, CANCELLED)
+    assert table.expire(5.0) == [a]
+    assert table.holds_place(a)
 
 
 def test_a_place_that_is_kept_survives_the_clearing_of_timers():
-    pending = Pending(by_order=True)
-    a = departed(pending, -1, at=5.0, timed=False)
-    pending.take(a, CANCELLED)
+    table = RequestTable(by_order=True)
+    a = departed(table, -1, at=5.0, timed=False)
+    table.take(a, CANCELLED)
     for n in range(1_000):
-        pending.take(departed(pending, n, at=1e6, timed=True), OK)
-    assert a in pending.expire(5.0)
+        table.take(departed(table, n, at=1e6, timed=True), OK)
+    assert a in table.expire(5.0)
 
 
 def test_whoever_has_its_reply_leaves_the_row():
-    pending = Pending(by_order=True)
-    a, b = departed(pending, 1), departed(pending, 2)
-    pending.take(a, OK)
-    assert not pending.holds_place(a)
-    assert pending.find(OLDEST) is b
+    table = RequestTable(by_order=True)
+    a, b = departed(table, 1), departed(table, 2)
+    table.take(a, OK)
+    assert not table.holds_place(a)
+    assert table.find(OLDEST) is b
 
 
 def test_a_place_goes_with_its_connection():
-    pending = Pending(by_order=True)
-    a = departed(pending, 1)
-    pending.take(a, CANCELLED)
-    assert pending.end_connection() == [a]
-    assert not pending.holds_place(a)
+    table = RequestTable(by_order=True)
+    a = departed(table, 1)
+    table.take(a, CANCELLED)
+    assert table.end_connection() == [a]
+    assert not table.holds_place(a)
 
 
 def test_replies_found_by_id_keep_no_place():
-    pending = Pending()
-    a = departed(pending, 1)
-    pending.take(a, CANCELLED)
-    assert not pending.holds_place(a)
-    assert pending.find(1) is None
+    table = RequestTable()
+    a = departed(table, 1)
+    table.take(a, CANCELLED)
+    assert not table.holds_place(a)
+    assert table.find(1) is None
 
 
 # --- races -----------------------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ def test_a_request_that_departs_while_it_is_taken_is_not_left_in_flight():
         def key(self):
             key = Request.key.__get__(self)
             if self.racer is None:
-                self.racer = threading.Thread(target=pending.depart, args=(self, 7))
+                self.racer = threading.Thread(target=table.depart, args=(self, 7))
                 self.racer.start()
                 self.racer.join(SHORT)
             return key
@@ -441,43 +441,43 @@ def test_a_request_that_departs_while_it_is_taken_is_not_left_in_flight():
         def key(self, value):
             Request.key.__set__(self, value)
 
-    pending = Pending()
+    table = RequestTable()
     Racing.racer.__set__(request := Racing.__new__(Racing), "not yet")
     request.__init__(b"", 0, deadline=FOREVER)
-    pending.add(request, timed=False)
+    table.add(request, timed=False)
     request.racer = None
-    assert pending.take(request, TIMED_OUT)
+    assert table.take(request, TIMED_OUT)
     if request.racer is not None:
         request.racer.join(LONG)
-    assert pending.in_flight == 0
+    assert table.in_flight == 0
 
 
 def test_a_request_in_flight_does_not_hold_itself():
-    pending = Pending()
+    table = RequestTable()
     request = Request(b"", 0, deadline=FOREVER, match=bool)
-    pending.add(request, timed=False)
-    assert pending.depart(request, None)
+    table.add(request, timed=False)
+    assert table.depart(request, None)
     assert request not in gc.get_referents(request)
-    assert pending.take(request, OK)
-    assert pending.in_flight == 0
+    assert table.take(request, OK)
+    assert table.in_flight == 0
 
 
 def test_the_oldest_can_be_looked_for_while_others_come_and_go(fast_switching):
-    pending = Pending(by_order=True)
+    table = RequestTable(by_order=True)
     stop = threading.Event()
 
     def churn(name):
         n = 0
         while not stop.is_set():
             n += 1
-            pending.take(departed(pending, (name, n)), OK)
+            table.take(departed(table, (name, n)), OK)
 
     threads = [threading.Thread(target=churn, args=(name,)) for name in range(3)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(20_000):
-            pending.find(OLDEST)
+            table.find(OLDEST)
     finally:
         stop.set()
         for thread in threads:
@@ -506,7 +506,7 @@ class PendingMachine(RuleBasedStateMachine):
     @initialize(by_order=st.booleans())
     def begin(self, by_order):
         self.by_order = by_order
-        self.pending = Pending(by_order=by_order)
+        self.table = RequestTable(by_order=by_order)
         self.known = []
         self.live = []
         self.streaming = []  # those of them whose first answer has come
@@ -548,9 +548,9 @@ class PendingMachine(RuleBasedStateMachine):
         request = make(id, at=at, match=anything if matched and id is None else None)
         if id is not None and key_of(id) in self.keys_taken():
             with pytest.raises(ValueError, match="in flight"):
-                self.pending.add(request, timed=timed)
+                self.table.add(request, timed=timed)
             return
-        self.pending.add(request, timed=timed)
+        self.table.add(request, timed=timed)
         self.known.append(request)
         self.live.append(request)
         if timed and at is not None:
@@ -571,10 +571,10 @@ class PendingMachine(RuleBasedStateMachine):
             self.last_id += 1
             while key_of(self.last_id) in self.keys_taken():
                 with pytest.raises(ValueError, match="in flight"):
-                    self.pending.depart(request, self.last_id)
+                    self.table.depart(request, self.last_id)
                 self.last_id += 1
             id = self.last_id
-        assert self.pending.depart(request, id)
+        assert self.table.depart(request, id)
         assert request.id is id
         self.row.append((request if request.match else key_of(id), request))
 
@@ -582,14 +582,14 @@ class PendingMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def depart_too_late(self, data):
         request = data.draw(st.sampled_from([one for one in self.known if one not in self.live]))
-        assert not self.pending.depart(request, "late")
+        assert not self.table.depart(request, "late")
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
     def take(self, data, outcome):
         request = self.pick(data)
         ends = request in self.live and not (outcome is TIMED_OUT and request in self.streaming)
-        assert self.pending.take(request, outcome) is ends
+        assert self.table.take(request, outcome) is ends
         keeps_place = self.by_order and outcome is not OK
         if ends:
             self.live.remove(request)
@@ -608,25 +608,25 @@ class PendingMachine(RuleBasedStateMachine):
             request.feed = Feed(endless=endless)
             self.streaming.append(request)
             self.counts[OK] += 1
-        self.pending.begin_streaming(request)
+        self.table.begin_streaming(request)
 
     @precondition(lambda self: any(request not in self.live for _, request in self.row))
     @rule(data=st.data())
     def drop_place(self, data):
         request = data.draw(st.sampled_from([one for _, one in self.row if one not in self.live]))
-        self.pending.drop_place(request)
+        self.table.drop_place(request)
         self.leave_row(request)
 
     @precondition(lambda self: len(self.row) > 1)
     @rule()
     def end_connection(self):
-        assert self.pending.end_connection() == [request for _, request in self.row]
+        assert self.table.end_connection() == [request for _, request in self.row]
         self.row = []
 
     @precondition(lambda self: self.timers)
     @rule(now=st.integers(0, 20))
     def expire(self, now):
-        named = self.pending.expire(now)
+        named = self.table.expire(now)
         assert [request.deadline.at for request in named] == sorted(request.deadline.at for request in named)
         assert all(request.deadline.at <= now for request in named)
         for request in named:
@@ -638,30 +638,30 @@ class PendingMachine(RuleBasedStateMachine):
         waiting = [request for request in self.live if request not in self.streaming]
         streaming = [request for request in self.live if request in self.streaming]
         endless = [one for one in streaming if one.feed.endless and flying(self, one) and not self.by_order]
-        assert self.pending.everything() == waiting + streaming
-        assert self.pending.waiting == len(waiting)
-        assert self.pending.unfinished is (len(waiting) > 0 or any(not one.feed.endless for one in streaming))
-        assert self.pending.in_flight == len(self.row) - len(endless)
-        assert self.pending.matching() == [request for _, request in self.row if request.match]
-        assert self.pending.counts == self.counts
+        assert self.table.everything() == waiting + streaming
+        assert self.table.waiting == len(waiting)
+        assert self.table.unfinished is (len(waiting) > 0 or any(not one.feed.endless for one in streaming))
+        assert self.table.in_flight == len(self.row) - len(endless)
+        assert self.table.matching() == [request for _, request in self.row if request.match]
+        assert self.table.counts == self.counts
         assert all((request.outcome is None) is (request in self.live) for request in self.known)
         assert all(
-            self.pending.holds_place(request) is (flying(self, request) and request not in self.live)
+            self.table.holds_place(request) is (flying(self, request) and request not in self.live)
             for request in self.known
         )
 
     @invariant()
     def every_id_finds_its_own_request(self):
-        assert self.pending.find(OLDEST) is (self.row[0][1] if self.row else None)
+        assert self.table.find(OLDEST) is (self.row[0][1] if self.row else None)
         for id in [*SOME_IDS, *range(4, 9), None]:
             expected = next((request for key, request in self.row if key == key_of(id)), None)
-            assert self.pending.find(id) is expected
+            assert self.table.find(id) is expected
 
     @invariant()
     def no_deadline_is_missed(self):
         due = [request.deadline.at for request in self.timers if matters(self, request)]
         if due:
-            assert self.pending.next_deadline() <= min(due)
+            assert self.table.next_deadline() <= min(due)
 
 
 def flying(machine, request):

@@ -116,7 +116,7 @@ def main():
                 "lost": [message for message in kept if message not in sent],
                 "plain": core.sender.writer.is_uncompressed_tcp,
                 "sent twice": [message for message, count in sent.items() if count > 1],
-                "still waiting": len(core.pending.everything()) + core.pending.in_flight + core.outbox.messages,
+                "still waiting": len(core.table.everything()) + core.table.in_flight + core.queue.messages,
                 "connections": client.stats.connections,
             }
         )

@@ -287,7 +287,7 @@ def test_whoever_asks_often_leaves_no_pings_behind(raw):
         assert not stuck.wait(0)
         with pytest.raises(wsclient.RequestTimeout):
             client.flush(0.0001)
-    assert not [entry for entry in client._wsclient.core.outbox.entries if entry.queued]
+    assert not [entry for entry in client._wsclient.core.queue.entries if entry.queued]
     assert not client._wsclient.core.link.proofs
     client.close(timeout=0)
 
@@ -302,7 +302,7 @@ def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
         draining.start()
         if end == "cancel":
             # The I/O thread has looked, and sleeps until the drain's deadline.
-            eventually(lambda: client._wsclient.core.orders.sleeps_until < float("inf"))
+            eventually(lambda: client._wsclient.core.commands.sleeps_until < float("inf"))
             last.cancel()
         draining.join(LONG)
         assert done == [True]

@@ -14,7 +14,7 @@ from wsclient._requests.batches import Batch
 from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import EXPIRED, LOST, Outgoing, WriteProgress
-from wsclient._sending.queue import Outbox
+from wsclient._sending.queue import MessageQueue
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
@@ -39,27 +39,27 @@ def mark(**options):
 
 
 def make(*entries, **bounds):
-    outbox = Outbox(SendQueue(**bounds))
+    queue = MessageQueue(SendQueue(**bounds))
     for entry in entries:
-        outbox.put(entry, PASSED, [])
-    return outbox
+        queue.put(entry, PASSED, [])
+    return queue
 
 
-def put_in_thread(outbox, entry, deadline=FOREVER):
+def put_in_thread(queue, entry, deadline=FOREVER):
     """Put an entry that finds no room, in a thread that waits for it by the time this returns; gives its outcome."""
     outcome = []
 
     def work():
         try:
-            outbox.put(entry, deadline, [])
+            queue.put(entry, deadline, [])
             outcome.append(None)
         except Exception as error:
             outcome.append(error)
 
-    watchers = len(outbox._room.latches)
+    watchers = len(queue._room.latches)
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    eventually(lambda: len(outbox._room.latches) > watchers or outcome)
+    eventually(lambda: len(queue._room.latches) > watchers or outcome)
     return thread, outcome
 
 
@@ -73,36 +73,36 @@ def test_messages_leave_in_the_order_they_came():
 
 def test_take_joins_as_many_bytes_as_it_may_and_no_more():
     a, b, c = message(4), message(6), message(1)
-    outbox = make(a, b, c)
-    assert outbox.take(10, None) == [a, b]
-    assert outbox.take(10, None) == [c]
-    assert outbox.take(10, None) == []
+    queue = make(a, b, c)
+    assert queue.take(10, None) == [a, b]
+    assert queue.take(10, None) == [c]
+    assert queue.take(10, None) == []
 
 
 def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
     """Else whoever has the line would look at it for ever."""
-    outbox = Outbox(SendQueue())
+    queue = MessageQueue(SendQueue())
     batch = Batch([request(), request()], deadline=FOREVER, connection_number=None)
-    outbox.put(batch, FOREVER, [])
-    assert [outbox.ready(room) for room in (3, 2, 1, 0, -1)] == [True, True, False, False, False]
-    assert [outbox.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
-    assert outbox.take(ANY_SIZE, 2) == [batch]
+    queue.put(batch, FOREVER, [])
+    assert [queue.ready(room) for room in (3, 2, 1, 0, -1)] == [True, True, False, False, False]
+    assert [queue.take(ANY_SIZE, room) for room in (1, 0, -1)] == [[], [], []]
+    assert queue.take(ANY_SIZE, 2) == [batch]
 
 
 def test_a_message_larger_than_a_batch_comes_alone():
     small, large, last = message(1), message(50), message(1)
-    outbox = make(small, large, last)
-    assert outbox.take(10, None) == [small]
-    assert outbox.take(10, None) == [large]
-    assert outbox.take(10, None) == [last]
+    queue = make(small, large, last)
+    assert queue.take(10, None) == [small]
+    assert queue.take(10, None) == [large]
+    assert queue.take(10, None) == [last]
 
 
 def test_a_request_beyond_the_limit_holds_up_what_is_behind_it():
     first, second, behind = request(), request(), message()
-    outbox = make(first, second, behind)
-    assert outbox.take(ANY_SIZE, 1) == [first]
-    assert outbox.take(ANY_SIZE, 0) == []
-    assert outbox.take(ANY_SIZE, 1) == [second, behind]
+    queue = make(first, second, behind)
+    assert queue.take(ANY_SIZE, 1) == [first]
+    assert queue.take(ANY_SIZE, 0) == []
+    assert queue.take(ANY_SIZE, 1) == [second, behind]
 
 
 def test_messages_are_no_requests_and_pass_any_limit():
@@ -111,127 +111,127 @@ def test_messages_are_no_requests_and_pass_any_limit():
 
 
 def test_ready_tells_whether_there_is_something_to_take():
-    outbox = make()
-    assert not outbox.entries
-    assert not outbox.ready(1)
+    queue = make()
+    assert not queue.entries
+    assert not queue.ready(1)
     entry = request()
-    outbox.put(entry, PASSED, [])
-    assert outbox.entries
-    assert outbox.ready(1)
-    assert not outbox.ready(0)
-    assert not outbox.ready(-1)
-    outbox.put(message(), PASSED, [])
-    assert not outbox.ready(0)
-    outbox.withdraw(entry)
-    assert outbox.ready(0)
+    queue.put(entry, PASSED, [])
+    assert queue.entries
+    assert queue.ready(1)
+    assert not queue.ready(0)
+    assert not queue.ready(-1)
+    queue.put(message(), PASSED, [])
+    assert not queue.ready(0)
+    queue.withdraw(entry)
+    assert queue.ready(0)
 
 
 def test_a_message_that_never_fits_is_refused_at_once_and_changes_nothing():
-    outbox = make(max_bytes=10)
+    queue = make(max_bytes=10)
     with pytest.raises(MessageTooBig, match=r"11 bytes.*holds 10"):
-        outbox.put(message(11), PASSED, [])
-    outbox.put(message(10), PASSED, [])
-    assert (outbox.messages, outbox.bytes, outbox.dropped) == (1, 10, 0)
+        queue.put(message(11), PASSED, [])
+    queue.put(message(10), PASSED, [])
+    assert (queue.messages, queue.bytes, queue.dropped) == (1, 10, 0)
 
 
 def test_marks_take_no_room():
-    outbox = make(message(), max_messages=1, overflow="raise")
+    queue = make(message(), max_messages=1, overflow="raise")
     entry = mark()
-    outbox.put(entry, PASSED, [])
-    assert (outbox.messages, outbox.bytes) == (1, 1)
+    queue.put(entry, PASSED, [])
+    assert (queue.messages, queue.bytes) == (1, 1)
     assert entry.queued
 
 
 def test_what_comes_back_may_exceed_the_bounds_and_goes_first():
     a, b, c = message(3), message(3), message(3)
-    outbox = make(a, b, max_messages=2, overflow="raise")
-    assert outbox.take(ANY_SIZE, None) == [a, b]
-    outbox.put(c, PASSED, [])
+    queue = make(a, b, max_messages=2, overflow="raise")
+    assert queue.take(ANY_SIZE, None) == [a, b]
+    queue.put(c, PASSED, [])
     a.put_on(WriteProgress(1), 100)
-    outbox.restore([a, b])
-    assert (outbox.messages, outbox.bytes) == (3, 9)
+    queue.restore([a, b])
+    assert (queue.messages, queue.bytes) == (3, 9)
     assert a.position is None
     with pytest.raises(SendQueueFull):
-        outbox.put(message(), PASSED, [])
-    assert outbox.take(ANY_SIZE, None) == [a, b, c]
+        queue.put(message(), PASSED, [])
+    assert queue.take(ANY_SIZE, None) == [a, b, c]
 
 
 # --- policies --------------------------------------------------------------------------------------------------------
 
 
 def test_raise_refuses_without_waiting():
-    outbox = make(message(), max_messages=1, overflow="raise")
+    queue = make(message(), max_messages=1, overflow="raise")
     with pytest.raises(SendQueueFull, match="1 messages, 1 bytes"):
-        outbox.put(message(), FOREVER, [])
+        queue.put(message(), FOREVER, [])
 
 
 def test_drop_newest_marks_the_new_message_as_lost():
     old, new = message(), message()
-    outbox = make(old, max_messages=1, overflow="drop_newest")
-    outbox.put(new, PASSED, [])
-    assert (new.state, new.queued, outbox.dropped) == (LOST, False, 1)
-    assert outbox.take(ANY_SIZE, None) == [old]
+    queue = make(old, max_messages=1, overflow="drop_newest")
+    queue.put(new, PASSED, [])
+    assert (new.state, new.queued, queue.dropped) == (LOST, False, 1)
+    assert queue.take(ANY_SIZE, None) == [old]
 
 
 def test_drop_oldest_reports_whom_it_threw_out():
     a, b, new = message(4), request(4), message(7)
-    outbox = make(a, b, max_bytes=10, overflow="drop_oldest")
+    queue = make(a, b, max_bytes=10, overflow="drop_oldest")
     evicted = []
-    outbox.put(new, PASSED, evicted)
+    queue.put(new, PASSED, evicted)
     assert evicted == [a, b]
     assert [a.state, b.state] == [LOST, LOST]
-    assert outbox.dropped == 2
-    assert outbox.take(ANY_SIZE, None) == [new]
+    assert queue.dropped == 2
+    assert queue.take(ANY_SIZE, None) == [new]
 
 
 def test_drop_oldest_throws_out_no_more_than_it_must():
     a, b, new = message(4), message(4), message(5)
-    outbox = make(a, b, max_bytes=10, overflow="drop_oldest")
+    queue = make(a, b, max_bytes=10, overflow="drop_oldest")
     evicted = []
-    outbox.put(new, PASSED, evicted)
+    queue.put(new, PASSED, evicted)
     assert evicted == [a]
-    assert outbox.take(ANY_SIZE, None) == [b, new]
+    assert queue.take(ANY_SIZE, None) == [b, new]
 
 
 def test_drop_oldest_reports_nobody_who_had_been_withdrawn():
     a, b, new = message(), message(), message()
-    outbox = make(a, b, max_messages=2, overflow="drop_oldest")
-    outbox.withdraw(a)
-    outbox.put(new, PASSED, [])
+    queue = make(a, b, max_messages=2, overflow="drop_oldest")
+    queue.withdraw(a)
+    queue.put(new, PASSED, [])
     evicted = []
-    outbox.put(message(), PASSED, evicted)
+    queue.put(message(), PASSED, evicted)
     assert evicted == [b]
-    assert outbox.dropped == 1
+    assert queue.dropped == 1
 
 
 def test_drop_oldest_leaves_marks_alone_since_they_take_no_room():
     ping, old, new = mark(), message(), message()
-    outbox = make(ping, old, max_messages=1, overflow="drop_oldest")
+    queue = make(ping, old, max_messages=1, overflow="drop_oldest")
     evicted = []
-    outbox.put(new, PASSED, evicted)
+    queue.put(new, PASSED, evicted)
     assert evicted == [old]
-    assert outbox.dropped == 1
-    assert outbox.take(ANY_SIZE, None) == [ping, new]
+    assert queue.dropped == 1
+    assert queue.take(ANY_SIZE, None) == [ping, new]
 
 
 # --- waiting for room ------------------------------------------------------------------------------------------------
 
 
-def make_room_by_taking(outbox, entry):
-    outbox.take(ANY_SIZE, None)
+def make_room_by_taking(queue, entry):
+    queue.take(ANY_SIZE, None)
 
 
-def make_room_by_withdrawing(outbox, entry):
-    outbox.withdraw(entry)
+def make_room_by_withdrawing(queue, entry):
+    queue.withdraw(entry)
 
 
-def make_room_by_expiry(outbox, entry):
+def make_room_by_expiry(queue, entry):
     entry.expires_at = LONG_AGO
-    outbox.expire(entry)
+    queue.expire(entry)
 
 
-def make_room_by_sweeping(outbox, entry):
-    outbox.sweep(entry.connection_number)
+def make_room_by_sweeping(queue, entry):
+    queue.sweep(entry.connection_number)
 
 
 @pytest.mark.parametrize(
@@ -239,57 +239,57 @@ def make_room_by_sweeping(outbox, entry):
 )
 def test_put_waits_until_there_is_room(make_room):
     old, new = message(connection_number=1), message()
-    outbox = make(old, max_messages=1)
-    thread, outcome = put_in_thread(outbox, new)
+    queue = make(old, max_messages=1)
+    thread, outcome = put_in_thread(queue, new)
     assert not outcome
     assert not new.queued
-    make_room(outbox, old)
+    make_room(queue, old)
     thread.join(LONG)
     assert outcome == [None]
-    assert outbox.take(ANY_SIZE, None) == [new]
+    assert queue.take(ANY_SIZE, None) == [new]
 
 
 def test_put_goes_on_waiting_while_the_room_is_too_small():
     small, large, new = message(1), message(8), message(5)
-    outbox = make(small, large, max_bytes=10)
-    thread, outcome = put_in_thread(outbox, new)
-    outbox.withdraw(small)
-    eventually(lambda: outbox._room.latches)
+    queue = make(small, large, max_bytes=10)
+    thread, outcome = put_in_thread(queue, new)
+    queue.withdraw(small)
+    eventually(lambda: queue._room.latches)
     assert not outcome
-    outbox.withdraw(large)
+    queue.withdraw(large)
     thread.join(LONG)
     assert outcome == [None]
     assert new.queued
 
 
 def test_put_waits_no_longer_than_its_deadline():
-    outbox = make(message(), max_messages=1)
-    thread, outcome = put_in_thread(outbox, message(), Deadline(time.monotonic() + 0.05))
+    queue = make(message(), max_messages=1)
+    thread, outcome = put_in_thread(queue, message(), Deadline(time.monotonic() + 0.05))
     thread.join(LONG)
     assert [type(error) for error in outcome] == [SendQueueFull]
-    assert outbox.messages == 1
+    assert queue.messages == 1
 
 
 @pytest.mark.parametrize(("deadline", "may_wait"), [(PASSED, True), (FOREVER, False)])
 def test_put_does_not_wait_without_time_or_where_it_must_not(deadline, may_wait):
-    outbox = make(message(), max_messages=1)
+    queue = make(message(), max_messages=1)
     with pytest.raises(SendQueueFull):
-        outbox.put(message(), deadline, [], may_wait=may_wait)
+        queue.put(message(), deadline, [], may_wait=may_wait)
 
 
 def test_seal_releases_everyone_who_waits_each_with_an_error_of_its_own():
-    outbox = make(message(), max_messages=1)
-    waits = [put_in_thread(outbox, message()) for _ in range(3)]
+    queue = make(message(), max_messages=1)
+    waits = [put_in_thread(queue, message()) for _ in range(3)]
     error = ClientClosed("over")
     error.__cause__ = cause = OSError("why")
-    outbox.seal(error)
+    queue.seal(error)
     for thread, _ in waits:
         thread.join(LONG)
     raised = [outcome[0] for _, outcome in waits]
     assert [str(one) for one in raised] == ["over"] * 3
     assert len({id(one) for one in (error, *raised)}) == 4
     assert {one.__cause__ for one in raised} == {cause}
-    assert outbox.messages == 1
+    assert queue.messages == 1
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -299,22 +299,22 @@ def test_seal_releases_everyone_who_waits_each_with_an_error_of_its_own():
 @pytest.mark.parametrize("entry", [message(), mark()])
 def test_a_sealed_queue_refuses_everything_and_gives_what_it_has(overflow, entry):
     old, last = message(), mark()
-    outbox = make(old, overflow=overflow)
-    outbox.seal(ClientClosed("first"), last)
-    outbox.seal(ClientClosed("second"))
+    queue = make(old, overflow=overflow)
+    queue.seal(ClientClosed("first"), last)
+    queue.seal(ClientClosed("second"))
     with pytest.raises(ClientClosed, match="second"):
-        outbox.put(entry, PASSED, [])
+        queue.put(entry, PASSED, [])
     assert not entry.queued
-    assert outbox.take(ANY_SIZE, None) == [old, last]
+    assert queue.take(ANY_SIZE, None) == [old, last]
 
 
 def test_a_sealed_queue_takes_back_what_a_connection_did_not_finish():
     entry = message()
-    outbox = make(entry)
-    outbox.take(ANY_SIZE, None)
-    outbox.seal(ClientClosed("over"))
-    outbox.restore([entry])
-    assert outbox.take(ANY_SIZE, None) == [entry]
+    queue = make(entry)
+    queue.take(ANY_SIZE, None)
+    queue.seal(ClientClosed("over"))
+    queue.restore([entry])
+    assert queue.take(ANY_SIZE, None) == [entry]
 
 
 # --- withdraw, expire, sweep -----------------------------------------------------------------------------------------
@@ -322,88 +322,88 @@ def test_a_sealed_queue_takes_back_what_a_connection_did_not_finish():
 
 def test_a_withdrawn_message_is_never_taken_and_gone_for_good():
     a, b = message(), message()
-    outbox = make(a, b)
-    assert outbox.withdraw(a)
-    assert not outbox.withdraw(a)
+    queue = make(a, b)
+    assert queue.withdraw(a)
+    assert not queue.withdraw(a)
     assert (a.state, a.payload) == (LOST, None)
-    assert (outbox.messages, outbox.bytes) == (1, 1)
-    assert outbox.take(ANY_SIZE, None) == [b]
+    assert (queue.messages, queue.bytes) == (1, 1)
+    assert queue.take(ANY_SIZE, None) == [b]
 
 
 def test_a_message_that_was_taken_can_not_be_withdrawn():
     entry = message()
-    outbox = make(entry)
-    outbox.take(ANY_SIZE, None)
-    assert not outbox.withdraw(entry)
+    queue = make(entry)
+    queue.take(ANY_SIZE, None)
+    assert not queue.withdraw(entry)
     assert (entry.discarded_as, entry.payload) == (None, b"\0")
 
 
 def test_a_withdrawn_request_uses_up_nothing_of_the_limit():
     gone, kept = request(), request()
-    outbox = make(gone, kept)
-    outbox.withdraw(gone)
-    assert outbox.take(ANY_SIZE, 1) == [kept]
+    queue = make(gone, kept)
+    queue.withdraw(gone)
+    assert queue.take(ANY_SIZE, 1) == [kept]
 
 
 def test_withdrawn_messages_leave_nothing_behind():
     first = message()
-    outbox = make(first)
+    queue = make(first)
     for _ in range(5_000):
         entry = message()
-        outbox.put(entry, PASSED, [])
-        outbox.withdraw(entry)
-    assert len(outbox.entries) < 200
-    assert outbox.take(ANY_SIZE, None) == [first]
+        queue.put(entry, PASSED, [])
+        queue.withdraw(entry)
+    assert len(queue.entries) < 200
+    assert queue.take(ANY_SIZE, None) == [first]
 
 
 def test_withdrawing_keeps_the_order_of_the_others():
     kept, gone = [], []
-    outbox = make()
+    queue = make()
     for n in range(600):
         entry = message()
-        outbox.put(entry, PASSED, [])
+        queue.put(entry, PASSED, [])
         (gone if n % 6 else kept).append(entry)
     for entry in gone:
-        outbox.withdraw(entry)
-    assert outbox.take(ANY_SIZE, None) == kept
+        queue.withdraw(entry)
+    assert queue.take(ANY_SIZE, None) == kept
 
 
 def test_take_lets_expired_messages_go_and_gives_the_others():
     stale, fresh = message(expires_at=LONG_AGO), message(expires_at=math.inf)
-    outbox = make(stale, fresh)
-    assert outbox.take(ANY_SIZE, None) == [fresh]
+    queue = make(stale, fresh)
+    assert queue.take(ANY_SIZE, None) == [fresh]
     assert (stale.state, stale.payload) == (EXPIRED, None)
-    assert (outbox.messages, outbox.bytes) == (0, 0)
+    assert (queue.messages, queue.bytes) == (0, 0)
 
 
 def test_expire_only_ends_what_is_queued_and_past_its_time():
     stale, fresh, timeless, taken = (message(expires_at=at) for at in (LONG_AGO, math.inf, None, math.inf))
-    outbox = make(taken)
-    outbox.take(ANY_SIZE, None)
+    queue = make(taken)
+    queue.take(ANY_SIZE, None)
     taken.expires_at = LONG_AGO
     for entry in (stale, fresh, timeless):
-        outbox.put(entry, PASSED, [])
+        queue.put(entry, PASSED, [])
     for entry in (stale, fresh, timeless, taken):
-        outbox.expire(entry)
+        queue.expire(entry)
     assert [entry.discarded_as for entry in (stale, fresh, timeless, taken)] == [EXPIRED, None, None, None]
-    assert outbox.messages == 2
+    assert queue.messages == 2
 
 
 def test_sweep_removes_what_belongs_to_the_connection_that_ended():
     a, b, c = message(connection_number=1), message(connection_number=2), message()
-    outbox = make(a, b, c)
-    assert outbox.sweep(1) == [a]
+    queue = make(a, b, c)
+    assert queue.sweep(1) == [a]
     assert a.state == LOST
-    assert outbox.take(ANY_SIZE, None) == [b, c]
+    assert queue.take(ANY_SIZE, None) == [b, c]
 
 
 def test_sweep_at_the_end_removes_everything_that_is_left():
     a, b, c = message(connection_number=1), message(), mark()
-    outbox = make(a, b, c)
-    outbox.withdraw(a)
-    assert outbox.sweep(None) == [b, c]
-    assert (outbox.messages, outbox.bytes) == (0, 0)
-    assert outbox.take(ANY_SIZE, None) == []
+    queue = make(a, b, c)
+    queue.withdraw(a)
+    assert queue.sweep(None) == [b, c]
+    assert (queue.messages, queue.bytes) == (0, 0)
+    assert queue.take(ANY_SIZE, None) == []
 
 
 # --- everything at once, against a list ------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @initialize(overflow=st.sampled_from(POLICIES), max_messages=st.integers(1, 4), max_bytes=st.sampled_from([5, 9]))
     def begin(self, overflow, max_messages, max_bytes):
         self.overflow, self.max_messages, self.max_bytes = overflow, max_messages, max_bytes
-        self.outbox = Outbox(SendQueue(max_messages=max_messages, max_bytes=max_bytes, overflow=overflow))
+        self.queue = MessageQueue(SendQueue(max_messages=max_messages, max_bytes=max_bytes, overflow=overflow))
         self.line = []
         self.known = []
         self.on_the_line = []
@@ -478,10 +478,10 @@ class OutboxMachine(RuleBasedStateMachine):
         else:
             self.line.append(entry)
         if error is None:
-            self.outbox.put(entry, PASSED, evicted)
+            self.queue.put(entry, PASSED, evicted)
         else:
             with pytest.raises(error):
-                self.outbox.put(entry, PASSED, evicted)
+                self.queue.put(entry, PASSED, evicted)
         assert evicted == expected
         assert all(victim.discarded_as == LOST for victim in evicted)
         assert all((one.queued, one.discarded_as) == (False, EXPIRED) for one in expired)
@@ -491,7 +491,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.line)
     @rule(max_bytes=st.one_of(st.integers(1, 20), st.just(ANY_SIZE)), limit=st.sampled_from([None, 0, 1, 2]))
     def take(self, max_bytes, limit):
-        batch = self.outbox.take(max_bytes, limit)
+        batch = self.queue.take(max_bytes, limit)
         living = [entry for entry in self.line if entry.expires_at != LONG_AGO]
         assert batch == living[: len(batch)]
         assert len(batch) <= 1 or sum(entry.size for entry in batch) <= max_bytes
@@ -511,7 +511,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def withdraw(self, data):
         entry = data.draw(st.sampled_from(self.known))
-        assert self.outbox.withdraw(entry) is (entry in self.line)
+        assert self.queue.withdraw(entry) is (entry in self.line)
         if entry in self.line:
             self.leave(entry, LOST)
 
@@ -519,7 +519,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def expire(self, data):
         entry = data.draw(st.sampled_from(self.known))
-        self.outbox.expire(entry)
+        self.queue.expire(entry)
         if entry in self.line and entry.expires_at == LONG_AGO:
             self.leave(entry, EXPIRED)
 
@@ -530,7 +530,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.on_the_line = []
         for entry in cut:
             entry.put_on(WriteProgress(1), 1)
-        self.outbox.restore(iter(cut))
+        self.queue.restore(iter(cut))
         self.line = cut + self.line
         assert all(entry.position is None for entry in cut)
 
@@ -538,7 +538,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(number=st.sampled_from([1, 2, None]))
     def sweep(self, number):
         gone = [entry for entry in self.line if number is None or entry.connection_number == number]
-        assert self.outbox.sweep(number) == gone
+        assert self.queue.sweep(number) == gone
         for entry in gone:
             self.leave(entry, LOST)
 
@@ -546,7 +546,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(last=st.sampled_from([None, mark]))
     def seal(self, last):
         last = last and last()
-        self.outbox.seal(ClientClosed("over"), last)
+        self.queue.seal(ClientClosed("over"), last)
         self.sealed = True
         if last is not None:
             self.line.append(last)
@@ -554,9 +554,9 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self):
         counted = [entry for entry in self.line if entry.counted]
-        assert self.outbox.messages == len(counted)
-        assert self.outbox.bytes == sum(entry.size for entry in counted)
-        assert self.outbox.dropped == self.dropped
+        assert self.queue.messages == len(counted)
+        assert self.queue.bytes == sum(entry.size for entry in counted)
+        assert self.queue.dropped == self.dropped
 
     @invariant()
     def every_entry_knows_whether_it_is_queued(self):
@@ -568,8 +568,8 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def ready_misses_nothing(self):
         if self.line:
-            assert self.outbox.entries
-            assert self.outbox.ready(0) or self.line[0].requests
+            assert self.queue.entries
+            assert self.queue.ready(0) or self.line[0].requests
 
 
 TestOutboxAgainstAModel = OutboxMachine.TestCase
@@ -581,36 +581,36 @@ TestOutboxAgainstAModel = OutboxMachine.TestCase
 @pytest.mark.parametrize("overflow", POLICIES)
 def test_what_has_expired_makes_room_before_anything_is_refused_or_dropped(overflow):
     old, new = message(expires_at=LONG_AGO), message()
-    outbox = make(old, max_messages=1, overflow=overflow)
+    queue = make(old, max_messages=1, overflow=overflow)
     evicted = []
-    outbox.put(new, PASSED, evicted)
-    assert (old.state, new.state, evicted, outbox.dropped) == ("expired", "queued", [], 0)
-    assert outbox.take(ANY_SIZE, None) == [new]
+    queue.put(new, PASSED, evicted)
+    assert (old.state, new.state, evicted, queue.dropped) == ("expired", "queued", [], 0)
+    assert queue.take(ANY_SIZE, None) == [new]
 
 
 def test_who_waits_for_room_gets_it_when_a_message_expires():
     old, new = message(expires_at=time.monotonic() + SHORT), message()
-    outbox = make(old, max_messages=1)
-    outbox.put(new, Deadline(time.monotonic() + LONG), [])
+    queue = make(old, max_messages=1)
+    queue.put(new, Deadline(time.monotonic() + LONG), [])
     assert (old.state, new.state) == ("expired", "queued")
 
 
 def test_what_returns_to_the_queue_expires_there_too():
     old, new = message(expires_at=LONG_AGO), message()
-    outbox = make(max_messages=1)
-    outbox.restore([old])
-    outbox.put(new, PASSED, [])
+    queue = make(max_messages=1)
+    queue.restore([old])
+    queue.put(new, PASSED, [])
     assert old.state == "expired"
 
 
 def test_marks_may_be_queued_behind_a_seal_that_takes_them():
-    outbox = make(message())
-    outbox.seal(ClientClosed("draining"), takes_marks=True)
+    queue = make(message())
+    queue.seal(ClientClosed("draining"), takes_marks=True)
     ping = mark()
-    outbox.put(ping, PASSED, [])
+    queue.put(ping, PASSED, [])
     assert ping.queued
     with pytest.raises(ClientClosed, match="draining"):
-        outbox.put(message(), PASSED, [])
-    outbox.seal(ClientClosed("closed"))
+        queue.put(message(), PASSED, [])
+    queue.seal(ClientClosed("closed"))
     with pytest.raises(ClientClosed, match="closed"):
-        outbox.put(mark(), PASSED, [])
+        queue.put(mark(), PASSED, [])

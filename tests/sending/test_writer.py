@@ -24,7 +24,7 @@ from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
 from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient._sending import writer
 from wsclient._sending.message import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
-from wsclient._sending.writer import JOINED_BYTES, Wire
+from wsclient._sending.writer import JOINED_BYTES, Writer
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.wakeup import Wakeup
 
@@ -43,14 +43,14 @@ class Ends:
             "ws://localhost/", protocol=protocol or wsclient.Fifo(), send_queue=wsclient.SendQueue(max_bytes=2**30)
         )
         self.core = self.client._wsclient.core
-        self.outbox, self.counters = self.core.outbox, self.core.counters
+        self.queue, self.counters = self.core.queue, self.core.counters
         self.wakeup = Wakeup()
-        self.core.orders.attach(self.wakeup)
-        self.wire = Wire(Line(near), ClientBackend(self.core, 7))
-        self.wire.is_open = True
+        self.core.commands.attach(self.wakeup)
+        self.writer = Writer(Line(near), ClientBackend(self.core, 7))
+        self.writer.is_open = True
 
     def close(self):
-        self.core.orders.attach(None)
+        self.core.commands.attach(None)
         self.wakeup.close()
         self.client.close()
 
@@ -64,14 +64,14 @@ class Ends:
     def ask(self, payload):
         """Queue a request that somebody waits for."""
         entry = request(payload)
-        self.core.pending.add(entry, timed=False)
-        self.outbox.put(entry, PASSED, [])
+        self.core.table.add(entry, timed=False)
+        self.queue.put(entry, PASSED, [])
         return entry
 
-    def queue(self, *payloads):
+    def put(self, *payloads):
         entries = [text(payload) for payload in payloads]
         for entry in entries:
-            self.outbox.put(entry, PASSED, [])
+            self.queue.put(entry, PASSED, [])
         return entries
 
     def read_on_thread(self, count):
@@ -83,8 +83,8 @@ class Ends:
 
     def write_all(self):
         """What the I/O thread does whenever there is room."""
-        while self.wire.blocked or self.wire.has_work():
-            self.wire.unblock()
+        while self.writer.blocked or self.writer.has_work():
+            self.writer.unblock()
 
 
 def nothing_follows(ends):
@@ -141,11 +141,11 @@ def texts(frames):
 
 
 def test_what_is_queued_goes_out_masked_and_in_order(ends):
-    ends.queue("a", "b", "c")
-    ends.wire.flush()
+    ends.put("a", "b", "c")
+    ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(3)] == [(1, b"a"), (1, b"b"), (1, b"c")]
     assert (ends.counters.messages_sent, ends.counters.bytes_sent) == (3, 3)
-    assert ends.wire.idle()
+    assert ends.writer.idle()
 
 
 @pytest.mark.parametrize("size", [100, BIG], ids=["at once", "in pieces"])
@@ -155,31 +155,31 @@ def test_what_was_sent_does_not_stay_in_memory(ends, size, way):
     ends.write_all()
     reader.join(LONG)
     assert len(frames[0][1]) == size
-    assert not ends.wire._rest.obj, "an empty slice of the frame keeps it all"
+    assert not ends.writer._rest.obj, "an empty slice of the frame keeps it all"
 
 
 def test_nothing_that_is_queued_goes_out_before_the_wire_is_open(ends):
-    ends.wire.is_open = False
-    ends.queue("later")
-    ends.wire.flush()
-    ends.wire.send_first(text("first"))
+    ends.writer.is_open = False
+    ends.put("later")
+    ends.writer.flush()
+    ends.writer.send_first(text("first"))
     assert ends.peer.receive_frame() == (1, b"first")
-    ends.wire.is_open = True
-    ends.wire.flush()
+    ends.writer.is_open = True
+    ends.writer.flush()
     assert ends.peer.receive_frame() == (1, b"later")
 
 
 def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
-    (big, small) = ends.queue("x" * BIG, "behind")
-    ends.wire.flush()
-    assert ends.wire.blocked
+    (big, small) = ends.put("x" * BIG, "behind")
+    ends.writer.flush()
+    assert ends.writer.blocked
     assert ends.woken()
     assert (big.state, small.state) == (QUEUED, QUEUED)
     assert not big.written()
-    ends.wire.flush()  # nobody tries again while the socket is full
-    sent = ends.wire.write_progress.sent
-    ends.wire.flush()
-    assert ends.wire.write_progress.sent == sent
+    ends.writer.flush()  # nobody tries again while the socket is full
+    sent = ends.writer.write_progress.sent
+    ends.writer.flush()
+    assert ends.writer.write_progress.sent == sent
     frames, thread = ends.read_on_thread(2)
     ends.write_all()
     thread.join(LONG)
@@ -188,10 +188,10 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
 
 
 def test_many_small_messages_are_joined_and_large_ones_go_alone(ends):
-    ends.queue(*["m" * 1000] * 100)
-    batch = ends.outbox.take(JOINED_BYTES, None)
+    ends.put(*["m" * 1000] * 100)
+    batch = ends.queue.take(JOINED_BYTES, None)
     assert len(batch) == JOINED_BYTES // 1000
-    ends.outbox.restore(batch)
+    ends.queue.restore(batch)
     frames, thread = ends.read_on_thread(100)
     ends.write_all()
     thread.join(LONG)
@@ -199,10 +199,10 @@ def test_many_small_messages_are_joined_and_large_ones_go_alone(ends):
 
 
 def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends):
-    ends.queue("x" * BIG, "queued")
-    ends.wire.flush()
-    assert ends.wire.blocked
-    ends.wire.send_first(Outgoing(Opcode.PONG, b"!", 0))
+    ends.put("x" * BIG, "queued")
+    ends.writer.flush()
+    assert ends.writer.blocked
+    ends.writer.send_first(Outgoing(Opcode.PONG, b"!", 0))
     frames, thread = ends.read_on_thread(3)
     ends.write_all()
     thread.join(LONG)
@@ -211,56 +211,56 @@ def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends
 
 
 def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
-    ends.queue("x" * BIG)
-    ends.wire.flush()
+    ends.put("x" * BIG)
+    ends.writer.flush()
     for _ in range(10_000):
-        ends.wire.send_first(Outgoing(Opcode.PONG, b"x" * 125, 0))
-    assert len(ends.wire._urgent.entries) < 200
+        ends.writer.send_first(Outgoing(Opcode.PONG, b"x" * 125, 0))
+    assert len(ends.writer._urgent.entries) < 200
 
 
 def test_nothing_follows_a_close_frame(ends):
-    ends.queue("before")
-    ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-    ends.wire.flush()
-    ends.wire.send_first(ping())
-    ends.wire.flush()
+    ends.put("before")
+    ends.queue.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.writer.flush()
+    ends.writer.send_first(ping())
+    ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"before"), (8, b"\x03\xe8")]
-    assert not ends.wire.is_open
-    assert not ends.wire.has_work()
+    assert not ends.writer.is_open
+    assert not ends.writer.has_work()
     assert nothing_follows(ends)
 
 
 def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow_it(ends):
-    ends.outbox.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-    ends.wire.flush()
-    ends.wire._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
-    ends.wire.flush()
-    with ends.wire._owner:  # and so had whoever takes the line now
-        ends.wire._write()
-    assert not ends.wire.has_work()
+    ends.queue.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.writer.flush()
+    ends.writer._urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
+    ends.writer.flush()
+    with ends.writer._owner:  # and so had whoever takes the line now
+        ends.writer._write()
+    assert not ends.writer.has_work()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
 
 
 def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
-    ends.wire.is_open = False
-    ends.queue("x" * BIG)
-    ends.wire.is_open = True
-    ends.wire.flush()  # full: what follows waits
-    ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-    ends.wire.send_first(ping())
+    ends.writer.is_open = False
+    ends.put("x" * BIG)
+    ends.writer.is_open = True
+    ends.writer.flush()  # full: what follows waits
+    ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+    ends.writer.send_first(ping())
     frames, thread = ends.read_on_thread(2)
     ends.write_all()
     thread.join(LONG)
     assert [opcode for opcode, _ in frames] == [1, 8]
-    assert ends.wire.idle()
+    assert ends.writer.idle()
     assert nothing_follows(ends)
 
 
 def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
     a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
-    ends.core.pending.take(b, FAILED)
-    ends.wire.flush()
+    ends.core.table.take(b, FAILED)
+    ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
     assert (a.state, b.position, c.state) == (WRITTEN, None, WRITTEN)
 
@@ -269,31 +269,31 @@ def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
     for payload in (b"a", b"b", b"c"):
         ends.ask(payload)
     ends.core.protocol.max_in_flight = 2
-    ends.wire.flush()
-    assert (ends.outbox.messages, ends.core.pending.in_flight) == (1, 2)
-    ends.wire.flush()
-    assert ends.outbox.messages == 1
+    ends.writer.flush()
+    assert (ends.queue.messages, ends.core.table.in_flight) == (1, 2)
+    ends.writer.flush()
+    assert ends.queue.messages == 1
 
 
 def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
     ends.peer.sock.close()
-    (entry,) = ends.queue("x")
-    ends.wire.flush()
-    assert isinstance(ends.wire.error, OSError)
+    (entry,) = ends.put("x")
+    ends.writer.flush()
+    assert isinstance(ends.writer.error, OSError)
     assert ends.woken()
-    assert ends.wire.end() == [entry]
+    assert ends.writer.end() == [entry]
 
 
 def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing(ends, monkeypatch):
-    (entry,) = ends.queue("x")
+    (entry,) = ends.put("x")
 
     def fall(*args):
         raise MemoryError
 
     monkeypatch.setattr("wsclient._sending.writer.build_frame", fall)
     with pytest.raises(MemoryError):
-        ends.wire.flush()
-    assert isinstance(ends.wire.error, OSError)
+        ends.writer.flush()
+    assert isinstance(ends.writer.error, OSError)
     assert ends.woken()
     assert not entry.written()
 
@@ -302,23 +302,23 @@ def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing
 
 
 def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
-    done, big, behind = ends.queue("done", "x" * BIG, "behind")
-    ends.wire.flush()
-    assert ends.wire.blocked
-    ends.wire.send_first(ping())
-    cut = ends.wire.end()
+    done, big, behind = ends.put("done", "x" * BIG, "behind")
+    ends.writer.flush()
+    assert ends.writer.blocked
+    ends.writer.send_first(ping())
+    cut = ends.writer.end()
     assert [entry.opcode for entry in cut] == [Opcode.TEXT, Opcode.PING]
     assert cut[0] is big
     assert done.state == UNKNOWN
     assert behind.queued
-    assert ends.wire.write_progress.ended
+    assert ends.writer.write_progress.ended
 
 
 def test_after_the_end_nothing_is_written(ends):
-    ends.wire.end()
-    ends.queue("too late")
-    ends.wire.flush()
-    ends.wire.send_first(ping())
+    ends.writer.end()
+    ends.put("too late")
+    ends.writer.flush()
+    ends.writer.send_first(ping())
     assert nothing_follows(ends)
 
 
@@ -326,26 +326,26 @@ def test_after_the_end_nothing_is_written(ends):
 def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end(ends, together):
     """Somebody waits for it; who only gets silence would wait for ever."""
     request = Request(b"ask", 3, deadline=Deadline(None), match=bool)
-    with ends.wire._owner if together else contextlib.nullcontext():
-        ends.wire.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
-        ends.wire.send_first(request)
-        ends.wire.send_first(Outgoing(Opcode.TEXT, b"nobody waits", 12))
-    ends.wire.flush()
+    with ends.writer._owner if together else contextlib.nullcontext():
+        ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
+        ends.writer.send_first(request)
+        ends.writer.send_first(Outgoing(Opcode.TEXT, b"nobody waits", 12))
+    ends.writer.flush()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
-    assert ends.wire.end()[0] is request
+    assert ends.writer.end()[0] is request
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
-    (before,) = ends.queue("before")
-    ends.wire.flush()
-    ends.wire.send_first(ping(b"p1"))
-    (behind,) = ends.queue("behind")
-    ends.wire.flush()
-    answered = ends.wire.pong(b"p1", math.inf)
+    (before,) = ends.put("before")
+    ends.writer.flush()
+    ends.writer.send_first(ping(b"p1"))
+    (behind,) = ends.put("behind")
+    ends.writer.flush()
+    answered = ends.writer.pong(b"p1", math.inf)
     assert answered.seconds == math.inf
     assert answered.payloads == [b"p1"]
     assert (before.state, behind.state) == (CONFIRMED, WRITTEN)
@@ -353,12 +353,12 @@ def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
 
 def test_a_pong_answers_earlier_pings_too_and_stays_unmatched_the_second_time(ends):
     for payload in (b"p1", b"p2", b"p3"):
-        ends.wire.send_first(ping(payload))
-    assert ends.wire.pong(b"p2", math.inf).payloads == [b"p1", b"p2"]
-    assert ends.wire.pong(b"p2", math.inf) is None
-    assert ends.wire.pong(b"p1", math.inf) is None
-    assert ends.wire.pong(b"never sent", math.inf) is None
-    assert ends.wire.pong(b"p3", math.inf).payloads == [b"p3"]
+        ends.writer.send_first(ping(payload))
+    assert ends.writer.pong(b"p2", math.inf).payloads == [b"p1", b"p2"]
+    assert ends.writer.pong(b"p2", math.inf) is None
+    assert ends.writer.pong(b"p1", math.inf) is None
+    assert ends.writer.pong(b"never sent", math.inf) is None
+    assert ends.writer.pong(b"p3", math.inf).payloads == [b"p3"]
 
 
 # --- many writers ----------------------------------------------------------------------------------------------------
@@ -370,14 +370,14 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
 
     def write(number):
         for n in range(each):
-            ends.queue(f"{number} {n} {'.' * random.randint(1, 2000)}")
-            ends.wire.flush()
+            ends.put(f"{number} {n} {'.' * random.randint(1, 2000)}")
+            ends.writer.flush()
 
     def look_after():
         """The I/O thread's part: to go on when there is room again, or when it is woken."""
         while not stop.is_set():
             ends.woken(0.01)
-            ends.wire.unblock()
+            ends.writer.unblock()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     carer = threading.Thread(target=look_after)
@@ -393,35 +393,35 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
     stop.set()
     for thread in (carer, *threads):
         thread.join(LONG)
-    assert ends.outbox.messages == 0
+    assert ends.queue.messages == 0
     assert ends.counters.messages_sent == writers * each
 
 
 def test_who_looks_whether_the_wire_is_idle_is_not_told_so_while_somebody_takes_a_message(ends):
-    assert ends.wire.idle()
-    with ends.wire._owner:
-        assert not ends.wire.idle()
+    assert ends.writer.idle()
+    with ends.writer._owner:
+        assert not ends.writer.idle()
 
 
 def test_whoever_found_the_line_taken_by_a_mere_look_is_not_forgotten(ends):
-    ends.queue("left behind")
-    assert ends.wire.idle()
+    ends.put("left behind")
+    assert ends.writer.idle()
     assert ends.peer.receive_frame() == (1, b"left behind")
-    ends.queue("left behind too")
-    ends.wire.wait_for_writer()
+    ends.put("left behind too")
+    ends.writer.wait_for_writer()
     assert ends.peer.receive_frame() == (1, b"left behind too")
 
 
 def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
     frames, thread = ends.read_on_thread(10_001)
     for n in range(10_000):
-        ends.outbox.put(ping(b"%d" % n), PASSED, [])
+        ends.queue.put(ping(b"%d" % n), PASSED, [])
     ends.write_all()
-    ends.wire.send_first(ping(b"keepalive"))
+    ends.writer.send_first(ping(b"keepalive"))
     ends.write_all()
     thread.join(LONG)
     assert len(frames) == 10_001
-    answered = ends.wire.pong(b"keepalive", math.inf).payloads
+    answered = ends.writer.pong(b"keepalive", math.inf).payloads
     assert answered[0] == b"0"
     assert len(answered) < 10_000
 
@@ -429,32 +429,32 @@ def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
 def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
-    router = Router(ends.core, ends.wire)
-    with ends.wire._owner:  # as a writer that stands between its send() and its note of it
-        (taken,) = ends.wire._next_entries()
-        assert taken.payload_for(ends.wire._backend) == b"ask"
-        taken.put_on(ends.wire.write_progress, 9)
+    router = Router(ends.core, ends.writer)
+    with ends.writer._owner:  # as a writer that stands between its send() and its note of it
+        (taken,) = ends.writer._next_entries()
+        assert taken.payload_for(ends.writer._backend) == b"ask"
+        taken.put_on(ends.writer.write_progress, 9)
         reader = threading.Thread(target=router.receive, args=("the answer", 10))
         reader.start()
         reader.join(SHORT)
         assert waiter.value is None
-        ends.wire.write_progress.sent = 9
+        ends.writer.write_progress.sent = 9
     reader.join(LONG)
     assert waiter.value == "the answer"
 
 
 def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
     """It had looked before the end came, and found work to do."""
-    ends.wire.end()
-    (entry,) = ends.queue("for the next connection")
-    ends.wire.is_open = True
-    with ends.wire._owner:
-        ends.wire._write()
+    ends.writer.end()
+    (entry,) = ends.put("for the next connection")
+    ends.writer.is_open = True
+    with ends.writer._owner:
+        ends.writer._write()
     assert entry.queued
 
 
 def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgotten(ends, monkeypatch):
-    entries = ends.queue("first", "second", "third")
+    entries = ends.put("first", "second", "third")
 
     def fail_second(opcode, payload, key):
         if payload == b"second":
@@ -463,18 +463,18 @@ def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgot
 
     monkeypatch.setattr("wsclient._sending.writer.build_frame", fail_second)
     with pytest.raises(MemoryError):
-        ends.wire.flush()
-    assert ends.wire.end() == entries
+        ends.writer.flush()
+    assert ends.writer.end() == entries
     assert not any(entry.written() for entry in entries)
 
 
 def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(ends):
-    router = Router(ends.core, ends.wire)
+    router = Router(ends.core, ends.writer)
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
-    ends.wire.flush()
-    assert ends.core.pending.take(first, TIMED_OUT)
+    ends.writer.flush()
+    assert ends.core.table.take(first, TIMED_OUT)
     for message in ("ack", "final of the first"):
         router.receive(message, len(message))
     assert second.waiter.value is None
@@ -483,12 +483,12 @@ def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(e
 
 
 def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connection(ends):
-    router = Router(ends.core, ends.wire)
+    router = Router(ends.core, ends.writer)
     entry = ends.ask(b"ask")
-    entry.until = lambda message: ends.core.pending.take(entry, CANCELLED) and False
-    ends.wire.flush()
+    entry.until = lambda message: ends.core.table.take(entry, CANCELLED) and False
+    ends.writer.flush()
     router.receive("ack", 3)
-    assert ends.core.pending.holds_place(entry)
+    assert ends.core.table.holds_place(entry)
 
 
 # --- past the queue ---------------------------------------------------------------------------------------------------
@@ -503,10 +503,10 @@ def way(request):
 def past_the_queue(ends, entry, way=None):
     """Whether it has gone there. The main thread leaves to the I/O thread what others left to it."""
     way = way or {"alone": False, "in_main": False}
-    gone = ends.wire.write_now(entry, **way)
+    gone = ends.writer.write_now(entry, **way)
     if way["in_main"] and ends.woken():
         ends.core.progress.announce()
-        on_thread(ends.wire.flush)
+        on_thread(ends.writer.flush)
     return gone
 
 
@@ -518,16 +518,16 @@ def test_where_nothing_is_before_it_a_message_goes_past_the_queue(ends, way):
 
 
 NOT_CLEAR = {
-    "not open": lambda ends: setattr(ends.wire, "is_open", False),
-    "full": lambda ends: setattr(ends.wire, "blocked", True),
-    "broken": lambda ends: setattr(ends.wire, "error", ConnectionError()),
-    "over": lambda ends: ends.wire.end(),
-    "something is half written": lambda ends: setattr(ends.wire, "_rest", memoryview(b"rest")),
-    "something urgent waits": lambda ends: ends.wire._urgent.put(ping()),
-    "something is queued": lambda ends: ends.queue("first"),
-    "the queue takes no more": lambda ends: ends.outbox.seal(ConnectionError()),
-    "the queue takes none so large": lambda ends: setattr(ends.outbox, "largest", 2),
-    "somebody is writing": lambda ends: ends.wire._owner.acquire(),
+    "not open": lambda ends: setattr(ends.writer, "is_open", False),
+    "full": lambda ends: setattr(ends.writer, "blocked", True),
+    "broken": lambda ends: setattr(ends.writer, "error", ConnectionError()),
+    "over": lambda ends: ends.writer.end(),
+    "something is half written": lambda ends: setattr(ends.writer, "_rest", memoryview(b"rest")),
+    "something urgent waits": lambda ends: ends.writer._urgent.put(ping()),
+    "something is queued": lambda ends: ends.put("first"),
+    "the queue takes no more": lambda ends: ends.queue.seal(ConnectionError()),
+    "the queue takes none so large": lambda ends: setattr(ends.queue, "largest", 2),
+    "somebody is writing": lambda ends: ends.writer._owner.acquire(),
 }
 
 
@@ -538,8 +538,8 @@ def test_where_something_is_before_it_a_message_must_be_queued(ends, why, way):
     entry = text("now")
     assert not past_the_queue(ends, entry, way)
     assert entry.state == QUEUED
-    if ends.wire._owner.locked():
-        ends.wire._owner.release()
+    if ends.writer._owner.locked():
+        ends.writer._owner.release()
     if why != "something is half written":
         assert b"now" not in all_that_follows(ends)
 
@@ -548,7 +548,7 @@ def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends, w
     ends.core.protocol.max_in_flight = 1
     first, second = request(b"1"), request(b"2")
     for entry in (first, second):
-        ends.core.pending.add(entry, timed=False)
+        ends.core.table.add(entry, timed=False)
     assert past_the_queue(ends, first, way)
     assert not past_the_queue(ends, second, way)
     assert past_the_queue(ends, text("no request"), way)
@@ -562,10 +562,10 @@ def test_a_request_that_nobody_waits_for_any_more_does_not_go_past_the_queue_eit
 
 def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends, way):
     large = text("x" * BIG)
-    assert ends.wire.write_now(large, **way)  # what the socket takes of it
+    assert ends.writer.write_now(large, **way)  # what the socket takes of it
     assert ends.woken()
-    on_thread(ends.wire.flush)
-    assert (ends.wire.blocked, large.state) == (True, QUEUED)
+    on_thread(ends.writer.flush)
+    assert (ends.writer.blocked, large.state) == (True, QUEUED)
     frames, reading = ends.read_on_thread(1)
     while reading.is_alive():
         ends.write_all()
@@ -575,12 +575,12 @@ def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thr
 def test_a_full_socket_and_a_broken_one_are_found_at_once(way):
     with other_ends() as ends:
         fill(ends.near)
-        assert ends.wire.write_now(text("full"), **way)
-        assert ends.wire.blocked
-        ends.wire.blocked, ends.wire._rest = False, memoryview(b"")
+        assert ends.writer.write_now(text("full"), **way)
+        assert ends.writer.blocked
+        ends.writer.blocked, ends.writer._rest = False, memoryview(b"")
         ends.near.shutdown(socket.SHUT_WR)
-        assert ends.wire.write_now(text("broken"), **way)
-        assert isinstance(ends.wire.error, BrokenPipeError)
+        assert ends.writer.write_now(text("broken"), **way)
+        assert isinstance(ends.writer.error, BrokenPipeError)
         assert ends.woken()
 
 
@@ -591,7 +591,7 @@ def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
 
 
 def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
-    ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
+    ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
     bound = text("bound")
     bound.connection_number = 7
     assert not on_thread(lambda: ends.core.sender.write_now(bound))
@@ -604,12 +604,12 @@ def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue
 
 
 def test_a_request_behind_which_more_come_waits_for_them(ends):
-    ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
+    ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
     first, second = request(b"1"), request(b"2")
     on_thread(lambda: ends.core.requests.begin(first, None, timed=False, more=True))
-    assert ends.outbox.messages == 1
+    assert ends.queue.messages == 1
     on_thread(lambda: ends.core.requests.begin(second, None, timed=False, more=False))
-    assert (first.state, second.state, ends.outbox.messages) == (WRITTEN, WRITTEN, 0)
+    assert (first.state, second.state, ends.queue.messages) == (WRITTEN, WRITTEN, 0)
     assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
     ends.core.sender.writer = None
 
@@ -617,10 +617,10 @@ def test_a_request_behind_which_more_come_waits_for_them(ends):
 def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, monkeypatch):
     """The I/O thread has it, and can't go on as long as the sender keeps the interpreter busy."""
     monkeypatch.setattr(writer, "_MOMENT", LONG)
-    ends.core.sender.writer = ends.wire
-    with ends.wire._owner:
-        ends.queue("a", "b")
-        monkeypatch.setattr(type(ends.outbox), "filling", True)
+    ends.core.sender.writer = ends.writer
+    with ends.writer._owner:
+        ends.put("a", "b")
+        monkeypatch.setattr(type(ends.queue), "filling", True)
         leaving = threading.Thread(target=ends.core.sender.defer_write)
         leaving.start()
         leaving.join(SHORT)
@@ -634,7 +634,7 @@ def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, m
 def other_ends():
     """Replies are told apart by their ids, and the client knows its connection."""
     with made(wsclient.JsonId()) as ends:
-        ends.core.sender.writer, ends.core.sender.connection_number = ends.wire, 7
+        ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
         yield ends
 
 
@@ -653,7 +653,7 @@ def ask(ends):
 
 def written_in_main(ends, **options):
     entry = ends.core.requests.make({"ask": 1}, PASSED, **options)
-    ends.core.pending.add(entry, timed=False)
+    ends.core.table.add(entry, timed=False)
     return ends.core.sender.write_now(entry)
 
 
@@ -662,20 +662,20 @@ def test_the_main_thread_writes_what_leaves_nothing_undone_if_it_is_interrupted(
         assert written_in_main(plain)
         assert not written_in_main(plain, until=bool)
         for part in ("is_uncompressed_tcp", "is_open"):
-            setattr(plain.wire, part, False)
+            setattr(plain.writer, part, False)
             assert not written_in_main(plain)
-            setattr(plain.wire, part, True)
+            setattr(plain.writer, part, True)
         assert written_in_main(plain)
         plain.core.sender.replies_in_order = True
         assert not written_in_main(plain)
-    ends.core.sender.writer = ends.wire
+    ends.core.sender.writer = ends.writer
     assert not ends.core.sender.write_now(text("by order"))
     ends.core.sender.writer = None
 
 
 def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):
-    ends.core.sender.writer = ends.wire
-    (entry,) = ends.queue("queued")
+    ends.core.sender.writer = ends.writer
+    (entry,) = ends.put("queued")
     ends.core.sender.write_queued()
     assert entry.state == QUEUED
     assert ends.woken()
@@ -689,7 +689,7 @@ def test_who_waits_for_a_drain_is_woken_by_what_goes_past_the_queue():
     with other_ends() as ends:
         send(ends)
         assert not ends.woken()
-        ends.core.orders.drain = PASSED
+        ends.core.commands.drain = PASSED
         send(ends)
         assert ends.woken()
 
@@ -698,8 +698,8 @@ def left_by_another_thread(ends):
     """Another thread finds the way out taken, by the main thread, and leaves its message."""
     profile = sys.getprofile()
     sys.setprofile(None)
-    ends.queue("left")
-    on_thread(ends.wire.flush)
+    ends.put("left")
+    on_thread(ends.writer.flush)
     sys.setprofile(profile)
 
 
@@ -714,7 +714,7 @@ def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_beh
                 lambda self, entry, ends=ends: (clear(self, entry), left_by_another_thread(ends))[0],
             )
             struck = strikes(moment, functools.partial(act, ends))
-            assert bool(ends.outbox.entries or ends.wire._rest) <= ends.woken()
+            assert bool(ends.queue.entries or ends.writer._rest) <= ends.woken()
             monkeypatch.undo()
         if not struck:
             break
@@ -731,19 +731,19 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
     for moment in itertools.count():
         with other_ends() as ends:
             struck = strikes(moment, functools.partial(act, ends), error)
-            assert not ends.wire._owner.locked()
-            assert ends.wire.error is None
-            assert bool(ends.wire._rest) <= ends.woken()  # the I/O thread goes on
-            on_thread(ends.wire.flush)
-            on_thread(functools.partial(ends.wire.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
-            assert ends.wire.write_progress.sent == ends.wire.write_progress.taken
+            assert not ends.writer._owner.locked()
+            assert ends.writer.error is None
+            assert bool(ends.writer._rest) <= ends.woken()  # the I/O thread goes on
+            on_thread(ends.writer.flush)
+            on_thread(functools.partial(ends.writer.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
+            assert ends.writer.write_progress.sent == ends.writer.write_progress.taken
             received = all_that_follows(ends)
             assert received[-1] == b"second"
             assert len(received) <= 2
             assert ends.counters.messages_sent == len(received)
             if struck:
-                assert not ends.core.pending.waiting
-                assert not ends.core.pending.in_flight
+                assert not ends.core.table.waiting
+                assert not ends.core.table.in_flight
             seen.add((struck, len(received)))
             if not struck:
                 break
@@ -756,8 +756,8 @@ def test_what_is_left_to_who_looks_whether_it_may_go_past_the_queue_goes_out(end
     """Whoever looks has the way out meanwhile, and may queue nothing in the end: too large, say, or closed."""
 
     def while_others_leave_theirs(entry):
-        ends.queue("left")
-        on_thread(ends.wire.flush)  # finds the way out taken
+        ends.put("left")
+        on_thread(ends.writer.flush)  # finds the way out taken
         return clear
 
     monkeypatch.setattr(ClientBackend, "is_clear_for", lambda self, entry: while_others_leave_theirs(entry))

@@ -97,10 +97,10 @@ def nothing_is_kept(client):
     """Whether no table contains a request, stream or subscription."""
     core = client._wsclient.core
     return not (
-        core.pending.unfinished
-        or core.pending.everything()
-        or core.pending.in_flight
-        or core.pending._by_caller_key
+        core.table.unfinished
+        or core.table.everything()
+        or core.table.in_flight
+        or core.table._by_caller_key
         or core.subscriptions.events
         or core.subscriptions.members
         or core.subscriptions._owners

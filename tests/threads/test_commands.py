@@ -1,4 +1,4 @@
-"""Orders: one assignment and one wake-up each, and what becomes of several."""
+"""Commands: one assignment and one wake-up each, and what becomes of several."""
 
 import functools
 import itertools
@@ -8,17 +8,17 @@ import pytest
 
 from wsclient._errors import ConnectionLost
 from wsclient._network.poller import READ, Poller
-from wsclient._threads.commands import Orders
+from wsclient._threads.commands import Commands
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.wakeup import Wakeup
 
 from ..support.strikes import strikes
 
 ORDERS = {
-    "close": lambda orders: orders.order_close(1000, "bye", Deadline(1.0)),
-    "drain": lambda orders: orders.order_drain(Deadline(1.0)),
-    "reconnect": lambda orders: orders.order_reconnect("because"),
-    "drop": lambda orders: orders.order_drop(3, ConnectionLost("gone")),
+    "close": lambda commands: commands.order_close(1000, "bye", Deadline(1.0)),
+    "drain": lambda commands: commands.order_drain(Deadline(1.0)),
+    "reconnect": lambda commands: commands.order_reconnect("because"),
+    "drop": lambda commands: commands.order_drop(3, ConnectionLost("gone")),
 }
 
 
@@ -34,67 +34,67 @@ def has_wake_up(wakeup):
 
 def test_each_order_wakes_the_io_thread():
     wakeup = Wakeup()
-    orders = Orders()
-    orders.attach(wakeup)
+    commands = Commands()
+    commands.attach(wakeup)
     for name, give in ORDERS.items():
         assert not has_wake_up(wakeup), name
-        give(orders)
+        give(commands)
         assert has_wake_up(wakeup), name
     wakeup.close()
 
 
 def test_orders_given_before_there_is_an_io_thread_are_kept():
-    orders = Orders()
+    commands = Commands()
     for give in ORDERS.values():
-        give(orders)
-    assert (orders.close.code, orders.close.reason) == (1000, "bye")
-    assert orders.drain.at == 1.0
-    assert orders.reconnect == "because"
-    assert orders.drop[0] == 3
+        give(commands)
+    assert (commands.close.code, commands.close.reason) == (1000, "bye")
+    assert commands.drain.at == 1.0
+    assert commands.reconnect == "because"
+    assert commands.drop[0] == 3
 
 
 def test_the_first_close_gives_code_and_reason_and_the_shortest_deadline_counts():
-    orders = Orders()
-    orders.order_close(1001, "first", Deadline(10.0))
-    orders.order_close(1000, "second", Deadline(5.0))
-    orders.order_close(1000, "third", Deadline(7.0))
-    order = orders.close
+    commands = Commands()
+    commands.order_close(1001, "first", Deadline(10.0))
+    commands.order_close(1000, "second", Deadline(5.0))
+    commands.order_close(1000, "third", Deadline(7.0))
+    order = commands.close
     assert (order.code, order.reason, order.deadline.at) == (1001, "first", 5.0)
 
 
 def test_the_shortest_deadline_of_several_drains_counts():
-    orders = Orders()
+    commands = Commands()
     for at in (10.0, None, 5.0, 7.0):
-        orders.order_drain(Deadline(at))
-    assert orders.drain.at == 5.0
+        commands.order_drain(Deadline(at))
+    assert commands.drain.at == 5.0
 
 
 def test_the_last_reconnect_gives_the_reason():
-    orders = Orders()
-    orders.order_reconnect("one")
-    orders.order_reconnect("")
-    assert orders.reconnect == ""
+    commands = Commands()
+    commands.order_reconnect("one")
+    commands.order_reconnect("")
+    assert commands.reconnect == ""
 
 
 def test_without_an_io_thread_wake_ups_do_nothing():
-    orders = Orders()
-    orders.wake()
-    orders.close_descriptors()
+    commands = Commands()
+    commands.wake()
+    commands.close_descriptors()
     wakeup = Wakeup()
-    orders.attach(wakeup)
-    orders.close_descriptors()
+    commands.attach(wakeup)
+    commands.close_descriptors()
     assert wakeup.fileno() == -1
-    orders.order_drain(Deadline(math.inf))
-    orders.attach(None)
-    orders.wake()
+    commands.order_drain(Deadline(math.inf))
+    commands.attach(None)
+    commands.wake()
 
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_an_interrupted_order_is_given_as_a_whole_or_not_at_all(name):
     for moment in itertools.count():
-        orders = Orders()
-        struck = strikes(moment, functools.partial(ORDERS[name], orders))
-        assert orders.given or getattr(orders, name) is None
+        commands = Commands()
+        struck = strikes(moment, functools.partial(ORDERS[name], commands))
+        assert commands.given or getattr(commands, name) is None
         if not struck:
             break
     assert moment > 2

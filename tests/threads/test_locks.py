@@ -98,7 +98,7 @@ def test_an_interrupt_at_any_moment_of_the_block_leaves_it_free(lock):
 def test_real_interrupts_leave_it_free(lock, alarm):
     struck = 0
     until = time.monotonic() + 0.3
-    while time.monotonic() < until:
+    while not struck or time.monotonic() < until:
         try:
             alarm(0.0002)
             while True:
@@ -107,7 +107,6 @@ def test_real_interrupts_leave_it_free(lock, alarm):
         except Struck:
             struck += 1
             assert is_free(lock), f"it is still taken after {struck} interrupts"
-    assert struck
 
 
 def test_an_interrupt_of_the_wait_takes_nothing(lock, alarm):

@@ -44,9 +44,9 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    connection_number = None if core.hooks.bound is None else terms.connection_number(core)
+    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
     entry = core.requests.encode_one_way(message, expires_at=expires_at, connection_number=connection_number)
-    hurries = expires_at is not None or entry.size > SMALL or (not core.outbox.entries and core.sender.pace.allows(now))
+    hurries = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if hurries and core.sender.write_now(entry):
         return Delivery(core, entry)
     core.requests.queue(entry, Deadline.after(timeout, now))
@@ -74,7 +74,7 @@ def request(
     try:
         core.requests.begin(request, waiter, timed=False)
         if core.link.paused:
-            core.orders.wake()  # the reply is to be read, full queues or not
+            core.commands.wake()  # the reply is to be read, full queues or not
         if not waiter.wait(request.deadline):
             _give_up(core, request, waiter)
     except BaseException:
@@ -139,7 +139,7 @@ def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> Re
     except BaseException:
         core.requests.withdraw(request, interrupted=True)
         raise
-    core.orders.wake_by(request.deadline)
+    core.commands.wake_by(request.deadline)
     return future
 
 
@@ -155,7 +155,7 @@ def reconnect(core: Core, reason: str) -> None:
     core.guard.check("reconnect()")
     check_close(CloseCode.NORMAL, reason)
     terms.check_started(core, "reconnect()")
-    core.orders.order_reconnect(reason)
+    core.commands.order_reconnect(reason)
 
 
 def wait_until(core: Core, state: State, timeout: float | None) -> bool:
@@ -172,7 +172,7 @@ def wait_until(core: Core, state: State, timeout: float | None) -> bool:
 
 def stats(core: Core) -> Stats:
     """See ``Client.stats``."""
-    counters, counts, opened_at = core.counters, core.pending.counts, core.link.opened_at
+    counters, counts, opened_at = core.counters, core.table.counts, core.link.opened_at
     return Stats(
         messages_sent=counters.messages_sent,
         messages_received=counters.messages_received,
@@ -184,10 +184,10 @@ def stats(core: Core) -> Stats:
         requests_failed=counts["failed"] + counts["cancelled"],
         requests_timed_out=counts["timed_out"],
         requests_late=counters.late,
-        requests_in_flight=max(0, core.pending.in_flight),  # its two tables are read one after the other
-        queue_depth=core.outbox.messages,
-        queue_bytes=core.outbox.bytes,
-        dropped=core.outbox.dropped + core.receivers.dropped,
+        requests_in_flight=max(0, core.table.in_flight),  # its two tables are read one after the other
+        queue_depth=core.queue.messages,
+        queue_bytes=core.queue.bytes,
+        dropped=core.queue.dropped + core.receivers.dropped,
         rtt_last=counters.rtt_last,
         rtt_min=counters.rtt_min,
         rtt_mean=counters.rtt_mean,
@@ -208,7 +208,7 @@ def _make(
         check_callable("match", match)
         check_callable("until", until)
     deadline = terms.deadline(core, timeout)
-    connection_number = None if core.hooks.bound is None else terms.connection_number(core)
+    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
     if isinstance(message, list) and core.protocol._batches:
         return core.requests.make_batch(message, deadline, match, until, idempotent, connection_number)
     return core.requests.make(message, deadline, match, until, idempotent, connection_number)

@@ -143,7 +143,7 @@ def _await_events(core: Core, deadline: Deadline) -> None:
         return
     latch = Latch()
     core.subscriptions.events.append((Latch.open, latch))
-    core.orders.wake()
+    core.commands.wake()
     # Else the end of the client, which comes behind, applies the event.
     if core.state.current not in FINAL and not latch.wait(deadline):
         raise failures.timed_out("queued")
@@ -170,7 +170,7 @@ def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, st
         core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
         terms.read_on(core)
         if timed:
-            core.orders.wake_by(request.deadline)
+            core.commands.wake_by(request.deadline)
     except BaseException:
         stream.close()
         raise

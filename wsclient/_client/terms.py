@@ -43,10 +43,10 @@ def deadline(core: Core, timeout: float | None) -> Deadline:
 
 def connection_number(core: Core) -> int | None:
     """The connection to which belongs what a hook sends; None for any."""
-    return core.hooks.bound if core.hooks.here() else None
+    return core.hooks.connection_number if core.hooks.here() else None
 
 
 def read_on(core: Core) -> None:
     """Have the reply read even if reading is paused."""
     if core.link.paused:
-        core.orders.wake()
+        core.commands.wake()

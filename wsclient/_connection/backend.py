@@ -25,13 +25,13 @@ class ClientBackend:
 
     Attributes:
         number: the connection's number.
-        outbox: the send queue.
+        queue: the send queue.
         progress: notifies the threads that wait for written bytes.
         nudge: wakes the I/O thread, see ``Wakeup``.
         depart, refuse, is_free: as in ``Requests``.
     """
 
-    __slots__ = ("_core", "_protocol", "depart", "is_free", "nudge", "number", "outbox", "progress", "refuse", "wake")
+    __slots__ = ("_core", "_protocol", "depart", "is_free", "nudge", "number", "progress", "queue", "refuse", "wake")
 
     def __init__(self, core: Core, number: int) -> None:
         """
@@ -40,7 +40,7 @@ class ClientBackend:
             number: the connection's number.
         """
         self._core = core
-        self.outbox = core.outbox
+        self.queue = core.queue
         self._protocol = core.protocol
         self.number = number
         self.progress = core.progress
@@ -48,25 +48,25 @@ class ClientBackend:
         self.depart: Callable[[Any], bool] = core.requests.depart
         self.refuse: Callable[[Any, BaseException], None] = core.requests.refuse
         self.is_free: Callable[[Iterable[Any]], bool] = core.requests.is_free
-        self.wake = core.orders.wake
-        self.nudge = core.orders.nudge
+        self.wake = core.commands.wake
+        self.nudge = core.commands.nudge
 
     def ready(self) -> bool:
         """Whether a queue that is not empty may have something to take."""
-        return self._protocol.max_in_flight is None or self.outbox.ready(self._room())
+        return self._protocol.max_in_flight is None or self.queue.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """Take the messages that are written next."""
-        return self.outbox.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
+        return self.queue.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
 
     def is_clear_for(self, entry: Outgoing) -> bool:
         """Whether a message may be written past the queue, since the queue is empty. What other threads queue meanwhile
         is not older than this message.
         """
-        outbox = self.outbox
+        queue = self.queue
         return (
-            not outbox.entries
-            and entry.size <= outbox.largest
+            not queue.entries
+            and entry.size <= queue.largest
             and (self._protocol.max_in_flight is None or entry.requests <= self._room())
         )
 
@@ -85,12 +85,12 @@ class ClientBackend:
 
     def is_wanted(self) -> bool:
         """Whether there is time left to send anything: not after the deadline of ``close()``."""
-        close = self._core.orders.close
+        close = self._core.commands.close
         return close is None or not close.deadline.passed(time.monotonic())
 
     def _room(self) -> int:
         """How many more requests may be in flight, where ``max_in_flight`` limits them."""
-        return (self._protocol.max_in_flight or 0) - self._core.pending.in_flight
+        return (self._protocol.max_in_flight or 0) - self._core.table.in_flight
 
 
 class RecordedBackend(ClientBackend):

@@ -1,6 +1,6 @@
 """One connection, from the upgrade to the last byte.
 
-The I/O thread owns it and runs everything here. Other threads write through its ``Wire``, which they find in
+The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which they find in
 ``core.sender``.
 """
 
@@ -22,7 +22,7 @@ from .._rfc6455.deflate import Inflater
 from .._rfc6455.frames import MessageReader, Opcode
 from .._rfc6455.url import redact
 from .._sending.message import Outgoing
-from .._sending.writer import Wire
+from .._sending.writer import Writer
 from .._threads.deadline import Deadline
 from .keepalive import Beat, Heartbeat
 
@@ -70,30 +70,30 @@ class Connection:
         number: 1 for the client's first.
         opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
-        wire: its writer.
+        writer: its writer.
         router: distributes the messages.
         ending: why it ends; None while it does not.
         over: whether there is nothing left to wait for.
     """
 
     __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
-                 "info", "number", "opened", "over", "router", "wire")  # fmt: skip
+                 "info", "number", "opened", "over", "router", "writer")  # fmt: skip
 
-    def __init__(self, core: Core, poller: Poller, opened: UpgradedConnection, wire: Wire) -> None:
+    def __init__(self, core: Core, poller: Poller, opened: UpgradedConnection, writer: Writer) -> None:
         """
         Args:
             core: the client.
             poller: how to wait.
             opened: the upgraded connection.
-            wire: its writer.
+            writer: its writer.
         """
         now = time.monotonic()
-        self.number = wire.write_progress.number
+        self.number = writer.write_progress.number
         self.opened = opened
         self._uptime = Uptime()
         self.info = _facts(self.number, opened, self._uptime)
-        self.wire = wire
-        self.router = Router(core, wire)
+        self.writer = writer
+        self.router = Router(core, writer)
         self.ending: Ending | None = None
         self.over = False
         self._core = core
@@ -127,13 +127,13 @@ class Connection:
     def open(self) -> None:
         """The set-up is complete: write what is queued, and let all threads write."""
         self._opened_at = time.monotonic()
-        self.wire.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
+        self.writer.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
         self._beat.begin(self._opened_at)
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.connection = self.info
-        self._core.sender.writer = self.wire
-        self.wire.flush()
+        self._core.sender.writer = self.writer
+        self.writer.flush()
 
     def turn(self, until: Deadline) -> None:
         """Wait until something happens, at most until ``until``, and handle it."""
@@ -142,18 +142,18 @@ class Connection:
             core.recorder.write()  # before the wait: what is recorded from here on ends it
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
-        if core.pending.timers:
+        if core.table.timers:
             # Before reading: a position kept for an overdue reply must not take the reply to the next request.
             core.requests.expire(now)
-        if core.orders.drop is not None and self._is_to_be_dropped():
+        if core.commands.drop is not None and self._is_to_be_dropped():
             return
         if ready & line.read_event or (line.may_hold and line.pending()):
             self._read(now)
-        if self.wire.blocked and ready & line.write_event:
-            self.wire.unblock()
+        if self.writer.blocked and ready & line.write_event:
+            self.writer.unblock()
         if (
             self.ending is not None
-            or self.wire.error is not None
+            or self.writer.error is not None
             or self._beat.missed
             or now >= self._heartbeat.next_at
             or now >= self._beat.next_at
@@ -161,8 +161,8 @@ class Connection:
             self._look_after(now)
         if core.subscriptions.unrouted.items or core.subscriptions.events:
             self.router.deliver_routed()
-        if not self.over and self.wire.has_work():
-            self.wire.flush()  # at the end: it writes what any step above has queued
+        if not self.over and self.writer.has_work():
+            self.writer.flush()  # at the end: it writes what any step above has queued
         if core.progress.latches:
             core.progress.announce()
 
@@ -191,11 +191,11 @@ class Connection:
         ending = Ending(Initiator.LOCAL, code, reason, error, deadline)
         if behind_queue is not None:
             self.ending = ending
-            self._core.outbox.seal(behind_queue, frame)
-            self.wire.flush()
+            self._core.queue.seal(behind_queue, frame)
+            self.writer.flush()
         else:
             self._end(ending)
-            self.wire.send_first(frame)
+            self.writer.send_first(frame)
 
     def finish(self) -> Disconnect:
         """Release everything. The connection must not be used afterwards.
@@ -214,9 +214,9 @@ class Connection:
         core.link.connection = None
         core.link.paused = False
         core.link.proofs.clear()
-        cut = self.wire.end()
-        if self.wire.tap is not None:
-            self.wire.tap.lost(disconnect)
+        cut = self.writer.end()
+        if self.writer.tap is not None:
+            self.writer.tap.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
         core.requests.connection_ended(self.number, cut, disconnect)
@@ -230,34 +230,34 @@ class Connection:
 
     def _wait(self, now: float, until: Deadline) -> int:
         """Wait for the socket, a timer or an order; return the events that are ready."""
-        core, wire, line = self._core, self.wire, self.opened.line
+        core, writer, line = self._core, self.writer, self.opened.line
         link = core.link
-        core.orders.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
+        core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
         self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
-        if wire.blocked or core.receivers.full:
+        if writer.blocked or core.receivers.full:
             link.paused = True  # before looking: a thread that makes room from now on wakes this one
-            link.paused = (wire.blocked and wire.is_flooded_by_replies) or (
+            link.paused = (writer.blocked and writer.is_flooded_by_replies) or (
                 core.receivers.full and not self.router.must_keep_reading
             )
-            events = (0 if link.paused else events) | (line.write_event if wire.blocked else 0)
+            events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
         if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
         at = self._next_timer(now, until)
-        core.orders.sleeps_until = at
+        core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
         """Whether the connection is to be dropped, so that nothing more is read: a reply by order may be lost."""
-        drop = self._core.orders.drop
+        drop = self._core.commands.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
         """The latest moment at which to wake; infinity for never."""
         at = math.inf if until.at is None else until.at
-        if self._core.pending.timers:
-            at = min(at, self._core.pending.next_deadline() or at)
+        if self._core.table.timers:
+            at = min(at, self._core.table.next_deadline() or at)
         if self.ending is not None:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
@@ -269,9 +269,9 @@ class Connection:
         """Handle deadlines, keepalive, and an error of the writer."""
         if self.over:
             return
-        if self.wire.error is not None:
+        if self.writer.error is not None:
             self._read_rest()
-            self._end_now(Initiator.NETWORK, f"the connection broke: {self.wire.error}", self.wire.error)
+            self._end_now(Initiator.NETWORK, f"the connection broke: {self.writer.error}", self.writer.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
         elif self._beat.missed:
@@ -284,11 +284,11 @@ class Connection:
             silence = now - self._heartbeat.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self._beat.look(self.wire, now)
+            self._beat.look(self.writer, now)
             if self._heartbeat.ping_due(now):
                 payload = os.urandom(8)
                 self._heartbeat.pinged(payload, now)
-                self.wire.send_first(Outgoing(Opcode.PING, payload, 0))
+                self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
 
     def _shows_life(self, now: float) -> bool:
         """Look once more before the peer counts as dead: this thread, or the whole process, may have been suspended."""
@@ -325,7 +325,7 @@ class Connection:
             now = time.monotonic()
             if (
                 now > enough
-                or self.wire.is_flooded_by_replies
+                or self.writer.is_flooded_by_replies
                 or (self._core.receivers.full and not self.router.must_keep_reading)
             ):
                 break
@@ -338,9 +338,9 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
-        tap, receive = self.wire.tap, self.router.receive
+        tap, receive = self.writer.tap, self.router.receive
         if tap is not None:
-            self.wire.wait_for_writer()  # a message that may have caused these bytes is recorded before them
+            self.writer.wait_for_writer()  # a message that may have caused these bytes is recorded before them
         try:
             for opcode, payload, size in self._reader.feed(data):
                 if tap is not None:
@@ -357,7 +357,7 @@ class Connection:
 
     def _take_control(self, opcode: Opcode, payload: Any) -> None:
         if opcode is Opcode.PING:
-            self.wire.send_first(Outgoing(Opcode.PONG, payload, 0))
+            self.writer.send_first(Outgoing(Opcode.PONG, payload, 0))
             self._core.hooks.post_event("on_ping", payload)
         elif opcode is Opcode.PONG:
             self._take_pong(payload)
@@ -365,7 +365,7 @@ class Connection:
             self._take_close(payload)
 
     def _take_pong(self, payload: bytes) -> None:
-        matched = self.wire.pong(payload, time.monotonic())
+        matched = self.writer.pong(payload, time.monotonic())
         if matched is not None:
             self._core.counters.add_round_trip(matched.seconds)
             for known in matched.payloads:
@@ -380,7 +380,7 @@ class Connection:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon))
             return
         self._end(Ending(Initiator.REMOTE, close.code, close.reason, None, soon))
-        self.wire.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
+        self.writer.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
 
     def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
         """Close because the peer broke the protocol; report it to the user as well."""
@@ -391,13 +391,13 @@ class Connection:
     def _end(self, ending: Ending) -> None:
         """From here on nothing that is queued is written, and written requests fail."""
         self.ending = ending
-        self.wire.is_open = False
+        self.writer.is_open = False
         self._core.requests.lose_written(self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """End without a closing handshake, since the connection is broken. What is queued waits for the next one."""
         self.over = True
-        self.wire.is_open = False
+        self.writer.is_open = False
         if self.ending is None:
             self.ending = Ending(initiator, None, reason, error, Deadline(None))
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from .._receiving.receivers import Receivers
 from .._requests.requests import Requests
-from .._requests.table import Pending
+from .._requests.table import RequestTable
 from .._sending.link import Link
-from .._sending.queue import Outbox
+from .._sending.queue import MessageQueue
 from .._sending.sender import Sender
 from .._stats import Counters
-from .._threads.commands import Orders
+from .._threads.commands import Commands
 from .._threads.guard import Guard
 from .._threads.imports import importing
 from .._threads.state import StateCell
@@ -35,11 +35,11 @@ class Core:
         protocol: the message protocol.
         guard: who may call what.
         state: where the client stands.
-        orders: what others want of the background thread.
+        commands: what others want of the background thread.
         link: the present connection.
-        outbox: messages to send.
+        queue: messages to send.
         sender: which thread writes them.
-        pending: requests that wait.
+        table: requests that wait.
         requests: how they begin and end.
         receivers: all that incoming messages go to.
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
@@ -48,22 +48,39 @@ class Core:
         progress: tells those who wait for a delivery or a flush to look again.
     """
 
-    __slots__ = ("counters", "guard", "handlers", "hooks", "link", "orders", "outbox", "pending", "progress",
-                 "protocol", "receivers", "recorder", "requests", "sender", "settings", "state", "streams",
-                 "subscriptions")  # fmt: skip
+    __slots__ = (
+        "commands",
+        "counters",
+        "guard",
+        "handlers",
+        "hooks",
+        "link",
+        "progress",
+        "protocol",
+        "queue",
+        "receivers",
+        "recorder",
+        "requests",
+        "sender",
+        "settings",
+        "state",
+        "streams",
+        "subscriptions",
+        "table",
+    )  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         self.settings = settings
         self.protocol = protocol
         self.guard = Guard(settings.name)
         self.state = StateCell()
-        self.orders = Orders()
+        self.commands = Commands()
         self.link = Link()
-        self.outbox = Outbox(settings.bounds.send_queue)
-        self.sender = Sender(self.outbox, self.orders, self.guard, replies_in_order=protocol._by_order)
-        self.pending = Pending(by_order=protocol._by_order)
-        self.requests = Requests(protocol, self.pending, self.sender, self.orders, settings)
-        self.receivers = Receivers(settings, self.link, self.orders)
+        self.queue = MessageQueue(settings.bounds.send_queue)
+        self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
+        self.table = RequestTable(by_order=protocol._by_order)
+        self.requests = Requests(protocol, self.table, self.sender, self.commands, settings)
+        self.receivers = Receivers(settings, self.link, self.commands)
         self.hooks = self.receivers.hooks
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
@@ -76,4 +93,4 @@ class Core:
         with importing:
             from .._recording.recorder import Recorder  # few clients have one: spares the others 3 ms
 
-        return Recorder(recording, self.settings.name, self.orders.wake, self.hooks.post_error)
+        return Recorder(recording, self.settings.name, self.commands.wake, self.hooks.post_error)

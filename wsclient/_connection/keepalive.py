@@ -13,7 +13,7 @@ from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
 
 if TYPE_CHECKING:
-    from .._sending.writer import Wire
+    from .._sending.writer import Writer
     from .context import Core
 
 __all__ = ["Beat", "Heartbeat"]
@@ -112,7 +112,7 @@ class Beat:
         if self._core.protocol.heartbeat is not None:
             self.next_at = now + self._core.protocol.heartbeat[0]
 
-    def look(self, wire: Wire, now: float) -> None:
+    def look(self, writer: Writer, now: float) -> None:
         """Send a heartbeat if one is due."""
         heartbeat = self._core.protocol.heartbeat
         if heartbeat is None or now < self.next_at:
@@ -120,7 +120,7 @@ class Beat:
         seconds, make = heartbeat
         self.next_at = now + seconds
         try:
-            self._send(wire, make(), now)
+            self._send(writer, make(), now)
         except Exception as cause:
             error = ProtocolError(f"The heartbeat of the message protocol could not be created: {cause}.")
             error.__cause__ = cause
@@ -130,14 +130,14 @@ class Beat:
         """An answer came, or none."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
-    def _send(self, wire: Wire, message: Any, now: float) -> None:
-        protocol, number = self._core.protocol, wire.write_progress.number
+    def _send(self, writer: Writer, message: Any, now: float) -> None:
+        protocol, number = self._core.protocol, writer.write_progress.number
         if not isinstance(message, Wrapped):
-            wire.send_first(self._core.requests.encode_one_way(message, connection_number=number))
+            writer.send_first(self._core.requests.encode_one_way(message, connection_number=number))
             return
         assert protocol.heartbeat is not None
         patience = self._core.settings.line.ping_timeout or protocol.heartbeat[0]
         request = self._core.requests.make(message.message, Deadline.after(patience, now), connection_number=number)
         request.waiter = self
-        self._core.pending.add(request, timed=True)
-        wire.send_first(request)
+        self._core.table.add(request, timed=True)
+        writer.send_first(request)

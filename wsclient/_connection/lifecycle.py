@@ -14,7 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from .._errors import ClientClosed, ConnectError, again
+from .._errors import ClientClosed, ConnectError, copy_exception
 from .._models import State
 from .._rfc6455.close import check_close
 from .._threads import processes
@@ -64,7 +64,7 @@ class Lifecycle:
     @property
     def ends(self) -> bool:
         """Whether ``close()`` was called."""
-        return self._core.orders.close is not None
+        return self._core.commands.close is not None
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -86,12 +86,12 @@ class Lifecycle:
             self._wait_for_open(deadline, first=self._worker.starter is starter)
         except Exception:
             if self._worker.starter is starter:
-                core.orders.order_close(1000, "", Deadline(time.monotonic()))
+                core.commands.order_close(1000, "", Deadline(time.monotonic()))
                 self._await_end(Deadline(time.monotonic()))
             raise
         except BaseException:  # an interrupt must not wait for the end of the thread
             if self._worker.starter is starter or self._close_unstarted():
-                core.orders.order_close(1000, "", Deadline(time.monotonic()))
+                core.commands.order_close(1000, "", Deadline(time.monotonic()))
             raise
 
     def _wait_for_open(self, deadline: Deadline, *, first: bool) -> None:
@@ -108,7 +108,7 @@ class Lifecycle:
         if first and error is None and core.sender.connection_number > 0:
             return  # it was open, and a hook has closed it before this thread saw it
         if isinstance(error, ConnectError) and core.sender.connection_number == 0:
-            raise again(error)
+            raise copy_exception(error)
         raise closed_error(core.settings.name, core.state, "start()")
 
     def _run(self) -> None:
@@ -127,13 +127,13 @@ class Lifecycle:
         core.guard.check_fork("close()")
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         if not wait:
-            core.orders.order_close(code, reason, deadline)
+            core.commands.order_close(code, reason, deadline)
             if self._worker.starter is None:
                 # This may be a signal handler, in which no lock may be taken; another thread may take it.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
         core.guard.check_may_wait("close()", "Call close(wait=False).")
-        core.orders.order_close(code, reason, deadline)
+        core.commands.order_close(code, reason, deadline)
         self._close_unstarted()
         self._await_end(deadline)
 
@@ -149,8 +149,8 @@ class Lifecycle:
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
         refusal = ClientClosed("The client is draining and takes no new work.")
-        core.outbox.seal(refusal, takes_marks=True)  # deliveries may still be waited for
-        core.orders.order_drain(deadline)
+        core.queue.seal(refusal, takes_marks=True)  # deliveries may still be waited for
+        core.commands.order_drain(deadline)
         if self._close_unstarted():
             return self._supervisor.drained
         if wait:
@@ -169,7 +169,7 @@ class Lifecycle:
         if not self._worker.seal():
             return False
         if self._core.state.move(State.CLOSED):
-            self._supervisor.drained = not self._core.outbox.messages and not self._core.pending.waiting
+            self._supervisor.drained = not self._core.queue.messages and not self._core.table.waiting
             finish(self._core, State.CLOSED, None)
         return True
 
@@ -203,7 +203,7 @@ class Lifecycle:
     def after_fork(self) -> None:
         """In a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
         self._core.guard.forked = True
-        self._core.orders.close_descriptors()
+        self._core.commands.close_descriptors()
         if self._core.recorder is not None:
             self._core.recorder.after_fork()
         for sock in self._supervisor.sockets():

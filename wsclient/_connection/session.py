@@ -69,7 +69,7 @@ class ConnectionSession(Session):
     def send(self, message: Any) -> None:
         """See ``Session``."""
         connection = self._running()
-        connection.wire.send_first(self._core.requests.encode_one_way(message, connection_number=connection.number))
+        connection.writer.send_first(self._core.requests.encode_one_way(message, connection_number=connection.number))
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
@@ -79,9 +79,9 @@ class ConnectionSession(Session):
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
         request = self._core.requests.make(message, deadline, match=match, connection_number=connection.number)
         request.waiter = waiter = Waiter()
-        self._core.pending.add(request, timed=False)
+        self._core.table.add(request, timed=False)
         try:
-            connection.wire.send_first(request)
+            connection.writer.send_first(request)
             while request.outcome is None:
                 if deadline.passed(time.monotonic()):
                     self._check_time()
@@ -140,10 +140,10 @@ class ConnectionSession(Session):
         return connection
 
     def _check(self, connection: Connection) -> None:
-        orders = self._core.orders
-        if orders.close is not None:
+        commands = self._core.commands
+        if commands.close is not None:
             raise ClientClosed("The client was closed while on_session was running.")
-        if orders.reconnect is not None:
+        if commands.reconnect is not None:
             raise ConnectionLost("reconnect() was called while on_session was running.", sent=None)
         if connection.ending is not None:
             ending = connection.ending
@@ -195,7 +195,7 @@ def set_up(core: Core, connection: Connection) -> None:
     except SessionError:
         raise
     except BaseException as error:
-        if core.orders.close is not None or core.orders.reconnect is not None:
+        if core.commands.close is not None or core.commands.reconnect is not None:
             raise Interrupted("close() or reconnect() ended on_session.") from error
         raise _failure(core, error) from error
     finally:

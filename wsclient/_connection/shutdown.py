@@ -23,7 +23,7 @@ def begin_closing(core: Core) -> ClientClosed:
     refusal = _closed(core, None)
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
-        core.outbox.seal(refusal)
+        core.queue.seal(refusal)
         core.requests.end_all(ClientClosed("The client was closed before the reply came."))
     return refusal
 
@@ -37,9 +37,9 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
         error: why it ended; None where it was closed on request.
     """
     refusal = _closed(core, error)
-    core.outbox.seal(refusal)
+    core.queue.seal(refusal)
     core.requests.end_all(refusal if error is None else error)
-    core.outbox.sweep(None)
+    core.queue.sweep(None)
     if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
         core.hooks.post("on_error", error)
     core.state.move(final, error)

@@ -20,7 +20,7 @@ from .._rfc6455 import url as _url
 from .._rfc6455.close import CloseCode
 from .._rfc6455.deflate import Deflater
 from .._rfc6455.handshake import check_headers
-from .._sending.writer import Wire
+from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import Wakeup
@@ -96,19 +96,19 @@ class Supervisor:
         try:
             wakeup = Wakeup()
             self._poller = Poller(wakeup)
-            core.orders.attach(wakeup)
+            core.commands.attach(wakeup)
             if core.recorder is not None:
                 core.recorder.begin()
             final, error = self._live()
         except BaseException as bug:
             _log.exception("%s: the I/O thread failed; please report this.", core.settings.name)
-            final = State.FAILED if core.orders.close is None else State.CLOSED
+            final = State.FAILED if core.commands.close is None else State.CLOSED
             error = bug
         finally:
             if core.recorder is not None:
                 core.recorder.close()  # before another thread can see that the client is closed, and read the file
             finish(core, final, error)
-            core.orders.attach(None)
+            core.commands.attach(None)
             self._connector.close()
             if self._poller is not None:
                 self._poller.close()
@@ -128,7 +128,7 @@ class Supervisor:
             connection.opened.line.abort()
             link = self._core.link  # written by the I/O thread otherwise, which is stuck
             link.connection = link.opened_at = None
-            connection.wire.write_progress.ended = True  # no proof comes any more, so no thread has to wait for one
+            connection.writer.write_progress.ended = True  # no proof comes any more, so no thread has to wait for one
             if connection.was_open and connection.claim_goodbye():
                 self._core.hooks.post("on_close", None, None)
 
@@ -145,9 +145,9 @@ class Supervisor:
     def _live(self) -> tuple[State, BaseException | None]:
         """Run one connection after the other; return the final state, and the error that caused it."""
         core = self._core
-        while core.orders.close is None:
+        while core.commands.close is None:
             core.state.move(State.CONNECTING)
-            core.orders.reconnect = core.orders.drop = None
+            core.commands.reconnect = core.commands.drop = None
             decision = self._connect_once()
             if decision is None:
                 continue
@@ -169,7 +169,7 @@ class Supervisor:
         now = time.monotonic()
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
-            return None if failure is None or core.orders.close is not None else self._attempt_failed(failure, now)
+            return None if failure is None or core.commands.close is not None else self._attempt_failed(failure, now)
         if connection.claim_goodbye():
             reason = disconnect.reason if disconnect.code is not None else None
             core.hooks.post("on_close", disconnect.code, reason)
@@ -180,9 +180,9 @@ class Supervisor:
                 "%s: a connection ended because of a defect; please report this.", core.settings.name, exc_info=error
             )
             core.hooks.post("on_error", error)
-        if core.orders.close is not None:
+        if core.commands.close is not None:
             return None
-        if core.orders.reconnect is not None:
+        if core.commands.reconnect is not None:
             self._reconnect_state.start_over()
             return None
         return self._reconnect_state.connection_lost(lost, now)
@@ -205,20 +205,20 @@ class Supervisor:
         try:
             assert self._poller is not None
             # No user code before this assignment: abort() cuts only a connection that it finds here.
-            self._connection = Connection(self._core, self._poller, opened, self._wire(opened))
+            self._connection = Connection(self._core, self._poller, opened, self._writer(opened))
         except BaseException:
             opened.line.close()
             raise
         return opened.line.sock
 
-    def _wire(self, opened: UpgradedConnection) -> Wire:
+    def _writer(self, opened: UpgradedConnection) -> Writer:
         core, deflater = self._core, self._deflater(opened)
         number = core.sender.connection_number + 1
         if core.recorder is None:
-            return Wire(opened.line, ClientBackend(core, number), deflater)
+            return Writer(opened.line, ClientBackend(core, number), deflater)
         recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
         backend = RecordedBackend(core, number, core.recorder, recorded)
-        return Wire(opened.line, backend, deflater, backend)
+        return Writer(opened.line, backend, deflater, backend)
 
     def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
         compression = self._core.settings.greeting.compression
@@ -241,14 +241,14 @@ class Supervisor:
         core.sender.connection_number = connection.number
         core.counters.connections += 1
         self._reconnect_state.opened()
-        core.subscriptions.ask_again(connection.wire, connection.number)
+        core.subscriptions.ask_again(connection.writer, connection.number)
         connection.open()
         core.state.move(State.OPEN)
         first = connection.number == 1 or core.hooks.get("on_reconnect") is None
         core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
         connection.router.release()
         while not connection.over:
-            connection.turn(self._obey(connection) if core.orders.given else NEVER)
+            connection.turn(self._obey(connection) if core.commands.given else NEVER)
 
     def _check_not_closed(self) -> None:
         """End the opening of a connection if the client was closed while user code ran.
@@ -256,56 +256,56 @@ class Supervisor:
         Raises:
             Interrupted: it was closed.
         """
-        if self._core.orders.close is not None:
+        if self._core.commands.close is not None:
             raise Interrupted("The client was closed while a connection was being opened.")
 
     def _leave(self, connection: Connection) -> None:
         """Close a connection whose set-up failed."""
         soon = Deadline.after(QUICK_CLOSE, time.monotonic())
-        if self._core.orders.close is not None:
-            soon = soon.sooner(self._core.orders.close.deadline)
+        if self._core.commands.close is not None:
+            soon = soon.sooner(self._core.commands.close.deadline)
         connection.close(CloseCode.NORMAL, "", soon)
         while not connection.over:
             connection.turn(soon)
 
     def _obey(self, connection: Connection) -> Deadline:
         """Carry out the orders of other threads; return the moment at which to look again at the latest."""
-        core, orders = self._core, self._core.orders
-        if orders.drain is not None:
+        core, commands = self._core, self._core.commands
+        if commands.drain is not None:
             self._mind_drain(connection)
-        if orders.close is not None:
-            order = orders.close
+        if commands.close is not None:
+            order = commands.close
             refusal = begin_closing(core)
             connection.close(order.code, order.reason, order.deadline, behind_queue=refusal)
-        elif orders.reconnect is not None:
-            connection.close(CloseCode.NORMAL, orders.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
-        elif orders.drop is not None:
-            number, error = orders.drop
-            orders.drop = None
+        elif commands.reconnect is not None:
+            connection.close(CloseCode.NORMAL, commands.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
+        elif commands.drop is not None:
+            number, error = commands.drop
+            commands.drop = None
             if number == connection.number:
                 soon = Deadline.after(QUICK_CLOSE, time.monotonic())
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
-        if orders.drain is None or orders.close is not None:
+        if commands.drain is None or commands.close is not None:
             return NEVER
-        return orders.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
+        return commands.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
 
     def _mind_drain(self, connection: Connection | None) -> None:
         """Close a client that is draining once everything is finished, or the time is over."""
         core = self._core
-        drain = core.orders.drain
-        if drain is None or core.orders.close is not None:
+        drain = core.commands.drain
+        if drain is None or core.commands.close is not None:
             return
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
-        done = not core.outbox.messages and not core.pending.unfinished
+        done = not core.queue.messages and not core.table.unfinished
         if done and (
-            connection is None or connection.wire.idle()
+            connection is None or connection.writer.idle()
         ):  # checked last: what has left the queue is with the writer
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
-            core.orders.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
+            core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
         elif drain.passed(now):
-            core.orders.order_close(CloseCode.NORMAL, "", quick)
+            core.commands.order_close(CloseCode.NORMAL, "", quick)
 
     # --- how the connector waits -------------------------------------------------------------------------------------
 
@@ -348,17 +348,17 @@ class Supervisor:
         self._mind_drain(None)
         if core.recorder is not None:
             core.recorder.write()
-        if core.orders.close is not None or core.orders.reconnect is not None:
+        if core.commands.close is not None or core.commands.reconnect is not None:
             raise Interrupted("An order ends the wait.")
-        core.orders.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
+        core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
         now = time.monotonic()
         core.requests.expire(now)
         core.progress.announce()
-        if core.orders.drain is not None:
-            deadline = deadline.sooner(core.orders.drain)
-        deadline = deadline.sooner(Deadline(core.pending.next_deadline()))
+        if core.commands.drain is not None:
+            deadline = deadline.sooner(core.commands.drain)
+        deadline = deadline.sooner(Deadline(core.table.next_deadline()))
         if deadline.at is not None:
-            core.orders.sleeps_until = deadline.at
+            core.commands.sleeps_until = deadline.at
         return deadline.left(now)
 
     # --- the caller's options ----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
 
-One deadline (``open_timeout``) covers all of it except name look-ups. An order to close ends it at once.
+One deadline (``open_timeout``) covers all of it except name look-ups. A command to close ends it at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a host name to a connected socket.
 
-Nothing here blocks, one deadline covers all attempts, and an order to close ends them at once. The exception is the
+Nothing here blocks, one deadline covers all attempts, and a command to close ends them at once. The exception is the
 name look-up: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
 """
 

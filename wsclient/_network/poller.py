@@ -95,7 +95,7 @@ class Poller:
 
 
 class Watch(Protocol):
-    """How the I/O thread waits while a connection is being opened. Both methods raise ``Interrupted`` on an order."""
+    """How the I/O thread waits while a connection is being opened. Both methods raise ``Interrupted`` on a command."""
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until the socket is ready; raise ``TimeoutError`` at the deadline."""

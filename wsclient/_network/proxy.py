@@ -181,7 +181,7 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
     )
     try:
         connector.connect(stream=stream, host=target.host, port=target.port)  # type: ignore[arg-type]
-    except (OSError, WebSocketClientError):  # the connection broke, or an order ended the wait
+    except (OSError, WebSocketClientError):  # the connection broke, or a command ended the wait
         raise
     except Exception as error:  # python-socks has its own errors, and raises ValueError for a malformed answer
         retry = not any(words in str(error) for words in _LOGIN_REFUSED)

@@ -57,7 +57,7 @@ class Hooks:
         bound: the number of the connection that the messages of the hook that runs now are bound to; None for any.
     """
 
-    __slots__ = ("_name", "_posted", "_run_count", "_table", "_worker", "bound", "ident", "inbox")
+    __slots__ = ("_name", "_posted", "_run_count", "_table", "_worker", "connection_number", "ident", "inbox")
 
     def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
@@ -74,7 +74,7 @@ class Hooks:
         self._posted: Counter[str] = Counter()
         self._run_count: Counter[str] = Counter()  # and by the hook thread as they are run.
         self.ident: int | None = None
-        self.bound: int | None = None
+        self.connection_number: int | None = None
 
     # --- the table -------------------------------------------------------------------------------------------------
 
@@ -188,9 +188,9 @@ class Hooks:
         while jobs := self.inbox.get_several(_FOREVER):
             while jobs:
                 job = jobs.pop()
-                self.bound = job[3]
+                self.connection_number = job[3]
                 self._run(job)
-                self.bound = None
+                self.connection_number = None
                 del job  # else the message would live until the next one
         self.ident = None  # the operating system may reuse the number
 

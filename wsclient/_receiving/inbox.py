@@ -36,12 +36,14 @@ ITEM_BYTES: Final = 256
 """Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
 
 
-_HANDFUL: Final = 16
-_CROWD: Final = 4 * _HANDFUL
-"""Items that are taken at once, and how many must wait for that: what is in hand counts no more against the bound."""
+_BATCH_ITEMS: Final = 16
+"""Items that the reader takes at once. They no longer count against the limits of the queue."""
 
-_HANDFUL_BYTES: Final = 64 * 1024
-"""Bytes they may have together; what is larger is taken one by one, and the call for each is not what it costs."""
+_BATCH_FROM: Final = 4 * _BATCH_ITEMS
+"""Items that must be queued before the reader takes several at once."""
+
+_BATCH_BYTES: Final = 64 * 1024
+"""Bytes of items that the reader takes at once. Larger items are taken one by one: for them the call costs little."""
 
 _NONE: Final = 0
 _LOSING: Final = 2
@@ -171,7 +173,7 @@ class Inbox:
 
         For a reader that takes them out of the list one by one, on a thread that no interrupt strikes.
         """
-        if self._count > _CROWD and self._bounds[2] == "block":
+        if self._count > _BATCH_FROM and self._bounds[2] == "block":
             several = self._pop_several()
             if several:
                 return several
@@ -255,11 +257,11 @@ class Inbox:
     def _pop_several(self) -> list[Any]:
         """Several of very many, the oldest last; none where the queue is full, or loses."""
         with self._lock:
-            if self._count <= _CROWD or self.full or self._episode:
+            if self._count <= _BATCH_FROM or self.full or self._episode:
                 return []
-            cells = list(itertools.islice(self._cells, _HANDFUL))
+            cells = list(itertools.islice(self._cells, _BATCH_ITEMS))
             size = sum([size for _, size, _, _ in cells])
-            if size > _HANDFUL_BYTES:
+            if size > _BATCH_BYTES:
                 return []
             for _ in cells:
                 del self._cells[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._errors import ConnectionLost
     from .._sending.link import Link
     from .._settings import Settings
-    from .._threads.commands import Orders
+    from .._threads.commands import Commands
 
 __all__ = ["Receivers"]
 
@@ -32,18 +32,18 @@ class Receivers:
         subscriptions: the subscriptions, and messages under a key that is not known yet.
     """
 
-    __slots__ = ("_link", "_orders", "handlers", "hooks", "streams", "subscriptions")
+    __slots__ = ("_commands", "_link", "handlers", "hooks", "streams", "subscriptions")
 
-    def __init__(self, settings: Settings, link: Link, orders: Orders) -> None:
+    def __init__(self, settings: Settings, link: Link, commands: Commands) -> None:
         """
         Args:
             settings: the client's options; ``receive_queue`` bounds each queue.
             link: the present connection, where the I/O thread notes that it paused reading.
-            orders: wake the I/O thread.
+            commands: wake the I/O thread.
         """
         bounds = settings.bounds.receive_queue
         self._link = link
-        self._orders = orders
+        self._commands = commands
         self.hooks = Hooks(settings.name, bounds, self.resume_reading)
         self.handlers = Handlers(settings.name, bounds, self.hooks, self.resume_reading)
         self.streams = Streams()
@@ -70,7 +70,7 @@ class Receivers:
     def resume_reading(self) -> None:
         """A queue that was full has room again: have the I/O thread read on."""
         if self._link.paused:
-            self._orders.wake()
+            self._commands.wake()
 
     def end(self, error: BaseException | None) -> None:
         """Deliver no more messages: the client has ended. Hooks that wait are still run.

@@ -19,7 +19,7 @@ from .deferred import DeferredMessages
 from .inbox import Put
 
 if TYPE_CHECKING:
-    from .._sending.writer import Wire
+    from .._sending.writer import Writer
     from ..protocols import Incoming
     from .context import ReceivingContext
 
@@ -53,16 +53,16 @@ class Router:
         is_closing: whether the connection is ending.
     """
 
-    __slots__ = ("_core", "_early_calls", "_wire", "early_messages", "is_closing")
+    __slots__ = ("_core", "_early_calls", "_writer", "early_messages", "is_closing")
 
-    def __init__(self, core: ReceivingContext, wire: Wire) -> None:
+    def __init__(self, core: ReceivingContext, writer: Writer) -> None:
         """
         Args:
             core: the client.
-            wire: the connection's writer, which knows what has been written.
+            writer: the connection's writer, which knows what has been written.
         """
         self._core = core
-        self._wire = wire
+        self._writer = writer
         bounds = core.settings.bounds.receive_queue
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
@@ -74,7 +74,7 @@ class Router:
         delivery, for the set-up, which a slow hook must not delay, or for the peer's close frame.
         """
         core = self._core
-        return bool(core.pending.waiting or core.link.proofs) or self.early_messages is not None or self.is_closing
+        return bool(core.table.waiting or core.link.proofs) or self.early_messages is not None or self.is_closing
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """Take a message.
@@ -138,7 +138,7 @@ class Router:
             subscription_key: the key of its subscription; None if it has none.
         """
         core = self._core
-        if core.pending.matches and self._is_matched(message):
+        if core.table.matches and self._is_matched(message):
             return
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
@@ -179,7 +179,7 @@ class Router:
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Take a message that answers a request: find that request."""
-        request = self._core.pending.find(meaning.id)
+        request = self._core.table.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
             self._fast_path(request, meaning, size)
             return
@@ -207,7 +207,7 @@ class Router:
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
         if not self._core.requests.answer(request, value):
-            self._core.pending.drop_place(request)
+            self._core.table.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
         elif self._core.subscriptions.unrouted.items:
             self.deliver_routed()
@@ -217,7 +217,7 @@ class Router:
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
-            self._core.pending.drop_place(request)
+            self._core.table.drop_place(request)
         self._unclaimed(meaning, value, size)
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -240,7 +240,7 @@ class Router:
             done = self._core.requests.answer(request, value)
         if done is None:
             return
-        self._core.pending.drop_place(request)
+        self._core.table.drop_place(request)
         if not done:
             self._unclaimed(meaning, value, size)
 
@@ -273,7 +273,7 @@ class Router:
             return core.requests.answer(request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        core.pending.begin_streaming(request)
+        core.table.begin_streaming(request)
         if value is not ABSENT:
             feed.item(value, size, self.must_keep_reading)
         return core.requests.answer(request, ABSENT) if final else None
@@ -301,7 +301,7 @@ class Router:
                 self._early_calls.add((call, size), size)
             return
         handler = core.handlers.of_method(call.method)
-        number = self._wire.write_progress.number
+        number = self._writer.write_progress.number
         if handler is not None:
             core.handlers.post(
                 handler, server_calls.answer, (core, handler, call, number), size, self.must_keep_reading
@@ -313,13 +313,13 @@ class Router:
     def _answer(self, control: Control) -> None:
         if control.answer is not None:
             opcode, payload = encoded(control.answer)
-            number = self._wire.write_progress.number
-            self._wire.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
+            number = self._writer.write_progress.number
+            self._writer.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
 
     def _is_asked(self, request: Request | None) -> bool:
         """Whether the oldest request is written whole, so that it can be answered."""
         if request is not None and not request.written():
-            self._wire.wait_for_writer()
+            self._writer.wait_for_writer()
         return request is not None and request.written()
 
     def _defer(self, early_messages: DeferredMessages[EarlyMessage], message: EarlyMessage) -> None:
@@ -367,7 +367,7 @@ class Router:
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""
-        for request in self._core.pending.matching():
+        for request in self._core.table.matching():
             if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
                 return self._core.requests.answer(request, message)
         return False

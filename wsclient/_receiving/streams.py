@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClientClosed, SlowConsumer, again
+from .._errors import ClientClosed, SlowConsumer, copy_exception
 from .._threads.deadline import Deadline
 from .inbox import EMPTY, Inbox, Put
 
@@ -84,7 +84,7 @@ class Stream(Iterator[Any]):
         if message is not EMPTY:
             return self._unpacked(message)
         if self._inbox.error is not None:
-            raise again(self._inbox.error)
+            raise copy_exception(self._inbox.error)
         raise StopIteration
 
     def get(self, timeout: float | None = None) -> Any:
@@ -103,7 +103,7 @@ class Stream(Iterator[Any]):
         if message is not EMPTY:
             return self._unpacked(message)
         if self._inbox.error is not None:
-            raise again(self._inbox.error)
+            raise copy_exception(self._inbox.error)
         if self._inbox.ended:
             raise ClientClosed("The stream is closed and all its messages were taken.")
         raise TimeoutError(f"No message came within {timeout} s.")

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ClientClosed, ConnectionLost, again
+from .._errors import ClientClosed, ConnectionLost, copy_exception
 from .._requests import failures
 from .._requests.futures import Waiter
 from .._requests.request import FAILED, NEW, WAITING, Request
@@ -34,7 +34,7 @@ from .reply_stream import Feed
 from .streams import Stream
 
 if TYPE_CHECKING:
-    from .._sending.writer import Wire
+    from .._sending.writer import Writer
     from .context import ReceivingContext
 
 __all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
@@ -305,9 +305,9 @@ class SubscriptionFeed(Feed):
         if self._core.guard.on_io_thread():
             subscriptions.apply_events()
             return
-        self._core.orders.wake()
+        self._core.commands.wake()
         if error is not None and not self._is_resumable(error):
-            self._notify(None, again(error))  # now: the I/O thread may be in the user's code
+            self._notify(None, copy_exception(error))  # now: the I/O thread may be in the user's code
 
     def leave(self, stream: Stream | None) -> None:
         """The reader closed its stream, forgot it (None), or it was ended."""
@@ -316,10 +316,10 @@ class SubscriptionFeed(Feed):
         if self.standing is Standing.ENDED:
             return
         self._core.subscriptions.events.append((self.on_closed, None))
-        self._core.orders.wake()
+        self._core.commands.wake()
         if self._callers:
             fatal, name = self._core.state.error, self._core.settings.name
-            closed = closed_error(name, self._core.state, "subscribe()") if fatal is None else again(fatal)
+            closed = closed_error(name, self._core.state, "subscribe()") if fatal is None else copy_exception(fatal)
             self._notify(None, closed)
 
     def _notify(self, value: Any, error: BaseException | None) -> None:
@@ -410,7 +410,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if stream is not None:
             stream._end(None if isinstance(error, ClientClosed) else error)
-        self._notify(None, None if error is None else again(error))  # last: the caller finds nothing left
+        self._notify(None, None if error is None else copy_exception(error))  # last: the caller finds nothing left
 
     def _confirm(self) -> None:
         was_closing = self.standing is Standing.CLOSING
@@ -473,7 +473,7 @@ class SubscriptionFeed(Feed):
         try:
             return bool(self._match(message))
         except Exception as error:
-            self._notify(None, again(error))  # first: the end of the stream would say less
+            self._notify(None, copy_exception(error))  # first: the end of the stream would say less
             stream = self._stream()
             if stream is not None:
                 stream._end(error)
@@ -502,11 +502,11 @@ class SubscriptionFeed(Feed):
 
     # --- the I/O thread: requests ------------------------------------------------------------------------------------
 
-    def ask_again(self, wire: Wire, number: int) -> None:
+    def ask_again(self, writer: Writer, number: int) -> None:
         """Ask for it on a connection that is about to open.
 
         Args:
-            wire: the connection's writer.
+            writer: the connection's writer.
             number: the connection's number.
         """
         core = self._core
@@ -521,29 +521,29 @@ class SubscriptionFeed(Feed):
             deadline = self._deadline  # a thread waits inside subscribe() until then
         try:
             request = self.make(deadline, number)
-            core.pending.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
+            core.table.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
         except Exception as error:
             self.on_finished(error)
             return
-        wire.send_first(request)
+        writer.send_first(request)
 
     def _unsubscribe(self, request: Request) -> None:
         """Send the unsubscribe ahead of the queue, which may be full or take no more, on the request's connection."""
-        core, wire, position = self._core, self._core.sender.writer, request.position
-        if wire is None or core.state.current in FINAL:
+        core, writer, position = self._core, self._core.sender.writer, request.position
+        if writer is None or core.state.current in FINAL:
             return
-        if position is not None and position[0] is not wire.write_progress:
+        if position is not None and position[0] is not writer.write_progress:
             return  # another connection had it; without a position it is being written at this moment
         deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
-        number = wire.write_progress.number
+        number = writer.write_progress.number
         try:
             message = self._make_unsubscribe(request)
             if isinstance(message, Wrapped):
                 unseen = core.requests.make(message.message, deadline, connection_number=number)
-                core.pending.add(unseen, timed=True)
-                wire.send_first(unseen)
+                core.table.add(unseen, timed=True)
+                writer.send_first(unseen)
             elif message is not None:
-                wire.send_first(core.requests.encode_one_way(message, connection_number=number))
+                writer.send_first(core.requests.encode_one_way(message, connection_number=number))
         except BaseException:  # the caller's function, which must not end the I/O thread by sys.exit() either
             _log.exception("%s: an unsubscribe could not be made.", core.settings.name)
 

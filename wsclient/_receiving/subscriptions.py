@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .._errors import ConnectionLost
     from .._options import Queue
-    from .._sending.writer import Wire
+    from .._sending.writer import Writer
 
 __all__ = ["Member", "Subscriptions", "Unrouted"]
 
@@ -44,7 +44,7 @@ class Member(Protocol):
     def on_lost(self, error: ConnectionLost) -> None:
         """The present connection is over."""
 
-    def ask_again(self, wire: Wire, number: int) -> None:
+    def ask_again(self, writer: Writer, number: int) -> None:
         """Ask for it on a connection that is about to open."""
 
 
@@ -171,16 +171,16 @@ class Subscriptions:
         for member in self:
             member.on_lost(error)
 
-    def ask_again(self, wire: Wire, number: int) -> None:
+    def ask_again(self, writer: Writer, number: int) -> None:
         """Ask for every subscription on a connection that is about to open, before anything else is sent on it.
 
         Args:
-            wire: the connection's writer.
+            writer: the connection's writer.
             number: the connection's number.
         """
         self.apply_events()
         for member in self:
-            member.ask_again(wire, number)
+            member.ask_again(writer, number)
 
     def _defer(self, message: Unrouted) -> bool:
         verdict = self.unrouted.add(message, message.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._errors import WebSocketClientError, again
+from .._errors import WebSocketClientError, copy_exception
 from .._rfc6455.frames import Opcode
 from .._sending.message import LOST, Carrier, Outgoing
 from .._threads.locks import make_lock
@@ -108,7 +108,7 @@ class BatchResult:
         if self._first is None:
             self._waiter.complete(self._results, None)
             return
-        error = again(self._results[self._first])
+        error = copy_exception(self._results[self._first])
         if isinstance(error, WebSocketClientError):
             error.results = self._results
         self._waiter.complete(None, error)

@@ -8,7 +8,7 @@ from .._sending.context import SendingContext
 from .._settings import Settings
 from ..protocols import Protocol
 from .requests import Requests
-from .table import Pending
+from .table import RequestTable
 
 __all__ = ["RequestContext"]
 
@@ -17,7 +17,7 @@ class RequestContext(SendingContext, typing.Protocol):
     """The client's parts as requests see them; ``Core`` has them."""
 
     protocol: Protocol
-    pending: Pending
+    table: RequestTable
     requests: Requests
 
     @property

@@ -3,7 +3,7 @@
 Guarantees:
     * Any thread may call a ``Requests``, except where a method names the one that may.
     * A reply, a timeout, a cancel, a lost connection and a close may come at the same moment. Each calls
-      ``Pending.take`` first, and only the one that takes the request completes its waiter.
+      ``RequestTable.take`` first, and only the one that takes the request completes its waiter.
     * No lock of this room is held while a waiter is completed or a message is queued.
 """
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, again
+from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, copy_exception
 from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
@@ -23,13 +23,13 @@ from ..protocols._encoding import encoded
 from . import failures
 from .batches import Batch, BatchMember, BatchResult
 from .request import CANCELLED, FAILED, OK, TIMED_OUT, Completable, Request
-from .table import Clash, Pending
+from .table import Clash, RequestTable
 
 if TYPE_CHECKING:
     from .._models import Disconnect
     from .._sending.sender import Sender
     from .._settings import Settings
-    from .._threads.commands import Orders
+    from .._threads.commands import Commands
     from ..protocols import Protocol
 
 __all__ = ["Requests"]
@@ -46,7 +46,7 @@ class Requests:
     __slots__ = ("_commands", "_protocol", "_sender", "_settings", "_table")
 
     def __init__(
-        self, protocol: Protocol, table: Pending, sender: Sender, commands: Orders, settings: Settings
+        self, protocol: Protocol, table: RequestTable, sender: Sender, commands: Commands, settings: Settings
     ) -> None:
         """
         Args:
@@ -467,7 +467,7 @@ class Requests:
         not react.
         """
         for request in self._table.everything():
-            self.fail(request, again(error))
+            self.fail(request, copy_exception(error))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 

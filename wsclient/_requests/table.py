@@ -19,7 +19,7 @@ from .._threads.locks import make_lock
 from ..protocols._incoming import OLDEST
 from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
 
-__all__ = ["Clash", "Pending"]
+__all__ = ["Clash", "RequestTable"]
 
 _SLACK: Final = 64
 """Timers of ended requests that may stay in the heap before it is rebuilt without them."""
@@ -33,7 +33,7 @@ def _taken(id: Any) -> ValueError:
     return ValueError(f"A request with the id {id!r} is in flight already; use another id.")
 
 
-class Pending:
+class RequestTable:
     """The table of requests: those that have not ended, and those in flight.
 
     Attributes:

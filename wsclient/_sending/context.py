@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from .._network.options import NetworkOptions
-from .._threads.commands import Orders
+from .._threads.commands import Commands
 from .._threads.guard import Guard
 from .._threads.state import StateCell
 from .._threads.waiting import Notifier
 from .link import Link
-from .queue import Outbox
+from .queue import MessageQueue
 from .sender import Sender
 
 __all__ = ["SendingContext", "SendingSettings"]
@@ -33,10 +33,10 @@ class SendingContext(Protocol):
 
     guard: Guard
     state: StateCell
-    orders: Orders
+    commands: Commands
     link: Link
     sender: Sender
-    outbox: Outbox
+    queue: MessageQueue
     progress: Notifier
 
     @property

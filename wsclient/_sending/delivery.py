@@ -44,7 +44,7 @@ class Delivery:
         ``unknown`` (written whole, and the line was lost before a proof).
         """
         self._core.guard.check_fork("state of a delivery")
-        self._core.outbox.expire(self._entry)
+        self._core.queue.expire(self._entry)
         return self._entry.state
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -199,17 +199,17 @@ def _queue_mark(core: SendingContext, mark: Mark, *, first: bool = False) -> boo
     """Queue a mark; False if the queue takes no more. If its connection has ended, the mark is lost."""
     try:
         if first:
-            core.outbox.put_first(mark)
+            core.queue.put_first(mark)
         else:
-            core.outbox.put(mark, Deadline(None), [], may_wait=False)
+            core.queue.put(mark, Deadline(None), [], may_wait=False)
     except ClientClosed:
         return False
     core.link.proofs[mark] = None
     core.sender.write_queued()
     if core.link.paused:
-        core.orders.wake()  # the proof must be read, full queues or not
+        core.commands.wake()  # the proof must be read, full queues or not
     if core.sender.is_too_late(mark):
-        core.outbox.withdraw(mark)
+        core.queue.withdraw(mark)
     return True
 
 
@@ -217,7 +217,7 @@ def _forget_mark(core: SendingContext, mark: Mark) -> None:
     """The caller no longer waits for the mark: it leaves the queue, and is not sent if it is still there."""
     core.link.proofs.pop(mark, None)
     writer = core.sender.writer
-    if not core.outbox.withdraw(mark) and mark.key is not None and writer is not None:
+    if not core.queue.withdraw(mark) and mark.key is not None and writer is not None:
         writer.forget_ping(mark.key)
 
 

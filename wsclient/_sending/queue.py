@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, again
+from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, copy_exception
 from .._models import DeliveryState
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
@@ -25,13 +25,13 @@ from .message import EXPIRED, LOST, Mark, Outgoing
 if TYPE_CHECKING:
     from .._options import Queue
 
-__all__ = ["Outbox"]
+__all__ = ["MessageQueue"]
 
 _SLACK = 64
 """Withdrawn messages that may stay in the queue, emptied, before it is rebuilt without them."""
 
 
-class Outbox:
+class MessageQueue:
     """Messages that wait for the line.
 
     Attributes:
@@ -122,7 +122,7 @@ class Outbox:
                 mark.queued = True
                 self.entries.appendleft(mark)
                 return
-        raise again(refusal) from refusal.__cause__
+        raise copy_exception(refusal) from refusal.__cause__
 
     def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
         with self._lock:
@@ -144,7 +144,7 @@ class Outbox:
                     entry.discarded_as = LOST
                 return False
             refusal = self._refusal
-        raise again(refusal) from refusal.__cause__
+        raise copy_exception(refusal) from refusal.__cause__
 
     def _is_full(self, entry: Outgoing) -> bool:
         return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes

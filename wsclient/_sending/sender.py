@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from .._threads.waiting import Notifier
 
 if TYPE_CHECKING:
-    from .._threads.commands import Orders
+    from .._threads.commands import Commands
     from .._threads.guard import Guard
     from .message import Outgoing
-    from .queue import Outbox
-    from .writer import Wire
+    from .queue import MessageQueue
+    from .writer import Writer
 
 __all__ = ["BURST", "SMALL", "WINDOW", "Pace", "Sender"]
 
@@ -78,10 +78,10 @@ class Sender:
     a small message of a flood (``pace``)                  the I/O thread      ``defer_write``
     the same, and the queue is more than half full         as for              ``defer_write``
                                                            ``write_queued``
-    the message goes before the queue                      the I/O thread      ``Wire.send_first``
+    the message goes before the queue                      the I/O thread      ``Writer.send_first``
     =====================================================  ==================  =====================================
 
-    The main thread writes less than others: a KeyboardInterrupt may strike there, see ``Wire``. A message stands
+    The main thread writes less than others: a KeyboardInterrupt may strike there, see ``Writer``. A message stands
     alone where its departure changes only the table of requests (``Outgoing.takes_any``), and where replies are not
     found by their order.
 
@@ -99,7 +99,9 @@ class Sender:
     __slots__ = ("_commands", "_guard", "connection_number", "pace", "progress", "queue", "replies_in_order",
                  "writer")  # fmt: skip
 
-    def __init__(self, queue: Outbox, commands: Orders, guard: Guard, *, replies_in_order: bool = False) -> None:
+    def __init__(
+        self, queue: MessageQueue, commands: Commands, guard: Guard, *, replies_in_order: bool = False
+    ) -> None:
         """
         Args:
             queue: the send queue.
@@ -110,7 +112,7 @@ class Sender:
         self._commands = commands
         self._guard = guard
         self.queue = queue
-        self.writer: Wire | None = None
+        self.writer: Writer | None = None
         self.connection_number = 0
         self.pace = Pace()
         self.progress = Notifier()

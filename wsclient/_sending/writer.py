@@ -1,7 +1,7 @@
 """The writer of one connection: from the queue to the socket.
 
 Guarantees:
-    * One thread at a time holds the write lock. No sender waits for it (but see ``Wire._owner``): a thread that fails
+    * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
       to acquire it leaves its message queued, and the thread that holds it looks at the queue again after it has
       released it. So no message is left behind.
     * Bytes leave in one order, whichever thread writes. Ids are given here, so they rise on the wire.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .._rfc6455.deflate import Deflater
     from .writer_backend import WireTap, WriterBackend
 
-__all__ = ["Wire"]
+__all__ = ["Writer"]
 
 JOINED_BYTES: Final = 64 * 1024
 """Payload bytes that are joined into one write; more would only copy more and hold a slow line longer."""
@@ -59,7 +59,7 @@ _NOTHING: Final = memoryview(b"")
 """What is left of a frame that was sent: an empty slice of it would keep all of it in memory."""
 
 
-class Wire:
+class Writer:
     """The writer of one connection.
 
     Attributes:
@@ -155,7 +155,7 @@ class Wire:
                     self._owner.release()
         finally:
             # A thread that failed to acquire the write lock has left its message to this one; others wait for writes.
-            left = backend.outbox.entries or self._rest or self._urgent.entries or backend.progress.latches
+            left = backend.queue.entries or self._rest or self._urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
                 backend.progress.announce()
                 self.flush()
@@ -221,15 +221,15 @@ class Wire:
             self.flush()
 
     def has_work(self) -> bool:
-        """Whether there may be something to write now. A hint without a lock; see ``Outbox.ready``."""
+        """Whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
         backend = self._backend
-        if not (backend.outbox.entries or self._rest or self._urgent.entries):
+        if not (backend.queue.entries or self._rest or self._urgent.entries):
             return False
         if self.blocked or self.error is not None or self.write_progress.ended:
             return False
         if self._rest or self._is_closing:
             return bool(self._rest)
-        return bool(self._urgent.entries) or (self.is_open and bool(backend.outbox.entries) and backend.ready())
+        return bool(self._urgent.entries) or (self.is_open and bool(backend.queue.entries) and backend.ready())
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .._rfc6455.frames import Opcode
     from .._threads.waiting import Notifier
     from .message import Outgoing
-    from .queue import Outbox
+    from .queue import MessageQueue
 
 __all__ = ["WireTap", "WriterBackend"]
 
@@ -23,7 +23,7 @@ __all__ = ["WireTap", "WriterBackend"]
 class WriterBackend(Carrier, Protocol):
     """Where messages come from; see ``_connection.backend``."""
 
-    outbox: Outbox
+    queue: MessageQueue
     progress: Notifier
     nudge: Callable[[bytes], object]
 

@@ -1,8 +1,8 @@
-"""Orders from other threads to the I/O thread: close, drain, reconnect, drop a connection.
+"""Commands from other threads to the I/O thread: close, drain, reconnect, drop a connection.
 
 Guarantees:
-    * An order is one assignment and one wake-up. It takes no lock and never blocks, so a signal handler may give one.
-    * The I/O thread sees an order after the wake-up that belongs to it, in each of its waits: connecting, the TLS
+    * A command is one assignment and one wake-up. It takes no lock and never blocks, so a signal handler may give one.
+    * The I/O thread sees a command after the wake-up that belongs to it, in each of its waits: connecting, the TLS
       handshake, back-off, reading. The only exception is user code on the I/O thread, which it can't interrupt.
 """
 
@@ -15,23 +15,23 @@ from .._errors import WebSocketClientError
 from .deadline import Deadline
 from .wakeup import Wakeup
 
-__all__ = ["CloseOrder", "Interrupted", "Orders"]
+__all__ = ["CloseCommand", "Commands", "Interrupted"]
 
 
 class Interrupted(WebSocketClientError):
-    """Raised on the I/O thread to end a wait (for a connection, for a reply) because of an order.
+    """Raised on the I/O thread to end a wait (for a connection, for a reply) because of a command.
 
     Internal: the public calls never raise it.
     """
 
 
-class CloseOrder:
-    """An order to close the client.
+class CloseCommand:
+    """A command to close the client.
 
     Attributes:
         code: the close code of the close frame (RFC 6455 §7.4).
         reason: the text of the close frame.
-        deadline: when to stop waiting for the peer's close frame and cut the connection. Another close order can only
+        deadline: when to stop waiting for the peer's close frame and cut the connection. Another close command can only
             move it to an earlier moment.
     """
 
@@ -43,13 +43,13 @@ class CloseOrder:
         self.deadline = deadline
 
 
-class Orders:
-    """The orders of one client. Any thread writes them; the I/O thread reads them and resets those it has carried out.
+class Commands:
+    """The commands of one client. Any thread writes them; the I/O thread reads them and resets what it has carried out.
 
     Attributes:
-        given: whether there was ever an order; while it is False, the other attributes need no look. It is set before
-            the order itself, since a KeyboardInterrupt may strike between the two assignments.
-        close: close the client, finally. The code and reason of the first close order are used.
+        given: whether there was ever a command; while it is False, the other attributes need no look. It is set before
+            the command itself, since a KeyboardInterrupt may strike between the two assignments.
+        close: close the client, finally. The code and reason of the first close command are used.
         drain: close the client once all work is finished, or at this deadline.
         reconnect: end the connection, or the wait for one, and connect at once; the text is the reason.
         drop: end the connection with this number because of this error.
@@ -63,7 +63,7 @@ class Orders:
     def __init__(self) -> None:
         self._wakeup: Wakeup | None = None
         self.given = False
-        self.close: CloseOrder | None = None
+        self.close: CloseCommand | None = None
         self.drain: Deadline | None = None
         self.drop: tuple[int, WebSocketClientError] | None = None
         self.reconnect: str | None = None
@@ -71,7 +71,7 @@ class Orders:
         self.sleeps_until = math.inf
 
     def attach(self, wakeup: Wakeup | None) -> None:
-        """From now on, orders wake the thread that waits on this wake-up; None: the I/O thread has ended."""
+        """From now on, commands wake the thread that waits on this wake-up; None: the I/O thread has ended."""
         self._wakeup = wakeup
         self.nudge = bytes if wakeup is None else wakeup.nudge
 
@@ -81,7 +81,7 @@ class Orders:
             self._wakeup.close()
 
     def wake(self) -> None:
-        """Wake the I/O thread, so that it checks its orders and queues again."""
+        """Wake the I/O thread, so that it checks its commands and queues again."""
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.wake()
@@ -92,13 +92,13 @@ class Orders:
             self.wake()
 
     def order_close(self, code: int, reason: str, deadline: Deadline) -> None:
-        """Close the client, finally; see ``CloseOrder``."""
+        """Close the client, finally; see ``CloseCommand``."""
         self.given = True
-        order = self.close
-        if order is None:
-            self.close = CloseOrder(code, reason, deadline)
+        command = self.close
+        if command is None:
+            self.close = CloseCommand(code, reason, deadline)
         else:
-            order.deadline = order.deadline.sooner(deadline)
+            command.deadline = command.deadline.sooner(deadline)
         self.wake()
 
     def order_drain(self, deadline: Deadline) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, ClientNotStarted, again
+from .._errors import ClientClosed, ClientNotStarted, copy_exception
 from .._models import State
 from .locks import make_lock
 from .waiting import Notifier
@@ -139,5 +139,5 @@ def closed_error(name: str, state: StateCell, call: str) -> ClientClosed:
         )
     how = f"is {now.value}" if cause is None else f"has failed ({cause})"
     error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
-    error.__cause__ = None if cause is None else again(cause)
+    error.__cause__ = None if cause is None else copy_exception(cause)
     return error

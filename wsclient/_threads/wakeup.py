@@ -56,7 +56,7 @@ class Wakeup:
                 raise
 
     def clear(self) -> None:
-        """Read all bytes. The woken thread must call this before it checks its orders, so that no wake-up is lost."""
+        """Read all bytes. The woken thread must call this before it checks its commands, so that no wake-up is lost."""
         try:
             while len(self._inner.recv(64)) == 64:
                 pass

@@ -71,13 +71,14 @@ def _no_inline_write() -> None:
     from wsclient._threads import guard
 
     sender.Sender.write_now = lambda self, entry: False
-    guard.Guard.on_main_thread = lambda self: True
+    guard.Guard.on_main_thread = lambda self: True  # so that ``write_queued`` leaves it to the I/O thread
 
 
 def _no_pool_of_keys() -> None:
-    from wsclient._sending import writer
+    from wsclient._rfc6455 import masking
 
-    writer.new_key = lambda: os.urandom(4)
+    masking.keys.clear()
+    masking.new_key = lambda: os.urandom(4)
 
 
 def _no_short_cut_in_the_inbox() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 import wsclient
 from wsclient import State
-from wsclient._requests.futures import Waiter
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.peers import beginning, open_against

@@ -376,7 +376,7 @@ def test_a_pong_flood_is_bounded(raw):
     with client.listen() as stream:
         peer.send_text("really")
         eventually(lambda: stream.get(LONG) == "really")
-    assert len(client._wsclient.core.sender.writer._urgent.entries) <= 128
+    assert len(client._wsclient.core.sender.writer.urgent.entries) <= 128
     client.close(timeout=0)
 
 

@@ -15,10 +15,10 @@ from wsclient import Client
 from wsclient._connection.backend import ClientBackend
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._receiving.router import Router
-from wsclient._requests.futures import Waiter
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import WriteProgress
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Waiter
 from wsclient.protocols import (
     OLDEST,
     Call,
@@ -467,7 +467,7 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
         core.requests.begin(request, Waiter(), timed=False)
         send(core, request)
         asked.append(request)
-    router = Router(core, wire=None)
+    router = Router(core, writer=None)
     with pytest.raises(ProtocolError, match="nobody can say whose the next one is"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
@@ -480,7 +480,7 @@ def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_anoth
     core.requests.begin(request, Waiter(), timed=False)
     send(core, request)
     with pytest.raises(ProtocolError, match="until= raised"):
-        Router(core, wire=None).receive('{"answer":"first"}', 1)
+        Router(core, writer=None).receive('{"answer":"first"}', 1)
     assert isinstance(request.waiter.error, KeyError)
 
 

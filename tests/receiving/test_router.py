@@ -422,7 +422,7 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
             stopped += not select.select([], [peer.sock], [], 0.05)[1]
     writer = client._wsclient.core.sender.writer
     assert writer.is_flooded_by_replies
-    assert writer._urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
+    assert writer.urgent.bytes < 2**20 + 2 * READ_SIZE * 2**14 // 100
     received = client.stats.messages_received
     assert received < sent // 102
     peer.sock.settimeout(LONG)

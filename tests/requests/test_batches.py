@@ -12,9 +12,9 @@ import wsclient
 from wsclient import JsonRpc, SendQueue
 from wsclient._client import operations
 from wsclient._requests.batches import BatchResult
-from wsclient._requests.futures import Waiter
 from wsclient._requests.requests import Requests
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import beginning, open_against
@@ -222,7 +222,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     first, second = batch.members
     assert core.table.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
-    waiting = beginning(lambda: operations._give_up(core, batch, waiter))
+    waiting = beginning(lambda: operations.give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
     first.waiter.complete("A", None)
     waiting.result(LONG)

@@ -9,10 +9,11 @@ import weakref
 
 import pytest
 
-from wsclient._requests.futures import RequestFuture, Waiter
+from wsclient._requests.futures import RequestFuture
 from wsclient._requests.request import CANCELLED, FAILED, OK, Request
 from wsclient._requests.table import RequestTable
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import beginning

@@ -1,4 +1,5 @@
-"""The class ``Client``. Each public method says what it promises, and hands over to a function of this room.
+"""The class ``Client``. Each public method documents its guarantees and calls a function of this room; only
+``request()``, the most frequent call, has its code here.
 
 Guarantees:
     * Every public method may be called from any thread, unless its docstring says otherwise.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, overload
 
 from .._connection.context import Core
@@ -26,9 +28,10 @@ from .._sending.delivery import Delivery, flush, ping
 from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
+from .._threads.waiting import Waiter
 from .._validation import check_callable, check_seconds
 from ..protocols import Protocol
-from . import operations, reserved_names, stream_operations
+from . import operations, reserved_names, stream_operations, terms
 from .options import checked_options, signature
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from .options import ClientOptions
 
 __all__ = ["Client"]
+
+_OPEN: Final = State.OPEN
+"""Looked up once: reading an attribute of an enum class is slow."""
 
 _CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the closing handshake; websocket-client has the same, websockets 10."""
@@ -276,7 +282,30 @@ class Client:
 
         Of a batch, the first error is raised once all its requests have ended; ``.results`` has the outcome of each.
         """
-        return operations.request(self._wsclient.core, message, timeout, match, until, idempotent)
+        core = self._wsclient.core
+        guard = core.guard
+        if guard.forked or guard.io_ident == get_ident():
+            guard.check_may_wait("request()", operations.INSTEAD)
+        if core.state.current is not _OPEN:
+            terms.check_started(core, "request()")
+        number = None if core.hooks.connection_number is None else terms.connection_number(core)
+        request = core.requests.prepare(message, timeout, match, until, idempotent, number)
+        waiter = Waiter()
+        try:
+            core.requests.begin(request, waiter, timed=False)
+            if core.link.paused:
+                core.commands.wake()  # the reply is to be read, full queues or not
+            if not waiter.wait(request.deadline):
+                operations.give_up(core, request, waiter)
+        except BaseException:
+            core.requests.withdraw(request, interrupted=True)
+            raise
+        try:
+            if waiter.error is not None:
+                raise waiter.error
+            return waiter.value
+        finally:
+            del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
 
     def submit(
         self,
@@ -338,9 +367,9 @@ class Client:
             TypeError: the protocol has no methods.
             As ``request``, for the rest.
         """
-        core = self._wsclient.core
-        message = operations.call_message(core, method, params, notify=False)
-        return operations.request(core, message, timeout, idempotent=idempotent)
+        message = operations.call_message(self._wsclient.core, method, params, notify=False)
+        # Not that of a subclass, which may expect other messages.
+        return Client.request(self, message, timeout=timeout, idempotent=idempotent)
 
     def notify(self, method: str, params: Any = None) -> Delivery:
         """Send a notification, a method call without an answer. Returns at once, as ``send`` does.

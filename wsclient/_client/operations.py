@@ -14,26 +14,34 @@ from typing import TYPE_CHECKING, Any, Final
 from .._errors import ConnectionLost, WebSocketClientError
 from .._models import State
 from .._requests.batches import Batch
-from .._requests.futures import RequestFuture, Waiter
+from .._requests.futures import RequestFuture
 from .._rfc6455.close import CloseCode, check_close
 from .._sending.delivery import Delivery
 from .._sending.sender import SMALL
 from .._stats import Stats
 from .._threads.deadline import NEVER, Deadline
 from .._threads.state import closed_error
-from .._validation import check_callable, check_seconds
+from .._threads.waiting import Waiter
+from .._validation import check_seconds
 from . import terms
 
 if TYPE_CHECKING:
     from .._connection.context import Core
     from .._requests.request import Request
 
-__all__ = ["call_message", "reconnect", "request", "request_many", "send", "stats", "submit", "wait_until"]
+__all__ = [
+    "INSTEAD",
+    "call_message",
+    "give_up",
+    "reconnect",
+    "request_many",
+    "send",
+    "stats",
+    "submit",
+    "wait_until",
+]
 
-_INSTEAD = "Use submit() and a done-callback."
-
-_OPEN: Final = State.OPEN
-"""Looked up once: the common case comes first, and an enum's hash is Python code."""
+INSTEAD: Final = "Use submit() and a done-callback."
 
 
 def send(core: Core, message: Any, timeout: float | None, expires: float | None) -> Delivery:
@@ -57,42 +65,11 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     return Delivery(core, entry)
 
 
-def request(
-    core: Core,
-    message: Any,
-    timeout: float | None,
-    match: Callable[[Any], bool] | None = None,
-    until: Callable[[Any], bool] | None = None,
-    idempotent: bool = False,
-) -> Any:
-    """See ``Client.request``."""
-    core.guard.check_may_wait("request()", _INSTEAD)
-    if core.state.current is not _OPEN:
-        terms.check_started(core, "request()")
-    request = _make(core, message, timeout, match, until, idempotent)
-    waiter = Waiter()
-    try:
-        core.requests.begin(request, waiter, timed=False)
-        if core.link.paused:
-            core.commands.wake()  # the reply is to be read, full queues or not
-        if not waiter.wait(request.deadline):
-            _give_up(core, request, waiter)
-    except BaseException:
-        core.requests.withdraw(request, interrupted=True)
-        raise
-    try:
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.value
-    finally:
-        del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
-
-
 def request_many(
     core: Core, messages: Iterable[Any], timeout: float | None, return_exceptions: bool, idempotent: bool
 ) -> list[Any]:
     """See ``Client.request_many``."""
-    core.guard.check_may_wait("request_many()", _INSTEAD)
+    core.guard.check_may_wait("request_many()", INSTEAD)
     terms.check_started(core, "request_many()")
     deadline = terms.deadline(core, timeout)
     waiters: list[tuple[Request, Waiter]] = []
@@ -112,7 +89,7 @@ def request_many(
         terms.read_on(core)
         for request, waiter in waiters:
             if not waiter.wait(request.deadline):
-                _give_up(core, request, waiter)
+                give_up(core, request, waiter)
             if waiter.error is not None and not return_exceptions:
                 raise waiter.error
             replies.append(waiter.value if waiter.error is None else waiter.error)
@@ -126,10 +103,18 @@ def request_many(
     return replies
 
 
-def submit(core: Core, message: Any, timeout: float | None, *options: Any) -> RequestFuture:
-    """See ``Client.submit``; the options are those of ``request``, in their order."""
+def submit(
+    core: Core,
+    message: Any,
+    timeout: float | None,
+    match: Callable[[Any], bool] | None,
+    until: Callable[[Any], bool] | None,
+    idempotent: bool,
+) -> RequestFuture:
+    """See ``Client.submit``."""
     core.guard.check("submit()")
-    request = _make(core, message, timeout, *options)
+    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
+    request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later)
     try:
         core.requests.begin(request, future, timed=True)
@@ -195,26 +180,7 @@ def stats(core: Core) -> Stats:
     )
 
 
-def _make(
-    core: Core,
-    message: Any,
-    timeout: float | None,
-    match: Callable[[Any], bool] | None,
-    until: Callable[[Any], bool] | None,
-    idempotent: bool,
-) -> Request | Batch:
-    """The request, or the batch where a list is one."""
-    if match is not None or until is not None:
-        check_callable("match", match)
-        check_callable("until", until)
-    deadline = terms.deadline(core, timeout)
-    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
-    if isinstance(message, list) and core.protocol._batches:
-        return core.requests.make_batch(message, deadline, match, until, idempotent, connection_number)
-    return core.requests.make(message, deadline, match, until, idempotent, connection_number)
-
-
-def _give_up(core: Core, entry: Request | Batch, waiter: Waiter) -> None:
+def give_up(core: Core, entry: Request | Batch, waiter: Waiter) -> None:
     """The deadline has passed."""
     for request in entry.reply_requests():
         core.requests.time_out(request)

@@ -27,11 +27,12 @@ class ClientBackend:
         number: the connection's number.
         queue: the send queue.
         progress: notifies the threads that wait for written bytes.
+        protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
         depart, refuse, is_free: as in ``Requests``.
     """
 
-    __slots__ = ("_core", "_protocol", "depart", "is_free", "nudge", "number", "progress", "queue", "refuse", "wake")
+    __slots__ = ("_core", "depart", "is_free", "nudge", "number", "progress", "protocol", "queue", "refuse", "wake")
 
     def __init__(self, core: Core, number: int) -> None:
         """
@@ -41,7 +42,7 @@ class ClientBackend:
         """
         self._core = core
         self.queue = core.queue
-        self._protocol = core.protocol
+        self.protocol = core.protocol
         self.number = number
         self.progress = core.progress
         # The methods themselves: one Python call less for each message.
@@ -53,22 +54,15 @@ class ClientBackend:
 
     def ready(self) -> bool:
         """Whether a queue that is not empty may have something to take."""
-        return self._protocol.max_in_flight is None or self.queue.ready(self._room())
+        return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """Take the messages that are written next."""
-        return self.queue.take(max_bytes, None if self._protocol.max_in_flight is None else self._room())
+        return self.queue.take(max_bytes, None if self.protocol.max_in_flight is None else self._room())
 
-    def is_clear_for(self, entry: Outgoing) -> bool:
-        """Whether a message may be written past the queue, since the queue is empty. What other threads queue meanwhile
-        is not older than this message.
-        """
-        queue = self.queue
-        return (
-            not queue.entries
-            and entry.size <= queue.largest
-            and (self._protocol.max_in_flight is None or entry.requests <= self._room())
-        )
+    def has_room_for(self, entry: Outgoing) -> bool:
+        """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
+        return entry.requests <= self._room()
 
     def written(self, batch: list[Outgoing]) -> None:
         """Count messages that the operating system has accepted. Each leaves the list as it is counted, also if a
@@ -90,11 +84,11 @@ class ClientBackend:
 
     def _room(self) -> int:
         """How many more requests may be in flight, where ``max_in_flight`` limits them."""
-        return (self._protocol.max_in_flight or 0) - self._core.table.in_flight
+        return (self.protocol.max_in_flight or 0) - self._core.table.in_flight
 
 
 class RecordedBackend(ClientBackend):
-    """The same for a client that records: it also notes what crosses the wire (``_sending.writer_backend.WireTap``)."""
+    """The same for a client that records: it also notes what crosses the wire (``_sending.writer.WireTap``)."""
 
     __slots__ = ("_recorder", "_recording_number", "_taken")
 

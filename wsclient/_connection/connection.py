@@ -161,8 +161,9 @@ class Connection:
             self._look_after(now)
         if core.subscriptions.unrouted.items or core.subscriptions.events:
             self.router.deliver_routed()
-        if not self.over and self.writer.has_work():
-            self.writer.flush()  # at the end: it writes what any step above has queued
+        writer = self.writer
+        if (core.queue.entries or writer.urgent.entries or writer.rest) and not self.over:
+            writer.flush()  # at the end: it writes what any step above has queued
         if core.progress.latches:
             core.progress.announce()
 
@@ -236,7 +237,9 @@ class Connection:
         self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
-        if writer.blocked or core.receivers.full:
+        receivers, streams = core.receivers, core.streams
+        others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
+        if writer.blocked or receivers.hooks.inbox.full or (others and receivers.full):
             link.paused = True  # before looking: a thread that makes room from now on wakes this one
             link.paused = (writer.blocked and writer.is_flooded_by_replies) or (
                 core.receivers.full and not self.router.must_keep_reading
@@ -244,7 +247,10 @@ class Connection:
             events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
         if line.may_hold and line.pending() and not link.paused:
             until = Deadline(now)
-        at = self._next_timer(now, until)
+        if core.table.timers or self.ending is not None or link.paused or until.at is not None:
+            at = self._next_timer(now, until)
+        else:
+            at = min(self._heartbeat.next_at, self._beat.next_at)
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
@@ -304,7 +310,7 @@ class Connection:
 
     def _read(self, now: float) -> bool:
         """Read what has arrived; return whether that was anything."""
-        line = self.opened.line
+        line, heartbeat = self.opened.line, self._heartbeat
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
             try:
@@ -318,7 +324,9 @@ class Connection:
             if not data:
                 self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
                 return number > 0
-            self._heartbeat.heard(now)
+            heartbeat.last_heard = now
+            if heartbeat.unanswered:
+                heartbeat.heard(now)
             self._feed(data)
             if line.short_means_empty and len(data) < size:
                 break

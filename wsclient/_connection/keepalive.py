@@ -32,9 +32,10 @@ class Heartbeat:
     Attributes:
         last_heard: when bytes arrived last.
         next_at: the next moment at which ``ping_due`` or ``dead`` may change; infinity if never.
+        unanswered: payload and time of each ping without a pong; others look only whether there is any.
     """
 
-    __slots__ = ("_interval", "_next_ping", "_timeout", "_unanswered", "last_heard", "next_at")
+    __slots__ = ("_interval", "_next_ping", "_timeout", "last_heard", "next_at", "unanswered")
 
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         """
@@ -46,14 +47,14 @@ class Heartbeat:
         self._interval = interval
         self._timeout = timeout
         self._next_ping = math.inf if interval is None else now + interval
-        self._unanswered: list[tuple[bytes, float]] = []
+        self.unanswered: list[tuple[bytes, float]] = []
         self.last_heard = now
         self.next_at = self._next_ping
 
     def heard(self, now: float) -> None:
         """Bytes of any kind have arrived."""
         self.last_heard = now
-        if self._unanswered:
+        if self.unanswered:
             self._reckon()
 
     def ping_due(self, now: float) -> bool:
@@ -65,13 +66,13 @@ class Heartbeat:
         if self._interval is not None:
             self._next_ping = now + self._interval
         if self._timeout is not None:  # otherwise it is never read, and grows if the peer never answers
-            self._unanswered.append((payload, now))
+            self.unanswered.append((payload, now))
         self._reckon()
 
     def answered(self, payload: bytes) -> None:
         """A pong has arrived; it answers its ping and all earlier ones (RFC 6455 §5.5.3)."""
-        if any(known == payload for known, _ in self._unanswered):
-            while self._unanswered.pop(0)[0] != payload:
+        if any(known == payload for known, _ in self.unanswered):
+            while self.unanswered.pop(0)[0] != payload:
                 pass
             self._reckon()
 
@@ -83,9 +84,9 @@ class Heartbeat:
         self.next_at = min(self._next_ping, self._dies_at())
 
     def _dies_at(self) -> float:
-        if self._timeout is None or not self._unanswered:
+        if self._timeout is None or not self.unanswered:
             return math.inf
-        return max(self._unanswered[0][1], self.last_heard) + self._timeout
+        return max(self.unanswered[0][1], self.last_heard) + self._timeout
 
 
 class Beat:

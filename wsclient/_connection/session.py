@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
 from .._options import DEFAULT
-from .._requests.futures import Waiter
 from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
+from .._threads.waiting import Waiter
 from ..protocols import Protocol
 from ..protocols._session import Session
 from .reconnect import is_fatal

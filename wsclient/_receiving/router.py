@@ -102,7 +102,12 @@ class Router:
         if kind is Event:
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif kind is Reply:
-            self._answered(meaning, size)
+            id = meaning.id
+            request = core.table.by_id.get(id) if type(id) is int or type(id) is str else None
+            if request is not None and request.takes_any:
+                self._take_only_reply(request, meaning, size)
+            else:
+                self._answered(meaning, size)
         elif is_one:
             self._dispatch(meaning, size)
         elif meaning is not None:
@@ -181,7 +186,7 @@ class Router:
         """Take a message that answers a request: find that request."""
         request = self._core.table.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
-            self._fast_path(request, meaning, size)
+            self._take_only_reply(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
             self._core.protocol.replies_in_order = True
@@ -197,7 +202,7 @@ class Router:
             self._take(request, meaning, value, size)
             self.deliver_routed()
 
-    def _fast_path(self, request: Request, meaning: Reply, size: int) -> None:
+    def _take_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
         """Take the only reply to a request without ``until``, whether it still waits or not: the most frequent case."""
         if request.position is not None:
             passage, end = request.position

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ClientClosed, ConnectionLost, copy_exception
 from .._requests import failures
-from .._requests.futures import Waiter
 from .._requests.request import FAILED, NEW, WAITING, Request
 from .._threads.deadline import NEVER, Deadline
 from .._threads.state import FINAL, closed_error
+from .._threads.waiting import Waiter
 from ..protocols import Request as Wrapped
 from ..protocols._incoming import ABSENT
 from .inbox import Inbox

@@ -1,4 +1,4 @@
-"""Who waits for the outcome of a request: a thread inside ``request()``, or a future."""
+"""The future of a request, as ``submit()`` returns it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._threads.deadline import Deadline
-from .._threads.waiting import InterruptSafeCondition, Latch, Notifier
+from .._threads.waiting import InterruptSafeCondition, Notifier
 from .request import CANCELLED, Request
 
 if TYPE_CHECKING:
     from .batches import Batch
 
-__all__ = ["RequestFuture", "Waiter"]
-
-
-class Waiter(Latch):
-    """The caller of ``request()``: one thread, which waits for one outcome."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-    def complete(self, value: Any, error: BaseException | None) -> None:
-        """Keep the outcome and let the caller go on."""
-        self.value = value
-        self.error = error
-        self._lock.release()
+__all__ = ["RequestFuture"]
 
 
 class RequestFuture(Future[Any]):

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, copy_exception
+from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
+from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded
 from . import failures
@@ -43,7 +45,7 @@ _MAX_ID_TRIES: Final = 2**17
 class Requests:
     """Begins, sends and ends the requests of one client."""
 
-    __slots__ = ("_commands", "_protocol", "_sender", "_settings", "_table")
+    __slots__ = ("_commands", "_new_id", "_protocol", "_sender", "_settings", "_table")
 
     def __init__(
         self, protocol: Protocol, table: RequestTable, sender: Sender, commands: Commands, settings: Settings
@@ -57,12 +59,47 @@ class Requests:
             settings: the client's name and ``request_timeout``.
         """
         self._protocol = protocol
+        self._new_id = protocol._id_source()
         self._table = table
         self._sender = sender
         self._commands = commands
         self._settings = settings
 
     # --- encoding ----------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        message: Any,
+        timeout: float | None,
+        match: Callable[[Any], bool] | None,
+        until: Callable[[Any], bool] | None,
+        idempotent: bool,
+        connection_number: int | None,
+    ) -> Request | Batch:
+        """Check the options of a call, and encode its request; a batch, where the protocol sends a list as one.
+
+        Args:
+            message: what the caller wants to ask.
+            timeout: seconds; ``DEFAULT`` is the client's ``request_timeout``, None has no limit.
+            match: as for ``client.request``, like the next two.
+            until: see there.
+            idempotent: see there.
+            connection_number: the number of the one connection that may take it; None for any.
+
+        Raises:
+            TypeError, ValueError: an option is wrong, or as ``make`` and ``make_batch``.
+        """
+        if match is not None or until is not None:
+            check_callable("match", match)
+            check_callable("until", until)
+        if timeout is DEFAULT:
+            timeout = self._settings.bounds.request_timeout
+        elif timeout is not None:
+            timeout = check_seconds("timeout", timeout, zero=True)
+        deadline = Deadline(None if timeout is None else time.monotonic() + timeout)
+        if isinstance(message, list) and self._protocol._batches:
+            return self.make_batch(message, deadline, match, until, idempotent, connection_number)
+        return self.make(message, deadline, match, until, idempotent, connection_number)
 
     def make(
         self,
@@ -88,11 +125,12 @@ class Requests:
             ValueError: likewise.
         """
         protocol = self._protocol
-        if match is not None and protocol._by_order:
+        id = encoder = None
+        if match is None:
+            id, encoder = protocol._id_and_encoder(message)
+        elif protocol._by_order:
             raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
-        id = None if match is not None else protocol.id_of(message)
-        if match is None and id is None:
-            encoder = protocol._encoder(message)
+        if encoder is not None:
             request = Request(
                 None,
                 encoder.size,
@@ -314,7 +352,7 @@ class Requests:
             return table.depart(request, request.id)
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.depart(request, protocol.new_id())
+                return table.depart(request, self._new_id())
             except Clash:
                 continue
         raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")

@@ -37,6 +37,8 @@ class RequestTable:
     """The table of requests: those that have not ended, and those in flight.
 
     Attributes:
+        by_id: the requests in flight, by the key of their id, or by themselves where ``match`` finds the reply. The I/O
+            thread looks up replies in it; only this class changes it.
         by_order: whether replies are told apart by their order alone.
         counts: requests that have ended, by their final state; one that is ``STREAMING`` has counted as ``OK``.
         waiting: how many are ``WAITING``; for others to look at only.
@@ -44,7 +46,7 @@ class RequestTable:
         timers: a heap of deadlines, of requests that have ended too; for others to look at only whether it is empty.
     """
 
-    __slots__ = ("_begun", "_by_caller_key", "_in_flight", "_lock", "_numbers", "_uncounted", "by_order", "counts",
+    __slots__ = ("_begun", "_by_caller_key", "_lock", "_numbers", "_uncounted", "by_id", "by_order", "counts",
                  "matches", "timers", "waiting")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
@@ -60,7 +62,7 @@ class RequestTable:
         self.waiting = 0
         # In the order they were taken to the line. Where the first is asked for again and again it is an OrderedDict: a
         # dict looks for it past all that have left.
-        self._in_flight: dict[Any, Request] = OrderedDict() if by_order else {}
+        self.by_id: dict[Any, Request] = OrderedDict() if by_order else {}
         self._uncounted = 0  # how many of those have `counts_in_flight` unset
         self._by_caller_key: dict[Any, Request] = {}  # those with an id of the caller's, queued or in flight
         self.matches: dict[Request, None] = {}
@@ -72,14 +74,14 @@ class RequestTable:
         """Replies are told apart by their order, as it turns out."""
         with self._lock:
             self.by_order = True
-            self._in_flight = OrderedDict(self._in_flight)
+            self.by_id = OrderedDict(self.by_id)
 
     @property
     def in_flight(self) -> int:
         """How many requests are on the line and unanswered. A subscription that is ``STREAMING`` is not counted: it may
         stay for ever, and would leave no room for others where their number is bounded.
         """
-        return len(self._in_flight) - self._uncounted
+        return len(self.by_id) - self._uncounted
 
     @property
     def unfinished(self) -> bool:
@@ -100,7 +102,7 @@ class RequestTable:
         key = request.caller_key
         timer = self._timer(request) if timed else None
         with self._lock:
-            known = key is not None and (key in self._by_caller_key or key in self._in_flight)
+            known = key is not None and (key in self._by_caller_key or key in self.by_id)
             if not known:
                 if key is not None:
                     self._by_caller_key[key] = request
@@ -119,7 +121,7 @@ class RequestTable:
             ValueError: one does.
         """
         try:
-            known = key_of(id) in self._by_caller_key or key_of(id) in self._in_flight
+            known = key_of(id) in self._by_caller_key or key_of(id) in self.by_id
         except TypeError:  # an id that can't be a key: nobody asked under it
             return
         if known:
@@ -136,16 +138,14 @@ class RequestTable:
             stage = request.stage
             if stage is not WAITING and stage is not STREAMING:
                 return False
-            clash = (
-                self._in_flight.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
-            )
+            clash = self.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
             if not clash:
                 uncounts = stage is STREAMING and request.counts_in_flight and self._may_stand(request)
                 request.id = id
                 request.departed = True
                 if key is request:
                     self.matches[request] = None
-                self._in_flight[key] = request
+                self.by_id[key] = request
                 if uncounts:
                     request.counts_in_flight = False
                     self._uncounted += 1
@@ -157,9 +157,9 @@ class RequestTable:
         """The request a reply with this id is for; the reply stays unused. I/O thread only."""
         if id is OLDEST:
             with self._lock:
-                return next(iter(self._in_flight.values()), None)
+                return next(iter(self.by_id.values()), None)
         try:
-            return self._in_flight.get((bool, id) if type(id) is bool else id)
+            return self.by_id.get((bool, id) if type(id) is bool else id)
         except TypeError:  # an id that can't be a key: nobody asked under it
             return None
 
@@ -181,7 +181,7 @@ class RequestTable:
                 return False
             id = request.id
             key = request if request.match is not None else (bool, id) if type(id) is bool else id
-            flying = self._in_flight.get(key) is request
+            flying = self.by_id.get(key) is request
             if request.caller_key is not None and request.caller_key in self._by_caller_key:
                 del self._by_caller_key[request.caller_key]
             if request in self.matches:
@@ -190,14 +190,14 @@ class RequestTable:
                 request.counts_in_flight = True
                 self._uncounted -= 1
             if flying and not keeps_place:
-                del self._in_flight[key]
+                del self.by_id[key]
             # The last step commits, without a call: a thread that was interrupted before may take it again.
             was_waiting = stage is WAITING
             request.stage = outcome
             self.counts[outcome] += was_waiting
             self.waiting -= was_waiting
             del self._begun[request]
-            if self.timers and len(self.timers) > 2 * (self.waiting + len(self._in_flight)) + _SLACK:
+            if self.timers and len(self.timers) > 2 * (self.waiting + len(self.by_id)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self.timers, timer)
@@ -219,16 +219,16 @@ class RequestTable:
         """The reply of a request that was given up has come; its place in the row is free."""
         with self._lock:
             key = _key_in_flight(request)
-            if self._in_flight.get(key) is request:
-                del self._in_flight[key]
+            if self.by_id.get(key) is request:
+                del self.by_id[key]
             if request in self.matches:
                 del self.matches[request]
 
     def end_connection(self) -> list[Request]:
         """The connection is over: the requests that were in flight on it, in order; none is from now on."""
         with self._lock:
-            flown = list(self._in_flight.values())
-            self._in_flight.clear()
+            flown = list(self.by_id.values())
+            self.by_id.clear()
             self.matches.clear()
             for request in flown if self._uncounted else ():
                 request.counts_in_flight = True
@@ -256,7 +256,7 @@ class RequestTable:
 
     def holds_place(self, request: Request) -> bool:
         """Whether a request that has ended still keeps its place in the row."""
-        return request.stage in ENDED and self._in_flight.get(_key_in_flight(request)) is request
+        return request.stage in ENDED and self.by_id.get(_key_in_flight(request)) is request
 
     def _may_stand(self, request: Request) -> bool:
         """Whether it uses up no room once it is ``STREAMING``; by order, those behind it wait for its end."""

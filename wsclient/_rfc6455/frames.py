@@ -212,12 +212,43 @@ class MessageReader:
         received: list[Received] = []
         if self.failure is not None or self.closed:
             return received
-        size = len(data)
+        arrived = len(data)
         if self._tail:
             data = self._tail + data
             self._tail = b""
         try:
-            self._parse(data, received)
+            position, size = 0, len(data)
+            if self._missing:
+                position = self._take_payload(data, position, received)
+            at_once = self._at_once if self._message is None else -1
+            while size - position > 1:
+                # The common case, with the fewest calls: a whole message of less than 64 KiB in one frame.
+                first = data[position]
+                length = second = data[position + 1]
+                start = position + 2
+                if second == 126 and start + 2 <= size:
+                    length = data[start] << 8 | data[start + 1]
+                    start += 2
+                end = start + length
+                if end <= size and second < 127 and length <= at_once:
+                    if first == _WHOLE_TEXT:
+                        received.append((_TEXT, data[start:end].decode(), length))
+                        position = end
+                        continue
+                    if first == _WHOLE_BINARY:
+                        received.append((_BINARY, data[start:end], length))
+                        position = end
+                        continue
+                    if first in _WHOLE_DEFLATED and self._inflater is not None and length:
+                        received.append(self._inflated(_WHOLE_DEFLATED[first], data[start:end]))
+                        position = end
+                        continue
+                after = self._parse_frame(data, position, received)
+                if after is None or self.closed:
+                    break
+                position = after
+                at_once = self._at_once if self._message is None else -1
+            self._tail = data[position:]
         except UnicodeDecodeError as error:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is not UTF-8 ({error.reason}).")
         except zlib.error as error:
@@ -226,59 +257,35 @@ class MessageReader:
             self.failure = _too_big(self._max_size, self._max_size).failure
         except _Broken as broken:
             self.failure = broken.failure
-        if size >= READ_SIZE or self.appetite != READ_SIZE:  # else it stays as it is
-            self.appetite = appetite_after(size, len(received), self._missing)
+        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # else it stays as it is
+            self.appetite = appetite_after(arrived, len(received), self._missing)
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:
         self.failure = _Broken(code, text).failure
 
-    def _parse(self, data: bytes, received: list[Received]) -> None:
-        position, size = 0, len(data)
-        if self._missing:
-            position = self._take_payload(data, position, received)
-        at_once = self._at_once if self._message is None else -1
-        while size - position > 1:
-            # The common case, with the fewest calls: a whole message of less than 64 KiB in one frame.
-            first = data[position]
-            length = second = data[position + 1]
-            start = position + 2
-            if second == 126 and start + 2 <= size:
-                length = data[start] << 8 | data[start + 1]
-                start += 2
-            end = start + length
-            if end <= size and second < 127 and length <= at_once:
-                if first == _WHOLE_TEXT:
-                    received.append((_TEXT, data[start:end].decode(), length))
-                    position = end
-                    continue
-                if first == _WHOLE_BINARY:
-                    received.append((_BINARY, data[start:end], length))
-                    position = end
-                    continue
-                if first in _WHOLE_DEFLATED and self._inflater is not None and length:
-                    received.append(self._inflated(_WHOLE_DEFLATED[first], data[start:end]))
-                    position = end
-                    continue
-            header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
-            if header is None:
-                break
-            opcode, fin, length, start = header
-            if opcode & _CONTROL_BIT:
-                if size - start < length:
-                    break
-                position = start + length
-                received.append((opcode, self._control(opcode, data[start:position]), length))
-                if self.closed:
-                    return
-            elif self._message is None and fin and start + length <= size and self._is_simple(opcode, first, length):
-                position = start + length  # a large message that was received whole
-                received.append((opcode, _whole_payload(opcode, data, start, position), length))
-            else:
-                self._begin_frame(opcode, fin, length, bool(first & RSV1))
-                position = self._take_payload(data, start, received)
-                at_once = self._at_once if self._message is None else -1
-        self._tail = data[position:]
+    def _parse_frame(self, data: bytes, position: int, received: list[Received]) -> int | None:
+        """Parse a frame of any kind, or the beginning of one that holds a message.
+
+        Returns:
+            Where the next frame begins; None if its header, or its control frame, is not complete.
+        """
+        header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
+        if header is None:
+            return None
+        first = data[position]
+        opcode, fin, length, start = header
+        end = start + length
+        if opcode & _CONTROL_BIT:
+            if end > len(data):
+                return None
+            received.append((opcode, self._control(opcode, data[start:end]), length))
+        elif self._message is None and fin and end <= len(data) and self._is_simple(opcode, first, length):
+            received.append((opcode, _whole_payload(opcode, data, start, end), length))  # a large message, whole
+        else:
+            self._begin_frame(opcode, fin, length, bool(first & RSV1))
+            return self._take_payload(data, start, received)
+        return end
 
     def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
         """Whether a final frame is a whole message that is not compressed and not over the limit."""
@@ -399,14 +406,19 @@ _MEDIUM: Final = struct.Struct("!BBH4s")
 _LARGE: Final = struct.Struct("!BBQ4s")
 
 
-def build_frame(opcode: int, payload: bytes, key: bytes) -> bytes:
+def build_frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes:
     """Build a final, masked frame (RFC 6455 §5.2).
 
     Args:
         opcode: the frame's opcode, with ``RSV1`` if the payload is compressed.
         payload: its payload, unmasked.
-        key: the masking key: four unpredictable bytes, used for this frame only (RFC 6455 §5.3).
+        key: the masking key: four unpredictable bytes, used for this frame only (RFC 6455 §5.3); by default a new one.
     """
+    if key is None:
+        try:
+            key = masking.keys.pop()
+        except IndexError:
+            key = masking.new_key()
     size = len(payload)
     if size < 126:
         header = b"%c%c%b" % (_FIN | opcode, _MASKED | size, key)

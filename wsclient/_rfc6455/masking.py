@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from .._threads.imports import importing
 
-__all__ = ["accelerated", "apply_mask", "forget_keys", "mask_in_python", "new_key"]
+__all__ = ["accelerated", "apply_mask", "forget_keys", "keys", "mask_in_python", "new_key"]
 
 _KEYS_AT_ONCE = 1024
 """Keys made from one ``os.urandom`` call; one call per frame would cost more than masking a short message."""
@@ -35,22 +35,23 @@ _BYTES_A_CALL = 256
 _BYTES = int.from_bytes(range(256), "little")
 _ONES = int.from_bytes(b"\1" * 256, "little")
 _XOR_TABLES = tuple((_BYTES ^ key * _ONES).to_bytes(256, "little") for key in range(256))
-_pool: deque[bytes] = deque()
+keys: deque[bytes] = deque()
+"""Keys that were not used so far. ``build_frame`` takes one; ``new_key`` makes more."""
 
 
 def new_key() -> bytes:
     """Four bytes from the operating system's entropy source, returned only once (RFC 6455 §10.3)."""
     try:
-        return _pool.pop()
+        return keys.pop()
     except IndexError:
         entropy = os.urandom(4 * _KEYS_AT_ONCE)
-        _pool.extend([entropy[i : i + 4] for i in range(4, len(entropy), 4)])
+        keys.extend([entropy[i : i + 4] for i in range(4, len(entropy), 4)])
         return entropy[:4]
 
 
 def forget_keys() -> None:
     """Empty the pool of keys. Runs in a forked child, since the parent will use the same keys."""
-    _pool.clear()
+    keys.clear()
 
 
 def mask_in_python(data: bytes, key: bytes) -> bytes:

@@ -9,6 +9,7 @@ Guarantees:
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from .._threads.waiting import Notifier
@@ -123,7 +124,7 @@ class Sender:
         writer = self.writer
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # the queue checks the time at the last moment; the message may be too late for its connection
-        in_main = self._guard.on_main_thread()
+        in_main = self._guard.main_ident == get_ident()
         # What must be noted as it departs, or leaves a gap in an order, must not be interrupted as it departs.
         alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
         try:

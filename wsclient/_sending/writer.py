@@ -21,23 +21,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
-from .._rfc6455.masking import new_key
 from .._threads.locks import make_lock
-from .message import Mark, Outgoing, WriteProgress
+from .message import Carrier, Mark, Outgoing, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
+    from .._models import Disconnect
     from .._network.transport import Line
     from .._rfc6455.deflate import Deflater
-    from .writer_backend import WireTap, WriterBackend
+    from .._threads.waiting import Notifier
+    from ..protocols import Protocol as MessageProtocol
+    from .queue import MessageQueue
 
-__all__ = ["Writer"]
+__all__ = ["WireTap", "Writer", "WriterBackend"]
 
 JOINED_BYTES: Final = 64 * 1024
 """Payload bytes that are joined into one write; more would only copy more and hold a slow line longer."""
@@ -59,6 +61,51 @@ _NOTHING: Final = memoryview(b"")
 """What is left of a frame that was sent: an empty slice of it would keep all of it in memory."""
 
 
+class WriterBackend(Carrier, Protocol):
+    """What a writer takes from the client, and reports to it; see ``_connection.backend``."""
+
+    queue: MessageQueue
+    progress: Notifier
+    protocol: MessageProtocol
+    nudge: Callable[[bytes], object]
+
+    def ready(self) -> bool:
+        """Whether a queue that is not empty may have something to take."""
+
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """Take the messages that are written next."""
+
+    def has_room_for(self, entry: Outgoing) -> bool:
+        """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
+
+    def written(self, batch: list[Outgoing]) -> None:
+        """Count messages that the operating system has accepted whole. Empties the list."""
+
+    def wake(self) -> None:
+        """Wake the I/O thread."""
+
+    def is_wanted(self) -> bool:
+        """Whether there is time left to send anything."""
+
+
+class WireTap(Protocol):
+    """What records the messages of one connection; see ``_connection.backend.RecordedBackend``."""
+
+    def received(self, opcode: Opcode, payload: Any) -> None:
+        """A message or control frame was received."""
+
+    def lost(self, disconnect: Disconnect) -> None:
+        """The connection has ended."""
+
+    def taken(self, entry: Outgoing, payload: bytes) -> None:
+        """A message is being framed."""
+
+    def handed_over(self, batch: list[Outgoing]) -> bool:
+        """The operating system has accepted more bytes of these. False if writing must pause until the I/O thread has
+        written the recording.
+        """
+
+
 class Writer:
     """The writer of one connection.
 
@@ -69,6 +116,8 @@ class Writer:
         tap: notes what crosses the wire; None where that is not wanted.
         is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
         is_uncompressed_tcp: whether messages leave as they are: not compressed, noted or encrypted.
+        rest: bytes of the last batch that the operating system has not taken. Others look only whether there are any.
+        urgent: what is sent before the queue; the I/O thread puts, the owner of the write lock takes.
     """
 
     __slots__ = (
@@ -80,13 +129,13 @@ class Writer:
         "_line",
         "_owner",
         "_pings",
-        "_rest",
-        "_urgent",
         "blocked",
         "error",
         "is_open",
         "is_uncompressed_tcp",
+        "rest",
         "tap",
+        "urgent",
         "write_progress",
     )  # fmt: skip
 
@@ -114,9 +163,9 @@ class Writer:
         self._owner = make_lock()
         self._deflater = deflater  # used in the order of the wire, on which each message builds
         self._is_closing = False  # a close frame was taken
-        self._urgent = Urgent()  # the I/O thread puts, the owner takes
+        self.urgent = Urgent()
         self._batch: list[Outgoing] = []  # what the bytes being written belong to
-        self._rest = _NOTHING  # those of its bytes that the operating system has not taken
+        self.rest = _NOTHING
         self._pings = Pings()  # the owner adds, the I/O thread removes
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -142,9 +191,12 @@ class Writer:
                 clear = (
                     owned[0]
                     and self.is_open
-                    and not (self.blocked or self._rest or self._urgent.entries)
+                    and not (self.blocked or self.rest or self.urgent.entries)
                     and self.error is None
-                    and backend.is_clear_for(entry)
+                    # What other threads queue from here on is not older than this message.
+                    and not backend.queue.entries
+                    and entry.size <= backend.queue.largest
+                    and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
                 )
                 if clear and alone:
                     self._write_alone(entry)
@@ -155,7 +207,7 @@ class Writer:
                     self._owner.release()
         finally:
             # A thread that failed to acquire the write lock has left its message to this one; others wait for writes.
-            left = backend.queue.entries or self._rest or self._urgent.entries or backend.progress.latches
+            left = backend.queue.entries or self.rest or self.urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
                 backend.progress.announce()
                 self.flush()
@@ -173,7 +225,7 @@ class Writer:
         payload = entry.payload_for(self._backend)
         if payload is None:
             return  # nobody waits for it any more
-        rest = memoryview(build_frame(entry.opcode, payload, new_key()))
+        rest = memoryview(build_frame(entry.opcode, payload))
         position = progress, progress.taken + len(rest)
         batch = [*self._batch, entry]  # an interrupt may have left some to be counted
         sent: list[int] = []
@@ -181,7 +233,7 @@ class Writer:
         entry.position = position
         progress.taken = position[1]
         self._batch = batch
-        self._rest = rest
+        self.rest = rest
         try:
             sent.extend(sending)
         except OSError as error:
@@ -195,8 +247,8 @@ class Writer:
         finally:
             if sent:
                 progress.sent += sent[0]
-                self._rest = rest[sent[0] :] or _NOTHING
-        if not self._rest:
+                self.rest = rest[sent[0] :] or _NOTHING
+        if not self.rest:
             self._backend.written(batch)
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
@@ -223,22 +275,22 @@ class Writer:
     def has_work(self) -> bool:
         """Whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
         backend = self._backend
-        if not (backend.queue.entries or self._rest or self._urgent.entries):
+        if not (backend.queue.entries or self.rest or self.urgent.entries):
             return False
         if self.blocked or self.error is not None or self.write_progress.ended:
             return False
-        if self._rest or self._is_closing:
-            return bool(self._rest)
-        return bool(self._urgent.entries) or (self.is_open and bool(backend.queue.entries) and backend.ready())
+        if self.rest or self._is_closing:
+            return bool(self.rest)
+        return bool(self.urgent.entries) or (self.is_open and bool(backend.queue.entries) and backend.ready())
 
     def _write(self) -> None:
         """Take the next batch if the last one is gone, and write once."""
         if self.write_progress.ended:  # between a look and the taking of the line
             return
-        if self._rest:
+        if self.rest:
             self._send()
         else:
-            recognised = 2 * MAX_PINGS if self._urgent.entries else MAX_PINGS
+            recognised = 2 * MAX_PINGS if self.urgent.entries else MAX_PINGS
             self._write_row(deque(self._next_entries()), recognised)
 
     def _write_row(self, row: deque[Outgoing], recognised: int) -> None:
@@ -255,7 +307,7 @@ class Writer:
 
     def _send(self) -> None:
         """Write what has been framed, as far as the socket takes it at once."""
-        rest = self._rest
+        rest = self.rest
         if rest:
             try:
                 sent = self._line.send(rest)
@@ -268,7 +320,7 @@ class Writer:
                 self._backend.wake()
                 return
             self.write_progress.sent += sent
-            rest = self._rest = rest[sent:] or _NOTHING
+            rest = self.rest = rest[sent:] or _NOTHING
             if self.tap is not None and not self.tap.handed_over(self._batch):
                 self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
                 self._backend.wake()
@@ -294,7 +346,7 @@ class Writer:
             if payload is not None:
                 if self.tap is not None:
                     self.tap.taken(entry, payload)
-                frame = build_frame(opcode, payload, new_key()) if plain else self._deflated(entry, payload)
+                frame = build_frame(opcode, payload) if plain else self._deflated(entry, payload)
                 frames.append(frame)
                 progress.taken += len(frame)
                 if opcode is _PING:
@@ -312,16 +364,16 @@ class Writer:
             if opcode is _CLOSE:  # nothing may follow it (RFC 6455 §5.5.1)
                 self.is_open = False
                 self._is_closing = True
-                self._urgent.put_back(entries)
+                self.urgent.put_back(entries)
                 break
-        self._rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+        self.rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _deflated(self, entry: Outgoing, payload: bytes) -> bytes:
         """A frame, compressed where it is large enough."""
         deflater, opcode = self._deflater, entry.opcode
         if deflater is not None and len(payload) >= deflater.threshold and opcode < _CLOSE:
-            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted), new_key())
-        return build_frame(opcode, payload, new_key())
+            return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted))
+        return build_frame(opcode, payload)
 
     def _is_wanted(self) -> bool:
         """Whether what is being made can still go out."""
@@ -330,9 +382,9 @@ class Writer:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
-        if not self._urgent.entries:
+        if not self.urgent.entries:
             return self._backend.take(JOINED_BYTES) if self.is_open else []
-        return self._urgent.take()
+        return self.urgent.take()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -340,13 +392,13 @@ class Writer:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
         if self._is_closing and not entry.requests:
             return
-        self._urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
+        self.urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
         self.flush()
 
     @property
     def is_flooded_by_replies(self) -> bool:
         """Whether the peer takes too little of what its own messages make us answer."""
-        return self.blocked and self._urgent.bytes > MAX_ANSWERS
+        return self.blocked and self.urgent.bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """There is room again."""
@@ -389,10 +441,10 @@ class Writer:
         self._is_ending = True
         with self._owner:  # others hold it for one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
-            cut = [entry for entry in self._batch if not entry.written()] + self._urgent.take()
+            cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
             self._backend.written(written)
             self.write_progress.ended = True
             self.is_open = False
             self._batch = []
-            self._rest = _NOTHING
+            self.rest = _NOTHING
         return cut

@@ -20,13 +20,14 @@ class Guard:
         io_ident: the identity of the I/O thread (``threading.get_ident()``); None while there is none.
         setting_up: whether the I/O thread is inside ``on_session``. Only that thread writes it.
         forked: whether this process is a forked child of the process that the client belongs to.
+        main_ident: the identity of the main thread, the only one in which a KeyboardInterrupt can be raised.
     """
 
-    __slots__ = ("_main_ident", "_name", "forked", "io_ident", "setting_up")
+    __slots__ = ("_name", "forked", "io_ident", "main_ident", "setting_up")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._main_ident = threading.main_thread().ident
+        self.main_ident = threading.main_thread().ident
         self.io_ident: int | None = None
         self.setting_up = False
         self.forked = False
@@ -90,4 +91,4 @@ class Guard:
 
     def on_main_thread(self) -> bool:
         """Whether the caller is on the main thread, the only one in which a KeyboardInterrupt can be raised."""
-        return self._main_ident == threading.get_ident()
+        return self.main_ident == threading.get_ident()

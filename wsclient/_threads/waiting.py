@@ -22,14 +22,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .locks import interrupt_safe
 
 if TYPE_CHECKING:
     from .deadline import Deadline
 
-__all__ = ["InterruptSafeCondition", "Latch", "Notifier"]
+__all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
 # On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait there is a series of short ones.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
@@ -66,6 +66,24 @@ class Latch:
                 return True
             if left is not None and left <= seconds:
                 return False
+
+
+class Waiter(Latch):
+    """A latch with an outcome: one thread waits for it, another thread completes it.
+
+    Attributes:
+        value: the result, once it was completed without an error.
+        error: the error; None if there is none.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def complete(self, value: Any, error: BaseException | None) -> None:
+        """Store the outcome and end the wait. Must be called at most once."""
+        self.value = value
+        self.error = error
+        self._lock.release()
 
 
 class Notifier:

@@ -255,6 +255,15 @@ class Protocol:
         """Whether a request can be encoded only once its id is known."""
         return True
 
+    def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
+        """The caller's own id of a request and None, or None and the encoder of a request that gets an id of ours."""
+        id = self.id_of(message)
+        return (id, None) if id is not None else (None, self._encoder(message))
+
+    def _id_source(self) -> Callable[[], Any]:
+        """The function that gives a request its id, as ``new_id`` does."""
+        return self.new_id
+
     def _encoder(self, message: Any) -> Encoder:
         """Encode a request except for its id, on the caller's thread.
 

@@ -29,13 +29,15 @@ class StandardJson:
     Attributes:
         dumps: encodes a value as JSON text. Raises ValueError for NaN and infinities, and TypeError for an object that
             JSON can't represent.
+        scan: decodes the value at an index of a text, and returns it with the index behind it. Raises StopIteration or
+            ValueError if there is none.
     """
 
     def __init__(self) -> None:
         self.dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
-        self._scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython has it; one Python call less
+        self.scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython has it; one Python call less
 
     def __reduce__(self) -> str:
         return "JSON"  # the one instance: its C part can't be pickled
@@ -49,7 +51,7 @@ class StandardJson:
         if not isinstance(text, str):
             text = text.decode()
         try:
-            value, end = self._scan(text, 0)
+            value, end = self.scan(text, 0)
         except (StopIteration, ValueError):  # the text may begin with white space
             return self._decode(text)
         # Many servers end each message with a line feed, which is no reason to decode it twice.

@@ -88,6 +88,13 @@ class JsonId(Protocol):
         self._head = f"{{{json.dumps(self._key[0])}:".encode()
         self._numbers = Numbers()
         self._whole = self._encodes_by_id()
+        kind = type(self)
+        self._is_plain = (
+            not self._whole
+            and kind.id_of is JsonId.id_of
+            and kind._encoder is JsonId._encoder
+            and kind._dressed is JsonId._dressed
+        )
 
     # --- ids ---------------------------------------------------------------------------------------------------------
 
@@ -181,7 +188,18 @@ class JsonId(Protocol):
 
     def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
         """The meaning: an object with an id and no method is a reply, with both a call, any other message an event."""
-        message = _codec.decode(payload, self.json)
+        codec = self.json
+        if (
+            codec is _codec.JSON and type(payload) is str and payload[:1] == "{"
+        ):  # what `_codec.decode` does, without its calls
+            try:
+                message, end = _codec.JSON.scan(payload, 0)
+            except (StopIteration, ValueError):
+                end = -1
+            if end != len(payload) and payload[end:] != "\n":
+                message = _codec.decode(payload, codec)
+        else:
+            message = _codec.decode(payload, codec)
         if self._batches and isinstance(message, list) and message:
             return self._batch(message)
         return self._meaning(message)
@@ -262,6 +280,15 @@ class JsonId(Protocol):
             or kind.encode_request is not JsonId.encode_request
             or kind.encode is not JsonId.encode
         )  # fmt: skip
+
+    def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
+        if not self._is_plain or type(message) is not dict or self._key[0] in message or self.json is not _codec.JSON:
+            return super()._id_and_encoder(message)
+        text = _codec.JSON.dumps(message)  # what `_encoder` does, without its calls
+        return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", _codec.JSON)
+
+    def _id_source(self) -> Callable[[], Any]:
+        return self._numbers.next if self._ids is int and type(self).new_id is JsonId.new_id else self.new_id
 
     def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""

@@ -26,7 +26,7 @@ from wsclient._errors import (
     TLSError,
     WebSocketClientError,
     WouldDeadlock,
-    again,
+    copy_exception,
 )
 from wsclient._models import Disconnect, Phase
 
@@ -219,7 +219,7 @@ def test_a_remote_error_reads_as_a_sentence(error, text):
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
 def test_the_same_error_again_is_another_object_with_the_same_facts(error):
-    twin = again(error)
+    twin = copy_exception(error)
     assert twin is not error
     assert facts(twin) == facts(error)
 
@@ -228,25 +228,25 @@ def test_the_same_error_again_keeps_its_cause():
     cause = OSError("down")
     error = ConnectError("No.")
     error.__cause__ = cause
-    twin = again(error)
+    twin = copy_exception(error)
     assert twin.__cause__ is cause
     assert twin.__suppress_context__ is True
 
 
 def test_the_same_error_again_keeps_its_context_shown_if_it_was():
-    assert again(ConnectError("No.")).__suppress_context__ is False
+    assert copy_exception(ConnectError("No.")).__suppress_context__ is False
 
 
 def test_the_same_error_again_hides_its_context_if_it_did():
     error = ConnectError("No.")
     error.__suppress_context__ = True
-    assert again(error).__suppress_context__ is True
+    assert copy_exception(error).__suppress_context__ is True
 
 
 def test_raising_the_twin_leaves_the_first_ones_traceback_alone():
     error = ConnectError("No.")
     with pytest.raises(ConnectError) as caught:
-        raise again(error)
+        raise copy_exception(error)
     assert caught.value.__traceback__ is not None
     assert error.__traceback__ is None
 
@@ -254,11 +254,11 @@ def test_raising_the_twin_leaves_the_first_ones_traceback_alone():
 def test_the_twin_begins_without_a_traceback():
     with pytest.raises(ConnectError) as caught:
         raise ConnectError("No.")
-    assert again(caught.value).__traceback__ is None
+    assert copy_exception(caught.value).__traceback__ is None
 
 
 def test_a_foreign_error_can_be_had_again_too():
-    twin = again(FileNotFoundError(2, "No such file", "x.pem"))
+    twin = copy_exception(FileNotFoundError(2, "No such file", "x.pem"))
     assert type(twin) is FileNotFoundError
     assert twin.filename == "x.pem"
 
@@ -275,7 +275,7 @@ class BecomesAnother(Exception):
 
 @pytest.mark.parametrize("error", [NeedsTwo(1, 2), BecomesAnother()], ids=name_of)
 def test_an_error_that_can_not_be_copied_is_handed_on_itself(error):
-    assert again(error) is error
+    assert copy_exception(error) is error
 
 
 def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words():
@@ -293,7 +293,7 @@ def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words
         shown = read.last if isinstance(read, ConnectError) else read.disconnect.error
         assert type(shown) is WebSocketClientError
         assert str(shown) in ("Local: the reason", "NeedsTwo: the reason", "Local: the line")
-        assert again(error).__dict__ == error.__dict__  # here, nothing needs to be replaced
+        assert copy_exception(error).__dict__ == error.__dict__  # here, nothing needs to be replaced
 
 
 def test_errors_that_name_each_other_and_long_chains_of_them_can_be_pickled():

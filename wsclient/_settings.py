@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import math
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
-from ._options import OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
+from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
 from ._rfc6455.deflate import Deflate
 from ._rfc6455.handshake import redacted
 from ._rfc6455.http11 import is_token
+from ._threads.deadline import Deadline
 from ._threads.imports import importing
 from ._validation import check_callable, check_choice, check_seconds
 from .protocols import JsonId, Protocol
@@ -104,6 +107,21 @@ class Bounds(NamedTuple):
     send_queue: Queue
     receive_queue: Queue
     max_message_size: int
+
+    def deadline(self, timeout: float | None) -> Deadline:
+        """The one deadline of a call, from its option ``timeout``.
+
+        Args:
+            timeout: seconds; ``DEFAULT`` stands for ``request_timeout``, None waits without end.
+
+        Raises:
+            TypeError, ValueError: it is no number of seconds.
+        """
+        if timeout is DEFAULT:
+            timeout = self.request_timeout
+        elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # mostly it is
+            timeout = check_seconds("timeout", timeout, zero=True)
+        return Deadline(None if timeout is None else time.monotonic() + timeout)
 
 
 class Settings(NamedTuple):

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient import Client
-from wsclient._connection.backend import ClientBackend
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._receiving.router import Router
 from wsclient._rfc6455.frames import Opcode
@@ -454,7 +453,7 @@ def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_me
 
 def send(core, request):
     """As far as anybody here can tell, it has been written whole."""
-    assert request.payload_for(ClientBackend(core, 1)) is not None
+    assert request.payload_for(core.make_backend(1)) is not None
     request.put_on(WriteProgress(1), 0)
 
 

@@ -5,7 +5,7 @@ import select
 import pytest
 
 import wsclient
-from wsclient._connection.context import Core
+from wsclient._connection.context import ClientContext
 from wsclient._receiving.subscriptions import Unrouted
 from wsclient._requests import failures
 from wsclient._threads.wakeup import Wakeup
@@ -28,7 +28,7 @@ def client():
 @pytest.fixture
 def receivers(client):
     core = client._wsclient.core
-    assert type(core) is Core
+    assert type(core) is ClientContext
     return core.receivers
 
 

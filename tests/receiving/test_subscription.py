@@ -17,7 +17,6 @@ from wsclient._client import stream_operations
 from wsclient._receiving import reply_stream
 from wsclient._receiving import subscription as _subscribing
 from wsclient._receiving import subscriptions as _subscriptions
-from wsclient._receiving.subscription import SubscriptionFeed
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Latch
 
@@ -610,7 +609,7 @@ def test_the_time_of_a_subscription_that_is_asked_again_is_the_callers(against, 
 def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     client, _, _ = against(protocol=JsonRpc())
     core = client._wsclient.core
-    feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
+    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
     core.table.add(request, timed=False)
     feed.departed(request)

@@ -11,11 +11,10 @@ from hypothesis.strategies import booleans, integers
 
 import wsclient
 from wsclient import JsonRpc
-from wsclient._connection.backend import ClientBackend
 from wsclient._network.transport import Line
 from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.router import Router
-from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription, SubscriptionFeed
+from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription
 from wsclient._requests import failures
 from wsclient._sending.writer import Writer
 from wsclient._threads.deadline import Deadline
@@ -61,7 +60,7 @@ def test_no_connection_is_lost_without_effect_on_what_it_carried(state):
 
 def test_an_event_that_the_table_does_not_have_is_a_defect_and_says_so():
     core = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.core
-    feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=True)
+    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     feed.make(Deadline(None), None)
     with pytest.raises(RuntimeError, match="report this"):
         feed.on_reply("0xa")
@@ -92,7 +91,7 @@ class Subscribed(RuleBasedStateMachine):
     def subscribe(self, resume):
         core = self.core
         self.resume = resume
-        self.feed = SubscriptionFeed(core, ASK, match=None, unsubscribe=None, resume=resume)
+        self.feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=resume)
         request = self.feed.make(Deadline(None), None)
         self.stream = Subscription(
             Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=self.feed.leave, check=str, name="test"
@@ -113,7 +112,7 @@ class Subscribed(RuleBasedStateMachine):
         sock.setblocking(False)
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
-        self.writer = Writer(Line(sock), ClientBackend(self.core, self.number))
+        self.writer = Writer(Line(sock), self.core.make_backend(self.number))
         self.router = Router(self.core, self.writer)
         self.core.sender.connection_number = self.number
         self.core.subscriptions.ask_again(self.writer, self.number)

@@ -24,7 +24,7 @@ class Member:
 
 @pytest.fixture
 def table(errors):
-    return Subscriptions(ReceiveQueue(max_messages=100, max_bytes=1000), errors.append)
+    return Subscriptions(ReceiveQueue(max_messages=100, max_bytes=1000), errors.append, wake=int)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient._connection.backend import ClientBackend
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, FaultProxy, Server, eventually
@@ -187,7 +186,7 @@ def test_a_request_that_belongs_to_another_connection_ends_as_it_is_about_to_be_
     request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
     request.waiter = Count()
     core.table.add(request, timed=False)
-    assert request.payload_for(ClientBackend(core, 2)) is None
+    assert request.payload_for(core.make_backend(2)) is None
     ((value, error),) = request.waiter.outcomes
     assert value is None
     assert isinstance(error, wsclient.ConnectionLost)
@@ -203,7 +202,7 @@ def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, 
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None))
     core.requests.begin(request, Count(), timed=False)
-    assert request.payload_for(ClientBackend(core, 1)) is not None
+    assert request.payload_for(core.make_backend(1)) is not None
     ENDINGS[first](core, request)
     told = list(request.waiter.outcomes)
     assert len(told) == (first != "cancel")

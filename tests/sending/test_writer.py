@@ -15,7 +15,6 @@ import wsclient
 from tests.support import LONG, SHORT, Peer
 from tests.support.strikes import strikes
 from tests.support.threads import fill, on_thread
-from wsclient._connection.backend import ClientBackend
 from wsclient._network.poller import Poller
 from wsclient._network.transport import Line
 from wsclient._receiving.router import Router
@@ -46,7 +45,7 @@ class Ends:
         self.queue, self.counters = self.core.queue, self.core.counters
         self.wakeup = Wakeup()
         self.core.commands.attach(self.wakeup)
-        self.writer = Writer(Line(near), ClientBackend(self.core, 7))
+        self.writer = Writer(Line(near), self.core.make_backend(7))
         self.writer.is_open = True
 
     def close(self):

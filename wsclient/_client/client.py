@@ -15,7 +15,7 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, overload
 
-from .._connection.context import Core
+from .._connection.context import ClientContext
 from .._connection.lifecycle import Lifecycle
 from .._errors import ClientClosed
 from .._models import ConnectionInfo, Disconnect, State
@@ -24,14 +24,14 @@ from .._receiving.handlers import Registration
 from .._receiving.hooks import HOOKS
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
-from .._sending.delivery import Delivery, flush, ping
+from .._sending.delivery import Delivery
 from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
 from .._threads.waiting import Waiter
 from .._validation import check_callable, check_seconds
 from ..protocols import Protocol
-from . import operations, reserved_names, stream_operations, terms
+from . import operations, reserved_names, stream_operations
 from .options import checked_options, signature
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _Function = TypeVar("_Function", bound=Callable[[Any], Any])
 class Parts(NamedTuple):
     """What a client is made of."""
 
-    core: Core
+    core: ClientContext
     lifecycle: Lifecycle
 
 
@@ -132,7 +132,7 @@ class Client:
         values = checked_options(options)
         settings = make_settings(url, values)
         protocol: Protocol = values["protocol"]
-        core = Core(settings, protocol)
+        core = ClientContext(settings, protocol)
         for method, function in values["handlers"].items():
             core.handlers.handle(method, function, 0)
         protocol._serve(settings.codec)  # last, so that the protocol stays free when an option is refused
@@ -287,8 +287,8 @@ class Client:
         if guard.forked or guard.io_ident == get_ident():
             guard.check_may_wait("request()", operations.INSTEAD)
         if core.state.current is not _OPEN:
-            terms.check_started(core, "request()")
-        number = None if core.hooks.connection_number is None else terms.connection_number(core)
+            guard.check_started("request()")
+        number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
         request = core.requests.prepare(message, timeout, match, until, idempotent, number)
         waiter = Waiter()
         try:
@@ -416,7 +416,7 @@ class Client:
             ClientClosed: the client is not running.
         """
         self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
-        flush(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
+        self._wsclient.core.acknowledgements.flush(check_seconds("timeout", timeout, zero=True))
 
     def ping(self, timeout: float = 10) -> float:
         """Send a ping ahead of everything that is queued, and wait for its pong; also where ``ping_interval`` is None.
@@ -437,7 +437,7 @@ class Client:
             WouldDeadlock: called on the I/O thread.
         """
         self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")
-        return ping(self._wsclient.core, check_seconds("timeout", timeout, zero=True))
+        return self._wsclient.core.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
 
     def listen(
         self,

@@ -1,4 +1,4 @@
-"""What the public calls do: plain functions on the core, one for each.
+"""What the public calls do: plain functions on the client's context, one for each.
 
 Each may run on any thread. The main thread may be struck by a KeyboardInterrupt at any point: what was queued by then
 is sent once, what was not is not, and nothing stays locked.
@@ -20,13 +20,11 @@ from .._sending.delivery import Delivery
 from .._sending.sender import SMALL
 from .._stats import Stats
 from .._threads.deadline import NEVER, Deadline
-from .._threads.state import closed_error
 from .._threads.waiting import Waiter
 from .._validation import check_seconds
-from . import terms
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
+    from .._connection.context import ClientContext
     from .._requests.request import Request
 
 __all__ = [
@@ -44,7 +42,7 @@ __all__ = [
 INSTEAD: Final = "Use submit() and a done-callback."
 
 
-def send(core: Core, message: Any, timeout: float | None, expires: float | None) -> Delivery:
+def send(core: ClientContext, message: Any, timeout: float | None, expires: float | None) -> Delivery:
     """See ``Client.send``."""
     if core.guard.forked or core.guard.setting_up:
         core.guard.check("send()")
@@ -52,32 +50,32 @@ def send(core: Core, message: Any, timeout: float | None, expires: float | None)
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
-    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
+    connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     entry = core.requests.encode_one_way(message, expires_at=expires_at, connection_number=connection_number)
     hurries = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if hurries and core.sender.write_now(entry):
-        return Delivery(core, entry)
+        return Delivery(entry, core.acknowledgements)
     core.requests.queue(entry, Deadline.after(timeout, now))
     if hurries:
         core.sender.write_queued()
     else:
         core.sender.defer_write()
-    return Delivery(core, entry)
+    return Delivery(entry, core.acknowledgements)
 
 
 def request_many(
-    core: Core, messages: Iterable[Any], timeout: float | None, return_exceptions: bool, idempotent: bool
+    core: ClientContext, messages: Iterable[Any], timeout: float | None, return_exceptions: bool, idempotent: bool
 ) -> list[Any]:
     """See ``Client.request_many``."""
     core.guard.check_may_wait("request_many()", INSTEAD)
-    terms.check_started(core, "request_many()")
-    deadline = terms.deadline(core, timeout)
+    core.guard.check_started("request_many()")
+    deadline = core.settings.bounds.deadline(timeout)
     waiters: list[tuple[Request, Waiter]] = []
     replies: list[Any] = []
     try:
         for message in messages:
             request = core.requests.make(
-                message, deadline, idempotent=idempotent, connection_number=terms.connection_number(core)
+                message, deadline, idempotent=idempotent, connection_number=core.hooks.connection_of_caller()
             )
             waiter = Waiter()
             waiters.append((request, waiter))
@@ -86,7 +84,7 @@ def request_many(
             except WebSocketClientError as error:
                 waiter.complete(None, error)
         core.sender.write_queued()
-        terms.read_on(core)
+        core.receivers.resume_reading()
         for request, waiter in waiters:
             if not waiter.wait(request.deadline):
                 give_up(core, request, waiter)
@@ -104,7 +102,7 @@ def request_many(
 
 
 def submit(
-    core: Core,
+    core: ClientContext,
     message: Any,
     timeout: float | None,
     match: Callable[[Any], bool] | None,
@@ -113,12 +111,12 @@ def submit(
 ) -> RequestFuture:
     """See ``Client.submit``."""
     core.guard.check("submit()")
-    connection_number = None if core.hooks.connection_number is None else terms.connection_number(core)
+    connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later)
     try:
         core.requests.begin(request, future, timed=True)
-        terms.read_on(core)
+        core.receivers.resume_reading()
     except ConnectionLost as error:
         future.complete(None, error)
     except BaseException:
@@ -128,22 +126,22 @@ def submit(
     return future
 
 
-def call_message(core: Core, method: str, params: Any, *, notify: bool) -> Any:
+def call_message(core: ClientContext, method: str, params: Any, *, notify: bool) -> Any:
     """The message of a call or of a notification."""
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {method!r}.")
     return core.protocol.build(method, params, notify)
 
 
-def reconnect(core: Core, reason: str) -> None:
+def reconnect(core: ClientContext, reason: str) -> None:
     """See ``Client.reconnect``."""
     core.guard.check("reconnect()")
     check_close(CloseCode.NORMAL, reason)
-    terms.check_started(core, "reconnect()")
+    core.guard.check_started("reconnect()")
     core.commands.order_reconnect(reason)
 
 
-def wait_until(core: Core, state: State, timeout: float | None) -> bool:
+def wait_until(core: ClientContext, state: State, timeout: float | None) -> bool:
     """See ``Client.wait_until``."""
     if not isinstance(state, State):
         raise TypeError(f"state must be a wsclient.State, not {state!r}.")
@@ -151,11 +149,11 @@ def wait_until(core: Core, state: State, timeout: float | None) -> bool:
     deadline = Deadline.after(timeout, time.monotonic())
     reached = core.state.wait_for(state, deadline)
     if not reached and state is State.OPEN and core.state.current is State.FAILED:
-        raise closed_error(core.settings.name, core.state, "wait_until(State.OPEN)")
+        raise core.guard.closed_error("wait_until(State.OPEN)")
     return reached
 
 
-def stats(core: Core) -> Stats:
+def stats(core: ClientContext) -> Stats:
     """See ``Client.stats``."""
     counters, counts, opened_at = core.counters, core.table.counts, core.link.opened_at
     return Stats(
@@ -180,13 +178,13 @@ def stats(core: Core) -> Stats:
     )
 
 
-def give_up(core: Core, entry: Request | Batch, waiter: Waiter) -> None:
+def give_up(core: ClientContext, entry: Request | Batch, waiter: Waiter) -> None:
     """The deadline has passed."""
     for request in entry.reply_requests():
         core.requests.time_out(request)
     waiter.wait(NEVER)  # it is completed by now; or in a moment, by the thread that has ended one of them
 
 
-def _cancel(core: Core, request: Request | Batch) -> None:
+def _cancel(core: ClientContext, request: Request | Batch) -> None:
     core.guard.check_fork("cancel()")
     core.requests.withdraw(request)

@@ -1,4 +1,4 @@
-"""What the public calls do that give a stream: plain functions on the core, one for each.
+"""What the public calls do that give a stream: plain functions on the client's context, one for each.
 
 Each may run on any thread.
 """
@@ -14,15 +14,14 @@ from .._options import DEFAULT
 from .._receiving.inbox import Inbox
 from .._receiving.reply_stream import AnswersFeed, Feed
 from .._receiving.streams import Stream
-from .._receiving.subscription import Subscription, SubscriptionFeed
+from .._receiving.subscription import Subscription
 from .._requests import failures
-from .._threads.state import FINAL, closed_error
+from .._threads.state import FINAL
 from .._threads.waiting import Latch
 from .._validation import check_callable, check_choice, check_count
-from . import terms
 
 if TYPE_CHECKING:
-    from .._connection.context import Core
+    from .._connection.context import ClientContext
     from .._options import Overflow
     from .._requests.request import Request
     from .._threads.deadline import Deadline
@@ -31,7 +30,7 @@ __all__ = ["listen", "stream", "subscribe"]
 
 
 def listen(
-    core: Core,
+    core: ClientContext,
     match: Callable[[Any], bool] | None,
     maxsize: int | None,
     overflow: Overflow,
@@ -44,18 +43,18 @@ def listen(
         match=check_callable("match", match),
         key=check_callable("key", key),
         leave=partial(_leave_stream, core),
-        check=partial(_check_may_read, core),
+        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
     )
     core.streams.add(stream)
     if core.state.current in FINAL:
         stream.close()
-        raise closed_error(core.settings.name, core.state, "listen()")
+        raise core.guard.closed_error("listen()")
     return stream
 
 
 def stream(
-    core: Core,
+    core: ClientContext,
     message: Any,
     until: Callable[[Any], bool] | None,
     timeout: float | None,
@@ -64,19 +63,22 @@ def stream(
 ) -> Stream:
     """See ``Client.stream``."""
     core.guard.check("stream()")
-    terms.check_started(core, "stream()")
+    core.guard.check_started("stream()")
     check_callable("until", until)
     request = core.requests.make(
-        message, terms.deadline(core, timeout), until=until, connection_number=terms.connection_number(core)
+        message,
+        core.settings.bounds.deadline(timeout),
+        until=until,
+        connection_number=core.hooks.connection_of_caller(),
     )
     request.message = copy.deepcopy(message)
-    feed = AnswersFeed(core)
+    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, core.settings.name)
     answers = Stream(
         _inbox(core, maxsize, overflow, None),
         match=None,
         key=None,
         leave=feed.leave,
-        check=partial(_check_may_read, core),
+        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
     )
     _attach(core, feed, answers)
@@ -87,7 +89,7 @@ def stream(
 
 
 def subscribe(
-    core: Core,
+    core: ClientContext,
     message: Any,
     match: Callable[[Any], bool] | None,
     unsubscribe: Any,
@@ -100,8 +102,8 @@ def subscribe(
 ) -> Subscription:
     """See ``Client.subscribe``."""
     core.guard.check_may_wait("subscribe()", "Call it outside, or use send() and listen().")
-    terms.check_started(core, "subscribe()")
-    connection_number = terms.connection_number(core)
+    core.guard.check_started("subscribe()")
+    connection_number = core.hooks.connection_of_caller()
     if resume is DEFAULT:
         resume = connection_number is None
     elif resume and connection_number is not None:
@@ -109,17 +111,17 @@ def subscribe(
             "subscribe(resume=True) inside on_open or on_reconnect would double with each connection; leave resume= "
             "out there, or subscribe once outside of the hook."
         )
-    feed = SubscriptionFeed(
-        core, message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
+    feed = core.make_subscription(
+        message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
     )
-    request = feed.make(terms.deadline(core, timeout), connection_number)
+    request = feed.make(core.settings.bounds.deadline(timeout), connection_number)
     awaited = feed.is_reply_awaited
     subscription = Subscription(
         _inbox(core, maxsize, overflow, key),
         on_gap=check_callable("on_gap", on_gap),
         key=check_callable("key", key),
         leave=feed.leave,
-        check=partial(_check_may_read, core),
+        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
     )
     try:
@@ -137,19 +139,18 @@ def subscribe(
     return subscription
 
 
-def _await_events(core: Core, deadline: Deadline) -> None:
+def _await_events(core: ClientContext, deadline: Deadline) -> None:
     """Wait until subscriptions that were closed before have unsubscribed: this one may be for the same messages."""
     if not core.subscriptions.events:
         return
     latch = Latch()
-    core.subscriptions.events.append((Latch.open, latch))
-    core.commands.wake()
+    core.subscriptions.post(Latch.open, latch)
     # Else the end of the client, which comes behind, applies the event.
     if core.state.current not in FINAL and not latch.wait(deadline):
         raise failures.timed_out("queued")
 
 
-def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
+def _inbox(core: ClientContext, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
     """Where the messages of a stream wait."""
     bounds = core.settings.bounds.receive_queue
     check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
@@ -159,16 +160,16 @@ def _inbox(core: Core, maxsize: int | None, overflow: Overflow, key: Any) -> Inb
     return Inbox(most, bounds.max_bytes, overflow, core.receivers.resume_reading)
 
 
-def _attach(core: Core, feed: Feed, stream: Stream) -> None:
+def _attach(core: ClientContext, feed: Feed, stream: Stream) -> None:
     feed.attach(stream)
     core.streams.add_fed(stream)
 
 
-def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
+def _begin_feed(core: ClientContext, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
     """Send what brings the answers; if that can't be, there is no stream."""
     try:
         core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
-        terms.read_on(core)
+        core.receivers.resume_reading()
         if timed:
             core.commands.wake_by(request.deadline)
     except BaseException:
@@ -176,10 +177,6 @@ def _begin_feed(core: Core, request: Request, stream: Stream, *, timed: bool, st
         raise
 
 
-def _leave_stream(core: Core, stream: Stream) -> None:
+def _leave_stream(core: ClientContext, stream: Stream) -> None:
     core.guard.check_fork("close() of a stream")
     core.streams.discard(stream)
-
-
-def _check_may_read(core: Core, call: str) -> None:
-    core.guard.check_may_wait(call, "Use on_message instead.")

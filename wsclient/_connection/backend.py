@@ -1,7 +1,8 @@
-"""What the writer of one connection takes from the client, and what it reports to the client.
+"""What the writer of one connection takes from the client, and what it reports to the client and its recording.
 
 Guarantees:
-    * Only the thread that holds the write lock calls this, so it needs no lock of its own.
+    * Only the thread that holds the write lock calls this, so it needs no lock of its own. Two methods of
+      ``RecordingTap`` are for the I/O thread, and change nothing here.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._models import Disconnect
     from .._recording.recorder import Recorder
+    from .._requests.requests import Requests
+    from .._requests.table import RequestTable
     from .._rfc6455.frames import Opcode
     from .._sending.message import Outgoing
-    from .context import Core
+    from .._sending.sender import Sender
+    from .._stats import Counters
+    from .._threads.commands import Commands
+    from ..protocols import Protocol
 
-__all__ = ["ClientBackend", "RecordedBackend"]
+__all__ = ["ClientBackend", "RecordingTap"]
 
 
 class ClientBackend:
@@ -32,25 +38,43 @@ class ClientBackend:
         depart, refuse, is_free: as in ``Requests``.
     """
 
-    __slots__ = ("_core", "depart", "is_free", "nudge", "number", "progress", "protocol", "queue", "refuse", "wake")
+    __slots__ = ("_commands", "_counters", "_table", "depart", "is_free", "nudge", "number", "progress", "protocol",
+                 "queue", "refuse", "wake")  # fmt: skip
 
-    def __init__(self, core: Core, number: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        sender: Sender,
+        requests: Requests,
+        table: RequestTable,
+        protocol: Protocol,
+        counters: Counters,
+        commands: Commands,
+    ) -> None:
         """
         Args:
-            core: the client.
             number: the connection's number.
+            sender: holds the send queue.
+            requests: gives requests their ids.
+            table: knows how many requests are in flight.
+            protocol: limits them.
+            counters: count what was sent.
+            commands: wake the I/O thread.
         """
-        self._core = core
-        self.queue = core.queue
-        self.protocol = core.protocol
+        self._table = table
+        self.protocol = protocol
+        self._counters = counters
+        self._commands = commands
         self.number = number
-        self.progress = core.progress
+        self.queue = sender.queue
+        self.progress = sender.progress
         # The methods themselves: one Python call less for each message.
-        self.depart: Callable[[Any], bool] = core.requests.depart
-        self.refuse: Callable[[Any, BaseException], None] = core.requests.refuse
-        self.is_free: Callable[[Iterable[Any]], bool] = core.requests.is_free
-        self.wake = core.commands.wake
-        self.nudge = core.commands.nudge
+        self.depart: Callable[[Any], bool] = requests.depart
+        self.refuse: Callable[[Any, BaseException], None] = requests.refuse
+        self.is_free: Callable[[Iterable[Any]], bool] = requests.is_free
+        self.wake = commands.wake
+        self.nudge = commands.nudge
 
     def ready(self) -> bool:
         """Whether a queue that is not empty may have something to take."""
@@ -68,7 +92,7 @@ class ClientBackend:
         """Count messages that the operating system has accepted. Each leaves the list as it is counted, also if a
         KeyboardInterrupt strikes.
         """
-        counters = self._core.counters
+        counters = self._counters
         while batch:
             entry = batch[-1]
             if not entry.requests:
@@ -79,30 +103,27 @@ class ClientBackend:
 
     def is_wanted(self) -> bool:
         """Whether there is time left to send anything: not after the deadline of ``close()``."""
-        close = self._core.commands.close
+        close = self._commands.close
         return close is None or not close.deadline.passed(time.monotonic())
 
     def _room(self) -> int:
         """How many more requests may be in flight, where ``max_in_flight`` limits them."""
-        return (self.protocol.max_in_flight or 0) - self._core.table.in_flight
+        return (self.protocol.max_in_flight or 0) - self._table.in_flight
 
 
-class RecordedBackend(ClientBackend):
-    """The same for a client that records: it also notes what crosses the wire (``_sending.writer.WireTap``)."""
+class RecordingTap:
+    """Notes what crosses the wire on one connection of a client that records."""
 
-    __slots__ = ("_recorder", "_recording_number", "_taken")
+    __slots__ = ("_number", "_recorder", "_taken")
 
-    def __init__(self, core: Core, number: int, recorder: Recorder, recording_number: int) -> None:
+    def __init__(self, recorder: Recorder, number: int) -> None:
         """
         Args:
-            core: the client.
-            number: the connection's number.
             recorder: writes the recording.
-            recording_number: the connection's number in the recording.
+            number: the connection's number in the recording.
         """
-        super().__init__(core, number)
         self._recorder = recorder
-        self._recording_number = recording_number
+        self._number = number
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
@@ -113,13 +134,13 @@ class RecordedBackend(ClientBackend):
         """Record the messages that were written whole. False if the recorder is full, so that writing must pause."""
         for entry in batch:
             if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
-                self._recorder.sent(self._recording_number, entry.opcode, payload)
+                self._recorder.sent(self._number, entry.opcode, payload)
         return not self._recorder.full
 
     def received(self, opcode: Opcode, payload: Any) -> None:
         """A message or control frame was received. I/O thread."""
-        self._recorder.received(self._recording_number, opcode, payload)
+        self._recorder.received(self._number, opcode, payload)
 
     def lost(self, disconnect: Disconnect) -> None:
         """The connection has ended. I/O thread."""
-        self._recorder.lost(self._recording_number, disconnect)
+        self._recorder.lost(self._number, disconnect)

@@ -29,7 +29,7 @@ from .keepalive import Beat, Heartbeat
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
     from .._network.poller import Poller
-    from .context import Core
+    from .context import ClientContext
 
 __all__ = ["Connection"]
 
@@ -79,7 +79,7 @@ class Connection:
     __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
                  "info", "number", "opened", "over", "router", "writer")  # fmt: skip
 
-    def __init__(self, core: Core, poller: Poller, opened: UpgradedConnection, writer: Writer) -> None:
+    def __init__(self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer) -> None:
         """
         Args:
             core: the client.
@@ -103,7 +103,7 @@ class Connection:
         limits = core.settings.line.limits
         self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
         self._opened_at: float | None = None
-        self._beat = Beat(core)
+        self._beat = Beat(core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout)
         self._goodbye = [True]
 
     @property

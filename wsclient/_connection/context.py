@@ -1,15 +1,20 @@
-"""What the threads of one client share.
+"""The objects that the threads of one client share, and how they are connected with each other.
 
-Nothing here does anything of its own; each part guards itself and calls none of the others while it does.
+Guarantees:
+    * Each object guards itself. While it holds its lock, it calls none of the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .._receiving.receivers import Receivers
+from .._receiving.server_calls import ServerCalls
+from .._receiving.subscription import SubscriptionFeed
 from .._requests.requests import Requests
 from .._requests.table import RequestTable
+from .._sending.delivery import Acknowledgements
 from .._sending.link import Link
 from .._sending.queue import MessageQueue
 from .._sending.sender import Sender
@@ -18,66 +23,64 @@ from .._threads.commands import Commands
 from .._threads.guard import Guard
 from .._threads.imports import importing
 from .._threads.state import StateCell
+from .backend import ClientBackend
 
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder, Recording
     from .._settings import Settings
     from ..protocols import Protocol
 
-__all__ = ["Core"]
+__all__ = ["ClientContext"]
 
 
-class Core:
-    """The shared parts of one client.
+class ClientContext:
+    """Builds the shared objects of one client and holds them, for the public calls and the I/O thread.
+
+    The objects do not know it: each gets those that it uses, by name.
 
     Attributes:
         settings: the options.
         protocol: the message protocol.
-        guard: who may call what.
-        state: where the client stands.
-        commands: what others want of the background thread.
-        link: the present connection.
+        guard: refuses calls where they can't work.
+        state: the client's state.
+        commands: commands for the I/O thread.
+        link: the present connection, as other threads see it.
         queue: messages to send.
-        sender: which thread writes them.
-        table: requests that wait.
-        requests: how they begin and end.
+        sender: decides which thread writes them.
+        table: requests that have not ended.
+        requests: begins, sends and ends requests.
         receivers: all that incoming messages go to.
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
+        server_calls: answers the server's calls.
         counters: numbers for the statistics.
-        recorder: writes down what crosses the wire; None where that is not wanted.
-        progress: tells those who wait for a delivery or a flush to look again.
+        recorder: writes the recording; None if there is none.
+        acknowledgements: waits for the proof that messages arrived.
+        progress: notifies the threads that wait for a delivery or a flush.
     """
 
     __slots__ = (
-        "commands",
-        "counters",
-        "guard",
-        "handlers",
-        "hooks",
-        "link",
-        "progress",
-        "protocol",
-        "queue",
-        "receivers",
-        "recorder",
-        "requests",
-        "sender",
-        "settings",
-        "state",
-        "streams",
-        "subscriptions",
-        "table",
+        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "progress", "protocol",
+        "queue", "receivers", "recorder", "requests", "sender", "server_calls", "settings", "state", "streams",
+        "subscriptions", "table",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
+        """
+        Args:
+            settings: see above, like the next.
+            protocol: see there.
+        """
         self.settings = settings
         self.protocol = protocol
-        self.guard = Guard(settings.name)
         self.state = StateCell()
+        self.guard = Guard(settings.name, self.state)
         self.commands = Commands()
         self.link = Link()
         self.queue = MessageQueue(settings.bounds.send_queue)
         self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
+        self.acknowledgements = Acknowledgements(
+            self.sender, self.link, self.guard, self.commands, has_pings=settings.line.ping_interval is not None
+        )
         self.table = RequestTable(by_order=protocol._by_order)
         self.requests = Requests(protocol, self.table, self.sender, self.commands, settings)
         self.receivers = Receivers(settings, self.link, self.commands)
@@ -85,9 +88,40 @@ class Core:
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
+        self.server_calls = ServerCalls(protocol, self.requests, self.sender, settings.name)
         self.counters = Counters()
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
+
+    def make_backend(self, number: int) -> ClientBackend:
+        """Make the backend of a connection's writer; ``number`` is the connection's."""
+        return ClientBackend(
+            number,
+            sender=self.sender,
+            requests=self.requests,
+            table=self.table,
+            protocol=self.protocol,
+            counters=self.counters,
+            commands=self.commands,
+        )
+
+    def make_subscription(
+        self, message: Any, *, match: Callable[[Any], bool] | None, unsubscribe: Any, resume: bool
+    ) -> SubscriptionFeed:
+        """Make a subscription, which is not yet among ``subscriptions``; the arguments are its own."""
+        return SubscriptionFeed(
+            message,
+            match=match,
+            unsubscribe=unsubscribe,
+            resume=resume,
+            request_timeout=self.settings.bounds.request_timeout,
+            protocol=self.protocol,
+            requests=self.requests,
+            table=self.table,
+            receivers=self.receivers,
+            sender=self.sender,
+            guard=self.guard,
+        )
 
     def _recorder(self, recording: Recording) -> Recorder:
         with importing:

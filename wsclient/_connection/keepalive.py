@@ -13,8 +13,11 @@ from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
 
 if TYPE_CHECKING:
+    from .._receiving.hooks import Hooks
+    from .._requests.requests import Requests
+    from .._requests.table import RequestTable
     from .._sending.writer import Writer
-    from .context import Core
+    from ..protocols import Protocol
 
 __all__ = ["Beat", "Heartbeat"]
 
@@ -97,48 +100,56 @@ class Beat:
         missed: whether an answer was not received in time.
     """
 
-    __slots__ = ("_core", "missed", "next_at")
+    __slots__ = ("_hooks", "_patience", "_protocol", "_requests", "_table", "missed", "next_at")
 
-    def __init__(self, core: Core) -> None:
+    def __init__(
+        self, protocol: Protocol, requests: Requests, table: RequestTable, hooks: Hooks, patience: float | None
+    ) -> None:
         """
         Args:
-            core: the client.
+            protocol: makes the messages, and says how often.
+            requests: encodes them.
+            table: the requests that have not ended.
+            hooks: report an error of the protocol.
+            patience: seconds to wait for an answer; None stands for the interval.
         """
-        self._core = core
+        self._protocol = protocol
+        self._requests = requests
+        self._table = table
+        self._hooks = hooks
+        self._patience = patience
         self.next_at = math.inf
         self.missed = False
 
     def begin(self, now: float) -> None:
         """The connection is open."""
-        if self._core.protocol.heartbeat is not None:
-            self.next_at = now + self._core.protocol.heartbeat[0]
+        if self._protocol.heartbeat is not None:
+            self.next_at = now + self._protocol.heartbeat[0]
 
     def look(self, writer: Writer, now: float) -> None:
         """Send a heartbeat if one is due."""
-        heartbeat = self._core.protocol.heartbeat
+        heartbeat = self._protocol.heartbeat
         if heartbeat is None or now < self.next_at:
             return
         seconds, make = heartbeat
         self.next_at = now + seconds
         try:
-            self._send(writer, make(), now)
+            self._send(writer, make(), now, self._patience or seconds)
         except Exception as cause:
             error = ProtocolError(f"The heartbeat of the message protocol could not be created: {cause}.")
             error.__cause__ = cause
-            self._core.hooks.post_error(error)
+            self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """An answer came, or none."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
-    def _send(self, writer: Writer, message: Any, now: float) -> None:
-        protocol, number = self._core.protocol, writer.write_progress.number
+    def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:
+        number = writer.write_progress.number
         if not isinstance(message, Wrapped):
-            writer.send_first(self._core.requests.encode_one_way(message, connection_number=number))
+            writer.send_first(self._requests.encode_one_way(message, connection_number=number))
             return
-        assert protocol.heartbeat is not None
-        patience = self._core.settings.line.ping_timeout or protocol.heartbeat[0]
-        request = self._core.requests.make(message.message, Deadline.after(patience, now), connection_number=number)
+        request = self._requests.make(message.message, Deadline.after(patience, now), connection_number=number)
         request.waiter = self
-        self._core.table.add(request, timed=True)
+        self._table.add(request, timed=True)
         writer.send_first(request)

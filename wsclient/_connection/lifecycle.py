@@ -19,14 +19,14 @@ from .._models import State
 from .._rfc6455.close import check_close
 from .._threads import processes
 from .._threads.deadline import Deadline
-from .._threads.state import FINAL, closed_error
+from .._threads.state import FINAL
 from .._threads.thread import Worker
 from .._validation import check_seconds
 from .shutdown import finish
 from .supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from .context import Core
+    from .context import ClientContext
     from .reconnect import Reconnect
 
 __all__ = ["Lifecycle"]
@@ -47,7 +47,7 @@ class Lifecycle:
 
     __slots__ = ("_abandoned", "_core", "_supervisor", "_worker")
 
-    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+    def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         self._core = core
         self._supervisor = Supervisor(core, reconnect)
         self._worker = Worker(f"{core.settings.name}-io", self._run)
@@ -79,7 +79,7 @@ class Lifecycle:
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
         deadline = Deadline.after(timeout, time.monotonic())
         if core.state.current in FINAL:
-            raise closed_error(core.settings.name, core.state, "start()")
+            raise core.guard.closed_error("start()")
         starter = object()
         try:
             self._worker.start(starter)
@@ -109,7 +109,7 @@ class Lifecycle:
             return  # it was open, and a hook has closed it before this thread saw it
         if isinstance(error, ConnectError) and core.sender.connection_number == 0:
             raise copy_exception(error)
-        raise closed_error(core.settings.name, core.state, "start()")
+        raise core.guard.closed_error("start()")
 
     def _run(self) -> None:
         processes.register(self)
@@ -145,7 +145,7 @@ class Lifecycle:
         if wait:
             core.guard.check_may_wait("drain()", "Call drain(wait=False).")
         if core.state.current is State.FAILED:
-            raise closed_error(core.settings.name, core.state, "drain()")
+            raise core.guard.closed_error("drain()")
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
         refusal = ClientClosed("The client is draining and takes no new work.")

@@ -23,7 +23,7 @@ from .reconnect import is_fatal
 if TYPE_CHECKING:
     from .._models import ConnectionInfo
     from .connection import Connection
-    from .context import Core
+    from .context import ClientContext
 
 __all__ = ["ConnectionSession", "set_up"]
 
@@ -35,7 +35,7 @@ class ConnectionSession(Session):
 
     __slots__ = ("_connection", "_core", "_deadline")
 
-    def __init__(self, core: Core, connection: Connection, deadline: Deadline) -> None:
+    def __init__(self, core: ClientContext, connection: Connection, deadline: Deadline) -> None:
         """
         Args:
             core: the client.
@@ -175,7 +175,7 @@ class ConnectionSession(Session):
         )
 
 
-def set_up(core: Core, connection: Connection) -> None:
+def set_up(core: ClientContext, connection: Connection) -> None:
     """Run ``on_session``: the protocol's, then the user's.
 
     Raises:
@@ -202,14 +202,14 @@ def set_up(core: Core, connection: Connection) -> None:
         core.guard.setting_up = False
 
 
-def _steps(core: Core) -> list[Callable[[Session], object]]:
+def _steps(core: ClientContext) -> list[Callable[[Session], object]]:
     """The functions that set up a connection: the protocol's first, then the user's."""
     ours = type(core.protocol).on_session is not Protocol.on_session
     hook = core.hooks.get("on_session")
     return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
 
 
-def _failure(core: Core, error: BaseException) -> SessionError:
+def _failure(core: ClientContext, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
     if not ours:  # probably a defect of the user's code: the traceback shows where, also if it is retried for ever
         _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)

@@ -12,12 +12,12 @@ from .._errors import ClientClosed
 from .._models import State
 
 if TYPE_CHECKING:
-    from .context import Core
+    from .context import ClientContext
 
 __all__ = ["begin_closing", "finish"]
 
 
-def begin_closing(core: Core) -> ClientClosed:
+def begin_closing(core: ClientContext) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
     core.subscriptions.apply_events()  # one that was closed before the client still unsubscribes
     refusal = _closed(core, None)
@@ -28,7 +28,7 @@ def begin_closing(core: Core) -> ClientClosed:
     return refusal
 
 
-def finish(core: Core, final: State, error: BaseException | None) -> None:
+def finish(core: ClientContext, final: State, error: BaseException | None) -> None:
     """End the client: every wait ends, and the state becomes ``final``.
 
     Args:
@@ -47,7 +47,7 @@ def finish(core: Core, final: State, error: BaseException | None) -> None:
     core.progress.announce()
 
 
-def _closed(core: Core, error: BaseException | None) -> ClientClosed:
+def _closed(core: ClientContext, error: BaseException | None) -> ClientClosed:
     name = core.settings.name
     if error is None:
         return ClientClosed(f"The client {name!r} is closed; make a new one.")

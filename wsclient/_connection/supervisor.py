@@ -24,7 +24,7 @@ from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import Wakeup
-from .backend import ClientBackend, RecordedBackend
+from .backend import RecordingTap
 from .connection import Connection
 from .reconnect import ReconnectState
 from .session import set_up
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .._models import Disconnect
     from .._network.connector import UpgradedConnection
-    from .context import Core
+    from .context import ClientContext
     from .reconnect import Reconnect, RetryDecision
 
 __all__ = ["Supervisor"]
@@ -45,7 +45,7 @@ __all__ = ["Supervisor"]
 QUICK_CLOSE: Final = 0.5
 """Seconds for the closing handshake of a connection that is replaced, or could not be set up."""
 
-_DRAIN_LOOK: Final = 0.1
+_DRAIN_CHECK: Final = 0.1
 """Seconds between two checks whether a drain is complete: a call that the sealed queue refuses does not wake the
 I/O thread."""
 
@@ -60,7 +60,7 @@ class Supervisor:
 
     __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "drained")
 
-    def __init__(self, core: Core, reconnect: Reconnect | None) -> None:
+    def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
         Args:
             core: the client.
@@ -160,7 +160,7 @@ class Supervisor:
         return State.CLOSED, None
 
     def _connect_once(self) -> RetryDecision | None:
-        """Run one connection from its first byte to its last. Return None if an order decides what follows."""
+        """Run one connection from its first byte to its last. Return None if a command decides what follows."""
         core = self._core
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
@@ -212,13 +212,12 @@ class Supervisor:
         return opened.line.sock
 
     def _writer(self, opened: UpgradedConnection) -> Writer:
-        core, deflater = self._core, self._deflater(opened)
-        number = core.sender.connection_number + 1
-        if core.recorder is None:
-            return Writer(opened.line, ClientBackend(core, number), deflater)
-        recorded = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
-        backend = RecordedBackend(core, number, core.recorder, recorded)
-        return Writer(opened.line, backend, deflater, backend)
+        deflater = self._deflater(opened)
+        backend = self._core.make_backend(self._core.sender.connection_number + 1)
+        recorder, tap = self._core.recorder, None
+        if recorder is not None:
+            tap = RecordingTap(recorder, recorder.opened(opened.target.url, opened.subprotocol, opened.headers))
+        return Writer(opened.line, backend, deflater, tap)
 
     def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
         compression = self._core.settings.greeting.compression
@@ -236,7 +235,7 @@ class Supervisor:
             self._check_not_closed()
             set_up(core, connection)
         except BaseException:
-            self._leave(connection)
+            self._close_failed(connection)
             raise
         core.sender.connection_number = connection.number
         core.counters.connections += 1
@@ -248,7 +247,7 @@ class Supervisor:
         core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
         connection.router.release()
         while not connection.over:
-            connection.turn(self._obey(connection) if core.commands.given else NEVER)
+            connection.turn(self._carry_out(connection) if core.commands.given else NEVER)
 
     def _check_not_closed(self) -> None:
         """End the opening of a connection if the client was closed while user code ran.
@@ -259,7 +258,7 @@ class Supervisor:
         if self._core.commands.close is not None:
             raise Interrupted("The client was closed while a connection was being opened.")
 
-    def _leave(self, connection: Connection) -> None:
+    def _close_failed(self, connection: Connection) -> None:
         """Close a connection whose set-up failed."""
         soon = Deadline.after(QUICK_CLOSE, time.monotonic())
         if self._core.commands.close is not None:
@@ -268,15 +267,15 @@ class Supervisor:
         while not connection.over:
             connection.turn(soon)
 
-    def _obey(self, connection: Connection) -> Deadline:
-        """Carry out the orders of other threads; return the moment at which to look again at the latest."""
+    def _carry_out(self, connection: Connection) -> Deadline:
+        """Carry out the commands of other threads; return the latest moment for the next check."""
         core, commands = self._core, self._core.commands
         if commands.drain is not None:
-            self._mind_drain(connection)
+            self._check_drain(connection)
         if commands.close is not None:
-            order = commands.close
+            close = commands.close
             refusal = begin_closing(core)
-            connection.close(order.code, order.reason, order.deadline, behind_queue=refusal)
+            connection.close(close.code, close.reason, close.deadline, behind_queue=refusal)
         elif commands.reconnect is not None:
             connection.close(CloseCode.NORMAL, commands.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
         elif commands.drop is not None:
@@ -287,9 +286,9 @@ class Supervisor:
                 connection.close(CloseCode.NORMAL, "", soon, error=error)
         if commands.drain is None or commands.close is not None:
             return NEVER
-        return commands.drain.sooner(Deadline.after(_DRAIN_LOOK, time.monotonic()))
+        return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
 
-    def _mind_drain(self, connection: Connection | None) -> None:
+    def _check_drain(self, connection: Connection | None) -> None:
         """Close a client that is draining once everything is finished, or the time is over."""
         core = self._core
         drain = core.commands.drain
@@ -329,7 +328,7 @@ class Supervisor:
                 return ready
 
     def _sleep(self, deadline: Deadline) -> None:
-        """Wait before the next attempt; an order ends the wait."""
+        """Wait before the next attempt; a command ends the wait."""
         assert self._poller is not None
         try:
             while not deadline.passed(time.monotonic()):
@@ -338,18 +337,18 @@ class Supervisor:
             pass
 
     def _pause(self, deadline: Deadline) -> float | None:
-        """Handle orders and timers, then return the seconds for which this thread may wait.
+        """Handle commands and timers, then return the seconds for which this thread may wait.
 
         Raises:
             Interrupted: ``close()`` or ``reconnect()`` was called.
         """
         core = self._core
         core.subscriptions.apply_events()
-        self._mind_drain(None)
+        self._check_drain(None)
         if core.recorder is not None:
             core.recorder.write()
         if core.commands.close is not None or core.commands.reconnect is not None:
-            raise Interrupted("An order ends the wait.")
+            raise Interrupted("A command ends the wait.")
         core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
         now = time.monotonic()
         core.requests.expire(now)

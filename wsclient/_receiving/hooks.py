@@ -168,6 +168,12 @@ class Hooks:
         """Messages that were dropped instead of being given to ``on_message`` or a handler on the hook thread."""
         return self.inbox.dropped
 
+    def connection_of_caller(self) -> int | None:
+        """The number of the one connection that may take what the caller sends: for a hook of a connection, its own;
+        None for any.
+        """
+        return self.connection_number if self.here() else None
+
     def here(self) -> bool:
         """Whether the caller is on the hook thread."""
         return self.ident is not None and self.ident == threading.get_ident()

@@ -47,7 +47,7 @@ class Receivers:
         self.hooks = Hooks(settings.name, bounds, self.resume_reading)
         self.handlers = Handlers(settings.name, bounds, self.hooks, self.resume_reading)
         self.streams = Streams()
-        self.subscriptions = Subscriptions(bounds, self.hooks.post_error)
+        self.subscriptions = Subscriptions(bounds, self.hooks.post_error, commands.wake)
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class Receivers:
         return self.hooks.dropped + self.handlers.dropped + self.streams.dropped
 
     def resume_reading(self) -> None:
-        """A queue that was full has room again: have the I/O thread read on."""
+        """Have the I/O thread read again if it paused: a queue has room, or the caller waits for a reply."""
         if self._link.paused:
             self._commands.wake()
 

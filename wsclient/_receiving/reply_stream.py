@@ -14,8 +14,10 @@ from .._errors import ClientClosed, WebSocketClientError
 
 if TYPE_CHECKING:
     from .._requests.request import Request
-    from .context import ReceivingContext
-    from .streams import Stream
+    from .._requests.requests import Requests
+    from .._sending.sender import Sender
+    from ..protocols import Protocol
+    from .streams import Stream, Streams
 
 __all__ = ["AnswersFeed", "Feed"]
 
@@ -32,13 +34,13 @@ class Feed:
     endless = False
     """Whether a drain does not wait for the end of its messages."""
 
-    def __init__(self, core: ReceivingContext) -> None:
+    def __init__(self, streams: Streams) -> None:
         """
         Args:
-            core: the client.
+            streams: the open streams of the client.
         """
         self.request: Request | None = None
-        self._core = core
+        self._streams = streams
         self._reference: weakref.ref[Any] | None = None
 
     def attach(self, stream: Stream) -> None:
@@ -63,12 +65,20 @@ class AnswersFeed(Feed):
     Any thread may end it. One atomic step decides which thread does: taking the one item out of ``_open``.
     """
 
-    def __init__(self, core: ReceivingContext) -> None:
+    def __init__(self, streams: Streams, protocol: Protocol, requests: Requests, sender: Sender, name: str) -> None:
         """
         Args:
-            core: the client.
+            streams: the open streams of the client.
+            protocol: knows how to unsubscribe.
+            requests: cancels the request, and sends the unsubscribe.
+            sender: knows the present connection.
+            name: the client's name, for the log.
         """
-        super().__init__(core)
+        super().__init__(streams)
+        self._protocol = protocol
+        self._requests = requests
+        self._sender = sender
+        self._name = name
         self._open = [True]
 
     def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
@@ -77,23 +87,23 @@ class AnswersFeed(Feed):
         if stream is None:
             self.leave(None)
         else:
-            self._core.streams.feed(stream, value, size, must_keep_reading)
+            self._streams.feed(stream, value, size, must_keep_reading)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """The request has ended: with its last reply, which the stream has already, or with an error."""
         if self._claim():
             stream = self._stream()
             if stream is not None:
-                self._core.streams.discard(stream)
+                self._streams.discard(stream)
                 stream._end(None if isinstance(error, ClientClosed) else error)
 
     def leave(self, stream: Stream | None) -> None:
         """See ``Feed``. Cancels the request, and unsubscribes if the server may have seen it."""
         is_first = self._claim()
         if stream is not None:
-            self._core.streams.discard(stream)
+            self._streams.discard(stream)
         request = self.request
-        if is_first and request is not None and self._core.requests.cancel(request):
+        if is_first and request is not None and self._requests.cancel(request):
             self._unsubscribe(request)
 
     def _claim(self) -> bool:
@@ -105,16 +115,16 @@ class AnswersFeed(Feed):
 
     def _unsubscribe(self, request: Request) -> None:
         """Ask the server to stop; it may have ended the replies already."""
-        core, position = self._core, request.position
+        position = request.position
         if position is not None and position[0].ended:
             return
         # Without a position it is being written at this moment.
-        number = core.sender.connection_number if position is None else position[0].number
+        number = self._sender.connection_number if position is None else position[0].number
         try:
-            message = core.protocol.unsubscribe(request.message, request.id, None)
+            message = self._protocol.unsubscribe(request.message, request.id, None)
             if message is not None:
-                core.requests.send_unseen(message, connection_number=number)
+                self._requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
-            _log.debug("%s: an unsubscribe was not sent: %s", core.settings.name, error)
+            _log.debug("%s: an unsubscribe was not sent: %s", self._name, error)
         except Exception:  # a protocol of the user's own
-            _log.exception("%s: an unsubscribe could not be made.", core.settings.name)
+            _log.exception("%s: an unsubscribe could not be made.", self._name)

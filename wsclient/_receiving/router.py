@@ -5,6 +5,7 @@ Only the I/O thread uses it.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,18 +15,44 @@ from .._sending.message import Outgoing
 from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
 from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT, OLDEST
-from . import server_calls
 from .deferred import DeferredMessages
 from .inbox import Put
 
 if TYPE_CHECKING:
+    from .._requests.requests import Requests
+    from .._requests.table import RequestTable
+    from .._sending.link import Link
     from .._sending.writer import Writer
-    from ..protocols import Incoming
-    from .context import ReceivingContext
+    from .._settings import Settings
+    from .._stats import Counters
+    from ..protocols import Incoming, Protocol
+    from .handlers import Handlers
+    from .hooks import Hooks
+    from .receivers import Receivers
+    from .server_calls import ServerCalls
+    from .streams import Streams
+    from .subscriptions import Subscriptions
 
 __all__ = ["Router"]
 
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
+
+
+class RouterContext(typing.Protocol):
+    """The parts of the client that a router uses; ``ClientContext`` has them."""
+
+    counters: Counters
+    handlers: Handlers
+    hooks: Hooks
+    link: Link
+    protocol: Protocol
+    receivers: Receivers
+    requests: Requests
+    server_calls: ServerCalls
+    settings: Settings
+    streams: Streams
+    subscriptions: Subscriptions
+    table: RequestTable
 
 
 class EarlyMessage(NamedTuple):
@@ -55,7 +82,7 @@ class Router:
 
     __slots__ = ("_core", "_early_calls", "_writer", "early_messages", "is_closing")
 
-    def __init__(self, core: ReceivingContext, writer: Writer) -> None:
+    def __init__(self, core: RouterContext, writer: Writer) -> None:
         """
         Args:
             core: the client.
@@ -308,12 +335,10 @@ class Router:
         handler = core.handlers.of_method(call.method)
         number = self._writer.write_progress.number
         if handler is not None:
-            core.handlers.post(
-                handler, server_calls.answer, (core, handler, call, number), size, self.must_keep_reading
-            )
+            core.handlers.post(handler, core.server_calls.answer, (handler, call, number), size, self.must_keep_reading)
             return
         self.event(call if call.message is ABSENT else call.message, size)
-        server_calls.refuse(core, call, number)
+        core.server_calls.refuse(call, number)
 
     def _answer(self, control: Control) -> None:
         if control.answer is not None:

@@ -25,7 +25,7 @@ from .._errors import ClientClosed, ConnectionLost, copy_exception
 from .._requests import failures
 from .._requests.request import FAILED, NEW, WAITING, Request
 from .._threads.deadline import NEVER, Deadline
-from .._threads.state import FINAL, closed_error
+from .._threads.state import FINAL
 from .._threads.waiting import Waiter
 from ..protocols import Request as Wrapped
 from ..protocols._incoming import ABSENT
@@ -34,8 +34,13 @@ from .reply_stream import Feed
 from .streams import Stream
 
 if TYPE_CHECKING:
+    from .._requests.requests import Requests
+    from .._requests.table import RequestTable
+    from .._sending.sender import Sender
     from .._sending.writer import Writer
-    from .context import ReceivingContext
+    from .._threads.guard import Guard
+    from ..protocols import Protocol
+    from .receivers import Receivers
 
 __all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
 
@@ -201,23 +206,35 @@ class SubscriptionFeed(Feed):
 
     def __init__(
         self,
-        core: ReceivingContext,
         message: Any,
         *,
         match: Callable[[Any], bool] | None,
         unsubscribe: Any,
         resume: bool,
+        request_timeout: float | None,
+        protocol: Protocol,
+        requests: Requests,
+        table: RequestTable,
+        receivers: Receivers,
+        sender: Sender,
+        guard: Guard,
     ) -> None:
         """
         Args:
-            core: the client.
             message: the message that subscribes, or a function that returns it each time.
             match: claims messages without a subscription key.
             unsubscribe: the message that unsubscribes, a function of the subscribe message and the reply that returns
                 it, or None for the protocol's own.
             resume: see above.
+            request_timeout: seconds for the replies to later requests; None waits without end.
+            protocol: finds subscription keys, and knows how to unsubscribe.
+            requests: makes and ends the requests.
+            table: the requests that have not ended.
+            receivers: the client's streams and subscriptions.
+            sender: holds the writer of the present connection.
+            guard: knows the I/O thread and the client's state.
         """
-        super().__init__(core)
+        super().__init__(receivers.streams)
         self.standing = Standing.NEW
         self.resume = resume
         self.caller = Waiter()
@@ -226,6 +243,13 @@ class SubscriptionFeed(Feed):
         self._message = ABSENT if callable(message) else copy.deepcopy(message)
         self._match = match
         self._unsubscribe_option = unsubscribe
+        self._request_timeout = request_timeout
+        self._protocol = protocol
+        self._requests = requests
+        self._table = table
+        self._subscriptions = receivers.subscriptions
+        self._sender = sender
+        self._guard = guard
         self._deadline: Deadline | None = None  # of the first reply
         self._is_reply_awaited = True
         self._was_active = False  # on any connection: from then on a lost one is a gap
@@ -235,27 +259,27 @@ class SubscriptionFeed(Feed):
 
     # --- the caller's thread, before the feed is published -----------------------------------------------------------
 
-    def make(self, deadline: Deadline, bound: int | None) -> Request:
+    def make(self, deadline: Deadline, connection_number: int | None) -> Request:
         """Make a request that subscribes. Later ones are made on the I/O thread.
 
         Args:
             deadline: of the reply.
-            bound: the number of the one connection it may go to; None for any.
+            connection_number: the number of the one connection it may go to; None for any.
 
         Raises:
             TypeError, ValueError: the message can't be encoded.
             Exception: raised by the caller's function.
         """
         message = self._message if self._ask is None else self._ask()
-        protocol = self._core.protocol
+        protocol = self._protocol
         if self._deadline is None:
             self._deadline = deadline
         try:
-            request = self._core.requests.make(message, deadline, connection_number=bound)
+            request = self._requests.make(message, deadline, connection_number=connection_number)
         except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
             if self._match is None:
                 raise
-            request = self._core.requests.make(message, deadline, match=_never, connection_number=bound)
+            request = self._requests.make(message, deadline, match=_never, connection_number=connection_number)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
         request.takes_any = False
@@ -282,44 +306,42 @@ class SubscriptionFeed(Feed):
             return
         request = self.request
         assert request is not None
-        if not self._core.requests.time_out(request) and request.outcome is FAILED:
+        if not self._requests.time_out(request) and request.outcome is FAILED:
             # It was lost with its connection, and there is no other yet. (A reply of this moment is notified soon.)
             self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
         """The request is about to be written: messages of the subscription may come. On the writer's thread."""
-        key = self._core.protocol.stream_of(request.message, request.id)
+        key = self._protocol.stream_of(request.message, request.id)
         hash(key)  # here, where a TypeError ends the request
-        self._core.subscriptions.events.append((self.on_written, key))
+        self._subscriptions.events.append((self.on_written, key))
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """The request has ended: with its reply, with the end of all messages (``ABSENT``), or with an error."""
-        subscriptions = self._core.subscriptions
+        event: tuple[Callable[[Any], None], Any] = (self.on_reply, value)
         if error is not None:
-            subscriptions.events.append((self.on_failed, error))
+            event = (self.on_failed, error)
         elif value is ABSENT:
-            subscriptions.events.append((self.on_finished, None))
-        else:
-            subscriptions.events.append((self.on_reply, value))
-        if self._core.guard.on_io_thread():
-            subscriptions.apply_events()
+            event = (self.on_finished, None)
+        if self._guard.on_io_thread():
+            self._subscriptions.events.append(event)
+            self._subscriptions.apply_events()
             return
-        self._core.commands.wake()
+        self._subscriptions.post(*event)
         if error is not None and not self._is_resumable(error):
             self._notify(None, copy_exception(error))  # now: the I/O thread may be in the user's code
 
     def leave(self, stream: Stream | None) -> None:
         """The reader closed its stream, forgot it (None), or it was ended."""
         if stream is not None:
-            self._core.streams.discard(stream)
+            self._streams.discard(stream)
         if self.standing is Standing.ENDED:
             return
-        self._core.subscriptions.events.append((self.on_closed, None))
-        self._core.commands.wake()
+        self._subscriptions.post(self.on_closed, None)
         if self._callers:
-            fatal, name = self._core.state.error, self._core.settings.name
-            closed = closed_error(name, self._core.state, "subscribe()") if fatal is None else copy_exception(fatal)
+            fatal = self._guard.state.error
+            closed = self._guard.closed_error("subscribe()") if fatal is None else copy_exception(fatal)
             self._notify(None, closed)
 
     def _notify(self, value: Any, error: BaseException | None) -> None:
@@ -351,7 +373,7 @@ class SubscriptionFeed(Feed):
         self.acknowledge(reply)
         if self._key is None and self.standing is not Standing.CLOSING:
             try:
-                self._set_key(self._core.protocol.stream_of(request.message, request.id, reply))
+                self._set_key(self._protocol.stream_of(request.message, request.id, reply))
             except Exception as error:  # a protocol of the user's own
                 self.on_failed(error)
                 return
@@ -380,7 +402,7 @@ class SubscriptionFeed(Feed):
             self.on_failed(_over(error))
 
     def on_closed(self, _: Any = None) -> None:
-        """The reader wants no more messages."""
+        """The reader has closed or forgotten its stream, or the stream was ended."""
         request = self.request
         is_departing = request is not None and request.departed and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):
@@ -388,7 +410,7 @@ class SubscriptionFeed(Feed):
         was_carried = self.standing is Standing.ACTIVE
         if not self._move(Event.CLOSED):
             return
-        self._core.subscriptions.remove(self)
+        self._subscriptions.remove(self)
         self._drop_key()
         if self.standing is Standing.ENDED:
             self._give_up(was_carried=was_carried)
@@ -403,7 +425,7 @@ class SubscriptionFeed(Feed):
         request, was_carried = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
-        self._core.subscriptions.remove(self)
+        self._subscriptions.remove(self)
         self._drop_key()
         if request is not None and request.outcome is None:
             self._give_up(was_carried=was_carried)
@@ -437,19 +459,19 @@ class SubscriptionFeed(Feed):
         return True
 
     def _give_up(self, *, was_carried: bool) -> None:
-        """Want no reply any more, and unsubscribe if the server has the subscription, or will."""
+        """Cancel the request, and unsubscribe if the server has the subscription, or will."""
         request = self.request
-        if request is not None and (self._core.requests.cancel(request) or was_carried):
+        if request is not None and (self._requests.cancel(request) or was_carried):
             self._unsubscribe(request)
 
     def _set_key(self, key: Any) -> None:
         if key is not None:
-            self._core.subscriptions.set_key(self, key)
+            self._subscriptions.set_key(self, key)
             self._key = key
 
     def _drop_key(self) -> None:
         if self._key is not None:
-            self._core.subscriptions.drop_key(self, self._key)
+            self._subscriptions.drop_key(self, self._key)
             self._key = None
 
     # --- the I/O thread: messages ------------------------------------------------------------------------------------
@@ -491,7 +513,7 @@ class SubscriptionFeed(Feed):
             if stream is None:
                 self.on_closed()
             else:
-                self._core.streams.feed(stream, value, size, must_keep_reading)
+                self._streams.feed(stream, value, size, must_keep_reading)
 
     def acknowledge(self, reply: Any) -> None:
         """Keep a reply, which may not be the last message for the request."""
@@ -509,19 +531,18 @@ class SubscriptionFeed(Feed):
             writer: the connection's writer.
             number: the connection's number.
         """
-        core = self._core
         is_under_way = self.request is not None and self.request.outcome is None
         if is_under_way or self.standing not in (Standing.NEW, Standing.LOST):
             return
         if self._stream() is None:
             self.on_closed()
             return
-        deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
+        deadline = Deadline.after(self._request_timeout, time.monotonic())
         if not self._was_active and self._deadline is not None:
             deadline = self._deadline  # a thread waits inside subscribe() until then
         try:
             request = self.make(deadline, number)
-            core.table.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
+            self._table.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
         except Exception as error:
             self.on_finished(error)
             return
@@ -529,23 +550,23 @@ class SubscriptionFeed(Feed):
 
     def _unsubscribe(self, request: Request) -> None:
         """Send the unsubscribe ahead of the queue, which may be full or take no more, on the request's connection."""
-        core, writer, position = self._core, self._core.sender.writer, request.position
-        if writer is None or core.state.current in FINAL:
+        writer, position = self._sender.writer, request.position
+        if writer is None or self._guard.state.current in FINAL:
             return
         if position is not None and position[0] is not writer.write_progress:
             return  # another connection had it; without a position it is being written at this moment
-        deadline = Deadline.after(core.settings.bounds.request_timeout, time.monotonic())
+        deadline = Deadline.after(self._request_timeout, time.monotonic())
         number = writer.write_progress.number
         try:
             message = self._make_unsubscribe(request)
             if isinstance(message, Wrapped):
-                unseen = core.requests.make(message.message, deadline, connection_number=number)
-                core.table.add(unseen, timed=True)
+                unseen = self._requests.make(message.message, deadline, connection_number=number)
+                self._table.add(unseen, timed=True)
                 writer.send_first(unseen)
             elif message is not None:
-                writer.send_first(core.requests.encode_one_way(message, connection_number=number))
+                writer.send_first(self._requests.encode_one_way(message, connection_number=number))
         except BaseException:  # the caller's function, which must not end the I/O thread by sys.exit() either
-            _log.exception("%s: an unsubscribe could not be made.", core.settings.name)
+            _log.exception("%s: an unsubscribe could not be made.", self._guard.name)
 
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply
@@ -553,7 +574,7 @@ class SubscriptionFeed(Feed):
             return self._unsubscribe_option(request.message, reply)
         if self._unsubscribe_option is not None:
             return self._unsubscribe_option
-        return self._core.protocol.unsubscribe(request.message, request.id, reply)
+        return self._protocol.unsubscribe(request.message, request.id, reply)
 
 
 def _over(error: ConnectionLost) -> ConnectionLost:

@@ -67,14 +67,16 @@ class Subscriptions:
         unrouted: messages that wait for a subscription key; bounded as ``receive_queue`` is.
     """
 
-    __slots__ = ("_has_new_keys", "_owners", "_report", "events", "members", "unrouted")
+    __slots__ = ("_has_new_keys", "_owners", "_report", "_wake", "events", "members", "unrouted")
 
-    def __init__(self, bounds: Queue, report: Callable[[BaseException], object]) -> None:
+    def __init__(self, bounds: Queue, report: Callable[[BaseException], object], wake: Callable[[], object]) -> None:
         """
         Args:
             bounds: how many messages, and how many bytes of them, may wait for a subscription key.
             report: called with the error if more come. On the I/O thread.
+            wake: wakes the I/O thread.
         """
+        self._wake = wake
         self._report = report
         self.members: dict[Member, None] = {}
         self.events: deque[tuple[Callable[[Any], object], Any]] = deque()
@@ -91,6 +93,11 @@ class Subscriptions:
     def add(self, member: Member) -> None:
         """Add a subscription."""
         self.members[member] = None
+
+    def post(self, function: Callable[[Any], object], argument: Any) -> None:
+        """Have the I/O thread call a function with an argument, behind all events that were posted before."""
+        self.events.append((function, argument))
+        self._wake()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ class RequestFuture(Future[Any]):
     """
 
     _ended: Notifier | None = None
-    """Tells those who wait; made when somebody does."""
+    """Notifies the threads that wait; made by the first of them."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class RequestFuture(Future[Any]):
         self._request = request
         self._withdraw = withdraw
         self._post = post
-        self._told = False
+        self._is_cancel_notified = False
 
     def cancel(self) -> bool:
-        """Withdraw the request: it is not sent any more if it was queued, and its reply is nobody's.
+        """Withdraw the request: it is not sent any more if it was queued, and its reply counts as late.
 
         Returns:
             True if the future is cancelled; False if an outcome was there first.
@@ -60,7 +60,7 @@ class RequestFuture(Future[Any]):
             if self._request.outcome is CANCELLED:
                 try:
                     super().cancel()
-                    self._tell_of_cancel()
+                    self._notify_of_cancel()
                 finally:
                     try:
                         self._wake()
@@ -93,7 +93,7 @@ class RequestFuture(Future[Any]):
         super().add_done_callback(partial(self._post_callback, fn))
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Give the outcome to whoever waits."""
+        """Keep the outcome, and wake the threads that wait for it."""
         try:
             if error is not None:
                 self.set_exception(error)
@@ -116,16 +116,16 @@ class RequestFuture(Future[Any]):
                     raise FutureTimeout
 
     def _wake(self) -> None:
-        """Wake those who wait here."""
+        """Wake the threads that wait here."""
         if self._ended is not None:
             self._ended.announce()
 
     def _post_callback(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         self._post(partial(fn, future))
 
-    def _tell_of_cancel(self) -> None:
+    def _notify_of_cancel(self) -> None:
         """Wake ``concurrent.futures.wait()``, which does not notice ``cancel()`` alone. Once only."""
         with self._condition:
-            if not self._told:
-                self._told = True
+            if not self._is_cancel_notified:
+                self._is_cancel_notified = True
                 self.set_running_or_notify_cancel()

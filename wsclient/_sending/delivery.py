@@ -15,27 +15,30 @@ from typing import TYPE_CHECKING
 from .._errors import ClientClosed, ConnectionLost, FlushTimeout, RequestTimeout
 from .._models import DeliveryState, Phase, State
 from .._threads.deadline import Deadline
-from .._threads.state import FINAL, closed_error
+from .._threads.state import FINAL
 from .message import CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Mark, Outgoing
 
 if TYPE_CHECKING:
-    from .context import SendingContext
+    from .._threads.commands import Commands
+    from .._threads.guard import Guard
+    from .link import Link
+    from .sender import Sender
 
-__all__ = ["Delivery", "flush", "ping"]
+__all__ = ["Acknowledgements", "Delivery"]
 
 _OVER = frozenset({EXPIRED, LOST, UNKNOWN})
 _UNTIL_OPEN = frozenset({State.CONNECTING, State.WAITING})
 
 
 class Delivery:
-    """What ``send()`` returns: it tells what became of the message. Thread-safe; costs nothing until it is asked."""
+    """What ``send()`` returns: it reports what became of the message. Thread-safe; costs nothing until it is asked."""
 
-    __slots__ = ("_core", "_entry")
+    __slots__ = ("_acknowledgements", "_entry")
 
-    def __init__(self, core: SendingContext, entry: Outgoing) -> None:
+    def __init__(self, entry: Outgoing, acknowledgements: Acknowledgements) -> None:
         """For the client only; ``send()`` makes it."""
-        self._core = core
         self._entry = entry
+        self._acknowledgements = acknowledgements
 
     @property
     def state(self) -> DeliveryState:
@@ -43,9 +46,7 @@ class Delivery:
         reply proves that the peer's WebSocket layer has it); or ``expired``, ``lost`` (it certainly never arrived), or
         ``unknown`` (written whole, and the line was lost before a proof).
         """
-        self._core.guard.check_fork("state of a delivery")
-        self._core.queue.expire(self._entry)
-        return self._entry.state
+        return self._acknowledgements.state_of(self._entry)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the proof that the message arrived; where pings are off, until it is written.
@@ -54,121 +55,198 @@ class Delivery:
             timeout: seconds; None waits until it is decided.
 
         Returns:
-            True with that proof; False if it expired, was lost, its fate is unknown, or the time was over.
+            True with that proof; False if it expired, was lost, its fate is unknown, or the timeout passed.
 
         Raises:
             WouldDeadlock: called on the I/O thread.
         """
-        core = self._core
-        core.guard.check_may_wait("wait() of a delivery", "Look at .state instead.")
-        deadline = Deadline.after(timeout, time.monotonic())
-        mark: Mark | None = None
-        try:
-            while (state := self.state) not in _OVER:
-                if _is_proven(core, state):
-                    return True
-                if state is WRITTEN and mark is None:
-                    mark = _mark_behind(core, self._entry)
-                    if not _queue_mark(core, mark):
-                        return False
-                    continue
-                if not _wait_for_change(core, self._entry, state, deadline):
-                    return False
-            return False
-        finally:
-            if mark is not None:
-                _forget_mark(core, mark)
+        return self._acknowledgements.wait(self._entry, timeout)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.state}>"
 
 
-def flush(core: SendingContext, timeout: float) -> None:
-    """Wait until all that was queued before is written and, where pings are on, proven to have arrived.
+class Acknowledgements:
+    """Waits for the proof that messages of one client arrived, by means of marks in the send queue. Thread-safe."""
 
-    Args:
-        core: the client.
-        timeout: seconds.
+    __slots__ = ("_commands", "_guard", "_has_pings", "_link", "_sender")
 
-    Raises:
-        ConnectionLost: the connection ended meanwhile.
-        FlushTimeout: the time was over.
-        ClientClosed: the client was closed, failed or was never started.
-    """
-    deadline = Deadline.after(timeout, time.monotonic())
-    _wait_for_connection(core, "flush()", timeout, deadline, FlushTimeout)
-    mark = _make_mark(core, core.sender.connection_number)
-    try:
-        if not _queue_mark(core, mark):
-            raise closed_error(core.settings.name, core.state, "flush()")
-        while mark.state not in _OVER:
-            if _is_proven(core, mark.state):
-                return
-            if not _wait_for_change(core, mark, mark.state, deadline):
-                if core.state.current in FINAL:
-                    raise closed_error(core.settings.name, core.state, "flush()")
-                phase = Phase.QUEUED if mark.state is QUEUED else Phase.WAITING
-                raise FlushTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
-    finally:
-        _forget_mark(core, mark)
-    raise ConnectionLost(
-        "The connection ended before flush() had proof that everything arrived.", disconnect=core.link.last
-    )
+    def __init__(self, sender: Sender, link: Link, guard: Guard, commands: Commands, *, has_pings: bool) -> None:
+        """
+        Args:
+            sender: writes the marks.
+            link: holds the marks whose pong is awaited.
+            guard: refuses calls where they can't work.
+            commands: wake the I/O thread.
+            has_pings: whether pings are on, so that a pong is the proof; else it is the last byte written.
+        """
+        self._sender = sender
+        self._link = link
+        self._guard = guard
+        self._commands = commands
+        self._has_pings = has_pings
 
+    def state_of(self, entry: Outgoing) -> DeliveryState:
+        """See ``Delivery.state``."""
+        self._guard.check_fork("state of a delivery")
+        self._sender.queue.expire(entry)
+        return entry.state
 
-def ping(core: SendingContext, timeout: float) -> float:
-    """Send a ping of its own and wait for the pong that answers it.
+    def wait(self, entry: Outgoing, timeout: float | None) -> bool:
+        """See ``Delivery.wait``."""
+        self._guard.check_may_wait("wait() of a delivery", "Look at .state instead.")
+        deadline = Deadline.after(timeout, time.monotonic())
+        mark: Mark | None = None
+        try:
+            while (state := self.state_of(entry)) not in _OVER:
+                if self._is_proven(state):
+                    return True
+                if state is WRITTEN and mark is None:
+                    # On the connection that has the message; a mark would prove nothing on another one.
+                    position = entry.position
+                    mark = self._make_mark(None if position is None else position[0].number)
+                    if not self._queue_mark(mark):
+                        return False
+                    continue
+                if not self._wait_for_change(entry, state, deadline):
+                    return False
+            return False
+        finally:
+            if mark is not None:
+                self._forget_mark(mark)
 
-    The ping goes ahead of everything that is queued, behind what is already being written. Its time in the queue counts
-    for ``timeout``, not for the round trip.
+    def flush(self, timeout: float) -> None:
+        """Wait until all that was queued before is written and, where pings are on, proven to have arrived.
 
-    Args:
-        core: the client.
-        timeout: seconds, for a connection, the queue and the pong together.
+        Args:
+            timeout: seconds.
 
-    Returns:
-        Seconds from handing the ping to the socket until the pong was read. A pong that answers a later ping answers
-        this one too (RFC 6455 §5.5.3).
+        Raises:
+            ConnectionLost: the connection ended meanwhile.
+            FlushTimeout: the time was over.
+            ClientClosed: the client was closed, failed or was never started.
+        """
+        deadline = Deadline.after(timeout, time.monotonic())
+        self._wait_for_connection("flush()", timeout, deadline, FlushTimeout)
+        mark = self._make_mark(self._sender.connection_number)
+        try:
+            if not self._queue_mark(mark):
+                raise self._guard.closed_error("flush()")
+            while mark.state not in _OVER:
+                if self._is_proven(mark.state):
+                    return
+                if not self._wait_for_change(mark, mark.state, deadline):
+                    if self._guard.state.current in FINAL:
+                        raise self._guard.closed_error("flush()")
+                    phase = Phase.QUEUED if mark.state is QUEUED else Phase.WAITING
+                    raise FlushTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
+        finally:
+            self._forget_mark(mark)
+        words = "The connection ended before flush() had proof that everything arrived."
+        raise ConnectionLost(words, disconnect=self._link.last)
 
-    Raises:
-        ConnectionLost: the connection ended meanwhile.
-        RequestTimeout: no pong came in time.
-        ClientClosed: the client was closed, failed or was never started.
-    """
-    deadline = Deadline.after(timeout, time.monotonic())
-    _wait_for_connection(core, "ping()", timeout, deadline, RequestTimeout)
-    mark = Mark(os.urandom(8), core.sender.connection_number)
-    try:
-        if not _queue_mark(core, mark, first=True):
-            raise closed_error(core.settings.name, core.state, "ping()")
-        while mark.round_trip is None and not _is_over(mark):
-            if not _wait_for_pong(core, mark, deadline):
-                if core.state.current in FINAL:
-                    raise closed_error(core.settings.name, core.state, "ping()")
-                raise _no_pong(mark, timeout)
-    finally:
-        _forget_mark(core, mark)
-    if mark.round_trip is None:
-        raise ConnectionLost(
-            "The connection ended before the pong came that ping() waited for.", disconnect=core.link.last
-        )
-    return mark.round_trip
+    def ping(self, timeout: float) -> float:
+        """Send a ping of its own and wait for the pong that answers it.
 
+        The ping goes ahead of everything that is queued, behind what is already being written. Its time in the queue
+        counts for ``timeout``, not for the round trip.
 
-def _wait_for_connection(
-    core: SendingContext, call: str, timeout: float, deadline: Deadline, error: type[RequestTimeout]
-) -> None:
-    """Wait until the client is open.
+        Args:
+            timeout: seconds, for a connection, the queue and the pong together.
 
-    Raises:
-        RequestTimeout: it was not open in time; of the class ``error``.
-        ClientClosed: it will not be open, or was never started.
-    """
-    state = core.state.wait_while(_UNTIL_OPEN, deadline)
-    if state in _UNTIL_OPEN:
-        raise error(f"{call} waited {timeout:g} s for a connection; there is none.", phase=Phase.QUEUED)
-    if state is not State.OPEN:
-        raise closed_error(core.settings.name, core.state, call)
+        Returns:
+            Seconds from handing the ping to the socket until the pong was read. A pong that answers a later ping
+            answers this one too (RFC 6455 §5.5.3).
+
+        Raises:
+            ConnectionLost: the connection ended meanwhile.
+            RequestTimeout: no pong came in time.
+            ClientClosed: the client was closed, failed or was never started.
+        """
+        deadline = Deadline.after(timeout, time.monotonic())
+        self._wait_for_connection("ping()", timeout, deadline, RequestTimeout)
+        mark = Mark(os.urandom(8), self._sender.connection_number)
+        try:
+            if not self._queue_mark(mark, first=True):
+                raise self._guard.closed_error("ping()")
+            while mark.round_trip is None and not _is_over(mark):
+                if not self._wait_for_pong(mark, deadline):
+                    if self._guard.state.current in FINAL:
+                        raise self._guard.closed_error("ping()")
+                    raise _no_pong(mark, timeout)
+        finally:
+            self._forget_mark(mark)
+        if mark.round_trip is None:
+            words = "The connection ended before the pong came that ping() waited for."
+            raise ConnectionLost(words, disconnect=self._link.last)
+        return mark.round_trip
+
+    # --- marks -------------------------------------------------------------------------------------------------------
+
+    def _is_proven(self, state: DeliveryState) -> bool:
+        return state is CONFIRMED or (state is WRITTEN and not self._has_pings)
+
+    def _make_mark(self, connection_number: int | None) -> Mark:
+        return Mark(os.urandom(8) if self._has_pings else None, connection_number)
+
+    def _queue_mark(self, mark: Mark, *, first: bool = False) -> bool:
+        """Queue a mark; False if the queue takes no more. If its connection has ended, the mark is lost."""
+        sender = self._sender
+        try:
+            if first:
+                sender.queue.put_first(mark)
+            else:
+                sender.queue.put(mark, Deadline(None), [], may_wait=False)
+        except ClientClosed:
+            return False
+        self._link.proofs[mark] = None
+        sender.write_queued()
+        if self._link.paused:
+            self._commands.wake()  # the proof must be read, full queues or not
+        if sender.is_too_late(mark):
+            sender.queue.withdraw(mark)
+        return True
+
+    def _forget_mark(self, mark: Mark) -> None:
+        """The caller no longer waits for the mark: it leaves the queue, and is not sent if it is still there."""
+        self._link.proofs.pop(mark, None)
+        writer = self._sender.writer
+        if not self._sender.queue.withdraw(mark) and mark.key is not None and writer is not None:
+            writer.forget_ping(mark.key)
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait_for_connection(self, call: str, timeout: float, deadline: Deadline, error: type[RequestTimeout]) -> None:
+        """Wait until the client is open.
+
+        Raises:
+            RequestTimeout: it was not open in time; of the class ``error``.
+            ClientClosed: it will not be open, or was never started.
+        """
+        state = self._guard.state.wait_while(_UNTIL_OPEN, deadline)
+        if state in _UNTIL_OPEN:
+            raise error(f"{call} waited {timeout:g} s for a connection; there is none.", phase=Phase.QUEUED)
+        if state is not State.OPEN:
+            raise self._guard.closed_error(call)
+
+    def _wait_for_pong(self, mark: Mark, deadline: Deadline) -> bool:
+        """Wait until a pong answers the mark or its state is final; False as for ``_wait_for_change``."""
+        with self._sender.progress.watch() as latch:
+            if mark.round_trip is not None or _is_over(mark):
+                return True
+            if self._guard.state.current in FINAL:
+                return False
+            return latch.wait(deadline) or not deadline.passed(time.monotonic())
+
+    def _wait_for_change(self, entry: Outgoing, state: DeliveryState, deadline: Deadline) -> bool:
+        """Wait until the entry's state is another; False if the deadline passed first, or the client has ended."""
+        with self._sender.progress.watch() as latch:
+            if entry.state != state:
+                return True
+            if self._guard.state.current in FINAL:
+                return False
+            until = deadline.sooner(Deadline(entry.expires_at)) if state is QUEUED else deadline
+            return latch.wait(until) or not deadline.passed(time.monotonic())
 
 
 def _no_pong(mark: Mark, timeout: float) -> RequestTimeout:
@@ -180,68 +258,6 @@ def _no_pong(mark: Mark, timeout: float) -> RequestTimeout:
     return RequestTimeout(words, phase=Phase.WAITING)
 
 
-def _is_proven(core: SendingContext, state: DeliveryState) -> bool:
-    return state is CONFIRMED or (state is WRITTEN and core.settings.line.ping_interval is None)
-
-
-def _mark_behind(core: SendingContext, entry: Outgoing) -> Mark:
-    """A mark on the connection that has the message; it would prove nothing on another one."""
-    position = entry.position
-    return _make_mark(core, None if position is None else position[0].number)
-
-
-def _make_mark(core: SendingContext, connection_number: int | None) -> Mark:
-    pings = core.settings.line.ping_interval is not None
-    return Mark(os.urandom(8) if pings else None, connection_number)
-
-
-def _queue_mark(core: SendingContext, mark: Mark, *, first: bool = False) -> bool:
-    """Queue a mark; False if the queue takes no more. If its connection has ended, the mark is lost."""
-    try:
-        if first:
-            core.queue.put_first(mark)
-        else:
-            core.queue.put(mark, Deadline(None), [], may_wait=False)
-    except ClientClosed:
-        return False
-    core.link.proofs[mark] = None
-    core.sender.write_queued()
-    if core.link.paused:
-        core.commands.wake()  # the proof must be read, full queues or not
-    if core.sender.is_too_late(mark):
-        core.queue.withdraw(mark)
-    return True
-
-
-def _forget_mark(core: SendingContext, mark: Mark) -> None:
-    """The caller no longer waits for the mark: it leaves the queue, and is not sent if it is still there."""
-    core.link.proofs.pop(mark, None)
-    writer = core.sender.writer
-    if not core.queue.withdraw(mark) and mark.key is not None and writer is not None:
-        writer.forget_ping(mark.key)
-
-
 def _is_over(mark: Mark) -> bool:
     """Whether no pong can come any more. A reply may have confirmed the ping, so its state alone does not say it."""
     return mark.state in _OVER or (mark.position is not None and mark.position[0].ended)
-
-
-def _wait_for_pong(core: SendingContext, mark: Mark, deadline: Deadline) -> bool:
-    """Wait until a pong answers the mark or its state is final; False if the time is over, or the client has ended."""
-    with core.progress.watch() as latch:
-        if mark.round_trip is not None or _is_over(mark):
-            return True
-        if core.state.current in FINAL:
-            return False
-        return latch.wait(deadline) or not deadline.passed(time.monotonic())
-
-
-def _wait_for_change(core: SendingContext, entry: Outgoing, state: DeliveryState, deadline: Deadline) -> bool:
-    """Wait until the entry's state is another; False if the deadline passed first, or the client has ended."""
-    with core.progress.watch() as latch:
-        if entry.state != state:
-            return True
-        if core.state.current in FINAL:
-            return False
-        until = deadline.sooner(Deadline(entry.expires_at)) if state is QUEUED else deadline
-        return latch.wait(until) or not deadline.passed(time.monotonic())

@@ -1,4 +1,5 @@
-"""Checks that refuse a call where it can't work: on the I/O thread, inside ``on_session``, in a forked child.
+"""Checks that refuse a call where it can't work: on the I/O thread, inside ``on_session``, in a forked child, and on a
+client that does not run.
 
 Guarantees:
     * The checks take no lock and may run on any thread.
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 import threading
 
-from .._errors import ForkedClient, WouldDeadlock
+from .._errors import ClientClosed, ClientNotStarted, ForkedClient, WouldDeadlock, copy_exception
+from .._models import State
+from .state import FINAL, StateCell
 
 __all__ = ["Guard"]
 
@@ -17,16 +20,24 @@ class Guard:
     """Refuses the calls of one client that would deadlock or would use a forked copy.
 
     Attributes:
+        name: the client's name.
+        state: the client's state.
         io_ident: the identity of the I/O thread (``threading.get_ident()``); None while there is none.
         setting_up: whether the I/O thread is inside ``on_session``. Only that thread writes it.
         forked: whether this process is a forked child of the process that the client belongs to.
         main_ident: the identity of the main thread, the only one in which a KeyboardInterrupt can be raised.
     """
 
-    __slots__ = ("_name", "forked", "io_ident", "main_ident", "setting_up")
+    __slots__ = ("forked", "io_ident", "main_ident", "name", "setting_up", "state")
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, state: StateCell) -> None:
+        """
+        Args:
+            name: see above, like the next.
+            state: see there.
+        """
+        self.name = name
+        self.state = state
         self.main_ident = threading.main_thread().ident
         self.io_ident: int | None = None
         self.setting_up = False
@@ -45,7 +56,7 @@ class Guard:
         """
         if self.forked:
             raise ForkedClient(
-                f"{call}: the client {self._name!r} belongs to the parent process; make a new client in this one."
+                f"{call}: the client {self.name!r} belongs to the parent process; make a new client in this one."
             )
 
     def check(self, call: str) -> None:
@@ -84,6 +95,37 @@ class Guard:
                 f"{call} was called on the client's own I/O thread (from match, until, url, headers, should_retry or a "
                 f"protocol) and would wait for itself. {instead}"
             )
+
+    def check_started(self, call: str) -> None:
+        """Refuse a call on a client that does not run.
+
+        Args:
+            call: the call's name, for the error text.
+
+        Raises:
+            ClientClosed: it was not started, or has ended.
+        """
+        if self.state.current is State.NEW or self.state.current in FINAL:
+            raise self.closed_error(call)
+
+    def closed_error(self, call: str) -> ClientClosed:
+        """The error for a call before ``start()`` or after the end; its text says the client's state and what to do.
+
+        Args:
+            call: the call's name, for the error text.
+
+        Returns:
+            The error to raise. Its ``__cause__`` is a copy of the error that the client failed with, if there is one.
+        """
+        now, cause = self.state.current, self.state.error
+        if now is State.NEW:
+            return ClientNotStarted(
+                f"{call}: the client {self.name!r} does not run yet; call start() or use it in a with block."
+            )
+        how = f"is {now.value}" if cause is None else f"has failed ({cause})"
+        error = ClientClosed(f"{call}: the client {self.name!r} {how}; make a new one.")
+        error.__cause__ = None if cause is None else copy_exception(cause)
+        return error
 
     def on_io_thread(self) -> bool:
         """Whether the caller is on the I/O thread."""

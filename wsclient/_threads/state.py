@@ -1,4 +1,4 @@
-"""The client's state: the table of legal moves, the wait for a state, and the error for calls that a state refuses.
+"""The client's state: the table of legal moves, and the wait for a state.
 
 Guarantees:
     * Only the supervisor, on the I/O thread, moves the state, with one exception: if user code blocks the I/O thread,
@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, ClientNotStarted, copy_exception
 from .._models import State
 from .locks import make_lock
 from .waiting import Notifier
@@ -20,7 +19,7 @@ from .waiting import Notifier
 if TYPE_CHECKING:
     from .deadline import Deadline
 
-__all__ = ["FINAL", "MOVES", "StateCell", "closed_error", "reachable"]
+__all__ = ["FINAL", "MOVES", "StateCell", "reachable"]
 
 MOVES: dict[State, frozenset[State]] = {
     State.NEW: frozenset({State.CONNECTING, State.CLOSED}),
@@ -119,25 +118,3 @@ class StateCell:
                 return False
             self.wait_while(frozenset({state}), deadline)
         return True
-
-
-def closed_error(name: str, state: StateCell, call: str) -> ClientClosed:
-    """The error for a call before ``start()`` or after the end; its text says the client's state and what to do.
-
-    Args:
-        name: the client's name.
-        state: the client's state.
-        call: the call's name, for the error text.
-
-    Returns:
-        The error to raise. Its ``__cause__`` is a copy of the error that the client failed with, if there is one.
-    """
-    now, cause = state.current, state.error
-    if now is State.NEW:
-        return ClientNotStarted(
-            f"{call}: the client {name!r} does not run yet; call start() or use it in a with block."
-        )
-    how = f"is {now.value}" if cause is None else f"has failed ({cause})"
-    error = ClientClosed(f"{call}: the client {name!r} {how}; make a new one.")
-    error.__cause__ = None if cause is None else copy_exception(cause)
-    return error

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from wsclient import Client
 from wsclient._errors import ProtocolError, RemoteError, SessionError
-from wsclient._receiving.router import Router
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import WriteProgress
 from wsclient._threads.deadline import Deadline
@@ -466,7 +465,7 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
         core.requests.begin(request, Waiter(), timed=False)
         send(core, request)
         asked.append(request)
-    router = Router(core, writer=None)
+    router = core.make_router(None)
     with pytest.raises(ProtocolError, match="nobody can say whose the next one is"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
@@ -479,7 +478,7 @@ def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_anoth
     core.requests.begin(request, Waiter(), timed=False)
     send(core, request)
     with pytest.raises(ProtocolError, match="until= raised"):
-        Router(core, writer=None).receive('{"answer":"first"}', 1)
+        core.make_router(None).receive('{"answer":"first"}', 1)
     assert isinstance(request.waiter.error, KeyError)
 
 

@@ -13,7 +13,6 @@ import wsclient
 from wsclient import JsonRpc
 from wsclient._network.transport import Line
 from wsclient._receiving.inbox import Inbox
-from wsclient._receiving.router import Router
 from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription
 from wsclient._requests import failures
 from wsclient._sending.writer import Writer
@@ -113,7 +112,7 @@ class Subscribed(RuleBasedStateMachine):
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
         self.writer = Writer(Line(sock), self.core.make_backend(self.number))
-        self.router = Router(self.core, self.writer)
+        self.router = self.core.make_router(self.writer)
         self.core.sender.connection_number = self.number
         self.core.subscriptions.ask_again(self.writer, self.number)
         self.core.sender.writer = self.writer

@@ -17,7 +17,6 @@ from tests.support.strikes import strikes
 from tests.support.threads import fill, on_thread
 from wsclient._network.poller import Poller
 from wsclient._network.transport import Line
-from wsclient._receiving.router import Router
 from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
 from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient._sending import writer
@@ -428,7 +427,7 @@ def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
 def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
-    router = Router(ends.core, ends.writer)
+    router = ends.core.make_router(ends.writer)
     with ends.writer._owner:  # as a writer that stands between its send() and its note of it
         (taken,) = ends.writer._next_entries()
         assert taken.payload_for(ends.writer._backend) == b"ask"
@@ -468,7 +467,7 @@ def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgot
 
 
 def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(ends):
-    router = Router(ends.core, ends.writer)
+    router = ends.core.make_router(ends.writer)
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
@@ -482,7 +481,7 @@ def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(e
 
 
 def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connection(ends):
-    router = Router(ends.core, ends.writer)
+    router = ends.core.make_router(ends.writer)
     entry = ends.ask(b"ask")
     entry.until = lambda message: ends.core.table.take(entry, CANCELLED) and False
     ends.writer.flush()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from .._errors import ProtocolError, WebSocketClientError
 from .._models import ConnectionInfo, Disconnect, Initiator, Uptime
 from .._network.poller import READ
-from .._receiving.router import Router
 from .._requests import failures
 from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
@@ -93,7 +92,7 @@ class Connection:
         self._uptime = Uptime()
         self.info = _facts(self.number, opened, self._uptime)
         self.writer = writer
-        self.router = Router(core, writer)
+        self.router = core.make_router(writer)
         self.ending: Ending | None = None
         self.over = False
         self._core = core

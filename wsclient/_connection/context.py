@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._receiving.receivers import Receivers
+from .._receiving.router import Router
 from .._receiving.server_calls import ServerCalls
 from .._receiving.subscription import SubscriptionFeed
 from .._requests.requests import Requests
@@ -27,6 +28,7 @@ from .backend import ClientBackend
 
 if TYPE_CHECKING:
     from .._recording.recorder import Recorder, Recording
+    from .._sending.writer import Writer
     from .._settings import Settings
     from ..protocols import Protocol
 
@@ -103,6 +105,19 @@ class ClientContext:
             protocol=self.protocol,
             counters=self.counters,
             commands=self.commands,
+        )
+
+    def make_router(self, writer: Writer) -> Router:
+        """Make the router of a connection."""
+        return Router(
+            writer,
+            self.settings.bounds.receive_queue,
+            protocol=self.protocol,
+            requests=self.requests,
+            receivers=self.receivers,
+            server_calls=self.server_calls,
+            link=self.link,
+            counters=self.counters,
         )
 
     def make_subscription(

@@ -5,7 +5,6 @@ Only the I/O thread uses it.
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,40 +18,18 @@ from .deferred import DeferredMessages
 from .inbox import Put
 
 if TYPE_CHECKING:
+    from .._options import Queue
     from .._requests.requests import Requests
-    from .._requests.table import RequestTable
     from .._sending.link import Link
     from .._sending.writer import Writer
-    from .._settings import Settings
     from .._stats import Counters
     from ..protocols import Incoming, Protocol
-    from .handlers import Handlers
-    from .hooks import Hooks
     from .receivers import Receivers
     from .server_calls import ServerCalls
-    from .streams import Streams
-    from .subscriptions import Subscriptions
 
 __all__ = ["Router"]
 
 _OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
-
-
-class RouterContext(typing.Protocol):
-    """The parts of the client that a router uses; ``ClientContext`` has them."""
-
-    counters: Counters
-    handlers: Handlers
-    hooks: Hooks
-    link: Link
-    protocol: Protocol
-    receivers: Receivers
-    requests: Requests
-    server_calls: ServerCalls
-    settings: Settings
-    streams: Streams
-    subscriptions: Subscriptions
-    table: RequestTable
 
 
 class EarlyMessage(NamedTuple):
@@ -80,17 +57,40 @@ class Router:
         is_closing: whether the connection is ending.
     """
 
-    __slots__ = ("_core", "_early_calls", "_writer", "early_messages", "is_closing")
+    __slots__ = ("_counters", "_early_calls", "_link", "_protocol", "_receivers", "_requests", "_server_calls",
+                 "_table", "_writer", "early_messages", "is_closing")  # fmt: skip
 
-    def __init__(self, core: RouterContext, writer: Writer) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        bounds: Queue,
+        *,
+        protocol: Protocol,
+        requests: Requests,
+        receivers: Receivers,
+        server_calls: ServerCalls,
+        link: Link,
+        counters: Counters,
+    ) -> None:
         """
         Args:
-            core: the client.
             writer: the connection's writer, which knows what has been written.
+            bounds: how many early messages and calls, and how many bytes of them, are kept.
+            protocol: decodes messages.
+            requests: ends the requests whose replies arrive.
+            receivers: take the other messages.
+            server_calls: answers the server's calls.
+            link: knows whether a thread waits for a pong.
+            counters: count the messages.
         """
-        self._core = core
         self._writer = writer
-        bounds = core.settings.bounds.receive_queue
+        self._protocol = protocol
+        self._requests = requests
+        self._table = requests.table
+        self._receivers = receivers
+        self._server_calls = server_calls
+        self._link = link
+        self._counters = counters
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
         self.is_closing = False
@@ -100,8 +100,7 @@ class Router:
         """Whether reading goes on while a queue is full, up to its bytes: for a reply, for the pong that confirms a
         delivery, for the set-up, which a slow hook must not delay, or for the peer's close frame.
         """
-        core = self._core
-        return bool(core.table.waiting or core.link.proofs) or self.early_messages is not None or self.is_closing
+        return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """Take a message.
@@ -113,12 +112,11 @@ class Router:
         Raises:
             ProtocolError: the message protocol reports that the connection can't go on.
         """
-        core = self._core
-        counters = core.counters
+        counters = self._counters
         counters.messages_received += 1
         counters.bytes_received += size
         try:
-            meaning: Any = core.protocol.decode(payload)
+            meaning: Any = self._protocol.decode(payload)
             kind = type(meaning)
             is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # mostly one of those two
         except ProtocolError:
@@ -130,7 +128,7 @@ class Router:
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif kind is Reply:
             id = meaning.id
-            request = core.table.by_id.get(id) if type(id) is int or type(id) is str else None
+            request = self._table.by_id.get(id) if type(id) is int or type(id) is str else None
             if request is not None and request.takes_any:
                 self._take_only_reply(request, meaning, size)
             else:
@@ -146,7 +144,7 @@ class Router:
         Args:
             everything: the connection is over, so no further key will be known.
         """
-        for one in self._core.subscriptions.take_routed(everything=everything):
+        for one in self._receivers.subscriptions.take_routed(everything=everything):
             self._deliver(one.message, one.size, one.topic, None if everything else one.subscription_key)
 
     def release(self) -> None:
@@ -169,14 +167,13 @@ class Router:
             topic: its topic; None if it has none.
             subscription_key: the key of its subscription; None if it has none.
         """
-        core = self._core
-        if core.table.matches and self._is_matched(message):
+        if self._table.matches and self._is_matched(message):
             return
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
-        if self.is_closing and core.receivers.full:
-            core.streams.dropped += 1  # reading goes on for the close frame alone, which must end no stream
+        if self.is_closing and self._receivers.full:
+            self._receivers.streams.dropped += 1  # reading goes on for the close frame alone, which must end no stream
             return
         self._deliver(message, size, topic, subscription_key)
 
@@ -211,13 +208,13 @@ class Router:
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Take a message that answers a request: find that request."""
-        request = self._core.table.find(meaning.id)
+        request = self._table.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
             self._take_only_reply(request, meaning, size)
             return
-        if meaning.id is OLDEST and not self._core.protocol.replies_in_order:
-            self._core.protocol.replies_in_order = True
-            self._core.requests.keep_order()
+        if meaning.id is OLDEST and not self._protocol.replies_in_order:
+            self._protocol.replies_in_order = True
+            self._requests.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # no request is written, so it answers none
@@ -238,10 +235,10 @@ class Router:
         value = meaning.value
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
-        if not self._core.requests.answer(request, value):
-            self._core.table.drop_place(request)
+        if not self._requests.answer(request, value):
+            self._table.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
-        elif self._core.subscriptions.unrouted.items:
+        elif self._receivers.subscriptions.unrouted.items:
             self.deliver_routed()
 
     def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -249,7 +246,7 @@ class Router:
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
-            self._core.table.drop_place(request)
+            self._table.drop_place(request)
         self._unclaimed(meaning, value, size)
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -258,7 +255,7 @@ class Router:
         if place is not None and request.written():
             place[0].confirm(place[1])
         if isinstance(meaning, Failure):
-            done = self._core.requests.fail(request, meaning.error)
+            done = self._requests.fail(request, meaning.error)
         elif request.feed is not None:
             done = self._feed(request, meaning, value, size)
         else:
@@ -269,15 +266,15 @@ class Router:
                 return
             if value is ABSENT:
                 value = None if request.last is ABSENT else request.last
-            done = self._core.requests.answer(request, value)
+            done = self._requests.answer(request, value)
         if done is None:
             return
-        self._core.table.drop_place(request)
+        self._table.drop_place(request)
         if not done:
             self._unclaimed(meaning, value, size)
 
     def _check_order(self, request: Request) -> None:
-        if self._core.protocol._by_order and request.outcome is FAILED:
+        if self._protocol._by_order and request.outcome is FAILED:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
     def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
@@ -290,9 +287,9 @@ class Router:
 
     def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
         """Take one of many replies. True or False if it was the last, as ``answer`` returns; None if it was not."""
-        core, feed = self._core, request.feed
-        if core.subscriptions.events:
-            core.subscriptions.apply_events()
+        feed = request.feed
+        if self._receivers.subscriptions.events:
+            self._receivers.subscriptions.apply_events()
         is_reply = isinstance(meaning, Reply)
         if is_reply and feed.endless:  # the reply to a subscribe
             final = self._is_the_answer(request, value)
@@ -302,43 +299,44 @@ class Router:
             if request.stage is STREAMING and feed.has_key:
                 feed.acknowledge(value)
                 return None
-            return core.requests.answer(request, value)
+            return self._requests.answer(request, value)
         final = self._is_final(request, meaning, value)
         self._check_order(request)
-        core.table.begin_streaming(request)
+        self._table.begin_streaming(request)
         if value is not ABSENT:
             feed.item(value, size, self.must_keep_reading)
-        return core.requests.answer(request, ABSENT) if final else None
+        return self._requests.answer(request, ABSENT) if final else None
 
     def _is_the_answer(self, request: Request, value: Any) -> bool:
         """Whether a reply is the answer, and not only an acknowledgement."""
         if request.until is not None or request.message is ABSENT:
             return self._accepts(request, request.until, value)
         try:
-            return self._core.protocol.final(request.message, value)
+            return self._protocol.final(request.message, value)
         except Exception as error:
-            self._core.requests.fail(request, error)
+            self._requests.fail(request, error)
             return False
 
     def _called(self, call: Call, size: int) -> None:
         """Take a call of the server's."""
-        core = self._core
         if self.early_messages is not None:
             if self._early_calls.full:
-                core.hooks.post_error(SlowConsumer(
+                self._receivers.hooks.post_error(SlowConsumer(
                     "The server made more calls before the connection was set up than receive_queue= has room for; "
                     "some are not answered. Give receive_queue= more room."
                 ))  # fmt: skip
             else:
                 self._early_calls.add((call, size), size)
             return
-        handler = core.handlers.of_method(call.method)
+        handler = self._receivers.handlers.of_method(call.method)
         number = self._writer.write_progress.number
         if handler is not None:
-            core.handlers.post(handler, core.server_calls.answer, (handler, call, number), size, self.must_keep_reading)
+            self._receivers.handlers.post(
+                handler, self._server_calls.answer, (handler, call, number), size, self.must_keep_reading
+            )
             return
         self.event(call if call.message is ABSENT else call.message, size)
-        core.server_calls.refuse(call, number)
+        self._server_calls.refuse(call, number)
 
     def _answer(self, control: Control) -> None:
         if control.answer is not None:
@@ -355,9 +353,9 @@ class Router:
     def _defer(self, early_messages: DeferredMessages[EarlyMessage], message: EarlyMessage) -> None:
         verdict = early_messages.add(message, message.size)
         if verdict is not Put.KEPT:
-            self._core.streams.dropped += 1
+            self._receivers.streams.dropped += 1
         if verdict is Put.FIRST_LOSS:
-            self._core.hooks.post_error(SlowConsumer(
+            self._receivers.hooks.post_error(SlowConsumer(
                 f"More than {len(early_messages)} messages came before the connection was set up; receive_queue= has "
                 "no room for more, so some are dropped. Give it more room, or take them with session.recv()."
             ))  # fmt: skip
@@ -367,7 +365,7 @@ class Router:
         message = value if meaning.message is ABSENT else meaning.message
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
-        self._core.counters.late += 1
+        self._counters.late += 1
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, True))
         else:
@@ -379,16 +377,16 @@ class Router:
         """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``; a reply for which
         no request waits goes to ``on_message`` alone.
         """
-        core, hooks = self._core, self._core.hooks
+        hooks = self._receivers.hooks
         if not is_reply:
-            subscriptions, streams = core.subscriptions, core.streams
+            subscriptions, streams = self._receivers.subscriptions, self._receivers.streams
             if subscriptions.members and subscriptions.offer(
                 message, topic, subscription_key, size, must_keep_reading=self.must_keep_reading
             ):
                 return
             if topic is not None:
-                for handler in core.handlers.of_topic(topic):
-                    core.handlers.post(handler, handler.fn, (message,), size, self.must_keep_reading)
+                for handler in self._receivers.handlers.of_topic(topic):
+                    self._receivers.handlers.post(handler, handler.fn, (message,), size, self.must_keep_reading)
             if streams.listening:
                 streams.offer(message, size, must_keep_reading=self.must_keep_reading)
         hooks.post_message(
@@ -397,9 +395,9 @@ class Router:
 
     def _is_matched(self, message: Any) -> bool:
         """Whether a ``match=`` request in flight takes the message."""
-        for request in self._core.table.matching():
+        for request in self._table.matching():
             if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
-                return self._core.requests.answer(request, message)
+                return self._requests.answer(request, message)
         return False
 
     def _accepts(self, request: Request, test: Any, message: Any) -> bool:
@@ -409,16 +407,16 @@ class Router:
         try:
             return bool(test(message))
         except Exception as error:
-            self._core.requests.fail(request, error)
+            self._requests.fail(request, error)
             return False
 
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
         """Skip a message that the protocol can't decode, unless it may be the reply to the oldest request."""
-        if self._core.protocol._by_order:
+        if self._protocol._by_order:
             raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
         self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
         error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
         error.__cause__ = cause
-        self._core.hooks.post_error(error)
+        self._receivers.hooks.post_error(error)

@@ -43,9 +43,13 @@ _MAX_ID_TRIES: Final = 2**17
 
 
 class Requests:
-    """Begins, sends and ends the requests of one client."""
+    """Begins, sends and ends the requests of one client.
 
-    __slots__ = ("_commands", "_new_id", "_protocol", "_sender", "_settings", "_table")
+    Attributes:
+        table: the requests that have not ended.
+    """
+
+    __slots__ = ("_commands", "_new_id", "_protocol", "_sender", "_settings", "table")
 
     def __init__(
         self, protocol: Protocol, table: RequestTable, sender: Sender, commands: Commands, settings: Settings
@@ -60,7 +64,7 @@ class Requests:
         """
         self._protocol = protocol
         self._new_id = protocol._id_source()
-        self._table = table
+        self.table = table
         self._sender = sender
         self._commands = commands
         self._settings = settings
@@ -208,7 +212,7 @@ class Requests:
         entry.ids = protocol._ids_in(message)
         for id in entry.ids:
             protocol._passed(id)
-            self._table.check_free(id)
+            self.table.check_free(id)
         return entry
 
     # --- beginning ---------------------------------------------------------------------------------------------------
@@ -241,19 +245,19 @@ class Requests:
             self._begin_batch(request, waiter)
             return
         request.waiter = waiter
-        self._table.add(request, timed=timed, streaming=streaming)
+        self.table.add(request, timed=timed, streaming=streaming)
         try:
             if not more and self._sender.write_now(request):
                 return
             self.queue(request, request.deadline)
         except WebSocketClientError:
-            if not self._table.take(request, FAILED):
+            if not self.table.take(request, FAILED):
                 return  # it has ended meanwhile, and its waiter is completed
             raise
         except BaseException:
             self.cancel(request, interrupted=True)
             raise
-        if request.discarded_as is LOST and self._table.take(request, FAILED):
+        if request.discarded_as is LOST and self.table.take(request, FAILED):
             raise self._refused(request)
         if not more:
             self._sender.write_queued()
@@ -265,7 +269,7 @@ class Requests:
             request.batch = batch
         try:
             for request in batch.members:
-                self._table.add(request, timed=True)
+                self.table.add(request, timed=True)
             self.queue(batch, batch.deadline)
         except BaseException:
             self.withdraw(batch, interrupted=True)
@@ -344,7 +348,7 @@ class Requests:
         Raises:
             Exception: the protocol's own code raised it, or gave no id that is free.
         """
-        table, protocol = self._table, self._protocol
+        table, protocol = self.table, self._protocol
         if request.match is not None:
             return table.depart(request, request.id)
         if request.caller_key is not None:
@@ -360,7 +364,7 @@ class Requests:
     def refuse(self, request: Request, error: BaseException) -> None:
         """A request can't be written, and ends. Only the thread that holds the write lock."""
         self.fail(request, error)
-        self._table.drop_place(request)
+        self.table.drop_place(request)
 
     def is_free(self, ids: Iterable[Any]) -> bool:
         """Whether no answer to a message with these ids of the caller's could be taken for a request's.
@@ -368,7 +372,7 @@ class Requests:
         ``encode_one_way`` has checked them, and set them aside; a request that had taken one at that same moment has
         departed by now. Only the thread that holds the write lock.
         """
-        clash = next((id for id in ids if self._table.find(id) is not None), None)
+        clash = next((id for id in ids if self.table.find(id) is not None), None)
         if clash is None:
             return True
         name = self._settings.name
@@ -379,7 +383,7 @@ class Requests:
 
     def answer(self, request: Request, value: Any) -> bool:
         """The reply has come. False if the request had ended before."""
-        if not self._table.take(request, OK):
+        if not self.table.take(request, OK):
             return False
         if request.waiter is not None:
             request.waiter.complete(value, None)
@@ -389,7 +393,7 @@ class Requests:
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """The request ends with an error. False if it had ended before."""
-        if not self._table.take(request, FAILED):
+        if not self.table.take(request, FAILED):
             return False
         self._take_back(request)
         if request.waiter is not None:
@@ -399,7 +403,7 @@ class Requests:
 
     def time_out(self, request: Request) -> bool:
         """The deadline has passed. False if the request had ended before."""
-        if not self._table.take(request, TIMED_OUT):
+        if not self.table.take(request, TIMED_OUT):
             return False
         self._take_back(request)
         error = failures.timed_out("waiting" if request.departed or request.sent_before else "queued")
@@ -417,7 +421,7 @@ class Requests:
             interrupted: where replies come by order, a request in flight then keeps its place until its deadline,
                 instead of costing the connection at once.
         """
-        if not self._table.take(request, CANCELLED):
+        if not self.table.take(request, CANCELLED):
             return False
         self._take_back(request)
         went_out = request.departed  # or will, the next moment
@@ -425,7 +429,7 @@ class Requests:
             if not interrupted or request.deadline.at is None:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
-            elif self._table.holds_place(request):
+            elif self.table.holds_place(request):
                 self._commands.wake()  # for its new timer
         self._make_room()
         return went_out
@@ -441,17 +445,17 @@ class Requests:
         Args:
             now: the time on the monotonic clock, in seconds.
         """
-        due = self._table.next_deadline()
+        due = self.table.next_deadline()
         if due is None or due > now:
             return
-        for request in self._table.expire(now):
+        for request in self.table.expire(now):
             if not self.time_out(request):
                 self._drop_if_by_order(request, failures.timed_out("waiting"))
 
     def keep_order(self) -> None:
         """Replies are found by their order alone, as it turns out. I/O thread only."""
         self._sender.replies_in_order = True
-        self._table.keep_order()
+        self.table.keep_order()
 
     # --- the end of a connection, or of the client -------------------------------------------------------------------
 
@@ -459,7 +463,7 @@ class Requests:
         """The connection is ending: requests that were written on it end at once, since no reply can come any more.
         I/O thread only.
         """
-        for request in self._table.everything():
+        for request in self.table.everything():
             if request.written() and not (request.idempotent and request.connection_number is None):
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
@@ -472,7 +476,7 @@ class Requests:
             disconnect: how it ended.
         """
         back: dict[Outgoing, None] = {}  # a batch once, whole: members that have ended are left out as it departs
-        for request in self._table.end_connection():
+        for request in self.table.end_connection():
             if request.connection_number is not None:
                 self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
             elif not request.written():
@@ -504,7 +508,7 @@ class Requests:
         """Every request ends with this error. The I/O thread, or the thread that closes a client whose I/O thread does
         not react.
         """
-        for request in self._table.everything():
+        for request in self.table.everything():
             self.fail(request, copy_exception(error))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
@@ -526,7 +530,7 @@ class Requests:
 
     def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
         """A reply that is found by its order is still to come: later ones could not be told apart from it."""
-        if self._table.holds_place(request):
+        if self.table.holds_place(request):
             # Without a position it is being written just now, on the present connection.
             number = request.position[0].number if request.position else self._sender.connection_number
             self._commands.order_drop(number, error)

@@ -1,4 +1,4 @@
-"""Fixtures, and the watch over what a test leaves behind."""
+"""Fixtures, and the check of resources that a test leaves."""
 
 import collections
 import contextlib
@@ -22,7 +22,7 @@ from .support.peers import open_against
 from .support.stage import Stage, Watcher
 
 BYTECODE = pathlib.Path(__file__).parent.parent / "build" / "bytecode"
-"""Where compiled modules are kept if the environment forbids them beside the sources."""
+"""The folder of compiled modules if the environment forbids them beside the sources."""
 
 if sys.dont_write_bytecode:
     # Each worker and each of some hundred child processes would compile all modules again.
@@ -31,7 +31,7 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control starts its background jobs so; tests of Ctrl-C need Python's own handler.
+    # A shell without job control starts its background jobs like this; tests of Ctrl-C need Python's own handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXPLORE = "EXPLORE" in os.environ
@@ -52,7 +52,7 @@ NOT_RUN = {
     "network": "pulled cables and lost packets between network namespaces",
     "servers": "nginx, Chromium, aria2 and other programs; see tests/README.md",
 }
-"""The markers that the plain command leaves out, and what their tests are about."""
+"""The markers that the plain command omits, and the subjects of their tests."""
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -64,7 +64,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_sessionstart(session):
-    """Begin the collection: without the garbage collector, which would find nothing but look at everything.
+    """Start the collection: without the garbage collector, which would check all objects and find no garbage.
 
     A worker imports its share of the test modules before it collects all of them.
 
@@ -78,20 +78,20 @@ def pytest_sessionstart(session):
     root = pathlib.Path(__file__).parent
     share = sorted(root.rglob("test_*.py"))[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
     for path in share:
-        # The collection imports it again, and reports what goes wrong.
+        # The collection imports it again, and reports errors.
         with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(".".join(path.relative_to(root.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items):
-    """All tests in ``tests/servers/`` talk to programs of other projects."""
+    """All tests in ``tests/servers/`` use programs of other projects."""
     for item in items:
         if "servers" in item.path.parts:
             item.add_marker("servers")
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector thousands of objects that live until the end; many tests call it."""
+    """Exclude thousands of permanent objects from garbage collection; many tests call it."""
     gc.enable()
     gc.collect()
     gc.freeze()
@@ -99,7 +99,7 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_deselected(items):
-    """Count the tests of each marker that this run leaves out."""
+    """Count the tests of each marker that this run omits."""
     for item in items:
         for marker in NOT_RUN:
             if item.get_closest_marker(marker):
@@ -109,7 +109,7 @@ def pytest_deselected(items):
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """No proxy of the machine's gets between the tests and their servers on loopback."""
+    """No proxy of the machine is used between the tests and their servers on loopback."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -117,7 +117,7 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """A test leaves no client open and no thread of one behind; if it failed, the next ones don't suffer for it."""
+    """A test must leave no client open and no thread of one; if it fails, later tests are not affected."""
     before = Belongings.of_clients()
     yield
     left = left_since(before, LONG, Belongings.of_clients)
@@ -135,7 +135,7 @@ def server():
 
 @pytest.fixture
 def mute_server():
-    """Takes messages and answers nothing."""
+    """Accepts messages and does not answer."""
     with Server(lambda connection, message: None) as server:
         yield server
 
@@ -154,7 +154,7 @@ def proxy(server):
 
 @pytest.fixture(scope="module")
 def authority():
-    """Signs certificates that only ``trusting`` believes."""
+    """Signs certificates that only ``trusting`` accepts."""
     return trustme.CA()
 
 
@@ -174,7 +174,7 @@ def trusting(authority):
 
 @pytest.fixture
 def dead():
-    """A port that nobody listens at."""
+    """A port without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
@@ -189,14 +189,14 @@ def watcher():
 
 @pytest.fixture
 def stage():
-    """``stage(act, ...)`` is a server that plays them."""
+    """``stage(act, ...)`` is a server that runs these actions."""
     with contextlib.ExitStack() as stack:
         yield lambda *acts, tls=None: stack.enter_context(Stage(*acts, tls=tls))
 
 
 @pytest.fixture
 def against(raw):
-    """Opens a client as ``open_against`` does, and closes it in the end."""
+    """Opens a client like ``open_against``, and closes it at the end."""
     clients = []
 
     def open_one(**options):
@@ -211,7 +211,7 @@ def against(raw):
 
 @pytest.fixture
 def figures(request):
-    """Lines for the end of the report: what a test has measured."""
+    """Lines for the end of the report: measurements of a test."""
 
     def record(*lines):
         request.node.user_properties.append(("figures", "\n".join(lines)))
@@ -230,12 +230,12 @@ def pytest_sessionfinish(session):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Each worker collects all tests, so the counts of any of them are those of the run."""
+    """Each worker collects all tests, so the counts of any worker are those of the run."""
     node.config.stash[left_out] = collections.Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the figures that tests have recorded, then a line for each marker that was left out."""
+    """Print the measurements that tests have recorded, then a line for each marker that was omitted."""
     print_figures(terminalreporter)
     for marker, count in terminalreporter.config.stash.get(left_out, {}).items():
         command = f"python -m pytest -m {marker}"

@@ -1,4 +1,4 @@
-"""The pure parts of the benchmarks: what becomes of figures. Those come from ``python -m tests.benchmarks``."""
+"""The pure parts of the benchmarks: processing of figures, which ``python -m tests.benchmarks`` measures."""
 
 import ast
 import contextlib
@@ -47,26 +47,26 @@ def report(results):
 # --- the baseline ----------------------------------------------------------------------------------------------------
 
 
-def test_ratios_are_ours_divided_by_the_peers(results):
+def test_ratios_are_ours_divided_by_those_of_the_peers(results):
     assert baseline.ratios(results) == {
         "receive": {"websockets.sync": 0.4, "picows": 2.0},
         "request": {"WebSocket (no thread)": 1.25},
     }
 
 
-def test_what_was_recorded_just_now_is_not_worse(results):
+def test_the_recorded_figures_are_not_worse_than_themselves(results):
     assert baseline.worse(baseline.recorded(results, MACHINE), results) == {}
     assert baseline.unmatched(baseline.recorded(results, MACHINE), results) == []
 
 
 @pytest.mark.parametrize(("factor", "too_slow"), [(1.45, False), (1.55, True)])
-def test_a_ratio_may_be_half_as_much_again_and_no_more(results, factor, too_slow):
+def test_a_ratio_can_be_1_5_times_the_recorded_one_and_no_more(results, factor, too_slow):
     known = baseline.recorded(results, MACHINE)
     results["receive"]["picows"]["ratio"] /= factor
     assert list(baseline.worse(known, results)) == (["receive"] if too_slow else [])
 
 
-def test_a_time_alone_is_never_too_slow(results):
+def test_an_absolute_time_is_never_too_slow(results):
     known = baseline.recorded(results, MACHINE)
     for peers in results.values():
         for of_peer in peers.values():
@@ -74,7 +74,7 @@ def test_a_time_alone_is_never_too_slow(results):
     assert baseline.worse(known, results) == {}
 
 
-def test_too_slow_is_a_sentence_with_both_ratios(results):
+def test_the_message_of_a_slow_case_has_both_ratios(results):
     known = baseline.recorded(results, MACHINE)
     results["receive"]["websockets.sync"]["ratio"] = 1.0
     assert baseline.worse(known, results)["receive"] == (
@@ -83,7 +83,7 @@ def test_too_slow_is_a_sentence_with_both_ratios(results):
     )
 
 
-def test_a_pair_that_one_side_lacks_is_named(results):
+def test_a_pair_missing_on_one_side_is_named(results):
     known = baseline.recorded(results, MACHINE)
     del results["receive"]["picows"]
     results["request"]["aiohttp"] = figures(1.0)
@@ -94,28 +94,28 @@ def test_a_pair_that_one_side_lacks_is_named(results):
     assert baseline.worse(known, results) == {}
 
 
-def test_a_case_without_us_is_no_ratio(results):
+def test_a_case_without_this_library_has_no_ratio(results):
     del results["receive"]["wsclient"]
     assert list(baseline.ratios(results)) == ["request"]
 
 
-def test_the_recorded_file_has_all_that_ci_runs():
+def test_the_recorded_file_has_all_cases_of_ci():
     recorded = reporting.load(BENCH / "baseline.json")
     peers = set(baseline.PEERS) - {goals.OURS}
     assert {case: set(of_case) for case, of_case in recorded["ratios"].items()} == dict.fromkeys(baseline.CASES, peers)
     assert all(ratio > 0 for of_case in recorded["ratios"].values() for ratio in of_case.values())
 
 
-def test_ci_runs_what_there_is():
+def test_the_cases_of_ci_exist():
     assert set(baseline.CASES) <= set(CASES)
     assert set(baseline.PEERS) <= set(MODULES)
 
 
-# --- the command line of CI, with figures given ----------------------------------------------------------------------
+# --- the command line of CI, with given figures ----------------------------------------------------------------------
 
 
 def check(tmp_path, monkeypatch, known, *runs):
-    """Run ``--check`` on a series of results; gives the exit code and what was asked for in each run."""
+    """Run ``--check`` on a series of results; return the exit code and the cases of each run."""
     path = tmp_path / "baseline.json"
     reporting.save(baseline.recorded(known, MACHINE), path)
     asked, left = [], list(runs)
@@ -132,13 +132,13 @@ def slower(results, case, peer):
     return {**results, case: {**results[case], peer: {**results[case][peer], "ratio": 0.1}}}
 
 
-def test_the_check_passes_at_once_where_nothing_is_worse(tmp_path, monkeypatch, results):
+def test_the_check_passes_at_once_if_nothing_is_worse(tmp_path, monkeypatch, results):
     code, asked = check(tmp_path, monkeypatch, results, results)
     assert code == 0
     assert len(asked) == 1
 
 
-def test_who_is_too_slow_once_is_looked_at_again(tmp_path, monkeypatch, results, capsys):
+def test_a_library_that_is_too_slow_once_is_measured_again(tmp_path, monkeypatch, results, capsys):
     slow = slower(slower(results, "receive", "picows"), "request", "WebSocket (no thread)")
     code, asked = check(tmp_path, monkeypatch, results, slow, slower(results, "receive", "picows"), results)
     assert code == 0
@@ -146,7 +146,7 @@ def test_who_is_too_slow_once_is_looked_at_again(tmp_path, monkeypatch, results,
     assert "TOO SLOW" not in capsys.readouterr().out
 
 
-def test_who_is_too_slow_each_time_fails(tmp_path, monkeypatch, results, capsys):
+def test_a_library_that_is_too_slow_each_time_fails_the_check(tmp_path, monkeypatch, results, capsys):
     slow = slower(results, "receive", "picows")
     code, asked = check(tmp_path, monkeypatch, results, *[slow] * baseline.LOOKS)
     assert code == 1
@@ -183,7 +183,7 @@ class Heard(running.Listener):
 
 @contextlib.contextmanager
 def workers(**answers):
-    """A process for each name, which gives one answer after the other, and then ends with 3."""
+    """A process for each name, which returns one answer after the other, and then ends with 3."""
     program = (
         "import json, sys\n"
         "for answer in json.loads(sys.argv[1]):\n"
@@ -200,7 +200,7 @@ def workers(**answers):
         yield processes
     finally:
         for process in processes.values():
-            with contextlib.suppress(BrokenPipeError):  # it ended before it had read what was said to it
+            with contextlib.suppress(BrokenPipeError):  # it ended before it had read its input
                 process.stdin.close()
             process.stdout.close()
             process.wait(LONG)
@@ -215,7 +215,7 @@ def one_case(processes, rounds):
     return running._case("send", CASES["send"], processes, rounds, heard), heard
 
 
-def test_the_first_round_warms_up_and_ratios_are_those_of_a_round():
+def test_the_first_round_is_a_warm_up_and_ratios_are_those_of_one_round():
     with workers(ours=took(999, 1, 2, 3), theirs=took(999, 2, 6, 30)) as processes:
         found, heard = one_case(processes, 3)
     assert found["ours"] == {"cpu": 2, "wall": 4, "ratio": 1}
@@ -223,7 +223,7 @@ def test_the_first_round_warms_up_and_ratios_are_those_of_a_round():
     assert heard.rounds == [("send", number) for number in range(4)]
 
 
-def test_who_can_not_do_it_is_left_out_and_told():
+def test_a_library_that_does_not_support_a_case_is_omitted_and_reported():
     with workers(ours=took(1, 1), can_not=[{"unable": "no"}], is_not=[{"missing": "gone"}]) as processes:
         found, heard = one_case(processes, 1)
     assert list(found) == ["ours"]
@@ -242,7 +242,7 @@ def test_a_worker_that_fails_or_ends_is_an_error():
 # --- goals -----------------------------------------------------------------------------------------------------------
 
 
-def test_goals_are_absolute_or_beside_a_peer(results):
+def test_goals_are_absolute_or_relative_to_a_peer(results):
     verdicts = {(verdict.case, verdict.figure): verdict for verdict in goals.judge(results, accelerated=False)}
     assert set(verdicts) == {("receive", "cpu"), ("request", "cpu"), ("request", "p50")}
     assert verdicts["receive", "cpu"].met
@@ -251,7 +251,7 @@ def test_goals_are_absolute_or_beside_a_peer(results):
     assert verdicts["request", "p50"].met
 
 
-def test_beside_two_peers_the_faster_one_counts():
+def test_with_two_peers_the_faster_one_applies():
     peers = {
         "wsclient": figures(1, 45.0),
         "WebSocketApp tuned": figures(1, 200.0),
@@ -265,13 +265,13 @@ def test_beside_two_peers_the_faster_one_counts():
 
 
 @pytest.mark.parametrize(("accelerated", "limit"), [(False, 2000), (True, 1000)])
-def test_with_the_accelerator_more_is_wanted(accelerated, limit):
+def test_with_the_accelerator_the_goal_is_stricter(accelerated, limit):
     [verdict] = goals.judge({"send-1m": {"wsclient": figures(1, 1500.0)}}, accelerated=accelerated)
     assert verdict.limit == limit
     assert verdict.met == (not accelerated)
 
 
-def test_idle_clients_are_judged_where_there_are_most():
+def test_the_goal_for_idle_clients_uses_the_largest_number_of_them():
     few, many = {"size": 1, "threads": 3.0, "kib": 50.0}, {"size": 2000, "threads": 2.0, "kib": 70.0}
     verdicts = goals.judge_growth({"idle": {"wsclient": [few, many]}})
     assert [(verdict.figure, verdict.value, verdict.met) for verdict in verdicts] == [
@@ -281,7 +281,7 @@ def test_idle_clients_are_judged_where_there_are_most():
     assert goals.judge_growth({}) == []
 
 
-def test_every_goal_is_about_a_case_and_peers_that_exist():
+def test_every_goal_has_an_existing_case_and_existing_peers():
     for goal in goals.GOALS:
         assert goal.case in CASES
         assert set(goal.beside) <= set(MODULES)
@@ -300,7 +300,7 @@ def test_times_have_three_digits_and_a_unit(microseconds, text):
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_has_cases_down_and_peers_across(report):
+def test_the_table_has_cases_as_rows_and_peers_as_columns(report):
     assert table.header(report) == ["wsclient", "websockets.sync", "picows", "WebSocket (no thread)"]
     receive, request, wait = table.rows(report)
     assert receive == ("receive", ["2 µs", f"5.2 µs (2.5{goals.TIMES})", f"1 µs (0.50{goals.TIMES})", "-"],
@@ -311,7 +311,7 @@ def test_the_table_has_cases_down_and_peers_across(report):
                     f"≤ 1.25 {goals.TIMES} WebSocket (no thread)", True)  # fmt: skip
 
 
-def test_the_screen_has_every_figure(report, capsys):
+def test_the_printed_output_has_every_figure(report, capsys):
     from rich.console import Console
 
     from .benchmarks.screen import show
@@ -322,7 +322,7 @@ def test_the_screen_has_every_figure(report, capsys):
         assert text in shown
 
 
-def test_the_screen_has_what_grows(report, capsys):
+def test_the_printed_output_has_the_scaling_cases(report, capsys):
     from rich.console import Console
 
     from .benchmarks.screen import show_growth
@@ -335,7 +335,7 @@ def test_the_screen_has_what_grows(report, capsys):
         assert text in shown
 
 
-def test_a_report_survives_its_file(tmp_path, report):
+def test_a_report_is_equal_after_saving_and_loading(tmp_path, report):
     reporting.save(report, tmp_path / "report.json")
     assert reporting.load(tmp_path / "report.json") == json.loads(json.dumps(report))
 
@@ -361,7 +361,7 @@ def test_the_table_in_markdown(report):
     ]
 
 
-def test_only_what_is_between_the_comments_is_replaced():
+def test_only_the_text_between_the_comments_is_replaced():
     document = f"before\n{markdown.BEGIN}\nold\n{markdown.END}\nafter\n"
     once = markdown.placed(document, "new")
     assert once == f"before\n{markdown.BEGIN}\nnew\n{markdown.END}\nafter\n"
@@ -372,12 +372,12 @@ def test_only_what_is_between_the_comments_is_replaced():
     "nothing", markdown.BEGIN, markdown.END, f"{markdown.END}{markdown.BEGIN}",
     2 * f"{markdown.BEGIN}{markdown.END}", f"{markdown.BEGIN}{markdown.END}{markdown.END}",
 ])  # fmt: skip
-def test_a_document_without_a_place_is_refused(document):
+def test_a_document_without_the_comments_is_refused(document):
     with pytest.raises(ValueError, match="needs the line"):
         markdown.placed(document, "new")
 
 
-def test_the_readme_has_its_place():
+def test_the_readme_has_the_comments():
     markdown.placed((ROOT / "README.md").read_text(encoding="utf-8"), "new")
 
 
@@ -385,19 +385,19 @@ def test_the_readme_has_its_place():
 
 
 @pytest.mark.parametrize("page", [palette.LIGHT_PAGE, palette.DARK_PAGE])
-def test_colours_are_read_on_both_pages(page):
+def test_colours_are_readable_on_both_pages(page):
     assert palette.contrast(palette.INK, page) > 4.2  # of text, 4.5 on both pages is more than any colour has
     for colour in (palette.OURS, palette.SYNCHRONOUS, palette.ASYNCHRONOUS, *palette.LINES):
         assert palette.contrast(colour, page) > 3
 
 
-def test_contrast_is_that_of_the_standard():
+def test_contrast_is_computed_as_in_the_standard():
     assert palette.contrast("#000000", "#ffffff") == pytest.approx(21)
     assert palette.contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
     assert palette.contrast("#0a0a0a", "#000000") == pytest.approx(1.0607, abs=0.0001)
 
 
-def test_a_bar_is_cut_off_where_it_would_dwarf_the_others():
+def test_a_bar_is_cut_where_it_would_make_the_others_too_small():
     assert chart.lengths({"wsclient": figures(1, 2.0), "slow": figures(50, 100.0), "fast": figures(0.5, 1.0)}) == {
         "wsclient": (2.0, "2 µs"),
         "slow": (12.0, f"{chart.CUT} 100 µs"),
@@ -414,7 +414,7 @@ GROWN = {
 }  # fmt: skip
 
 
-def test_a_line_is_named_after_its_peer_or_its_figure():
+def test_a_curve_is_labelled_with_its_peer_or_its_figure():
     memory, flight = plots.PANELS[1], plots.PANELS[4]
     assert plots.curves(GROWN, memory) == {"wsclient": [(10, 60.0)], "websockets.sync": []}
     assert plots.curves(GROWN, flight) == {
@@ -437,7 +437,7 @@ def drawn(draw, what, path):
     return path.read_text(encoding="utf-8")
 
 
-def test_the_chart_says_what_was_measured_and_is_the_same_each_time(matplotlib, report, tmp_path):
+def test_the_chart_names_the_measurement_and_is_identical_each_time(matplotlib, report, tmp_path):
     text = drawn(chart.draw, report, tmp_path / "one.svg")
     assert text == drawn(chart.draw, report, tmp_path / "two.svg")
     for word in ("wsclient", "websockets.sync", "picows", "5.2 µs", "receive", palette.OURS):
@@ -445,7 +445,7 @@ def test_the_chart_says_what_was_measured_and_is_the_same_each_time(matplotlib, 
     assert "<dc:date>" not in text
 
 
-def test_the_largest_chart_is_small_and_has_no_ground(matplotlib, tmp_path):
+def test_the_largest_chart_is_small_and_has_a_transparent_background(matplotlib, tmp_path):
     cases = {case: {peer: figures(1.234, 12.345) for peer in MODULES} for case in CASES}
     text = drawn(chart.draw, {"cases": cases}, tmp_path / "report.svg")
     assert len(text.encode()) < 100_000
@@ -453,22 +453,22 @@ def test_the_largest_chart_is_small_and_has_no_ground(matplotlib, tmp_path):
     assert "fill: #000000" not in text
 
 
-def test_the_curves_are_drawn_the_same_each_time(matplotlib, tmp_path):
+def test_the_curves_are_identical_each_time(matplotlib, tmp_path):
     text = drawn(plots.draw, GROWN, tmp_path / "one.svg")
     assert text == drawn(plots.draw, GROWN, tmp_path / "two.svg")
     for panel in plots.PANELS:
         assert panel.title in text
 
 
-def test_every_panel_has_its_place():
+def test_every_panel_has_a_position():
     assert len(plots.PANELS) % plots.COLUMNS == 0
     assert {panel.grows for panel in plots.PANELS} == set(GROWN)
 
 
-# --- the rooms -------------------------------------------------------------------------------------------------------
+# --- modules ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_pure_rooms_need_none_of_the_peers():
+def test_the_pure_modules_import_none_of_the_peers():
     program = (
         "import sys, importlib.abc\n"
         "class Refuses(importlib.abc.MetaPathFinder):\n"
@@ -481,21 +481,21 @@ def test_the_pure_rooms_need_none_of_the_peers():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
-def test_what_the_tests_readme_says_of_options_exists():
+def test_the_options_in_the_readme_of_the_tests_exist():
     text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Benchmarks")[2].partition("\n## ")[0]
     known = {option for action in command._parser()._actions for option in action.option_strings}
     assert set(re.findall(r"--[a-z]+", section)) <= known
 
 
-def test_no_room_has_two_jobs():
+def test_each_module_is_short_and_has_a_docstring():
     for path in BENCH.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 400, path.name
         assert ast.get_docstring(ast.parse(text)), path.name
 
 
-def test_sizes_grow():
+def test_sizes_increase():
     for sizes in (scaling.THREADS, scaling.IDLE, scaling.IN_FLIGHT, scaling.QUEUED):
         assert list(sizes) == sorted(set(sizes))
     assert scaling.THREADS[-1] == 256

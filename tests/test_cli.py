@@ -1,4 +1,4 @@
-"""``python -m wsclient demo``, as a pipe gets it and as a terminal gets it."""
+"""``python -m wsclient demo``, in a pipe and on a terminal."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def check(text):
     assert re.search(r"connections +\W*2", text)
 
 
-def test_questions_of_a_line_that_was_cut_are_not_counted_as_answered_on_the_next():
+def test_requests_of_a_connection_that_was_cut_are_not_counted_as_answered_on_the_next():
     server = DemoServer()
     client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
     with client:
@@ -45,7 +45,7 @@ def test_questions_of_a_line_that_was_cut_are_not_counted_as_answered_on_the_nex
     server.stop()
 
 
-def test_the_demo_in_plain_text():
+def test_the_demo_prints_plain_text():
     began = time.monotonic()
     done = subprocess.run(DEMO, capture_output=True, text=True, timeout=120)
     assert time.monotonic() - began < 15 + 10 * SLACK
@@ -59,7 +59,7 @@ def test_the_demo_in_plain_text():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
-def test_the_demo_on_a_terminal():
+def test_the_demo_draws_on_a_terminal():
     import pty
 
     master, slave = pty.openpty()
@@ -82,7 +82,7 @@ def test_the_demo_on_a_terminal():
     assert "● OPEN" in text
 
 
-def test_without_the_extra_the_demo_says_what_to_install():
+def test_without_the_extra_the_demo_prints_what_to_install():
     program = (
         "import sys; sys.modules['rich'] = sys.modules['rich.console'] = None\n"
         "from wsclient.cli import main; sys.exit(main(['demo']))"
@@ -92,6 +92,6 @@ def test_without_the_extra_the_demo_says_what_to_install():
     assert "pip install 'wsclient-sdk[cli]'" in done.stderr
 
 
-def test_the_version():
+def test_the_version_is_printed():
     done = subprocess.run([sys.executable, "-m", "wsclient", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"wsclient-sdk {wsclient.__version__}\n"

@@ -1,4 +1,4 @@
-"""The public names and signatures, held against the contract (``contract.pyi`` beside this file)."""
+"""The public names and signatures, compared with the contract (``contract.pyi`` beside this file)."""
 
 import ast
 import inspect
@@ -11,11 +11,11 @@ import wsclient
 CONTRACT = ast.parse((pathlib.Path(__file__).parent / "contract.pyi").read_text(encoding="utf-8"))
 
 TO_COME: set[str] = set()
-"""What the contract names and this version does not have yet; the list can only shrink."""
+"""Names of the contract that this version does not have yet; the list can only become shorter."""
 
 BEYOND = {"Deflate", "Limits", "Recording"}
-"""What the contract leaves to us and users have to name: how ``compression=`` compresses, what ``limits=`` bounds, and
-what is secret in a recording."""
+"""Public names that the contract omits: the parameters of ``compression=``, those of ``limits=``, and the names of
+secrets in a recording."""
 
 ALIASES = {"F", "Message", "Path", "Overflow"}
 CLASSES = {node.name: node for node in CONTRACT.body if isinstance(node, ast.ClassDef)}
@@ -34,7 +34,7 @@ def names():
 
 
 def members(cls):
-    """Attributes and methods of a class of the contract; several may stand on one line."""
+    """Attributes and methods of a class of the contract; several may be on one line."""
     found = {}
     for node in cls.body:
         if isinstance(node, ast.FunctionDef):
@@ -61,7 +61,7 @@ def test_every_name_is_exported():
 
 
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - TO_COME))
-def test_the_members_and_signatures_of(name):
+def test_the_members_and_signatures_match_the_contract(name):
     cls = getattr(wsclient, name)
     missing = set()
     for member, function in members(CLASSES[name]).items():
@@ -112,16 +112,16 @@ def parameters_of(function):
         ("max_message_size", 16 * 2**20),
     ],
 )
-def test_the_defaults_of_the_options(option, default):
+def test_the_defaults_of_the_options_match_the_contract(option, default):
     assert inspect.signature(wsclient.Client).parameters[option].default == default
 
 
-def test_connect_repeats_the_options_of_the_client():
+def test_connect_has_the_options_of_the_client():
     client = inspect.signature(wsclient.Client).parameters
     assert dict(inspect.signature(wsclient.connect).parameters) == dict(client)
 
 
-def test_the_error_tree():
+def test_the_error_tree_matches_the_contract():
     tree = {
         cls: {base.id for base in node.bases if base.id != "Exception"}
         for cls, node in CLASSES.items()
@@ -131,7 +131,7 @@ def test_the_error_tree():
         assert {base.__name__ for base in getattr(wsclient, name).__bases__} - {"Exception"} == bases, name
 
 
-def test_the_queues_defaults():
+def test_the_defaults_of_the_queues_match_the_contract():
     queue = wsclient.SendQueue()
     assert (queue.max_messages, queue.max_bytes, queue.overflow) == (10_000, 64 * 2**20, "block")
     assert issubclass(wsclient.SendQueue, wsclient.Queue)

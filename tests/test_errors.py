@@ -1,4 +1,4 @@
-"""The error tree: what each error is, what it carries, and that it can be copied and pickled."""
+"""The error tree: base classes, attributes, copying and pickling."""
 
 import copy
 import pickle
@@ -84,18 +84,18 @@ def name_of(error):
 
 
 @pytest.mark.parametrize(("error", "parents"), PARENTS.items(), ids=lambda value: getattr(value, "__name__", ""))
-def test_each_error_has_its_place_in_the_tree(error, parents):
+def test_each_error_has_these_base_classes(error, parents):
     assert error.__bases__ == parents
 
 
-def test_the_tree_is_whole():
+def test_every_error_is_in_the_tree():
     assert {getattr(_errors, name) for name in _errors.__all__} == set(PARENTS)
     assert {type(sample) for sample in SAMPLES} == set(PARENTS)
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_error_survives_pickle(error, protocol):
+def test_an_error_can_be_pickled(error, protocol):
     assert facts(pickle.loads(pickle.dumps(error, protocol))) == facts(error)
 
 
@@ -113,35 +113,35 @@ def test_an_error_survives_pickle(error, protocol):
     ],
     ids=name_of,
 )
-def test_an_error_made_with_keywords_survives_pickle_and_copying_too(error):
+def test_an_error_made_with_keywords_can_be_pickled_and_copied_too(error):
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert (type(twin), twin.args, str(twin)) == (type(error), error.args, str(error))
         assert error.args
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_an_error_survives_copying(error):
+def test_an_error_can_be_copied(error):
     assert facts(copy.copy(error)) == facts(error)
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_an_error_reads_as_it_was_written(error):
+def test_the_text_of_an_error_is_its_message(error):
     if not isinstance(error, RemoteError):
         assert str(error) == error.args[0]
 
 
-def test_a_connect_error_stands_for_one_attempt_unless_told_otherwise():
+def test_a_connect_error_has_one_attempt_by_default():
     error = ConnectError("No.")
     assert (error.attempts, error.last, error.retry) == (1, error, True)
 
 
-def test_a_connect_error_keeps_what_it_is_given():
+def test_a_connect_error_keeps_its_arguments():
     last = OSError("down")
     error = ConnectError("No.", attempts=7, last=last, retry=False)
     assert (error.attempts, error.last, error.retry) == (7, last, False)
 
 
-def test_a_connect_error_that_is_its_own_last_one_can_be_pickled():
+def test_a_connect_error_whose_last_error_is_itself_can_be_pickled():
     error = pickle.loads(pickle.dumps(ConnectError("No.")))
     assert error.last is error
 
@@ -157,12 +157,12 @@ def test_a_handshake_error_without_a_response_has_empty_fields():
     assert (error.status, error.headers, error.body, error.retry) == (0, {}, b"", True)
 
 
-def test_handshake_errors_share_no_headers():
+def test_handshake_errors_do_not_share_headers():
     assert HandshakeError("No.").headers is not HandshakeError("No.").headers
 
 
 @pytest.mark.parametrize("retry", [True, False])
-def test_a_session_error_says_whether_to_try_again(retry):
+def test_a_session_error_has_the_retry_flag(retry):
     assert SessionError("No.", retry=retry).retry is retry
 
 
@@ -171,17 +171,17 @@ def test_a_session_error_is_retried_by_default():
 
 
 @pytest.mark.parametrize("sent", [True, False, None])
-def test_a_lost_connection_says_what_became_of_the_message(sent):
+def test_a_lost_connection_reports_the_state_of_the_message(sent):
     error = ConnectionLost("Gone.", sent=sent, disconnect=DISCONNECT)
     assert error.sent is sent
     assert error.disconnect is DISCONNECT
 
 
-def test_a_lost_connection_knows_nothing_by_default():
+def test_a_lost_connection_has_no_details_by_default():
     assert (ConnectionLost("Gone.").sent, ConnectionLost("Gone.").disconnect) == (None, None)
 
 
-def test_a_timeout_names_its_phase():
+def test_a_timeout_has_its_phase():
     assert RequestTimeout("Late.").phase == "waiting"
     assert RequestTimeout("Late.", phase="queued").phase == "queued"
     assert type(RequestTimeout("Late.").phase) is type(RequestTimeout("Late.", phase="queued").phase) is Phase
@@ -194,7 +194,7 @@ def test_a_protocol_error_keeps_the_payload():
     assert ProtocolError("Nonsense.", payload=b"\xff").payload == b"\xff"
 
 
-def test_a_remote_error_keeps_what_the_server_said():
+def test_a_remote_error_keeps_the_members_of_the_error():
     error = RemoteError("E7", "no such room", [1, 2])
     assert (error.code, error.message, error.data) == ("E7", "no such room", [1, 2])
     assert (RemoteError(1).message, RemoteError(1).data) == ("", None)
@@ -210,21 +210,21 @@ def test_a_remote_error_keeps_what_the_server_said():
         (RemoteError(None), "The server answered with error."),
     ],
 )
-def test_a_remote_error_reads_as_a_sentence(error, text):
+def test_the_text_of_a_remote_error_is_a_sentence(error, text):
     assert str(error) == text
 
 
-# --- one more waiter --------------------------------------------------------------------------------------------------
+# --- copies for several waiting callers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=name_of)
-def test_the_same_error_again_is_another_object_with_the_same_facts(error):
+def test_a_copy_is_another_object_with_the_same_attributes(error):
     twin = copy_exception(error)
     assert twin is not error
     assert facts(twin) == facts(error)
 
 
-def test_the_same_error_again_keeps_its_cause():
+def test_a_copy_keeps_the_cause():
     cause = OSError("down")
     error = ConnectError("No.")
     error.__cause__ = cause
@@ -233,17 +233,17 @@ def test_the_same_error_again_keeps_its_cause():
     assert twin.__suppress_context__ is True
 
 
-def test_the_same_error_again_keeps_its_context_shown_if_it_was():
+def test_a_copy_keeps_the_context_if_it_was_shown():
     assert copy_exception(ConnectError("No.")).__suppress_context__ is False
 
 
-def test_the_same_error_again_hides_its_context_if_it_did():
+def test_a_copy_hides_the_context_if_it_was_hidden():
     error = ConnectError("No.")
     error.__suppress_context__ = True
     assert copy_exception(error).__suppress_context__ is True
 
 
-def test_raising_the_twin_leaves_the_first_ones_traceback_alone():
+def test_raising_a_copy_does_not_change_the_traceback_of_the_original():
     error = ConnectError("No.")
     with pytest.raises(ConnectError) as caught:
         raise copy_exception(error)
@@ -251,13 +251,13 @@ def test_raising_the_twin_leaves_the_first_ones_traceback_alone():
     assert error.__traceback__ is None
 
 
-def test_the_twin_begins_without_a_traceback():
+def test_a_copy_has_no_traceback():
     with pytest.raises(ConnectError) as caught:
         raise ConnectError("No.")
     assert copy_exception(caught.value).__traceback__ is None
 
 
-def test_a_foreign_error_can_be_had_again_too():
+def test_an_error_of_another_library_can_be_copied_too():
     twin = copy_exception(FileNotFoundError(2, "No such file", "x.pem"))
     assert type(twin) is FileNotFoundError
     assert twin.filename == "x.pem"
@@ -274,13 +274,13 @@ class BecomesAnother(Exception):
 
 
 @pytest.mark.parametrize("error", [NeedsTwo(1, 2), BecomesAnother()], ids=name_of)
-def test_an_error_that_can_not_be_copied_is_handed_on_itself(error):
+def test_an_error_that_cannot_be_copied_is_returned_itself(error):
     assert copy_exception(error) is error
 
 
-def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words():
+def test_an_inner_error_that_cannot_be_pickled_is_replaced_by_its_text():
     class Local(Exception):
-        """Of a function: pickle can't find it."""
+        """Local to a function: pickle cannot find it."""
 
     disconnect = Disconnect("network", None, "gone", Local("the line"), 1.0, 0.0)
     for error in (
@@ -296,7 +296,7 @@ def test_a_foreign_error_within_that_can_not_be_pickled_is_replaced_by_its_words
         assert copy_exception(error).__dict__ == error.__dict__  # here, nothing needs to be replaced
 
 
-def test_errors_that_name_each_other_and_long_chains_of_them_can_be_pickled():
+def test_errors_that_refer_to_each_other_and_long_chains_can_be_pickled():
     one, other = ConnectError("One."), ConnectError("Other.")
     one.last, other.last = other, one
     read = pickle.loads(pickle.dumps(one))
@@ -308,7 +308,7 @@ def test_errors_that_name_each_other_and_long_chains_of_them_can_be_pickled():
     assert str(pickle.loads(pickle.dumps(chain)).last) == "link"
 
 
-def test_what_an_error_was_made_with_is_replaced_too_if_it_can_not_be_pickled():
+def test_arguments_of_an_error_that_cannot_be_pickled_are_replaced_too():
     read = pickle.loads(pickle.dumps(RemoteError(1, "No.", threading.Lock())))
     assert (read.code, read.message) == (1, "No.")
     assert "lock" in read.data

@@ -1,4 +1,4 @@
-"""Every example, run as its reader would run it."""
+"""Every example, run like a reader would run it."""
 
 import os
 import pathlib
@@ -37,12 +37,12 @@ def echo_server():
     process.communicate(timeout=30)
 
 
-def test_hello_client(echo_server):
+def test_hello_client_runs(echo_server):
     lines = run("hello_client.py", echo_server)
     assert lines == ["message: Echo: Hello, server!", "closed: 1000"] * 2
 
 
-def test_request_reply(echo_server):
+def test_request_reply_runs(echo_server):
     lines = run("request_reply.py", echo_server)
     assert lines[:4] == [
         "1 + 2 = 3",
@@ -54,7 +54,7 @@ def test_request_reply(echo_server):
     assert lines[5] == "17 requests answered"
 
 
-def test_your_client():
+def test_your_client_runs():
     command = [
         sys.executable,
         "-m",
@@ -70,11 +70,11 @@ def test_your_client():
     assert "2 passed" in done.stdout
 
 
-def test_chat_room():
+def test_chat_room_runs():
     assert sorted(run("chat_room.py")) == [f"{name} heard ['Ann', 'Bob', 'Cleo']" for name in ("Ann", "Bob", "Cleo")]
 
 
-def test_live_data():
+def test_live_data_runs():
     lines = run("live_data.py")
     assert [line for line in lines if line.startswith("price")] == [f"price: {n}" for n in range(100, 115)]
     assert sum(line.startswith("cut: the peer closed the connection") for line in lines) >= 2
@@ -83,7 +83,7 @@ def test_live_data():
     assert int(numbers[1]) >= 2
 
 
-def test_protocol_tour():
+def test_protocol_tour_runs():
     # Up to websockets 16 the server logs a refused handshake with a traceback.
     assert run("protocol_tour.py", server_may_complain=True) == [
         "upgraded to websocket",
@@ -97,17 +97,17 @@ def test_protocol_tour():
     ]
 
 
-def test_every_example_is_listed_short_and_run_here():
+def test_every_example_is_listed_and_short_and_run_here():
     files = {path.name for path in EXAMPLES.glob("*.py")}
     listed = set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
     assert listed == files
     for name in files:
-        most = 75 if name == "own_protocol.py" else 40  # that one brings a protocol and the server that speaks it
+        most = 75 if name == "own_protocol.py" else 40  # it contains a protocol and the server for it
         assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= most, name
         assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name
 
 
-def test_replay_offline():
+def test_replay_offline_runs():
     *first, changed = run("replay_offline.py")
     assert first == [
         "recorded: welcome, ann: 3",
@@ -118,14 +118,14 @@ def test_replay_offline():
     assert changed == f"changed: expected {expected}, got {expected.replace('2]', '3]')}."
 
 
-def test_own_protocol():
+def test_own_protocol_runs():
     assert run("own_protocol.py") == ["answer: desserts", "error: nothing to turn", "items: one two three"]
 
 
 @pytest.mark.servers
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="ARIA2 IS MISSING: json_rpc.py is not run")
-def test_json_rpc(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where it puts what it downloads
+def test_json_rpc_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the folder for its download
     version, downloaded = run("json_rpc.py")
     assert re.fullmatch(r"aria2 [\d.]+", version)
     (file,) = tmp_path.glob("*/*")
@@ -146,7 +146,7 @@ class GraphQL(Program):
     npm("graphql-ws/use/ws", "graphql", "ws") is None,
     reason="GRAPHQL-WS IS MISSING: graphql_subscription.py is not run",
 )
-def test_graphql_subscription(tmp_path):
+def test_graphql_subscription_runs(tmp_path):
     with GraphQL(tmp_path) as server:
         assert run("graphql_subscription.py", f"ws://127.0.0.1:{server.port}/") == [
             "{'data': {'add': 42}}",
@@ -162,9 +162,9 @@ def test_graphql_subscription(tmp_path):
 
 @pytest.mark.servers
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="CHROMIUM IS MISSING: chrome_devtools.py is not run here")
-def test_chrome_devtools(tmp_path):
+def test_chrome_devtools_runs(tmp_path):
     picture = tmp_path / "page.png"
-    with tempfile.TemporaryDirectory(prefix="example-") as scratch:  # short: the browser's sockets are to fit
+    with tempfile.TemporaryDirectory(prefix="example-") as scratch:  # socket names have a maximum length
         assert run("chrome_devtools.py", str(picture), TMPDIR=scratch) == ["title: A page"]
         assert os.listdir(scratch) == []
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""What becomes of a client when its process ends, forks or is replaced."""
+"""The effect on a client when its process ends, forks or executes another program."""
 
 import concurrent.futures
 import multiprocessing
@@ -36,7 +36,7 @@ def handler(connection, message):
         ("closed", False),
     ],
 )
-def test_a_client_left_open_does_not_hold_up_the_exit(state, warns):
+def test_a_client_left_open_does_not_delay_the_exit(state, warns):
     with Server(handler) as server, RawServer() as silent:
         url = silent.url if state == "connecting" else server.url
         began = time.monotonic()
@@ -53,7 +53,7 @@ def test_a_client_left_open_does_not_hold_up_the_exit(state, warns):
     assert ("ResourceWarning" in done.stderr) == warns, done.stderr
 
 
-def test_nothing_is_printed_in_a_plain_run(server):
+def test_nothing_is_printed_in_a_normal_run(server):
     program = (
         "import sys, wsclient\n"
         "with wsclient.connect(sys.argv[1]) as client:\n"
@@ -69,7 +69,7 @@ def test_nothing_is_printed_in_a_plain_run(server):
 
 
 @needs_fork
-def test_a_forked_child_can_not_use_the_client_and_does_not_touch_its_line(server):
+def test_a_forked_child_cannot_use_the_client_and_does_not_affect_its_connection(server):
     with wsclient.connect(server.url, on_message=lambda client, message: None) as client:
 
         def child():
@@ -99,7 +99,7 @@ def test_a_forked_child_can_not_use_the_client_and_does_not_touch_its_line(serve
 
 
 @needs_fork
-def test_a_forked_child_may_have_a_client_of_its_own(server):
+def test_a_forked_child_can_create_a_new_client(server):
     with wsclient.connect(server.url):
 
         def child():
@@ -110,13 +110,13 @@ def test_a_forked_child_may_have_a_client_of_its_own(server):
 
 
 @needs_fork
-def test_the_line_ends_with_the_parent_though_a_child_lives_on(server):
+def test_the_connection_ends_with_the_parent_although_a_child_is_still_running(server):
     client = wsclient.connect(server.url)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(writer)
-        os.read(reader, 1)  # until the parent has seen its server lose the connection
+        os.read(reader, 1)  # until the parent has seen the end of its server's connection
         os._exit(0)
     os.close(reader)
     client._wsclient.lifecycle._supervisor.abort()
@@ -131,7 +131,7 @@ def square(n):
 
 
 @needs_fork
-def test_a_process_pool_may_be_started_beside_an_open_client(server):
+def test_a_process_pool_can_be_started_while_a_client_is_open(server):
     with wsclient.connect(server.url) as client:
         context = multiprocessing.get_context("fork")
         with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
@@ -140,7 +140,7 @@ def test_a_process_pool_may_be_started_beside_an_open_client(server):
 
 
 @needs_fork
-def test_a_forked_child_that_ends_normally_says_nothing(server):
+def test_a_forked_child_that_ends_normally_prints_nothing(server):
     program = (
         "import os, sys, wsclient\n"
         "client = wsclient.connect(sys.argv[1])\n"
@@ -189,7 +189,7 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
 
 
 @needs_fork
-def test_a_fork_while_a_connection_is_opened_leaves_no_copy_of_its_socket(raw):
+def test_a_fork_during_the_setup_of_a_connection_leaves_no_copy_of_its_socket(raw):
     client = wsclient.Client(raw.url, retry_first=True)
     starter = threading.Thread(target=swallow, args=(client.start,))
     starter.start()
@@ -199,12 +199,12 @@ def test_a_fork_while_a_connection_is_opened_leaves_no_copy_of_its_socket(raw):
     child = os.fork()
     if child == 0:
         os.close(writer)
-        os.read(reader, 1)  # lives on until the parent lets it go
+        os.read(reader, 1)  # runs until the parent ends it
         os._exit(0)
     os.close(reader)
     client.close(timeout=0)
     starter.join(LONG)
-    assert peer.sock.recv(100) == b""  # the end of the stream: nobody else holds the line
+    assert peer.sock.recv(100) == b""  # the end of the stream: no other process has the connection
     os.close(writer)
     assert os.waitpid(child, 0) == (child, 0)
 

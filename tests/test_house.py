@@ -1,4 +1,4 @@
-"""The house: which room may import which, who alone may import a package from outside, and what no module does."""
+"""The structure: which package may import which, the only importer of an external package, and what no module does."""
 
 import ast
 import functools
@@ -15,7 +15,7 @@ ORDER = """
     _version _models _stats _validation | _errors _options | _threads | _rfc6455 | protocols _network _recording |
     _settings _sending | _requests | _receiving | _connection | _client | testing | cli | __init__ __main__
 """
-"""Each room imports only from groups to the left of its own, never from another room of its group."""
+"""Each package imports only from groups to the left of its own, never from another package of its group."""
 
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
@@ -26,13 +26,13 @@ OUTSIDE = {
     "pytest": ("testing/",),
     "trustme": ("testing/",),
 }
-"""Where alone a package is imported that is not the standard library's."""
+"""The only modules that import a package outside the standard library."""
 
 PRINTING = ("cli/", "testing/__main__.py")
-"""What belongs to a command line, and alone may print."""
+"""Modules of a command line; only they may print."""
 
 LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
-"""Where locks are made of the standard library's."""
+"""Modules that create locks of the standard library."""
 
 RANK = {room: rank for rank, group in enumerate(ORDER.split("|")) for room in group.split()}
 
@@ -59,7 +59,7 @@ def room(name):
     return name.split("/")[0].removesuffix(".py")
 
 
-def test_a_room_imports_only_rooms_to_its_left():
+def test_a_package_imports_only_packages_to_its_left():
     for name in FILES:
         for other in modules_of_ours(name):
             assert room(other) == room(name) or RANK[room(other)] < RANK[room(name)], f"{name} imports {other}"
@@ -72,12 +72,12 @@ def test_imports_of_every_kind_are_counted():
     assert all("wsclient" not in packages_of_others(path) for path in FILES.values())
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_no_modules_form_an_import_cycle():
     graphlib.TopologicalSorter({name: modules_of_ours(name) for name in FILES}).prepare()
 
 
 def packages_of_others(path):
-    """Packages that a file imports, at its top or in a function."""
+    """Packages that a file imports, at the top or in a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -87,20 +87,20 @@ def packages_of_others(path):
     return found
 
 
-def test_each_foreign_package_has_its_importers():
+def test_each_external_package_has_its_importers():
     for name, path in FILES.items():
         for package in packages_of_others(path) & OUTSIDE.keys():
             assert name.startswith(OUTSIDE[package]), f"{name} imports {package}"
 
 
-def test_nothing_of_asyncio_is_used_and_no_wall_clock():
+def test_asyncio_and_the_wall_clock_are_not_used():
     for name, path in FILES.items():
         text = path.read_text(encoding="utf-8")
         assert "asyncio" not in packages_of_others(path), name
         assert name.startswith("cli/") or ("time.time()" not in text and "datetime.now" not in text), name
 
 
-def test_locks_are_made_where_interrupts_are_known():
+def test_locks_are_created_only_in_the_modules_that_handle_interrupts():
     for name, path in FILES.items():
         made = re.findall(r"threading\.(?:R?Lock|Condition)\(", path.read_text(encoding="utf-8"))
         assert not made or name in LOCKS, f"{name}: {made}; see _threads/locks.py"

@@ -1,6 +1,6 @@
-"""What ``import wsclient`` costs, what is loaded when, and that loading late changes nothing else.
+"""The cost of ``import wsclient``, what is loaded when, and that deferred loading changes nothing else.
 
-Each test looks at an interpreter of its own: in this one everything has been loaded for long.
+Each test uses a separate interpreter: in this one everything is already loaded.
 """
 
 import ast
@@ -20,7 +20,7 @@ from .support.children import needs_fork
 ROOT = pathlib.Path(wsclient.__file__).parent
 RUNS = 11
 LIMIT = 1.15
-"""What ``import wsclient`` may cost, as a multiple of importing what it is made from."""
+"""The highest cost of ``import wsclient``, as a multiple of that of importing the libraries it uses."""
 
 LIBRARIES = "import websocket, tenacity"
 
@@ -32,7 +32,7 @@ EAGER = {
     "wsclient._threads.processes",
     "wsclient._version",
 }
-"""What ``import wsclient`` loads of ours: its own page, and what has to have its say at exit and at a fork."""
+"""The modules that ``import wsclient`` loads: its own, and those that must run at exit and at a fork."""
 
 FOR_FEW = {
     "asyncio.events", "concurrent.futures.process", "concurrent.futures.thread", "email", "http.client",
@@ -40,14 +40,14 @@ FOR_FEW = {
     "websockets", "wsclient._recording.recorder", "wsclient._recording.redaction", "wsclient._recording.format",
     "wsclient.cli", "wsclient.testing",
 }  # fmt: skip
-"""What a plain client has no use for, and only a few others have."""
+"""Modules that only a few clients need."""
 
 OF_PROXIES = {"email", "http.client", "shutil", "tempfile", "urllib.request"}
 ASKS_THE_SYSTEM = sys.platform in ("darwin", "win32")  # for its proxies
 
 
 def run(program, *arguments, **environment):
-    """What a program prints in an interpreter of its own, without a proxy in its environment."""
+    """The output of a program in a separate interpreter, without a proxy in its environment."""
     plain = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, *arguments],
@@ -60,7 +60,7 @@ def run(program, *arguments, **environment):
     return done.stdout.strip()
 
 
-# --- what it costs ---------------------------------------------------------------------------------------------------
+# --- cost ------------------------------------------------------------------------------------------------------------
 
 
 def seconds(program, **environment):
@@ -70,8 +70,8 @@ def seconds(program, **environment):
 
 
 @pytest.mark.slow
-def test_importing_costs_little_beside_the_libraries_it_is_made_from(figures, tmp_path):
-    # As installed: with bytecode, whatever this environment says about writing it.
+def test_the_import_costs_little_in_addition_to_the_libraries_it_uses(figures, tmp_path):
+    # Like an installed package: with bytecode, in any environment.
     environment = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     programs = {
         "import": "import wsclient",
@@ -89,7 +89,7 @@ def test_importing_costs_little_beside_the_libraries_it_is_made_from(figures, tm
     assert medians["import"] <= LIMIT
 
 
-# --- what is loaded when ---------------------------------------------------------------------------------------------
+# --- deferred loading ------------------------------------------------------------------------------------------------
 
 LOADED = "import sys; before = set(sys.modules)\n{}\nprint(*(set(sys.modules) - before))"
 
@@ -102,10 +102,10 @@ def of_ours(modules):
     return {name for name in modules if name.partition(".")[0] == "wsclient"}
 
 
-def test_importing_loads_nothing_of_the_client():
+def test_the_import_loads_no_module_of_the_client():
     modules = loaded("import wsclient; wsclient.__version__, dir(wsclient)")
     assert of_ours(modules) == EAGER
-    modules -= loaded("import logging")  # which for its part loads more from 3.14 on
+    modules -= loaded("import logging")  # which itself loads more from 3.14 on
     assert not modules & {"dataclasses", "json", "socket", "ssl", "tenacity", "websocket", *FOR_FEW}
 
 
@@ -118,7 +118,7 @@ with wsclient.connect(sys.argv[1]) as client:
 """
 
 
-def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
+def test_a_basic_client_loads_no_rarely_used_module(server):
     modules = loaded(USED, server.url) - loaded(LIBRARIES)
     assert "wsclient._client.client" in modules
     assert not modules & (FOR_FEW - OF_PROXIES if ASKS_THE_SYSTEM else FOR_FEW)
@@ -126,7 +126,7 @@ def test_a_plain_client_loads_nothing_that_only_few_have_a_use_for(server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
-def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(dead, variable):
+def test_the_modules_for_a_proxy_of_the_environment_are_loaded_if_there_may_be_one(dead, variable):
     fails = (
         "import wsclient\n"
         "try:\n"
@@ -141,7 +141,7 @@ def test_what_a_proxy_of_the_environment_needs_is_loaded_where_there_may_be_one(
     assert "urllib.request" not in loaded(fails.format("None"), **named)
 
 
-def test_what_a_recording_needs_is_loaded_with_its_client(tmp_path):
+def test_the_modules_for_a_recording_are_loaded_with_its_client(tmp_path):
     made = "import wsclient; client = wsclient.Client('ws://localhost', record=sys.argv[1])"
     assert {"wsclient._recording.recorder", "wsclient._recording.redaction", "wsclient._recording.format"} <= loaded(
         made, str(tmp_path / "tape")
@@ -156,7 +156,7 @@ import os, threading, warnings, wsclient
 def late():
     return [name for name in set(sys.modules) - before if name.startswith("wsclient")]
 
-warnings.filterwarnings("ignore", ".*never closed", ResourceWarning)  # told to a client that is left open
+warnings.filterwarnings("ignore", ".*never closed", ResourceWarning)  # the warning about an open client
 warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
 _, end, url, *tape = sys.argv
 client = wsclient.Client(url, record=tape[0] if tape else None)
@@ -195,25 +195,25 @@ elif end == "drain":
     ("end", "recorded"),
     [("close", False), ("close at once", False), ("drain", False), ("drain", True), ("left open", False)],
 )
-def test_once_a_client_is_made_nothing_of_ours_is_loaded_any_more(server, end, recorded, tmp_path):
-    # At the end of the interpreter nothing can be; nor in a child, if the fork struck while a thread was importing.
+def test_after_the_construction_of_a_client_no_module_of_the_library_is_loaded(server, end, recorded, tmp_path):
+    # At the end of the interpreter imports fail; also in a child, if the fork interrupted an import of another thread.
     assert run(LIFE, end, server.url, *([str(tmp_path / "tape")] if recorded else [])) == ""
 
 
-def test_what_was_asked_for_at_exit_after_the_import_is_still_done_before_a_client_is_called_forgotten(server):
+def test_functions_registered_for_exit_after_the_import_run_before_the_warning_about_an_open_client(server):
     program = (
         "import atexit, sys, wsclient\n"
         "atexit.register(lambda: client.close())\n"
         "client = wsclient.connect(sys.argv[1])\n"
     )
-    assert run(program, server.url) == ""  # not a word of a client that was never closed
+    assert run(program, server.url) == ""  # no warning about a client that was never closed
 
 
-# --- the names -------------------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------------------
 
 
 def declared(path):
-    """The public names and their modules, as type checkers and editors see them."""
+    """The public names and their modules, for type checkers and editors."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (block,) = (
         node for node in tree.body if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
@@ -227,7 +227,7 @@ def declared(path):
 
 
 @pytest.mark.parametrize("package", [wsclient, wsclient.testing])
-def test_type_checkers_see_the_same_names_in_the_same_places(package):
+def test_type_checkers_find_the_same_names_in_the_same_modules(package):
     assert declared(pathlib.Path(package.__file__)) == package._HOMES
     assert set(package.__all__) == {
         *package._HOMES,
@@ -236,8 +236,8 @@ def test_type_checkers_see_the_same_names_in_the_same_places(package):
 
 
 @pytest.mark.parametrize("package", [wsclient, wsclient.testing])
-def test_type_checkers_do_not_see_that_names_are_found_late(package):
-    # They would believe that any name can be: a misspelt one would no longer be told.
+def test_type_checkers_do_not_see_the_module_getattr(package):
+    # They would accept any name: a misspelt one would no longer be reported.
     tree = ast.parse(pathlib.Path(package.__file__).read_text(encoding="utf-8"))
     hidden = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "not TYPE_CHECKING"]
     places = [block for block in (tree, *hidden) for node in block.body if getattr(node, "name", "") == "__getattr__"]
@@ -246,7 +246,7 @@ def test_type_checkers_do_not_see_that_names_are_found_late(package):
 
 
 @pytest.mark.slow
-def test_each_name_can_be_the_first_that_is_used():
+def test_each_name_can_be_the_first_one_used():
     program = (
         "import sys, wsclient\n"
         "for name in wsclient.__all__:\n"
@@ -265,7 +265,7 @@ def test_all_names_can_be_listed_and_imported_at_once():
     assert set(run("from wsclient import *; print(*globals())").split()) >= set(wsclient.__all__)
 
 
-def test_the_protocols_need_no_import_of_their_own():
+def test_the_protocols_need_no_separate_import():
     assert (
         run("import wsclient; print(wsclient.protocols.ABSENT is not None, 'testing' in dir(wsclient))") == "True False"
     )
@@ -273,7 +273,7 @@ def test_the_protocols_need_no_import_of_their_own():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "wsclient.Client; "])
-def test_a_misspelt_name_is_told_as_of_any_module(first):
+def test_a_misspelt_name_is_reported_like_that_of_any_module(first):
     program = f"import wsclient; {first}{{}}"
     assert said(program.format("wsclient.conect")) == (
         "AttributeError: module 'wsclient' has no attribute 'conect'. Did you mean: 'connect'?"
@@ -284,17 +284,17 @@ def test_a_misspelt_name_is_told_as_of_any_module(first):
 
 
 def said(program):
-    """The last words of a program that fails."""
+    """The last line of the error output of a program that fails."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     return done.stderr.splitlines()[-1]
 
 
-# --- loading late, in odd places -------------------------------------------------------------------------------------
+# --- deferred loading in special cases -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_threads_may_use_their_first_names_at_once():
+def test_threads_can_use_their_first_names_at_the_same_time():
     program = (
         "import sys, threading, wsclient\n"
         "sys.setswitchinterval(1e-5)\n"
@@ -313,7 +313,7 @@ def test_threads_may_use_their_first_names_at_once():
 
 
 @pytest.mark.slow
-def test_a_first_use_that_was_interrupted_can_be_made_again(server):
+def test_a_first_use_that_was_interrupted_can_be_repeated(server):
     program = (
         "import sys, wsclient\n"
         "class Interrupt:\n"
@@ -337,7 +337,7 @@ def test_a_first_use_that_was_interrupted_can_be_made_again(server):
         assert run(program, server.url, module) == "text"
 
 
-def test_the_first_use_may_be_in_a_signal_handler(server):
+def test_the_first_use_can_be_in_a_signal_handler(server):
     program = (
         "import signal, sys, wsclient\n"
         "def tell(*_):\n"
@@ -350,7 +350,7 @@ def test_the_first_use_may_be_in_a_signal_handler(server):
 
 
 @needs_fork
-def test_the_first_use_may_be_in_a_forked_child(server):
+def test_the_first_use_can_be_in_a_forked_child(server):
     program = (
         "import os, sys, wsclient\n"
         "if os.fork() == 0:\n"
@@ -364,8 +364,8 @@ def test_the_first_use_may_be_in_a_forked_child(server):
 
 @needs_fork
 @pytest.mark.parametrize("module", ["wsclient._client.client", "wsclient.protocols._base", "tenacity"])
-def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server, module):
-    # The child would wait for ever for a thread that only the parent has, to end its import. Afterwards all may go on.
+def test_a_fork_waits_until_another_thread_has_loaded_a_module(server, module):
+    # The child would wait forever for a thread of the parent to end its import. Afterwards all threads can continue.
     program = (
         "import os, signal, sys, threading, warnings, wsclient\n"
         "warnings.simplefilter('ignore', DeprecationWarning)  # since 3.12, of a fork in a process with threads\n"
@@ -396,7 +396,7 @@ def test_a_fork_waits_until_another_thread_has_loaded_what_it_uses_first(server,
 
 
 @needs_fork
-def test_a_signal_handler_that_forks_in_the_midst_of_it_waits_for_nobody():
+def test_a_signal_handler_that_forks_during_an_import_does_not_deadlock():
     program = (
         "import os, sys, wsclient\n"
         "class Forks:\n"
@@ -411,6 +411,6 @@ def test_a_signal_handler_that_forks_in_the_midst_of_it_waits_for_nobody():
     assert run(program).split() == ["connect", "connect"]
 
 
-def test_the_first_use_may_be_at_exit():
+def test_the_first_use_can_be_at_exit():
     program = "import atexit, wsclient\natexit.register(lambda: print(wsclient.Client('ws://localhost').state))\n"
     assert run(program) == "State.NEW"

@@ -1,4 +1,4 @@
-"""KeyboardInterrupt in the main thread, at any moment of any call, with the client in use afterwards."""
+"""KeyboardInterrupt in the main thread, at any moment of any call, and the use of the client afterwards."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from .support import LONG, RawServer, eventually
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between threads are POSIX's")
 
 SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "1")
-"""Of a storm of interrupts; it lasts longer where a hundred of them take longer."""
+"""The duration of a test with many interrupts; it is longer if a hundred of them take longer."""
 
 
 def run(script, *arguments):
@@ -28,7 +28,7 @@ def run(script, *arguments):
 
 
 @pytest.mark.parametrize("way", ["deflate", "plain"])
-def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice(way):
+def test_hundreds_of_interrupts_cause_no_deadlock_and_no_message_is_sent_twice(way):
     result = run("interrupts", SECONDS, "1", way)
     assert result["plain"] is (way == "plain")
     assert sum(result["interrupts"].values()) > 100
@@ -39,7 +39,7 @@ def test_hundreds_of_interrupts_lock_nothing_and_send_nothing_twice(way):
     assert result["connections"] == 1
 
 
-def test_interrupts_in_start_and_close_leave_nothing_behind():
+def test_interrupts_in_start_and_close_leave_no_resources():
     result = run("interrupted_start", SECONDS, "1")
     assert result["interrupts"] > 100
     assert result["states"] == ["closed"]
@@ -47,7 +47,7 @@ def test_interrupts_in_start_and_close_leave_nothing_behind():
 
 
 def where_main_is():
-    """The file and the bytecode instruction at which the main thread is."""
+    """The file and the bytecode instruction that the main thread executes."""
     frame = sys._current_frames()[threading.main_thread().ident]
     return frame.f_code.co_filename, frame.f_lasti
 
@@ -59,7 +59,7 @@ def waits_in_the_library():
 
 
 def interrupt_soon(ready):
-    """Strike the main thread once it waits in a call of the library."""
+    """Interrupt the main thread when it waits in a call of the library."""
 
     def strike():
         assert ready.wait(LONG)
@@ -72,7 +72,7 @@ def interrupt_soon(ready):
 
 
 def mute(peer):
-    """Answers nothing but a close frame, not even a ping."""
+    """Answers only a close frame, no ping."""
     peer.upgrade()
     while peer.receive_frame()[0] != 8:
         pass
@@ -92,7 +92,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_ctrl_c_ends_a_wait_at_once_and_the_client_lives_on(wait):
+def test_ctrl_c_ends_a_wait_at_once_and_the_client_continues(wait):
     ready = threading.Event()
     with RawServer(mute) as server, wsclient.connect(server.url) as client:
         ready.set()
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_a_wait_at_once_and_the_client_lives_on(wait):
         assert client.stats.connections == 1
 
 
-def test_ctrl_c_in_run_forever_closes_and_goes_on():
+def test_ctrl_c_in_run_forever_closes_the_client_and_is_raised():
     ready = threading.Event()
     with RawServer(mute) as server:
         client = wsclient.Client(server.url, on_open=lambda client: ready.set())

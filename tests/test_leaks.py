@@ -1,4 +1,4 @@
-"""A hundred reconnects leave threads, descriptors and memory as they were."""
+"""A hundred reconnects do not change the number of threads and descriptors or the memory."""
 
 import gc
 import os
@@ -22,13 +22,13 @@ def hang_up(peer):
 
 
 @needs_proc
-def test_a_hundred_reconnects_leave_everything_flat():
-    """The server ends each connection at once. What is measured is measured in the middle and at the end."""
+def test_a_hundred_reconnects_use_no_further_resources():
+    """The server ends each connection at once. Resources are measured in the middle and at the end."""
     depths = []
 
     class Counting(wsclient.Client):
         def on_open(self):
-            self.send("subscribe")  # lost with its connection, mostly
+            self.send("subscribe")  # usually lost with its connection
 
         def on_session(self, session):
             depths.append(depth())
@@ -45,7 +45,7 @@ def test_a_hundred_reconnects_leave_everything_flat():
         finally:
             tracemalloc.stop()
             client.close(timeout=0)
-    assert end["threads"] <= halfway["threads"] + 4  # the server's own come and go
+    assert end["threads"] <= halfway["threads"] + 4  # the number of the server's threads varies
     assert end["descriptors"] <= halfway["descriptors"] + 8
     assert end["bytes"] < halfway["bytes"] + 1_000 * RECONNECTS  # half as much as if each were kept
     assert len(set(depths)) == 1
@@ -63,7 +63,7 @@ def measure():
 
 
 @needs_proc
-def test_clients_that_are_closed_give_everything_back(server):
+def test_closed_clients_release_all_resources(server):
     def use():
         with wsclient.connect(server.url, on_message=lambda client, message: None) as client:
             client.request({"method": "echo", "params": 1}, timeout=LONG)
@@ -77,7 +77,7 @@ def test_clients_that_are_closed_give_everything_back(server):
     eventually(lambda: descriptors() <= before)
 
 
-def test_a_closed_client_is_garbage(server):
+def test_a_closed_client_is_garbage_collected(server):
     import weakref
 
     client = wsclient.connect(server.url, on_message=lambda client, message: None)

@@ -1,4 +1,4 @@
-"""How much of a peer is put up with: each limit checked, and each held when it is set through the public option."""
+"""The limits on peer input: the check of each limit, and its effect when it is set through the public option."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ from wsclient._options import (
 from .support import LONG, SHORT
 from .support.raw import frame
 from .support.sockets import Silent
-from .support.stage import Watcher, redirect, respond, say, until_the_end, upgrade
+from .support.stage import Watcher, answer_with_bytes, redirect, respond, until_the_end, upgrade
 
 TEXT, CONTINUATION, CLOSE = 1, 0, 8
 
@@ -32,7 +32,7 @@ NAMES = [field.name for field in dataclasses.fields(Limits)]
 
 
 def connected(url, **limits):
-    """Connect under these limits, once, and close again."""
+    """Connect once with these limits, and close."""
     client = wsclient.Client(url, limits=Limits(**limits), reconnect=None)
     client.start()
     client.close(timeout=0)
@@ -67,7 +67,7 @@ def test_the_limits_have_these_defaults():
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [1, 7, 10**12])
-def test_a_count_is_kept_and_leaves_the_others_alone(name, value):
+def test_a_limit_is_kept_and_does_not_change_the_others(name, value):
     limits = Limits(**{name: value})
     assert getattr(limits, name) == value
     for other in set(NAMES) - {name}:
@@ -76,25 +76,25 @@ def test_a_count_is_kept_and_leaves_the_others_alone(name, value):
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [1.0, 1.5, "5", b"5", None, True, False, math.inf, [5]], ids=repr)
-def test_a_count_is_a_whole_number(name, value):
+def test_a_limit_must_be_an_integer(name, value):
     with pytest.raises(TypeError, match=rf"^{name} must be a whole number, not "):
         Limits(**{name: value})
 
 
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [-1, -(10**12)])
-def test_no_count_is_negative(name, value):
+def test_a_negative_limit_is_refused(name, value):
     with pytest.raises(ValueError, match=rf"^{name} must be at least {int(name not in MAY_BE_ZERO)}, not {value}\.$"):
         Limits(**{name: value})
 
 
 @pytest.mark.parametrize("name", MAY_BE_ZERO)
-def test_none_at_all_may_be_wanted(name):
+def test_these_limits_can_be_zero(name):
     assert getattr(Limits(**{name: 0}), name) == 0
 
 
 @pytest.mark.parametrize("name", sorted(set(COUNTS) - set(MAY_BE_ZERO)))
-def test_where_none_at_all_would_let_nothing_in_it_is_refused(name):
+def test_these_limits_cannot_be_zero(name):
     with pytest.raises(ValueError, match=rf"^{name} must be at least 1, not 0\.$"):
         Limits(**{name: 0})
 
@@ -107,7 +107,7 @@ def test_the_delay_is_a_number_of_seconds(value):
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -1, math.nan, math.inf, -math.inf])
-def test_a_delay_nobody_can_wait_is_refused(value):
+def test_a_delay_that_cannot_be_waited_for_is_refused(value):
     with pytest.raises(ValueError, match=r"^attempt_delay must be a finite number of seconds above 0, not "):
         Limits(attempt_delay=value)
 
@@ -118,21 +118,21 @@ def test_a_delay_of_another_type_is_refused(value):
         Limits(attempt_delay=value)
 
 
-def test_limits_are_given_by_name():
+def test_limits_are_keyword_arguments():
     with pytest.raises(TypeError):
         Limits(5)
     with pytest.raises(TypeError):
         Limits(max_cookies=5)
 
 
-def test_limits_have_no_room_for_what_is_none():
+def test_an_unknown_limit_is_refused():
     with pytest.raises(AttributeError):
         Limits().max_redirect = 5
     with pytest.raises(AttributeError):
         DEFAULT_LIMITS.max_redirects = 0  # all clients share it
 
 
-def test_limits_show_as_they_could_be_written():
+def test_the_repr_of_limits_is_an_expression():
     limits = Limits(max_redirects=0, attempt_delay=1.5)
     assert repr(limits).startswith("Limits(")
     twin = eval(repr(limits))
@@ -167,11 +167,11 @@ def test_a_message_in_more_fragments_than_allowed_closes_the_connection(raw, pie
     assert "more than 3 fragments; raise max_fragments of limits=" in str(last.error)
 
 
-# --- the head of an answer -------------------------------------------------------------------------------------------
+# --- the head of a response ------------------------------------------------------------------------------------------
 
 
 def long_upgrade(size):
-    """Answer with a head of so many bytes."""
+    """Answer with a head of this many bytes."""
 
     def act(peer):
         peer.receive_head()
@@ -186,15 +186,15 @@ def long_upgrade(size):
 
 
 @pytest.mark.parametrize("most", [500, 200_000])
-def test_a_head_may_have_as_many_bytes_as_are_allowed_and_not_one_more(stage, most):
+def test_a_head_can_have_exactly_the_maximum_number_of_bytes(stage, most):
     connected(stage(long_upgrade(most)).url, max_head_bytes=most)
     with pytest.raises(HandshakeError, match=rf"^The server sent a response whose headers exceed {most} bytes\.$"):
         connected(stage(long_upgrade(most + 1)).url, max_head_bytes=most)
 
 
 @pytest.mark.parametrize("most", [5, 500])
-def test_a_head_may_have_as_many_lines_as_are_allowed_and_not_one_more(stage, most):
-    lines = [f"X-{n}: x" for n in range(most - 3)]  # three are those of the upgrade
+def test_a_head_can_have_exactly_the_maximum_number_of_lines(stage, most):
+    lines = [f"X-{n}: x" for n in range(most - 3)]  # three belong to the upgrade
     connected(stage(upgrade(*lines)).url, max_headers=most)
     with pytest.raises(HandshakeError, match=rf"^The server sent a response with more than {most} headers\.$"):
         connected(stage(upgrade(*lines, "X: x")).url, max_headers=most)
@@ -205,9 +205,9 @@ def test_a_head_may_have_as_many_lines_as_are_allowed_and_not_one_more(stage, mo
     [({"max_head_bytes": 200}, "headers exceed 200 bytes"), ({"max_headers": 2}, "more than 2 headers")],
     ids=str,
 )
-def test_a_proxys_answer_is_held_to_the_same_limits(stage, limits, why):
+def test_the_same_limits_apply_to_the_response_of_a_proxy(stage, limits, why):
     answer = b"HTTP/1.1 200 OK\r\nVia: a\r\nVia: b\r\nX: " + b"x" * 200 + b"\r\n\r\n"
-    proxy = stage(say(answer))
+    proxy = stage(answer_with_bytes(answer))
     client = wsclient.Client(
         "ws://example.org/", proxy=f"http://127.0.0.1:{proxy.port}", limits=Limits(**limits), reconnect=None
     )
@@ -219,26 +219,26 @@ def test_a_proxys_answer_is_held_to_the_same_limits(stage, limits, why):
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0, b""), (2, b"go"), (7, b"go away"), (100, b"go away")])
-def test_of_a_refusals_body_as_much_is_kept_as_is_allowed(stage, most, kept):
+def test_the_body_of_a_rejection_is_kept_up_to_the_limit(stage, most, kept):
     with pytest.raises(HandshakeError, match="403 Forbidden") as caught:
         connected(stage(respond("403 Forbidden", body=b"go away")).url, max_body_bytes=most)
     assert caught.value.body == kept
 
 
-def test_more_of_a_body_may_be_wanted(stage):
+def test_the_limit_of_a_body_can_be_increased(stage):
     body = b"x" * (MAX_BODY_BYTES + 1000)
     with pytest.raises(HandshakeError) as caught:
         connected(stage(respond("403 Forbidden", body=body)).url, max_body_bytes=2**20)
     assert caught.value.body == body
 
 
-def test_where_no_body_is_kept_none_is_waited_for(stage):
+def test_with_limit_zero_no_body_is_read(stage):
     watcher = Watcher()
-    server = stage(say(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n"))
+    server = stage(answer_with_bytes(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n"))
     options = NetworkOptions(LONG, LONG, None, None, None, None, None, limits=Limits(max_body_bytes=0))
     with pytest.raises(HandshakeError, match="500 Oops"):
         Connector(options, (), watcher).open(server.url, {})
-    assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a patience of its own"
+    assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a separate timeout"
     assert not watcher.open()
     watcher.close()
 
@@ -247,7 +247,7 @@ def test_where_no_body_is_kept_none_is_waited_for(stage):
 
 
 @pytest.mark.parametrize("most", [0, 1, 7])
-def test_as_many_redirects_are_followed_as_are_allowed_and_not_one_more(stage, most):
+def test_exactly_the_maximum_number_of_redirects_is_followed(stage, most):
     here = stage(*[redirect(f"/{n}") for n in range(most)], upgrade())
     connected(here.url, max_redirects=most)
     assert len(here.peers) == most + 1
@@ -278,7 +278,7 @@ def two_addresses(monkeypatch, server):
     silent.close()
 
 
-def test_a_short_delay_brings_the_next_address_soon(two_addresses):
+def test_with_a_short_delay_the_next_address_is_tried_soon(two_addresses):
     with wsclient.connect(two_addresses, limits=Limits(attempt_delay=0.001), reconnect=None) as client:
         assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 

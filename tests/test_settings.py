@@ -1,4 +1,4 @@
-"""Every option of a client: what it may be, and what is said of what it may not."""
+"""Every option of a client: valid values, and the error messages for invalid ones."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def made(url="ws://host/", **options):
 
 
 def refusal(kind, **options):
-    """What is said of these options; it begins with the name of the first."""
+    """The error message for these options; it begins with the name of the first."""
     with pytest.raises(kind, match=rf"^{next(iter(options))}\b") as caught:
         made(**options)
     text = str(caught.value)
@@ -41,18 +41,18 @@ def refusal(kind, **options):
 # --- url --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_url_may_be_a_str():
+def test_a_url_can_be_a_str():
     settings = made("wss://host/path")
     assert settings.urls == ("wss://host/path",)
     assert settings.ask_url is None
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-def test_a_url_may_be_several(kind):
+def test_several_urls_can_be_given(kind):
     assert made(kind(["ws://a/", "wss://b/"])).urls == ("ws://a/", "wss://b/")
 
 
-def test_a_url_may_be_a_function_that_is_not_asked_yet():
+def test_a_url_can_be_a_function_that_is_not_called_yet():
     def ask():
         raise AssertionError("it was asked")
 
@@ -67,7 +67,7 @@ def test_a_url_of_another_type_is_refused(url):
 
 
 @pytest.mark.parametrize("url", [["ws://host/", 5], ["ws://host/", None], [b"ws://host/"]])
-def test_each_of_several_urls_is_a_str(url):
+def test_each_of_several_urls_must_be_a_str(url):
     refusal(TypeError, url=url)
 
 
@@ -76,23 +76,23 @@ def test_each_of_several_urls_is_a_str(url):
     ["", "host", "http://host/", "ws://", "ws://host/#x", "ws://ho st/", "ws://joe:hunter2@host:99999/?token=hunter2"],
 )
 @pytest.mark.parametrize("kind", [str, lambda url: ["ws://fine/", url]], ids=["alone", "among others"])
-def test_a_url_nobody_can_connect_to_is_refused(url, kind):
+def test_an_invalid_url_is_refused(url, kind):
     refusal(ValueError, url=kind(url))
 
 
 @pytest.mark.parametrize("url", [[], ()])
-def test_no_url_at_all_is_refused(url):
+def test_an_empty_list_of_urls_is_refused(url):
     assert "empty" in refusal(ValueError, url=url)
 
 
-def test_a_coroutine_function_gives_no_url():
+def test_a_coroutine_function_is_refused_as_a_url():
     async def ask():
         return "ws://host/"
 
     assert "not asynchronous" in refusal(TypeError, url=ask)
 
 
-def test_the_urls_can_be_shown_without_their_secrets():
+def test_the_urls_can_be_printed_without_their_secrets():
     shown = made(["ws://joe:hunter2@a/?token=hunter2", "wss://b/"]).shown_url
     assert shown == "ws://***@a/?token=***, wss://b/"
     assert made(lambda: "ws://host/").shown_url == "<url function>"
@@ -108,11 +108,11 @@ def test_headers_are_copied():
     assert greeting.headers == {"X-Token": "abc"}
 
 
-def test_headers_may_be_left_out():
+def test_headers_are_optional():
     assert made(headers=None).greeting.headers is None
 
 
-def test_headers_may_be_a_function_that_is_not_asked_yet():
+def test_headers_can_be_a_function_that_is_not_called_yet():
     def ask():
         raise AssertionError("it was asked")
 
@@ -127,11 +127,11 @@ def test_headers_of_another_type_are_refused(headers):
 @pytest.mark.parametrize(
     "headers", [{"X": "hunter2\r\nY: z"}, {"X Y": "hunter2"}, {"X": "hunter2€"}, {"Upgrade": "hunter2"}], ids=ascii
 )
-def test_headers_that_can_not_be_sent_are_refused(headers):
+def test_invalid_headers_are_refused(headers):
     refusal(ValueError, headers=headers)
 
 
-def test_a_coroutine_function_gives_no_headers():
+def test_a_coroutine_function_is_refused_as_headers():
     async def ask():
         return {}
 
@@ -143,7 +143,7 @@ def test_subprotocols_keep_their_order(kind):
     assert made(subprotocols=kind(["b", "a.v1", "a"])).greeting.subprotocols == ("b", "a.v1", "a")
 
 
-def test_there_may_be_no_subprotocols():
+def test_subprotocols_are_optional():
     assert made(subprotocols=[]).greeting.subprotocols == ()
 
 
@@ -153,16 +153,16 @@ def test_subprotocols_of_another_type_are_refused(subprotocols):
 
 
 @pytest.mark.parametrize("bad", ["", "a b", "a,b", "a\r\nb", "grün", "a/b", 5, None, ["a"]])
-def test_a_subprotocol_that_is_no_token_is_refused(bad):
+def test_a_subprotocol_that_is_not_a_token_is_refused(bad):
     assert repr(bad) in refusal((TypeError, ValueError), subprotocols=["fine", bad])
 
 
-def test_subprotocols_differ():
+def test_repeated_subprotocols_are_refused():
     assert "different" in refusal(ValueError, subprotocols=["a", "b", "a"])
 
 
 @pytest.mark.parametrize("name", ["upgrade", "Connection", "sec-websocket-key"])
-def test_a_subprotocol_may_have_any_name_that_is_a_token(name):
+def test_a_subprotocol_can_be_any_token(name):
     assert made(subprotocols=[name]).greeting.subprotocols == (name,)
 
 
@@ -177,30 +177,30 @@ def test_an_origin_of_another_type_is_refused(origin):
 
 
 @pytest.mark.parametrize("origin", ["https://example.org\r\nX: y", "https://bücher€.example", "\x00"], ids=ascii)
-def test_an_origin_that_can_not_be_sent_is_refused(origin):
+def test_an_invalid_origin_is_refused(origin):
     refusal(ValueError, origin=origin)
 
 
 # --- compression ------------------------------------------------------------------------------------------------------
 
 
-def test_deflate_by_name_is_deflate_as_it_comes():
+def test_the_name_deflate_means_deflate_with_default_parameters():
     compression = made(compression="deflate").greeting.compression
     assert isinstance(compression, Deflate)
     assert repr(compression) == repr(Deflate())
 
 
-def test_how_messages_are_compressed_may_be_said():
+def test_compression_parameters_can_be_given():
     compression = Deflate(level=9)
     assert made(compression=compression).greeting.compression is compression
 
 
-def test_compression_may_be_off():
+def test_compression_can_be_disabled():
     assert made(compression=None).greeting.compression is None
 
 
 @pytest.mark.parametrize("compression", ["gzip", "", "Deflate", "permessage-deflate", "none"])
-def test_a_compression_nobody_knows_is_refused(compression):
+def test_an_unknown_compression_is_refused(compression):
     assert f"'deflate', not {compression!r}" in refusal(ValueError, compression=compression)
 
 
@@ -221,7 +221,7 @@ def seconds_of(settings, name):
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0.001, 1, 2.5, 86400 * 365])
-def test_a_time_is_a_number_of_seconds(name, value):
+def test_a_duration_is_a_number_of_seconds(name, value):
     settings = made(**{name: value})
     assert seconds_of(settings, name) == value
     assert type(seconds_of(settings, name)) is float
@@ -232,44 +232,44 @@ def test_a_time_is_a_number_of_seconds(name, value):
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", [0, 0.0, -1, -0.001, math.nan, math.inf, -math.inf])
-def test_a_time_that_can_not_be_waited_is_refused(name, value):
+def test_a_duration_that_cannot_be_waited_for_is_refused(name, value):
     assert "finite number of seconds above 0" in refusal(ValueError, **{name: value})
 
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("value", ["5", b"5", True, False, [5], 5j])
-def test_a_time_of_another_type_is_refused(name, value):
+def test_a_duration_of_another_type_is_refused(name, value):
     assert "number of seconds" in refusal(TypeError, **{name: value})
 
 
 @pytest.mark.parametrize("name", MAY_BE_NONE)
-def test_some_times_may_be_off(name):
+def test_these_durations_can_be_disabled(name):
     assert seconds_of(made(**{name: None}), name) is None
 
 
 @pytest.mark.parametrize("name", sorted(set(SECONDS) - set(MAY_BE_NONE)))
-def test_the_other_times_may_not(name):
+def test_the_other_durations_cannot_be_disabled(name):
     refusal(TypeError, **{name: None})
 
 
 @pytest.mark.parametrize("ping_interval", [None, 1, 100])
 @pytest.mark.parametrize("ping_timeout", [None, 1, 100])
-def test_any_combination_of_pings_is_legal(ping_interval, ping_timeout):
+def test_any_combination_of_ping_options_is_valid(ping_interval, ping_timeout):
     line = made(ping_interval=ping_interval, ping_timeout=ping_timeout).line
     assert (line.ping_interval, line.ping_timeout) == (ping_interval, ping_timeout)
 
 
-def test_a_number_of_seconds_too_great_for_a_float_is_refused():
+def test_a_number_of_seconds_too_large_for_a_float_is_refused():
     refusal(ValueError, open_timeout=10**400)
 
 
 @pytest.mark.parametrize("value", [1, 2**24, 10**12])
-def test_a_size_is_a_whole_number(value):
+def test_a_size_must_be_an_integer(value):
     assert made(max_message_size=value).bounds.max_message_size == value
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_a_size_is_at_least_1(value):
+def test_a_size_must_be_at_least_1(value):
     assert f"at least 1, not {value}" in refusal(ValueError, max_message_size=value)
 
 
@@ -289,32 +289,32 @@ def test_a_queue_holds_10_000_messages_and_64_mib_by_default(kind):
 
 @pytest.mark.parametrize("overflow", ["block", "raise", "drop_oldest", "drop_newest"])
 @pytest.mark.parametrize("kind", [Queue, SendQueue, ReceiveQueue])
-def test_a_queue_keeps_what_it_is_given(kind, overflow):
+def test_a_queue_keeps_its_options(kind, overflow):
     queue = kind(max_messages=5, max_bytes=7, overflow=overflow)
     assert (queue.max_messages, queue.max_bytes, queue.overflow) == (5, 7, overflow)
     assert repr(queue) == f"{kind.__name__}(max_messages=5, max_bytes=7, overflow='{overflow}')"
 
 
 @pytest.mark.parametrize("kind", [Queue, ReceiveQueue])
-def test_what_comes_in_may_be_reduced_to_the_latest(kind):
+def test_the_receive_queue_can_use_latest(kind):
     assert kind(overflow="latest").overflow == "latest"
     assert made(receive_queue=kind(overflow="latest")).bounds.receive_queue.overflow == "latest"
 
 
-def test_what_goes_out_may_not():
+def test_the_send_queue_cannot_use_latest():
     with pytest.raises(ValueError, match=r"^overflow must be one of 'block', 'raise', 'drop_oldest', 'drop_newest'"):
         SendQueue(overflow="latest")
     assert "'latest'" in refusal(ValueError, send_queue=Queue(overflow="latest"))
 
 
 @pytest.mark.parametrize("overflow", ["", "Block", "drop", None, 5, ["block"]])
-def test_an_overflow_nobody_knows_is_refused(overflow):
+def test_an_unknown_overflow_policy_is_refused(overflow):
     with pytest.raises(ValueError, match=rf"^overflow must be one of .* not {re.escape(repr(overflow))}"):
         Queue(overflow=overflow)
 
 
 @pytest.mark.parametrize("name", ["max_messages", "max_bytes"])
-def test_the_bounds_of_a_queue_are_whole_numbers_from_1(name):
+def test_the_limits_of_a_queue_are_integers_from_1(name):
     assert getattr(Queue(**{name: 1}), name) == 1
     for value in (0, -1):
         with pytest.raises(ValueError, match=f"^{name} must be at least 1"):
@@ -325,14 +325,14 @@ def test_the_bounds_of_a_queue_are_whole_numbers_from_1(name):
 
 
 @pytest.mark.parametrize("name", ["send_queue", "receive_queue"])
-def test_a_queue_option_is_a_queue(name):
+def test_a_queue_option_must_be_a_queue(name):
     queue = Queue(max_messages=3)
     assert getattr(made(**{name: queue}).bounds, name) is queue
     for value in (None, 5, "block", SendQueue):
         assert "wsclient.Queue" in refusal(TypeError, **{name: value})
 
 
-# --- the line ---------------------------------------------------------------------------------------------------------
+# --- the connection ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -342,16 +342,16 @@ def ca(tmp_path_factory):
     return str(path)
 
 
-def test_without_tls_options_there_is_no_context_yet():
+def test_without_tls_options_no_context_is_created():
     assert made().line.ssl_context is None
 
 
-def test_a_context_is_used_as_it_is():
+def test_a_context_is_used_unchanged():
     context = ssl.create_default_context()
     assert made(ssl_context=context).line.ssl_context is context
 
 
-def test_a_ca_is_the_only_one_trusted_and_is_trusted_strictly(ca):
+def test_ssl_ca_is_the_only_trusted_authority_and_verified_strictly(ca):
     context = made(ssl_ca=ca).line.ssl_context
     assert len(context.get_ca_certs()) == 1
     assert context.verify_mode is ssl.CERT_REQUIRED
@@ -359,19 +359,19 @@ def test_a_ca_is_the_only_one_trusted_and_is_trusted_strictly(ca):
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-def test_a_ca_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_ca_file_is_refused(tmp_path):
     missing = str(tmp_path / "missing.pem")
     assert repr(missing) in refusal(ValueError, ssl_ca=missing)
 
 
-def test_a_ca_that_is_no_pem_file_is_refused(tmp_path):
+def test_a_ca_file_that_is_not_pem_is_refused(tmp_path):
     path = tmp_path / "nonsense.pem"
     path.write_text("hello")
     refusal(ValueError, ssl_ca=str(path))
     refusal(ValueError, ssl_ca=str(tmp_path))
 
 
-def test_an_empty_path_is_no_ca():
+def test_an_empty_path_is_refused_as_ssl_ca():
     refusal(ValueError, ssl_ca="")
 
 
@@ -385,21 +385,21 @@ def test_a_context_of_another_type_is_refused(value):
     refusal(TypeError, ssl_context=value)
 
 
-def test_a_function_that_makes_a_context_is_kept_and_not_asked_yet():
+def test_a_context_function_is_kept_and_not_called_yet():
     def make():
         raise AssertionError("it was asked")
 
     assert made(ssl_context=make).line.ssl_context is make
 
 
-def test_a_coroutine_function_makes_no_context():
+def test_a_coroutine_function_is_refused_as_a_context_function():
     async def make():
         return ssl.create_default_context()
 
     assert "not asynchronous" in refusal(TypeError, ssl_context=make)
 
 
-def test_a_function_that_makes_a_context_and_a_ca_exclude_each_other(ca):
+def test_a_context_function_and_ssl_ca_exclude_each_other(ca):
     assert "ssl_ca" in refusal(ValueError, ssl_context=ssl.create_default_context, ssl_ca=ca)
 
 
@@ -422,7 +422,7 @@ def test_a_server_name_is_a_host_name_or_an_address(name, kept):
 @pytest.mark.parametrize(
     "name", ["", ".", ".org", "a..b", "a b", "host:443", "[::1]", "a/b", "wss://host", "a\0b", "-a", "x" * 64, "a\n"]
 )
-def test_a_server_name_that_no_certificate_can_be_for_is_refused(name):
+def test_an_invalid_server_name_is_refused(name):
     assert "without a port" in refusal(ValueError, server_hostname=name)
 
 
@@ -449,7 +449,7 @@ def test_a_context_and_a_ca_exclude_each_other(ca):
         "HTTP://Proxy:1",
     ],
 )
-def test_a_proxy_is_a_url_or_the_environments_or_none(proxy):
+def test_a_proxy_is_a_url_or_that_of_the_environment_or_none(proxy):
     assert made(proxy=proxy).line.proxy == proxy
 
 
@@ -473,7 +473,7 @@ def test_a_proxy_is_a_url_or_the_environments_or_none(proxy):
         "joe:hunter2@proxy:3128",
     ],
 )
-def test_a_proxy_nobody_can_use_is_refused(proxy):
+def test_an_invalid_proxy_is_refused(proxy):
     assert "http://host:port" in refusal(ValueError, proxy=proxy)
 
 
@@ -498,7 +498,7 @@ def test_a_proxy_of_another_type_is_refused(proxy):
         (("::1", 65535), ("::1", 65535)),
     ],
 )
-def test_a_source_address_may_have_a_port(source, kept):
+def test_a_source_address_can_have_a_port(source, kept):
     assert made(source_address=source).line.source_address == kept
 
 
@@ -508,11 +508,11 @@ def test_a_source_address_of_another_type_is_refused(source):
 
 
 @pytest.mark.parametrize("source", [("a", -1), ("a", 65536), ("a", "80"), ("a", True), ("a", 1.5), (5, 80)], ids=repr)
-def test_a_source_address_with_a_bad_part_is_refused(source):
+def test_a_source_address_with_an_invalid_part_is_refused(source):
     refusal(ValueError, source_address=source)
 
 
-# --- a socket of the caller's -----------------------------------------------------------------------------------------
+# --- a socket of the caller -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -522,18 +522,18 @@ def pair():
         yield near
 
 
-def test_without_a_socket_the_client_connects_itself():
+def test_without_the_sock_option_the_client_connects_itself():
     assert made(sock=None).line.sock is None
 
 
 @pytest.mark.parametrize("proxy", [None, "env"])
-def test_a_socket_is_kept_as_it_is_until_it_is_needed(pair, proxy):
+def test_a_socket_is_kept_unchanged_until_it_is_needed(pair, proxy):
     pair.settimeout(5)
     assert made(sock=pair, proxy=proxy).line.sock is pair
     assert pair.gettimeout() == 5
 
 
-def test_a_function_for_sockets_is_not_asked_yet():
+def test_a_socket_function_is_not_called_yet():
     def ask():
         raise AssertionError("it was asked")
 
@@ -546,7 +546,7 @@ def test_a_function_for_sockets_is_not_asked_yet():
     ids=["proxy", "source_address", "any source_address"],
 )
 @pytest.mark.parametrize("kind", ["socket", "function"])
-def test_a_socket_excludes_what_says_how_to_connect(pair, others, kind):
+def test_a_socket_excludes_the_options_for_connecting(pair, others, kind):
     sock = pair if kind == "socket" else lambda: pair
     text = refusal(ValueError, sock=sock, **others)
     assert "excludes proxy= and source_address=" in text
@@ -557,7 +557,7 @@ def test_a_socket_of_another_type_is_refused(sock):
     assert f"not {sock!r}" in refusal(TypeError, sock=sock)
 
 
-def test_a_coroutine_function_gives_no_socket():
+def test_a_coroutine_function_is_refused_as_a_socket_function():
     async def ask():
         raise AssertionError("it was asked")
 
@@ -590,7 +590,7 @@ def test_a_codec_is_kept(codec):
     assert made(json=codec).codec is codec
 
 
-def test_a_codec_that_is_none_is_refused():
+def test_an_invalid_codec_is_refused():
     refusal(TypeError, json=object())
 
 
@@ -600,7 +600,7 @@ def test_a_flag_is_kept(value):
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "yes"])
-def test_a_flag_is_true_or_false(value):
+def test_a_flag_must_be_true_or_false(value):
     assert "True or False" in refusal(TypeError, retry_first=value)
 
 
@@ -609,7 +609,7 @@ def test_a_name_is_kept(name):
     assert made(name=name).name == name
 
 
-def test_a_client_without_a_name_gets_one_of_its_own():
+def test_a_client_without_a_name_gets_a_unique_one():
     one, other = made().name, made().name
     assert re.fullmatch(r"wsclient-\d+", one)
     assert re.fullmatch(r"wsclient-\d+", other)
@@ -617,7 +617,7 @@ def test_a_client_without_a_name_gets_one_of_its_own():
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\x00"], ids=repr)
-def test_a_name_nobody_can_print_is_refused(name):
+def test_a_name_that_cannot_be_printed_is_refused(name):
     refusal(ValueError, name=name)
 
 
@@ -629,20 +629,20 @@ def test_a_name_of_another_type_is_refused(name):
 # --- defaults ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_those_that_were_promised():
+def test_the_defaults_are_the_documented_ones():
     assert (OPEN_TIMEOUT, SESSION_TIMEOUT, REQUEST_TIMEOUT) == (10, 30, 30)
     assert (PING_INTERVAL, PING_TIMEOUT) == (20, 20)
     assert MAX_MESSAGE_SIZE == 16 * 1024 * 1024
 
 
-# --- odds and ends ----------------------------------------------------------------------------------------------------
+# --- other checks -----------------------------------------------------------------------------------------------------
 
 
-def test_the_default_shows_as_it_is_written_in_a_signature():
+def test_the_repr_of_the_default_is_that_in_the_signature():
     assert repr(DEFAULT) == "..."
 
 
-def test_settings_can_not_be_changed():
+def test_settings_cannot_be_changed():
     settings = made()
     for part, name in [(settings, "name"), (settings.greeting, "origin"), (settings.line, "proxy")]:
         with pytest.raises(AttributeError):
@@ -655,7 +655,7 @@ def test_a_tls_context_for_servers_is_refused():
     refusal(ValueError, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
 
-def test_an_object_that_is_called_asynchronously_is_refused():
+def test_an_object_with_an_async_call_method_is_refused():
     class Asynchronous:
         async def __call__(self):
             return {}

@@ -1,4 +1,4 @@
-"""Checks of single values: what passes, and what is said of what does not."""
+"""Checks of single values: valid values, and the error messages for invalid ones."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wsclient._validation import check_bool, check_callable, check_choice, check_count, check_seconds
 
 
-def test_zero_seconds_are_accepted_where_they_make_sense():
+def test_zero_seconds_are_accepted_where_allowed():
     assert check_seconds("timeout", 0, zero=True) == 0.0
     with pytest.raises(ValueError, match="timeout must be a finite number of seconds from 0, not -1"):
         check_seconds("timeout", -1, zero=True)
@@ -28,7 +28,7 @@ def test_any_number_of_seconds_is_kept_or_refused(value):
 
 
 @pytest.mark.parametrize("value", [True, False, None, "5", b"5", [5], 5j], ids=repr)
-def test_seconds_are_a_number(value):
+def test_seconds_must_be_a_number(value):
     with pytest.raises(TypeError, match=r"^timeout must be a number of seconds, not "):
         check_seconds("timeout", value, zero=True)
 
@@ -42,13 +42,13 @@ def test_seconds_become_a_float():
     assert type(check_seconds("timeout", 5)) is float
 
 
-def test_a_count_names_itself():
+def test_the_error_of_a_count_has_its_name():
     assert check_count("maxsize", 5) == 5
     with pytest.raises(ValueError, match=r"^maxsize must be at least 1"):
         check_count("maxsize", 0)
 
 
-def test_a_count_of_zero_is_accepted_where_it_makes_sense():
+def test_a_count_of_zero_is_accepted_where_allowed():
     assert check_count("most", 0, zero=True) == 0
     with pytest.raises(ValueError, match=r"^most must be at least 0, not -1\.$"):
         check_count("most", -1, zero=True)
@@ -56,18 +56,18 @@ def test_a_count_of_zero_is_accepted_where_it_makes_sense():
 
 @pytest.mark.parametrize("value", [True, False, None, "5", 5.0, math.inf], ids=repr)
 @pytest.mark.parametrize("zero", [True, False])
-def test_a_count_is_a_whole_number(value, zero):
+def test_a_count_must_be_an_integer(value, zero):
     with pytest.raises(TypeError, match=r"^most must be a whole number, not "):
         check_count("most", value, zero=zero)
 
 
-def test_a_choice_names_itself_and_what_there_is_to_choose():
+def test_the_error_of_a_choice_has_its_name_and_the_choices():
     assert check_choice("mode", "a", ("a", "b")) == "a"
     with pytest.raises(ValueError, match=r"^mode must be one of 'a', 'b', not 'c'\.$"):
         check_choice("mode", "c", ("a", "b"))
 
 
-def test_a_function_is_a_plain_one_or_none():
+def test_a_function_must_be_synchronous_or_none():
     def plain():
         pass
 
@@ -82,12 +82,12 @@ def test_a_function_is_a_plain_one_or_none():
         check_callable("match", coroutine)
 
 
-def test_an_object_that_can_be_called_is_a_function():
+def test_a_callable_object_is_accepted_as_a_function():
     assert check_callable("match", dict) is dict
     assert check_callable("match", "".join) == "".join
 
 
-def test_an_object_that_is_called_asynchronously_is_none():
+def test_an_object_with_an_async_call_method_is_refused():
     class Asynchronous:
         async def __call__(self):
             pass
@@ -102,6 +102,6 @@ def test_a_flag_is_kept(value):
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "", "yes"], ids=repr)
-def test_a_flag_is_nothing_that_merely_counts_as_one(value):
+def test_a_flag_must_be_exactly_true_or_false(value):
     with pytest.raises(TypeError, match=rf"^flag must be True or False, not {value!r}\.$"):
         check_bool("flag", value)

@@ -1,4 +1,4 @@
-"""What the Autobahn suite wants of a client: connect, send each message back as it came, end with the connection."""
+"""The client for the Autobahn suite: it connects, echoes each message, and ends with the connection."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ from wsclient import protocols
 
 
 class Echo(wsclient.Protocol):
-    """Answers at once, on the I/O thread: a message must be back before the fault behind it closes the connection."""
+    """Answers at once, on the I/O thread: a message must be echoed before a later fault closes the connection."""
 
     def decode(self, payload):
         return protocols.Control(answer=payload)

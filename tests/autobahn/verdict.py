@@ -1,6 +1,6 @@
-"""Judges a report of the Autobahn suite: ``python tests/autobahn/verdict.py FOLDER``; 0 if every case is OK.
+"""Evaluates a report of the Autobahn suite: ``python tests/autobahn/verdict.py FOLDER``; 0 if every case is OK.
 
-Three cases are only informational: the suite has no opinion of them.
+Three cases are only informational: the suite does not rate them.
 """
 
 import collections
@@ -12,7 +12,7 @@ GOOD = {"OK", "INFORMATIONAL"}
 
 
 def main():
-    """Print how often each verdict was given, and each case that is not good."""
+    """Print how often each result occurred, and each case that is not good."""
     cases = {}
     for index in pathlib.Path(sys.argv[1]).rglob("index.json"):
         for agent in json.loads(index.read_text()).values():

@@ -1,4 +1,4 @@
-"""What CI holds new figures against: ratios to peers on the same machine in the same minute, never a time. Pure.
+"""The comparison in CI: ratios to peers on the same machine in the same minute, never a time. Pure.
 
 The file has ``machine`` (where it was recorded) and ``ratios``: case, peer, this library's CPU time divided by the
 peer's.
@@ -14,17 +14,17 @@ from .running import Results
 
 CASES = {
     **{name: ALL[name] for name in ("receive", "receive-1m", "send", "request", "request-16", "request-many")},
-    "receive-1m": ALL["receive-1m"]._replace(count=200),  # 40 take 20 ms: too few for a ratio to hold still
+    "receive-1m": ALL["receive-1m"]._replace(count=200),  # 40 take 20 ms: too few for a stable ratio
 }
 PEERS = (OURS, "WebSocketApp tuned", "websockets.sync")
 """The subset that takes two minutes."""
 
 ROUNDS = 5
 TOLERANCE = 1.5
-"""A ratio may be this many times the recorded one. Ratios of two runs on a busy machine differ by a tenth or two."""
+"""A ratio may be this many times the recorded one. Ratios of two runs on a busy machine differ by 10 or 20 %."""
 
 LOOKS = 3
-"""How often a case must be too slow, one look right after the other: a busy machine may be unjust to it once."""
+"""How often a case must be too slow, in consecutive measurements: a busy machine may disturb one of them."""
 
 Ratios = dict[str, dict[str, float]]
 
@@ -39,7 +39,7 @@ def ratios(results: Results) -> Ratios:
 
 
 def recorded(results: Results, machine: dict[str, str]) -> dict[str, Any]:
-    """What to write into the file."""
+    """The content of the file."""
     return {"machine": machine, "ratios": ratios(results)}
 
 
@@ -60,7 +60,7 @@ def worse(baseline: dict[str, Any], results: Results) -> dict[str, str]:
 
 
 def unmatched(baseline: dict[str, Any], results: Results) -> list[str]:
-    """A sentence for each pair of a case and a peer that only one side has, so that nothing was compared."""
+    """A sentence for each pair of a case and a peer that only one side has, so that it was not compared."""
     before = {(case, peer) for case, peers in baseline["ratios"].items() for peer in peers}
     now = {(case, peer) for case, peers in ratios(results).items() for peer in peers}
     gone = [f"{case} beside {peer} is recorded but was not measured." for case, peer in sorted(before - now)]

@@ -1,4 +1,4 @@
-"""What is measured. Each case is one operation, done many times; the figures are microseconds of one."""
+"""The measured cases. Each case is one operation, done many times; the figures are microseconds of one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MIB = 1024 * KIB
 
 
 class Case(NamedTuple):
-    """One thing to measure.
+    """One case.
 
     Attributes:
-        title: for people.
+        title: its description.
         action: ``receive``, ``send``, ``requests``, ``parallel`` or ``request_many``.
         count: how many operations a round has.
         size: bytes of a message; 0 for rows of market data of about 300 bytes.
-        threads: how many threads ask.
-        main: whether it runs in the main thread, where an interrupt may strike.
+        threads: how many threads make requests.
+        main: whether it runs in the main thread, where interrupts are possible.
         deflated: whether messages are compressed.
     """
 
@@ -51,7 +51,7 @@ CASES = {
 
 
 def prepare(case: Case, peer: Peer) -> list[str]:
-    """What comes before the clock starts; gives what is to be sent."""
+    """Preparation before the clock starts; returns the messages to send."""
     if case.action == "receive":
         peer.order(f"!prepare {case.count} {case.size}")
     if case.action != "send":
@@ -63,7 +63,7 @@ def prepare(case: Case, peer: Peer) -> list[str]:
 
 
 def run(case: Case, peer: Peer, payloads: list[str]) -> float | None:
-    """Do it; gives the median of the single operations in seconds, where each has an end of its own."""
+    """Run it; return the median of the single operations in seconds, if each has a separate end."""
     if case.action == "receive":
         peer.receive(case.count)
     elif case.action == "send":

@@ -19,14 +19,14 @@ from .reporting import Report
 
 COLUMNS = 3
 LONGEST = 6
-"""A bar longer than so many of ours is cut off, lest one slow peer make all others look alike."""
+"""A bar longer than this many of ours is cut, so that one slow peer does not make all others look equal."""
 CUT = "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 
 STYLE = {
     "svg.hashsalt": "wsclient",  # the same figures make the same file
-    "svg.fonttype": "none",  # text remains text, in the reader's own font
+    "svg.fonttype": "none",  # text remains text, in the reader's font
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of one width; the list stands beside every word in the file
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of equal width; the list is repeated for every word in the file
     "font.size": 8,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -39,7 +39,7 @@ STYLE = {
 
 @contextmanager
 def styled() -> Iterator[Any]:
-    """``matplotlib``'s module of figures, in this house's style and without any window."""
+    """``matplotlib``'s module of figures, in the style of this project and without a window."""
     import matplotlib as mpl
     from matplotlib import figure
 
@@ -48,14 +48,14 @@ def styled() -> Iterator[Any]:
 
 
 def save(drawing: Any, path: Path) -> None:
-    """Write an SVG, the same for the same drawing."""
+    """Write an SVG file, which is identical for the same drawing."""
     drawing.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 
 
 def draw(report: Report, path: Path) -> None:
     """Draw the cases of a report.
 
-    Each panel has an axis of its own, which begins at zero; the bars' labels have the figures.
+    Each panel has a separate axis, which begins at zero; the labels of the bars have the figures.
     """
     cases = {case: peers for case, peers in report["cases"].items() if peers}
     lines = math.ceil(len(cases) / COLUMNS)
@@ -73,7 +73,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def lengths(peers: dict[str, dict[str, float]]) -> dict[str, tuple[float, str]]:
-    """How long the bar of each peer is, in microseconds, and what stands behind it."""
+    """The length of each peer's bar, in microseconds, and its label."""
     times = {peer: figures["cpu"] for peer, figures in peers.items()}
     longest = LONGEST * times[OURS] if OURS in times else max(times.values())
     return {
@@ -88,7 +88,7 @@ def _panel(panel: Any, title: str, peers: dict[str, dict[str, float]], slots: in
     panel.set_title(title, fontsize=9, loc="left", color=INK)
     bars = panel.barh(list(peers), longs, color=[_colour(peer) for peer in peers], height=0.75)
     panel.bar_label(bars, [label for _, label in bars_of.values()], padding=2, color=INK, fontsize=7)
-    panel.set_ylim(slots - 0.5, -0.5)  # the first at the top, and all bars of one height
+    panel.set_ylim(slots - 0.5, -0.5)  # the first at the top, and all bars of equal height
     panel.set_xlim(0, 1.4 * max(longs))
     panel.set_xticks([])
     panel.tick_params(axis="y", length=0, labelsize=7)

@@ -1,4 +1,4 @@
-"""The command line: what to measure, what to write, and the exit code."""
+"""The command line: selects the measurements, the output, and the exit code."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ QUICK_ROUNDS = 1
 SCALING_ROUNDS = 3
 
 WIDTH = 150
-"""Columns of the output where it goes to no terminal: the table fits."""
+"""Columns of the output if it is not a terminal: enough for the table."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run.
+    """Run the command.
 
     Returns:
-        0, or 1 where something failed or became too slow.
+        0, or 1 if something failed or became too slow.
     """
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -81,7 +81,7 @@ def _split(known: Collection[str], text: str) -> list[str]:
 
 
 def _measure(cases: dict[str, Case], peers: Collection[str], rounds: int, console: Console) -> tuple[Results, Watcher]:
-    """Run cases with this library first, as all ratios are to it."""
+    """Run cases with this library first, since all ratios refer to it."""
     peers = [OURS, *(peer for peer in peers if peer != OURS)]
     with Watcher(console, len(cases) * (rounds + 1)) as watcher:
         return compare(cases, peers, rounds, watcher), watcher
@@ -98,7 +98,7 @@ def _full(options: argparse.Namespace, console: Console) -> int:
         report = reporting.build(
             results, machine.description(), rounds=rounds, accelerated=machine.accelerated(), left_out=watcher.absent
         )
-    reporting.save(report, options.out / "report.json")  # now, lest the rest costs us what is measured
+    reporting.save(report, options.out / "report.json")  # now, so that a later failure does not lose the results
     show(report, console)
     if options.scaling:
         report["scaling"] = scaling.measure(min(rounds, SCALING_ROUNDS), console.print, quick=options.quick)
@@ -126,7 +126,7 @@ def _draw(report: Report, folder: Path) -> list[Path]:
 
 
 def _short(options: argparse.Namespace, console: Console) -> int:
-    """The subset of CI: write the baseline, or hold new ratios against it."""
+    """The subset of CI: write the baseline, or compare new ratios with it."""
     rounds = options.rounds or baseline.ROUNDS
     results, _ = _measure(baseline.CASES, baseline.PEERS, rounds, console)
     if options.record is not None:

@@ -1,6 +1,6 @@
-"""Where the Python time goes: flame graphs of the hot paths, recorded by py-spy while a worker runs them.
+"""The distribution of Python time: flame graphs of the hot paths, recorded by py-spy while a worker runs them.
 
-On Linux py-spy must be root, or ``kernel.yama.ptrace_scope`` be 0, to look into a process it has not started.
+On Linux py-spy must be root, or ``kernel.yama.ptrace_scope`` be 0, to read a process it has not started.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .running import Failed, answer, program, server
 PATHS = ("receive", "send", "request")
 SECONDS = 8
 RATE = 500
-"""Samples a second; so many that a path of 2 % of the time gets some eighty of them."""
+"""Samples per second; enough that a path of 2 % of the time gets about eighty of them."""
 
 
 def record(folder: Path, told: Callable[[str], object]) -> list[Path]:
-    """Write ``flame-receive.svg`` and its like.
+    """Write ``flame-receive.svg`` and the others.
 
     Args:
-        folder: where to.
-        told: hears what comes next.
+        folder: the folder for the files.
+        told: is called with each step.
 
     Returns:
         The files.

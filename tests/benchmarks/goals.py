@@ -1,4 +1,4 @@
-"""What is to be reached, and whether it is. Pure."""
+"""The goals, and whether they are reached. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 class Goal(NamedTuple):
-    """A bound for one figure of this library's.
+    """A limit for one figure of this library.
 
     Attributes:
-        case: which case.
-        bound: microseconds; where ``beside`` names peers, a factor of the lowest of their figures.
+        case: the case.
+        bound: microseconds; if ``beside`` names peers, a factor of the lowest of their figures.
         figure: ``cpu`` or ``p50``.
         beside: peers.
     """
@@ -28,13 +28,13 @@ class Goal(NamedTuple):
 
 
 class RetryDecision(NamedTuple):
-    """A goal and what was measured.
+    """A goal and its measurement.
 
     Attributes:
         case, figure: of the goal.
         limit: the bound in microseconds.
-        value: what was measured, in microseconds.
-        words: the goal for people.
+        value: the measurement, in microseconds.
+        words: the goal as text.
         met: whether it is reached.
     """
 
@@ -60,15 +60,15 @@ GOALS = (
 )
 
 ACCELERATED = {Goal("send-1m", 2000): Goal("send-1m", 1000)}
-"""What the extra ``[speed]`` is to reach instead."""
+"""The goals with the extra ``[speed]``."""
 
 
 IDLE = {"threads": 2.0, "kib": 60.0}
-"""What an idle client may have at most: threads, and KiB of memory."""
+"""The maximum of an idle client: threads, and KiB of memory."""
 
 
 def judge_growth(scaling: Mapping[str, Any]) -> list[RetryDecision]:
-    """Hold idle clients against their goals, where there are most of them; figures in their own units."""
+    """Compare idle clients with their goals, at their largest number; figures in their own units."""
     entries = scaling.get("idle", {}).get(OURS, [])
     return [
         RetryDecision("idle", figure, limit, entries[-1][figure], f"≤ {limit:g}", entries[-1][figure] <= limit)
@@ -78,7 +78,7 @@ def judge_growth(scaling: Mapping[str, Any]) -> list[RetryDecision]:
 
 
 def judge(results: Results, *, accelerated: bool, goals: Sequence[Goal] = GOALS) -> list[RetryDecision]:
-    """Hold the figures against the goals; those whose case or whose peers were not measured are left out."""
+    """Compare the figures with the goals; those whose case or whose peers were not measured are omitted."""
     verdicts = []
     for goal in goals:
         if accelerated:

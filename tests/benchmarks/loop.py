@@ -1,4 +1,4 @@
-"""The loop of the servers: uvloop's where it exists."""
+"""The event loop of the servers: that of uvloop if it exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
     """Run a server."""
     try:
         import uvloop
-    except ModuleNotFoundError:  # there is none for Windows
+    except ModuleNotFoundError:  # not available for Windows
         print("uvloop is not installed: the server is slower than it should be", file=sys.stderr)
         asyncio.run(serving)
     else:

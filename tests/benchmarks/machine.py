@@ -1,4 +1,4 @@
-"""The machine that measures, and how a process gets a core of its own."""
+"""The machine that measures, and the assignment of a process to a core."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 CLIENT_CORE = 0
 SERVER_CORE = 1
-"""Which of the cores that this process may use."""
+"""The index of the server's core among those that this process may use."""
 
 PACKAGES = ("websocket-client", "websockets", "python-socketio", "aiohttp", "picows", "uvloop", "tenacity")
 
@@ -18,7 +18,7 @@ _SPEED = re.compile(r"""([A-Za-z0-9._-]+).*extra\s*==\s*["']speed["']""")
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core, where the system can do that and has so many."""
+    """Keep this process on one core, if the system supports that and has enough cores."""
     if not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
@@ -27,17 +27,17 @@ def pin(core: int) -> None:
 
 
 def allow_many_descriptors() -> None:
-    """Let this process open as many files as the system grants: two thousand clients need more than the usual 1024."""
+    """Let this process open as many files as the system allows: two thousand clients need more than the usual 1024."""
     try:
         import resource
-    except ModuleNotFoundError:  # Windows, which has no such bound
+    except ModuleNotFoundError:  # Windows, which has no such limit
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def resident_memory() -> int | None:
-    """Bytes of memory that this process has in use; None where that can't be told."""
+    """Bytes of memory that this process has in use; None if that is unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -46,7 +46,7 @@ def resident_memory() -> int | None:
 
 
 def description() -> dict[str, str]:
-    """Processor, system, Python, and the versions of all that is compared."""
+    """Processor, system, Python, and the versions of all compared libraries."""
     facts = {"processor": _processor(), "system": f"{platform.system()} {platform.release()}",
              "python": f"{platform.python_implementation()} {platform.python_version()}"}  # fmt: skip
     facts.update({package: _version(package) for package in PACKAGES})
@@ -56,7 +56,7 @@ def description() -> dict[str, str]:
 
 
 def speed_packages() -> list[str]:
-    """What the extra ``[speed]`` of the installed distribution brings."""
+    """The packages of the extra ``[speed]`` of the installed distribution."""
     try:
         wanted = importlib.metadata.requires("wsclient-sdk") or []
     except importlib.metadata.PackageNotFoundError:

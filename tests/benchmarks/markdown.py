@@ -1,4 +1,4 @@
-"""The table for the README, between two comments that a reader does not see. Pure but for the file."""
+"""The table for the README, between two comments that are not displayed. Pure but for the file."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def placed(document: str, text: str) -> str:
 
 
 def write(report: Report, readme: Path) -> None:
-    """Put the table into a README."""
+    """Write the table into a README."""
     readme.write_text(placed(readme.read_text(encoding="utf-8"), table(report)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Colours that can be read on a white page and on GitHub's dark one alike: the charts' ground is transparent. Pure."""
+"""Colours that are readable on a white page and on the dark one of GitHub: charts are transparent. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LIGHT_PAGE = "#ffffff"
 DARK_PAGE = "#0d1117"
 
 INK = "#797979"
-"""Text and axes: the grey in the middle, with a contrast of 4.3 to both pages."""
+"""Text and axes: a medium grey, with a contrast of 4.3 to both pages."""
 OURS = "#d1580f"
 SYNCHRONOUS = "#2f7fd6"
 ASYNCHRONOUS = "#1f8f5f"
@@ -14,7 +14,7 @@ LINES = (OURS, SYNCHRONOUS, ASYNCHRONOUS, "#b0529c")
 
 
 def contrast(one: str, other: str) -> float:
-    """How well two colours can be told apart, 1 to 21 (WCAG 2.2, "contrast ratio"; 3 is wanted of shapes)."""
+    """The contrast of two colours, 1 to 21 (WCAG 2.2, "contrast ratio"; 3 is required for shapes)."""
     brighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (brighter + 0.05) / (darker + 0.05)
 

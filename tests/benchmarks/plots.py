@@ -1,4 +1,4 @@
-"""The curves of how cost grows, a panel for each figure. With ``matplotlib``, loaded when it draws."""
+"""The curves of the scaling measurements, a panel for each figure. With ``matplotlib``, loaded when it draws."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Panel(NamedTuple):
     """One set of axes.
 
     Attributes:
-        grows: what grows, as in ``Scaling``.
+        grows: what is varied, as in ``Scaling``.
         figures: which figures are drawn.
-        title: what they are, with the unit.
-        across: what the sizes count.
+        title: their description, with the unit.
+        across: the unit of the sizes.
     """
 
     grows: str
@@ -39,11 +39,11 @@ PANELS = (
 COLUMNS = 4
 STYLES = ("-", "--", ":", "-.")
 HEADROOM = 1.7
-"""The axes go so many times as high as the highest point, so that the legend stands above the lines."""
+"""The axes are this many times as high as the highest point, so that the legend is above the lines."""
 
 
 def curves(scaling: Scaling, panel: Panel) -> dict[str, list[tuple[float, float]]]:
-    """The points of each line; one is named after its peer, or after its figure where a panel has several."""
+    """The points of each curve; it is named after its peer, or after its figure if a panel has several."""
     return {
         figure.replace("_", " ") if len(panel.figures) > 1 else peer:
             [(entry["size"], entry[figure]) for entry in entries if entry.get(figure) is not None]
@@ -53,7 +53,7 @@ def curves(scaling: Scaling, panel: Panel) -> dict[str, list[tuple[float, float]
 
 
 def draw(scaling: Scaling, path: Path) -> None:
-    """Draw all panels. Sizes are on a logarithmic axis; costs begin at zero, so that what stays level looks level."""
+    """Draw all panels. Sizes are on a logarithmic axis; costs begin at zero, so that constant costs are level."""
     lines = len(PANELS) // COLUMNS
     with styled() as figure:
         drawing = figure.Figure(figsize=(12, 2.6 * lines), layout="constrained")
@@ -81,7 +81,7 @@ def _panel(axes: Any, panel: Panel, lines: dict[str, list[tuple[float, float]]])
 
 
 def short(size: float) -> str:
-    """A size for a crowded axis: ``500``, ``10k``, ``1M``."""
+    """A size for the labels of an axis: ``500``, ``10k``, ``1M``."""
     if size >= 1_000_000:
         return f"{size / 1_000_000:g}M"
     return f"{size / 1000:g}k" if size >= 1000 else f"{size:g}"

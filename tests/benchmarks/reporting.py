@@ -1,7 +1,7 @@
-"""The report: what a run found, as one object that JSON can keep. Pure but for the file.
+"""The report: the results of a run, as one object that can be stored as JSON. Pure but for the file.
 
 ``date`` (UTC), ``machine``, ``rounds``, ``cases`` (case, peer, figure: microseconds, and ``ratio`` to this library),
-``left_out`` (case, peer, why), ``goals`` (each a ``goals.RetryDecision``); and ``scaling``, where that was measured.
+``left_out`` (case, peer, why), ``goals`` (each a ``goals.RetryDecision``); and ``scaling``, if that was measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Report = dict[str, Any]
 def build(
     cases: Results, machine: dict[str, str], *, rounds: int, accelerated: bool, left_out: dict[str, dict[str, str]]
 ) -> Report:
-    """Put together what was measured just now."""
+    """Combine the results of this run."""
     return {
         "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine,
@@ -32,7 +32,7 @@ def build(
 
 
 def peers_of(cases: Results) -> list[str]:
-    """Everybody who was measured in any case, in the order of the first case that has them."""
+    """All peers that were measured in any case, in the order of the first case that has them."""
     return list(dict.fromkeys(peer for of_case in cases.values() for peer in of_case))
 
 

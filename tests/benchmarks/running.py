@@ -1,4 +1,4 @@
-"""Runs the cases: servers and peers in processes of their own, rounds in turn, so that a busy moment hits everybody."""
+"""Runs the cases: servers and peers in separate processes, rounds in turn, so that other load affects all of them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .cases import CASES, Case
 ROOT = Path(__file__).resolve().parents[2]
 
 SOCKETIO = "python-socketio"
-"""The one peer whose protocol needs a server of its own."""
+"""The only peer whose protocol needs a different server."""
 
 Results = dict[str, dict[str, dict[str, float]]]
 """Case, peer, figure."""
 
 
 class Failed(RuntimeError):
-    """A peer or a server did not do what it should."""
+    """A peer or a server failed."""
 
 
 class Listener:
-    """Hears how it goes; does nothing by itself."""
+    """Is notified of the progress; does nothing by default."""
 
     def round(self, case: str, number: int) -> None:
         """A round begins; the one with the number 0 warms up."""
 
     def left_out(self, case: str, peer: str, reason: str, missing: bool) -> None:
-        """A peer does not take part in a case: it can't do that, or (``missing``) its package is not installed."""
+        """A peer is omitted from a case: it does not support it, or (``missing``) its package is not installed."""
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def program(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextlib.contextmanager
 def server(module: str = "server") -> Iterator[str]:
-    """One of our servers, running; gives its address."""
+    """One of our servers, running; returns its address."""
     with program(module) as process:
         port = process.stdout.readline().strip()
         if not port:
@@ -63,7 +63,7 @@ def server(module: str = "server") -> Iterator[str]:
 
 
 def answer(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
-    """Ask a worker for a round."""
+    """Request a round from a worker."""
     with contextlib.suppress(BrokenPipeError):  # it has no answer then
         process.stdin.write(line + "\n")
         process.stdin.flush()
@@ -76,7 +76,7 @@ def answer(process: subprocess.Popen[str], line: str) -> dict[str, Any]:
 def measure(
     cases: list[str], peers: list[str], rounds: int, told: Callable[[str, int], object] | None = None
 ) -> Results:
-    """Run cases by their names; as ``compare``, with no more than a function to hear of rounds."""
+    """Run cases by their names; like ``compare``, with a function that is called for each round."""
     listener = Listener()
     if told is not None:
         listener.round = told
@@ -87,17 +87,17 @@ def compare(cases: Mapping[str, Case], peers: list[str], rounds: int, listener: 
     """Run every case with every peer.
 
     Args:
-        cases: what to run, by name.
+        cases: the cases, by name.
         peers: names of peers.
-        rounds: how often each; one more before them warms up.
-        listener: hears of each round, and of who is left out.
+        rounds: how many rounds; one more before them warms up.
+        listener: is notified of each round, and of omitted peers.
 
     Returns:
-        For each case and each peer who can do it: the medians of ``wall``, ``cpu`` and ``p50``, in microseconds, and
+        For each case and each peer that supports it: the medians of ``wall``, ``cpu`` and ``p50``, in microseconds, and
         ``ratio``: the median over the rounds of its CPU time divided by that of the first peer in the same round.
 
     Raises:
-        Failed: a server or a peer did not do what it should.
+        Failed: a server or a peer failed.
     """
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(server())

@@ -1,7 +1,7 @@
-"""How cost grows with the work: threads, idle clients, requests in flight, messages in the queue.
+"""How cost grows with the load: threads, idle clients, requests in flight, messages in the queue.
 
-The result has, by the name of what grows and by peer, a list of figures, each with its ``size``. Every peer has a
-process of its own; of requests in flight and of messages in the queue, every size has.
+The result has, by the name of the load and by peer, a list of figures, each with its ``size``. Every peer has a
+separate process; for requests in flight and messages in the queue, every size has one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .growth.idle import MAKERS, REST
 from .running import Failed, Listener, compare, program, server
 
 Scaling = dict[str, dict[str, list[dict[str, float]]]]
-"""What grows, peer, figures."""
+"""Load, peer, figures."""
 
 THREADS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 IDLE = (1, 10, 100, 500, 1000, 2000)
@@ -23,9 +23,9 @@ IN_FLIGHT = (10, 100, 1_000, 10_000, 100_000)
 QUEUED = (1_000, 10_000, 100_000, 1_000_000)
 
 ASKING = ("wsclient", "WebSocketApp tuned", "websockets.sync")
-"""Who is asked from many threads."""
+"""The peers with many requesting threads."""
 ASKED = 5_000
-"""How many requests all threads together make, at least; each makes twenty or more."""
+"""The total number of requests of all threads, at least; each makes twenty or more."""
 
 
 def measure(rounds: int, told: Callable[[str], object], *, quick: bool = False) -> Scaling:
@@ -33,8 +33,8 @@ def measure(rounds: int, told: Callable[[str], object], *, quick: bool = False) 
 
     Args:
         rounds: of the cases with threads; the others run once for each size.
-        told: hears what comes next.
-        quick: the smaller sizes only, and short rests.
+        told: is called with each step.
+        quick: the smaller sizes only, and short idle times.
     """
     kept = slice(0, 3 if quick else None)
     rest = 0.5 if quick else REST
@@ -58,7 +58,7 @@ class _Teller(Listener):
 
 
 def threads(sizes: tuple[int, ...], rounds: int, told: Callable[[str], object]) -> dict[str, list[dict[str, float]]]:
-    """One client that is asked from more and more threads."""
+    """One client with requests from more and more threads."""
     cases = {
         f"{size} threads": Case(f"request, {size} threads", "parallel", size * max(20, ASKED // size), threads=size)
         for size in sizes

@@ -1,4 +1,4 @@
-"""What a person sees: progress while it runs, the table at the end. With ``rich``."""
+"""The output on a terminal: progress while it runs, the table at the end. With ``rich``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MARKS = {None: Text(""), True: Text("yes", "green"), False: Text("no", "bold red
 
 
 class Watcher(Listener):
-    """Shows the rounds as they come, and keeps who was left out.
+    """Shows the rounds as they come, and records the omitted peers.
 
     Attributes:
-        absent: why a peer is not there, by case and peer.
+        absent: why a peer is missing, by case and peer.
     """
 
     def __init__(self, console: Console, steps: int) -> None:
@@ -48,7 +48,7 @@ class Watcher(Listener):
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the table: cases down, peers across, then the goals."""
+    """Print the table: a row per case, a column per peer, then the goals."""
     title = f"CPU time of one operation, medians of {report['rounds']} rounds; a peer's also as a multiple of ours"
     table = Table("case", title=title, show_lines=True)
     for peer in header(report):
@@ -64,7 +64,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def show_growth(report: Report, console: Console) -> None:
-    """Print what was measured while something grew, a table for each thing, and the goals for it."""
+    """Print the scaling results, a table for each, and their goals."""
     for what, peers in report["scaling"].items():
         figures = list(dict.fromkeys(figure for entries in peers.values() for entry in entries for figure in entry))
         table = Table("", title=what)

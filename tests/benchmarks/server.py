@@ -1,14 +1,14 @@
-"""The server of all benchmarks: picows on uvloop, so that it is never the slower side. A process of its own.
+"""The server of all benchmarks: picows on uvloop, so that it is never the slower side. A separate process.
 
 ``python -m tests.benchmarks.server`` prints its port and serves until its standard input ends. A text that begins with
-``!`` is an order, anything else comes back as it is:
+``!`` is a command, any other message is echoed:
 
 * ``!prepare COUNT SIZE``: makes the messages of the next flood; answers ``ready``. At ``/deflate`` they are compressed
   here.
 * ``!go``: sends them.
-* ``!sink COUNT``: answers ``ready``, then swallows that many messages and answers ``done``.
-* ``!hold COUNT``: answers ``ready``, then keeps that many messages back; those that follow come back at once.
-* ``!release``: sends what it kept back, in its order.
+* ``!sink COUNT``: answers ``ready``, then discards that many messages and answers ``done``.
+* ``!hold COUNT``: answers ``ready``, then delays that many messages; the following ones are echoed at once.
+* ``!release``: sends the delayed messages, in order.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ async def serve() -> None:
     print(server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.read)
-    os._exit(0)  # whatever hangs on us: nobody needs it any more
+    os._exit(0)  # open connections are not needed any more
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The server for python-socketio, whose protocol is its own: its asynchronous server on uvloop, in its own process."""
+"""The server for python-socketio, which has a different protocol: its asynchronous server on uvloop, in a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .machine import SERVER_CORE, pin
 
 
 async def echo(sid, data):
-    """The answer is the question."""
+    """Returns the question as the answer."""
     return data
 
 
@@ -30,7 +30,7 @@ async def serve() -> None:
     await site.start()
     print(site._server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    os._exit(0)  # whatever hangs on us: nobody needs it any more
+    os._exit(0)  # open connections are not needed any more
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The figures as rows of text, for the terminal and for Markdown alike. Pure."""
+"""The figures as rows of text, for the terminal and for Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ NOTHING = "-"
 
 
 class Row(NamedTuple):
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        title: the case, and the figure where it is not CPU time.
+        title: the case, and the figure if it is not CPU time.
         cells: one for each peer.
-        goal: the goal, empty where there is none.
-        met: whether it is reached; None where there is none.
+        goal: the goal, empty if there is none.
+        met: whether it is reached; None if there is none.
     """
 
     title: str
@@ -35,7 +35,7 @@ def header(report: Report) -> list[str]:
 def rows(report: Report) -> list[Row]:
     """CPU time of every case, then the waiting time of single requests.
 
-    A peer's cell has its time and, in brackets, how many times this library's that is.
+    A peer's cell has its time and, in brackets, its ratio to this library's.
     """
     found = [_row(report, case, "cpu") for case in report["cases"]]
     timed = [case for case, peers in report["cases"].items() if any("p50" in figures for figures in peers.values())]

@@ -1,4 +1,4 @@
-"""What is sent in the benchmarks, and what both sides compress with. Needs no package: everybody may import it."""
+"""The messages of the benchmarks, and the compression of both sides. Needs no package: every module may import it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import random
 WINDOW_BITS = 12
 MEMORY_LEVEL = 5
 LEVEL = 6
-"""What both sides compress with: the defaults of ``websockets``."""
+"""The compression level of both sides: the default of ``websockets``."""
 
 
 def text_of(size: int) -> str:
-    """A text of that many bytes which is no JSON: letters that zlib can't do much with."""
+    """A text of that many bytes that is not JSON: letters that zlib can hardly compress."""
     return "".join(random.Random(size).choices("abcdefghijklmnopqrstuvwxyz ABCDEFGH.,0123456789", k=size))
 
 
 def row_of(number: int) -> str:
-    """A line of market data of about 300 bytes, as feeds send them."""
+    """A line of market data of about 300 bytes, as in real feeds."""
     chance = random.Random(number)
     return json.dumps({
         "channel": "trades", "symbol": chance.choice(["BTC-USD", "ETH-USD", "SOL-EUR"]),

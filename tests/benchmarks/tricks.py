@@ -1,7 +1,7 @@
-"""What each trick of the hot paths gains: the same case with it and without it, in turns.
+"""The gain of each optimisation of the hot paths: the same case with it and without it, in turns.
 
-``python -m tests.benchmarks.tricks [ROUNDS]``. Each trick is taken away in a process of its own, by a change to the
-loaded library that stands here. What gains less than 5 % where it gains most has no place in the library.
+``python -m tests.benchmarks.tricks [ROUNDS]``. Each optimisation is removed in a separate process, by a change to the
+loaded library that is defined here. One that gains less than 5 % in its best case is removed from the library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .cases import CASES
 
 OURS = "wsclient"
 WITHOUT = "wsclient without: "
-"""Begins the name of a peer that is ours without one trick."""
+"""Prefix of the name of a peer that is this library without one optimisation."""
 
 ROUNDS = 7
 
@@ -28,7 +28,7 @@ ROUNDS = 7
 def _no_large_reads() -> None:
     from wsclient._rfc6455 import frames
 
-    read_size._keep_memory()  # which is a trick of its own
+    read_size._keep_memory()  # which is a separate optimisation
     frames.appetite_after = lambda size, messages, missing: read_size.READ_SIZE
 
 
@@ -108,12 +108,12 @@ def _one_message_at_a_time() -> None:
 
 
 class Trick(NamedTuple):
-    """One of them.
+    """One optimisation.
 
     Attributes:
-        what: in words.
-        case: where it gains most.
-        undo: takes it away.
+        what: its description.
+        case: the case in which it gains most.
+        undo: removes it.
     """
 
     what: str
@@ -138,7 +138,7 @@ TRICKS = {
 
 
 def begin(peer: str) -> None:
-    """Take away what the peer of this name does without. All others have the accelerator from the start."""
+    """Remove the optimisation in the name of this peer. All others have the accelerator from the start."""
     name = peer.removeprefix(WITHOUT)
     if not name.startswith("accelerator"):
         _accelerator_now()

@@ -1,7 +1,7 @@
-"""A peer in a process of its own: connects, then measures a case each time it is told to.
+"""A peer in a separate process: connects, then measures a case for each line that it receives.
 
 ``python -m tests.benchmarks.worker PEER URL``. A case as JSON on standard input, a line of JSON back: microseconds of
-wall and of CPU time (of all threads) for one operation, and the median of single ones where there is one.
+wall and of CPU time (of all threads) for one operation, and the median of single ones if there is one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(name: str, url: str) -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
-    os._exit(0)  # no peer's way of closing is measured here
+    os._exit(0)  # closing is not measured
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The public face: what a client says of itself, and what it is before, while and after it runs."""
+"""The public client class: its representation, and its state before, during and after its run."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from tests.support.peers import open_against
 from wsclient import State
 
 
-def test_a_client_shows_its_kind_its_name_and_its_state_but_no_secret():
+def test_the_repr_of_a_client_has_its_class_its_name_and_its_state_but_no_secret():
     class Feed(wsclient.Client):
         pass
 
@@ -20,14 +20,14 @@ def test_a_client_shows_its_kind_its_name_and_its_state_but_no_secret():
     assert " closed " in repr(client)
 
 
-def test_a_client_can_not_be_pickled_into_another_process():
+def test_a_client_cannot_be_pickled():
     client = wsclient.Client("ws://localhost/")
     with pytest.raises(TypeError):
         pickle.dumps(client)
     client.close()
 
 
-def test_start_gives_the_client_itself_and_so_does_with(server):
+def test_start_returns_the_client_itself_and_so_does_with(server):
     client = wsclient.Client(server.url)
     assert client.start() is client
     with client as same:
@@ -36,13 +36,13 @@ def test_start_gives_the_client_itself_and_so_does_with(server):
     assert client.state is State.CLOSED
 
 
-def test_an_exception_in_the_with_block_closes_and_goes_on(server):
+def test_an_exception_in_the_with_block_closes_the_client_and_is_raised(server):
     with pytest.raises(ZeroDivisionError), wsclient.connect(server.url) as client:
         _ = 1 / 0
     assert client.state is State.CLOSED
 
 
-def test_what_is_known_before_anything_happened():
+def test_attributes_before_the_start():
     client = wsclient.Client("ws://localhost/")
     assert client.latency is None
     assert client.last_disconnect is None
@@ -50,7 +50,7 @@ def test_what_is_known_before_anything_happened():
     client.close()
 
 
-def test_what_is_known_afterwards(server):
+def test_attributes_after_the_end(server):
     with wsclient.connect(server.url) as client:
         client.request({"method": "add", "params": [1, 2]})
         client.flush()
@@ -61,7 +61,7 @@ def test_what_is_known_afterwards(server):
     assert (client.last_disconnect.initiator, client.last_disconnect.code) == ("local", 1000)
 
 
-def test_before_start_one_may_queue_but_not_wait(server):
+def test_before_start_sending_is_allowed_and_waiting_is_refused(server):
     client = wsclient.Client(server.url)
     with pytest.raises(wsclient.WebSocketClientError, match="start"):
         client.request({"method": "add", "params": [1, 2]})
@@ -85,14 +85,14 @@ def test_before_start_one_may_queue_but_not_wait(server):
     ],
     ids=["request", "submit", "request_many", "send", "flush", "reconnect", "start"],
 )
-def test_after_close_every_call_says_so(call):
+def test_after_close_every_call_raises_client_closed(call):
     client = wsclient.Client("ws://localhost/", name="feed")
     client.close()
     with pytest.raises(wsclient.ClientClosed, match=r"'feed' is closed; make a new one\.$"):
         call(client)
 
 
-def test_closing_twice_draining_and_waiting_are_content_with_a_closed_client():
+def test_close_and_drain_and_wait_accept_a_closed_client():
     client = wsclient.Client("ws://localhost/")
     client.close()
     client.close()
@@ -115,7 +115,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_call_before_start_has_an_error_of_its_own_and_one_after_close_has_not(call):
+def test_a_call_before_start_and_a_call_after_close_raise_different_errors(call):
     client = wsclient.Client("ws://localhost/", protocol=wsclient.JsonRpc())
     with pytest.raises(wsclient.ClientNotStarted, match=r"does not run yet; call start\(\)"):
         call(client)

@@ -1,4 +1,4 @@
-"""Making a client: everything is checked, nothing is opened, nothing is shared."""
+"""The construction of a client: all options are checked, nothing is opened or shared."""
 
 import gc
 import socket
@@ -10,7 +10,7 @@ import pytest
 import wsclient
 
 
-def test_a_client_that_is_only_made_has_no_thread_and_needs_no_goodbye():
+def test_a_client_that_was_never_started_has_no_thread_and_needs_no_close():
     before = threading.active_count()
     client = wsclient.Client("ws://localhost:1/", on_message=print)
     assert client.state is wsclient.State.NEW
@@ -38,7 +38,7 @@ def test_a_client_that_is_only_made_has_no_thread_and_needs_no_goodbye():
     ],
     ids=str,
 )
-def test_every_option_is_checked_at_once_and_named(options, error):
+def test_every_option_is_checked_at_construction_and_named_in_the_error(options, error):
     with pytest.raises(error, match=next(reversed(options)) if "url" not in options else "url"):
         wsclient.Client(options.pop("url", "ws://localhost/"), **options)
 
@@ -54,17 +54,17 @@ def test_every_option_is_checked_at_once_and_named(options, error):
     ],
     ids=str,
 )
-def test_these_options_may_be_given(options):
+def test_valid_options_are_accepted(options):
     assert wsclient.Client("ws://localhost/", **options).state is wsclient.State.NEW
 
 
-def test_a_socket_of_the_callers_excludes_a_proxy_and_a_source_address():
+def test_a_socket_option_excludes_a_proxy_and_a_source_address():
     for others in ({"proxy": "http://proxy"}, {"source_address": "127.0.0.1"}):
         with pytest.raises(ValueError, match=r"^sock .* excludes proxy= and source_address="):
             wsclient.Client("ws://localhost/", sock=socket.socket, **others)
 
 
-def test_a_socket_of_a_client_that_is_never_started_stays_the_callers():
+def test_a_client_that_is_never_started_does_not_close_its_socket():
     near, far = socket.socketpair()
     with near, far:
         client = wsclient.Client("ws://localhost/", sock=near)
@@ -80,7 +80,7 @@ def test_options_are_keyword_only():
         wsclient.Client("ws://localhost/", wsclient.JsonId())
 
 
-def test_a_protocol_serves_one_client():
+def test_a_protocol_object_serves_one_client():
     protocol = wsclient.JsonId()
     first = wsclient.Client("ws://localhost/", protocol=protocol)
     assert first.protocol is protocol
@@ -88,13 +88,13 @@ def test_a_protocol_serves_one_client():
         wsclient.Client("ws://localhost/", protocol=protocol)
 
 
-def test_without_a_protocol_each_client_gets_one_of_its_own():
+def test_without_the_protocol_option_each_client_gets_a_separate_protocol():
     first, second = wsclient.Client("ws://localhost/"), wsclient.Client("ws://localhost/")
     assert isinstance(first.protocol, wsclient.JsonId)
     assert first.protocol is not second.protocol
 
 
-def test_a_protocol_that_encodes_by_id_is_asked_for_one_before_any_other_thread_asks():
+def test_a_protocol_that_encodes_by_id_is_tried_with_one_id_before_other_threads_use_it():
     class Counting(wsclient.Protocol):
         def __init__(self):
             self.asked = 0
@@ -115,14 +115,14 @@ def test_a_protocol_that_encodes_by_id_is_asked_for_one_before_any_other_thread_
     client.close()
 
 
-def test_a_protocol_without_requests_may_have_no_ids():
+def test_a_protocol_without_requests_can_have_no_ids():
     client = wsclient.Client("ws://localhost/", protocol=wsclient.Protocol())
     client.send("fine")
     client.close()
 
 
 @pytest.mark.parametrize("codes", [None, 4401, [4401], "4401"])
-def test_close_codes_of_a_protocol_that_are_no_set_are_refused_at_once(codes):
+def test_fatal_close_codes_of_a_protocol_that_are_not_a_set_are_refused_at_construction(codes):
     class Own(wsclient.JsonId):
         fatal_codes = codes
 

@@ -1,4 +1,4 @@
-"""call(), notify() and request([...]): methods of the server's, and several requests in one message."""
+"""call(), notify() and request([...]): methods of the server, and several requests in one message."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ from wsclient import Fifo, JsonId, JsonRpc
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against
-from ..support.threads import Asking
+from ..support.threads import BlockingCall
 
 
 def received(peer):
@@ -25,9 +25,9 @@ def reply(peer, id, result):
 
 
 @pytest.mark.parametrize("params", [[1, 2], {"a": 1}, None])
-def test_a_call_gives_the_result(raw, params):
+def test_a_call_returns_the_result(raw, params):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.call, "add", params, timeout=LONG)
+    asking = BlockingCall(client.call, "add", params, timeout=LONG)
     sent = received(peer)
     expected = {"jsonrpc": "2.0", "method": "add", "id": sent["id"], "params": params}
     assert sent == {name: value for name, value in expected.items() if value is not None}
@@ -36,9 +36,9 @@ def test_a_call_gives_the_result(raw, params):
     client.close(timeout=0)
 
 
-def test_a_call_raises_the_servers_error(raw):
+def test_a_call_raises_the_error_of_the_server(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.call, "add", timeout=LONG)
+    asking = BlockingCall(client.call, "add", timeout=LONG)
     id = received(peer)["id"]
     peer.send_text(json.dumps({"id": id, "error": {"code": -32602, "message": "bad params", "data": [1]}}))
     with pytest.raises(wsclient.RemoteError, match="bad params") as caught:
@@ -47,7 +47,7 @@ def test_a_call_raises_the_servers_error(raw):
     client.close(timeout=0)
 
 
-def test_an_error_without_a_code_is_one_all_the_same(raw):
+def test_an_error_without_a_code_is_raised_too(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     futures = [client.submit({"method": "x"}) for _ in range(2)]
     for said in ({"message": "no code"}, "words"):
@@ -59,11 +59,11 @@ def test_an_error_without_a_code_is_one_all_the_same(raw):
     client.close(timeout=0)
 
 
-def test_a_call_that_is_idempotent_is_sent_again_and_one_that_is_not_is_lost(raw):
+def test_only_an_idempotent_call_is_sent_again_after_a_lost_connection(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    lost = Asking(client.call, "pay", timeout=LONG)
+    lost = BlockingCall(client.call, "pay", timeout=LONG)
     received(peer)
-    again = Asking(client.call, "look", timeout=LONG, idempotent=True)
+    again = BlockingCall(client.call, "look", timeout=LONG, idempotent=True)
     first = received(peer)["id"]
     peer.reset()
     with pytest.raises(wsclient.ConnectionLost) as caught:
@@ -78,14 +78,14 @@ def test_a_call_that_is_idempotent_is_sent_again_and_one_that_is_not_is_lost(raw
     client.close(timeout=0)
 
 
-def test_a_call_that_is_not_answered_times_out(raw):
+def test_a_call_without_an_answer_times_out(raw):
     client, _, _ = open_against(raw, protocol=JsonRpc())
     with pytest.raises(wsclient.RequestTimeout):
         client.call("add", timeout=SHORT)
     client.close(timeout=0)
 
 
-def test_a_notification_has_no_id_and_leaves_nothing_waiting(raw):
+def test_a_notification_has_no_id_and_leaves_no_waiting_request(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     delivery = client.notify("exit", [1])
     assert received(peer) == {"jsonrpc": "2.0", "method": "exit", "params": [1]}
@@ -95,7 +95,7 @@ def test_a_notification_has_no_id_and_leaves_nothing_waiting(raw):
     client.close(timeout=0)
 
 
-def test_a_protocol_is_told_whether_an_answer_is_wanted(raw):
+def test_a_protocol_is_informed_whether_an_answer_is_expected(raw):
     class Telling(JsonId):
         def build(self, method, params, notify):
             return {"method": method, "notify": notify}
@@ -103,7 +103,7 @@ def test_a_protocol_is_told_whether_an_answer_is_wanted(raw):
     client, peer, _ = open_against(raw, protocol=Telling())
     client.notify("a")
     assert received(peer) == {"method": "a", "notify": True}
-    asking = Asking(client.call, "b", timeout=LONG)
+    asking = BlockingCall(client.call, "b", timeout=LONG)
     sent = received(peer)
     assert (sent["method"], sent["notify"]) == ("b", False)
     reply(peer, sent["id"], 1)
@@ -131,7 +131,7 @@ def test_a_session_can_call(raw):
 
 
 @pytest.mark.parametrize("method", [None, 5, b"add", ["add"]])
-def test_a_method_is_a_string(raw, method):
+def test_a_method_that_is_not_a_string_is_refused(raw, method):
     client, _, _ = open_against(raw, protocol=JsonRpc())
     for call in (client.call, client.notify):
         with pytest.raises(TypeError, match="method must be a str"):
@@ -139,7 +139,7 @@ def test_a_method_is_a_string(raw, method):
     client.close(timeout=0)
 
 
-def test_where_the_protocol_has_no_methods_nothing_is_called(raw):
+def test_call_is_refused_if_the_protocol_has_no_methods(raw):
     client, _, _ = open_against(raw, protocol=Fifo())
     for call in (client.call, client.notify):
         with pytest.raises(TypeError, match="Fifo has no methods"):
@@ -152,11 +152,11 @@ def test_where_the_protocol_has_no_methods_nothing_is_called(raw):
 BATCH = [{"method": "a"}, {"method": "b", "params": [2]}, {"method": "c"}]
 
 
-def test_a_batch_is_one_frame_with_fresh_ids_and_its_replies_come_in_the_order_asked(raw):
+def test_a_batch_is_one_frame_with_new_ids_and_its_replies_are_returned_in_request_order(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
     client.submit({"method": "before"})
     before = received(peer)["id"]
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     opcode, payload = peer.receive_frame()
     sent = json.loads(payload)
     assert opcode == 1
@@ -170,18 +170,18 @@ def test_a_batch_is_one_frame_with_fresh_ids_and_its_replies_come_in_the_order_a
     client.close(timeout=0)
 
 
-def test_replies_to_a_batch_may_come_one_by_one(raw):
+def test_replies_to_a_batch_can_arrive_one_by_one(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     for one in reversed(received(peer)):
         reply(peer, one["id"], one["method"].upper())
     assert asking.result() == ["A", "B", "C"]
     client.close(timeout=0)
 
 
-def test_a_batch_with_a_reply_missing_times_out_and_gives_the_others(raw):
+def test_a_batch_with_a_missing_reply_times_out_and_its_error_has_the_other_replies(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=SHORT)
+    asking = BlockingCall(client.request, BATCH, timeout=SHORT)
     first, middle, last = (one["id"] for one in received(peer))
     peer.send_text(json.dumps([{"id": first, "result": 1}, {"id": last, "result": 3}]))
     with pytest.raises(wsclient.RequestTimeout) as caught:
@@ -198,7 +198,7 @@ def test_a_batch_with_a_reply_missing_times_out_and_gives_the_others(raw):
 
 def test_an_error_in_a_batch_is_raised(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     ids = [one["id"] for one in received(peer)]
     peer.send_text(json.dumps([
         {"id": ids[1], "error": {"code": 9, "message": "no"}},
@@ -212,9 +212,9 @@ def test_an_error_in_a_batch_is_raised(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_whose_connection_is_lost_is_lost(raw):
+def test_a_batch_whose_connection_is_lost_raises_connection_lost(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     received(peer)
     peer.reset()
     with pytest.raises(wsclient.ConnectionLost) as caught:
@@ -223,9 +223,9 @@ def test_a_batch_whose_connection_is_lost_is_lost(raw):
     client.close(timeout=0)
 
 
-def test_an_idempotent_batch_is_sent_again_but_for_what_was_answered(raw):
+def test_an_idempotent_batch_is_sent_again_without_the_answered_requests(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=LONG, idempotent=True)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG, idempotent=True)
     ids = [one["id"] for one in received(peer)]
     reply(peer, ids[0], "A")
     eventually(lambda: client.stats.requests_ok == 1)
@@ -240,11 +240,11 @@ def test_an_idempotent_batch_is_sent_again_but_for_what_was_answered(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_that_was_queued_offline_goes_out_after_the_reconnect(raw):
+def test_a_batch_queued_offline_is_sent_after_the_reconnect(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     peer.reset()
-    waiting = raw.accept()  # it is connecting, and gets no answer yet
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    waiting = raw.accept()  # it is connecting, and gets no response yet
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     eventually(lambda: client.stats.queue_depth == 1)
     waiting.upgrade()
     sent = received(waiting)
@@ -267,16 +267,16 @@ def test_a_batch_that_times_out_offline_is_not_sent_later(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_is_withdrawn_from_the_others_by_close(raw):
+def test_close_withdraws_a_batch_from_the_queue(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request, BATCH, timeout=LONG)
+    asking = BlockingCall(client.request, BATCH, timeout=LONG)
     received(peer)
     client.close(timeout=0)
     with pytest.raises(wsclient.ClientClosed):
         asking.result()
 
 
-def test_what_a_batch_can_not_be(raw):
+def test_an_invalid_batch_is_refused(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     with pytest.raises(ValueError, match="at least one"):
         client.request([])
@@ -295,14 +295,14 @@ def test_what_a_batch_can_not_be(raw):
     client.close(timeout=0)
 
 
-def test_without_batches_a_list_is_no_request(raw):
+def test_without_support_of_batches_a_list_is_refused(raw):
     client, _, _ = open_against(raw, protocol=JsonId())
     with pytest.raises(TypeError, match="must be a dict"):
         client.request(BATCH)
     client.close(timeout=0)
 
 
-def test_a_late_error_reaches_on_message_whole(raw):
+def test_a_late_error_reaches_on_message_complete(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
     late = {"jsonrpc": "2.0", "id": 99, "error": {"code": 1, "message": "no"}}
     peer.send_text(json.dumps(late))
@@ -314,9 +314,9 @@ def test_a_late_error_reaches_on_message_whole(raw):
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-def test_where_pieces_of_a_batch_reply_are_missing_request_many_gives_the_others(raw):
+def test_request_many_returns_the_other_replies_if_parts_of_a_batch_reply_are_missing(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = Asking(client.request_many, BATCH, timeout=SHORT * 3, return_exceptions=True)
+    asking = BlockingCall(client.request_many, BATCH, timeout=SHORT * 3, return_exceptions=True)
     ids = [received(peer)["id"] for _ in BATCH]
     peer.send_text(json.dumps([{"id": ids[2], "result": "C"}, {"id": ids[0], "result": "A"}]))
     first, missing, last = asking.result()
@@ -325,7 +325,7 @@ def test_where_pieces_of_a_batch_reply_are_missing_request_many_gives_the_others
     client.close(timeout=0)
 
 
-def test_ten_thousand_replies_in_one_message_find_their_requests(raw):
+def test_ten_thousand_replies_in_one_message_reach_their_requests(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
     futures = [client.submit({"method": "n", "params": [n]}) for n in range(10_000)]
     asked = [received(peer) for _ in futures]
@@ -335,13 +335,13 @@ def test_ten_thousand_replies_in_one_message_find_their_requests(raw):
     client.close(timeout=0)
 
 
-@pytest.mark.parametrize("stranger", ["1", True, 1.5, 2, None, [1], {"id": 1}])
-def test_a_reply_with_another_id_or_one_of_another_type_answers_nobody(raw, stranger):
+@pytest.mark.parametrize("unmatched", ["1", True, 1.5, 2, None, [1], {"id": 1}])
+def test_a_reply_with_another_id_or_an_id_of_another_type_answers_no_request(raw, unmatched):
     client, peer, seen = open_against(raw, protocol=JsonRpc())
     future = client.submit({"method": "x"})
     id = received(peer)["id"]
     assert id == 1
-    reply(peer, stranger, "a stranger's")
+    reply(peer, unmatched, "a stranger's")
     eventually(lambda: len(seen) == 1)
     assert not future.done()
     reply(peer, 1, "its own")
@@ -349,7 +349,7 @@ def test_a_reply_with_another_id_or_one_of_another_type_answers_nobody(raw, stra
     client.close(timeout=0)
 
 
-def test_an_event_with_the_id_of_a_request_answers_nobody(raw):
+def test_an_event_with_the_id_of_a_request_answers_no_request(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit({"method": "x"})
     id = received(peer)["id"]

@@ -1,4 +1,4 @@
-"""The public calls against a real server: send, request, submit, request_many, reconnect, stats."""
+"""The public calls with a real server: send, request, submit, request_many, reconnect, stats."""
 
 import concurrent.futures
 import gc
@@ -15,7 +15,7 @@ from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import beginning, open_against
+from ..support.peers import open_against, start_call
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_request_returns_the_reply_with_its_id(client):
     assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG) == {"id": 1, "result": 3}
 
 
-def test_the_callers_message_is_neither_changed_nor_kept(client, server):
+def test_the_callers_message_is_neither_changed_nor_referenced(client, server):
     message = {"method": "echo", "params": [1]}
     future = client.submit(message)
     message["params"].append(2)
@@ -48,20 +48,20 @@ def test_requests_from_many_threads_get_their_own_replies(client):
             assert replies == [[n, i] for i in range(50)]
 
 
-def test_ids_rise_on_the_wire_whoever_asks(server):
+def test_ids_increase_on_the_connection_with_requests_from_all_threads(server):
     with wsclient.connect(server.url) as client, concurrent.futures.ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: client.request({"method": "echo", "params": n}, timeout=LONG), range(400)))
     ids = [json.loads(message)["id"] for message in server.received]
     assert ids == sorted(set(ids))
 
 
-def test_the_callers_own_id_is_kept_and_later_ids_are_above_it(client, server):
+def test_an_id_of_the_caller_is_kept_and_later_ids_are_greater(client, server):
     assert client.request({"id": 70, "method": "echo", "params": 1}, timeout=LONG)["id"] == 70
     assert client.request({"id": "seven", "method": "echo", "params": 1}, timeout=LONG)["id"] == "seven"
     assert client.request({"method": "echo", "params": 1}, timeout=LONG)["id"] == 71
 
 
-def test_an_id_in_flight_is_refused_and_nothing_is_sent(client, server):
+def test_an_id_that_is_in_flight_is_refused_and_nothing_is_sent(client, server):
     first = client.submit({"id": 5, "method": "silence"})
     server.wait_for(1)
     with pytest.raises(ValueError, match="5"):
@@ -71,8 +71,8 @@ def test_an_id_in_flight_is_refused_and_nothing_is_sent(client, server):
     assert len(server.received) == 2
 
 
-def test_a_message_under_the_id_of_a_request_in_flight_is_refused(raw):
-    """The server may answer it, and that would be taken for the reply to the request."""
+def test_a_message_with_the_id_of_a_request_in_flight_is_refused(raw):
+    """The server may answer it, and the answer would be matched to the request."""
     client, peer, _ = open_against(raw)
     future = client.submit({"id": 7, "method": "slow"})
     auto = client.submit({"method": "slow"})
@@ -81,7 +81,7 @@ def test_a_message_under_the_id_of_a_request_in_flight_is_refused(raw):
         with pytest.raises(ValueError, match="in flight already"):
             client.send({"id": id, "method": "other"})
     client.send({"id": str(own), "method": "other"})  # another id
-    client.send({"id": own, "result": 1})  # an answer to a call of the server's, whose ids are its own
+    client.send({"id": own, "result": 1})  # an answer to a call of the server, which has its own ids
     assert [json.loads(peer.receive_text())["id"] for _ in range(2)] == ["7", 7]
     for id in (own, given):
         peer.send_text(json.dumps({"id": id, "result": 1}))
@@ -103,7 +103,7 @@ def test_no_request_gets_the_id_of_a_message_that_was_sent(raw):
     client.close(timeout=0)
 
 
-def test_a_message_under_the_id_of_a_request_that_is_queued_is_refused(raw):
+def test_a_message_with_the_id_of_a_queued_request_is_refused(raw):
     client, peer, _ = open_against(raw)
     peer.reset()
     raw.accept()
@@ -115,7 +115,7 @@ def test_a_message_under_the_id_of_a_request_that_is_queued_is_refused(raw):
     client.close(timeout=0)
 
 
-def test_a_request_queued_before_a_message_does_not_take_its_id(raw):
+def test_a_request_queued_before_a_message_does_not_get_its_id(raw):
     client, peer, _ = open_against(raw)
     peer.reset()
     waiting = raw.accept()
@@ -126,7 +126,7 @@ def test_a_request_queued_before_a_message_does_not_take_its_id(raw):
     client.close(timeout=0)
 
 
-def test_a_request_without_a_reply_times_out_and_says_it_was_sent(client, server):
+def test_a_request_without_a_reply_times_out_and_reports_that_it_was_sent(client, server):
     with pytest.raises(wsclient.RequestTimeout) as caught:
         client.request({"method": "silence"}, timeout=SHORT)
     assert caught.value.phase == "waiting"
@@ -156,7 +156,7 @@ def test_a_late_reply_goes_to_on_message_and_is_counted():
         assert client.stats.requests_late == 1
 
 
-def test_match_takes_the_first_message_it_accepts_and_sends_no_id(client, server):
+def test_match_returns_the_first_message_it_accepts_and_adds_no_id(client, server):
     reply = client.request(
         {"method": "event", "params": "ready"}, match=lambda m: m.get("event") == "ready", timeout=LONG
     )
@@ -164,7 +164,7 @@ def test_match_takes_the_first_message_it_accepts_and_sends_no_id(client, server
     assert json.loads(server.received[0]) == {"method": "event", "params": "ready"}
 
 
-def test_match_works_for_plain_text(client):
+def test_match_works_for_text_messages(client):
     assert client.request("hello", match=lambda m: m == "hello", timeout=LONG) == "hello"
 
 
@@ -174,7 +174,7 @@ def test_a_text_request_needs_match(client, server):
     assert server.received == []
 
 
-def test_until_passes_over_an_acknowledgement():
+def test_until_skips_an_acknowledgement():
     def handler(connection, message):
         call = json.loads(message)
         connection.send(json.dumps({"id": call["id"], "ack": True}))
@@ -186,7 +186,7 @@ def test_until_passes_over_an_acknowledgement():
 
 
 @pytest.mark.parametrize("option", ["match", "until"])
-def test_an_error_in_the_callers_function_ends_its_request_only(client, option):
+def test_an_error_in_a_function_of_the_caller_ends_only_its_request(client, option):
     def broken(message):
         raise LookupError("no such thing")
 
@@ -205,11 +205,11 @@ def test_a_request_before_start_or_after_close_raises(server):
         client.request({"method": "echo"}, timeout=LONG)
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- invalid input ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("message", [{"x": math.nan}, {"x": {1, 2}}, {"x": "\ud800"}, "\ud800"])
-def test_what_cannot_be_encoded_is_refused_and_nothing_is_queued(client, server, message):
+def test_a_message_that_cannot_be_encoded_is_refused_and_nothing_is_queued(client, server, message):
     with pytest.raises((TypeError, ValueError)):
         client.send(message)
     if isinstance(message, dict):
@@ -227,7 +227,7 @@ def test_what_cannot_be_encoded_is_refused_and_nothing_is_queued(client, server,
         ("5", TypeError), (True, TypeError),
     ],
 )  # fmt: skip
-def test_a_bad_timeout_is_refused_and_nothing_is_sent(client, server, timeout, error):
+def test_an_invalid_timeout_is_refused_and_nothing_is_sent(client, server, timeout, error):
     for call in (client.request, client.submit):
         with pytest.raises(error, match="timeout"):
             call({"method": "echo"}, timeout=timeout)
@@ -239,9 +239,9 @@ def test_a_bad_timeout_is_refused_and_nothing_is_sent(client, server, timeout, e
     assert server.received == []
 
 
-def test_request_timeout_is_the_timeout_of_calls_that_give_none(server):
+def test_request_timeout_is_the_default_timeout(server):
     with wsclient.connect(server.url, request_timeout=SHORT) as client:
-        requested = beginning(lambda: client.request({"method": "silence"}))
+        requested = start_call(lambda: client.request({"method": "silence"}))
         for future in (requested, client.submit({"method": "silence"})):
             assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
         own = client.submit({"method": "silence"}, timeout=LONG)
@@ -262,7 +262,7 @@ def test_a_message_larger_than_the_queue_is_refused(server):
 # --- submit ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_is_lost_after_it_was_sent_says_so(raw):
+def test_a_request_lost_after_it_was_sent_reports_that_it_was_sent(raw):
     client, peer, _ = open_against(raw)
     future = client.submit({"method": "pay"})
     peer.receive_text()
@@ -279,7 +279,7 @@ def test_a_request_that_is_lost_after_it_was_sent_says_so(raw):
     client.close(timeout=0)
 
 
-def test_idempotent_requests_are_sent_again_before_what_waits_and_keep_an_id_of_the_callers(raw):
+def test_idempotent_requests_are_sent_again_before_queued_ones_and_keep_an_id_of_the_caller(raw):
     client, peer, _ = open_against(raw)
     own = client.submit({"id": 40, "method": "own"}, idempotent=True)
     given = client.submit({"method": "given"}, idempotent=True)
@@ -297,7 +297,7 @@ def test_idempotent_requests_are_sent_again_before_what_waits_and_keep_an_id_of_
     client.close(timeout=0)
 
 
-def test_futures_work_with_the_standard_tools(client):
+def test_futures_work_with_concurrent_futures(client):
     futures = [client.submit({"method": "add", "params": [n, 1]}) for n in range(20)]
     done, rest = concurrent.futures.wait(futures, LONG)
     assert not rest
@@ -320,13 +320,13 @@ def test_done_callbacks_run_on_the_hook_thread(client):
     assert result == 2
 
 
-def test_a_future_times_out_by_itself(client):
+def test_a_future_times_out_without_a_waiting_caller(client):
     future = client.submit({"method": "silence"}, timeout=SHORT)
     with pytest.raises(wsclient.RequestTimeout):
         future.result(LONG)
 
 
-def test_a_short_timeout_set_after_a_long_one_is_not_missed(client):
+def test_a_short_timeout_set_after_a_long_one_is_effective(client):
     long = client.submit({"method": "silence"}, timeout=LONG * 10)
     short = client.submit({"method": "silence"}, timeout=SHORT)
     with pytest.raises(wsclient.RequestTimeout):
@@ -344,7 +344,7 @@ def test_a_cancelled_future_is_withdrawn(client, server):
     assert client._wsclient.core.table.in_flight == 0
 
 
-def test_what_is_submitted_before_start_goes_out_in_order(server):
+def test_requests_submitted_before_start_are_sent_in_order(server):
     client = wsclient.Client(server.url)
     first = client.submit({"method": "echo", "params": 1})
     client.send("between")
@@ -357,19 +357,19 @@ def test_what_is_submitted_before_start_goes_out_in_order(server):
 # --- request_many ----------------------------------------------------------------------------------------------------
 
 
-def test_many_replies_come_in_the_order_of_the_messages(client):
+def test_request_many_returns_replies_in_the_order_of_the_messages(client):
     replies = client.request_many(({"method": "echo", "params": n} for n in range(500)), timeout=LONG)
     assert [reply["result"] for reply in replies] == list(range(500))
 
 
-def test_many_more_requests_than_the_queue_holds(server):
+def test_request_many_sends_more_requests_than_the_queue_holds(server):
     queue = wsclient.SendQueue(max_messages=3)
     with wsclient.connect(server.url, send_queue=queue) as client:
         replies = client.request_many([{"method": "echo", "params": n} for n in range(100)], timeout=LONG)
     assert [reply["result"] for reply in replies] == list(range(100))
 
 
-def test_errors_take_the_place_of_replies_if_wanted(client):
+def test_request_many_can_return_errors_in_place_of_replies(client):
     messages = [{"method": "echo", "params": 1}, {"method": "silence"}, {"method": "echo", "params": 3}]
     first, second, third = client.request_many(messages, timeout=1, return_exceptions=True)
     assert (first["result"], third["result"]) == (1, 3)
@@ -382,14 +382,14 @@ def test_errors_take_the_place_of_replies_if_wanted(client):
 # --- send ------------------------------------------------------------------------------------------------------------
 
 
-def test_messages_go_as_what_they_are(client, server):
+def test_messages_are_sent_as_text_or_binary_by_their_type(client, server):
     for message in ("text", b"bytes", bytearray(b"array"), memoryview(b"view"), {"a": 1}, [1, None], 5, "ümlaut"):
         client.send(message)
     client.flush(LONG)
     assert server.wait_for(8) == ["text", b"bytes", b"array", b"view", '{"a":1}', "[1,null]", "5", "ümlaut"]
 
 
-def test_each_threads_messages_keep_their_order(client, server):
+def test_the_messages_of_each_thread_keep_their_order(client, server):
     def talk(n):
         for i in range(200):
             client.send(f"{n} {i}")
@@ -402,7 +402,7 @@ def test_each_threads_messages_keep_their_order(client, server):
         assert [m for m in received if m.startswith(f"{n} ")] == [f"{n} {i}" for i in range(200)]
 
 
-def test_a_full_queue_behaves_as_its_policy_says():
+def test_a_full_queue_follows_its_policy():
     url = "ws://127.0.0.1:9/"
 
     def client(policy):
@@ -441,7 +441,7 @@ def test_a_full_queue_behaves_as_its_policy_says():
 # --- json -------------------------------------------------------------------------------------------------------------
 
 
-def test_json_none_leaves_everything_as_it_came(server):
+def test_json_none_leaves_messages_unchanged(server):
     with wsclient.connect(server.url, json=None) as client, client.listen() as stream:
         client.send('{"a": 1}')
         assert stream.get(LONG) == '{"a": 1}'
@@ -458,7 +458,7 @@ def test_another_json_codec(server):
 # --- reconnect, states, statistics ------------------------------------------------------------------------------------
 
 
-def test_reconnect_drops_the_connection_and_asks_url_and_headers_anew(server):
+def test_reconnect_drops_the_connection_and_calls_the_url_and_headers_functions_again(server):
     asked = []
 
     def url():
@@ -483,7 +483,7 @@ def test_reconnect_drops_the_connection_and_asks_url_and_headers_anew(server):
         assert client.stats.failed_attempts == 0
 
 
-def test_reconnect_ends_the_back_off():
+def test_reconnect_ends_the_wait_before_the_next_attempt():
     with Server() as server:
         policy = wsclient.Reconnect(wait=lambda state: 3600.0)
         with wsclient.connect(server.url, reconnect=policy) as client:
@@ -494,7 +494,7 @@ def test_reconnect_ends_the_back_off():
             assert client.wait_until(State.OPEN, LONG)
 
 
-def test_waiting_for_a_state_that_cannot_come_returns_at_once(server):
+def test_waiting_for_an_unreachable_state_returns_at_once(server):
     client = wsclient.Client(server.url)
     assert client.wait_until(State.NEW, 0)
     assert not client.wait_until(State.OPEN, 0)
@@ -504,7 +504,7 @@ def test_waiting_for_a_state_that_cannot_come_returns_at_once(server):
     assert client.wait_closed()
 
 
-def test_statistics_add_up(client, server):
+def test_statistics_are_consistent(client, server):
     client.request({"method": "echo", "params": "ü"}, timeout=LONG)
     client.send("ü")
     client.flush(LONG)
@@ -523,7 +523,7 @@ def test_statistics_add_up(client, server):
         stats.connections = 5
 
 
-# --- one after the other ---------------------------------------------------------------------------------------------
+# --- one request in flight -------------------------------------------------------------------------------------------
 
 
 class OneAtATime(wsclient.JsonId):
@@ -531,7 +531,7 @@ class OneAtATime(wsclient.JsonId):
 
 
 @pytest.mark.parametrize("give_up", [wsclient.Client.request, wsclient.Client.submit])
-def test_the_next_request_goes_out_when_the_one_in_flight_has_timed_out(server, give_up):
+def test_the_next_request_is_sent_when_the_one_in_flight_has_timed_out(server, give_up):
     with wsclient.connect(server.url, protocol=OneAtATime(), ping_interval=None) as client:
         first = client.submit({"method": "silence"}, timeout=SHORT) if give_up is wsclient.Client.submit else None
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -541,7 +541,7 @@ def test_the_next_request_goes_out_when_the_one_in_flight_has_timed_out(server, 
         assert first is None or isinstance(first.exception(LONG), wsclient.RequestTimeout)
 
 
-def test_the_next_request_goes_out_when_the_one_in_flight_was_cancelled(server):
+def test_the_next_request_is_sent_when_the_one_in_flight_was_cancelled(server):
     with wsclient.connect(server.url, protocol=OneAtATime(), ping_interval=None) as client:
         first = client.submit({"method": "silence"}, timeout=None)
         second = client.submit({"method": "add", "params": [1, 2]}, timeout=LONG)
@@ -550,7 +550,7 @@ def test_the_next_request_goes_out_when_the_one_in_flight_was_cancelled(server):
         assert second.result(LONG)["result"] == 3
 
 
-def test_a_message_behind_a_request_that_may_not_go_out_goes_out_when_that_one_is_withdrawn(mute_server):
+def test_a_message_behind_a_blocked_request_is_sent_when_that_request_is_withdrawn(mute_server):
     protocol = wsclient.Fifo(max_in_flight=1)
     with wsclient.connect(mute_server.url, protocol=protocol, ping_interval=None) as client:
         client.submit("in flight", timeout=None)
@@ -562,13 +562,13 @@ def test_a_message_behind_a_request_that_may_not_go_out_goes_out_when_that_one_i
         client.close(timeout=0)
 
 
-def test_by_order_a_request_that_times_out_while_it_is_encoded_costs_the_connection(raw):
-    """Otherwise its reply would be taken for that of the next request."""
+def test_in_fifo_order_a_request_that_times_out_while_it_is_encoded_closes_the_connection(raw):
+    """Otherwise its reply would be matched to the next request."""
     go_on = threading.Event()
 
     class Slow(wsclient.Fifo):
         def encode_request(self, message, id):
-            if message == "slow" and id > 1:  # 1 is for the trial; what the main thread asks, the I/O thread encodes
+            if message == "slow" and id > 1:  # 1 is the trial; the I/O thread encodes requests of the main thread
                 go_on.wait(LONG)
             return message
 
@@ -586,8 +586,8 @@ def test_by_order_a_request_that_times_out_while_it_is_encoded_costs_the_connect
     client.close(timeout=0)
 
 
-def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_server):
-    """``request_many`` would tell its waiter a second time, which has room for one outcome."""
+def test_a_request_that_close_ends_while_it_waits_for_room_gets_one_outcome(mute_server):
+    """``request_many`` would complete its waiter a second time, which has room for one outcome."""
     client = wsclient.Client(mute_server.url, send_queue=wsclient.SendQueue(max_messages=1))
     client.send("fills the queue")
     core = client._wsclient.core
@@ -607,11 +607,11 @@ def test_a_request_that_close_ends_while_it_waits_for_room_is_told_once(mute_ser
     client.close()
     waiting.join(LONG)
     assert not waiting.is_alive()
-    told = [*raised, waiter.error]  # whichever of the two threads was first to end it
-    assert [type(error) for error in told if error is not None] == [wsclient.ClientClosed]
+    outcomes = [*raised, waiter.error]  # from the thread that ended it first
+    assert [type(error) for error in outcomes if error is not None] == [wsclient.ClientClosed]
 
 
-def test_an_error_that_was_caught_leaves_nothing_for_the_garbage_collector(mute_server):
+def test_an_error_that_was_caught_leaves_no_reference_cycle(mute_server):
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Options that travel between processes: pickled, read again, and equal to what they were."""
+"""Options that are passed between processes: pickled and loaded, they are equal to the originals."""
 
 import copy
 import functools
@@ -61,7 +61,7 @@ def test_option_objects_of_different_values_are_different():
 
 
 @pytest.mark.parametrize("option", [Reconnect(), wsclient.SendQueue()], ids=["reconnect", "queue"])
-def test_an_option_object_that_clients_share_can_not_be_changed(option):
+def test_an_option_object_cannot_be_changed_since_clients_share_it(option):
     with pytest.raises(AttributeError):
         option.min_uptime = option.max_bytes = 1
 
@@ -73,7 +73,7 @@ def test_a_constant_is_the_same_object_in_each_process(constant):
 
 
 @pytest.mark.parametrize("make", PROTOCOLS)
-def test_a_protocol_that_serves_no_client_can_be_pickled_and_serves_afterwards(make):
+def test_a_protocol_without_a_client_can_be_pickled_and_used_afterwards(make):
     protocol = make()
     read = pickle.loads(pickle.dumps(protocol))
     assert type(read) is type(protocol)
@@ -83,14 +83,14 @@ def test_a_protocol_that_serves_no_client_can_be_pickled_and_serves_afterwards(m
     wsclient.Client(URL, protocol=read)
 
 
-def test_a_pickled_protocol_gives_no_id_that_was_given_before():
+def test_a_pickled_protocol_does_not_generate_earlier_ids_again():
     protocol = JsonId()
     assert protocol.new_id() == 1
     assert pickle.loads(pickle.dumps(protocol)).new_id() == 2
 
 
 @pytest.mark.parametrize("make", PROTOCOLS)
-def test_a_protocol_that_serves_a_client_can_not_be_pickled_and_says_so(make):
+def test_a_protocol_with_a_client_cannot_be_pickled_and_the_error_explains_why(make):
     protocol = make()
     client = wsclient.Client(URL, protocol=protocol)
     for duplicate in (pickle.dumps, copy.deepcopy):
@@ -101,17 +101,17 @@ def test_a_protocol_that_serves_a_client_can_not_be_pickled_and_says_so(make):
     twin = copy.copy(protocol)
     assert twin.json is protocol.json
     first, second = protocol.new_id(), twin.new_id()
-    assert second != first  # they count together
+    assert second != first  # they use the same counter
     client.close()
 
 
-def test_a_client_says_what_to_pickle_in_its_place():
+def test_the_error_for_a_pickled_client_explains_what_to_pickle_instead():
     for duplicate in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=r"pickle functools\.partial\(wsclient\.connect, url, \.\.\.\)"):
             duplicate(wsclient.Client(URL))
 
 
-def test_connect_with_all_its_options_travels_to_another_process(server, tmp_path):
+def test_connect_with_all_its_options_can_be_passed_to_another_process(server, tmp_path):
     connect = functools.partial(
         wsclient.connect,
         server.url,

@@ -1,4 +1,4 @@
-"""``on()`` and ``handle()``: registrations that can be removed, and decorators that leave the function as it is."""
+"""``on()`` and ``handle()``: registrations that can be removed, and decorators that return the function unchanged."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 import wsclient
 
 from ..support import LONG, eventually
-from ..support.peers import beginning, open_against
+from ..support.peers import open_against, start_call
 
 URL = "ws://localhost:1/"
 
@@ -19,31 +19,31 @@ def pair(raw):
     client.close(timeout=0)
 
 
-def tell(peer, topic):
+def send_event(peer, topic):
     peer.send_text(f'{{"method": "{topic}"}}')
 
 
 @pytest.mark.parametrize("end", [wsclient.Registration.remove, wsclient.Registration.__call__])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_removed_function_gets_no_more_events_and_others_do(pair, end, workers):
+def test_a_removed_function_gets_no_more_events_and_others_still_do(pair, end, workers):
     client, peer = pair
     removed, kept = [], []
     registration = client.on("tick", removed.append, workers=workers)
     client.on("tick", kept.append)
-    tell(peer, "tick")
+    send_event(peer, "tick")
     eventually(lambda: len(removed) == len(kept) == 1)
     for _ in range(3):
         assert end(registration) is None
-    tell(peer, "tick")
+    send_event(peer, "tick")
     eventually(lambda: len(kept) == 2)
-    drained = beginning(lambda: client.drain(LONG))
+    drained = start_call(lambda: client.drain(LONG))
     peer.finish()
     assert drained.result(LONG)
     assert len(removed) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_removed_handler_answers_no_more_and_makes_room_for_another(pair, workers):
+def test_a_removed_handler_answers_no_calls_and_another_can_be_registered(pair, workers):
     client, peer = pair
     registration = client.handle("add", sum, workers=workers)
     peer.send_text('{"id": 1, "method": "add", "params": [1, 2]}')
@@ -52,7 +52,7 @@ def test_a_removed_handler_answers_no_more_and_makes_room_for_another(pair, work
     peer.send_text('{"id": 2, "method": "add", "params": [1, 2]}')
     assert "-32601" in peer.receive_text()
     another = client.handle("add", max)
-    registration.remove()  # once more: it must not remove the other one
+    registration.remove()  # a second removal: it must not remove the other handler
     peer.send_text('{"id": 3, "method": "add", "params": [1, 2]}')
     assert '"result":2' in peer.receive_text()
     another()
@@ -67,24 +67,24 @@ def test_without_a_function_both_are_decorators_that_return_it_unchanged(pair):
 
     assert client.on("tick", workers=1)(note) is note
     assert client.handle("note")(note) is note
-    tell(peer, "tick")
+    send_event(peer, "tick")
     eventually(lambda: len(seen) == 1)
     with pytest.raises(ValueError, match="has a handler already"):
         client.handle("note", note)
 
 
 @pytest.mark.parametrize("call", ["on", "handle"])
-def test_none_is_no_function_and_no_decorator(call):
+def test_none_is_refused_as_a_function(call):
     client = wsclient.Client(URL)
     with pytest.raises(TypeError, match=rf"^{call}\('x'\) takes a function, not None\.$"):
         getattr(client, call)("x", None)
 
 
-def test_a_registration_shows_what_it_is_of():
+def test_the_repr_of_a_registration_has_its_name_and_function():
     assert repr(wsclient.Client(URL).on("tick", print)) == "<Registration on('tick')>"
 
 
-def test_threads_may_register_and_remove_at_once():
+def test_threads_can_register_and_remove_at_the_same_time():
     client = wsclient.Client(URL)
 
     def work(n):

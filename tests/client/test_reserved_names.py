@@ -1,4 +1,4 @@
-"""Names of a client that are taken, and hooks: overridden, passed, assigned."""
+"""Reserved names of a client, and hooks: overridden, passed, assigned."""
 
 import threading
 
@@ -12,7 +12,7 @@ from ..support import LONG, eventually
 URL = "ws://127.0.0.1:9/"
 
 
-def test_a_method_that_covers_a_public_name_is_refused():
+def test_a_method_that_hides_a_public_name_is_refused():
     with pytest.raises(TypeError, match=r"Bad\.send .*override"):
 
         class Bad(wsclient.Client):
@@ -21,7 +21,7 @@ def test_a_method_that_covers_a_public_name_is_refused():
 
 
 @pytest.mark.parametrize("name", ["state", "stats", "call", "subscribe", "_wsclient"])
-def test_an_attribute_that_covers_a_name_is_refused(name):
+def test_an_attribute_that_hides_a_reserved_name_is_refused(name):
     client = wsclient.Client(URL)
     with pytest.raises(AttributeError, match=name):
         setattr(client, name, 5)
@@ -29,7 +29,7 @@ def test_an_attribute_that_covers_a_name_is_refused(name):
         type("Bad", (wsclient.Client,), {name: 5})
 
 
-def test_a_mixin_counts_as_well():
+def test_a_mixin_that_hides_a_name_is_refused_too():
     class Mixin:
         def close(self):
             pass
@@ -38,7 +38,7 @@ def test_a_mixin_counts_as_well():
         type("Bad", (Mixin, wsclient.Client), {})
 
 
-def test_an_override_that_is_meant_is_allowed():
+def test_an_intended_override_is_allowed():
     class Loud(wsclient.Client):
         @typing_extensions.override
         def send(self, message, **options):
@@ -49,7 +49,7 @@ def test_an_override_that_is_meant_is_allowed():
     assert client.stats.queue_depth == 1
 
 
-def test_other_attributes_are_the_subclasss_own():
+def test_a_subclass_can_have_other_attributes():
     class Ticker(wsclient.Client):
         symbols = ("A", "B")
 
@@ -67,7 +67,7 @@ def test_other_attributes_are_the_subclasss_own():
         _ = ticker.volume
 
 
-def test_a_forgotten_super_init_says_so():
+def test_a_missing_super_init_raises_an_error_that_explains_it():
     class Forgetful(wsclient.Client):
         def __init__(self):
             self.ready = True
@@ -76,7 +76,7 @@ def test_a_forgotten_super_init_says_so():
         Forgetful().send("x")
 
 
-def test_a_coroutine_function_is_no_hook():
+def test_a_coroutine_function_is_refused_as_a_hook():
     async def hook(client, message):
         pass
 
@@ -89,7 +89,7 @@ def test_a_coroutine_function_is_no_hook():
                 pass
 
 
-def test_hooks_may_be_overridden_passed_and_assigned(server):
+def test_hooks_can_be_overridden_passed_and_assigned(server):
     seen = []
 
     class Overridden(wsclient.Client):
@@ -118,7 +118,7 @@ def test_hooks_may_be_overridden_passed_and_assigned(server):
     assert seen == [("overridden", "1"), ("assigned", True, "2"), ("overridden", "3"), ("passed", True, "4")]
 
 
-def test_hooks_run_in_order_on_one_thread_that_is_not_the_io_thread(server):
+def test_hooks_run_in_order_on_one_thread_other_than_the_io_thread(server):
     calls = []
 
     class Noting(wsclient.Client):
@@ -142,7 +142,7 @@ def test_hooks_run_in_order_on_one_thread_that_is_not_the_io_thread(server):
     assert {thread for _, thread in calls} == {"hooks"}
 
 
-def test_requests_inside_hooks_are_legal(server):
+def test_requests_inside_hooks_are_allowed(server):
     answers = []
 
     class Asking(wsclient.Client):
@@ -160,7 +160,7 @@ def test_requests_inside_hooks_are_legal(server):
         eventually(lambda: answers == [2, 4, 6, "flushed"])
 
 
-def test_a_hook_that_raises_is_logged_and_told_and_the_client_lives_on(server, caplog):
+def test_a_hook_that_raises_is_logged_and_reported_and_the_client_continues(server, caplog):
     errors = []
 
     class Clumsy(wsclient.Client):

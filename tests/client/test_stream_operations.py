@@ -1,4 +1,4 @@
-"""The public calls that give a stream: what they refuse, and when a stream begins and ends."""
+"""The public calls that return a stream: what they refuse, and when a stream begins and ends."""
 
 import threading
 
@@ -15,9 +15,9 @@ def client(server):
         yield client
 
 
-def test_streams_get_what_nobody_awaited_each_its_own(server):
+def test_each_stream_receives_the_messages_that_answer_no_request(server):
     client = wsclient.Client(server.url)
-    everything = client.listen()  # counts from here, before start
+    everything = client.listen()  # receives messages from here on, before start
     evens = client.listen(lambda m: m % 2 == 0)
     with client:
         for n in range(6):
@@ -26,7 +26,7 @@ def test_streams_get_what_nobody_awaited_each_its_own(server):
         assert [everything.get(LONG) for _ in range(6)] == [[n] for n in range(6)]
         with pytest.raises(TimeoutError):
             everything.get(0)
-    with pytest.raises(TypeError):  # its own function failed: [0] % 2
+    with pytest.raises(TypeError):  # its own function raised: [0] % 2
         evens.get(LONG)
 
 
@@ -42,12 +42,12 @@ def test_a_stream_ends_when_the_client_closes(client):
     assert not reader.is_alive()
     with pytest.raises(wsclient.ClientClosed):
         stream.get()
-    with pytest.raises(wsclient.ClientClosed) as caught:  # the traceback keeps the stream from the garbage collector
+    with pytest.raises(wsclient.ClientClosed) as caught:  # the traceback keeps the stream alive
         client.listen()
     assert not client._wsclient.core.streams.listening, caught
 
 
-def test_a_closed_stream_gets_nothing_more(client):
+def test_a_closed_stream_receives_no_more_messages(client):
     with client.listen() as stream:
         client.send("one")
         assert stream.get(LONG) == "one"
@@ -66,32 +66,32 @@ def test_a_closed_stream_gets_nothing_more(client):
         ({"match": 1}, TypeError, "match"),
     ],
 )
-def test_a_bad_option_is_refused_and_leaves_no_stream(client, options, error, words):
+def test_an_invalid_option_is_refused_and_leaves_no_stream(client, options, error, words):
     with pytest.raises(error, match=words):
         client.listen(**options)
     assert not client._wsclient.core.streams.listening
 
 
-def test_stream_and_subscribe_want_a_client_that_runs(server):
+def test_stream_and_subscribe_need_a_running_client(server):
     client = wsclient.Client(server.url)
     for call in (client.stream, client.subscribe):
         with pytest.raises(wsclient.ClientNotStarted, match=r"does not run yet"):
             call({"op": "x"})
 
 
-def test_a_request_that_cannot_begin_leaves_no_stream(server):
+def test_a_request_that_cannot_be_queued_leaves_no_stream(server):
     queue = wsclient.SendQueue(max_bytes=50, overflow="raise")
     with wsclient.connect(server.url, send_queue=queue, protocol=wsclient.JsonRpc()) as client:
         core = client._wsclient.core
         for call in (client.stream, client.subscribe):
-            with pytest.raises(wsclient.MessageTooBig) as caught:  # keeps the stream from the garbage collector
+            with pytest.raises(wsclient.MessageTooBig) as caught:  # keeps the stream alive
                 call({"method": "x" * 100}, timeout=SHORT)
             assert not core.streams.fed, caught
             eventually(lambda: not core.subscriptions.members)
             assert not core.table.waiting
 
 
-def test_a_subscription_made_in_a_hook_is_not_resumed_unasked(server):
+def test_a_subscription_made_in_a_hook_is_not_resumed_by_default(server):
     found = []
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""One connection: keepalive, frames that break the rules, slow readers, odd peers."""
+"""One connection: keepalive, frames that break the rules, slow readers, unusual peers."""
 
 import threading
 import time
@@ -53,7 +53,7 @@ def test_the_statistics_have_the_last_the_shortest_and_the_mean_round_trip(raw):
     client.close(timeout=0)
 
 
-def test_a_servers_ping_is_answered_and_told(raw):
+def test_a_ping_of_the_server_is_answered_and_reported(raw):
     pings = []
     client, peer = open_pair(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
     peer.send_frame(9, b"one")
@@ -64,7 +64,7 @@ def test_a_servers_ping_is_answered_and_told(raw):
 
 
 @pytest.mark.parametrize(("interval", "timeout"), [(0.1, 0.4), (0.4, 0.1), (0.1, 0.1)])
-def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout):
+def test_a_silent_peer_is_detected_with_any_combination_of_options(raw, interval, timeout):
     began = time.monotonic()
     client, _ = open_pair(raw, ping_interval=interval, ping_timeout=timeout)
     raw.accept()
@@ -75,7 +75,7 @@ def test_a_silent_peer_is_found_whatever_the_combination(raw, interval, timeout)
     client.close(timeout=0)
 
 
-def test_a_peer_silent_in_mid_frame_is_found(raw):
+def test_a_peer_that_is_silent_in_the_middle_of_a_frame_is_detected(raw):
     client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=0.1)
     peer.send(b"\x81\x7e\x10\x00half a frame")
     raw.accept()
@@ -83,7 +83,7 @@ def test_a_peer_silent_in_mid_frame_is_found(raw):
     client.close(timeout=0)
 
 
-def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
+def test_a_peer_that_stops_reading_is_detected_although_the_socket_is_full(raw):
     client, _ = open_pair(raw, ping_interval=0.1, ping_timeout=0.2)
     for _ in range(16):
         client.send(b"x" * 2**20)
@@ -94,7 +94,7 @@ def test_a_peer_that_reads_no_more_is_found_though_our_writes_are_stuck(raw):
 
 def test_bytes_of_any_kind_are_a_sign_of_life(raw):
     client, peer = open_pair(raw, ping_interval=0.1, ping_timeout=1.0)
-    peer.send(b"\x82\x7e\x05\xdc")  # a message of 1500 bytes, which trickles and hides the pongs
+    peer.send(b"\x82\x7e\x05\xdc")  # a message of 1500 bytes, which arrives slowly and delays the pongs
     pause = threading.Event()
     for _ in range(15):
         pause.wait(0.1)
@@ -104,7 +104,7 @@ def test_bytes_of_any_kind_are_a_sign_of_life(raw):
     client.close(timeout=0)
 
 
-def test_a_slow_hook_is_never_taken_for_a_dead_peer(server):
+def test_a_slow_hook_is_not_mistaken_for_a_dead_peer(server):
     entered, leave = threading.Event(), threading.Event()
 
     def slow(client, message):
@@ -128,7 +128,7 @@ def test_without_pings_nothing_is_sent(raw):
     client.close(timeout=0)
 
 
-def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
+def test_with_ping_timeout_none_a_silent_peer_is_never_dropped(raw):
     client, peer = open_pair(raw, ping_interval=0.02, ping_timeout=None)
     for _ in range(20):
         assert peer.receive_frame()[0] == 9
@@ -152,7 +152,7 @@ def test_a_ping_timeout_of_none_never_calls_a_peer_dead(raw):
         (frame(2, b"x" * 600, fin=False) + frame(0, b"x" * 600), 1009, wsclient.MessageTooBig),
     ],
 )
-def test_a_peer_that_breaks_the_rules_is_told_and_left(raw, data, code, kind):
+def test_a_peer_that_breaks_the_rules_gets_a_close_code_and_is_disconnected(raw, data, code, kind):
     errors, closes = [], []
     client, peer = open_pair(
         raw,
@@ -175,7 +175,7 @@ def test_a_peer_that_breaks_the_rules_is_told_and_left(raw, data, code, kind):
     client.close(timeout=0)
 
 
-def test_a_decoder_that_raises_skips_the_frame(raw):
+def test_a_decoder_that_raises_skips_the_message(raw):
     class Picky(wsclient.JsonId):
         def decode(self, payload):
             if payload == "bad":
@@ -197,7 +197,7 @@ def test_a_decoder_that_raises_skips_the_frame(raw):
     client.close(timeout=0)
 
 
-def test_a_decoder_may_drop_the_connection(raw):
+def test_a_decoder_can_drop_the_connection(raw):
     class Strict(wsclient.JsonId):
         def decode(self, payload):
             raise wsclient.ProtocolError("Out of step.", payload=payload)
@@ -211,7 +211,7 @@ def test_a_decoder_may_drop_the_connection(raw):
     client.close(timeout=0)
 
 
-def test_json_that_does_not_parse_arrives_as_text(raw):
+def test_invalid_json_arrives_as_text(raw):
     client, peer = open_pair(raw)
     with client.listen() as stream:
         for text in ('{"a": 1', "[1, 2", "{}", " [1]", "plain", "[" * 100_000):
@@ -220,7 +220,7 @@ def test_json_that_does_not_parse_arrives_as_text(raw):
     client.close(timeout=0)
 
 
-def test_messages_in_fragments_with_a_ping_between(raw):
+def test_a_fragmented_message_with_a_ping_in_between_is_received(raw):
     client, peer = open_pair(raw, **QUIET)
     with client.listen() as stream:
         peer.send(frame(1, "grüß".encode()[:3], fin=False) + frame(9, b"p") + frame(0, "grüß".encode()[3:]))
@@ -238,13 +238,13 @@ def flood(connection, message):
     connection.send("done")
 
 
-def test_reading_pauses_at_the_bound_and_nothing_is_lost():
+def test_reading_pauses_at_the_limit_and_nothing_is_lost():
     with Server(flood) as server, wsclient.connect(server.url, ping_interval=0.1, ping_timeout=1.0) as client:
         stream = client.listen(maxsize=10)
         client.send("5000")
         pause = threading.Event()
         eventually(lambda: client._wsclient.core.link.paused)
-        pause.wait(1.5)  # longer than the keepalive allows: bytes that wait unread are a sign of life
+        pause.wait(1.5)  # longer than the keepalive allows: unread bytes are a sign of life
         received = client.stats.messages_received
         assert received < 2000
         assert [next(stream)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
@@ -254,7 +254,7 @@ def test_reading_pauses_at_the_bound_and_nothing_is_lost():
         eventually(lambda: not client._wsclient.core.link.paused)
 
 
-def test_a_request_keeps_the_line_moving_though_a_stream_is_full():
+def test_a_request_continues_reading_although_a_stream_is_full():
     def handler(connection, message):
         if message == "flood":
             for _ in range(100):
@@ -269,8 +269,8 @@ def test_a_request_keeps_the_line_moving_though_a_stream_is_full():
         assert [stream.get(LONG) for _ in range(100)] == ["x" * 100] * 100
 
 
-def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_error():
-    """Compressed, all of it comes in one read; what a request waits for is looked at with each message all the same."""
+def test_above_the_byte_limit_a_full_stream_ends_and_hooks_lose_the_newest_with_one_error():
+    """Compressed, all of it is read at once; yet the client checks after each message whether a request waits."""
     all_sent, entered_match = threading.Event(), threading.Event()
 
     def handler(connection, message):
@@ -314,16 +314,16 @@ def test_beyond_the_bytes_a_full_stream_ends_and_hooks_lose_the_newest_with_one_
         assert client.stats.dropped >= client._wsclient.core.hooks.dropped > 0
 
 
-def test_a_forgotten_stream_does_not_hold_up_reading(server):
+def test_a_garbage_collected_stream_does_not_block_reading(server):
     with wsclient.connect(server.url) as client:
-        client.listen(maxsize=1)  # and nobody keeps it
+        client.listen(maxsize=1)  # and no reference is kept
         stream = client.listen()
         for n in range(50):
             client.send(str(n))
         assert [stream.get(LONG) for _ in range(50)] == [str(n) for n in range(50)]
 
 
-def test_the_newest_of_each_key():
+def test_latest_keeps_the_newest_message_of_each_key():
     with Server() as server, wsclient.connect(server.url) as client:
         stream = client.listen(overflow="latest", key=lambda m: m["k"])
         for n in range(10):
@@ -333,10 +333,10 @@ def test_the_newest_of_each_key():
         assert stream.dropped == 8
 
 
-# --- odd peers -------------------------------------------------------------------------------------------------------
+# --- unusual peers ---------------------------------------------------------------------------------------------------
 
 
-def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
+def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open_is_disconnected(raw):
     client, peer = open_pair(raw, **QUIET)
     closer = threading.Thread(target=client.close)
     closer.start()
@@ -346,7 +346,7 @@ def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open(raw):
     assert client.state is State.CLOSED
 
 
-def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
+def test_messages_that_arrive_during_the_closing_handshake_are_delivered(raw):
     seen = []
     client, peer = open_pair(raw, on_message=lambda _, message: seen.append(message), **QUIET)
     closer = threading.Thread(target=client.close)
@@ -358,16 +358,16 @@ def test_messages_that_come_during_the_closing_handshake_are_delivered(raw):
     assert seen == ["last words"]
 
 
-def test_a_line_that_breaks_while_writing_still_tells_the_servers_close_code(raw):
+def test_a_connection_that_breaks_during_a_write_still_reports_the_close_code_of_the_server(raw):
     client, peer = open_pair(raw, **QUIET)
     peer.send(frame(8, b"\x0f\xa1because"))
-    peer.close()  # what the client sends from here on breaks the line
+    peer.close()  # the next write of the client breaks the connection
     eventually(lambda: client.last_disconnect is not None)
     assert (client.last_disconnect.code, client.last_disconnect.reason) == (4001, "because")
     client.close(timeout=0)
 
 
-def test_a_pong_flood_is_bounded(raw):
+def test_a_flood_of_pings_does_not_fill_the_memory_with_pongs(raw):
     client, peer = open_pair(raw, **QUIET)
     flood = frame(9, b"p" * 100) * 1000
     for _ in range(100):
@@ -380,8 +380,8 @@ def test_a_pong_flood_is_bounded(raw):
     client.close(timeout=0)
 
 
-def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
-    """What a suspended laptop does: time passes for all threads at once, and the pong waits unread."""
+def test_a_connection_survives_a_pause_of_the_whole_process(server):
+    """Like a suspended laptop: time passes for all threads together, and the pong is not yet read."""
     with FaultProxy(server.port) as proxy:
         with wsclient.connect(proxy.url, ping_interval=0.2, ping_timeout=1.0) as client:
             held = threading.Event()
@@ -395,11 +395,11 @@ def test_after_a_stop_of_the_whole_process_the_line_is_not_called_dead(server):
             assert client.stats.connections == 1
 
 
-def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(raw):
+def test_a_close_frame_directly_after_the_upgrade_loses_nothing_of_the_queue(raw):
     client = wsclient.Client(raw.url, reconnect=SOON, ping_interval=None)
-    told = []
-    client.on_open = lambda client: told.append("open")
-    client.on_close = lambda client, code, reason: told.append(code)
+    reported = []
+    client.on_open = lambda client: reported.append("open")
+    client.on_close = lambda client, code, reason: reported.append(code)
     deliveries = [client.send(f"message {n}") for n in range(3)]
     future = client.submit({"method": "add"})
     starter = threading.Thread(target=client.start)
@@ -408,7 +408,7 @@ def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(ra
     assert first.receive_frame() == (8, b"\x03\xf5")
     first.finish()
     with pytest.raises(ConnectionError):
-        first.receive_frame()  # nothing follows a close frame
+        first.receive_frame()  # no frame follows a close frame
     second = raw.accept().upgrade()
     assert [second.receive_text() for _ in range(3)] == ["message 0", "message 1", "message 2"]
     assert second.receive_text() == '{"id":1,"method":"add"}'
@@ -416,11 +416,11 @@ def test_a_close_frame_that_comes_with_the_upgrade_loses_nothing_of_the_queue(ra
     assert future.result(LONG) == {"id": 1}
     assert all(delivery.state == "confirmed" for delivery in deliveries)
     starter.join(LONG)
-    eventually(lambda: told == ["open", 1013, "open"])
+    eventually(lambda: reported == ["open", 1013, "open"])
     client.close(timeout=0)
 
 
-def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
+def test_messages_that_arrive_while_a_client_closes_end_no_stream_with_an_error(raw):
     client, peer = open_pair(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2, max_bytes=100), **QUIET)
     stream = client.listen()
     for _ in range(3):
@@ -434,11 +434,11 @@ def test_what_comes_while_a_client_closes_ends_no_stream_with_an_error(raw):
     peer.send_frame(8, b"\x03\xe8")
     peer.finish()
     closing.join(LONG)
-    assert set(stream) == {"x" * 60}  # and then it ends, as on any close()
+    assert set(stream) == {"x" * 60}  # and then it ends without an error
     assert client.last_disconnect.code == 1000
 
 
-def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_connection(raw):
+def test_messages_queued_when_the_end_of_the_connection_is_found_wait_for_the_next_one(raw):
     client, peer = open_pair(raw, **QUIET)
     connection = client._wsclient.lifecycle._supervisor._connection
     connection._end_now("network", "as when the end of the stream is read", None)
@@ -450,7 +450,7 @@ def test_what_is_queued_when_the_end_of_the_stream_is_found_waits_for_the_next_c
     client.close(timeout=0)
 
 
-def test_an_order_to_drop_that_meets_an_order_to_close_does_not_keep_the_close_frame_from_being_read(raw):
+def test_drop_and_close_commands_together_still_read_the_close_frame(raw):
     client, peer = open_pair(raw, **QUIET)
     commands = client._wsclient.core.commands
     commands.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))

@@ -24,7 +24,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
-def test_a_plain_connection(server):
+def test_the_facts_of_an_unencrypted_connection(server):
     with wsclient.connect(server.url) as client:
         info = client.connection
         assert info.number == 1
@@ -39,14 +39,14 @@ def test_a_plain_connection(server):
         assert client.connection is info
 
 
-def test_compression_that_the_server_does_not_accept(raw):
+def test_the_facts_without_accepted_compression(raw):
     client, _ = open_pair(raw)
     assert client.connection.compression is None
     client.close(timeout=0)
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
-def test_a_tls_connection(server_tls, trusting, version):
+def test_the_facts_of_a_tls_connection(server_tls, trusting, version):
     trusting.minimum_version = trusting.maximum_version = getattr(ssl.TLSVersion, version)
     with Server(tls=server_tls) as server, wsclient.connect(server.url, ssl_context=trusting) as client:
         assert client.connection.tls_version == version.replace("_", ".")
@@ -54,13 +54,13 @@ def test_a_tls_connection(server_tls, trusting, version):
 
 
 @local
-def test_a_connection_to_a_unix_socket():
+def test_the_facts_of_a_connection_to_a_unix_socket():
     with socket_path() as path, Server(path=path) as server, wsclient.connect(server.url) as client:
         assert client.connection.url == server.url
         assert client.connection.remote_address == path
 
 
-def test_a_prepared_socket(server):
+def test_the_facts_of_a_connection_on_a_prepared_socket(server):
     sock = socket.create_connection(("127.0.0.1", server.port))
     address = sock.getsockname()
     with wsclient.connect("ws://example.org/", sock=sock) as client:
@@ -69,13 +69,13 @@ def test_a_prepared_socket(server):
         assert client.connection.remote_address == ("127.0.0.1", server.port)
 
 
-def test_through_a_proxy_the_remote_address_is_the_proxys(server):
+def test_through_a_proxy_the_remote_address_is_that_of_the_proxy(server):
     with Tunnels() as proxy, wsclient.connect(server.url, proxy=proxy.url) as client:
         assert client.connection.url == server.url
         assert client.connection.remote_address[1] == proxy.port
 
 
-def test_tls_that_ends_at_the_proxy_is_not_that_of_the_connection(server, server_tls, trusting):
+def test_tls_that_ends_at_the_proxy_is_not_reported_as_tls_of_the_connection(server, server_tls, trusting):
     with (
         Tunnels("https", tls=server_tls) as proxy,
         wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client,
@@ -83,7 +83,7 @@ def test_tls_that_ends_at_the_proxy_is_not_that_of_the_connection(server, server
         assert (client.connection.tls_version, client.connection.cipher) == (None, None)
 
 
-def test_tls_to_the_server_through_an_https_proxy(server_tls, trusting):
+def test_tls_to_the_server_through_an_https_proxy_is_reported(server_tls, trusting):
     inner = ssl.TLSVersion.TLSv1_3
     with (
         Server(tls=server_tls) as server,
@@ -94,7 +94,7 @@ def test_tls_to_the_server_through_an_https_proxy(server_tls, trusting):
         assert client.connection.cipher.startswith("TLS_")
 
 
-def test_secrets_are_in_neither_the_url_nor_the_repr(raw):
+def test_the_url_and_the_repr_contain_no_secrets(raw):
     token = "token." + "x" * 100
     client = wsclient.Client(
         f"ws://joe:hunter2@127.0.0.1:{raw.port}/ws?key=hunter2",
@@ -115,7 +115,7 @@ def test_secrets_are_in_neither_the_url_nor_the_repr(raw):
     client.close(timeout=0)
 
 
-# --- its life --------------------------------------------------------------------------------------------------------
+# --- lifetime --------------------------------------------------------------------------------------------------------
 
 
 def test_it_is_none_while_no_connection_is_open(raw):
@@ -135,7 +135,7 @@ def test_it_is_none_while_no_connection_is_open(raw):
     assert client.connection is None
 
 
-def test_each_connection_has_its_own(raw):
+def test_each_connection_has_its_own_object(raw):
     client, peer = open_pair(raw)
     first = client.connection
     peer.reset()
@@ -146,7 +146,7 @@ def test_each_connection_has_its_own(raw):
     client.close(timeout=0)
 
 
-def test_the_session_offers_the_object_that_the_client_offers_later(server):
+def test_the_session_has_the_same_object_as_the_client_later(server):
     seen = []
 
     class Watching(JsonId):
@@ -161,14 +161,14 @@ def test_the_session_offers_the_object_that_the_client_offers_later(server):
         assert seen[2:] == [None, 0.0]
 
 
-def test_hooks_see_the_connection_they_are_about(server):
+def test_hooks_get_the_connection_of_their_event(server):
     seen = []
     with wsclient.connect(server.url, on_open=lambda client: seen.append(client.connection)) as client:
         eventually(lambda: seen)
         assert seen == [client.connection]
 
 
-def test_a_client_whose_thread_was_left_behind_has_no_connection(raw):
+def test_a_client_whose_io_thread_hangs_has_no_connection(raw):
     entered, leave = threading.Event(), threading.Event()
 
     def hang(message):
@@ -186,7 +186,7 @@ def test_a_client_whose_thread_was_left_behind_has_no_connection(raw):
     leave.set()
 
 
-def test_the_uptime_runs_while_the_connection_is_open_and_stops_at_its_end(raw):
+def test_the_uptime_increases_while_the_connection_is_open_and_stops_at_its_end(raw):
     client, _ = open_pair(raw)
     info = client.connection
     first = info.uptime
@@ -202,7 +202,7 @@ def test_the_uptime_runs_while_the_connection_is_open_and_stops_at_its_end(raw):
 # --- the object ------------------------------------------------------------------------------------------------------
 
 
-def test_it_can_not_be_changed(server):
+def test_it_cannot_be_changed(server):
     with wsclient.connect(server.url) as client:
         for name in [*FIELDS, "uptime"]:
             with pytest.raises(dataclasses.FrozenInstanceError):
@@ -224,7 +224,7 @@ def test_a_copy_keeps_all_facts_and_its_uptime(server, copied):
         assert twin.uptime == frozen
 
 
-def test_every_attribute_is_explained():
+def test_every_attribute_is_documented():
     words = inspect.cleandoc(ConnectionInfo.__doc__)
     assert [field.name for field in dataclasses.fields(ConnectionInfo) if not field.name.startswith("_")] == FIELDS
     assert all(f"{name}: " in words for name in FIELDS)

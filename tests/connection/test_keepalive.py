@@ -1,4 +1,4 @@
-"""The message protocol's own keepalive: what is sent, who sees the answer, and what a missing one does."""
+"""The keepalive of the message protocol: what is sent, where the answer goes, and the effect of a missing answer."""
 
 import json
 import threading
@@ -12,31 +12,31 @@ from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against
 
 
-class Beating(JsonId):
-    """Beats often; ``make`` says what."""
+class FrequentHeartbeat(JsonId):
+    """Sends a heartbeat often; ``make`` returns it."""
 
     def __init__(self, make, seconds=SHORT / 4):
         super().__init__()
         self.heartbeat = (seconds, make)
 
 
-def test_a_plain_heartbeat_goes_out_again_and_again_and_wants_no_answer(raw):
-    client, peer, seen = open_against(raw, protocol=Beating(lambda: {"op": "ping"}), ping_timeout=SHORT / 8)
+def test_a_one_way_heartbeat_is_sent_repeatedly_and_expects_no_answer(raw):
+    client, peer, seen = open_against(raw, protocol=FrequentHeartbeat(lambda: {"op": "ping"}), ping_timeout=SHORT / 8)
     assert [json.loads(peer.receive_text()) for _ in range(5)] == [{"op": "ping"}] * 5
     assert seen == []
     assert client.stats.connections == 1
     client.close(timeout=0)
 
 
-def test_each_heartbeat_is_made_anew_and_may_be_text_or_bytes(raw):
+def test_each_heartbeat_is_made_separately_and_can_be_text_or_bytes(raw):
     made = iter(["ping", b"\x09", "ping"])
-    client, peer, _ = open_against(raw, protocol=Beating(lambda: next(made, "more")))
+    client, peer, _ = open_against(raw, protocol=FrequentHeartbeat(lambda: next(made, "more")))
     assert [peer.receive_frame() for _ in range(3)] == [(1, b"ping"), (2, b"\x09"), (1, b"ping")]
     client.close(timeout=0)
 
 
-def test_a_heartbeat_that_is_a_request_has_an_id_and_its_answer_is_seen_by_nobody(raw):
-    protocol = Beating(lambda: wsclient.Request({"op": "ping"}))
+def test_a_heartbeat_request_has_an_id_and_its_answer_is_not_delivered(raw):
+    protocol = FrequentHeartbeat(lambda: wsclient.Request({"op": "ping"}))
     client, peer, seen = open_against(raw, protocol=protocol)
     with client.listen() as stream:
         ids = []
@@ -54,8 +54,8 @@ def test_a_heartbeat_that_is_a_request_has_an_id_and_its_answer_is_seen_by_nobod
     client.close(timeout=0)
 
 
-def test_an_error_that_answers_a_heartbeat_is_an_answer_too(raw):
-    class Strict(Beating):
+def test_an_error_in_reply_to_a_heartbeat_is_an_answer_too(raw):
+    class Strict(FrequentHeartbeat):
         def decode(self, payload):
             message = json.loads(payload)
             return wsclient.Failure(message["id"], wsclient.RemoteError(1, "busy"))
@@ -74,33 +74,35 @@ def test_an_error_that_answers_a_heartbeat_is_an_answer_too(raw):
     client.close(timeout=0)
 
 
-def test_a_heartbeat_that_is_not_answered_ends_the_connection_and_the_client_connects_again(raw):
-    protocol = Beating(lambda: wsclient.Request({"op": "ping"}))
+def test_a_heartbeat_without_an_answer_ends_the_connection_and_the_client_reconnects(raw):
+    protocol = FrequentHeartbeat(lambda: wsclient.Request({"op": "ping"}))
     client, peer, _ = open_against(raw, protocol=protocol, ping_timeout=SHORT)
     peer.receive_text()
     again = raw.accept().upgrade()
     eventually(lambda: client.stats.connections == 2)
     assert client.last_disconnect.initiator == "keepalive"
     assert "heartbeat" in client.last_disconnect.reason
-    assert json.loads(again.receive_text())["op"] == "ping"  # it beats on the new one as well
+    assert json.loads(again.receive_text())["op"] == "ping"  # heartbeats are sent on the new connection as well
     client.close(timeout=0)
 
 
-def test_without_a_ping_timeout_a_heartbeats_answer_may_take_until_the_next_one(raw):
-    client, peer, _ = open_against(raw, protocol=Beating(lambda: wsclient.Request({})), ping_timeout=None)
+def test_without_a_ping_timeout_the_answer_may_come_until_the_next_heartbeat(raw):
+    client, peer, _ = open_against(raw, protocol=FrequentHeartbeat(lambda: wsclient.Request({})), ping_timeout=None)
     peer.receive_text()
     raw.accept()
     assert client.last_disconnect.initiator == "keepalive"
     client.close(timeout=0)
 
 
-def test_a_heartbeat_that_can_not_be_made_is_told_and_the_connection_lives_on(raw):
+def test_a_heartbeat_that_cannot_be_made_is_reported_and_the_connection_stays_open(raw):
     errors = []
 
     def broken():
         raise LookupError("no heartbeat today")
 
-    client, peer, _ = open_against(raw, protocol=Beating(broken), on_error=lambda _, error: errors.append(error))
+    client, peer, _ = open_against(
+        raw, protocol=FrequentHeartbeat(broken), on_error=lambda _, error: errors.append(error)
+    )
     eventually(lambda: len(errors) >= 2)
     assert isinstance(errors[0], wsclient.ProtocolError)
     assert isinstance(errors[0].__cause__, LookupError)
@@ -109,7 +111,7 @@ def test_a_heartbeat_that_can_not_be_made_is_told_and_the_connection_lives_on(ra
     client.close(timeout=0)
 
 
-def test_no_heartbeat_goes_out_before_the_connection_is_open(raw):
+def test_no_heartbeat_is_sent_before_the_connection_is_open(raw):
     set_up = threading.Event()
 
     def on_session(client, session):
@@ -121,7 +123,7 @@ def test_no_heartbeat_goes_out_before_the_connection_is_open(raw):
 
     client = wsclient.Client(
         raw.url,
-        protocol=Beating(lambda: "beat", SHORT / 8),
+        protocol=FrequentHeartbeat(lambda: "beat", SHORT / 8),
         on_session=on_session,
         ping_interval=None,
         reconnect=wsclient.Reconnect(wait=tenacity.wait_none()),

@@ -1,4 +1,4 @@
-"""Start, close and drain: in every state, from every thread, in bounded time."""
+"""Start, close and drain: in every state, from every thread, in limited time."""
 
 import math
 import os
@@ -18,11 +18,11 @@ from ..support.stage import respond
 from ..support.threads import stacks
 
 CLOSE = 0.5
-"""Seconds given to close(); one more is allowed."""
+"""Seconds of timeout for close(); it may take one more."""
 
 
 def close_in_time(client, timeout=CLOSE, **options):
-    """Close, and hold close() to its promise: timeout + 1 s, and some slack for a busy machine."""
+    """Close, and check that close() takes at most its timeout + 1 s, plus a tolerance for a busy machine."""
     began = time.monotonic()
     client.close(timeout=timeout, **options)
     took = time.monotonic() - began
@@ -53,7 +53,7 @@ def test_start_on_a_running_client_waits_for_open(server):
         assert client.stats.connections == 1
 
 
-def test_a_first_attempt_that_fails_raises_and_leaves_closed_and_no_thread():
+def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thread():
     client = wsclient.Client(f"ws://127.0.0.1:{refused_port()}/", name="refused")
     with pytest.raises(wsclient.ConnectError, match="refused") as caught:
         client.start()
@@ -68,7 +68,7 @@ def test_a_first_attempt_that_fails_raises_and_leaves_closed_and_no_thread():
         client.send("x")
 
 
-def test_the_first_attempt_is_each_url_of_a_list_once(server):
+def test_the_first_attempt_tries_each_url_of_a_list_once(server):
     refused = f"ws://127.0.0.1:{refused_port()}/"
     with wsclient.connect([refused, server.url]) as client:
         assert client.stats.failed_attempts == 1
@@ -77,7 +77,7 @@ def test_the_first_attempt_is_each_url_of_a_list_once(server):
     assert caught.value.attempts == 2
 
 
-def test_retry_first_goes_on_until_the_server_is_there():
+def test_retry_first_continues_until_the_server_is_available():
     port = refused_port()
     attempts = threading.Semaphore(0)
     client = wsclient.Client(
@@ -96,14 +96,14 @@ def test_retry_first_goes_on_until_the_server_is_there():
         client.close()
 
 
-def test_start_gives_up_at_its_timeout_and_leaves_closed(raw):
+def test_start_fails_at_its_timeout_and_leaves_a_closed_client(raw):
     client = wsclient.Client(raw.url)
     with pytest.raises(wsclient.ConnectError, match="timeout"):
         client.start(timeout=SHORT)
     assert client.state is State.CLOSED
 
 
-def test_two_threads_may_start_one_client(server):
+def test_two_threads_can_start_one_client(server):
     client = wsclient.Client(server.url)
     threads = [threading.Thread(target=client.start) for _ in range(8)]
     for thread in threads:
@@ -117,7 +117,7 @@ def test_two_threads_may_start_one_client(server):
 # --- close, in every state -------------------------------------------------------------------------------------------
 
 
-def test_close_of_a_client_never_started():
+def test_close_of_a_client_that_was_never_started():
     client = wsclient.Client("ws://127.0.0.1:9/")
     future = client.submit({"a": 1})
     delivery = client.send("x")
@@ -140,7 +140,7 @@ def test_close_sends_its_code_and_reason(server, wait):
 
 
 @pytest.mark.parametrize("code", [999, 1004, 1005, 1006, 1012, 1015, 2999, 5000, "1000"])
-def test_a_close_code_that_must_not_be_sent_is_refused(server, code):
+def test_an_invalid_close_code_is_refused(server, code):
     with wsclient.connect(server.url) as client:
         with pytest.raises(ValueError, match="code"):
             client.close(code)
@@ -149,7 +149,7 @@ def test_a_close_code_that_must_not_be_sent_is_refused(server, code):
         assert client.state is State.OPEN
 
 
-def test_close_writes_what_is_queued_first(mute_server):
+def test_close_first_writes_the_queued_messages(mute_server):
     with wsclient.connect(mute_server.url) as client:
         for n in range(1000):
             client.send(str(n))
@@ -182,7 +182,7 @@ def test_requests_end_once_when_many_threads_close(mute_server):
     assert client.stats.requests_failed == len(futures)
 
 
-def test_close_with_a_peer_that_never_answers_the_close_frame(raw):
+def test_close_is_bounded_with_a_peer_that_never_answers_the_close_frame(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -191,7 +191,7 @@ def test_close_with_a_peer_that_never_answers_the_close_frame(raw):
     close_in_time(client)
 
 
-def test_close_with_a_peer_that_stalls_in_mid_frame(raw):
+def test_close_is_bounded_with_a_peer_that_stalls_in_the_middle_of_a_frame(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -200,11 +200,11 @@ def test_close_with_a_peer_that_stalls_in_mid_frame(raw):
     close_in_time(client)
 
 
-def test_close_with_a_full_socket(raw):
+def test_close_is_bounded_with_a_full_socket(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
     starter.start()
-    raw.accept().upgrade()  # and reads no more
+    raw.accept().upgrade()  # the peer does not read any more
     starter.join(LONG)
     deliveries = [client.send(b"x" * 2**20) for _ in range(32)]
     assert deliveries[-1].state == "queued"
@@ -212,7 +212,7 @@ def test_close_with_a_full_socket(raw):
     assert deliveries[-1].state == "lost"
 
 
-def test_close_during_a_hung_handshake(raw):
+def test_close_is_bounded_during_a_handshake_that_hangs(raw):
     client = wsclient.Client(raw.url, retry_first=True)
     starter = threading.Thread(target=swallow, args=(client.start,))
     starter.start()
@@ -223,8 +223,8 @@ def test_close_during_a_hung_handshake(raw):
     assert not starter.is_alive()
 
 
-def test_close_while_tcp_never_answers(server):
-    with socket.socket() as full:  # a backlog that is full answers no SYN
+def test_close_is_bounded_while_tcp_never_answers(server):
+    with socket.socket() as full:  # a full backlog answers no SYN
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         fillers = [socket.socket() for _ in range(4)]
@@ -242,17 +242,17 @@ def test_close_while_tcp_never_answers(server):
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
-def test_close_with_a_dead_proxy(raw, scheme):
+def test_close_is_bounded_with_a_proxy_that_hangs(raw, scheme):
     proxy = f"{scheme}://127.0.0.1:{raw.port}"
     client = wsclient.Client("ws://example.invalid/", proxy=proxy, retry_first=True)
     starter = threading.Thread(target=swallow, args=(client.start,))
     starter.start()
-    raw.accept()  # takes the line, and says nothing
+    raw.accept()  # the proxy accepts, and sends nothing
     close_in_time(client)
     starter.join(LONG)
 
 
-def test_close_while_backing_off():
+def test_close_ends_the_wait_before_a_reconnect():
     with Server() as server:
         policy = wsclient.Reconnect(wait=lambda state: 3600.0)
         client = wsclient.connect(server.url, reconnect=policy)
@@ -263,7 +263,7 @@ def test_close_while_backing_off():
         assert delivery.state == "lost"
 
 
-def test_close_after_failure(raw):
+def test_close_after_a_failure(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -276,7 +276,7 @@ def test_close_after_failure(raw):
     assert client.state is State.FAILED
 
 
-def test_a_client_that_fails_gives_the_reason_to_all_that_wait(stage):
+def test_a_client_that_fails_reports_the_reason_to_all_waiting_callers(stage):
     errors = []
     client = wsclient.Client(
         stage(respond("403 Forbidden")).url, retry_first=True, on_error=lambda _, error: errors.append(error)
@@ -303,7 +303,7 @@ def test_a_client_that_fails_gives_the_reason_to_all_that_wait(stage):
     assert [error.status for error in errors] == [403]
 
 
-def test_close_with_a_hook_that_never_returns(server):
+def test_close_is_bounded_with_a_hook_that_never_returns(server):
     entered, leave = threading.Event(), threading.Event()
 
     def stuck(client, message):
@@ -318,7 +318,7 @@ def test_close_with_a_hook_that_never_returns(server):
 
 
 @pytest.mark.parametrize("where", ["on_session", "url", "match"])
-def test_close_with_user_code_stuck_on_the_io_thread(server, where):
+def test_close_is_bounded_with_user_code_that_hangs_on_the_io_thread(server, where):
     entered, leave = threading.Event(), threading.Event()
 
     def stuck(*args):
@@ -341,7 +341,7 @@ def test_close_with_user_code_stuck_on_the_io_thread(server, where):
     leave.set()
 
 
-def test_close_while_a_name_is_looked_up(monkeypatch):
+def test_close_is_bounded_during_a_name_lookup(monkeypatch):
     entered, leave = threading.Event(), threading.Event()
 
     def slow(*args, **options):
@@ -359,7 +359,7 @@ def test_close_while_a_name_is_looked_up(monkeypatch):
     starter.join(LONG)
 
 
-def test_close_inside_hooks(server):
+def test_close_is_allowed_inside_hooks(server):
     closed = threading.Event()
 
     class Once(wsclient.Client):
@@ -391,7 +391,7 @@ def test_close_on_the_io_thread_needs_wait_false(server):
     assert "close(wait=False)" in errors[0]
 
 
-def test_many_threads_may_close_at_once(server):
+def test_many_threads_can_close_at_the_same_time(server):
     client = wsclient.connect(server.url)
     threads = [threading.Thread(target=client.close) for _ in range(16)]
     for thread in threads:
@@ -401,7 +401,7 @@ def test_many_threads_may_close_at_once(server):
     assert client.state is State.CLOSED
 
 
-def test_an_impatient_close_hurries_a_patient_one(raw):
+def test_a_close_with_a_short_timeout_shortens_an_earlier_close(raw):
     client = wsclient.Client(raw.url)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -416,7 +416,7 @@ def test_an_impatient_close_hurries_a_patient_one(raw):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
-def test_close_without_waiting_is_legal_in_a_signal_handler(server):
+def test_close_without_waiting_is_allowed_in_a_signal_handler(server):
     client = wsclient.connect(server.url)
     commands = client._wsclient.core.commands
     previous = signal.signal(signal.SIGUSR1, lambda *_: client.close(wait=False))
@@ -435,7 +435,7 @@ def test_close_without_waiting_is_legal_in_a_signal_handler(server):
 # --- drain -----------------------------------------------------------------------------------------------------------
 
 
-def test_drain_finishes_what_is_in_flight_and_refuses_new_work():
+def test_drain_finishes_the_requests_in_flight_and_refuses_new_ones():
     answer = threading.Event()
 
     def handler(connection, message):
@@ -457,7 +457,7 @@ def test_drain_finishes_what_is_in_flight_and_refuses_new_work():
         assert client.state is State.CLOSED
 
 
-def test_drain_sends_what_is_queued_through_a_reconnect(mute_server):
+def test_drain_sends_queued_messages_through_a_reconnect(mute_server):
     proxy = FaultProxy(mute_server.port)
     policy = wsclient.Reconnect(wait=lambda state: 0.05)
     client = wsclient.connect(proxy.url, reconnect=policy)
@@ -476,19 +476,19 @@ def test_drain_sends_what_is_queued_through_a_reconnect(mute_server):
     proxy.stop()
 
 
-def test_drain_finds_by_itself_that_the_last_request_has_ended(server):
-    """Who is refused by the sealed queue takes its request back, and wakes nobody."""
+def test_drain_detects_that_the_last_request_has_ended(server):
+    """A request that the sealed queue refuses is withdrawn, without a wake-up."""
     client = wsclient.connect(server.url, ping_interval=None)
     core, table = client._wsclient.core, client._wsclient.core.table
     client.submit({"method": "silence"}, timeout=None)
     assert client.drain(10 * LONG, wait=False) is False
-    eventually(lambda: core.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next look
+    eventually(lambda: core.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next check
     for request in table.everything():
         assert table.take(request, "failed")
     assert client.wait_closed(LONG)
 
 
-def test_drain_gives_up_at_its_timeout(server):
+def test_drain_ends_at_its_timeout(server):
     client = wsclient.connect(server.url)
     future = client.submit({"method": "silence"})
     began = time.monotonic()
@@ -499,7 +499,7 @@ def test_drain_gives_up_at_its_timeout(server):
     assert client.state is State.CLOSED
 
 
-def test_drain_of_a_client_never_started():
+def test_drain_of_a_client_that_was_never_started():
     assert wsclient.Client("ws://127.0.0.1:9/").drain() is True
     client = wsclient.Client("ws://127.0.0.1:9/")
     client.send("x")
@@ -514,7 +514,7 @@ def test_start_succeeds_although_a_hook_closes_the_client_at_once(server):
         def on_open(self):
             self.close()
 
-    for _ in range(50):  # who comes first, the hook or the thread in start(), is up to the scheduler
+    for _ in range(50):  # the scheduler decides which is first, the hook or the thread in start()
         client = Hasty(server.url).start()
         assert client.wait_closed(LONG)
 
@@ -537,7 +537,7 @@ def test_run_forever_blocks_until_the_client_is_closed(server):
     assert seen == ["x", 1000]
 
 
-def test_run_forever_raises_what_made_the_client_fail(server):
+def test_run_forever_raises_the_error_that_made_the_client_fail(server):
     class Refused(wsclient.Client):
         def on_open(self):
             connection = server.opened.get(timeout=LONG)
@@ -548,7 +548,7 @@ def test_run_forever_raises_what_made_the_client_fail(server):
     assert isinstance(caught.value.__cause__, wsclient.ConnectionLost)
 
 
-def test_close_in_front_of_a_server_that_is_gone(server):
+def test_close_is_bounded_with_a_server_that_is_gone(server):
     client = wsclient.connect(server.url)
     server.stop()
     close_in_time(client)
@@ -561,7 +561,7 @@ def swallow(call):
         pass
 
 
-def test_on_close_is_called_once_though_the_background_thread_is_left_behind(server):
+def test_on_close_is_called_once_although_the_io_thread_hangs(server):
     held, go_on = threading.Event(), threading.Event()
 
     def stuck(message):
@@ -582,7 +582,7 @@ def test_on_close_is_called_once_though_the_background_thread_is_left_behind(ser
     assert told == [(None, None)]
 
 
-def test_drain_of_a_client_that_failed_says_why_and_changes_nothing():
+def test_drain_of_a_failed_client_raises_its_error_and_changes_nothing():
     client = wsclient.Client("ws://127.0.0.1:1/", proxy=None, retry_first=True, reconnect=wsclient.Reconnect(
         wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(1)
     ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether to connect again, and when."""
+"""Whether to reconnect, and when."""
 
 import collections
 import gc
@@ -40,7 +40,7 @@ def lost(initiator="network", code=None, *, uptime=0.0):
 
 
 def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False, fatal_codes=()):
-    """A reconnect state; by default one whose first connection has been opened."""
+    """A reconnect state; by default its first connection has been opened."""
     state = ReconnectState(
         Reconnect() if reconnect is None else reconnect,
         retry_first=retry_first,
@@ -87,12 +87,12 @@ def fixed(seconds=1.0, **options):
         ({"should_retry": True}, TypeError, "should_retry"),
     ],
 )
-def test_a_wrong_option_is_refused_and_named(options, error, text):
+def test_a_wrong_option_is_refused_by_name(options, error, text):
     with pytest.raises(error, match=text):
         Reconnect(**options)
 
 
-def test_a_coroutine_function_is_no_should_retry():
+def test_a_coroutine_function_is_refused_as_should_retry():
     async def should_retry(error):
         return True
 
@@ -100,7 +100,7 @@ def test_a_coroutine_function_is_no_should_retry():
         Reconnect(should_retry=should_retry)
 
 
-def test_any_function_of_the_state_will_do_as_a_strategy():
+def test_any_function_of_the_state_is_accepted_as_a_strategy():
     reconnect = Reconnect(wait=lambda state: 7, stop=lambda state: state.attempt_number > 1, min_uptime=0)
     assert fail(begin(reconnect), OSError(), OSError()) == [7, None]
 
@@ -117,13 +117,13 @@ def test_the_reconnect_option_of_a_client_is_checked():
 # --- the first attempt -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_attempt_is_the_only_one():
+def test_without_retry_first_only_one_first_attempt_is_made():
     error = ConnectError("refused")
     decision = begin(opened=False).attempt_failed(error, 0.0)
     assert (decision.error, decision.number, decision.delay, decision.orderly) == (error, 1, None, True)
 
 
-def test_the_first_attempt_tries_each_of_a_list_once_and_at_once():
+def test_the_first_attempt_tries_each_url_of_a_list_once_without_delay():
     state = begin(opened=False, urls=3)
     errors = [answered(404), OSError("two"), OSError("three")]
     first, second, third = (state.attempt_failed(error, 0.0) for error in errors)
@@ -136,22 +136,22 @@ def test_the_first_attempt_tries_each_of_a_list_once_and_at_once():
     assert (third.error.attempts, third.error.last, third.error.__cause__) == (3, errors[2], errors[2])
 
 
-def test_with_retry_first_the_first_failure_is_like_any_other():
+def test_with_retry_first_the_first_failure_is_handled_like_any_other():
     state = begin(fixed(), opened=False, retry_first=True)
     assert fail(state, *[OSError()] * 5) == [1.0] * 5
 
 
-def test_with_retry_first_a_list_is_tried_at_once_before_it_is_waited():
+def test_with_retry_first_a_list_is_tried_completely_before_the_first_delay():
     state = begin(fixed(), opened=False, retry_first=True, urls=3)
     assert fail(state, *[OSError()] * 5) == [0.0, 0.0, 1.0, 1.0, 1.0]
 
 
-def test_with_retry_first_a_fatal_error_is_a_failure_and_no_orderly_end():
+def test_with_retry_first_a_fatal_error_is_a_failure():
     decision = begin(opened=False, retry_first=True).attempt_failed(answered(404), 0.0)
     assert (decision.delay, decision.orderly) == (None, False)
 
 
-def test_with_retry_first_a_list_has_failed_once_all_its_servers_said_so():
+def test_with_retry_first_a_list_has_failed_when_all_its_servers_failed_fatally():
     state = begin(opened=False, retry_first=True, urls=3)
     assert fail(state, *[answered(404)] * 3) == [0.0, 0.0, None]
 
@@ -167,20 +167,20 @@ def test_after_a_first_success_a_list_is_retried_with_delays():
 # --- delays ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_retry_comes_within_half_a_second_and_anywhere_in_it():
+def test_the_first_retry_comes_at_a_random_time_within_half_a_second():
     delays = [begin().connection_lost(lost(uptime=60), 0.0).delay for _ in range(500)]
     assert 0.0 <= min(delays) < 0.1
     assert 0.4 < max(delays) <= 0.5
 
 
-def test_the_first_retries_of_a_thousand_clients_spread_evenly():
-    random.seed(1)  # tenacity draws from the generator of the module
+def test_the_first_retries_of_a_thousand_clients_are_spread_evenly():
+    random.seed(1)  # tenacity uses the generator of the module
     drawn = collections.Counter(int(begin().connection_lost(lost(uptime=60), 0.0).delay / 0.1) for _ in range(1000))
     assert set(drawn) == {0, 1, 2, 3, 4}
     assert 150 < min(drawn.values()) <= max(drawn.values()) < 250
 
 
-def test_the_bound_doubles_with_each_failure_up_to_30_seconds_with_full_jitter():
+def test_the_maximum_delay_doubles_with_each_failure_up_to_30_seconds_with_full_jitter():
     rows = [fail(begin(), *[OSError()] * 12) for _ in range(300)]
     for number, delays in enumerate(zip(*rows, strict=True)):
         bound = min(30.0, 0.5 * 2**number)
@@ -200,18 +200,18 @@ def test_the_bound_doubles_with_each_failure_up_to_30_seconds_with_full_jitter()
         (tenacity.wait_fixed(1) + tenacity.wait_incrementing(start=1, increment=1), [2, 3, 4, 5]),
     ],
 )
-def test_any_wait_strategy_of_tenacity_decides(wait, delays):
+def test_any_wait_strategy_of_tenacity_is_used(wait, delays):
     assert fail(begin(Reconnect(wait=wait)), *[OSError()] * 4) == delays
 
 
-def test_the_loss_of_a_healthy_connection_is_no_failed_attempt():
+def test_the_loss_of_a_healthy_connection_is_not_a_failed_attempt():
     state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
     decision = state.connection_lost(lost(uptime=5.0), 0.0)
     assert (decision.number, decision.delay) == (0, 1)
     assert fail(state, OSError(), OSError()) == [1, 2]
 
 
-def test_attempts_count_anew_only_after_a_connection_that_held():
+def test_attempts_are_counted_from_zero_again_after_a_connection_that_lasted():
     state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=5.0))
     assert fail(state, OSError(), OSError()) == [1, 2]
     state.opened()
@@ -223,14 +223,14 @@ def test_attempts_count_anew_only_after_a_connection_that_held():
     assert (healthy.number, healthy.delay, state.failures) == (0, 1, 0)
 
 
-def test_with_min_uptime_0_every_connection_holds():
+def test_with_min_uptime_0_every_connection_counts_as_healthy():
     state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1), min_uptime=0))
     for _ in range(3):
         state.opened()
         assert state.connection_lost(lost(), 0.0).delay == 1
 
 
-def test_a_callers_reconnect_lets_attempts_count_anew():
+def test_reconnect_called_by_the_user_counts_attempts_from_zero_again():
     state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
     fail(state, *[OSError()] * 5)
     state.reset_count()
@@ -241,14 +241,14 @@ def test_a_callers_reconnect_lets_attempts_count_anew():
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3, 10])
-def test_stop_after_attempt_allows_that_many_attempts_after_a_loss(attempts):
+def test_stop_after_attempt_allows_this_number_of_attempts_after_a_loss(attempts):
     state = begin(fixed(stop=tenacity.stop_after_attempt(attempts)))
     assert state.connection_lost(lost(uptime=60), 0.0).delay == 1.0
     delays = fail(state, *[OSError("no")] * attempts)
     assert delays == [1.0] * (attempts - 1) + [None]
 
 
-def test_giving_up_names_the_attempts_and_the_last_error():
+def test_the_final_error_reports_the_number_of_attempts_and_the_last_error():
     state = begin(fixed(stop=tenacity.stop_after_attempt(2)))
     fail(state, OSError("first"))
     error = OSError("second")
@@ -259,7 +259,7 @@ def test_giving_up_names_the_attempts_and_the_last_error():
     assert (decision.number, decision.orderly) == (2, False)
 
 
-def test_giving_up_after_one_attempt_says_so_in_good_english():
+def test_the_final_error_after_one_attempt_is_in_the_singular():
     decision = begin(fixed(stop=tenacity.stop_after_attempt(1))).attempt_failed(OSError("no"), 0.0)
     assert str(decision.error) == "Gave up after 1 attempt; the last error: no"
 
@@ -271,7 +271,7 @@ def test_stop_after_delay_counts_from_the_loss():
     assert state.attempt_failed(OSError(), 1010.0).delay is None
 
 
-def test_stop_after_delay_begins_anew_after_a_healthy_connection():
+def test_stop_after_delay_starts_again_after_a_healthy_connection():
     state = begin(fixed(stop=tenacity.stop_after_delay(10)))
     assert state.attempt_failed(OSError(), 1000.0).delay == 1.0
     state.opened()
@@ -279,7 +279,7 @@ def test_stop_after_delay_begins_anew_after_a_healthy_connection():
     assert state.attempt_failed(OSError(), 2009.0).delay == 1.0
 
 
-def test_stop_after_delay_goes_on_counting_over_a_connection_that_did_not_hold():
+def test_stop_after_delay_continues_after_a_connection_that_did_not_last():
     state = begin(fixed(stop=tenacity.stop_after_delay(10)))
     assert state.attempt_failed(OSError(), 1000.0).delay == 1.0
     state.opened()
@@ -292,7 +292,7 @@ needs_stop_before_delay = pytest.mark.skipif(
 
 
 @needs_stop_before_delay
-def test_stop_before_delay_counts_the_coming_wait():
+def test_stop_before_delay_includes_the_next_delay():
     state = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
     assert state.attempt_failed(OSError(), 1000.0).delay == 2.0
     assert state.attempt_failed(OSError(), 1007.9).delay == 2.0
@@ -300,13 +300,13 @@ def test_stop_before_delay_counts_the_coming_wait():
 
 
 @needs_stop_before_delay
-def test_stop_before_delay_counts_the_wait_that_the_server_asked_for():
+def test_stop_before_delay_includes_the_delay_that_the_server_requested():
     state = begin(fixed(2.0, stop=tenacity.stop_before_delay(10)))
     assert state.attempt_failed(answered(503, Retry_After="7"), 1000.0).delay == 7.0
     assert state.attempt_failed(answered(503, Retry_After="60"), 1007.0).delay is None
 
 
-def test_any_combination_of_stop_strategies_decides():
+def test_any_combination_of_stop_strategies_is_used():
     event = threading.Event()
     stop = tenacity.stop_any(tenacity.stop_after_attempt(5), tenacity.stop_when_event_set(event))
     state = begin(fixed(stop=stop))
@@ -315,7 +315,7 @@ def test_any_combination_of_stop_strategies_decides():
     assert fail(state, OSError()) == [None]
 
 
-def test_strategies_see_what_tenacity_would_show_them():
+def test_strategies_receive_the_same_state_as_from_tenacity():
     seen = []
 
     def wait(state):
@@ -330,23 +330,23 @@ def test_strategies_see_what_tenacity_would_show_them():
     assert seen == [(1, 0.0, 0.0, errors[0]), (1, 3.0, 2.0, errors[1]), (2, 7.0, 4.0, errors[2])]
 
 
-# --- what is fatal ---------------------------------------------------------------------------------------------------
+# --- fatal errors ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", FATAL_STATUSES)
-def test_a_refusal_by_the_server_is_fatal(status):
+def test_a_rejection_by_the_server_is_fatal(status):
     error = answered(status)
     decision = begin().attempt_failed(error, 0.0)
     assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
 
 @pytest.mark.parametrize("status", RETRIED_STATUSES)
-def test_a_passing_trouble_of_the_server_is_retried(status):
+def test_a_temporary_error_of_the_server_is_retried(status):
     assert begin().attempt_failed(answered(status), 0.0).delay is not None
 
 
 @pytest.mark.parametrize("code", FATAL_CODES)
-def test_a_close_that_calls_us_wrong_is_fatal_if_the_server_says_it(code):
+def test_a_close_code_for_a_client_error_is_fatal_if_the_server_sent_it(code):
     error = lost("remote", code, uptime=60)
     decision = begin().connection_lost(error, 0.0)
     assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
@@ -354,7 +354,7 @@ def test_a_close_that_calls_us_wrong_is_fatal_if_the_server_says_it(code):
 
 @pytest.mark.parametrize("initiator", ["local", "network", "keepalive"])
 @pytest.mark.parametrize("code", [*FATAL_CODES, *RETRIED_CODES, None])
-def test_a_loss_that_the_server_did_not_ask_for_is_retried(initiator, code):
+def test_a_loss_that_the_server_did_not_request_is_retried(initiator, code):
     assert begin().connection_lost(lost(initiator, code), 0.0).delay is not None
 
 
@@ -363,7 +363,7 @@ def test_any_other_close_by_the_server_is_retried(code):
     assert begin().connection_lost(lost("remote", code), 0.0).delay is not None
 
 
-def test_codes_of_the_message_protocol_are_fatal_beside_the_usual_ones():
+def test_close_codes_of_the_message_protocol_are_fatal_in_addition_to_the_standard_ones():
     for code in (4400, 4401, *FATAL_CODES):
         assert begin(fatal_codes={4400, 4401}).connection_lost(lost("remote", code), 0.0).delay is None
     assert begin(fatal_codes={4400}).connection_lost(lost("remote", 4401), 0.0).delay is not None
@@ -371,13 +371,13 @@ def test_codes_of_the_message_protocol_are_fatal_beside_the_usual_ones():
 
 
 @pytest.mark.parametrize("kind", [ConnectError, TLSError, ProxyError, SessionError, HandshakeError])
-def test_an_error_of_an_attempt_says_itself_whether_it_is_fatal(kind):
+def test_an_error_of_an_attempt_specifies_whether_it_is_fatal(kind):
     assert begin().attempt_failed(kind("no", retry=False), 0.0).delay is None
     assert begin().attempt_failed(kind("no", retry=True), 0.0).delay is not None
 
 
 @pytest.mark.parametrize("error", [OSError(), TimeoutError(), ConnectionLost("lost"), WebSocketClientError("what")])
-def test_all_else_is_retried(error):
+def test_all_other_errors_are_retried(error):
     assert not is_fatal(error, frozenset(FATAL_CODES))
     assert begin().attempt_failed(error, 0.0).delay is not None
 
@@ -386,25 +386,25 @@ def test_all_else_is_retried(error):
 
 
 @pytest.mark.parametrize("error", [answered(404), answered(503), OSError()])
-def test_should_retry_overrides_both_ways(error):
+def test_should_retry_overrides_the_rules_in_both_directions(error):
     assert fail(begin(fixed(should_retry=lambda error: True)), error) == [1.0]
     assert fail(begin(fixed(should_retry=lambda error: False)), error) == [None]
 
 
 @pytest.mark.parametrize("code", [1001, 1008])
-def test_should_retry_overrides_the_close_codes_both_ways(code):
+def test_should_retry_overrides_the_close_codes_in_both_directions(code):
     error = lost("remote", code, uptime=60)
     assert begin(fixed(should_retry=lambda error: True)).connection_lost(error, 0.0).delay == 1.0
     refusal = begin(fixed(should_retry=lambda error: False)).connection_lost(error, 0.0)
     assert (refusal.error, refusal.delay, refusal.orderly) == (error, None, False)
 
 
-def test_should_retry_may_leave_it_to_the_rules():
+def test_should_retry_can_leave_the_decision_to_the_rules():
     state = begin(fixed(should_retry=lambda error: None))
     assert fail(state, OSError(), answered(404)) == [1.0, None]
 
 
-def test_should_retry_is_asked_with_each_error():
+def test_should_retry_is_called_with_each_error():
     asked = []
     state = begin(fixed(should_retry=asked.append))
     errors = [lost(uptime=60), OSError(), answered(404)]
@@ -421,30 +421,30 @@ def test_a_should_retry_that_raises_is_logged_and_the_rules_decide(caplog):
     assert [record.exc_info[0] for record in caplog.records] == [LookupError, LookupError]
 
 
-def test_stop_ends_what_should_retry_would_go_on_with():
+def test_stop_takes_precedence_over_should_retry():
     reconnect = fixed(should_retry=lambda error: True, stop=tenacity.stop_after_attempt(2))
     assert fail(begin(reconnect), answered(404), answered(404)) == [1.0, None]
 
 
-# --- refused log-ins and lists of servers ----------------------------------------------------------------------------
+# --- rejected logins and lists of servers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_log_in_gets_one_more_try_with_fresh_credentials(status):
+def test_a_rejected_login_gets_one_more_attempt_with_new_credentials(status):
     assert fail(begin(fixed(), fresh=True), *[answered(status)] * 2) == [1.0, None]
     assert fail(begin(fixed(), fresh=False), answered(status)) == [None]
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 407])
-def test_fresh_credentials_change_nothing_for_other_refusals(status):
+def test_new_credentials_change_nothing_for_other_rejections(status):
     assert fail(begin(fixed(), fresh=True), answered(status)) == [None]
 
 
-def test_another_refusal_on_the_second_try_is_fatal():
+def test_another_rejection_on_the_second_attempt_is_fatal():
     assert fail(begin(fixed(), fresh=True), answered(401), answered(404)) == [1.0, None]
 
 
-def test_a_log_in_that_worked_gives_the_next_one_its_second_try_back():
+def test_a_successful_login_allows_a_second_attempt_again():
     state = begin(fixed(), fresh=True)
     assert fail(state, answered(401)) == [1.0]
     state.opened()
@@ -452,20 +452,20 @@ def test_a_log_in_that_worked_gives_the_next_one_its_second_try_back():
     assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
-def test_a_list_of_servers_has_failed_when_all_have_said_so():
+def test_a_list_of_servers_has_failed_when_all_have_failed_fatally():
     assert fail(begin(fixed(), urls=3), *[answered(404)] * 3) == [1.0, 1.0, None]
 
 
-def test_one_server_that_may_come_back_keeps_the_list_going():
+def test_one_server_that_can_recover_keeps_the_list_active():
     errors = [answered(404), OSError(), answered(404), answered(404), OSError()]
     assert fail(begin(fixed(), urls=3), *errors) == [1.0] * 5
 
 
-def test_refused_log_ins_of_a_list_get_one_more_try_together():
+def test_rejected_logins_of_a_list_get_one_more_attempt_together():
     assert fail(begin(fixed(), urls=2, fresh=True), *[answered(401)] * 3) == [1.0, 1.0, None]
 
 
-def test_a_list_of_servers_has_failed_when_all_have_closed_for_good():
+def test_a_list_of_servers_has_failed_when_all_have_closed_with_fatal_codes():
     state = begin(fixed(), urls=2)
     assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
     state.opened()
@@ -493,7 +493,7 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         ("Wed, 21 Oct 2015 07:27:30 GMT", 0.0),
     ],
 )
-def test_retry_after_is_obeyed_up_to_five_minutes(status, value, seconds):
+def test_retry_after_is_used_up_to_five_minutes(status, value, seconds):
     error = answered(status, Retry_After=value, Date=DATE)
     assert retry_after(error) == seconds
     assert begin(fixed(2.0)).attempt_failed(error, 0.0).delay == max(2.0, seconds)
@@ -506,7 +506,7 @@ def test_retry_after_is_obeyed_up_to_five_minutes(status, value, seconds):
         "-5",
         "1.5",
         "5 seconds",
-        "\u0665",  # a digit, but no ASCII
+        "\u0665",  # a digit, but not ASCII
         "soon",
         "Wed, 99 Oct 2015 07:28:30 GMT",
         "Wed, 21 Oct 99999 07:28:30 GMT",
@@ -516,7 +516,7 @@ def test_retry_after_is_obeyed_up_to_five_minutes(status, value, seconds):
         "120, 240",
     ],
 )
-def test_a_retry_after_that_can_not_be_read_says_nothing(value):
+def test_an_invalid_retry_after_is_ignored(value):
     assert retry_after(answered(503, Retry_After=value, Date=DATE)) == 0.0
 
 
@@ -531,36 +531,36 @@ values = st.one_of(st.just(DATE), dates, st.text(max_size=30))
 
 
 @given(value=values, date=values)
-def test_no_retry_after_whatever_does_any_harm(value, date):
+def test_no_value_of_retry_after_raises(value, date):
     error = HandshakeError("busy", status=503, headers={"Retry-After": value, "Date": date})
     assert 0.0 <= retry_after(error) <= 300.0
 
 
-def test_a_date_without_the_servers_own_says_nothing_since_clocks_differ():
+def test_a_retry_after_date_without_a_date_header_is_ignored_since_clocks_differ():
     assert retry_after(answered(503, Retry_After=DATE)) == 0.0
 
 
 @pytest.mark.parametrize(
     "error", [answered(500, Retry_After="7"), answered(408, Retry_After="7"), answered(503), OSError(), lost()]
 )
-def test_nobody_else_may_ask_us_to_wait(error):
+def test_retry_after_of_other_errors_is_ignored(error):
     assert retry_after(error) == 0.0
 
 
-def test_retry_after_makes_no_wait_shorter():
+def test_retry_after_does_not_shorten_a_delay():
     assert fail(begin(fixed(10.0)), answered(503, Retry_After="7")) == [10.0]
 
 
 # --- without reconnect -----------------------------------------------------------------------------------------------
 
 
-def test_without_reconnect_a_failed_first_attempt_is_the_end():
+def test_without_reconnect_a_failed_first_attempt_is_final():
     error = OSError()
     decision = begin_without_reconnect(opened=False).attempt_failed(error, 0.0)
     assert (decision.error, decision.delay, decision.orderly) == (error, None, True)
 
 
-def test_without_reconnect_each_of_a_list_is_tried_all_the_same():
+def test_without_reconnect_each_url_of_a_list_is_still_tried():
     assert fail(begin_without_reconnect(opened=False, urls=2), OSError(), OSError()) == [0.0, None]
 
 
@@ -578,7 +578,7 @@ def test_without_reconnect_each_of_a_list_is_tried_all_the_same():
         ("keepalive", None, False),
     ],
 )
-def test_without_reconnect_a_loss_is_the_end_and_orderly_if_the_server_took_its_leave(initiator, code, orderly):
+def test_without_reconnect_a_loss_is_final_and_orderly_if_the_server_closed_normally(initiator, code, orderly):
     error = lost(initiator, code, uptime=60)
     decision = begin_without_reconnect().connection_lost(error, 0.0)
     assert (decision.error, decision.delay, decision.orderly) == (error, None, orderly)
@@ -588,10 +588,10 @@ def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
     assert fail(begin_without_reconnect(), OSError()) == [None]
 
 
-# --- for ever --------------------------------------------------------------------------------------------------------
+# --- many failures ---------------------------------------------------------------------------------------------------
 
 
-def test_ten_thousand_failures_leave_nothing_behind():
+def test_ten_thousand_failures_use_no_memory():
     state = begin()
     for _ in range(1_000):
         state.attempt_failed(OSError("no"), 0.0)
@@ -606,7 +606,7 @@ def test_ten_thousand_failures_leave_nothing_behind():
     assert decision.error.__cause__ is decision.error.__context__ is decision.error.__traceback__ is None
 
 
-def test_giving_up_after_many_failures_chains_the_last_error_only():
+def test_the_final_error_after_many_failures_chains_only_the_last_error():
     state = begin(fixed(stop=tenacity.stop_after_attempt(5_000)))
     for _ in range(5_000):
         decision = state.attempt_failed(OSError("no"), 0.0)
@@ -616,10 +616,10 @@ def test_giving_up_after_many_failures_chains_the_last_error_only():
     assert decision.error.last.__cause__ is decision.error.last.__context__ is None
 
 
-# --- who has said what -----------------------------------------------------------------------------------------------
+# --- sequences of errors ---------------------------------------------------------------------------------------------
 
 
-def test_each_refused_log_in_gets_its_one_more_try():
+def test_each_rejected_login_gets_one_more_attempt():
     state = begin(fixed(), fresh=True)
     for _ in range(3):
         assert fail(state, answered(401)) == [1.0]
@@ -628,7 +628,7 @@ def test_each_refused_log_in_gets_its_one_more_try():
     assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
-def test_a_log_in_that_was_taken_clears_the_refusal_though_the_connection_ends_by_an_order():
+def test_a_successful_login_clears_the_rejection_even_if_a_command_ends_the_connection():
     state = begin(fixed(), fresh=True)
     assert fail(state, answered(401)) == [1.0]
     state.opened()
@@ -636,7 +636,7 @@ def test_a_log_in_that_was_taken_clears_the_refusal_though_the_connection_ends_b
     assert fail(state, answered(401)) == [1.0]
 
 
-def test_what_should_retry_allows_does_not_count_against_what_comes_later():
+def test_failures_allowed_by_should_retry_do_not_count_against_later_ones():
     state = begin(fixed(should_retry=lambda error: True if isinstance(error, HandshakeError) else None), urls=2)
     assert fail(state, answered(404), answered(404), answered(404)) == [1.0] * 3
     state.opened()
@@ -644,6 +644,6 @@ def test_what_should_retry_allows_does_not_count_against_what_comes_later():
 
 
 @pytest.mark.parametrize(("option", "value"), [("wait", tenacity.stop_never), ("stop", tenacity.wait_fixed(1))])
-def test_a_strategy_in_the_place_of_the_other_is_refused(option, value):
+def test_a_wait_strategy_in_place_of_a_stop_strategy_and_vice_versa_is_refused(option, value):
     with pytest.raises(TypeError, match=rf"^{option} must be a tenacity {option} strategy"):
         Reconnect(**{option: value})

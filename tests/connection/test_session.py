@@ -1,4 +1,4 @@
-"""``on_session``: setting up every connection before anything else is sent on it."""
+"""``on_session``: the setup of every connection, before anything else is sent on it."""
 
 import json
 import threading
@@ -21,13 +21,13 @@ def client_with(url, on_session, **options):
 
 
 def failure_of(call):
-    """What the call raises."""
+    """The exception that the call raises."""
     with pytest.raises(wsclient.WebSocketClientError) as caught:
         call()
     return caught.value
 
 
-def test_the_session_logs_in_before_anything_else(server):
+def test_the_session_logs_in_before_anything_else_is_sent(server):
     replies = []
 
     def log_in(session):
@@ -41,7 +41,7 @@ def test_the_session_logs_in_before_anything_else(server):
     assert [json.loads(server.received[0])["params"], server.received[1]] == ["token", "queued before"]
 
 
-def test_the_session_tells_its_number_subprotocol_and_headers(raw):
+def test_the_session_has_its_number_subprotocol_and_headers(raw):
     facts = []
 
     def look(session):
@@ -60,7 +60,7 @@ def test_the_session_tells_its_number_subprotocol_and_headers(raw):
     client.close(timeout=0)
 
 
-def test_a_session_that_failed_does_not_count(server):
+def test_a_failed_session_does_not_count(server):
     numbers = []
 
     def fail_once(session):
@@ -74,7 +74,7 @@ def test_a_session_that_failed_does_not_count(server):
         assert client.stats.failed_attempts == 1
 
 
-def test_messages_passed_over_reach_hooks_and_streams_afterwards_in_order():
+def test_messages_skipped_by_the_session_are_delivered_to_hooks_and_streams_afterwards_in_order():
     def handler(connection, message):
         connection.send('{"event": "before"}')
         connection.send(json.dumps({"id": json.loads(message)["id"], "result": "in"}))
@@ -118,7 +118,7 @@ def test_match_finds_the_answer_among_events():
         assert json.loads(server.received[0]) == {"type": "auth"}
 
 
-def test_a_greeting_right_behind_the_upgrade_is_received(raw):
+def test_a_message_directly_after_the_upgrade_is_received(raw):
     greetings = []
     client = client_with(raw.url, lambda session: greetings.append(session.recv(LONG)))
     starter = threading.Thread(target=client.start)
@@ -129,7 +129,7 @@ def test_a_greeting_right_behind_the_upgrade_is_received(raw):
     client.close(timeout=0)
 
 
-def test_pings_are_answered_during_the_set_up(raw):
+def test_pings_are_answered_during_the_setup(raw):
     client = client_with(raw.url, lambda session: session.recv(LONG))
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -155,7 +155,7 @@ def test_an_error_of_the_session_is_a_failed_attempt(server):
     eventually(lambda: server.connections == [])
 
 
-def test_a_session_error_may_be_fatal(server):
+def test_a_session_error_can_be_fatal(server):
     def refuse(session):
         raise wsclient.SessionError("The account is locked.", retry=False)
 
@@ -167,7 +167,7 @@ def test_a_session_error_may_be_fatal(server):
     eventually(lambda: [str(error) for error in errors] == ["The account is locked."])
 
 
-def test_a_server_that_refuses_the_login_with_1008_is_fatal():
+def test_a_server_that_rejects_the_login_with_1008_is_fatal():
     def refuse(connection, message):
         connection.close(1008, "bad token")
 
@@ -178,7 +178,7 @@ def test_a_server_that_refuses_the_login_with_1008_is_fatal():
         assert client.state is State.FAILED
 
 
-def test_a_reply_that_comes_with_the_end_of_the_connection_is_still_given(raw):
+def test_a_reply_that_arrives_with_the_end_of_the_connection_is_still_returned(raw):
     replies = []
 
     def log_in(session):
@@ -223,7 +223,7 @@ def test_a_lost_connection_ends_the_session(raw):
     client.close(timeout=0)
 
 
-def test_the_sessions_own_timeouts(server):
+def test_the_session_has_its_own_timeouts(server):
     caught = []
 
     def try_all(session):
@@ -239,7 +239,7 @@ def test_the_sessions_own_timeouts(server):
 
 
 @pytest.mark.parametrize("how", ["recv", "request", "own code"])
-def test_session_timeout_covers_everything(server, how):
+def test_session_timeout_limits_the_whole_setup(server, how):
     nap = threading.Event()
 
     def dawdle(session):
@@ -278,7 +278,7 @@ def test_close_ends_the_session(server):
     assert client.stats.connections == 0
 
 
-def test_calls_on_the_client_inside_the_session_say_what_to_do_instead(server):
+def test_calls_on_the_client_inside_the_session_raise_an_error_with_the_alternative(server):
     messages = []
 
     class Confused(wsclient.Client):
@@ -308,7 +308,7 @@ def test_calls_on_the_client_inside_the_session_say_what_to_do_instead(server):
     assert server.wait_for(1) == ["works"]
 
 
-def test_other_threads_may_call_while_a_connection_is_set_up(server):
+def test_other_threads_can_call_while_a_connection_is_set_up(server):
     entered, go_on = threading.Event(), threading.Event()
 
     class LogsIn(wsclient.Client):
@@ -330,7 +330,7 @@ def test_other_threads_may_call_while_a_connection_is_set_up(server):
     client.close()
 
 
-def test_a_session_is_of_no_use_afterwards(server):
+def test_a_session_is_unusable_after_the_setup(server):
     kept = []
     with client_with(server.url, kept.append):
         with pytest.raises(wsclient.SessionError, match="has ended"):
@@ -339,7 +339,7 @@ def test_a_session_is_of_no_use_afterwards(server):
             kept[0].recv()
 
 
-def test_a_busy_hook_does_not_delay_the_set_up(server):
+def test_a_busy_hook_does_not_delay_the_setup(server):
     busy, leave = threading.Event(), threading.Event()
 
     class Busy(wsclient.Client):
@@ -359,7 +359,7 @@ def test_a_busy_hook_does_not_delay_the_set_up(server):
         leave.set()
 
 
-def test_too_much_that_nobody_takes_ends_the_set_up(raw):
+def test_too_many_messages_not_received_by_the_session_end_the_setup(raw):
     queue = wsclient.ReceiveQueue(max_messages=10)
     client = client_with(raw.url, lambda session: session.request({"a": 1}), receive_queue=queue)
     caught = []
@@ -370,7 +370,7 @@ def test_too_much_that_nobody_takes_ends_the_set_up(raw):
     assert "recv()" in str(caught[0])
 
 
-def test_the_protocols_part_comes_first(server):
+def test_the_setup_of_the_protocol_comes_first(server):
     order = []
 
     class HandshakeOptions(wsclient.JsonId):
@@ -384,7 +384,7 @@ def test_the_protocols_part_comes_first(server):
         assert order == ["protocol", "client"]
 
 
-def test_a_defect_in_on_session_is_logged_with_its_traceback_and_named(server, caplog):
+def test_an_error_in_on_session_is_logged_with_its_traceback_and_its_name(server, caplog):
     def broken(session):
         return {}["result"]
 
@@ -410,7 +410,7 @@ def test_a_connection_that_was_never_open_is_not_the_last_disconnect(server):
     assert type(client.last_disconnect.code) is int
 
 
-def test_a_full_queue_of_a_busy_hook_does_not_hold_up_the_set_up(raw):
+def test_a_full_queue_of_a_busy_hook_does_not_block_the_setup(raw):
     held, go_on = threading.Event(), threading.Event()
 
     def on_message(client, message):
@@ -432,7 +432,7 @@ def test_a_full_queue_of_a_busy_hook_does_not_hold_up_the_set_up(raw):
     starter.start()
     for number in (1, 2):
         peer = raw.accept().upgrade()
-        assert set_up.acquire(timeout=LONG)  # so that the question does not come with the upgrade
+        assert set_up.acquire(timeout=LONG)  # so that the message does not arrive together with the upgrade
         peer.send_text("who are you?")
         assert peer.receive_text() == "me"
         starter.join(LONG)

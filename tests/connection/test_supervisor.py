@@ -1,4 +1,4 @@
-"""Connecting again: when, where to, in which order, and when not."""
+"""Reconnecting: when, to which server, in which order, and when not."""
 
 import json
 import queue
@@ -15,14 +15,14 @@ from wsclient._sending.sender import Sender
 from ..support import LONG, FaultProxy, RawServer, Server, eventually
 from ..support.peers import open_pair
 from ..support.raw import frame
-from ..support.threads import Asking
+from ..support.threads import BlockingCall
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 BATCH = [{"method": "a"}, {"method": "b"}]
 
 
 class Recorder(wsclient.Client):
-    """Notes the hooks that were called, in order."""
+    """Records the hooks that were called, in order."""
 
     def __init__(self, *args, **options):
         self.calls = []
@@ -45,7 +45,7 @@ class Recorder(wsclient.Client):
 
 
 def open_against(raw, *, upgrade=(), **options):
-    """A client that is open, and the peer that answered it."""
+    """A client that is open, and the peer that accepted it."""
     client = Recorder(raw.url, **options)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -55,11 +55,11 @@ def open_against(raw, *, upgrade=(), **options):
     return client, peer
 
 
-# --- what ends and what is retried -----------------------------------------------------------------------------------
+# --- which errors end the client and which are retried ---------------------------------------------------------------
 
 
 def end(peer, code, reason=""):
-    """Close as a server does: the frame, then TCP."""
+    """Close like a server: the close frame, then TCP."""
     peer.send(frame(8, b"" if code is None else code.to_bytes(2, "big") + reason.encode()))
     peer.finish()
 
@@ -77,7 +77,7 @@ def test_a_close_by_the_server_is_followed_by_a_reconnect(raw, code):
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1010])
-def test_a_close_that_says_we_are_wrong_is_fatal(raw, code):
+def test_a_close_code_for_a_client_error_is_fatal(raw, code):
     client, peer = open_against(raw, reconnect=SOON)
     future = client.submit({"method": "x"})
     queued = client.submit({"method": "y"}, match=None)
@@ -100,7 +100,7 @@ def test_a_close_that_says_we_are_wrong_is_fatal(raw, code):
     assert error.disconnect.code == code
 
 
-def test_a_fatal_code_of_the_protocol(raw):
+def test_a_fatal_close_code_of_the_protocol_is_fatal(raw):
     class Strict(wsclient.JsonId):
         fatal_codes = frozenset({4401})
 
@@ -113,7 +113,7 @@ def test_a_fatal_code_of_the_protocol(raw):
 @pytest.mark.parametrize(
     "status", ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "410 Gone"]
 )
-def test_a_refusal_is_fatal_and_kept_on_the_error(raw, status):
+def test_a_rejection_is_fatal_and_kept_on_the_error(raw, status):
     client, peer = open_against(raw, reconnect=SOON)
     peer.reset()
     raw.accept().respond(status, "X-Why: because", body=b"go away")
@@ -131,7 +131,7 @@ def test_a_refusal_is_fatal_and_kept_on_the_error(raw, status):
 @pytest.mark.parametrize(
     "status", ["408 Request Timeout", "425 Too Early", "429 Slow Down", "500 Oops", "502 Bad", "503 No"]
 )
-def test_a_refusal_that_may_pass_is_retried(raw, status):
+def test_a_temporary_rejection_is_retried(raw, status):
     client, peer = open_against(raw, reconnect=SOON)
     peer.reset()
     raw.accept().respond(status)
@@ -153,7 +153,7 @@ def test_retry_after_is_obeyed(raw):
     client.close()
 
 
-def test_fresh_credentials_get_one_more_try(raw):
+def test_new_credentials_get_one_more_attempt(raw):
     tokens = iter(["one", "stale", "fresh"])
     client, peer = open_against(raw, reconnect=SOON, headers=lambda: {"Authorization": next(tokens)})
     assert peer.header("Authorization") == "one"
@@ -183,7 +183,7 @@ def test_should_retry_overrides_the_rules(raw):
     client.close(timeout=0)
 
 
-def test_the_retries_may_be_used_up():
+def test_the_client_fails_after_its_last_retry():
     with Server() as server:
         policy = wsclient.Reconnect(wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(3), min_uptime=0)
         client = Recorder(server.url, reconnect=policy)
@@ -200,14 +200,14 @@ def test_the_retries_may_be_used_up():
 
 
 @pytest.mark.parametrize(("code", "final"), [(1000, State.CLOSED), (1011, State.FAILED)])
-def test_without_reconnect_the_first_end_is_the_last(raw, code, final):
+def test_without_reconnect_the_first_end_is_final(raw, code, final):
     client, peer = open_against(raw, reconnect=None)
     end(peer, code)
     assert client.wait_closed(LONG)
     assert client.state is final
 
 
-def test_the_first_failure_raises_and_is_told_to_on_connect_error(raw):
+def test_the_first_failure_raises_and_is_reported_to_on_connect_error(raw):
     client = Recorder(raw.url)
     starter = threading.Thread(target=lambda: raw.accept().respond("403 Forbidden"))
     starter.start()
@@ -220,10 +220,10 @@ def test_the_first_failure_raises_and_is_told_to_on_connect_error(raw):
     assert attempt.error.status == caught.value.status == 403
 
 
-# --- where to --------------------------------------------------------------------------------------------------------
+# --- which server ----------------------------------------------------------------------------------------------------
 
 
-def test_a_list_of_urls_fails_over():
+def test_a_list_of_urls_is_tried_in_order():
     with Server() as first, Server() as second:
         client = Recorder([first.url, second.url], reconnect=SOON)
         client.start()
@@ -234,7 +234,7 @@ def test_a_list_of_urls_fails_over():
         client.close()
 
 
-def test_the_url_function_is_asked_before_every_attempt():
+def test_the_url_function_is_called_before_every_attempt():
     servers = [Server(), Server()]
     urls = iter([servers[0].url, "ws://127.0.0.1:1/", servers[1].url])
     client = Recorder(lambda: next(urls), reconnect=SOON)
@@ -265,17 +265,17 @@ def test_a_url_or_headers_function_that_raises_is_a_failed_attempt(server, optio
     ("url", "headers"),
     [(lambda: "http://x/", None), ("ws://127.0.0.1:1/", lambda: {"A": "b\r\nC: d"})],
 )
-def test_a_url_or_headers_function_that_gives_nonsense_is_fatal(url, headers):
+def test_a_url_or_headers_function_that_returns_an_invalid_value_is_fatal(url, headers):
     client = wsclient.Client(url, headers=headers, retry_first=True)
     with pytest.raises(wsclient.ConnectError, match="returned a value that can't be used"):
         client.start()
     assert client.state is State.FAILED
 
 
-# --- what is told ----------------------------------------------------------------------------------------------------
+# --- hooks -----------------------------------------------------------------------------------------------------------
 
 
-def test_on_close_comes_once_per_connection_and_not_for_attempts(server):
+def test_on_close_is_called_once_per_connection_and_not_for_attempts(server):
     with FaultProxy(server.port) as proxy:
         client = Recorder(proxy.url, reconnect=SOON)
         client.start()
@@ -340,7 +340,7 @@ def test_the_order_is_session_then_old_queue_then_new_messages_then_on_open(mute
     assert calls == [("session", State.CONNECTING), ("open", State.OPEN)] * 2
 
 
-def test_what_on_open_sends_is_lost_with_its_connection_and_not_sent_twice():
+def test_a_message_sent_in_on_open_is_lost_with_its_connection_and_not_sent_twice():
     held = threading.Event()
     deliveries = []
 
@@ -371,9 +371,9 @@ def test_what_on_open_sends_is_lost_with_its_connection_and_not_sent_twice():
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["withdrawn from the queue", "taken from the queue"])
-def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw, monkeypatch, taken):
+def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_later_one(raw, monkeypatch, taken):
     """It is queued after the queue was cleared of that connection's messages; the next connection may take it from
-    there before the thread that sends can withdraw it.
+    there before the sending thread can withdraw it.
     """
     if taken:
         too_late = Sender.is_too_late
@@ -402,7 +402,7 @@ def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw
             over.set()
 
     client = Subscriber(raw.url, protocol=wsclient.JsonRpc(), reconnect=SOON, ping_interval=None)
-    starting = Asking(client.start)
+    starting = BlockingCall(client.start)
     peer = raw.accept().upgrade()
     starting.result()
     peer.reset()
@@ -416,7 +416,7 @@ def test_what_a_hook_of_an_earlier_connection_sends_goes_out_on_no_later_one(raw
     client.close(timeout=0)
 
 
-def test_what_a_hook_sends_and_is_cut_in_mid_frame_is_lost_and_not_sent_again(raw):
+def test_a_message_sent_in_a_hook_and_cut_in_the_middle_of_a_frame_is_lost_and_not_sent_again(raw):
     sent = []
 
     class Subscriber(wsclient.Client):
@@ -427,7 +427,7 @@ def test_what_a_hook_sends_and_is_cut_in_mid_frame_is_lost_and_not_sent_again(ra
                 sent.append(self.send("behind it"))
 
     client = Subscriber(raw.url, reconnect=SOON, ping_interval=None)
-    starting = Asking(client.start)
+    starting = BlockingCall(client.start)
     peer = raw.accept().upgrade()
     starting.result()
     peer.exactly(2**20)
@@ -444,7 +444,7 @@ def test_what_a_hook_sends_and_is_cut_in_mid_frame_is_lost_and_not_sent_again(ra
     client.close(timeout=0)
 
 
-def test_a_request_that_is_cut_in_mid_frame_is_sent_again_unless_it_has_ended(raw):
+def test_a_request_cut_in_the_middle_of_a_frame_is_sent_again_unless_it_has_ended(raw):
     client, peer = open_pair(raw, ping_interval=None)
     future = client.submit({"method": "x" * 2**24})
     peer.exactly(2**20)
@@ -460,7 +460,7 @@ def test_a_request_that_is_cut_in_mid_frame_is_sent_again_unless_it_has_ended(ra
     client.close(timeout=0)
 
 
-def test_ids_go_on_rising_over_connections(server, proxy):
+def test_ids_continue_to_increase_over_connections(server, proxy):
     class LogsIn(wsclient.Client):
         def on_session(self, session):
             session.request({"method": "echo", "params": "login"})
@@ -484,7 +484,7 @@ def test_ids_go_on_rising_over_connections(server, proxy):
 # --- names and logs --------------------------------------------------------------------------------------------------
 
 
-def test_the_name_shows_in_the_threads(server):
+def test_the_names_of_the_threads_contain_the_name_of_the_client(server):
     with wsclient.connect(server.url, name="ticker", on_open=lambda client: None):
         eventually(lambda: {"ticker-io", "ticker-hooks"} <= {thread.name for thread in threading.enumerate()})
 
@@ -496,7 +496,7 @@ def test_without_hooks_there_is_no_hook_thread(server):
         assert not [thread for thread in threading.enumerate() if thread.name == "quiet-hooks"]
 
 
-def test_no_secret_is_logged_or_shown(caplog):
+def test_no_secret_is_logged_or_printed(caplog):
     caplog.set_level("DEBUG")
     with RawServer(lambda peer: (peer.upgrade("Set-Cookie: session=hush"), peer.receive_frame())) as raw:
         url = raw.url.replace("ws://", "ws://me:hush@") + "?token=hush"

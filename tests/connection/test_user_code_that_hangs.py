@@ -1,4 +1,4 @@
-"""User code that does not return while a connection is opened: ``close()`` is bounded, and the connection ends."""
+"""User code that does not return during the setup of a connection: ``close()`` is bounded, and the connection ends."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ EARLY = frame(1, b'{"early": true}')
 
 
 class Hang:
-    """A function of the user's that blocks until the test releases it."""
+    """A function of the user that blocks until the test releases it."""
 
     def __init__(self):
         self.entered = threading.Event()
@@ -45,7 +45,7 @@ def hang():
 
 @contextlib.contextmanager
 def starting(client):
-    """Start the client on a thread of its own, since ``start()`` returns only once the client is open or closed."""
+    """Start the client in a separate thread, since ``start()`` returns only when the client is open or closed."""
 
     def run():
         with contextlib.suppress(wsclient.WebSocketClientError):
@@ -67,35 +67,35 @@ def close_during(hang, client):
     assert client.state is State.CLOSED
 
 
-def the_end_is_seen(hang, peer):
-    """The peer reads up to the end of the connection (``TimeoutError`` if there is none), while the function blocks."""
+def read_to_the_end(hang, peer):
+    """The peer reads to the end of the connection (``TimeoutError`` if it does not end), while the function blocks."""
     sent = peer.until_closed()
     assert not hang.returned.is_set()
     return sent
 
 
 def hanging(hang, *methods):
-    """A protocol of the user's, with methods that block."""
+    """A user-defined protocol, with methods that block."""
     return type("Hanging", (JsonId,), {name: lambda self, *arguments: hang(*arguments) for name in methods})()
 
 
 @pytest.mark.parametrize("method", ["reset", "decode", "on_session"])
-def test_a_protocol_method_that_hangs(raw, hang, method):
+def test_close_is_bounded_while_a_protocol_method_hangs(raw, hang, method):
     client = wsclient.Client(raw.url, protocol=hanging(hang, method))
     with starting(client):
         peer = raw.accept().upgrade(then=EARLY)
         close_during(hang, client)
-        the_end_is_seen(hang, peer)
+        read_to_the_end(hang, peer)
 
 
 @pytest.mark.parametrize("method", ["reset", "decode"])
-def test_a_client_that_was_left_behind_does_not_open_when_the_method_returns(raw, hang, method):
+def test_a_client_closed_during_a_method_that_hangs_does_not_open_when_the_method_returns(raw, hang, method):
     opened = []
     client = wsclient.Client(raw.url, protocol=hanging(hang, method), on_open=opened.append, name="hanging")
     with starting(client):
         peer = raw.accept().upgrade(then=EARLY)
         close_during(hang, client)
-        the_end_is_seen(hang, peer)
+        read_to_the_end(hang, peer)
     io_threads = [thread for thread in threading.enumerate() if thread.name == "hanging-io"]
     hang.release()
     for thread in io_threads:
@@ -106,7 +106,7 @@ def test_a_client_that_was_left_behind_does_not_open_when_the_method_returns(raw
     assert client.state is State.CLOSED
 
 
-def test_a_match_function_that_hangs(raw, hang):
+def test_close_is_bounded_while_a_match_function_hangs(raw, hang):
     client = wsclient.Client(raw.url)
     client.submit({"a": 1}, match=hang)
     with starting(client):
@@ -114,29 +114,29 @@ def test_a_match_function_that_hangs(raw, hang):
         peer.receive_text()
         peer.send(EARLY)
         close_during(hang, client)
-        the_end_is_seen(hang, peer)
+        read_to_the_end(hang, peer)
 
 
-def test_an_on_session_hook_that_hangs(raw, hang):
+def test_close_is_bounded_while_on_session_hangs(raw, hang):
     client = wsclient.Client(raw.url, on_session=hang)
     with starting(client):
         peer = raw.accept().upgrade(then=EARLY)
         close_during(hang, client)
-        the_end_is_seen(hang, peer)
+        read_to_the_end(hang, peer)
 
 
-def test_a_heartbeat_function_that_hangs(raw, hang):
+def test_close_is_bounded_while_a_heartbeat_function_hangs(raw, hang):
     protocol = JsonId()
     protocol.heartbeat = (0.01, hang)
     client = wsclient.Client(raw.url, protocol=protocol)
     with starting(client):
         peer = raw.accept().upgrade()
         close_during(hang, client)
-        the_end_is_seen(hang, peer)
+        read_to_the_end(hang, peer)
 
 
 @pytest.mark.parametrize("option", ["url", "headers"])
-def test_an_option_that_is_a_function_and_hangs(raw, hang, option):
+def test_close_is_bounded_while_an_option_function_hangs(raw, hang, option):
     client = wsclient.Client(**{"url": raw.url, option: hang})
     with starting(client):
         close_during(hang, client)
@@ -146,7 +146,7 @@ def test_an_option_that_is_a_function_and_hangs(raw, hang, option):
         raw.accept(timeout=SHORT)
 
 
-def test_a_socket_that_comes_too_late_is_closed(raw, hang):
+def test_a_socket_that_is_returned_too_late_is_closed(raw, hang):
     client = wsclient.Client(raw.url, sock=hang)
     with starting(client):
         close_during(hang, client)
@@ -156,8 +156,8 @@ def test_a_socket_that_comes_too_late_is_closed(raw, hang):
     peer.until_closed()
 
 
-def test_a_look_up_of_a_name_that_hangs_behind_a_proxy(hang, monkeypatch):
-    """With ``socks5`` the client looks the server's name up while it is connected to the proxy."""
+def test_close_is_bounded_while_a_name_lookup_for_a_proxy_hangs(hang, monkeypatch):
+    """With ``socks5`` the client looks up the server's name while it is connected to the proxy."""
     system = socket.getaddrinfo
 
     def look_up(host, *rest, **options):
@@ -173,4 +173,4 @@ def test_a_look_up_of_a_name_that_hangs_behind_a_proxy(hang, monkeypatch):
             peer.exactly(3)
             peer.send(b"\5\0")
             close_during(hang, client)
-            the_end_is_seen(hang, peer)
+            read_to_the_end(hang, peer)

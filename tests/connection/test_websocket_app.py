@@ -1,4 +1,4 @@
-"""One connection after the other on one ``WebSocketApp``: what happens when, and to whom the socket belongs."""
+"""Several connections in sequence on one ``WebSocketApp``: the order of the calls, and the ownership of the socket."""
 
 import gc
 import logging
@@ -17,94 +17,94 @@ from ..support.figures import descriptors
 
 
 @pytest.fixture
-def line():
+def sock():
     near, far = socket.socketpair()
     with near, far:
         yield near
 
 
-def test_what_was_opened_is_served_and_left_open(line):
+def test_an_opened_connection_is_served_and_left_open(sock):
     served = []
-    assert Transport().run(lambda: line, lambda: served.append(line.fileno())) is None
-    assert served == [line.fileno()]
-    assert line.fileno() >= 0
+    assert Transport().run(lambda: sock, lambda: served.append(sock.fileno())) is None
+    assert served == [sock.fileno()]
+    assert sock.fileno() >= 0
 
 
 def refuse():
     raise ConnectionRefusedError("nobody there")
 
 
-def fall():
+def raise_error():
     raise ValueError("the loop fell")
 
 
-def test_where_nothing_opens_nothing_is_served_and_the_error_comes_back():
+def test_if_opening_fails_nothing_is_served_and_the_error_is_raised():
     served = []
     error = Transport().run(refuse, lambda: served.append(1))
     assert isinstance(error, ConnectionRefusedError)
     assert served == []
 
 
-def test_what_the_loop_raises_comes_back(line):
-    error = Transport().run(lambda: line, fall)
+def test_an_exception_of_the_loop_is_raised(sock):
+    error = Transport().run(lambda: sock, raise_error)
     assert isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError])
-def test_even_what_is_no_exception_comes_back_and_does_not_reach_the_app(line, kind):
+def test_a_base_exception_is_raised_too_and_does_not_reach_the_app(sock, kind):
     def raising():
         raise kind
 
-    assert isinstance(Transport().run(lambda: line, raising), kind)
+    assert isinstance(Transport().run(lambda: sock, raising), kind)
     assert isinstance(Transport().run(raising, lambda: None), kind)
 
 
-def test_an_error_is_told_once_and_not_by_the_next_run(line):
+def test_an_error_is_raised_once_and_not_by_the_next_run(sock):
     transport = Transport()
     transport.run(refuse, lambda: None)
-    assert transport.run(lambda: line, lambda: None) is None
+    assert transport.run(lambda: sock, lambda: None) is None
 
 
-def test_a_thousand_connections_leave_threads_and_descriptors_as_they_were(line):
+def test_a_thousand_connections_leave_threads_and_descriptors_unchanged(sock):
     transport = Transport()
-    transport.run(lambda: line, lambda: None)
-    gc.collect()  # of what other tests left
+    transport.run(lambda: sock, lambda: None)
+    gc.collect()  # of objects from other tests
     before = threading.active_count(), descriptors()
     for n in range(1_000):
-        transport.run((lambda: line) if n % 2 else refuse, lambda: None)
+        transport.run((lambda: sock) if n % 2 else refuse, lambda: None)
     assert (threading.active_count(), descriptors()) == before
 
 
-def test_a_failure_with_secrets_in_it_is_logged_by_nobody(line, caplog):
+def test_an_error_with_secrets_in_its_text_is_not_logged(sock, caplog):
     def leak():
         raise OSError("token=hunter2")
 
     with caplog.at_level(logging.DEBUG):
         Transport().run(leak, lambda: None)
-        Transport().run(lambda: line, leak)
+        Transport().run(lambda: sock, leak)
     assert "hunter2" not in caplog.text
 
 
-def test_the_app_sends_nothing_by_itself(line):
+def test_the_app_sends_nothing_itself(sock):
     with pytest.raises(RuntimeError, match="please report"):
-        Transport().send(line, b"x")
+        Transport().send(sock, b"x")
 
 
-def test_global_settings_of_websocket_client_do_not_reach_us(line, monkeypatch):
-    """Another library in the process may have set them for itself."""
+def test_global_settings_of_websocket_client_have_no_effect(sock, monkeypatch):
+    """Another library in the process may have set them for its own use."""
     monkeypatch.setattr(websocket._app, "RECONNECT", 5)
     timeout = websocket.getdefaulttimeout()
     websocket.setdefaulttimeout(0.01)
     try:
         assert isinstance(Transport().run(refuse, lambda: None), ConnectionRefusedError)
-        assert Transport().run(lambda: line, lambda: None) is None
-        assert line.gettimeout() is None
+        assert Transport().run(lambda: sock, lambda: None) is None
+        assert sock.gettimeout() is None
     finally:
         websocket.setdefaulttimeout(timeout)
 
 
-def test_two_clients_share_no_cookie_and_neither_does_one_with_itself(raw):
-    """websocket-client keeps one jar for the whole process, and sends out of it what another connection was given."""
+def test_cookies_are_shared_neither_between_clients_nor_between_connections(raw):
+    """websocket-client has one cookie jar for the whole process, and sends from it what another connection received."""
     set_cookies = ("Set-Cookie: session=secret; Domain=127.0.0.1", "Set-Cookie: other=1; Path=/")
     given = []
     for _ in range(2):

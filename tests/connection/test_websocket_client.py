@@ -1,6 +1,6 @@
-"""What we rely on of websocket-client, and nothing else of it: run against the oldest and the newest version allowed.
+"""What this library relies on in websocket-client: run with the oldest and the newest version allowed.
 
-Should one of these fail with a new version, ``_connection.websocket_app`` is the place to look at.
+If one of these fails with a new version, check ``_connection.websocket_app``.
 """
 
 import importlib.metadata
@@ -15,7 +15,7 @@ CALLBACKS = ("on_open", "on_reconnect", "on_message", "on_data", "on_error", "on
 
 
 class Line(websocket.WebSocket):
-    """A ``WebSocket`` that connects in its own way."""
+    """A ``WebSocket`` that connects in a different way."""
 
     def __init__(self, journal, sock):
         super().__init__(enable_multithread=False)
@@ -35,7 +35,7 @@ class Line(websocket.WebSocket):
 
 
 class App(websocket.WebSocketApp):
-    """The recipe: the header callable puts our ``WebSocket`` in, ``create_dispatcher`` gives our loop."""
+    """The method: the header callable inserts our ``WebSocket``, ``create_dispatcher`` returns our loop."""
 
     def __init__(self, sock, **callbacks):
         super().__init__("ws://localhost/", header=self.arm, **callbacks)
@@ -69,21 +69,21 @@ def line():
         yield near, far
 
 
-def test_the_version_is_one_that_was_looked_at():
+def test_the_installed_version_was_reviewed():
     major, minor, patch = map(int, importlib.metadata.version("websocket-client").split(".")[:3])
     assert (1, 9, 2) <= (major, minor, patch) < (2, 0, 0)
 
 
-def test_the_header_callable_runs_behind_the_making_of_the_websocket_and_right_before_it_connects(line):
+def test_the_header_callable_runs_after_the_websocket_is_created_and_directly_before_it_connects(line):
     app = App(line[0])
     app.run_forever()
     assert app.journal[:2] == ["header", "connect"]
     assert isinstance(app.replaced, websocket.WebSocket)
     assert app.replaced is not app.sock
-    assert app.replaced.sock is None  # it had opened nothing
+    assert app.replaced.sock is None  # it had opened no socket
 
 
-def test_the_dispatcher_is_made_anew_for_each_run_and_its_read_gets_the_socket(line):
+def test_the_dispatcher_is_created_for_each_run_and_its_read_gets_the_socket(line):
     app = App(line[0])
     for _ in range(2):
         app.journal.clear()
@@ -94,13 +94,13 @@ def test_the_dispatcher_is_made_anew_for_each_run_and_its_read_gets_the_socket(l
         assert len(args) + len(kwargs) == 4  # ping_timeout, dispatcher, is_ssl, handleDisconnect
 
 
-def test_read_gets_none_where_nothing_was_opened():
+def test_read_gets_none_if_nothing_was_opened():
     app = App(None)
     app.run_forever()
     assert app.journal[2] == ("read", None)
 
 
-def test_a_run_ends_when_read_returns_and_leaves_the_socket_to_us(line):
+def test_a_run_ends_when_read_returns_and_leaves_the_socket_open(line):
     near, far = line
     app = App(near)
     app.run_forever()
@@ -111,7 +111,7 @@ def test_a_run_ends_when_read_returns_and_leaves_the_socket_to_us(line):
     assert far.recv(100) == b"ours"  # and no close frame before it
 
 
-def test_one_app_runs_any_number_of_times(line):
+def test_one_app_can_run_any_number_of_times(line):
     app = App(line[0])
     before = threading.active_count()
     for _ in range(200):
@@ -120,7 +120,7 @@ def test_one_app_runs_any_number_of_times(line):
     assert threading.active_count() == before
 
 
-def test_no_callback_is_needed_and_nothing_of_weight_is_logged(line, caplog):
+def test_callbacks_are_optional_and_nothing_above_info_level_is_logged(line, caplog):
     app = App(line[0])
     assert all(getattr(app, name) is None for name in CALLBACKS)
     with caplog.at_level(logging.DEBUG):
@@ -128,7 +128,7 @@ def test_no_callback_is_needed_and_nothing_of_weight_is_logged(line, caplog):
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-def test_no_thread_of_its_own_and_no_ping_while_no_interval_is_given(line):
+def test_without_an_interval_an_app_starts_no_thread_and_sends_no_ping(line):
     names = []
 
     class Watching(App):
@@ -141,8 +141,8 @@ def test_no_thread_of_its_own_and_no_ping_while_no_interval_is_given(line):
     assert names == before
 
 
-def test_what_goes_wrong_within_a_run_would_reach_callbacks_so_nothing_may_go_wrong(line):
-    """Why nothing is raised into ``run_forever``: it would tell of a close, though nothing was opened."""
+def test_an_exception_inside_a_run_reaches_the_callbacks(line):
+    """This is why nothing is raised into ``run_forever``: it would report a close, although nothing was opened."""
 
     class Failing(Line):
         def connect(self, url, **options):

@@ -1,1 +1,1 @@
-"""Faults nobody simulates: a network of the kernel's own, and hooks that misbehave."""
+"""Faults that are not simulated: a network of the kernel, and hooks that misbehave."""

@@ -1,7 +1,7 @@
-"""Two hosts of the kernel's own, joined by a cable: network namespaces with a veth pair, and what can go wrong there.
+"""Two hosts within the kernel, joined by a cable: network namespaces with a veth pair, and faults of that network.
 
-A thread enters a namespace for itself alone; the sockets it makes there, and the threads it starts, stay there. So the
-server and the client are the test's own objects, while every packet between them goes over the cable.
+One thread alone enters a namespace; the sockets it creates there, and the threads it starts, stay there. So the
+server and the client are objects of the test, while every packet between them goes over the cable.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _numbers = itertools.count(1)
 
 
-def why_not(*tools):
-    """Why there can be no namespaces here; None if there can."""
+def unavailable_because(*tools):
+    """Why namespaces are not available here; None if they are."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return f"{UNTESTED}: namespaces need Linux and root; run `sudo python -m pytest tests/faults/test_network.py`"
     missing = [(tool, package) for tool, package in tools if tool_path(tool) is None]
@@ -72,7 +72,7 @@ class Network:
             self.server)  # fmt: skip
         for name, address in ((self.client, CLIENT), (self.server, SERVER)):
             run("ip", "-n", name, "addr", "add", f"{address}/30", "dev", "cable")
-            # Packets of a cable's size; else 64 KiB go over as one, and few are there to be lost.
+            # Packets of the size of a cable; otherwise 64 KiB are one packet, and few packets can be lost.
             run("ip", "-n", name, "link", "set", "cable", "gso_max_segs", "1", "up")
 
     def remove(self):
@@ -87,10 +87,10 @@ class Network:
         run("ip", "-n", self.server, "link", "set", "cable", "up")
 
     def filter(self, host, *rules):
-        """Have a host, ``client`` or ``server``, treat the packets that come in by nftables' rules.
+        """Make a host, ``client`` or ``server``, apply nftables' rules to incoming packets.
 
-        Only what comes in: of a packet that is dropped on its way out, the TCP that sent it is told (EPERM), and sends
-        it again in a moment. No cable does that.
+        Only to incoming ones: the TCP that sends a packet is notified (EPERM) if it is dropped on its host, and sends
+        it again after a moment. With a cable this does not happen.
         """
         lines = "\n".join(rules)
         chain = f"type filter hook input priority 0;\n{lines}\n"
@@ -106,10 +106,10 @@ class Network:
         for host in (self.client, self.server):
             run("ip", "netns", "exec", host, tool_path("nft"), "flush", "ruleset")
 
-    def hurry(self):
-        """Have TCP repeat what is lost after 20 ms, 40 ms, ..., not from 200 ms on; for connections yet to come.
+    def shorten_retransmission(self):
+        """Make TCP repeat lost packets after 20 ms, 40 ms, ..., not from 200 ms on; for later connections.
 
-        Without time stamps, whose echo, when it comes late, makes TCP wait for tens of seconds.
+        Without time stamps: if their echo is late, TCP waits for tens of seconds.
         """
         for name, address in ((self.client, CLIENT), (self.server, SERVER)):
             run("ip", "-n", name, "route", "replace", f"{NET}/30", "dev", "cable", "proto", "kernel", "scope", "link",
@@ -117,10 +117,10 @@ class Network:
             with inside(name), open("/proc/sys/net/ipv4/tcp_timestamps", "w") as setting:
                 setting.write("0")
 
-    def lose(self):
-        """Lose three packets of ten each way, two of them in a row.
+    def lose_packets(self):
+        """Lose three of ten packets in each direction, two of them in a row.
 
-        Counted, not drawn: by chance alone a packet is sometimes lost ten times in a row, and TCP waits for minutes.
+        By counting: a random choice sometimes loses a packet ten times in a row, and TCP waits for minutes.
         """
         for host in (self.client, self.server):
             self.filter(host, "numgen inc mod 10 { 0, 1, 5 } counter drop")
@@ -128,7 +128,7 @@ class Network:
 
 @contextlib.contextmanager
 def inside(name):
-    """The calling thread is in that namespace; what it opens and whom it starts stays there."""
+    """The calling thread is in that namespace; the sockets and threads that it creates stay there."""
     with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{name}") as there:
         _enter(there.fileno())
         try:
@@ -143,10 +143,10 @@ def _enter(descriptor):
         raise OSError(ctypes.get_errno(), "setns failed")
 
 
-class LongCable(Network):
-    """A cable on which each packet is under way for a while, each way: carried by hand from one TUN device to another.
+class DelayedCable(Network):
+    """A cable with a delay for each packet in each direction: packets are copied from one TUN device to another.
 
-    (The kernel's own delay, ``tc netem``, is a module that many machines don't have.)
+    (The delay of the kernel, ``tc netem``, is a module that many machines do not have.)
     """
 
     def __init__(self, delay):

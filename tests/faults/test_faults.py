@@ -1,4 +1,4 @@
-"""A request answered through each of the faults a network has in store."""
+"""A request that is answered in spite of each of the faults of a network."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)), "ping_i
 
 
 class HeldServer(Server):
-    """Holds the answer to a request until the test lets it go."""
+    """Holds the answer to a request until the test releases it."""
 
     def __init__(self):
         self.answers = threading.Event()
@@ -41,7 +41,7 @@ def line(held):
 
 
 def stall(line, held):
-    """The server begins a message and never ends it."""
+    """The server begins a message and never completes it."""
     held.connections[0].socket.sendall(b"\x81\x7e\x10\x00half")
     line.freeze()
 
@@ -56,7 +56,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_idempotent_request_is_answered_through(fault, held, line):
+def test_an_idempotent_request_is_answered_in_spite_of_a_fault(fault, held, line):
     with wsclient.connect(line.url, **FAST) as client:
         future = client.submit({"n": 7}, timeout=LONG, idempotent=True)
         held.wait_for(1)
@@ -89,7 +89,7 @@ def test_a_request_that_was_sent_fails_at_once_and_is_not_sent_again(fault, held
         assert [json.loads(message)["n"] for message in held.received].count(7) == 1
 
 
-def test_requests_made_while_the_line_is_refused_are_answered_afterwards(held, line):
+def test_requests_made_while_connections_are_refused_are_answered_afterwards(held, line):
     held.answers.set()
     with wsclient.connect(line.url, **FAST) as client:
         line.refuse()
@@ -120,7 +120,7 @@ def test_a_request_that_times_out_offline_is_not_sent_later(held, line):
         assert [json.loads(message)["n"] for message in held.received] == [4]
 
 
-def test_idempotent_requests_keep_their_deadline_over_connections(held, line):
+def test_idempotent_requests_keep_their_deadline_over_several_connections(held, line):
     with wsclient.connect(line.url, **FAST) as client:
         future = client.submit({"n": 7}, timeout=SHORT * 4, idempotent=True)
         held.wait_for(1)
@@ -130,8 +130,8 @@ def test_idempotent_requests_keep_their_deadline_over_connections(held, line):
             future.result(LONG)
 
 
-def test_many_cuts_under_load_give_each_request_one_outcome_and_its_own(server):
-    """Sixteen threads ask while the line is cut again and again; replies carry the question, so a stranger's shows."""
+def test_many_cuts_under_load_give_each_request_one_outcome_and_its_own_reply(server):
+    """Sixteen threads send requests while the connection is cut repeatedly; replies contain the question."""
     done = threading.Event()
     outcomes = []
 

@@ -1,6 +1,6 @@
-"""A thousand clients lose one server at the same moment and come back to it.
+"""A thousand clients lose one server at the same moment and reconnect to it.
 
-The back-off draws how their attempts spread, which ``test_retry.py`` tests; here each client has to keep to its draw.
+``test_reconnect.py`` tests how the back-off spreads their attempts; here each client has to follow its delays.
 """
 
 import collections
@@ -16,7 +16,7 @@ resource = pytest.importorskip("resource", reason="the limit of descriptors is k
 
 CLIENTS = 1000
 BUCKET = 0.1
-"""Seconds, in the table of what was measured."""
+"""Seconds per row of the table of measurements."""
 
 
 @pytest.mark.slow
@@ -24,18 +24,18 @@ BUCKET = 0.1
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 5 * CLIENTS, reason=f"{CLIENTS} clients need more descriptors"
 )
-def test_a_thousand_clients_come_back_to_a_server_that_restarts(figures):
+def test_a_thousand_clients_reconnect_to_a_server_that_restarts(figures):
     server = Script("lean_server", 0)
-    port = server.said()["port"]
+    port = server.read_value()["port"]
     with Script("herd", f"ws://127.0.0.1:{port}/", CLIENTS) as herd:
-        began = herd.said(120)
+        began = herd.read_value(120)
         server.end()
         killed = time.monotonic()
         with Script("lean_server", port) as server:
-            server.said()
+            server.read_value()
             up = time.monotonic()
-            facts = herd.said(120)
-            assert herd.said(60) == {"closed": True}
+            facts = herd.read_value(120)
+            assert herd.read_value(60) == {"closed": True}
             assert herd.process.wait(LONG) == 0
     assert facts["answered"] == CLIENTS
     assert facts["threads"] == began["threads"] == CLIENTS + 1

@@ -1,9 +1,9 @@
-"""Each guarantee of the design's second section beside each of four hooks: one sleeps, one always raises, one closes
+"""Each guarantee of the design's second section with each of four hooks: one sleeps, one always raises, one closes
 its client, one starts another client.
 
-A hook plays no part in two of them. Headers, TLS and redirects (7) are settled while a connection is opened, before and
-beside every hook; what of 7 a hook does touch, secrets in what is logged about it, is here. That no time-out looks at
-the wall clock (5) is a matter of which clock is read; no hook is asked for the time.
+Two guarantees do not depend on hooks. Headers, TLS and redirects (7) are decided while a connection is opened, before
+any hook; the part of 7 that concerns hooks, secrets in log messages, is tested here. That no timeout uses the wall
+clock (5) depends only on the clock that is read.
 """
 
 import concurrent.futures
@@ -23,22 +23,22 @@ from ..support import LONG, SHORT, SLACK, eventually
 from ..support.children import in_child, needs_fork
 from ..support.clients import FAST, add, threads
 from ..support.figures import descriptors, needs_proc
-from ..support.peers import beginning
+from ..support.peers import start_call
 
 KINDS = ("sleeps", "raises", "closes", "starts")
 RAISING = ("on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_connect_error")
 LIVING = ("sleeps", "raises", "starts")
-"""Those beside which the client goes on."""
+"""The hooks that leave the client open."""
 
 TIMEOUT = 0.5
-"""What ``close()`` is given."""
+"""The timeout of ``close()``."""
 
 LATE = TIMEOUT + 1 + SLACK
-"""What it may take: its time-out and a second (guarantee 3), and more on a busy machine."""
+"""The longest time of ``close()``: its timeout and a second (guarantee 3), and more on a busy machine."""
 
 
 class Scene:
-    """A client with a hook that misbehaves when it is sent "now"; whatever stands still goes on in the end."""
+    """A client with a hook that misbehaves when it receives "now"; a hook that blocks is released in the end."""
 
     def __init__(self, kind, server, *, url=None, name="first", **options):
         self.kind = kind
@@ -82,7 +82,7 @@ class Scene:
         assert self.acting.wait(LONG)
 
     def end(self):
-        """The client is closed; by its hook, if that is what it does."""
+        """The client is closed; by its hook, if the hook does that."""
         if self.kind != "closes":
             self.client.close(timeout=TIMEOUT)
         else:
@@ -129,7 +129,7 @@ ENDED_BY_CLOSE = dict.fromkeys(ENDED_IN_TIME, wsclient.ClientClosed)
 
 
 def outcome(future):
-    """What a call that must have ended gave or raised."""
+    """The result or the error of a call that must have ended."""
     assert concurrent.futures.wait([future], LONG).done, "it did not end"
     return future.exception() or future.result()
 
@@ -138,7 +138,7 @@ def outcome(future):
 def test_1_each_blocking_call_ends_at_its_timeout(kind, scene):
     one = scene(kind)
     one.misbehave()
-    calls = {name: beginning(lambda call=call: call(one.client, SHORT)) for name, call in BOUNDED.items()}
+    calls = {name: start_call(lambda call=call: call(one.client, SHORT)) for name, call in BOUNDED.items()}
     for name, future in calls.items():
         ended = outcome(future)
         if name in ENDED_IN_TIME:
@@ -166,7 +166,7 @@ def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_on
     for future in (*futures, *answered):
         future.add_done_callback(lambda future: ends.update([future]))
     assert [future.result(LONG)["result"] for future in answered] == [n + 1 for n in range(20)]
-    calls = {name: beginning(lambda call=call: call(one.client, None)) for name, call in BOUNDED.items()}
+    calls = {name: start_call(lambda call=call: call(one.client, None)) for name, call in BOUNDED.items()}
     server.wait_for(20 + 20 + 6)  # request, submit, the two of request_many, subscribe and stream
     eventually(lambda: len(one.client._wsclient.core.streams.listening) >= 1)
     one.end()
@@ -185,8 +185,8 @@ def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_on
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_2_of_what_is_lost_and_answered_while_the_hook_acts_nothing_is_told_twice_or_by_a_stranger(kind, scene, server):
-    """Ten rounds of requests, each cut off in the middle; the hook that closes does so in the last."""
+def test_2_a_request_lost_or_answered_while_the_hook_acts_has_one_outcome_and_its_own_reply(kind, scene, server):
+    """Ten rounds of requests, each cut in the middle; the hook that closes does so in the last."""
     one = scene(kind)
     if kind in LIVING:
         one.misbehave()
@@ -195,7 +195,7 @@ def test_2_of_what_is_lost_and_answered_while_the_hook_acts_nothing_is_told_twic
     ends = Counter()
     for round in range(10):
         if kind == "closes" and round == 9:
-            eventually(lambda: server.send_all("now") or one.acting.wait(SHORT))  # there may be no connection just now
+            eventually(lambda: server.send_all("now") or one.acting.wait(SHORT))  # it may have no connection now
         for n in range(20):
             try:
                 future = one.client.submit(add(round, n), timeout=LONG, idempotent=bool(n % 2))
@@ -244,7 +244,7 @@ def test_3_close_returns_in_time(kind, wait, scene, caplog):
 
 @needs_proc
 @pytest.mark.parametrize("kind", LIVING)
-def test_4_reconnects_beside_the_hook_leave_threads_and_descriptors_as_they_were(kind, scene, server):
+def test_4_reconnects_during_the_hook_leave_threads_and_descriptors_unchanged(kind, scene, server):
     one = scene(kind)
     one.misbehave()
     other = int(kind == "starts")
@@ -263,7 +263,7 @@ def test_4_reconnects_beside_the_hook_leave_threads_and_descriptors_as_they_were
 
 @needs_proc
 @pytest.mark.parametrize("kind", KINDS)
-def test_4_clients_that_are_closed_beside_such_a_hook_give_everything_back(kind, server):
+def test_4_clients_closed_during_such_a_hook_release_all_resources(kind, server):
     counts = []
     for _ in range(6):
         with Scene(kind, server) as one:
@@ -275,11 +275,11 @@ def test_4_clients_that_are_closed_beside_such_a_hook_give_everything_back(kind,
     assert min(counts[3:]) <= max(counts[:3]), "descriptors grow"
 
 
-# --- 5: what others see of it ----------------------------------------------------------------------------------------
+# --- 5: effects on the process ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_5_nothing_is_printed_no_signal_is_handled_and_the_name_stands_in_each_line_and_thread(
+def test_5_nothing_is_printed_and_no_signal_is_handled_and_each_log_line_and_thread_has_the_name(
     kind, scene, server, capfd, caplog
 ):
     caplog.set_level(logging.DEBUG, "wsclient")
@@ -310,12 +310,12 @@ def test_5_nothing_is_printed_no_signal_is_handled_and_the_name_stands_in_each_l
 
 @needs_proc
 @pytest.mark.parametrize("kind", LIVING)
-def test_5_nobody_wakes_up_for_nothing_while_the_hook_acts(kind, scene, server):
-    """The times each of our threads gave up the processor by itself: once for each wait it came back from."""
+def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, server):
+    """How often each of our threads gave up the processor voluntarily: once for each wait that ended."""
     seconds = 1
     one = scene(kind, ping_interval=None, receive_queue=wsclient.ReceiveQueue(max_messages=1))
     one.misbehave()
-    if kind == "sleeps":  # its queue is full, so that reading has to pause
+    if kind == "sleeps":  # its queue is full, so that reading pauses
         server.send_all("fills the queue")
         server.send_all("waits in the socket")
         eventually(lambda: one.client._wsclient.core.link.paused)
@@ -334,7 +334,7 @@ def waits(thread):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_5_and_7_no_secret_of_the_url_stands_in_what_is_logged(kind, scene, server, caplog):
+def test_5_and_7_no_secret_of_the_url_is_logged(kind, scene, server, caplog):
     caplog.set_level(logging.DEBUG, "wsclient")
     url = server.url.replace("ws://", "ws://user:hunter2@") + "?token=hunter2"
     queue = wsclient.ReceiveQueue(max_messages=1, overflow="drop_newest")
@@ -370,13 +370,13 @@ CALLS = {
 
 @needs_fork
 @pytest.mark.parametrize("kind", KINDS)
-def test_6_a_child_that_is_forked_while_the_hook_acts_has_a_closed_copy(kind, scene, server):
-    """By another thread; and, of the hook that closes, by the hook itself, right before."""
+def test_6_a_child_forked_while_the_hook_acts_has_a_closed_copy(kind, scene, server):
+    """Forked by another thread; the hook that closes forks itself, directly before."""
     one = scene(kind)
     clients = [one.client]
 
     def child():
-        signal.alarm(int(LONG))  # a lock that was held at the fork would hold it for ever
+        signal.alarm(int(LONG))  # a lock that was held at the fork would block forever
         refused = []
         for name, call in CALLS.items():
             for client in clients:
@@ -415,7 +415,7 @@ WAITING = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_8_on_the_io_thread_a_call_that_waits_is_refused_with_the_way_out(kind, scene, server):
+def test_8_on_the_io_thread_a_call_that_waits_is_refused_with_the_alternative(kind, scene, server):
     one = scene(kind)
     said = {}
     calls = {**CALLS, "subscribe": lambda client: client.subscribe(add(1, 2), timeout=LONG)}
@@ -429,7 +429,7 @@ def test_8_on_the_io_thread_a_call_that_waits_is_refused_with_the_way_out(kind, 
 
     with one.client.listen(match) as stream:
         if kind == "closes":
-            server.send_all("now")  # asked before the hook hears of it
+            server.send_all("now")  # sent before the hook is notified
             assert one.client.wait_until(State.CLOSED, LONG)
         else:
             one.misbehave()

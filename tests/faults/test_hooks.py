@@ -1,4 +1,4 @@
-"""Hooks that misbehave, and consumers that are too slow: the guarantees of a client hold all the same."""
+"""Hooks that misbehave, and consumers that are too slow: the guarantees of a client still hold."""
 
 import contextlib
 import json
@@ -19,14 +19,14 @@ from ..support.clients import FAST, add, threads
 BIG = "x" * 100_000
 
 
-def tell(server, *events):
+def send_events(server, *events):
     for event in events:
         for connection in server.connections:
             connection.send(json.dumps(event))
 
 
 def connect(server, *, name="first", **options):
-    """A client, once the server has its connection in its list."""
+    """A client, after the server has added its connection to its list."""
     client = wsclient.connect(server.url, name=name, **{**FAST, **options})
     server.opened.get(timeout=LONG)
     return client
@@ -37,8 +37,8 @@ def slow_consumer_warnings(caplog):
     return [message for message in warnings if "keep up" in message or "too slowly" in message]
 
 
-class Held:
-    """A hook that stands still at its first message, until the test lets it go on or has ended, whatever its end."""
+class BlockingHook:
+    """A hook that blocks at its first message, until the test releases it or has ended."""
 
     def __init__(self, seconds=LONG):
         self.seconds = seconds
@@ -51,7 +51,7 @@ class Held:
         self.entered.set()
         self.go.wait(self.seconds)
 
-    def again(self):
+    def rearm(self):
         self.entered.clear()
         self.go.clear()
 
@@ -63,9 +63,9 @@ class Held:
 
 
 @contextlib.contextmanager
-def telling(server, *events):
-    """Another thread tells the events: it stands still where the client stops reading. It ends with the test."""
-    sender = threading.Thread(target=tell_while_possible, args=(server, *events))
+def sending_events(server, *events):
+    """Another thread sends the events: it blocks where the client stops reading. It ends with the test."""
+    sender = threading.Thread(target=send_while_possible, args=(server, *events))
     sender.start()
     try:
         yield sender
@@ -75,16 +75,16 @@ def telling(server, *events):
         sender.join(LONG)
 
 
-def tell_while_possible(server, *events):
+def send_while_possible(server, *events):
     with contextlib.suppress(ConnectionClosed):
-        tell(server, *events)
+        send_events(server, *events)
 
 
 # --- one that sleeps -------------------------------------------------------------------------------------------------
 
 
-def test_beside_a_hook_that_does_not_return_all_else_goes_on(server):
-    sleeper = Held()
+def test_a_hook_that_does_not_return_blocks_nothing_else(server):
+    sleeper = BlockingHook()
     with connect(server, on_message=sleeper) as client, sleeper, client.listen() as stream:
         server.send_all("good night")
         assert sleeper.entered.wait(LONG)
@@ -100,9 +100,9 @@ def test_beside_a_hook_that_does_not_return_all_else_goes_on(server):
         eventually(lambda: sleeper.seen == ["good night", "a second one"])
 
 
-def test_a_hook_that_sleeps_longer_than_the_keepalive_is_no_dead_peer(server):
-    """A ping each 0.1 s, each to be answered in 1 s, and a hook that sleeps for 1.5 s."""
-    sleeper = Held(seconds=1.5)
+def test_a_hook_that_sleeps_longer_than_the_keepalive_is_not_mistaken_for_a_dead_peer(server):
+    """A ping every 0.1 s, each with a timeout of 1 s, and a hook that sleeps for 1.5 s."""
+    sleeper = BlockingHook(seconds=1.5)
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0}
     with connect(server, on_message=sleeper, **options) as client, sleeper:
         server.send_all("good night")
@@ -113,8 +113,8 @@ def test_a_hook_that_sleeps_longer_than_the_keepalive_is_no_dead_peer(server):
         assert client.latency is not None
 
 
-def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
-    sleeper = Held(seconds=LONG)
+def test_close_does_not_wait_for_a_hook_that_sleeps_longer_than_its_timeout(server):
+    sleeper = BlockingHook(seconds=LONG)
     client = connect(server, on_message=sleeper)
     try:
         server.send_all("good night")
@@ -134,7 +134,7 @@ def test_close_does_not_wait_for_a_hook_that_sleeps_longer(server):
 # --- one that raises -------------------------------------------------------------------------------------------------
 
 
-def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(server, caplog):
+def test_with_hooks_that_always_raise_the_client_continues_and_reports_each_error(server, caplog):
     called, on = [], set()
 
     def raiser(name):
@@ -163,10 +163,10 @@ def test_with_hooks_that_always_raise_the_client_lives_on_and_tells_of_each(serv
         assert threads("first") == ["hooks", "io"]
     eventually(lambda: called.count("on_close") == 2)
     assert [called.count(name) for name in ("on_open", "on_reconnect", "on_ping", "on_connect_error")] == [1] * 4
-    assert on == {"first-hooks"}, "hooks run on a thread of their own"
+    assert on == {"first-hooks"}, "hooks run on a separate thread"
     eventually(lambda: called.count("on_error") == len(called) - called.count("on_error"))
-    told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
-    assert len(told) == len(called), "a traceback for each"
+    reported = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
+    assert len(reported) == len(called), "a traceback for each"
     assert client.state is State.CLOSED
 
 
@@ -180,18 +180,18 @@ ENDINGS = {
     "on_close": lambda server, client: server.close_all(1001),
     "on_error": lambda server, client: server.send_all("for a hook that raises"),
     "on_ping": lambda server, client: server.connections[0].ping(),
-    "on_pong": lambda server, client: None,  # keepalive provokes it
+    "on_pong": lambda server, client: None,  # the keepalive causes it
     "on_connect_error": lambda server, client: (server.reject(503), server.cut_all()),
     "a done-callback": lambda server, client: client.submit(add(1, 2)).add_done_callback(
         lambda future: client.on_error(None)
     ),
 }
-"""What has each of them called."""
+"""The cause of each call."""
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_a_hook_may_close_its_client_at_once(name, server, caplog):
-    """Its ``close()`` does not wait for itself, however much time it is given."""
+def test_a_hook_can_close_its_client_immediately(name, server, caplog):
+    """Its ``close()`` does not wait for its own thread, with any timeout."""
     closed = []
     returned, ready = threading.Event(), threading.Event()
 
@@ -228,8 +228,8 @@ def test_a_hook_may_close_its_client_at_once(name, server, caplog):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_in_on_session_close_would_deadlock_and_is_legal_without_waiting(first, server):
-    """``on_session`` runs on the thread that ``close()`` waits for; the order to close ends it."""
+def test_in_on_session_close_is_refused_as_a_deadlock_and_allowed_without_waiting(first, server):
+    """``on_session`` runs on the thread that ``close()`` waits for; the close command ends it."""
     said, ended = [], []
 
     def on_session(client, session):
@@ -260,7 +260,7 @@ def test_in_on_session_close_would_deadlock_and_is_legal_without_waiting(first, 
     assert threads("first") == []
 
 
-def test_an_on_session_that_raises_is_a_failed_attempt_that_is_tried_again(server, caplog):
+def test_an_on_session_that_raises_is_a_failed_attempt_that_is_retried(server, caplog):
     attempts, errors, numbers = [], [], []
 
     def on_session(client, session):
@@ -284,16 +284,16 @@ def test_an_on_session_that_raises_is_a_failed_attempt_that_is_tried_again(serve
         assert threads("first") == ["hooks", "io"]
     assert [type(attempt.error) for attempt in attempts] == [wsclient.SessionError] * 4
     assert all(isinstance(attempt.error.__cause__, RuntimeError) for attempt in attempts)
-    assert errors == [], "attempts are told to on_connect_error"
-    told = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
-    assert len(told) == 4, "a traceback for each"
+    assert errors == [], "attempts are reported to on_connect_error"
+    reported = [record for record in caplog.records if record.exc_info and "is broken" in str(record.exc_info[1])]
+    assert len(reported) == 4, "a traceback for each"
 
 
 # --- one that starts another client ----------------------------------------------------------------------------------
 
 
-def test_a_hook_may_start_other_clients_and_each_keeps_to_its_own(server):
-    """The first client's hook opens a second and asks through both; the second's hook opens a third."""
+def test_a_hook_can_start_other_clients_and_each_has_its_own_messages(server):
+    """The first client's hook opens a second and sends requests through both; the second's hook opens a third."""
     answers = []
     done = threading.Event()
     alive = []
@@ -327,9 +327,9 @@ def test_a_hook_may_start_other_clients_and_each_keeps_to_its_own(server):
         assert left == []
 
 
-def test_what_a_hook_sends_through_another_client_belongs_to_none_of_its_connections(server):
-    """Though that one stands in its own ``on_open``, whose messages do; it is offline just now."""
-    opening, sent = Held(), []
+def test_a_message_sent_in_a_hook_through_another_client_belongs_to_none_of_its_connections(server):
+    """Although that client runs its own ``on_open``, whose messages do; it is offline at that moment."""
+    opening, sent = BlockingHook(), []
 
     def through_the_other(client, message):
         sent.append(other.send("from elsewhere"))
@@ -356,23 +356,23 @@ KEPT = {
     "drop_newest": ([1, 2, 3], 6),
     "latest": ([9], 8),
 }
-"""Of ten messages, the first of which was taken, in a queue for three: which stay, and how many are dropped."""
+"""Of ten messages, the first of which was taken, in a queue for three: which are kept, and how many are dropped."""
 
 
 @pytest.mark.parametrize("overflow", KEPT)
-def test_a_slow_hook_loses_what_its_policy_says_and_hears_of_it_once_per_episode(overflow, server, caplog):
+def test_a_slow_hook_loses_messages_by_its_policy_with_one_report_per_episode(overflow, server, caplog):
     kept, dropped = KEPT[overflow]
-    hook, errors = Held(), []
+    hook, errors = BlockingHook(), []
     queue = wsclient.ReceiveQueue(max_messages=3, overflow=overflow)
     options = {"on_message": hook, "on_error": lambda client, error: errors.append(error), "receive_queue": queue}
     with connect(server, **options) as client, hook:
         for episode in (1, 2):
-            hook.again()
+            hook.rearm()
             hook.seen.clear()
-            tell(server, {"n": 0})
+            send_events(server, {"n": 0})
             assert hook.entered.wait(LONG)
-            tell(server, *({"n": n} for n in range(1, 10)))
-            client.request(add(0, 0), timeout=LONG)  # its reply comes behind them
+            send_events(server, *({"n": n} for n in range(1, 10)))
+            client.request(add(0, 0), timeout=LONG)  # its reply comes after them
             assert client.stats.dropped == episode * dropped
             hook.go.set()
             eventually(lambda count=episode: len(errors) == count)
@@ -383,7 +383,7 @@ def test_a_slow_hook_loses_what_its_policy_says_and_hears_of_it_once_per_episode
 
 
 @pytest.mark.parametrize("overflow", KEPT)
-def test_a_slow_stream_loses_what_its_policy_says_with_one_warning_per_episode(overflow, server, caplog):
+def test_a_slow_stream_loses_messages_by_its_policy_with_one_warning_per_episode(overflow, server, caplog):
     kept, dropped = KEPT[overflow]
     with (
         connect(server) as client,
@@ -391,9 +391,9 @@ def test_a_slow_stream_loses_what_its_policy_says_with_one_warning_per_episode(o
         client.listen(overflow="block") as other,
     ):
         for episode in (1, 2):
-            tell(server, {"n": 0})
+            send_events(server, {"n": 0})
             assert stream.get(LONG) == {"n": 0}
-            tell(server, *({"n": n} for n in range(1, 10)))
+            send_events(server, *({"n": n} for n in range(1, 10)))
             client.request(add(0, 0), timeout=LONG)
             assert stream.dropped == client.stats.dropped == episode * dropped
             assert [stream.get(LONG)["n"] for _ in kept] == kept
@@ -410,17 +410,17 @@ def test_latest_keeps_the_newest_of_each_key(server):
         client.listen(overflow="latest", key=lambda message: message["coin"]) as prices,
     ):
         for price in range(50):
-            tell(server, {"coin": "a", "price": price}, {"coin": "b", "price": -price})
+            send_events(server, {"coin": "a", "price": price}, {"coin": "b", "price": -price})
         client.request(add(0, 0), timeout=LONG)
         assert [prices.get(0), prices.get(0)] == [{"coin": "a", "price": 49}, {"coin": "b", "price": -49}]
         assert prices.dropped == 98
 
 
 @pytest.mark.parametrize("consumer", ["hook", "stream"])
-def test_block_stops_reading_at_the_bound_goes_on_for_a_request_and_loses_nothing(consumer, server, caplog):
-    """Fifty messages of 100 kB and room for three; a request keeps the line moving."""
-    hook = Held()
-    # Compressed, they would all come in one read.
+def test_block_stops_reading_at_the_limit_and_continues_for_a_request_and_loses_nothing(consumer, server, caplog):
+    """Fifty messages of 100 kB and room for three; a request continues the reading."""
+    hook = BlockingHook()
+    # Compressed, all of them would arrive in one read.
     options = {"receive_queue": wsclient.ReceiveQueue(max_messages=3), "compression": None}
     if consumer == "hook":
         options["on_message"] = hook
@@ -428,7 +428,7 @@ def test_block_stops_reading_at_the_bound_goes_on_for_a_request_and_loses_nothin
         client = stack.enter_context(connect(server, **options))
         stack.enter_context(hook)
         stream = client.listen() if consumer == "stream" else None
-        sender = stack.enter_context(telling(server, *({"n": n, "words": BIG} for n in range(50))))
+        sender = stack.enter_context(sending_events(server, *({"n": n, "words": BIG} for n in range(50))))
         eventually(lambda: client.stats.messages_received >= 3)
         sender.join(SHORT)
         received = client.stats.messages_received
@@ -450,9 +450,9 @@ def test_block_stops_reading_at_the_bound_goes_on_for_a_request_and_loses_nothin
 
 
 @pytest.mark.parametrize("consumer", ["hook", "stream"])
-def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_life(consumer, server, caplog):
+def test_above_the_byte_limit_a_request_makes_a_hook_lose_the_newest_and_ends_a_stream(consumer, server, caplog):
     """Room for a million bytes, and five million before the reply that a request waits for."""
-    hook, errors = Held(), []
+    hook, errors = BlockingHook(), []
     options = {"receive_queue": wsclient.ReceiveQueue(max_bytes=1_000_000)}
     if consumer == "hook":
         options.update(on_message=hook, on_error=lambda client, error: errors.append(error))
@@ -460,7 +460,7 @@ def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_lif
         stream = client.listen() if consumer == "stream" else None
         waiting = client.submit({"method": "silence", "id": 77}, timeout=LONG)
         server.wait_for(1)
-        tell(server, *({"n": n, "words": BIG} for n in range(50)), {"id": 77, "result": "at last"})
+        send_events(server, *({"n": n, "words": BIG} for n in range(50)), {"id": 77, "result": "at last"})
         assert waiting.result(LONG)["result"] == "at last"
         hook.go.set()
         if stream is None:
@@ -478,15 +478,15 @@ def test_beyond_the_bytes_a_request_costs_a_hook_the_newest_and_a_stream_its_lif
         assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client lives on"
 
 
-def test_paused_reading_is_no_dead_peer(server):
-    """A consumer that stands still for longer than the keepalive, while bytes wait unread in the socket."""
-    hook = Held()
+def test_paused_reading_is_not_mistaken_for_a_dead_peer(server):
+    """A consumer that blocks for longer than the keepalive, while unread bytes wait in the socket."""
+    hook = BlockingHook()
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0, "on_message": hook}
     events = [{"n": n, "words": BIG} for n in range(100)]
     with (
         connect(server, receive_queue=wsclient.ReceiveQueue(max_messages=3), **options) as client,
         hook,
-        telling(server, *events) as sender,
+        sending_events(server, *events) as sender,
     ):
         assert hook.entered.wait(LONG)
         threading.Event().wait(1.5)

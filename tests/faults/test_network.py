@@ -1,7 +1,7 @@
-"""The real network: two hosts in network namespaces, and what cables, bad radio, distance and NATs do to a connection.
+"""The real network: two hosts in network namespaces, and the effect of cables, packet loss, latency and NATs.
 
-The servers are real ones of ``websockets``; every packet goes through the kernel's TCP and over a veth pair. It takes
-root, iproute2 and nftables; without them these tests are skipped, and say so.
+The servers are real ones of ``websockets``; every packet goes through the kernel's TCP and over a veth pair. This needs
+root, iproute2 and nftables; without them these tests are skipped with a reason.
 """
 
 import concurrent.futures
@@ -18,33 +18,33 @@ import wsclient
 from wsclient import State
 
 from ..support import LONG, SLACK, Server, eventually
-from ..support.peers import beginning
-from .namespaces import SERVER, LongCable, Network, inside, why_not
+from ..support.peers import start_call
+from .namespaces import SERVER, DelayedCable, Network, inside, unavailable_because
 
 pytestmark = pytest.mark.network
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.1))
 PATIENT = 60.0
-"""Seconds for what TCP has to repeat many times: its time-outs double, from 0.2 s."""
+"""Seconds for packets that TCP must send many times: its timeouts double, from 0.2 s."""
 
 
 @pytest.fixture(scope="module")
-def possible():
-    """Skips where there can be no namespaces."""
-    reason = why_not(("ip", "iproute2"), ("nft", "nftables"))
+def namespaces_available():
+    """Skips where namespaces are not available."""
+    reason = unavailable_because(("ip", "iproute2"), ("nft", "nftables"))
     if reason is not None:
         pytest.skip(reason)
 
 
 @pytest.fixture
-def network(possible):
+def network(namespaces_available):
     network = Network()
     yield network
     network.remove()
 
 
 @pytest.fixture
-def far(network):
+def remote_server(network):
     with inside(network.server):
         server = Server(host=SERVER)
     with server:
@@ -52,7 +52,7 @@ def far(network):
 
 
 def connect(network, server, **options):
-    """A client whose threads, and so whose sockets, are on the client's host."""
+    """A client whose threads, and therefore whose sockets, are on the client's host."""
     client = wsclient.Client(server.url, **{"reconnect": SOON, "proxy": None, **options})
     with inside(network.client):
         return client.start()
@@ -70,9 +70,9 @@ def threads():
 # --- the cable -------------------------------------------------------------------------------------------------------
 
 
-def test_a_cable_pulled_for_five_seconds_costs_nothing_but_time(network, far):
-    """TCP sends again what was under way; the keepalive asks each second, and its time-out, the default, is longer."""
-    with connect(network, far, ping_interval=1.0) as client:
+def test_a_cable_unplugged_for_five_seconds_only_delays_messages(network, remote_server):
+    """TCP sends lost packets again; the keepalive pings every second, and its timeout, the default, is longer."""
+    with connect(network, remote_server, ping_interval=1.0) as client:
         client.request(add(1, 1))
         network.pull()
         pulled = time.monotonic()
@@ -84,14 +84,17 @@ def test_a_cable_pulled_for_five_seconds_costs_nothing_but_time(network, far):
         assert time.monotonic() - pulled >= 5
         network.plug()
         assert [future.result(PATIENT) for future in pending] == [{"id": n + 2, "result": 2 * n} for n in range(5)]
-        far.wait_for(26, PATIENT)
-        assert [json.loads(one)["params"] for one in far.received[:6]] == [[1, 1], *([n, n] for n in range(5))]
-        assert far.received[6:] == [f"message {n}" for n in range(20)]
+        remote_server.wait_for(26, PATIENT)
+        assert [json.loads(one)["params"] for one in remote_server.received[:6]] == [
+            [1, 1],
+            *([n, n] for n in range(5)),
+        ]
+        assert remote_server.received[6:] == [f"message {n}" for n in range(20)]
         assert client.stats.connections == 1
         assert client.last_disconnect is None
 
 
-def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_comes_back(network, far):
+def test_a_cable_unplugged_for_longer_than_the_keepalive_is_detected_and_the_client_reconnects(network, remote_server):
     interval = timeout = back_off = 1.0
     failed = threading.Event()
     options = {
@@ -99,7 +102,7 @@ def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_co
         "reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(back_off)),
         "on_connect_error": lambda *_: failed.set(),
     }  # fmt: skip
-    with connect(network, far, **options) as client:
+    with connect(network, remote_server, **options) as client:
         client.request(add(1, 1))
         network.pull()
         pulled = time.monotonic()
@@ -120,14 +123,14 @@ def test_a_cable_pulled_for_longer_than_the_keepalive_is_found_and_the_client_co
         assert waiting.result(PATIENT)["result"] == 8
         assert time.monotonic() - plugged < back_off + SLACK, "back, but late"
         assert client.stats.connections == 2
-    assert [json.loads(one)["params"][0] for one in far.received if '"method"' in one].count(2) <= 1
+    assert [json.loads(one)["params"][0] for one in remote_server.received if '"method"' in one].count(2) <= 1
 
 
-# --- bad radio, and distance -----------------------------------------------------------------------------------------
+# --- packet loss, and latency ----------------------------------------------------------------------------------------
 
 
 class NarrowSocket(socket.socket):
-    """Takes little at a time; counts the writes, and those of which it took only a part."""
+    """Takes little at a time; counts the writes, and the partial ones."""
 
     def __init__(self):
         super().__init__(socket.AF_INET, socket.SOCK_STREAM)
@@ -141,22 +144,28 @@ class NarrowSocket(socket.socket):
         return sent
 
 
-def test_through_thirty_percent_loss_each_request_gets_its_own_reply_and_all_is_in_order(network, figures):
-    """Three packets of ten are lost, those to the server and those from it. Most writes are partial ones."""
+def test_with_thirty_percent_packet_loss_each_request_gets_its_own_reply_and_messages_keep_their_order(
+    network, figures
+):
+    """Three of ten packets are lost in each direction. Most writes are partial."""
     sockets = []
 
     def dial():
         sockets.append(NarrowSocket())
-        sockets[-1].connect((SERVER, far.port))
+        sockets[-1].connect((SERVER, remote_server.port))
         return sockets[-1]
 
     words = "x" * 16_000
-    network.hurry()
+    network.shorten_retransmission()
     with inside(network.server):
-        far = Server(host=SERVER, ping_interval=None)  # TCP's patience is tried, and nobody's keepalive
+        remote_server = Server(host=SERVER, ping_interval=None)  # TCP is tested here, and not the keepalive
     options = {"sock": dial, "compression": None, "ping_interval": None}
-    with far, connect(network, far, **options) as client, client.listen(lambda message: "echo" in message) as echoes:
-        network.lose()
+    with (
+        remote_server,
+        connect(network, remote_server, **options) as client,
+        client.listen(lambda message: "echo" in message) as echoes,
+    ):
+        network.lose_packets()
         began = time.monotonic()
         asked = [client.submit({"method": "say", "params": f"{n} {words}"}, timeout=PATIENT) for n in range(15)]
         for n in range(100):
@@ -166,7 +175,7 @@ def test_through_thirty_percent_loss_each_request_gets_its_own_reply_and_all_is_
         took = time.monotonic() - began
         lost = [network.caught(host)[0] for host in (network.server, network.client)]
         network.unfilter()
-        assert [json.loads(one).get("echo") for one in far.received] == [None] * 15 + list(range(100))
+        assert [json.loads(one).get("echo") for one in remote_server.received] == [None] * 15 + list(range(100))
         assert client.stats.connections == 1
         assert client.last_disconnect is None
     narrow = sockets[0]
@@ -179,9 +188,9 @@ def test_through_thirty_percent_loss_each_request_gets_its_own_reply_and_all_is_
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="NO DELAY TESTED: there is no /dev/net/tun")
-def test_over_three_hundred_milliseconds_all_works_and_the_keepalive_is_not_fooled():
-    """A ping each 0.1 s: several are under way at any time."""
-    cable = LongCable(0.15)
+def test_with_three_hundred_milliseconds_latency_the_keepalive_drops_no_connection():
+    """A ping every 0.1 s: several are under way at any time."""
+    cable = DelayedCable(0.15)
     try:
         with inside(cable.server):
             server = Server(host=SERVER)
@@ -203,10 +212,10 @@ def test_over_three_hundred_milliseconds_all_works_and_the_keepalive_is_not_fool
         cable.remove()
 
 
-# --- nobody answers --------------------------------------------------------------------------------------------------
+# --- no answer -------------------------------------------------------------------------------------------------------
 
 
-def test_attempts_at_a_host_that_is_gone_end_by_their_time_out_and_it_is_found_when_it_is_back(network, far):
+def test_attempts_at_a_host_that_disappeared_end_at_their_timeout_and_it_is_found_again(network, remote_server):
     attempts = []
     two = threading.Event()
 
@@ -218,14 +227,14 @@ def test_attempts_at_a_host_that_is_gone_end_by_their_time_out_and_it_is_found_w
     network.filter(network.server, "counter drop")
     began = time.monotonic()
     with pytest.raises(wsclient.ConnectError, match=r"did not open within 0\.5 s") as refused:
-        beginning(lambda: connect(network, far, open_timeout=0.5)).result(LONG)
+        start_call(lambda: connect(network, remote_server, open_timeout=0.5)).result(LONG)
     assert 0.5 <= time.monotonic() - began < 0.5 + SLACK
     assert isinstance(refused.value.last, TimeoutError)
     assert network.caught(network.server)[0] > 0, "no SYN was lost"
     assert not threads(), "a thread is left"
     network.unfilter()
     options = {"open_timeout": 0.5, "ping_interval": 0.3, "ping_timeout": 1.0}
-    with connect(network, far, on_connect_error=note, **options) as client:
+    with connect(network, remote_server, on_connect_error=note, **options) as client:
         network.filter(network.server, "counter drop")
         waiting = client.submit(add(1, 2), timeout=PATIENT, idempotent=True)
         assert two.wait(LONG), "the attempts don't end"
@@ -237,13 +246,13 @@ def test_attempts_at_a_host_that_is_gone_end_by_their_time_out_and_it_is_found_w
 
 
 def unanswered_syn(network):
-    """From now on the server's host is gone; gives a function that says whether a SYN has been lost there since."""
+    """From now on the server host is gone; returns a function that reports whether a SYN has been lost since."""
     network.filter(network.server, "tcp flags syn counter drop", "counter drop")
     return lambda: network.caught(network.server)[0] > 0
 
 
 def close_in_time(client):
-    """``close()`` ends an attempt that has far longer to go."""
+    """``close()`` ends an attempt whose timeout is far longer."""
     began = time.monotonic()
     client.close(timeout=2)
     took = time.monotonic() - began
@@ -252,8 +261,8 @@ def close_in_time(client):
     assert client.state is State.CLOSED
 
 
-def test_close_is_bounded_while_the_syn_of_a_reconnect_waits_for_its_answer(network, far):
-    with connect(network, far, open_timeout=PATIENT) as client:
+def test_close_is_bounded_while_the_syn_of_a_reconnect_has_no_answer(network, remote_server):
+    with connect(network, remote_server, open_timeout=PATIENT) as client:
         is_lost = unanswered_syn(network)
         client.reconnect()
         eventually(is_lost)
@@ -264,28 +273,28 @@ def test_close_is_bounded_while_the_syn_of_a_reconnect_waits_for_its_answer(netw
             waiting.result(0)
 
 
-def test_close_is_bounded_while_the_first_syn_waits_for_its_answer_and_start_is_told(network, far):
+def test_close_is_bounded_while_the_first_syn_has_no_answer_and_start_raises(network, remote_server):
     is_lost = unanswered_syn(network)
-    client = wsclient.Client(far.url, proxy=None, open_timeout=PATIENT)
+    client = wsclient.Client(remote_server.url, proxy=None, open_timeout=PATIENT)
 
     def start():
         with inside(network.client):
             client.start()
 
-    starting = beginning(start)
+    starting = start_call(start)
     eventually(is_lost)
     close_in_time(client)
     with pytest.raises(wsclient.ClientClosed):
         starting.result(LONG)
 
 
-def test_a_nat_that_forgets_the_flow_is_found_and_gone_around(network, far):
-    """Packets of the old flow vanish in both directions, without a RST; new flows pass."""
+def test_a_nat_that_loses_its_table_is_detected_and_the_client_reconnects(network, remote_server):
+    """Packets of the old flow are dropped in both directions, without a RST; new flows pass."""
     interval, timeout = 0.5, 1.0
     options = {"ping_interval": interval, "ping_timeout": timeout}
-    with connect(network, far, **options) as client:
+    with connect(network, remote_server, **options) as client:
         client.request(add(1, 1))
-        port = far.connections[0].remote_address[1]
+        port = remote_server.connections[0].remote_address[1]
         network.filter(network.server, f"tcp sport {port} counter drop")
         network.filter(network.client, f"tcp dport {port} counter drop")
         forgotten = time.monotonic()
@@ -297,5 +306,5 @@ def test_a_nat_that_forgets_the_flow_is_found_and_gone_around(network, far):
         assert caught.value.sent is True
         assert again.result(LONG)["result"] == 6
         assert client.last_disconnect.initiator == "keepalive"
-        eventually(lambda: far.connections and far.connections[-1].remote_address[1] != port)
+        eventually(lambda: remote_server.connections and remote_server.connections[-1].remote_address[1] != port)
         assert client.stats.connections == 2

@@ -1,6 +1,6 @@
-"""Processes that fork, become another program, end or are stopped while a client in them is busy.
+"""Processes that fork, exec, end or are stopped while a client in them is busy.
 
-What an idle client makes of forks, and most of the states at the end of the interpreter, is in ``test_exit.py``.
+The effect of forks on an idle client, and most of the states at the end of the interpreter, are in ``test_exit.py``.
 """
 
 import concurrent.futures
@@ -22,14 +22,14 @@ from ..support.figures import needs_proc, sockets
 
 FORKS = 25
 STOPPED = 10.0
-"""Seconds a process is stopped: more than twice what keepalive (2 s and 2 s) gives a peer."""
+"""Seconds for which a process is stopped: more than twice the time that the keepalive (2 s and 2 s) allows a peer."""
 
 
 # --- under load ------------------------------------------------------------------------------------------------------
 
 
 class Load:
-    """Eight threads that ask, each for an answer of its own; how many had theirs, and what else happened."""
+    """Eight threads that send requests, each with a different answer; counts the answers, and keeps other outcomes."""
 
     def __init__(self, client):
         self._client = client
@@ -50,8 +50,8 @@ class Load:
                 self.wrong.append(reply)
             self.answered[number] += 1
 
-    def go_on(self, count=20):
-        """Wait until so many more are answered on each thread."""
+    def wait_for_answers(self, count=20):
+        """Wait until each thread has this many more answers."""
         before = list(self.answered)
         eventually(
             lambda: self.wrong or all(now > then + count for now, then in zip(self.answered, before, strict=True))
@@ -61,7 +61,7 @@ class Load:
     def __enter__(self):
         for thread in self._threads:
             thread.start()
-        self.go_on()
+        self.wait_for_answers()
         return self
 
     def __exit__(self, *exc):
@@ -72,10 +72,10 @@ class Load:
 
 
 @pytest.fixture
-def lean():
-    """The URL of a server in a process of its own: no copy of its sockets gets into a forked child."""
+def server_url():
+    """The URL of a server in a separate process: no copy of its sockets is inherited by a forked child."""
     with Script("lean_server", 0) as server:
-        yield f"ws://127.0.0.1:{server.said()['port']}/"
+        yield f"ws://127.0.0.1:{server.read_value()['port']}/"
 
 
 CALLS = {
@@ -89,7 +89,7 @@ CALLS = {
 
 
 def refused(client):
-    """The calls that are refused, each on a thread: a lock that was held at the fork would hold it for ever."""
+    """The calls that are refused, each in a thread: a lock that was held at the fork would block them forever."""
     signal.alarm(int(LONG))
     names = []
     for name, call in CALLS.items():
@@ -102,9 +102,9 @@ def refused(client):
 
 @needs_proc
 @needs_fork
-def test_forks_under_load_lose_the_parent_no_request_and_give_the_child_nothing(lean):
+def test_forks_under_load_lose_no_request_of_the_parent_and_give_the_child_a_closed_client(server_url):
     before = sockets()
-    with wsclient.connect(lean, on_message=lambda client, message: None) as client:
+    with wsclient.connect(server_url, on_message=lambda client, message: None) as client:
         own = sockets() - before
         assert own
 
@@ -114,8 +114,8 @@ def test_forks_under_load_lose_the_parent_no_request_and_give_the_child_nothing(
         with Load(client) as load:
             for _ in range(FORKS):
                 assert json.loads(in_child(child)) == [list(CALLS), "closed", []]
-                load.go_on(1)
-            load.go_on()
+                load.wait_for_answers(1)
+            load.wait_for_answers()
         stats = client.stats
         assert stats.connections == 1
         assert stats.requests_ok == sum(load.answered)
@@ -131,16 +131,16 @@ def test_forks_under_load_lose_the_parent_no_request_and_give_the_child_nothing(
         for method in multiprocessing.get_all_start_methods()
     ],
 )
-def test_a_process_pool_started_under_load_works_and_holds_nothing_of_the_client(method, lean):
+def test_a_process_pool_started_under_load_works_and_inherits_nothing_of_the_client(method, server_url):
     before = sockets()
-    with wsclient.connect(lean) as client:
+    with wsclient.connect(server_url) as client:
         own = sockets() - before
         with Load(client) as load:
             context = multiprocessing.get_context(method)
             with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
                 held = list(pool.map(held_of, [own] * 8))
-                load.go_on()
-            load.go_on()
+                load.wait_for_answers()
+            load.wait_for_answers()
         assert held == [set()] * 8
         assert client.stats.connections == 1
 
@@ -150,24 +150,24 @@ def held_of(names):
 
 
 @needs_proc
-def test_a_program_that_replaces_a_busy_one_inherits_nothing_and_the_server_sees_the_end():
+def test_an_exec_under_load_inherits_nothing_and_the_server_receives_the_end():
     program = (
         "import json, sys; from tests.support.figures import sockets\n"
         "print(json.dumps(sorted(sockets())), flush=True)\n"
         "sys.stdin.readline()\n"
     )
     with Server() as server, Script("busy", server.url, program) as script:
-        own = script.said()
+        own = script.read_value()
         assert own
         server.wait_for(200)
         pid = script.process.pid
-        script.tell()
-        inherited = script.said()
+        script.write_line()
+        inherited = script.read_value()
         assert set(own).isdisjoint(inherited)
         eventually(lambda: server.connections == [])
-        assert script.process.poll() is None  # not its end ended the line
+        assert script.process.poll() is None  # the connection did not end because the process ended
         assert script.process.pid == pid
-        script.tell()
+        script.write_line()
         assert script.process.wait(LONG) == 0
 
 
@@ -175,11 +175,11 @@ def test_a_program_that_replaces_a_busy_one_inherits_nothing_and_the_server_sees
 
 
 HELD = 2 * LONG
-"""Seconds a peer holds on. Who ends sooner did not wait for it; the start of an interpreter takes its part of them."""
+"""Seconds for which a peer blocks. A client that ends earlier did not wait; they include an interpreter start."""
 
 
-class Reluctant:
-    """Refuses what it is asked, or never reads until the test is over: as the path says."""
+class UncooperativeServer:
+    """Refuses requests, or never reads until the test ends, depending on the path."""
 
     def __init__(self):
         self.over = threading.Event()
@@ -193,8 +193,8 @@ class Reluctant:
 
 
 @pytest.mark.parametrize(("state", "warns"), [("closing", True), ("failed", False), ("stuck line", True)])
-def test_the_interpreter_ends_in_the_other_states_too(state, warns):
-    reluctant = Reluctant()
+def test_the_interpreter_ends_in_the_other_states(state, warns):
+    reluctant = UncooperativeServer()
     with RawServer(reluctant) as server:
         began = time.monotonic()
         done = subprocess.run(
@@ -228,7 +228,7 @@ def is_stopped(script):
 
 
 def ping_of(peer):
-    """The next ping of the client's."""
+    """The next ping of the client."""
     while True:
         opcode, payload = peer.receive_frame()
         if opcode == 9:
@@ -237,9 +237,9 @@ def ping_of(peer):
 
 @pytest.mark.slow
 @needs_proc
-def test_a_client_that_was_stopped_for_ten_seconds_takes_no_live_peer_for_dead_and_tells_of_a_lost_one():
+def test_after_a_stop_of_ten_seconds_a_client_keeps_live_connections_and_reports_lost_ones():
     """Three clients are stopped with a ping and a request under way. The first one's peer answers both meanwhile, the
-    second one's the ping at once and the request when the client goes on, the third one's drops the line."""
+    second one's answers the ping at once and the request when the client continues, the third one's disconnects."""
     with RawServer() as server:
         scripts, peers = [], []
         try:
@@ -263,12 +263,12 @@ def test_a_client_that_was_stopped_for_ten_seconds_takes_no_live_peer_for_dead_a
             again = server.accept().upgrade()
             for peer in (peers[0], peers[1], again):
                 answer(peer, "well")
-            assert [script.said() for script in scripts] == ["meanwhile", "later", "lost, sent=True"]
-            assert [script.said() for script in scripts] == ["well"] * 3
+            assert [script.read_value() for script in scripts] == ["meanwhile", "later", "lost, sent=True"]
+            assert [script.read_value() for script in scripts] == ["well"] * 3
             for peer in (peers[0], peers[1], again):
                 end(peer)
             kept, gone = {"connections": 1, "last": None}, {"connections": 2, "last": "network"}
-            assert [script.said() for script in scripts] == [kept, kept, gone]
+            assert [script.read_value() for script in scripts] == [kept, kept, gone]
             assert [script.process.wait(LONG) for script in scripts] == [0, 0, 0]
         finally:
             for script in scripts:
@@ -277,7 +277,7 @@ def test_a_client_that_was_stopped_for_ten_seconds_takes_no_live_peer_for_dead_a
 
 
 def end(peer):
-    """Answer the client's close."""
+    """Answer the close frame of the client."""
     while peer.receive_frame()[0] != 8:
         pass
     peer.send_frame(8, b"\x03\xe8")

@@ -1,6 +1,6 @@
-"""Random faults under load: what callers saw is held against what the server saw, and no promise may be broken.
+"""Random faults under load: the results of callers are compared with the messages of the server; each promise holds.
 
-``SOAK_SECONDS`` says how long (60 in CI, else 15), ``SOAK_SEED`` which faults and load; by chance if not given.
+``SOAK_SECONDS`` is the duration (60 in CI, otherwise 15), ``SOAK_SEED`` decides faults and load; random by default.
 """
 
 import faulthandler
@@ -15,12 +15,12 @@ from ..soak.run import replay_command, soak
 SECONDS = float(os.environ.get("SOAK_SECONDS") or (60 if os.environ.get("CI") else 15))
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(10**6))
 STUCK = 60.0
-"""Seconds beyond its length within which a soak has ended, whatever happens: ending each run takes at most 45."""
+"""Seconds after its length in which a soak must end in any case: ending each run takes at most 45."""
 
 
 @pytest.fixture
 def stacks_if_stuck(capfd):
-    """All stacks, and the end of the process, when the soak passes its limit; instead of the limit of other tests."""
+    """Print all stacks, and end the process, when the soak exceeds its limit; replaces the limit of other tests."""
     faulthandler.cancel_dump_traceback_later()
     with capfd.disabled():
         stderr = os.dup(2)
@@ -34,11 +34,11 @@ def stacks_if_stuck(capfd):
 @pytest.mark.usefixtures("stacks_if_stuck")
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
 def test_no_promise_is_broken_under_random_faults(capfd, tls):
-    results = soak(SECONDS, SEED + 2 * tls, tls=tls)  # so that one of them dials by URL, and one through sock=
+    results = soak(SECONDS, SEED + 2 * tls, tls=tls)  # so that one of them connects by URL, and one through sock=
     shown = capfd.readouterr().out
     broken = [sentence for result in results for sentence in result.verdict.broken]
     assert not broken, f"again: {replay_command(SEED + 2 * tls, SECONDS, tls)}\n{shown}"
-    # A soak that asks for nothing proves nothing.
+    # A soak without requests proves nothing.
     unchecked = {promise for promise in PROMISES if not sum(result.verdict.checked[promise] for result in results)}
     assert unchecked <= {"the client recovers in time"}, f"seed {SEED}: nothing was held against {unchecked}"
     assert sum(result.faults.total() for result in results) >= SECONDS / 10

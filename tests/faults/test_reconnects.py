@@ -1,7 +1,7 @@
-"""Ten thousand reconnects: threads, descriptors, memory and stack as they were after the first thousand.
+"""Ten thousand reconnects: threads, descriptors, memory and stack are the same as after the first thousand.
 
-The client has a process of its own, so that nothing of the server's is counted. ``test_leaks.py`` counts what the
-library alone has allocated, in hundreds.
+The client has a separate process, so that resources of the server are not counted. ``test_leaks.py`` counts the
+allocations of the library alone, over hundreds of reconnects.
 """
 
 import time
@@ -14,7 +14,7 @@ from ..support.figures import needs_proc
 
 MARKS = 1_000, 5_000, 10_000
 PATIENCE = 100
-"""Seconds for the reconnects between two marks; an idle machine takes 10."""
+"""Seconds for the reconnects between two measurements; an idle machine takes 10."""
 
 
 def hang_up(peer):
@@ -24,10 +24,10 @@ def hang_up(peer):
 
 @pytest.mark.slow
 @needs_proc
-def test_ten_thousand_reconnects_leave_everything_flat(figures):
+def test_ten_thousand_reconnects_use_no_further_resources(figures):
     began = time.monotonic()
     with RawServer(hang_up) as server, Script("reconnecting", server.url, *MARKS) as client:
-        measured = [client.said(PATIENCE) for _ in MARKS]
+        measured = [client.read_value(PATIENCE) for _ in MARKS]
         assert client.process.wait(15) == 0
         took = time.monotonic() - began
     figures(
@@ -41,7 +41,7 @@ def test_ten_thousand_reconnects_leave_everything_flat(figures):
     )
     early, *later = measured
     for late in later:
-        assert late["threads"] == early["threads"] == 3  # the main one, the client's, the hooks'
-        assert abs(late["descriptors"] - early["descriptors"]) <= 1  # the line of the moment, or none
+        assert late["threads"] == early["threads"] == 3  # the main thread, the I/O thread, the hook thread
+        assert abs(late["descriptors"] - early["descriptors"]) <= 1  # the current socket, or none
         assert late["resident"] < early["resident"] + (2 << 20)
         assert (late["io depths"], late["hook depths"]) == (1, 1)

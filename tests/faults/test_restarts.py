@@ -1,4 +1,4 @@
-"""Servers that are killed and come again, and servers that hang up as soon as they have accepted."""
+"""Servers that are killed and restarted, and servers that disconnect as soon as they have accepted."""
 
 import os
 import threading
@@ -15,30 +15,30 @@ from ..support.figures import needs_proc
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.02))
 KILLS = 5
 STARTING = 60
-"""Seconds an interpreter may take to start beside others; no part of what the client promises."""
+"""Seconds that the start of an interpreter may take beside others; the client promises nothing about it."""
 
 AWAY = 60 if os.environ.get("CI") or os.environ.get("FAULTS_LONG") else 10
-"""Seconds of a server that takes nobody."""
+"""Seconds for which the server accepts no connection."""
 
 
 def ask(client, thread, done, outcomes):
-    """Request after request, each with an answer of its own; keeps what became of each."""
+    """Sends one request after the other, each with a different answer; keeps the outcome of each."""
     n = 0
     while not done.is_set():
         n += 1
         idempotent = n % 2 == 0
         try:
             reply = client.request({"method": "echo", "params": [thread, n]}, timeout=LONG, idempotent=idempotent)
-            outcomes.append("answered" if reply["result"] == [thread, n] else f"a stranger's reply: {reply}")
+            outcomes.append("answered" if reply["result"] == [thread, n] else f"the reply of another request: {reply}")
         except wsclient.ConnectionLost as error:
             outcomes.append("lost" if error.sent is True and not idempotent else f"lost in vain: {error!r}")
 
 
-def test_a_server_that_is_killed_and_restarted_under_load_costs_only_what_was_written_and_may_not_be_sent_again():
+def test_a_server_killed_and_restarted_under_load_loses_only_written_requests_that_are_not_idempotent():
     done, outcomes = threading.Event(), []
     server = Script("lean_server", 0)
     try:
-        port = server.said()["port"]
+        port = server.read_value()["port"]
         with wsclient.connect(f"ws://127.0.0.1:{port}/", reconnect=SOON) as client:
             threads = [threading.Thread(target=ask, args=(client, thread, done, outcomes)) for thread in range(8)]
             for thread in threads:
@@ -48,7 +48,7 @@ def test_a_server_that_is_killed_and_restarted_under_load_costs_only_what_was_wr
                 eventually(lambda before=before: client.stats.requests_ok > before + 50)
                 server.end()
                 server = Script("lean_server", port)
-                server.said(STARTING)
+                server.read_value(STARTING)
                 eventually(lambda kill=kill: client.stats.connections == kill + 2)
             before = client.stats.requests_ok
             eventually(lambda: client.stats.requests_ok > before + 50)
@@ -65,24 +65,24 @@ def test_a_server_that_is_killed_and_restarted_under_load_costs_only_what_was_wr
         server.end()
 
 
-def test_a_request_the_killed_server_had_taken_is_told_at_once_or_answered_by_the_next_one():
+def test_a_request_taken_by_the_killed_server_fails_at_once_or_is_answered_by_the_next_one():
     server = Script("lean_server", 0)
     try:
-        port = server.said()["port"]
+        port = server.read_value()["port"]
         with wsclient.connect(f"ws://127.0.0.1:{port}/", reconnect=SOON) as client:
             once = client.submit({"method": "held", "params": 1}, timeout=None)
             again = client.submit({"method": "held", "params": 2}, timeout=None, idempotent=True)
-            client.request({"method": "echo"}, timeout=LONG)  # the server has both
+            client.request({"method": "echo"}, timeout=LONG)  # the server has received both
             server.end()
             with pytest.raises(wsclient.ConnectionLost) as caught:
-                once.result(LONG)  # while no server is there
+                once.result(LONG)  # while no server is running
             assert caught.value.sent is True
             assert caught.value.disconnect.initiator == "network"
             eventually(lambda: client.stats.failed_attempts > 0)
             assert not again.done()
             later = client.submit({"method": "echo", "params": 3}, timeout=LONG)
             server = Script("lean_server", port, "answers-held")
-            server.said(STARTING)
+            server.read_value(STARTING)
             assert again.result(LONG)["result"] == 2
             assert later.result(LONG)["result"] == 3
             assert client.stats.connections == 2
@@ -96,15 +96,15 @@ def upgrade_and_hang_up(peer):
 
 @pytest.mark.slow
 @needs_proc
-def test_servers_that_accept_and_close_at_once_are_tried_ever_more_rarely_at_no_cost(figures):
-    """One closes before the handshake, one behind it: there ``min_uptime`` keeps the attempts from counting anew.
+def test_servers_that_close_at_once_are_tried_less_and_less_often_without_a_cost(figures):
+    """One closes before the handshake, one after it: there ``min_uptime`` prevents counting the attempts from zero.
 
-    The delays of the first ten attempts are drawn from 0 to 0.5, 1, 2, 4, 8, 16, 30, 30 s...: so many as are refused
-    here come in one of ten million runs.
+    The delays of the first ten attempts are drawn from 0 to 0.5, 1, 2, 4, 8, 16, 30, 30 s...: as many attempts as are
+    refused here occur in one of ten million runs.
     """
     with RawServer(lambda peer: None) as deaf, RawServer(upgrade_and_hang_up) as rude:
         with Script("turned_away", AWAY, deaf.url, rude.url) as clients:
-            facts = clients.said(AWAY + LONG)
+            facts = clients.read_value(AWAY + LONG)
             assert clients.process.wait(LONG) == 0
     assert not rude.errors
     figures(

@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of what reads the peer's bytes; ``tests/README.md`` has the command."""
+"""Coverage-guided fuzzing of the code that reads a peer's bytes; ``tests/README.md`` has the command."""

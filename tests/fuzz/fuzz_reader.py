@@ -1,7 +1,7 @@
-"""Feeds whatever the fuzzer invents to all that reads a peer's bytes: frames, compressed or not, and the HTTP upgrade.
+"""Passes the fuzzer's input to all code that reads a peer's bytes: frames, with and without compression, HTTP upgrade.
 
 Needs the extra ``fuzz``. ``python -m tests.fuzz.fuzz_reader -max_total_time=600`` runs for ten minutes; every option of
-libFuzzer is understood. It stops at the first broken promise, with the bytes that broke it in a file ``crash-…``.
+libFuzzer is accepted. It stops at the first broken promise, with the bytes that broke it in a file ``crash-…``.
 """
 
 import itertools
@@ -24,13 +24,13 @@ KINDS = {Opcode.TEXT: str, Opcode.BINARY: bytes, Opcode.PING: bytes, Opcode.PONG
 
 
 def main():
-    """Fuzz until libFuzzer has had enough."""
+    """Fuzz until libFuzzer ends."""
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
 
 
 def one_input(data):
-    """One invention of the fuzzer's: its first byte says what it is meant for, its second how it is cut."""
+    """One input of the fuzzer: its first byte selects the code, its second the pieces."""
     if len(data) < 2:
         return
     kind, cut, rest = data[0] % 4, data[1] or 1, data[2:]
@@ -45,7 +45,7 @@ def one_input(data):
 
 
 def compressed_frames(data):
-    """A stream of compressed messages, so that the fuzzer need not find deflate by itself; zero bytes part them."""
+    """A stream of compressed messages, so that the fuzzer need not find deflate itself; zero bytes separate them."""
     maker = zlib.compressobj(wbits=-15)
     frames = []
     for message in data.split(b"\0"):
@@ -56,14 +56,14 @@ def compressed_frames(data):
 
 
 def check_frames(data, cut, agreement):
-    """The same messages at once and in pieces, within every bound, and at most one error."""
+    """The same messages as a whole and in pieces, within every limit, and at most one error."""
     pieces = [data[i : i + cut] for i in range(0, len(data), cut)]
     whole, in_pieces = read([data], agreement), read(pieces, agreement)
     assert whole == in_pieces, (whole, in_pieces)
 
 
 def read(pieces, agreement):
-    """What a reader makes of these pieces."""
+    """The results of a reader for these pieces."""
     reader = MessageReader(LIMIT, FRAGMENTS, None if agreement is None else Inflater(agreement))
     received = list(itertools.chain.from_iterable(map(reader.feed, pieces)))
     for opcode, payload, size in received:
@@ -83,7 +83,7 @@ def read(pieces, agreement):
 
 
 def check_head(data, cut):
-    """A response or a ``HandshakeError``; what it says of extensions an agreement or a ``ValueError``."""
+    """A response or a ``HandshakeError``; with a response, negotiated extensions or a ``ValueError``."""
     reader, response = ResponseReader("The server", HEAD), None
     try:
         for i in range(0, len(data), cut):

@@ -1,4 +1,4 @@
-"""A host with an address of each family, one of which never answers: the client connects through the other."""
+"""A host with an address of each family, one of which never answers: the client connects to the other."""
 
 import contextlib
 import os
@@ -24,13 +24,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 LOOPBACK = {socket.AF_INET6: "::1", socket.AF_INET: "127.0.0.1"}
 
 HEAD_START = 0.25
-"""Seconds that RFC 8305 gives an address before the next is tried beside it."""
+"""The delay in seconds before the next address is tried in parallel, as in RFC 8305."""
 
 NO_HURRY = Limits(attempt_delay=4 * LONG)
-"""Has the next address tried when the one before it has failed, and not before."""
+"""The next address is tried only after the one before it has failed."""
 
 FAMILIES = [(socket.AF_INET6, socket.AF_INET), (socket.AF_INET, socket.AF_INET6)]
-"""The family of the address that comes first, and the other one's."""
+"""The family of the first address, and that of the second."""
 
 
 def bound(family, port=0):
@@ -56,11 +56,11 @@ def bound_twice():
 
 
 class Host:
-    """``two.example``, which is this machine, at the same port of either loopback address.
+    """``two.example``, a name of this machine, with the same port of both loopback addresses.
 
     Attributes:
         port: the port.
-        attempts: the addresses that were tried, in order, and when each was.
+        attempts: the addresses that were tried, in order, with their times.
     """
 
     def __init__(self):
@@ -79,7 +79,7 @@ class Host:
         return [address for address, _ in self.attempts]
 
     def answer(self, family):
-        """A server answers at this address: each message with itself."""
+        """A server accepts at this address, and echoes each message."""
         sock = self._socks.pop(family)
         sock.listen()
         server = serve(echo, sock=sock)
@@ -134,7 +134,7 @@ def host(monkeypatch):
 
 @pytest.fixture
 def resolved(monkeypatch):
-    """``resolved(family, family)`` says in which order the name server gives the addresses of two.example."""
+    """``resolved(family, family)`` sets the order in which the name server returns the addresses of two.example."""
     look_up = socket.getaddrinfo
 
     def give(*families):
@@ -148,7 +148,7 @@ def resolved(monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "second"), FAMILIES, ids=["IPv6 first", "IPv4 first"])
-def test_an_address_that_never_answers_gives_way_to_the_one_of_the_other_family(host, resolved, first, second):
+def test_if_one_address_never_answers_the_client_connects_to_the_one_of_the_other_family(host, resolved, first, second):
     resolved(first, second)
     host.keep_silent(first)
     host.answer(second)
@@ -161,26 +161,26 @@ def test_an_address_that_never_answers_gives_way_to_the_one_of_the_other_family(
 
 
 @pytest.mark.parametrize(("first", "second"), FAMILIES, ids=["IPv6 first", "IPv4 first"])
-def test_an_address_that_answers_is_the_only_one_that_is_tried(host, resolved, first, second):
+def test_if_the_first_address_answers_no_other_one_is_tried(host, resolved, first, second):
     resolved(first, second)
     host.answer(first)
     host.answer(second)
-    with wsclient.connect(host.url, limits=NO_HURRY) as client:  # under load, 250 ms may pass before it is noticed
+    with wsclient.connect(host.url, limits=NO_HURRY) as client:  # under load, more than 250 ms may pass
         assert client.request("hello", match=lambda m: True, timeout=LONG) == "hello"
     assert host.tried == [LOOPBACK[first]]
 
 
 @pytest.mark.parametrize(("first", "second"), FAMILIES, ids=["IPv6 first", "IPv4 first"])
-def test_an_address_that_refuses_gives_way_at_once(host, resolved, first, second):
+def test_if_one_address_refuses_the_next_one_is_tried_at_once(host, resolved, first, second):
     resolved(first, second)
-    host.answer(second)  # the first one's port is bound, and nobody listens at it
+    host.answer(second)  # the port of the first one is bound, without a listener
     with wsclient.connect(host.url, open_timeout=LONG, limits=NO_HURRY) as client:
         assert client.request("hello", match=lambda m: True, timeout=LONG) == "hello"
     assert host.tried == [LOOPBACK[first], LOOPBACK[second]]
 
 
 @pytest.mark.parametrize(("first", "second"), FAMILIES, ids=["IPv6 first", "IPv4 first"])
-def test_where_neither_answers_the_open_timeout_ends_it(host, resolved, first, second):
+def test_if_no_address_answers_the_open_timeout_ends_the_attempt(host, resolved, first, second):
     resolved(first, second)
     host.keep_silent(first)
     host.keep_silent(second)
@@ -192,7 +192,7 @@ def test_where_neither_answers_the_open_timeout_ends_it(host, resolved, first, s
     assert host.tried == [LOOPBACK[first], LOOPBACK[second]]
 
 
-# --- over a real link ------------------------------------------------------------------------------------------------
+# --- over a real network ---------------------------------------------------------------------------------------------
 
 SERVER = """
 import socket, threading
@@ -223,7 +223,7 @@ with wsclient.connect(f"ws://two.example:{sys.argv[1]}/", open_timeout=15, proxy
 
 
 class Link:
-    """Two network namespaces with a cable between them. What goes to 2001:db8::99 arrives, and is dropped silently."""
+    """Two network namespaces with a cable between them. Packets to 2001:db8::99 arrive, and are dropped silently."""
 
     def __init__(self):
         self.near, self.far = (f"wsclient-{uuid.uuid4().hex[:12]}-{end}" for end in ("near", "far"))
@@ -238,7 +238,7 @@ class Link:
             ip("-n", name, "link", "set", "cable", "address", f"02:00:00:00:00:0{end}", "up")
             ip("-n", name, "address", "add", f"192.0.2.{end}/24", "dev", "cable")
             ip("-n", name, "address", "add", f"2001:db8::{end}/64", "dev", "cable", "nodad")
-        # The far end need not say that it has this address, or it would be found out; and it has it not.
+        # The far end must not announce this address, and does not have it: otherwise it would answer.
         ip("-n", self.near, "neighbour", "add", "2001:db8::99", "lladdr", "02:00:00:00:00:01", "dev", "cable")
 
     def run(self, name, script, *arguments):
@@ -264,7 +264,7 @@ def ip(*arguments):
 @pytest.fixture
 def link():
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("only root can lay a network of its own, with the program ip")
+        pytest.skip("only root can create a separate network, with the program ip")
     link = Link()
     try:
         link.lay()
@@ -276,7 +276,7 @@ def link():
 
 
 @pytest.mark.network
-def test_where_a_network_drops_ipv6_silently_the_client_connects_by_ipv4(link):
+def test_if_a_network_drops_ipv6_silently_the_client_connects_by_ipv4(link):
     with link.run(link.far, SERVER) as server:
         try:
             port = server.stdout.readline().strip()

@@ -1,4 +1,4 @@
-"""From a URL to an answered upgrade: redirects, one deadline, and no socket left behind."""
+"""From a URL to an upgraded connection: redirects, one deadline, and no socket left open."""
 
 import contextlib
 import socket
@@ -25,11 +25,11 @@ from ..support.sockets import Silent
 from ..support.stage import (
     PLENTY,
     Hangs,
+    answer_with_bytes,
     close_while_it_hangs,
     hang_up,
     redirect,
     respond,
-    say,
     trickle,
     until_the_end,
     upgrade,
@@ -39,7 +39,7 @@ from ..support.stage import (
 
 @pytest.fixture
 def opening(watcher):
-    """``opening(url, headers, ...)`` opens a line; whatever becomes of it, no other socket is left open."""
+    """``opening(url, headers, ...)`` opens a connection; in every case, no other socket is left open."""
     lines = []
 
     def open_line(url, headers=None, *, timeout=LONG, tls=None, proxy=None, source=None, subprotocols=()):
@@ -54,10 +54,10 @@ def opening(watcher):
     assert not watcher.open()
 
 
-# --- what is opened --------------------------------------------------------------------------------------------------
+# --- the upgrade -----------------------------------------------------------------------------------------------------
 
 
-def test_an_upgrade_gives_the_line_and_what_the_server_said(stage, opening):
+def test_an_upgrade_returns_the_transport_and_the_response_of_the_server(stage, opening):
     server = stage(upgrade("Sec-WebSocket-Protocol: chat", "X-Served-By: me"))
     opened = opening(f"{server.url}feed?a=b", subprotocols=("talk", "chat"))
     assert type(opened.line) is Line
@@ -70,7 +70,7 @@ def test_an_upgrade_gives_the_line_and_what_the_server_said(stage, opening):
     assert server.peers[0].header("Sec-WebSocket-Protocol") == "talk, chat"
 
 
-def test_the_callers_headers_go_out_and_no_others_that_tell_of_us(stage, opening):
+def test_only_the_callers_headers_and_the_required_ones_are_sent(stage, opening):
     server = stage(upgrade())
     opening(server.url, {"X-Token": "abc", "Origin": "https://example.org"})
     (peer,) = server.peers
@@ -79,7 +79,7 @@ def test_the_callers_headers_go_out_and_no_others_that_tell_of_us(stage, opening
     assert peer.header("Cookie") is None
 
 
-def test_frames_behind_the_upgrade_are_kept(stage, opening, watcher):
+def test_frames_directly_after_the_upgrade_are_kept(stage, opening, watcher):
     opened = opening(stage(upgrade(then=frame(1, b"hello"))).url)
     line, rest = opened.line, opened.rest
     while len(rest) < 7:
@@ -88,7 +88,7 @@ def test_frames_behind_the_upgrade_are_kept(stage, opening, watcher):
     assert rest == frame(1, b"hello")
 
 
-def test_an_answer_may_come_a_byte_at_a_time_behind_other_answers(stage, opening):
+def test_a_response_can_arrive_byte_by_byte_after_informational_responses(stage, opening):
     def act(peer):
         peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer.receive_head()
@@ -102,7 +102,7 @@ def test_an_answer_may_come_a_byte_at_a_time_behind_other_answers(stage, opening
     assert "Upgrade" in opened.headers
 
 
-def test_a_request_that_does_not_fit_into_the_socket_goes_out_whole(stage, opening, watcher):
+def test_a_request_larger_than_the_socket_buffer_is_sent_completely(stage, opening, watcher):
     def act(peer):
         assert watcher.full.wait(LONG)
         upgrade()(peer)
@@ -112,7 +112,7 @@ def test_a_request_that_does_not_fit_into_the_socket_goes_out_whole(stage, openi
     assert server.peers[0].header("X-Long") == "x" * PLENTY
 
 
-def test_wss_speaks_tls(stage, opening, server_tls, trusting):
+def test_wss_uses_tls(stage, opening, server_tls, trusting):
     server = stage(upgrade(), tls=server_tls)
     opened = opening(server.url, tls=trusting)
     assert type(opened.line) is TLSLine
@@ -132,7 +132,7 @@ def test_the_authorities_of_the_system_are_loaded_once_and_only_for_wss(stage, w
     assert len(loaded) == loads
 
 
-def test_the_local_address_may_be_chosen(stage, opening):
+def test_the_local_address_can_be_chosen(stage, opening):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         source = probe.getsockname()
@@ -153,7 +153,7 @@ def test_user_and_password_of_the_url_become_basic_authentication(stage, opening
     assert server.peers[0].header("Authorization") == basic("me:s@cret")
 
 
-def test_an_authorization_of_the_callers_wins_over_the_urls(stage, opening):
+def test_an_authorization_header_of_the_caller_takes_precedence_over_the_url(stage, opening):
     server = stage(upgrade())
     opening(with_user(server), {"authorization": "Bearer abc"})
     assert server.peers[0].request.lower().count(b"authorization") == 1
@@ -171,7 +171,7 @@ def test_a_redirect_is_followed(stage, opening, status):
     assert server.requests == ["GET /here HTTP/1.1", "GET /there?x=y HTTP/1.1"]
 
 
-def test_within_the_origin_headers_and_credentials_go_along(stage, opening):
+def test_within_the_origin_a_redirect_keeps_headers_and_credentials(stage, opening):
     server = stage(redirect("/there"), upgrade())
     opening(with_user(server), {"X-Token": "abc"})
     first, second = server.peers
@@ -180,7 +180,7 @@ def test_within_the_origin_headers_and_credentials_go_along(stage, opening):
     assert first.header("Sec-WebSocket-Key") != second.header("Sec-WebSocket-Key")
 
 
-def test_to_another_origin_neither_headers_nor_credentials_go_along(stage, opening):
+def test_a_redirect_to_another_origin_drops_headers_and_credentials(stage, opening):
     there = stage(upgrade())
     here = stage(redirect(f"http://127.0.0.1:{there.port}/there"))
     opening(with_user(here), {"X-Token": "hush", "Authorization": "hush", "Cookie": "hush"})
@@ -196,7 +196,7 @@ def test_another_name_of_the_same_server_is_another_origin(stage, opening):
     assert b"hush" not in server.peers[1].request
 
 
-def test_secrets_left_behind_once_do_not_come_back_with_the_first_origin(stage, opening):
+def test_secrets_dropped_once_are_not_sent_when_a_redirect_returns_to_the_first_origin(stage, opening):
     here = stage(lambda peer: redirect(there.url)(peer), upgrade())
     there = stage(redirect(here.url))
     opening(with_user(here), {"X-Token": "hush"})
@@ -204,21 +204,21 @@ def test_secrets_left_behind_once_do_not_come_back_with_the_first_origin(stage, 
     assert here.peers[1].header("Authorization") is None
 
 
-def test_credentials_the_redirect_names_are_for_its_own_place(stage, opening):
+def test_credentials_in_the_url_of_a_redirect_are_sent_to_that_url(stage, opening):
     there = stage(upgrade())
     here = stage(redirect(with_user(there, "guest:pass")))
     opening(with_user(here))
     assert there.peers[0].header("Authorization") == basic("guest:pass")
 
 
-def test_cookies_that_come_with_a_redirect_are_not_sent(stage, opening):
+def test_cookies_of_a_redirect_are_not_sent(stage, opening):
     server = stage(respond("302 Found", "Location: /there", "Set-Cookie: session=hush; Path=/"), upgrade())
     opening(server.url)
     assert server.peers[1].header("Cookie") is None
 
 
-def test_a_subprotocol_that_may_be_a_secret_does_not_leave_the_origin(stage, opening):
-    """Kubernetes takes a token that way."""
+def test_a_subprotocol_that_may_be_a_secret_is_not_sent_to_another_origin(stage, opening):
+    """Kubernetes accepts a token as a subprotocol."""
     other = stage(lambda peer: peer.upgrade())
     server = stage(redirect(f"ws://127.0.0.1:{other.port}/"))
     with pytest.raises(HandshakeError, match="may be a secret") as caught:
@@ -226,13 +226,13 @@ def test_a_subprotocol_that_may_be_a_secret_does_not_leave_the_origin(stage, ope
     assert not caught.value.retry
 
 
-def test_subprotocols_are_offered_wherever_a_redirect_leads(stage, opening):
+def test_other_subprotocols_are_offered_after_every_redirect(stage, opening):
     there = stage(upgrade("Sec-WebSocket-Protocol: chat"))
     here = stage(redirect(there.url))
     assert opening(here.url, subprotocols=("chat",)).subprotocol == "chat"
 
 
-def test_a_redirect_may_lead_into_tls(stage, opening, server_tls, trusting):
+def test_a_redirect_can_change_to_tls(stage, opening, server_tls, trusting):
     there = stage(upgrade(), tls=server_tls)
     here = stage(redirect(f"https://localhost:{there.port}/"))
     opened = opening(here.url, {"X-Token": "hush"}, tls=trusting)
@@ -241,7 +241,7 @@ def test_a_redirect_may_lead_into_tls(stage, opening, server_tls, trusting):
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
-def test_no_redirect_leads_out_of_tls(stage, opening, watcher, server_tls, trusting, scheme):
+def test_a_redirect_from_tls_to_no_tls_is_refused(stage, opening, watcher, server_tls, trusting, scheme):
     there = stage()
     here = stage(redirect(f"{scheme}://127.0.0.1:{there.port}/?token=hush"), tls=server_tls)
     with pytest.raises(HandshakeError, match="leaves TLS") as caught:
@@ -255,7 +255,7 @@ def test_no_redirect_leads_out_of_tls(stage, opening, watcher, server_tls, trust
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1/", "http://127.0.0.1:99999/", "/a b"])
-def test_a_redirect_to_nowhere_is_fatal(stage, opening, watcher, location):
+def test_a_redirect_to_an_invalid_url_is_fatal(stage, opening, watcher, location):
     server = stage(redirect(location))
     with pytest.raises(HandshakeError, match="redirect that this client does not follow") as caught:
         opening(server.url)
@@ -264,7 +264,7 @@ def test_a_redirect_to_nowhere_is_fatal(stage, opening, watcher, location):
     assert not watcher.open()
 
 
-def test_a_redirect_without_a_location_is_a_refusal(stage, opening):
+def test_a_redirect_without_a_location_is_a_rejection(stage, opening):
     server = stage(respond("302 Found", body=b"somewhere else"))
     with pytest.raises(HandshakeError, match="302 Found") as caught:
         opening(server.url)
@@ -272,28 +272,28 @@ def test_a_redirect_without_a_location_is_a_refusal(stage, opening):
     assert caught.value.retry
 
 
-def test_other_statuses_do_not_redirect(stage, opening):
+def test_other_statuses_are_not_redirects(stage, opening):
     server = stage(respond("300 Multiple Choices", "Location: /there"))
     with pytest.raises(HandshakeError, match="300"):
         opening(server.url)
 
 
-def test_the_body_of_a_redirect_is_not_waited_for(stage, opening, watcher):
+def test_the_body_of_a_redirect_is_not_read(stage, opening, watcher):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 5\r\n\r\n")
         until_the_end(peer)
 
     opening(stage(act, upgrade()).url)
-    assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a patience of its own"
+    assert len(set(watcher.deadlines)) == 1, "it waited for a body, with a separate timeout"
 
 
-def test_some_redirects_are_followed(stage, opening):
+def test_up_to_the_limit_redirects_are_followed(stage, opening):
     server = stage(*[redirect(f"/{n}") for n in range(MAX_REDIRECTS)], upgrade())
     assert opening(server.url).target.resource == f"/{MAX_REDIRECTS - 1}"
 
 
-def test_more_redirects_are_not_followed(stage, opening, watcher):
+def test_above_the_limit_a_redirect_is_not_followed(stage, opening, watcher):
     server = stage(*[redirect("/again")] * (MAX_REDIRECTS + 1))
     with pytest.raises(HandshakeError, match="more than 5 times") as caught:
         opening(server.url)
@@ -302,7 +302,7 @@ def test_more_redirects_are_not_followed(stage, opening, watcher):
     assert not watcher.open()
 
 
-def test_a_line_that_redirects_is_closed_before_the_next_is_opened(stage, opening):
+def test_a_redirected_connection_is_closed_before_the_next_one_is_opened(stage, opening):
     over = threading.Event()
 
     def first(peer):
@@ -318,14 +318,14 @@ def test_a_line_that_redirects_is_closed_before_the_next_is_opened(stage, openin
     opening(stage(first, second).url)
 
 
-def test_a_redirect_to_where_nobody_listens_names_that_place(stage, opening, dead):
+def test_a_redirect_to_a_closed_port_is_reported_with_that_address(stage, opening, dead):
     server = stage(redirect(f"http://127.0.0.1:{dead}/"))
     with pytest.raises(ConnectError, match=f"ws://127.0.0.1:{dead}/") as caught:
         opening(server.url)
     assert isinstance(caught.value.last, ConnectionRefusedError)
 
 
-def test_the_proxy_is_chosen_for_each_place_a_redirect_leads_to(stage, opening, monkeypatch):
+def test_the_proxy_is_chosen_for_each_url_of_a_redirect(stage, opening, monkeypatch):
     here = stage(redirect("http://example.org/"))
     proxy = stage(respond("503 Later"))
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
@@ -335,10 +335,10 @@ def test_the_proxy_is_chosen_for_each_place_a_redirect_leads_to(stage, opening, 
     assert proxy.requests == ["CONNECT example.org:80 HTTP/1.1"]
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# --- rejections ------------------------------------------------------------------------------------------------------
 
 
-def test_a_refusal_has_the_servers_body(stage, opening, watcher):
+def test_a_rejection_has_the_body_of_the_server(stage, opening, watcher):
     server = stage(respond("403 Forbidden", "X-Why: because", body=b"go away"))
     with pytest.raises(HandshakeError, match="403 Forbidden") as caught:
         opening(server.url)
@@ -347,7 +347,7 @@ def test_a_refusal_has_the_servers_body(stage, opening, watcher):
     assert not watcher.open()
 
 
-def test_a_body_may_come_behind_its_head(stage, opening, watcher):
+def test_a_body_can_arrive_after_its_head(stage, opening, watcher):
     def act(peer):
         peer.receive_head()
         waits = watcher.count
@@ -361,15 +361,15 @@ def test_a_body_may_come_behind_its_head(stage, opening, watcher):
     assert caught.value.body == b"go away"
 
 
-def test_a_body_in_chunks_is_joined_and_its_end_ends_the_wait(stage, opening, watcher):
+def test_a_chunked_body_is_joined_and_its_last_chunk_ends_the_wait(stage, opening, watcher):
     chunked = b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngo \r\n4\r\naway\r\n0\r\n\r\n"
     with pytest.raises(HandshakeError) as caught:
-        opening(stage(say(chunked)).url)
+        opening(stage(answer_with_bytes(chunked)).url)
     assert caught.value.body == b"go away"
     assert not watcher.open()
 
 
-def test_a_body_of_unknown_length_ends_with_the_line(stage, opening):
+def test_a_body_of_unknown_length_ends_with_the_connection(stage, opening):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 500 Oops\r\n\r\ngo away")
@@ -379,7 +379,7 @@ def test_a_body_of_unknown_length_ends_with_the_line(stage, opening):
     assert caught.value.body == b"go away"
 
 
-def test_a_body_that_breaks_off_is_kept_as_far_as_it_came(stage, opening):
+def test_an_incomplete_body_is_kept_as_far_as_it_arrived(stage, opening):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ngo away")
@@ -389,7 +389,7 @@ def test_a_body_that_breaks_off_is_kept_as_far_as_it_came(stage, opening):
     assert caught.value.body == b"go away"
 
 
-def test_a_body_without_end_is_bounded(stage, opening):
+def test_an_endless_body_is_limited(stage, opening):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 500 Oops\r\n\r\n")
@@ -402,16 +402,16 @@ def test_a_body_without_end_is_bounded(stage, opening):
     assert caught.value.body == b"x" * 65536
 
 
-def test_a_body_that_stalls_is_waited_for_with_little_patience(stage, opening, watcher):
+def test_the_wait_for_a_body_that_stalls_is_short(stage, opening, watcher):
     with pytest.raises(HandshakeError) as caught:
-        opening(stage(say(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ngo away")).url)
+        opening(stage(answer_with_bytes(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\ngo away")).url)
     assert (caught.value.status, caught.value.body) == (500, b"go away")
     assert watcher.deadlines[-1] < watcher.deadlines[0]
     assert not watcher.open()
 
 
-@pytest.mark.parametrize("then", [until_the_end, trickle], ids=["stalls", "trickles"])
-def test_a_body_is_not_waited_for_beyond_the_deadline(stage, opening, watcher, then):
+@pytest.mark.parametrize("then", [until_the_end, trickle], ids=["stalls", "arrives slowly"])
+def test_the_wait_for_a_body_ends_at_the_deadline(stage, opening, watcher, then):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 500 Oops\r\n\r\n")
@@ -422,7 +422,7 @@ def test_a_body_is_not_waited_for_beyond_the_deadline(stage, opening, watcher, t
     assert len(set(watcher.deadlines)) == 1
 
 
-def test_a_subprotocol_that_was_not_taken_is_fatal(stage, opening, watcher):
+def test_a_subprotocol_that_the_server_did_not_accept_is_fatal(stage, opening, watcher):
     with pytest.raises(HandshakeError, match="subprotocol") as caught:
         opening(stage(upgrade()).url, subprotocols=("chat",))
     assert not caught.value.retry
@@ -438,17 +438,17 @@ def test_a_subprotocol_that_was_not_taken_is_fatal(stage, opening, watcher):
         (b"HTTP/1.1 101 Yes\r\nX: " + b"x" * 70_000, "exceed"),
     ],
 )
-def test_an_answer_that_is_no_upgrade_is_refused(stage, opening, watcher, answer, why):
+def test_a_response_other_than_an_upgrade_is_refused(stage, opening, watcher, answer, why):
     with pytest.raises(HandshakeError, match=why) as caught:
-        opening(stage(say(answer)).url)
+        opening(stage(answer_with_bytes(answer)).url)
     assert caught.value.retry
     assert not watcher.open()
 
 
-# --- lines that break ------------------------------------------------------------------------------------------------
+# --- connections that break ------------------------------------------------------------------------------------------
 
 
-def test_nobody_listening_is_told_without_secrets(opening, watcher, dead):
+def test_a_closed_port_is_reported_without_secrets(opening, watcher, dead):
     with pytest.raises(ConnectError, match=rf"Could not connect to ws://\*\*\*@127.0.0.1:{dead}/.*refused") as caught:
         opening(f"ws://me:hush@127.0.0.1:{dead}/?token=hush")
     assert isinstance(caught.value.last, ConnectionRefusedError)
@@ -458,7 +458,7 @@ def test_nobody_listening_is_told_without_secrets(opening, watcher, dead):
     assert not watcher.open()
 
 
-def test_a_name_without_an_address_is_told(opening, monkeypatch):
+def test_a_name_without_an_address_is_reported(opening, monkeypatch):
     def fail(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -469,7 +469,7 @@ def test_a_name_without_an_address_is_told(opening, monkeypatch):
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 101 Switching Protocols\r\nUpgr"])
-def test_a_server_that_hangs_up_instead_of_answering_is_told(stage, opening, watcher, said):
+def test_a_server_that_closes_instead_of_answering_is_reported(stage, opening, watcher, said):
     def act(peer):
         peer.receive_head()
         peer.send(said)
@@ -481,7 +481,7 @@ def test_a_server_that_hangs_up_instead_of_answering_is_told(stage, opening, wat
     assert not watcher.open()
 
 
-def test_a_server_that_resets_the_line_is_told(stage, opening, watcher):
+def test_a_server_that_resets_the_connection_is_reported(stage, opening, watcher):
     def act(peer):
         peer.receive_head()
         peer.reset()
@@ -493,9 +493,7 @@ def test_a_server_that_resets_the_line_is_told(stage, opening, watcher):
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", False), ("localhost.localdomain", True)])
-def test_a_certificate_that_proves_nothing_is_fatal(
-    stage, opening, watcher, server_tls, trusting, monkeypatch, name, trusted
-):
+def test_an_untrusted_certificate_is_fatal(stage, opening, watcher, server_tls, trusting, monkeypatch, name, trusted):
     server = stage(tls=server_tls)
     address = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: address)
@@ -507,7 +505,7 @@ def test_a_certificate_that_proves_nothing_is_fatal(
     assert not watcher.open()
 
 
-def test_a_server_that_speaks_no_tls_is_told_and_may_be_restarting(stage, opening, watcher):
+def test_a_server_without_tls_is_reported_and_retried(stage, opening, watcher):
     def act(peer):
         peer.sock.recv(1)
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -520,7 +518,7 @@ def test_a_server_that_speaks_no_tls_is_told_and_may_be_restarting(stage, openin
     assert not watcher.open()
 
 
-def test_a_server_of_another_tls_version_is_fatal(authority, stage, opening, watcher, trusting):
+def test_a_server_with_another_tls_version_is_fatal(authority, stage, opening, watcher, trusting):
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(old)
     old.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -532,7 +530,7 @@ def test_a_server_of_another_tls_version_is_fatal(authority, stage, opening, wat
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_wants_a_certificate_of_ours_is_told(authority, stage, opening, watcher, trusting, version):
+def test_a_server_that_requires_a_client_certificate_is_reported(authority, stage, opening, watcher, trusting, version):
     strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(strict)
     authority.configure_trust(strict)
@@ -555,7 +553,7 @@ def test_a_server_that_wants_a_certificate_of_ours_is_told(authority, stage, ope
     assert not watcher.open()
 
 
-def test_a_server_that_hangs_up_within_tls_may_be_tried_again(stage, opening, watcher, trusting):
+def test_a_server_that_closes_during_the_tls_handshake_is_retried(stage, opening, watcher, trusting):
     server = stage(hang_up)
     with pytest.raises(ConnectError, match="Could not connect") as caught:
         opening(f"wss://localhost:{server.port}/", tls=trusting)
@@ -575,9 +573,9 @@ def answer_slowly(peer):
 @pytest.mark.parametrize(
     ("scheme", "act"),
     [("ws", until_the_end), ("ws", answer_slowly), ("wss", until_the_end)],
-    ids=["no answer", "an answer that trickles", "no TLS"],
+    ids=["no answer", "a slow answer", "no TLS"],
 )
-def test_a_server_that_stalls_meets_the_deadline(stage, opening, watcher, scheme, act):
+def test_a_server_that_stalls_ends_at_the_deadline(stage, opening, watcher, scheme, act):
     server = stage(act)
     with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$") as caught:
         opening(f"{scheme}://127.0.0.1:{server.port}/", timeout=SHORT)
@@ -587,7 +585,7 @@ def test_a_server_that_stalls_meets_the_deadline(stage, opening, watcher, scheme
     assert not watcher.open()
 
 
-def test_an_address_that_never_answers_meets_the_deadline(opening, watcher):
+def test_an_address_that_never_answers_ends_at_the_deadline(opening, watcher):
     silent = Silent()
     with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
         opening(f"ws://127.0.0.1:{silent.address[1][1]}/", timeout=SHORT)
@@ -595,7 +593,7 @@ def test_an_address_that_never_answers_meets_the_deadline(opening, watcher):
     silent.close()
 
 
-def test_a_server_that_reads_nothing_meets_the_deadline(stage, opening, watcher):
+def test_a_server_that_does_not_read_ends_at_the_deadline(stage, opening, watcher):
     held = threading.Event()
     server = stage(lambda peer: held.wait(LONG))
     with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
@@ -604,7 +602,7 @@ def test_a_server_that_reads_nothing_meets_the_deadline(stage, opening, watcher)
     held.set()
 
 
-def test_one_deadline_holds_for_proxy_tls_upgrade_and_redirects(stage, opening, watcher, server_tls, trusting):
+def test_one_deadline_applies_to_proxy_tls_upgrade_and_redirects(stage, opening, watcher, server_tls, trusting):
     server = stage(redirect("/there"), upgrade(), tls=server_tls)
 
     def act(peer):
@@ -632,7 +630,7 @@ def forward(near, far):
         far.shutdown(socket.SHUT_WR)
 
 
-def test_the_deadline_begins_when_the_name_is_found(stage, opening, watcher, monkeypatch):
+def test_the_deadline_starts_when_the_name_is_resolved(stage, opening, watcher, monkeypatch):
     server = stage(upgrade())
     found_at = []
     look_up = socket.getaddrinfo
@@ -648,11 +646,11 @@ def test_the_deadline_begins_when_the_name_is_found(stage, opening, watcher, mon
     assert watcher.deadlines[0] >= found_at[0] + LONG
 
 
-# --- orders ----------------------------------------------------------------------------------------------------------
+# --- commands --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_an_order_ends_the_wait_for_a_server_that_stalls(stage, opening, watcher, scheme):
+def test_a_command_ends_the_wait_for_a_server_that_stalls(stage, opening, watcher, scheme):
     def act(peer):
         peer.sock.recv(1)
         watcher.order()
@@ -664,7 +662,7 @@ def test_an_order_ends_the_wait_for_a_server_that_stalls(stage, opening, watcher
     assert not watcher.open()
 
 
-def test_an_order_ends_the_wait_for_a_body(stage, opening, watcher):
+def test_a_command_ends_the_wait_for_a_body(stage, opening, watcher):
     def act(peer):
         peer.receive_head()
         peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n")
@@ -679,7 +677,7 @@ def test_an_order_ends_the_wait_for_a_body(stage, opening, watcher):
 # --- through the client ----------------------------------------------------------------------------------------------
 
 
-def test_a_headers_function_is_asked_once_and_its_headers_follow_within_the_origin(stage):
+def test_a_headers_function_is_called_once_and_its_headers_are_kept_within_the_origin(stage):
     asked = iter(["first", "second"])
     server = stage(redirect("/there"), upgrade())
     client = wsclient.Client(server.url, headers=lambda: {"X-Token": next(asked)}, reconnect=None)
@@ -688,7 +686,7 @@ def test_a_headers_function_is_asked_once_and_its_headers_follow_within_the_orig
     client.close(timeout=0)
 
 
-def test_what_a_headers_function_gives_does_not_leave_the_origin(stage):
+def test_the_headers_of_a_headers_function_are_not_sent_to_another_origin(stage):
     there = stage(upgrade())
     here = stage(redirect(there.url))
     client = wsclient.Client(with_user(here), headers=lambda: {"X-Token": "hush"}, origin="https://hush.example")
@@ -698,7 +696,7 @@ def test_what_a_headers_function_gives_does_not_leave_the_origin(stage):
     client.close(timeout=0)
 
 
-def test_an_origin_in_the_headers_wins_over_the_option(stage):
+def test_an_origin_in_the_headers_takes_precedence_over_the_option(stage):
     server = stage(upgrade())
     client = wsclient.Client(server.url, headers={"Origin": "https://a"}, origin="https://b", reconnect=None)
     client.start()
@@ -707,7 +705,7 @@ def test_an_origin_in_the_headers_wins_over_the_option(stage):
     client.close(timeout=0)
 
 
-def test_the_open_timeout_is_the_clients_option(stage):
+def test_the_client_passes_its_open_timeout(stage):
     server = stage(until_the_end)
     with pytest.raises(ConnectError, match=r"did not open within 0\.2 s"):
         wsclient.connect(server.url, open_timeout=SHORT)
@@ -720,18 +718,18 @@ def test_close_ends_a_handshake_that_hangs(stage):
     close_while_it_hangs(client, act)
 
 
-def test_a_real_server_behind_a_redirect_is_talked_to(stage):
+def test_the_client_connects_to_a_real_server_after_a_redirect(stage):
     with Server() as server:
         here = stage(redirect(server.url))
         with wsclient.connect(here.url) as client:
             assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-def test_an_answer_that_comes_before_the_request_was_read_says_more_than_the_reset(stage, opening, watcher):
+def test_a_response_before_the_request_was_read_is_reported_instead_of_the_reset(stage, opening, watcher):
     def act(peer):
         peer.sock.recv(1000)
         peer.send(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n")
-        peer.sock.close()  # with bytes unread, so that the rest of the request meets a reset
+        peer.sock.close()  # with unread bytes, so that the rest of the request causes a reset
 
     with pytest.raises(HandshakeError) as caught:
         opening(stage(act).url, {"X-Large": "x" * (8 * 2**20)})
@@ -739,20 +737,18 @@ def test_an_answer_that_comes_before_the_request_was_read_says_more_than_the_res
     assert not watcher.open()
 
 
-def test_a_redirect_to_a_path_in_utf_8_is_followed_as_it_was_meant(stage, opening):
-    server = stage(respond("302 Found", "Location: /caf\u00c3\u00a9"), upgrade())  # as latin-1 has the bytes of UTF-8
+def test_a_redirect_to_a_path_in_utf_8_is_decoded_correctly(stage, opening):
+    server = stage(respond("302 Found", "Location: /caf\u00c3\u00a9"), upgrade())  # UTF-8 bytes read as latin-1
     assert opening(server.url).target.resource == "/caf%C3%A9"
     assert server.requests[1] == "GET /caf%C3%A9 HTTP/1.1"
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_forks(
-    stage, watcher, server_tls, trusting, secure
-):
+def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(stage, watcher, server_tls, trusting, secure):
     known = []
 
     def act(peer):
-        peer.receive_head()  # so the client waits for its answer
+        peer.receive_head()  # so the client waits for its response
         known.append(opener.sock.fileno() > 0 and opener.sock.getpeername() == peer.sock.getsockname())
         until_the_end(peer)
 

@@ -38,13 +38,13 @@ def listener():
 
 @pytest.fixture
 def address(listener):
-    """The address of a server that takes connections."""
+    """The address of a server that accepts connections."""
     return socket.AF_INET, listener.getsockname()
 
 
 @pytest.fixture
 def refusing():
-    """An address that nobody listens at."""
+    """An address with a closed port."""
     with socket.socket() as sock:
         sock.bind((LOOPBACK, 0))
         yield socket.AF_INET, sock.getsockname()
@@ -58,7 +58,7 @@ def silent():
 
 
 def found(*addresses):
-    """What getaddrinfo gives for these."""
+    """The result of getaddrinfo for these addresses."""
     return [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
 
 
@@ -84,16 +84,16 @@ V6 = [(socket.AF_INET6, (f"2001:db8::{n}", 80, 0, 0)) for n in range(4)]
         ([V4[0], V4[0], V4[1], V4[0]], [V4[0], V4[1]]),
     ],
 )
-def test_the_families_take_turns(monkeypatch, given, expected):
+def test_the_families_alternate(monkeypatch, given, expected):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(*given))
     assert resolve("host", 80) == expected
 
 
-def test_an_address_stands_for_itself():
+def test_an_address_is_not_resolved():
     assert resolve(LOOPBACK, 81) == [(socket.AF_INET, (LOOPBACK, 81))]
 
 
-def test_the_local_host_has_an_address():
+def test_localhost_has_an_address():
     assert (socket.AF_INET, (LOOPBACK, 80)) in resolve("localhost", 80)
 
 
@@ -109,7 +109,7 @@ def test_a_name_without_an_address_is_a_connect_error(monkeypatch):
     assert caught.value.__cause__ is caught.value.last
 
 
-def test_a_name_that_can_be_no_host_is_a_connect_error():
+def test_an_invalid_host_name_is_a_connect_error():
     with pytest.raises(ConnectError, match="has no address"):
         resolve("a" * 70, 80)
 
@@ -117,7 +117,7 @@ def test_a_name_that_can_be_no_host_is_a_connect_error():
 # --- the socket ------------------------------------------------------------------------------------------------------
 
 
-def test_connect_gives_a_connected_socket_that_does_not_block(waiter, listener, address):
+def test_connect_returns_a_connected_non_blocking_socket(waiter, listener, address):
     with connect([address], None, waiter, within(LONG)) as sock:
         assert sock.getpeername() == listener.getsockname()
         assert sock.gettimeout() == 0.0
@@ -128,13 +128,13 @@ def test_connect_gives_a_connected_socket_that_does_not_block(waiter, listener, 
             assert sock.recv(1) == b"x"
 
 
-def test_small_messages_are_not_held_back(waiter, address):
+def test_small_messages_are_sent_without_delay(waiter, address):
     with connect([address], None, waiter, within(LONG)) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
-def test_nobody_listening_is_a_refusal(waiter, refusing):
+def test_a_closed_port_is_a_connect_error(waiter, refusing):
     before = descriptors()
     with pytest.raises(ConnectionRefusedError) as caught:
         connect([refusing], None, waiter, within(LONG))
@@ -143,14 +143,14 @@ def test_nobody_listening_is_a_refusal(waiter, refusing):
     assert caught.value.strerror
 
 
-def test_an_address_that_refuses_makes_room_for_the_next(waiter, refusing, address):
+def test_after_an_address_that_refuses_the_next_one_is_tried(waiter, refusing, address):
     before = descriptors()
     with connect([refusing, refusing, address], None, waiter, within(LONG)) as sock:
         assert sock.getpeername() == address[1]
         assert descriptors() == before + 1
 
 
-def test_an_address_of_no_use_makes_room_for_the_next(waiter, address):
+def test_after_an_unusable_address_the_next_one_is_tried(waiter, address):
     # The second is a multicast address: connecting to it fails before anything is sent.
     useless = (socket.AF_INET, ("224.0.0.1", 80))
     before = descriptors()
@@ -159,7 +159,7 @@ def test_an_address_of_no_use_makes_room_for_the_next(waiter, address):
         assert descriptors() == before + 1
 
 
-def test_the_last_error_is_raised_where_all_fail(waiter, refusing):
+def test_the_last_error_is_raised_if_all_fail(waiter, refusing):
     before = descriptors()
     with pytest.raises(OSError, match=r".") as caught:
         connect([refusing, (socket.AF_INET, ("224.0.0.1", 80))], None, waiter, within(LONG))
@@ -169,13 +169,13 @@ def test_the_last_error_is_raised_where_all_fail(waiter, refusing):
     assert descriptors() == before
 
 
-def test_no_address_at_all_is_an_error(waiter):
+def test_an_empty_list_of_addresses_is_an_error(waiter):
     with pytest.raises(OSError, match="address") as caught:
         connect([], None, waiter, within(LONG))
     assert caught.value.errno == errno.EADDRNOTAVAIL
 
 
-def test_the_second_address_wins_where_the_first_never_answers(waiter, silent, address):
+def test_the_second_address_is_used_if_the_first_never_answers(waiter, silent, address):
     before = descriptors()
     started = time.monotonic()
     with connect([silent, address], None, waiter, within(LONG)) as sock:
@@ -185,24 +185,24 @@ def test_the_second_address_wins_where_the_first_never_answers(waiter, silent, a
     assert waiter.tried == 2
 
 
-def test_the_first_address_has_the_line_to_itself_for_a_while(waiter, address):
+def test_the_first_address_is_tried_alone_for_a_while(waiter, address):
     with connect([address, address], None, waiter, within(LONG)):
         assert waiter.tried == 1
 
 
-def test_the_third_address_is_tried_while_two_are_silent(waiter, silent, address):
+def test_the_third_address_is_tried_while_two_do_not_answer(waiter, silent, address):
     with connect([silent, silent, address], None, waiter, within(LONG)) as sock:
         assert sock.getpeername() == address[1]
     assert waiter.tried == 3
 
 
-def test_the_first_address_may_still_win_after_the_second_has_failed(refusing):
+def test_the_first_address_can_still_succeed_after_the_second_has_failed(refusing):
     first = Silent()
 
     class Watch(Waiter):
         def wait_any(self, socks, deadline):
             if len(socks) < self.tried:
-                first.relent()
+                first.accept_all()
             return super().wait_any(socks, deadline)
 
     waiter = Watch()
@@ -215,7 +215,7 @@ def test_the_first_address_may_still_win_after_the_second_has_failed(refusing):
         first.close()
 
 
-def test_the_local_port_may_be_chosen(waiter, listener, address):
+def test_the_local_port_can_be_chosen(waiter, listener, address):
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         source = probe.getsockname()
@@ -227,14 +227,14 @@ def test_the_local_port_may_be_chosen(waiter, listener, address):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
-def test_the_local_address_may_be_chosen(waiter, listener, address):
+def test_the_local_address_can_be_chosen(waiter, listener, address):
     with connect([address], ("127.0.0.2", 0), waiter, within(LONG)):
         peer, name = listener.accept()
         peer.close()
         assert name[0] == "127.0.0.2"
 
 
-def test_a_local_address_that_is_not_ours_is_an_error(waiter, address):
+def test_a_local_address_of_another_machine_is_an_error(waiter, address):
     before = descriptors()
     with pytest.raises(OSError, match=r".") as caught:
         connect([address], ("192.0.2.250", 0), waiter, within(LONG))
@@ -242,7 +242,7 @@ def test_a_local_address_that_is_not_ours_is_an_error(waiter, address):
     assert descriptors() == before
 
 
-def test_an_address_of_another_family_than_the_local_one_is_passed_over(waiter, address):
+def test_an_address_of_another_family_than_the_local_address_is_skipped(waiter, address):
     six = (socket.AF_INET6, ("::1", 80, 0, 0))
     with connect([six, address], (LOOPBACK, 0), waiter, within(LONG)) as sock:
         assert sock.getpeername() == address[1]
@@ -268,7 +268,7 @@ def test_the_deadline_ends_the_wait_for_an_answer(waiter, silent):
     assert caught.value.errno == errno.ETIMEDOUT
 
 
-def test_one_deadline_holds_for_all_addresses_together(waiter, silent):
+def test_one_deadline_applies_to_all_addresses_together(waiter, silent):
     before = descriptors()
     deadline = within(2 * SHORT)
     with pytest.raises(TimeoutError):
@@ -278,12 +278,12 @@ def test_one_deadline_holds_for_all_addresses_together(waiter, silent):
     assert descriptors() == before
 
 
-def test_a_deadline_that_has_passed_is_a_timeout(waiter, silent):
+def test_a_deadline_in_the_past_is_a_timeout(waiter, silent):
     with pytest.raises(TimeoutError):
         connect([silent, silent], None, waiter, within(0))
 
 
-def test_an_order_ends_the_wait_for_an_answer(waiter, silent):
+def test_a_command_ends_the_wait_for_an_answer(waiter, silent):
     before = descriptors()
     timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
     timer.start()
@@ -293,12 +293,12 @@ def test_an_order_ends_the_wait_for_an_answer(waiter, silent):
     assert descriptors() == before
 
 
-def test_a_socket_without_a_peer_is_no_winner():
+def test_a_socket_without_a_peer_is_not_used():
     with socket.socket() as sock:
         assert _outcome(sock).errno == errno.ENOTCONN
 
 
-def test_a_socket_that_reached_itself_is_a_refusal(waiter):
+def test_a_socket_connected_to_itself_is_an_error(waiter):
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         name = probe.getsockname()
@@ -308,7 +308,7 @@ def test_a_socket_that_reached_itself_is_a_refusal(waiter):
     assert descriptors() == before
 
 
-def test_how_long_an_address_has_the_line_to_itself_may_be_chosen(waiter, silent, address):
+def test_the_delay_before_the_next_address_can_be_chosen(waiter, silent, address):
     with pytest.raises(TimeoutError):
         connect([silent, address], None, waiter, within(3 * SHORT), attempt_delay=10 * LONG)
     assert waiter.tried == 1
@@ -316,7 +316,7 @@ def test_how_long_an_address_has_the_line_to_itself_may_be_chosen(waiter, silent
         assert sock.getpeername() == address[1]
 
 
-# --- on this machine -------------------------------------------------------------------------------------------------
+# --- Unix sockets ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ def busy(path):
 
 
 @local
-def test_a_server_on_this_machine_is_reached_by_its_path(waiter, path):
+def test_a_unix_socket_is_connected_by_its_path(waiter, path):
     before = descriptors()
     with listening(path) as listener:
         with connect_unix(path, waiter, within(LONG)) as sock:
@@ -351,7 +351,7 @@ def test_a_server_on_this_machine_is_reached_by_its_path(waiter, path):
 
 
 @local
-def test_where_nothing_is_at_the_path_that_is_told(waiter, path):
+def test_a_missing_path_is_reported(waiter, path):
     before = descriptors()
     with pytest.raises(FileNotFoundError) as caught:
         connect_unix(path, waiter, within(LONG))
@@ -360,7 +360,7 @@ def test_where_nothing_is_at_the_path_that_is_told(waiter, path):
 
 
 @local
-def test_where_nobody_listens_at_the_path_any_more_it_is_a_refusal(waiter, path):
+def test_a_socket_file_without_a_server_is_a_connect_error(waiter, path):
     listening(path).close()
     before = descriptors()
     with pytest.raises(ConnectionRefusedError) as caught:
@@ -371,7 +371,7 @@ def test_where_nobody_listens_at_the_path_any_more_it_is_a_refusal(waiter, path)
 
 
 @local
-def test_what_is_no_socket_is_an_error(waiter, path):
+def test_a_path_that_is_not_a_socket_is_an_error(waiter, path):
     with open(path, "w"):
         pass
     with pytest.raises(OSError, match=r"."):
@@ -379,7 +379,7 @@ def test_what_is_no_socket_is_an_error(waiter, path):
 
 
 @local
-def test_a_path_that_is_too_long_leaves_no_socket_behind(waiter):
+def test_a_path_that_is_too_long_leaves_no_socket_open(waiter):
     before = descriptors()
     with pytest.raises(OSError, match="too long"):
         connect_unix("/" + "x" * 200, waiter, within(LONG))
@@ -388,7 +388,7 @@ def test_a_path_that_is_too_long_leaves_no_socket_behind(waiter):
 
 @local
 @full_backlogs_wait
-def test_a_server_that_takes_no_more_is_waited_for_until_there_is_room(waiter, path, busy):
+def test_connect_waits_for_a_server_with_a_full_backlog_until_there_is_room(waiter, path, busy):
     def make_room():
         assert waiter.waits.wait(LONG)
         busy.take()
@@ -409,7 +409,7 @@ def test_a_server_that_takes_no_more_is_waited_for_until_there_is_room(waiter, p
 
 @local
 @full_backlogs_wait
-def test_a_server_that_takes_no_more_meets_the_deadline(waiter, path, busy):
+def test_a_server_with_a_full_backlog_ends_at_the_deadline(waiter, path, busy):
     before = descriptors()
     started = time.monotonic()
     deadline = within(SHORT)
@@ -424,7 +424,7 @@ def test_a_server_that_takes_no_more_meets_the_deadline(waiter, path, busy):
 
 @local
 @full_backlogs_wait
-def test_a_deadline_that_has_passed_is_a_timeout_on_this_machine_too(waiter, path, busy):
+def test_a_deadline_in_the_past_is_a_timeout_for_unix_sockets_too(waiter, path, busy):
     with pytest.raises(TimeoutError):
         connect_unix(path, waiter, within(0))
     assert waiter.count == 0
@@ -432,7 +432,7 @@ def test_a_deadline_that_has_passed_is_a_timeout_on_this_machine_too(waiter, pat
 
 @local
 @full_backlogs_wait
-def test_an_order_ends_the_wait_for_a_server_that_takes_no_more(waiter, path, busy):
+def test_a_command_ends_the_wait_for_a_server_with_a_full_backlog(waiter, path, busy):
     before = descriptors()
     timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and waiter.order())
     timer.start()
@@ -444,7 +444,7 @@ def test_an_order_ends_the_wait_for_a_server_that_takes_no_more(waiter, path, bu
 
 @local
 @full_backlogs_wait
-def test_a_server_that_goes_while_it_takes_no_more_is_a_refusal(waiter, path, busy):
+def test_a_server_that_ends_with_a_full_backlog_is_a_connect_error(waiter, path, busy):
     timer = threading.Thread(target=lambda: waiter.waits.wait(LONG) and busy.close())
     timer.start()
     with pytest.raises(ConnectionRefusedError):
@@ -468,7 +468,7 @@ def trusting(ca):
 
 
 class TLSServer:
-    """Takes one connection and answers its TLS."""
+    """Accepts one connection and its TLS handshake."""
 
     def __init__(self, listener, certificate):
         self._listener = listener
@@ -491,18 +491,18 @@ class TLSServer:
         self._thread.join(LONG)
 
 
-def test_without_a_context_of_the_callers_tls_is_verified_and_new():
+def test_the_default_context_verifies_and_requires_a_new_tls_version():
     context = tls_context(options())
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_the_callers_context_is_taken_as_it_is(trusting):
+def test_a_context_of_the_caller_is_used_unchanged(trusting):
     assert tls_context(options(trusting)) is trusting
 
 
-def test_tls_is_spoken_on_a_connected_socket(ca, trusting, waiter, listener, address):
+def test_tls_is_started_on_a_connected_socket(ca, trusting, waiter, listener, address):
     server = TLSServer(listener, ca.issue_cert("localhost"))
     sock = connect([address], None, waiter, within(LONG))
     with start_tls(sock, "localhost", trusting, waiter, within(LONG)) as tls:
@@ -517,7 +517,7 @@ def test_tls_is_spoken_on_a_connected_socket(ca, trusting, waiter, listener, add
     ("name", "trusted", "reason"),
     [("localhost", False, "self.signed certificate|unable to get local issuer"), ("example.org", True, "mismatch")],
 )
-def test_a_certificate_that_proves_nothing_is_refused(ca, trusting, waiter, listener, address, name, trusted, reason):
+def test_an_untrusted_certificate_is_refused(ca, trusting, waiter, listener, address, name, trusted, reason):
     server = TLSServer(listener, ca.issue_cert("localhost"))
     before = descriptors()
     sock = connect([address], None, waiter, within(LONG))
@@ -528,7 +528,7 @@ def test_a_certificate_that_proves_nothing_is_refused(ca, trusting, waiter, list
     assert descriptors() == before
 
 
-def test_a_tls_handshake_that_stalls_meets_the_deadline(trusting, waiter, address):
+def test_a_tls_handshake_that_stalls_ends_at_the_deadline(trusting, waiter, address):
     before = descriptors()
     sock = connect([address], None, waiter, within(LONG))
     started = time.monotonic()
@@ -539,7 +539,7 @@ def test_a_tls_handshake_that_stalls_meets_the_deadline(trusting, waiter, addres
     assert descriptors() == before
 
 
-def test_an_order_ends_a_tls_handshake_that_stalls(trusting, waiter, address):
+def test_a_command_ends_a_tls_handshake_that_stalls(trusting, waiter, address):
     before = descriptors()
     sock = connect([address], None, waiter, within(LONG))
     waiter.waits.clear()
@@ -551,7 +551,7 @@ def test_an_order_ends_a_tls_handshake_that_stalls(trusting, waiter, address):
     assert descriptors() == before
 
 
-def test_a_server_that_hangs_up_within_the_tls_handshake_is_an_error(trusting, waiter, listener, address):
+def test_a_server_that_closes_during_the_tls_handshake_is_an_error(trusting, waiter, listener, address):
     before = descriptors()
     sock = connect([address], None, waiter, within(LONG))
     listener.accept()[0].close()
@@ -560,7 +560,7 @@ def test_a_server_that_hangs_up_within_the_tls_handshake_is_an_error(trusting, w
     assert descriptors() == before
 
 
-def test_a_host_that_tls_can_not_name_leaves_no_socket_behind(trusting, waiter, address):
+def test_a_host_name_that_tls_refuses_leaves_no_socket_open(trusting, waiter, address):
     before = descriptors()
     sock = connect([address], None, waiter, within(LONG))
     with pytest.raises(ValueError, match="server_hostname"):
@@ -568,8 +568,8 @@ def test_a_host_that_tls_can_not_name_leaves_no_socket_behind(trusting, waiter, 
     assert descriptors() == before
 
 
-def test_tls_with_a_slow_socket_waits_for_room_to_write(trusting, waiter, ca):
-    # A socket that is full already: the first thing TLS has to wait for is room.
+def test_tls_on_a_slow_socket_waits_until_it_is_writable(trusting, waiter, ca):
+    # A socket that is full already: TLS has to wait first until it is writable.
     near, far = socket.socketpair()
     near.setblocking(False)
     filled = 0

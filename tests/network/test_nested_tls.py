@@ -28,7 +28,7 @@ from ..support.lines import (
     read_exactly,
     receive,
     rest_of,
-    say_and_reset,
+    send_and_reset,
     send_until_refused,
     tls_pair,
     wait_for,
@@ -38,20 +38,20 @@ from ..support.raw import frame
 from ..support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))
-"""How long the stress with eight threads goes on; CI and releases give it 20."""
+"""How long the stress test with eight threads runs; 20 in CI and for releases."""
 
 
-# --- a line by itself ------------------------------------------------------------------------------------------------
+# --- a transport alone -----------------------------------------------------------------------------------------------
 
 
 class Outer(ssl.SSLSocket):
-    """The outer connection of a client, which may be made to hesitate, or to refuse."""
+    """The outer connection of a client, which can be made to return early, or to refuse."""
 
     before = None
-    """Called with ``"send"`` or ``"recv"`` before that is done; what it raises is raised instead."""
+    """Called with ``"send"`` or ``"recv"`` before the call; its exception is raised instead."""
 
     at_most = None
-    """Bytes that ``send`` takes at once; None for as many as there is room for."""
+    """Maximum bytes of one ``send``; None for as many as there is room for."""
 
     def send(self, data, flags=0):
         if self.before is not None:
@@ -65,7 +65,7 @@ class Outer(ssl.SSLSocket):
 
 
 def refuse(error, *calls):
-    """Something to do before a call: raise the error, if it is one of these calls or none is named."""
+    """An action before a call: raise the error, if it is one of these calls or none is named."""
 
     def before(call):
         if not calls or call in calls:
@@ -75,7 +75,7 @@ def refuse(error, *calls):
 
 
 class FarEnd:
-    """The other end of a line: the proxy's TLS on a socket that blocks, and the server's TLS on memory inside of it."""
+    """The other end of a transport: the proxy TLS on a blocking socket, and the server TLS on memory inside of it."""
 
     def __init__(self, outer, context):
         self.outer = outer
@@ -95,12 +95,12 @@ class FarEnd:
         self.outer.sendall(self.records(data))
 
     def records(self, *pieces):
-        """The records of these pieces, at least one for each, which are still to be sent."""
+        """The records of these pieces, at least one for each, which have not been sent."""
         for piece in pieces:
             assert self._inner.write(piece) == len(piece)
         return self._outgoing.read()
 
-    def goodbye(self):
+    def closing_record(self):
         """The record that ends the inner stream."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self._inner.unwrap()
@@ -135,50 +135,50 @@ def client_tls(authority):
 
 @pytest.fixture
 def outer(client_tls, server_tls):
-    """The two ends of a TLS connection: the client's, which does not block, and the proxy's, which does."""
+    """Both ends of a TLS connection: the client's, which does not block, and the proxy's, which does."""
     near, far = tls_pair(client_tls, server_tls)
     near.setblocking(False)
     with pytest.raises(ssl.SSLWantReadError):
-        near.recv(1)  # takes the session tickets that come behind the handshake
+        near.recv(1)  # reads the session tickets that follow the handshake
     with near, far:
         yield near, far
 
 
 @pytest.fixture
 def nested(outer, client_tls, server_tls, watcher):
-    """A line, and its other end."""
+    """A transport, and its other end."""
     near, far = outer
     end = FarEnd(far, server_tls)
     server = threading.Thread(target=end.handshake)
     server.start()
     line = start_nested_tls(near, "localhost", client_tls, watcher, within(LONG))
     server.join(LONG)
-    assert line.receive(1) is None  # takes the session tickets
+    assert line.receive(1) is None  # reads the session tickets
     yield line, end
     line.close()
 
 
-def test_receive_gives_none_while_there_is_nothing(nested):
+def test_receive_returns_none_while_nothing_has_arrived(nested):
     line, _ = nested
     assert line.receive(100) is None
     assert line.read_event == READ
 
 
-def test_receive_gives_what_has_come(nested):
+def test_receive_returns_the_bytes_that_have_arrived(nested):
     line, far = nested
     far.sendall(b"hello")
     assert receive(line, 100) == b"hello"
     assert line.receive(100) is None
 
 
-def test_receive_gives_at_most_what_was_asked_for(nested):
+def test_receive_returns_at_most_the_requested_size(nested):
     line, far = nested
     far.sendall(b"hello")
     assert receive(line, 2) == b"he"
     assert receive(line, 100) == b"llo"
 
 
-def test_what_is_sent_arrives(nested):
+def test_sent_bytes_arrive(nested):
     line, far = nested
     assert line.send(b"hello") == 5
     assert line.send(memoryview(b"world")) == 5
@@ -186,7 +186,7 @@ def test_what_is_sent_arrives(nested):
 
 
 @pytest.mark.parametrize("size", [1, 16384, 16385, 65536, 65537, 10**6])
-def test_any_size_crosses_in_both_directions(nested, size):
+def test_messages_of_any_size_arrive_in_both_directions(nested, size):
     line, far = nested
     data = os.urandom(size)
     server = threading.Thread(target=lambda: far.sendall(read_exactly(far, size)))
@@ -204,24 +204,24 @@ def test_any_size_crosses_in_both_directions(nested, size):
     assert arrived == data
 
 
-def test_the_proxy_can_read_none_of_it(nested):
+def test_the_proxy_can_read_none_of_the_data(nested):
     line, far = nested
     line.send(b"hush" * 100)
     data = far.outer.recv(65536)
-    assert data[:3] == b"\x17\x03\x03"  # a record of TLS
+    assert data[:3] == b"\x17\x03\x03"  # a TLS record
     assert b"hush" not in data
 
 
 @pytest.mark.parametrize("end", ["inner", "outer", "TCP"])
-def test_receive_gives_empty_bytes_at_the_end_of_any_layer(nested, end):
+def test_receive_returns_empty_bytes_at_the_end_of_any_layer(nested, end):
     line, far = nested
     far.sendall(b"last")
     if end == "inner":
-        far.outer.sendall(far.goodbye())
+        far.outer.sendall(far.closing_record())
     elif end == "outer":
         far.outer.settimeout(0.0)
         with pytest.raises(ssl.SSLWantReadError):
-            far.outer.unwrap()  # sends close_notify, and would wait for ours
+            far.outer.unwrap()  # sends close_notify, and would wait for the client's
     else:
         socket.socket.shutdown(far.outer, socket.SHUT_WR)
     assert receive(line, 100) == b"last"
@@ -229,14 +229,14 @@ def test_receive_gives_empty_bytes_at_the_end_of_any_layer(nested, end):
     assert receive(line, 100) == b""
 
 
-def test_what_was_cut_in_mid_record_is_not_given(nested):
+def test_an_incomplete_record_is_not_returned(nested):
     line, far = nested
     far.outer.sendall(far.records(b"hello")[:-1])
     socket.socket.shutdown(far.outer, socket.SHUT_WR)
     assert receive(line, 100) == b""
 
 
-def test_a_record_that_was_tampered_with_is_an_error(nested):
+def test_a_modified_record_is_an_error(nested):
     line, far = nested
     record = bytearray(far.records(b"hello"))
     record[-1] ^= 1
@@ -245,10 +245,10 @@ def test_a_record_that_was_tampered_with_is_an_error(nested):
         receive(line, 100)
 
 
-# --- what waiting would not show -------------------------------------------------------------------------------------
+# --- decrypted bytes that poll does not report -----------------------------------------------------------------------
 
 
-def test_pending_is_what_waiting_would_not_show(nested):
+def test_pending_reports_decrypted_bytes(nested):
     line, far = nested
     assert line.pending() == 0
     far.sendall(b"x" * 10_000)
@@ -264,12 +264,12 @@ def test_many_inner_records_in_one_outer_record_are_all_pending(nested):
     assert len(records) < 16384, "they are to fit into one outer record"
     far.outer.sendall(records)
     got = [receive(line, 100)]
-    while line.pending():  # without waiting: nothing more comes over the outer layer
+    while line.pending():  # without waiting: no more data arrives in the outer layer
         got.append(line.receive(100))
     assert got == [b"%03d" % n for n in range(300)]
 
 
-def test_half_an_inner_record_is_nothing_that_could_be_received(nested):
+def test_half_an_inner_record_is_not_pending(nested):
     line, far = nested
     records = far.records(b"hello")
     for part in (records[:3], records[3:-1]):
@@ -281,7 +281,7 @@ def test_half_an_inner_record_is_nothing_that_could_be_received(nested):
     assert receive(line, 100) == b"hello"
 
 
-def test_an_inner_record_may_come_in_any_pieces(nested):
+def test_an_inner_record_can_arrive_in_any_pieces(nested):
     line, far = nested
     for byte in far.records(b"hello", b"world"):
         far.outer.sendall(bytes([byte]))
@@ -291,17 +291,17 @@ def test_an_inner_record_may_come_in_any_pieces(nested):
     assert data == b"helloworld"
 
 
-# --- a line that is full ---------------------------------------------------------------------------------------------
+# --- a full transport ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("piece", [5000, 16384, 65536, 200_000])
-def test_a_full_line_takes_nothing_until_there_is_room_and_loses_no_byte(nested, piece):
+def test_a_full_transport_accepts_nothing_until_there_is_room_and_loses_no_byte(nested, piece):
     line, far = nested
     pattern = os.urandom(piece)
     sent, refused = fill(line, pattern)
     assert sent > 0
     for _ in range(3):
-        taken = line.send(refused)  # mostly nothing; a window probe of the operating system may make room
+        taken = line.send(refused)  # usually nothing; a window probe of the operating system may make room
         sent, refused = sent + taken, refused[taken:]
     assert line.write_event == WRITE
     total = sent + len(refused)
@@ -320,7 +320,7 @@ def test_a_full_line_takes_nothing_until_there_is_room_and_loses_no_byte(nested,
     assert read_exactly(far, 4) == b"more"
 
 
-def test_reading_goes_on_while_the_line_is_full(nested):
+def test_receiving_continues_while_the_transport_is_full(nested):
     line, far = nested
     fill(line, b"x" * 16384)
     far.sendall(b"hello")
@@ -331,7 +331,7 @@ def test_reading_goes_on_while_the_line_is_full(nested):
 @pytest.mark.parametrize(
     ("refusal", "event"), [(ssl.SSLWantWriteError(), WRITE), (ssl.SSLWantReadError(), READ)], ids=["write", "read"]
 )
-def test_a_line_says_what_its_outer_layer_waits_for(nested, refusal, event):
+def test_a_transport_reports_what_its_outer_layer_waits_for(nested, refusal, event):
     line, far = nested
     line.sock.before = refuse(refusal)
     assert line.send(b"hello") == 0
@@ -346,7 +346,7 @@ def test_a_line_says_what_its_outer_layer_waits_for(nested, refusal, event):
     assert line.read_event == READ
 
 
-def test_what_was_refused_is_sent_once(nested):
+def test_refused_bytes_are_sent_once(nested):
     line, far = nested
     line.sock.before = refuse(ssl.SSLWantWriteError())
     for _ in range(5):
@@ -358,8 +358,8 @@ def test_what_was_refused_is_sent_once(nested):
 
 
 @pytest.mark.parametrize("size", [16384, 20000, 65536])
-def test_send_counts_every_whole_record_and_receive_sends_none(nested, size):
-    """A message of which less was counted than arrived would be sent again on the next connection."""
+def test_send_counts_every_complete_record_and_receive_sends_none(nested, size):
+    """If less of a message is counted than arrived, the message is sent again on the next connection."""
     line, far = nested
     counted, _ = fill(line, b"x" * size)
     arrived = 0
@@ -370,7 +370,7 @@ def test_send_counts_every_whole_record_and_receive_sends_none(nested, size):
     assert arrived + len(rest_of(far)) == counted
 
 
-def test_an_outer_layer_may_take_records_in_pieces(nested):
+def test_an_outer_layer_can_accept_records_in_pieces(nested):
     line, far = nested
     line.sock.at_most = 7
     assert line.send(b"hello" * 100) == 500
@@ -379,31 +379,31 @@ def test_an_outer_layer_may_take_records_in_pieces(nested):
     assert read_exactly(far, 505) == b"hello" * 100 + b"world"
 
 
-def test_that_little_came_does_not_say_that_nothing_more_is_there(nested):
+def test_a_short_read_does_not_mean_that_no_more_data_is_available(nested):
     line, _ = nested
     assert not line.short_means_empty
 
 
-# --- the end of a line -----------------------------------------------------------------------------------------------
+# --- the end of a transport ------------------------------------------------------------------------------------------
 
 
-def test_what_came_before_a_reset_is_received_although_the_line_is_full(nested):
+def test_bytes_before_a_reset_are_received_although_the_transport_is_full(nested):
     line, far = nested
     fill(line, b"x" * 16384)
-    say_and_reset(far, far.outer, line)
+    send_and_reset(far, far.outer, line)
     assert receive(line, 100) == b"last words"
 
 
-def test_what_came_before_a_reset_is_received_after_a_send_has_failed(nested):
+def test_bytes_before_a_reset_are_received_after_a_send_has_failed(nested):
     line, far = nested
     line.send(b"unread")
-    say_and_reset(far, far.outer, line)
+    send_and_reset(far, far.outer, line)
     with pytest.raises(OSError, match=REFUSED):
         send_until_refused(line)
     assert receive(line, 100) == b"last words"
 
 
-def test_an_abort_from_another_thread_ends_the_connection_for_both_sides(nested):
+def test_an_abort_by_another_thread_ends_the_connection_for_both_sides(nested):
     line, far = nested
     thread = threading.Thread(target=line.abort)
     thread.start()
@@ -412,10 +412,10 @@ def test_an_abort_from_another_thread_ends_the_connection_for_both_sides(nested)
     with pytest.raises(OSError, match=REFUSED):
         line.send(b"secret")
     with socket.socket(fileno=far.outer.detach()) as raw:
-        assert raw.recv(65536) == b"", "nothing goes out behind an abort, least of all in clear"
+        assert raw.recv(65536) == b"", "nothing is sent after an abort, and no plain text"
 
 
-def test_abort_leaves_the_socket_to_its_owner_and_may_come_twice_and_after_close(nested):
+def test_abort_does_not_close_the_socket_and_can_be_repeated_and_follow_close(nested):
     line, _ = nested
     line.abort()
     assert line.sock.fileno() != -1
@@ -433,7 +433,7 @@ def test_close_closes_the_socket(nested):
 
 @pytest.mark.parametrize("second", ["receive", "send", "pending"])
 @pytest.mark.parametrize("first", ["receive", "send"])
-def test_only_one_call_at_a_time_is_inside(nested, first, second):
+def test_only_one_call_at_a_time_is_active(nested, first, second):
     line, _ = nested
     inside, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
@@ -457,7 +457,7 @@ def test_only_one_call_at_a_time_is_inside(nested, first, second):
 # --- the inner handshake ---------------------------------------------------------------------------------------------
 
 
-def test_the_outer_socket_stays_with_its_owner_where_the_handshake_fails(outer, client_tls, watcher):
+def test_a_failed_handshake_does_not_close_the_outer_socket(outer, client_tls, watcher):
     near, _ = outer
     with pytest.raises(TimeoutError):
         start_nested_tls(near, "localhost", client_tls, watcher, within(SHORT))
@@ -466,7 +466,7 @@ def test_the_outer_socket_stays_with_its_owner_where_the_handshake_fails(outer, 
     assert len(set(watcher.deadlines)) == 1
 
 
-def test_an_order_ends_a_handshake_that_stalls(outer, client_tls, watcher):
+def test_a_command_ends_a_handshake_that_stalls(outer, client_tls, watcher):
     near, far = outer
 
     def give_an_order():
@@ -483,14 +483,14 @@ def test_an_order_ends_a_handshake_that_stalls(outer, client_tls, watcher):
 @pytest.mark.parametrize(
     ("name", "trusted", "reason"), [("localhost", False, "issuer|self.signed"), ("example.org", True, "mismatch")]
 )
-def test_a_certificate_that_proves_nothing_is_refused(outer, client_tls, server_tls, watcher, name, trusted, reason):
+def test_an_untrusted_certificate_is_refused(outer, client_tls, server_tls, watcher, name, trusted, reason):
     near, far = outer
-    told = []
+    reported = []
 
     def serve():
         with pytest.raises(ssl.SSLError) as caught:
             FarEnd(far, server_tls).handshake()
-        told.append(caught.value.reason)
+        reported.append(caught.value.reason)
 
     server = threading.Thread(target=serve)
     server.start()
@@ -498,12 +498,12 @@ def test_a_certificate_that_proves_nothing_is_refused(outer, client_tls, server_
     with pytest.raises(ssl.SSLCertVerificationError, match=reason):
         start_nested_tls(near, name, context, watcher, within(LONG))
     server.join(LONG)
-    (why,) = told
+    (why,) = reported
     assert "ALERT" in why, "the server's log should say why"
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x03"])
-def test_an_end_within_the_handshake_is_an_error(outer, client_tls, watcher, said):
+def test_an_end_during_the_handshake_is_an_error(outer, client_tls, watcher, said):
     near, far = outer
     far.sendall(said)
     socket.socket.shutdown(far, socket.SHUT_WR)
@@ -511,7 +511,7 @@ def test_an_end_within_the_handshake_is_an_error(outer, client_tls, watcher, sai
         start_nested_tls(near, "localhost", client_tls, watcher, within(LONG))
 
 
-def test_a_server_that_speaks_no_tls_is_an_error(outer, client_tls, watcher):
+def test_a_server_without_tls_is_an_error(outer, client_tls, watcher):
     near, far = outer
     far.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(ssl.SSLError) as caught:
@@ -522,7 +522,7 @@ def test_a_server_that_speaks_no_tls_is_an_error(outer, client_tls, watcher):
 @pytest.mark.parametrize(
     ("refusal", "event"), [(ssl.SSLWantWriteError(), WRITE), (ssl.SSLWantReadError(), READ)], ids=["write", "read"]
 )
-def test_a_handshake_says_what_its_outer_layer_waits_for(outer, client_tls, server_tls, watcher, refusal, event):
+def test_a_handshake_reports_what_its_outer_layer_waits_for(outer, client_tls, server_tls, watcher, refusal, event):
     near, far = outer
     near.before = refuse(refusal)
     line = NestedTLSLine(near, "localhost", client_tls)
@@ -536,14 +536,14 @@ def test_a_handshake_says_what_its_outer_layer_waits_for(outer, client_tls, serv
     server.join(LONG)
 
 
-def test_a_handshake_is_not_over_before_its_last_record_is_out(outer, client_tls, server_tls, watcher):
+def test_a_handshake_ends_only_after_its_last_record_is_sent(outer, client_tls, server_tls, watcher):
     near, far = outer
     end = FarEnd(far, server_tls)
     line = NestedTLSLine(near, "localhost", client_tls)
     assert line.handshake() == READ
     server = threading.Thread(target=end.handshake)
     server.start()
-    wait_for(line, READ)  # the server's answer, behind which we have the last word
+    wait_for(line, READ)  # the server's response, which the client's last record follows
     near.before = refuse(ssl.SSLWantWriteError(), "send")
     while (events := line.handshake()) == READ:
         watcher.wait(near, events, within(LONG))
@@ -573,7 +573,7 @@ def raw_tls(server_tls):
 
 @pytest.fixture
 def reach(secure_proxy, trusting):
-    """``reach(raw, ...)`` is a client that is connected to the server through the proxy, and the server's end."""
+    """``reach(raw, ...)`` returns a client that is connected to the server through the proxy, and the server's end."""
     clients = []
 
     def connect(raw, **options):
@@ -600,14 +600,14 @@ def opener(watcher, proxy, tls, *, timeout=LONG):
     return Connector(NetworkOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
 
 
-def test_a_wss_server_is_talked_to_through_an_https_proxy(secure_proxy, server_tls, trusting):
+def test_a_client_connects_to_a_wss_server_through_an_https_proxy(secure_proxy, server_tls, trusting):
     with Server(tls=server_tls) as server:
         with wsclient.connect(server.url, proxy=secure_proxy.url, ssl_context=trusting) as client:
             request_sum(client)
             assert secure_proxy.asked == [("localhost", server.port)]
 
 
-def test_server_hostname_is_for_the_server_and_not_for_the_proxy(authority, secure_proxy, trusting):
+def test_server_hostname_applies_to_the_server_and_not_to_the_proxy(authority, secure_proxy, trusting):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("example.org").configure_cert(context)
     with Server(tls=context) as server:
@@ -616,7 +616,7 @@ def test_server_hostname_is_for_the_server_and_not_for_the_proxy(authority, secu
             request_sum(client)
 
 
-def test_two_mebibytes_cross_in_both_directions(secure_proxy, server_tls, trusting):
+def test_messages_of_two_mebibytes_arrive_in_both_directions(secure_proxy, server_tls, trusting):
     text = "ü" * 2**20
     with Server(lambda c, m: c.send(m), tls=server_tls, max_size=None) as server:
         with wsclient.connect(server.url, proxy=secure_proxy.url, ssl_context=trusting, compression=None) as client:
@@ -625,7 +625,7 @@ def test_two_mebibytes_cross_in_both_directions(secure_proxy, server_tls, trusti
             assert client.stats.connections == 1
 
 
-def test_the_proxy_sees_neither_the_request_nor_a_message(reach, secure_proxy, raw_tls):
+def test_the_proxy_can_read_neither_the_request_nor_a_message(reach, secure_proxy, raw_tls):
     client, peer = reach(raw_tls, headers={"X-Token": "hush"}, compression=None)
     client.send("hush" * 100)
     assert peer.receive_text() == "hush" * 100
@@ -636,7 +636,7 @@ def test_the_proxy_sees_neither_the_request_nor_a_message(reach, secure_proxy, r
     assert b"Upgrade" not in secure_proxy.seen
 
 
-def test_eight_threads_request_and_lose_no_connection(secure_proxy, server_tls, trusting):
+def test_eight_threads_send_requests_and_lose_no_connection(secure_proxy, server_tls, trusting):
     end = time.monotonic() + SECONDS
     answers = []
 
@@ -662,8 +662,8 @@ def test_eight_threads_request_and_lose_no_connection(secure_proxy, server_tls, 
         assert client.stats.requests_ok == sum(answers)
 
 
-def test_records_already_decrypted_are_not_forgotten(reach, raw_tls):
-    """Many frames in one record, and many records in one of the outer layer: the rest never shows in poll()."""
+def test_records_already_decrypted_are_processed(reach, raw_tls):
+    """Many frames in one record, and many records in one of the outer layer: poll() does not report the rest."""
     client, peer = reach(raw_tls)
     with client.listen() as stream:
         for _ in range(20):
@@ -673,9 +673,9 @@ def test_records_already_decrypted_are_not_forgotten(reach, raw_tls):
         assert [stream.get(LONG)[0] for _ in range(1800)] == list(range(75)) * 24
 
 
-def test_what_goes_out_on_a_full_line_arrives_whole_and_in_order(reach, raw_tls):
+def test_messages_on_a_full_connection_arrive_complete_and_in_order(reach, raw_tls):
     client, peer = reach(raw_tls, compression=None, json=None)
-    messages = [f"{n:06d}" + "x" * (n % 3000) for n in range(6000)]  # 9 MB: more than all the sockets hold
+    messages = [f"{n:06d}" + "x" * (n % 3000) for n in range(6000)]  # 9 MB: more than the capacity of all the sockets
     deliveries = [client.send(message) for message in messages]
     until_full(client)
     assert deliveries[-1].state == "queued"
@@ -685,7 +685,7 @@ def test_what_goes_out_on_a_full_line_arrives_whole_and_in_order(reach, raw_tls)
     assert client.stats.messages_sent == 6000
 
 
-def test_messages_come_in_while_the_line_is_full(reach, raw_tls):
+def test_messages_are_received_while_the_connection_is_full(reach, raw_tls):
     client, peer = reach(raw_tls, compression=None, json=None)
     for _ in range(200):
         client.send("x" * 65536)
@@ -696,19 +696,19 @@ def test_messages_come_in_while_the_line_is_full(reach, raw_tls):
         assert [stream.get(LONG) for _ in range(100)] == [f"{n}" for n in range(100)]
 
 
-# --- and what goes wrong on the way ----------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def stranger_tls():
-    """A server's certificate of an authority that nobody trusts."""
+def untrusted_tls():
+    """A server certificate of an untrusted authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     return context
 
 
-def test_the_certificate_of_the_server_is_verified(secure_proxy, stranger_tls, trusting, watcher):
-    with RawServer(tls=stranger_tls) as server:
+def test_the_certificate_of_the_server_is_verified(secure_proxy, untrusted_tls, trusting, watcher):
+    with RawServer(tls=untrusted_tls) as server:
         with pytest.raises(TLSError, match=r"^The certificate of 'localhost' was refused: ") as caught:
             opener(watcher, secure_proxy.url, trusting).open(server.url, {})
     assert isinstance(caught.value.last, ssl.SSLCertVerificationError)
@@ -716,7 +716,7 @@ def test_the_certificate_of_the_server_is_verified(secure_proxy, stranger_tls, t
     assert not watcher.open()
 
 
-def test_the_certificate_of_the_server_must_be_for_its_own_name(secure_proxy, raw_tls, trusting, watcher):
+def test_the_certificate_of_the_server_must_match_its_own_name(secure_proxy, raw_tls, trusting, watcher):
     secure_proxy.leads_to = raw_tls.port
     with pytest.raises(TLSError, match=r"^The certificate of 'example\.org' was refused: ") as caught:
         opener(watcher, secure_proxy.url, trusting).open("wss://example.org/", {})
@@ -725,8 +725,8 @@ def test_the_certificate_of_the_server_must_be_for_its_own_name(secure_proxy, ra
     assert not watcher.open()
 
 
-def test_the_certificate_of_the_proxy_is_verified_before_it_is_asked(stranger_tls, raw_tls, trusting, watcher):
-    with SecureProxy(stranger_tls) as proxy:
+def test_the_certificate_of_the_proxy_is_verified_before_the_connect_request(untrusted_tls, raw_tls, trusting, watcher):
+    with SecureProxy(untrusted_tls) as proxy:
         with pytest.raises(ProxyError, match=r"^The proxy https://localhost:\d+ can't be reached: ") as caught:
             opener(watcher, proxy.url, trusting).open(raw_tls.url, {})
         assert not proxy.asked
@@ -735,15 +735,15 @@ def test_the_certificate_of_the_proxy_is_verified_before_it_is_asked(stranger_tl
     assert not watcher.open()
 
 
-def test_a_server_that_is_refused_fails_the_client(secure_proxy, stranger_tls, trusting):
-    with RawServer(tls=stranger_tls) as server:
+def test_an_untrusted_server_certificate_ends_the_client(secure_proxy, untrusted_tls, trusting):
+    with RawServer(tls=untrusted_tls) as server:
         client = wsclient.Client(server.url, proxy=secure_proxy.url, ssl_context=trusting, retry_first=True)
         with pytest.raises(TLSError, match="localhost"):
             client.start(LONG)
         assert client.state is State.FAILED
 
 
-def test_a_server_behind_the_tunnel_that_speaks_no_tls_is_told(secure_proxy, trusting, watcher):
+def test_a_server_without_tls_behind_the_tunnel_is_reported(secure_proxy, trusting, watcher):
     def act(peer):
         peer.sock.recv(1)
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -756,8 +756,8 @@ def test_a_server_behind_the_tunnel_that_speaks_no_tls_is_told(secure_proxy, tru
     assert not watcher.open()
 
 
-class Impatient(Watcher):
-    """To whom the time seems over as soon as ``over`` is set; keeps the deadlines it was given."""
+class ExpiringWaiter(Watcher):
+    """A deadline that has passed when ``over`` is set; keeps the deadlines it was given."""
 
     def __init__(self):
         super().__init__()
@@ -774,9 +774,9 @@ class Impatient(Watcher):
         return super().wait(sock, events, within(0))
 
 
-def test_a_stall_within_the_inner_handshake_meets_the_open_timeout(secure_proxy, trusting):
-    """However long the outer one took: the time is over once the server has heard of the inner one."""
-    watcher = Impatient()
+def test_a_stall_in_the_inner_handshake_ends_at_the_open_timeout(secure_proxy, trusting):
+    """However long the outer one took: the timeout ends after the server has received the inner client hello."""
+    watcher = ExpiringWaiter()
 
     def act(peer):
         peer.sock.recv(1)
@@ -790,11 +790,11 @@ def test_a_stall_within_the_inner_handshake_meets_the_open_timeout(secure_proxy,
     assert watcher.over.is_set()
     assert isinstance(caught.value.last, TimeoutError)
     assert type(caught.value) is ConnectError, "the proxy did its part"
-    assert len(watcher.given) == 1, "one deadline goes through all waits"
+    assert len(watcher.given) == 1, "all waits have one deadline"
     assert not watcher.open()
 
 
-def test_an_end_within_the_inner_handshake_may_be_tried_again(secure_proxy, trusting, watcher):
+def test_an_end_during_the_inner_handshake_is_retried(secure_proxy, trusting, watcher):
     with Stage(lambda peer: peer.sock.recv(65536)) as server:
         with pytest.raises(ConnectError, match=r"^Could not connect to wss://localhost") as caught:
             opener(watcher, secure_proxy.url, trusting).open(f"wss://localhost:{server.port}/", {})
@@ -817,7 +817,7 @@ def test_close_ends_an_inner_handshake_that_stalls(secure_proxy, trusting):
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["idle", "full"])
-def test_close_is_bounded_where_nothing_comes_through(reach, secure_proxy, raw_tls, full):
+def test_close_is_bounded_if_the_proxy_forwards_nothing(reach, secure_proxy, raw_tls, full):
     client, _ = reach(raw_tls, compression=None)
     waiter = client.submit({"method": "silence"})
     secure_proxy.freeze()
@@ -833,7 +833,7 @@ def test_close_is_bounded_where_nothing_comes_through(reach, secure_proxy, raw_t
         waiter.result(0)
 
 
-def test_a_cut_in_mid_message_is_a_loss_at_once(reach, secure_proxy, raw_tls):
+def test_a_cut_in_the_middle_of_a_message_is_a_loss_at_once(reach, secure_proxy, raw_tls):
     client, peer = reach(raw_tls)
     waiter = client.submit({"method": "get"})
     peer.receive_text()
@@ -850,7 +850,7 @@ def test_a_cut_in_mid_message_is_a_loss_at_once(reach, secure_proxy, raw_tls):
     assert client.stats.bytes_received == bytes_in, "half a message is none"
 
 
-def test_after_a_cut_the_client_comes_back_through_the_proxy(secure_proxy, server_tls, trusting):
+def test_after_a_cut_the_client_reconnects_through_the_proxy(secure_proxy, server_tls, trusting):
     with Server(tls=server_tls) as server:
         again = wsclient.Reconnect(wait=tenacity.wait_none())
         options = {"proxy": secure_proxy.url, "ssl_context": trusting, "reconnect": again}
@@ -865,7 +865,7 @@ def test_after_a_cut_the_client_comes_back_through_the_proxy(secure_proxy, serve
     assert secure_proxy.asked == [("localhost", server.port)] * 3
 
 
-def test_a_close_of_the_server_comes_through_with_its_reason(reach, raw_tls):
+def test_a_close_by_the_server_arrives_with_its_reason(reach, raw_tls):
     client, peer = reach(raw_tls)
     peer.send_frame(8, (4001).to_bytes(2, "big") + b"enough")
     assert peer.receive_frame() == (8, (4001).to_bytes(2, "big"))
@@ -875,7 +875,7 @@ def test_a_close_of_the_server_comes_through_with_its_reason(reach, raw_tls):
     assert (last.initiator, last.code, last.reason) == ("remote", 4001, "enough")
 
 
-def test_connections_leave_no_descriptor_behind(server_tls, trusting):
+def test_connections_leave_no_descriptor_open(server_tls, trusting):
     before = descriptors()
     with Server(tls=server_tls) as server, SecureProxy(server_tls) as proxy:
         for _ in range(5):
@@ -884,7 +884,7 @@ def test_connections_leave_no_descriptor_behind(server_tls, trusting):
     eventually(lambda: descriptors() <= before)
 
 
-def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_forks(secure_proxy, trusting, watcher):
+def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(secure_proxy, trusting, watcher):
     known = []
 
     def act(peer):

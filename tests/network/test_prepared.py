@@ -1,4 +1,4 @@
-"""A socket of the caller's instead of one of ours: ``sock=``."""
+"""A socket of the caller in place of the client's own: ``sock=``."""
 
 import contextlib
 import queue
@@ -33,8 +33,8 @@ def pair():
 
 
 @pytest.fixture
-def no_names(monkeypatch):
-    """No name is looked up."""
+def no_lookups(monkeypatch):
+    """Name lookups fail the test."""
 
     def fail(*_, **__):
         raise AssertionError("a name was looked up")
@@ -43,7 +43,7 @@ def no_names(monkeypatch):
 
 
 def dialled(server):
-    """A socket that is connected to the server, and blocks, as they come."""
+    """A blocking socket that is connected to the server."""
     sock = socket.socket()
     sock.connect(("127.0.0.1", server.port))
     return sock
@@ -54,7 +54,7 @@ def opener(watcher, sock, *, timeout=LONG, tls=None, proxy=None):
 
 
 def running(function, *args):
-    """Run it on a thread; ``join()`` raises nothing, what it raised stands in ``errors``."""
+    """Run a function in a thread; ``join()`` raises nothing, its errors are in ``errors``."""
     thread = threading.Thread(target=record, args=(function, args, errors := []))
     thread.errors = errors
     thread.start()
@@ -75,7 +75,7 @@ def add(client):
 # --- one socket ------------------------------------------------------------------------------------------------------
 
 
-def test_a_socket_of_the_callers_is_spoken_on_and_the_url_says_what_is_asked_for(pair, no_names):
+def test_a_socket_of_the_caller_is_used_with_the_path_and_host_of_the_url(pair, no_lookups):
     near, peer = pair
     client = wsclient.Client("ws://example.org:8080/chat?a=b", sock=near, json=None, reconnect=None)
     starter = running(client.start)
@@ -93,12 +93,12 @@ def test_a_socket_of_the_callers_is_spoken_on_and_the_url_says_what_is_asked_for
     assert near.fileno() == -1, "the client closes what it was given"
 
 
-def test_a_socket_that_is_connected_to_a_server_serves_a_client(server, no_names):
+def test_a_client_works_on_a_socket_connected_to_a_server(server, no_lookups):
     with wsclient.connect("ws://example.org/", sock=dialled(server)) as client:
         add(client)
 
 
-def test_a_socket_that_blocks_is_one_that_does_not_from_then_on(server, watcher):
+def test_a_blocking_socket_becomes_non_blocking(server, watcher):
     sock = dialled(server)
     assert sock.gettimeout() is None
     opened = opener(watcher, sock).open("ws://example.org/", {})
@@ -107,7 +107,7 @@ def test_a_socket_that_blocks_is_one_that_does_not_from_then_on(server, watcher)
     opened.line.close()
 
 
-def test_a_socket_with_a_timeout_of_its_own_loses_it(server, watcher):
+def test_a_socket_with_a_timeout_loses_it(server, watcher):
     sock = dialled(server)
     sock.settimeout(LONG)
     opened = opener(watcher, sock).open("ws://example.org/", {})
@@ -115,13 +115,13 @@ def test_a_socket_with_a_timeout_of_its_own_loses_it(server, watcher):
     opened.line.close()
 
 
-def test_a_proxy_of_the_environment_has_nothing_to_do_with_it(server, monkeypatch, dead):
+def test_a_proxy_of_the_environment_is_ignored(server, monkeypatch, dead):
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{dead}")
     with wsclient.connect("ws://example.org/", sock=dialled(server)) as client:
         add(client)
 
 
-def test_user_and_password_of_the_url_go_to_whoever_is_behind_the_socket(stage, watcher):
+def test_user_and_password_of_the_url_are_sent_on_the_socket(stage, watcher):
     server = stage(upgrade())
     opened = opener(watcher, dialled(server)).open("ws://joe:secret@example.org/", {"X-Token": "abc"})
     assert server.peers[0].header("Authorization") == "Basic am9lOnNlY3JldA=="
@@ -129,7 +129,7 @@ def test_user_and_password_of_the_url_go_to_whoever_is_behind_the_socket(stage, 
     opened.line.close()
 
 
-def test_a_socket_is_for_one_connection_and_then_the_client_has_failed(server):
+def test_a_socket_serves_one_connection_and_then_the_client_has_failed(server):
     errors = queue.Queue()
     client = wsclient.connect(
         "ws://example.org/",
@@ -154,7 +154,7 @@ def test_a_socket_is_for_one_connection_and_then_the_client_has_failed(server):
     assert errors.get(timeout=LONG) is caught.value.__cause__
 
 
-def test_a_socket_that_led_to_a_refusal_is_not_used_again(stage):
+def test_a_socket_whose_upgrade_was_rejected_is_not_used_again(stage):
     server = stage(respond("503 Later"), upgrade())
     failed = []
     client = wsclient.Client(
@@ -171,7 +171,7 @@ def test_a_socket_that_led_to_a_refusal_is_not_used_again(stage):
     assert len(server.peers) == 1
 
 
-def test_a_socket_is_kept_while_the_client_does_not_come_to_use_it(server):
+def test_a_socket_stays_open_while_the_client_does_not_need_it(server):
     answers = iter([ValueError("not yet"), {}])
 
     def headers():
@@ -187,7 +187,7 @@ def test_a_socket_is_kept_while_the_client_does_not_come_to_use_it(server):
         assert client.stats.failed_attempts == 1
 
 
-def test_a_redirect_would_need_another_socket(stage, watcher):
+def test_a_redirect_is_refused_since_it_needs_another_socket(stage, watcher):
     server = stage(redirect("/there"))
     sock = dialled(server)
     with pytest.raises(ConnectError, match="is connected to one server only") as caught:
@@ -196,7 +196,7 @@ def test_a_redirect_would_need_another_socket(stage, watcher):
     assert sock.fileno() == -1
 
 
-def test_a_function_is_asked_for_no_socket_to_another_origin(stage, watcher):
+def test_a_function_is_not_called_for_a_socket_to_another_origin(stage, watcher):
     server = stage(redirect("ws://elsewhere.example/"))
     asked = []
 
@@ -210,7 +210,7 @@ def test_a_function_is_asked_for_no_socket_to_another_origin(stage, watcher):
     assert len(asked) == 1
 
 
-def test_a_socket_that_was_not_used_is_closed_with_the_client(server):
+def test_an_unused_socket_is_closed_with_the_client(server):
     def headers():
         raise ValueError("no token")
 
@@ -223,14 +223,14 @@ def test_a_socket_that_was_not_used_is_closed_with_the_client(server):
 
 
 @pytest.mark.parametrize("act", [respond("403 Forbidden"), lambda peer: peer.receive_head()], ids=["refuses", "ends"])
-def test_a_socket_on_which_nothing_was_opened_is_closed(stage, watcher, act):
+def test_a_socket_whose_upgrade_failed_is_closed(stage, watcher, act):
     sock = dialled(stage(act))
     with pytest.raises(ConnectError):
         opener(watcher, sock).open("ws://example.org/", {})
     assert sock.fileno() == -1
 
 
-def test_a_server_that_stalls_behind_it_meets_the_deadline(pair, watcher):
+def test_a_server_that_stalls_on_the_socket_ends_at_the_deadline(pair, watcher):
     near, peer = pair
     with pytest.raises(ConnectError, match=r"^ws://example.org/ did not open within 0\.2 s\.$"):
         opener(watcher, near, timeout=SHORT).open("ws://example.org/", {})
@@ -238,7 +238,7 @@ def test_a_server_that_stalls_behind_it_meets_the_deadline(pair, watcher):
     assert b"GET / HTTP/1.1" in peer.receive_head()
 
 
-@pytest.mark.parametrize("kind", ["never connected", "closed", "listening", "its peer is gone"])
+@pytest.mark.parametrize("kind", ["never connected", "closed", "listening", "its peer has closed"])
 @pytest.mark.parametrize("way", ["socket", "function"])
 def test_a_socket_that_is_not_connected_is_a_connect_error_and_closed(server, watcher, kind, way):
     sock = socket.socket()
@@ -247,19 +247,19 @@ def test_a_socket_that_is_not_connected_is_a_connect_error_and_closed(server, wa
     elif kind == "listening":
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-    elif kind == "its peer is gone":
+    elif kind == "its peer has closed":
         sock.connect(("127.0.0.1", server.port))
         sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(ConnectError) as caught:
         opener(watcher, sock if way == "socket" else lambda: sock).open("ws://example.org/", {})
     assert sock.fileno() == -1
     assert caught.value.retry
-    if kind != "its peer is gone":  # the system may not have heard of that yet
+    if kind != "its peer has closed":  # the system may not have noticed that yet
         assert str(caught.value).startswith("The socket given as sock= is not connected: ")
         assert isinstance(caught.value.last, OSError)
 
 
-def test_a_socket_that_is_being_used_is_known_to_whoever_forks(pair, watcher):
+def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(pair, watcher):
     near, peer = pair
     opening = opener(watcher, near, timeout=SHORT)
     known = []
@@ -273,7 +273,7 @@ def test_a_socket_that_is_being_used_is_known_to_whoever_forks(pair, watcher):
 # --- a function ------------------------------------------------------------------------------------------------------
 
 
-def test_a_function_gives_a_socket_for_each_connection(server, no_names):
+def test_a_function_returns_a_socket_for_each_connection(server, no_lookups):
     given = []
 
     def give():
@@ -293,7 +293,7 @@ def test_a_function_gives_a_socket_for_each_connection(server, no_names):
     assert given[-1].fileno() == -1
 
 
-def test_a_function_is_asked_again_for_each_redirect(stage, watcher):
+def test_a_function_is_called_again_for_each_redirect(stage, watcher):
     server = stage(redirect("/there"), upgrade())
     opened = opener(watcher, lambda: dialled(server)).open("ws://example.org/", {"X-Token": "abc"})
     assert server.requests == ["GET / HTTP/1.1", "GET /there HTTP/1.1"]
@@ -302,7 +302,7 @@ def test_a_function_is_asked_again_for_each_redirect(stage, watcher):
     assert not watcher.open()
 
 
-def test_a_function_is_asked_for_no_socket_before_it_is_needed(server):
+def test_a_function_is_not_called_before_a_socket_is_needed(server):
     asked = []
     client = wsclient.Client("ws://example.org/", sock=lambda: asked.append(1) or dialled(server))
     assert not asked
@@ -312,7 +312,7 @@ def test_a_function_is_asked_for_no_socket_before_it_is_needed(server):
 
 
 @pytest.mark.parametrize("error", [ValueError("hush"), ConnectionRefusedError(111, "refused")], ids=repr)
-def test_a_function_that_raises_is_asked_again(server, error):
+def test_a_function_that_raises_is_called_again(server, error):
     failed = []
     answers = iter([error, error, None])
 
@@ -340,7 +340,7 @@ def test_a_function_that_raises_is_asked_again(server, error):
 
 
 @pytest.mark.parametrize("nonsense", [None, 5, "socket", socket.socket], ids=repr)
-def test_a_function_that_gives_nonsense_fails_the_client(nonsense):
+def test_a_function_that_returns_an_invalid_value_ends_the_client(nonsense):
     client = wsclient.Client("ws://example.org/", sock=lambda: nonsense, reconnect=AT_ONCE, retry_first=True)
     with pytest.raises(ConnectError, match=r"^The sock function returned .*, which is no socket\.$") as caught:
         client.start(LONG)
@@ -349,7 +349,7 @@ def test_a_function_that_gives_nonsense_fails_the_client(nonsense):
     assert client.state is State.FAILED
 
 
-def test_the_client_closes_what_a_function_gave(server):
+def test_the_client_closes_the_socket_of_a_function(server):
     given = []
     client = wsclient.connect("ws://example.org/", sock=lambda: given.append(dialled(server)) or given[-1])
     client.close()
@@ -359,13 +359,13 @@ def test_the_client_closes_what_a_function_gave(server):
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-def test_wss_speaks_tls_on_it_with_the_urls_host_name(server_tls, trusting, no_names):
+def test_wss_uses_tls_on_it_with_the_host_name_of_the_url(server_tls, trusting, no_lookups):
     with Server(tls=server_tls) as server:
         with wsclient.connect("wss://localhost/", sock=dialled(server), ssl_context=trusting) as client:
             add(client)
 
 
-def test_a_certificate_that_is_not_for_the_urls_host_is_refused(server_tls, trusting):
+def test_a_certificate_for_another_host_than_that_of_the_url_is_refused(server_tls, trusting):
     with RawServer(tls=server_tls) as server:
         sock = dialled(server)
         client = wsclient.Client("wss://example.org/", sock=sock, ssl_context=trusting, retry_first=True)
@@ -375,7 +375,7 @@ def test_a_certificate_that_is_not_for_the_urls_host_is_refused(server_tls, trus
         assert sock.fileno() == -1
 
 
-def test_wss_to_who_speaks_none_sends_no_request_in_clear(pair, watcher):
+def test_wss_to_a_server_without_tls_sends_no_request_unencrypted(pair, watcher):
     near, peer = pair
     thread = running(opener(watcher, near, timeout=SHORT).open, "wss://example.org/hush", {"X-Token": "hush"})
     data = b""
@@ -389,7 +389,7 @@ def test_wss_to_who_speaks_none_sends_no_request_in_clear(pair, watcher):
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_a_tls_socket_is_used_as_it_is(server_tls, trusting, watcher, scheme):
+def test_a_tls_socket_is_used_unchanged(server_tls, trusting, watcher, scheme):
     with Server(tls=server_tls) as server:
         sock = trusting.wrap_socket(dialled(server), server_hostname="localhost")
         opened = opener(watcher, sock, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).open(f"{scheme}://example.org/", {})
@@ -399,7 +399,7 @@ def test_a_tls_socket_is_used_as_it_is(server_tls, trusting, watcher, scheme):
         opened.line.close()
 
 
-def test_a_client_talks_through_a_tls_socket(server_tls, trusting):
+def test_a_client_works_on_a_tls_socket(server_tls, trusting):
     text = "ü" * 2**20
     with Server(tls=server_tls, max_size=None) as server:
         sock = trusting.wrap_socket(dialled(server), server_hostname="localhost")
@@ -408,16 +408,16 @@ def test_a_client_talks_through_a_tls_socket(server_tls, trusting):
             assert client.request(text, match=lambda message: True, timeout=LONG) == text
 
 
-def test_without_tls_a_socket_makes_a_plain_line(server, watcher):
+def test_without_tls_a_socket_makes_an_unencrypted_transport(server, watcher):
     opened = opener(watcher, dialled(server)).open("ws://example.org/", {})
     assert type(opened.line) is Line
     opened.line.close()
 
 
-# --- two at a time ---------------------------------------------------------------------------------------------------
+# --- two threads -----------------------------------------------------------------------------------------------------
 
 
-def test_close_ends_a_handshake_that_hangs_on_it(pair):
+def test_close_ends_a_handshake_on_it_that_hangs(pair):
     near, peer = pair
     client = wsclient.Client("ws://example.org/", sock=near, open_timeout=10 * LONG, reconnect=None)
     starter = running(client.start)

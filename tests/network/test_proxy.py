@@ -1,4 +1,4 @@
-"""Through a proxy: which one, what it is asked, and what becomes of its answers."""
+"""Proxies: which one is used, the requests to it, and its responses."""
 
 import contextlib
 import socket
@@ -25,7 +25,17 @@ from ..support import LONG, SHORT, RawServer, Server
 from ..support.clients import request_sum
 from ..support.http import basic
 from ..support.proxies import GRANTED4, GRANTED5, Tunnels, forward
-from ..support.stage import PLENTY, Hangs, close_while_it_hangs, hang_up, respond, say, trickle, until_the_end, within
+from ..support.stage import (
+    PLENTY,
+    Hangs,
+    answer_with_bytes,
+    close_while_it_hangs,
+    hang_up,
+    respond,
+    trickle,
+    until_the_end,
+    within,
+)
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 SCHEMES = ("http", *SOCKS)
@@ -38,7 +48,7 @@ def socks():
 
 @pytest.fixture(params=SCHEMES)
 def scheme(request):
-    """Each kind of proxy that is reached over plain TCP."""
+    """Each kind of proxy that is reached without TLS."""
     if request.param in SOCKS:
         request.getfixturevalue("socks")
     return request.param
@@ -62,24 +72,24 @@ def scheme(request):
         ("http://m%40e:s%3Acret@proxy", ("http", "proxy", 80, "m@e", "s:cret")),
     ],
 )
-def test_the_url_of_a_proxy_is_taken_apart(url, expected):
+def test_the_url_of_a_proxy_is_parsed(url, expected):
     proxy = Proxy(url)
     assert (proxy.scheme, proxy.host, proxy.port, proxy.user, proxy.password) == expected
 
 
-def test_a_proxy_shows_no_password():
+def test_the_repr_of_a_proxy_has_no_password():
     assert repr(Proxy("http://me:hush@proxy")) == "http://proxy:80"
 
 
-def test_a_proxy_with_an_ipv6_address_shows_it_in_brackets():
+def test_the_repr_of_a_proxy_has_an_ipv6_address_in_brackets():
     assert repr(Proxy("http://[::1]:3128")) == "http://[::1]:3128"
 
 
-# --- which one -------------------------------------------------------------------------------------------------------
+# --- selection -------------------------------------------------------------------------------------------------------
 
 
 def chosen(monkeypatch, url, option="env", **environment):
-    """The proxy that is chosen in such an environment, as a str; None if there is none."""
+    """The proxy that is selected in this environment, as a str; None if there is none."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     proxy = choose(option, parse(url))
@@ -104,7 +114,7 @@ HTTP, HTTPS, ALL, OWN = "http://http:1", "http://https:2", "http://all:3", "http
         ({"FTP_PROXY": HTTP, "SOCKS_PROXY": HTTP, "NO_PROXY": "example.org"}, None, None),
     ],
 )
-def test_the_environment_names_a_proxy_for_each_scheme(monkeypatch, environment, ws, wss):
+def test_the_environment_has_a_proxy_for_each_scheme(monkeypatch, environment, ws, wss):
     assert chosen(monkeypatch, "ws://example.org/", **environment) == ws
     assert chosen(monkeypatch, "wss://example.org/", **environment) == wss
 
@@ -129,7 +139,7 @@ def test_no_proxy_exempts_hosts(monkeypatch, url, exceptions):
 
 
 @pytest.mark.parametrize("exceptions", ["", "other", "ample.org", "api.example.org", "example.org:81"])
-def test_no_proxy_exempts_no_others(monkeypatch, exceptions):
+def test_no_proxy_does_not_exempt_other_hosts(monkeypatch, exceptions):
     assert chosen(monkeypatch, "ws://example.org/", HTTP_PROXY=HTTP, NO_PROXY=exceptions) == HTTP
 
 
@@ -137,16 +147,16 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch):
     assert chosen(monkeypatch, "ws://example.org/", HTTP_PROXY="me:secret@proxy:3128") == "http://proxy:3128"
 
 
-def test_none_means_no_proxy_whatever_the_environment_says(monkeypatch):
+def test_proxy_none_disables_the_environment(monkeypatch):
     assert chosen(monkeypatch, "ws://example.org/", None, HTTP_PROXY=HTTP, ALL_PROXY=ALL) is None
 
 
-def test_a_proxy_of_the_callers_is_used_whatever_the_environment_says(monkeypatch):
+def test_a_proxy_of_the_caller_takes_precedence_over_the_environment(monkeypatch):
     assert chosen(monkeypatch, "ws://example.org/", OWN, HTTP_PROXY=HTTP, NO_PROXY="*") == OWN
 
 
 @pytest.mark.parametrize("url", ["ftp://me:hush@proxy:21", "socks://me:hush@proxy:1080", "http://", "http://me:hush@"])
-def test_an_environment_that_names_something_else_is_a_fatal_proxy_error(monkeypatch, url):
+def test_another_kind_of_url_in_the_environment_is_a_fatal_proxy_error(monkeypatch, url):
     with pytest.raises(ProxyError, match="proxy=None") as caught:
         chosen(monkeypatch, "ws://example.org/", ALL_PROXY=url)
     assert not caught.value.retry
@@ -156,7 +166,7 @@ def test_an_environment_that_names_something_else_is_a_fatal_proxy_error(monkeyp
 @pytest.mark.parametrize(
     "url", ["http://me:hush@proxy:port", "http://proxy:99999", "http://[::1", "http://me:hush#@proxy", "proxy:hush/"]
 )
-def test_an_environment_that_can_not_be_read_is_a_fatal_proxy_error(monkeypatch, url):
+def test_an_invalid_url_in_the_environment_is_a_fatal_proxy_error(monkeypatch, url):
     with pytest.raises(ProxyError) as caught:
         chosen(monkeypatch, "ws://example.org/", ALL_PROXY=url)
     assert not caught.value.retry
@@ -168,7 +178,7 @@ def test_an_environment_that_can_not_be_read_is_a_fatal_proxy_error(monkeypatch,
 
 @pytest.fixture
 def tunnel(stage, watcher):
-    """``tunnel(act, ...)`` asks a proxy that plays the act for a tunnel, and gives the line."""
+    """``tunnel(act, ...)`` requests a tunnel from a proxy that runs ``act``, and returns the transport."""
     lines = []
 
     def ask(act, url="ws://example.org/", scheme="http", user="", timeout=LONG):
@@ -184,7 +194,7 @@ def tunnel(stage, watcher):
 
 
 def answered(asked, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
-    """An HTTP proxy that opens the tunnel and keeps what it was asked."""
+    """An HTTP proxy that opens the tunnel and keeps the requests."""
 
     def act(peer):
         asked.append(peer.receive_head().decode())
@@ -206,7 +216,7 @@ def answered(asked, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
         ("ws://you:hush@example.org/?hush", "example.org:80"),
     ],
 )
-def test_an_http_proxy_is_asked_for_host_and_port(tunnel, url, name):
+def test_an_http_proxy_is_sent_host_and_port(tunnel, url, name):
     asked = []
     tunnel(answered(asked), url)
     assert asked == [f"CONNECT {name} HTTP/1.1\r\nHost: {name}"]
@@ -216,7 +226,7 @@ def test_an_http_proxy_is_asked_for_host_and_port(tunnel, url, name):
     ("user", "credentials"),
     [("me:s%40cret@", "me:s@cret"), ("me@", "me:"), ("m%C3%BC:%E2%82%AC@", "mü:€"), ("me:a:b@", "me:a:b")],
 )
-def test_an_http_proxy_is_told_the_credentials_of_its_url(tunnel, user, credentials):
+def test_an_http_proxy_is_sent_the_credentials_of_its_url(tunnel, user, credentials):
     asked = []
     tunnel(answered(asked), user=user)
     assert asked[0].split("\r\n")[2:] == [f"Proxy-Authorization: {basic(credentials)}"]
@@ -239,7 +249,7 @@ def test_any_2xx_opens_the_tunnel(tunnel, answer):
 
 
 @pytest.mark.parametrize("url", ["ws://example.org/", "wss://you:hush@[2001:db8::1]:8080/?hush"])
-def test_a_refusal_says_who_refused_what_and_shows_no_secret(tunnel, url):
+def test_a_rejection_names_the_proxy_and_the_target_and_contains_no_secret(tunnel, url):
     with pytest.raises(ProxyError) as caught:
         tunnel(respond("403 Forbidden"), url, user="me:hush@")
     name = "example.org:80" if "example" in url else "[2001:db8::1]:8080"
@@ -250,21 +260,21 @@ def test_a_refusal_says_who_refused_what_and_shows_no_secret(tunnel, url):
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden", "404 Not Found", "407 Authenticate"])
-def test_a_refusal_for_good_is_fatal(tunnel, status):
+def test_a_permanent_rejection_is_fatal(tunnel, status):
     with pytest.raises(ProxyError, match=status) as caught:
         tunnel(respond(status, body=b"go away"))
     assert not caught.value.retry
 
 
 @pytest.mark.parametrize("status", ["101 Switching", "302 Found", "500 Oops", "502 Bad Gateway", "503 No", "504 Late"])
-def test_a_refusal_that_may_pass_is_not_fatal(tunnel, status):
+def test_a_temporary_rejection_is_not_fatal(tunnel, status):
     with pytest.raises(ProxyError, match=status) as caught:
         tunnel(respond(status, "Location: http://example.com/", body=b"go away"))
     assert caught.value.retry
 
 
 @pytest.mark.parametrize("status", ["408 Request Timeout", "425 Too Early", "429 Slow Down"])
-def test_the_4xx_that_may_pass_are_not_fatal_from_a_proxy_either(tunnel, status):
+def test_temporary_4xx_statuses_are_not_fatal_from_a_proxy_either(tunnel, status):
     with pytest.raises(ProxyError, match=status) as caught:
         tunnel(respond(status))
     assert caught.value.retry
@@ -279,15 +289,15 @@ def test_the_4xx_that_may_pass_are_not_fatal_from_a_proxy_either(tunnel, status)
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "The proxy sent a response whose headers exceed"),
     ],
 )
-def test_nonsense_of_a_proxy_is_a_proxy_error(tunnel, answer, why):
+def test_an_invalid_response_of_a_proxy_is_a_proxy_error(tunnel, answer, why):
     with pytest.raises(ProxyError, match=why) as caught:
-        tunnel(say(answer))
+        tunnel(answer_with_bytes(answer))
     assert caught.value.retry
     assert isinstance(caught.value.__cause__, HandshakeError)
 
 
 @pytest.mark.parametrize("url", ["ws://example.org/", "wss://example.org/"])
-def test_bytes_behind_the_answer_are_an_error(tunnel, url):
+def test_bytes_after_the_response_are_an_error(tunnel, url):
     with pytest.raises(ProxyError, match="more than its answer"):
         tunnel(answered([], b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n"), url)
 
@@ -302,7 +312,7 @@ def test_a_proxy_that_closes_instead_of_answering_is_an_error(tunnel, said):
         tunnel(act)
 
 
-def test_a_proxy_may_answer_a_byte_at_a_time(tunnel):
+def test_a_proxy_can_answer_byte_by_byte(tunnel):
     def act(peer):
         peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer.receive_head()
@@ -313,7 +323,7 @@ def test_a_proxy_may_answer_a_byte_at_a_time(tunnel):
     tunnel(act)
 
 
-def test_a_request_that_does_not_fit_into_the_socket_goes_out_whole(tunnel, watcher):
+def test_a_request_larger_than_the_socket_buffer_is_sent_completely(tunnel, watcher):
     asked = []
 
     def act(peer):
@@ -324,22 +334,22 @@ def test_a_request_that_does_not_fit_into_the_socket_goes_out_whole(tunnel, watc
     assert asked[0].endswith(basic(f"me:{'x' * PLENTY}"))
 
 
-def test_a_proxy_that_reads_nothing_meets_the_deadline(tunnel):
+def test_a_proxy_that_does_not_read_ends_at_the_deadline(tunnel):
     held = threading.Event()
     with pytest.raises(TimeoutError):
         tunnel(lambda peer: held.wait(LONG), user=f"me:{'x' * PLENTY}@", timeout=SHORT)
     held.set()
 
 
-# --- whatever the kind of proxy --------------------------------------------------------------------------------------
+# --- all kinds of proxies --------------------------------------------------------------------------------------------
 
 
-def test_a_proxy_that_says_nothing_meets_the_deadline(tunnel, scheme):
+def test_a_proxy_that_does_not_answer_ends_at_the_deadline(tunnel, scheme):
     with pytest.raises(TimeoutError):
         tunnel(until_the_end, "ws://127.0.0.1/", scheme, timeout=SHORT)
 
 
-def test_a_proxy_that_trickles_meets_the_deadline(tunnel, watcher):
+def test_a_proxy_that_answers_slowly_ends_at_the_deadline(tunnel, watcher):
     def act(peer):
         peer.send(b"HTTP/1.1 200 OK\r\nX: ")
         trickle(peer)
@@ -354,7 +364,7 @@ def test_a_proxy_that_closes_is_an_error(tunnel, scheme):
         tunnel(hang_up, "ws://127.0.0.1/", scheme)
 
 
-def test_a_proxy_that_resets_the_line_is_an_error(tunnel, scheme):
+def test_a_proxy_that_resets_the_connection_is_an_error(tunnel, scheme):
     def act(peer):
         peer.sock.recv(65536)
         peer.reset()
@@ -363,7 +373,7 @@ def test_a_proxy_that_resets_the_line_is_an_error(tunnel, scheme):
         tunnel(act, "ws://127.0.0.1/", scheme)
 
 
-def test_an_order_ends_the_wait_for_a_proxy(tunnel, watcher, scheme):
+def test_a_command_ends_the_wait_for_a_proxy(tunnel, watcher, scheme):
     def act(peer):
         peer.sock.recv(65536)
         watcher.order()
@@ -378,7 +388,7 @@ def test_an_order_ends_the_wait_for_a_proxy(tunnel, watcher, scheme):
 
 @pytest.fixture
 def known(monkeypatch):
-    """Names have addresses here; gives those that were looked up."""
+    """Names have addresses here; returns the names that were looked up."""
     asked = []
     look_up = socket.getaddrinfo
 
@@ -416,7 +426,7 @@ ASK5 = b"\x05\x01\x00\x03\x0bexample.org\x00\x50"
         ("socks5", [HELLO5, (b"\x05\x01\x00\x01\xc0\x00\x02\x07\x00\x50", GRANTED5)]),
     ],
 )
-def test_socks_gets_an_address_that_is_looked_up_here(socks, tunnel, known, scheme, turns):
+def test_socks_is_sent_an_address_that_the_client_looks_up(socks, tunnel, known, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme)
     assert known == ["example.org"]
 
@@ -428,7 +438,7 @@ def test_socks_gets_an_address_that_is_looked_up_here(socks, tunnel, known, sche
         ("socks5h", [HELLO5, (ASK5, GRANTED5)]),
     ],
 )
-def test_with_a_letter_more_socks_gets_the_name_itself(socks, tunnel, known, scheme, turns):
+def test_socks5h_and_socks4a_are_sent_the_name(socks, tunnel, known, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme)
     assert not known
 
@@ -445,7 +455,7 @@ def test_with_a_letter_more_socks_gets_the_name_itself(socks, tunnel, known, sch
         ),
     ],
 )
-def test_an_address_stays_an_address(socks, tunnel, scheme, url, turns):
+def test_an_address_is_sent_as_an_address(socks, tunnel, scheme, url, turns):
     tunnel(conversation(*turns), url, scheme)
 
 
@@ -456,14 +466,14 @@ def test_an_address_stays_an_address(socks, tunnel, scheme, url, turns):
         ("socks5h", [HELLO5_WITH_PASSWORD, (b"\x01\x03m@e\x06s:cret", b"\x01\x00"), (ASK5, GRANTED5)]),
         ("socks5h", [(HELLO5_WITH_PASSWORD[0], b"\x05\x00"), (ASK5, GRANTED5)]),
     ],
-    ids=["4a", "5h", "5h that wants none"],
+    ids=["4a", "5h", "5h without authentication"],
 )
-def test_socks_is_told_the_credentials_of_its_url(socks, tunnel, scheme, turns):
+def test_socks_is_sent_the_credentials_of_its_url(socks, tunnel, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme, user="m%40e:s%3Acret@")
 
 
 @pytest.mark.parametrize("credentials", ["me:h%C3%BCsh@", f"me:{'h' * 256}@"], ids=["not ASCII", "too long"])
-def test_credentials_that_socks_can_not_carry_are_fatal_and_not_shown(socks, tunnel, credentials):
+def test_credentials_that_socks_cannot_transmit_are_fatal_and_not_printed(socks, tunnel, credentials):
     def act(peer):
         peer.exactly(4)
         peer.send(b"\x05\x02")
@@ -486,14 +496,14 @@ def test_credentials_that_socks_can_not_carry_are_fatal_and_not_shown(socks, tun
         ("socks5h", [(HELLO5[0], b"HTTP/1.1 400 Bad Request\r\n\r\n")], "version"),
     ],
 )
-def test_a_refusal_of_socks_is_a_proxy_error(socks, tunnel, scheme, turns, why):
+def test_a_rejection_by_socks_is_a_proxy_error(socks, tunnel, scheme, turns, why):
     with pytest.raises(ProxyError, match=rf"(?i)socks.* refused a tunnel: .*{why}") as caught:
         tunnel(conversation(*turns), scheme=scheme)
     assert caught.value.retry
     assert caught.value.__cause__ is caught.value.last
 
 
-def test_a_socks_proxy_that_refuses_the_password_is_a_proxy_error_without_it(socks, tunnel):
+def test_a_socks_proxy_that_rejects_the_password_is_a_proxy_error_without_it(socks, tunnel):
     turns = [HELLO5_WITH_PASSWORD, (b"\x01\x02me\x04hush", b"\x01\x01")]
     with pytest.raises(ProxyError, match="authentication failure") as caught:
         tunnel(conversation(*turns), scheme="socks5h", user="me:hush@")
@@ -501,7 +511,7 @@ def test_a_socks_proxy_that_refuses_the_password_is_a_proxy_error_without_it(soc
     assert not caught.value.retry
 
 
-def test_a_socks_proxy_that_wants_another_log_in_is_fatal(socks, tunnel):
+def test_a_socks_proxy_that_requires_another_authentication_is_fatal(socks, tunnel):
     with pytest.raises(ProxyError, match="No acceptable authentication") as caught:
         tunnel(conversation((HELLO5[0], b"\x05\xff")), scheme="socks5h")
     assert not caught.value.retry
@@ -516,7 +526,7 @@ def test_a_socks_proxy_that_wants_another_log_in_is_fatal(socks, tunnel):
         ("socks5h", [HELLO5, (ASK5, b"\x05\x00\x00\x04" + bytes(18))]),
     ],
 )
-def test_socks_may_answer_a_byte_at_a_time_and_takes_nothing_from_behind(socks, tunnel, watcher, scheme, answers):
+def test_socks_can_answer_byte_by_byte_and_later_bytes_are_not_read(socks, tunnel, watcher, scheme, answers):
     def act(peer):
         peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for expected, answer in answers:
@@ -535,7 +545,7 @@ def test_socks_may_answer_a_byte_at_a_time_and_takes_nothing_from_behind(socks, 
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks5"])
-def test_a_name_without_an_address_is_told(socks, stage, watcher, monkeypatch, scheme):
+def test_a_name_without_an_address_is_reported(socks, stage, watcher, monkeypatch, scheme):
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host, *args, **options):
@@ -552,7 +562,7 @@ def test_a_name_without_an_address_is_told(socks, stage, watcher, monkeypatch, s
 
 
 @pytest.mark.parametrize("scheme", SOCKS)
-def test_without_python_socks_the_error_says_what_to_install(monkeypatch, tunnel, scheme):
+def test_without_python_socks_the_error_contains_the_command_to_install_it(monkeypatch, tunnel, scheme):
     monkeypatch.setitem(sys.modules, "python_socks", None)
     with pytest.raises(ProxyError, match=r"pip install 'wsclient-sdk\[proxy\]'") as caught:
         tunnel(until_the_end, scheme=scheme)
@@ -560,14 +570,14 @@ def test_without_python_socks_the_error_says_what_to_install(monkeypatch, tunnel
     assert isinstance(caught.value.last, ImportError)
 
 
-# --- what goes wrong on the way, and that no socket is left behind ---------------------------------------------------
+# --- errors, without a socket left open ------------------------------------------------------------------------------
 
 
 def opener(watcher, proxy, *, timeout=LONG, tls=None):
     return Connector(NetworkOptions(timeout, LONG, None, None, tls, proxy, None), (), watcher)
 
 
-def test_a_proxy_that_is_dead_is_named_without_its_password(watcher, dead):
+def test_an_unreachable_proxy_is_reported_without_its_password(watcher, dead):
     with pytest.raises(ProxyError, match=rf"proxy http://127.0.0.1:{dead} can't be reached: .*refused") as caught:
         opener(watcher, f"http://me:hush@127.0.0.1:{dead}").open("ws://example.org/", {})
     assert isinstance(caught.value.last, ConnectionRefusedError)
@@ -575,7 +585,7 @@ def test_a_proxy_that_is_dead_is_named_without_its_password(watcher, dead):
     assert not watcher.open()
 
 
-def test_a_proxy_that_can_not_be_found_is_a_proxy_error(watcher, monkeypatch):
+def test_a_proxy_whose_name_has_no_address_is_a_proxy_error(watcher, monkeypatch):
     def fail(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -587,7 +597,7 @@ def test_a_proxy_that_can_not_be_found_is_a_proxy_error(watcher, monkeypatch):
     assert "hush" not in str(caught.value)
 
 
-def test_with_a_proxy_the_servers_name_is_not_looked_up(stage, watcher, known):
+def test_with_a_proxy_the_name_of_the_server_is_not_looked_up(stage, watcher, known):
     proxy = stage(respond("503 Later"))
     with pytest.raises(ProxyError, match="503"):
         opener(watcher, f"http://127.0.0.1:{proxy.port}").open("ws://example.org/", {})
@@ -600,34 +610,34 @@ def test_with_a_proxy_the_servers_name_is_not_looked_up(stage, watcher, known):
     [
         respond("407 Authenticate"),
         respond("502 Bad Gateway"),
-        say(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+        answer_with_bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
         hang_up,
-        say(b"HTTP/1.1 200 OK\r\n\r\nmore"),
+        answer_with_bytes(b"HTTP/1.1 200 OK\r\n\r\nmore"),
     ],
-    ids=["refuses", "fails", "speaks nonsense", "hangs up", "says more"],
+    ids=["refuses", "fails", "invalid response", "closes", "sends more"],
 )
 @pytest.mark.parametrize("url", ["ws://example.org/", "wss://example.org/"])
-def test_a_proxy_that_opens_no_tunnel_leaves_no_socket(stage, watcher, url, act):
+def test_a_proxy_that_opens_no_tunnel_leaves_no_socket_open(stage, watcher, url, act):
     with pytest.raises(ProxyError):
         opener(watcher, f"http://127.0.0.1:{stage(act).port}").open(url, {})
     assert not watcher.open()
 
 
-def test_a_proxy_that_stalls_meets_the_open_timeout(stage, watcher, scheme):
+def test_a_proxy_that_stalls_ends_at_the_open_timeout(stage, watcher, scheme):
     proxy = stage(until_the_end)
     with pytest.raises(ProxyError, match=rf"The proxy {scheme}://127\.0\.0\.1:\d+ opened no tunnel: it took too long"):
         opener(watcher, f"{scheme}://127.0.0.1:{proxy.port}", timeout=SHORT).open("ws://127.0.0.1:9/", {})
     assert not watcher.open()
 
 
-def test_a_tunnel_that_leads_nowhere_leaves_no_socket(stage, watcher):
-    proxy = stage(say(b"HTTP/1.1 200 OK\r\n\r\n"))
+def test_a_tunnel_without_a_server_leaves_no_socket_open(stage, watcher):
+    proxy = stage(answer_with_bytes(b"HTTP/1.1 200 OK\r\n\r\n"))
     with pytest.raises(ConnectError, match=r"wss://example.org/ did not open within"):
         opener(watcher, f"http://127.0.0.1:{proxy.port}", timeout=SHORT).open("wss://example.org/", {})
     assert not watcher.open()
 
 
-def test_the_certificate_behind_the_tunnel_must_be_the_servers(watcher, server_tls, trusting):
+def test_the_certificate_behind_the_tunnel_must_be_that_of_the_server(watcher, server_tls, trusting):
     with Tunnels() as proxy, RawServer(tls=server_tls) as server:
         proxy.leads_to = server.port
         with pytest.raises(wsclient.TLSError, match=r"certificate of 'example\.org' was refused"):
@@ -635,7 +645,7 @@ def test_the_certificate_behind_the_tunnel_must_be_the_servers(watcher, server_t
     assert not watcher.open()
 
 
-# --- a proxy that speaks TLS itself ----------------------------------------------------------------------------------
+# --- proxies with TLS ------------------------------------------------------------------------------------------------
 
 
 def test_wss_through_an_https_proxy_is_tls_within_tls(watcher, server_tls, trusting):
@@ -647,7 +657,7 @@ def test_wss_through_an_https_proxy_is_tls_within_tls(watcher, server_tls, trust
     assert not watcher.open()
 
 
-def test_an_https_proxy_is_asked_for_wss_as_any_other(stage, watcher, server_tls, trusting):
+def test_an_https_proxy_is_sent_the_same_request_for_wss(stage, watcher, server_tls, trusting):
     proxy = stage(respond("403 Forbidden"), tls=server_tls)
     with pytest.raises(ProxyError, match=r"refused a tunnel to example\.org:443 with HTTP 403 Forbidden") as caught:
         opener(watcher, f"https://me:hush@localhost:{proxy.port}", tls=trusting).open("wss://example.org/", {})
@@ -672,7 +682,7 @@ def test_a_certificate_of_an_https_proxy_that_was_refused_is_fatal(stage, watche
     assert not caught.value.retry
 
 
-def test_an_https_proxy_that_speaks_no_tls_is_a_proxy_error(stage, watcher):
+def test_an_https_proxy_without_tls_is_a_proxy_error(stage, watcher):
     def act(peer):
         peer.sock.recv(1)
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -685,7 +695,7 @@ def test_an_https_proxy_that_speaks_no_tls_is_a_proxy_error(stage, watcher):
     assert not watcher.open()
 
 
-def test_an_https_proxy_whose_tls_stalls_meets_the_deadline(stage, watcher):
+def test_an_https_proxy_whose_tls_stalls_ends_at_the_deadline(stage, watcher):
     proxy = stage(until_the_end)
     with pytest.raises(ProxyError) as caught:
         opener(watcher, f"https://localhost:{proxy.port}", timeout=SHORT).open("ws://example.org/", {})
@@ -693,7 +703,7 @@ def test_an_https_proxy_whose_tls_stalls_meets_the_deadline(stage, watcher):
     assert not watcher.open()
 
 
-def test_that_an_https_proxy_took_too_long_is_told_in_words(stage, watcher):
+def test_a_timeout_of_an_https_proxy_is_reported_with_a_message(stage, watcher):
     proxy = stage(until_the_end)
     with pytest.raises(ProxyError) as caught:
         opener(watcher, f"https://localhost:{proxy.port}", timeout=SHORT).open("ws://example.org/", {})
@@ -704,7 +714,7 @@ def test_that_an_https_proxy_took_too_long_is_told_in_words(stage, watcher):
 
 
 @pytest.mark.parametrize("login", [None, ("me", "secret")], ids=["open", "with credentials"])
-def test_ws_through_a_proxy(server, scheme, login):
+def test_a_client_connects_by_ws_through_a_proxy(server, scheme, login):
     with Tunnels(scheme, login=login) as proxy:
         with wsclient.connect(f"ws://localhost:{server.port}/", proxy=proxy.url) as client:
             request_sum(client)
@@ -712,7 +722,7 @@ def test_ws_through_a_proxy(server, scheme, login):
     assert proxy.asked == [(named, server.port)]
 
 
-def test_wss_through_a_proxy(scheme, server_tls, trusting):
+def test_a_client_connects_by_wss_through_a_proxy(scheme, server_tls, trusting):
     with Server(tls=server_tls) as server, Tunnels(scheme) as proxy:
         with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
             request_sum(client)
@@ -721,7 +731,7 @@ def test_wss_through_a_proxy(scheme, server_tls, trusting):
     assert len(proxy.asked) == 1
 
 
-def test_wss_through_an_https_proxy(server_tls, trusting):
+def test_a_client_connects_by_wss_through_an_https_proxy(server_tls, trusting):
     with Server(tls=server_tls) as server:
         with Tunnels("https", tls=server_tls, login=("me", "secret")) as proxy:
             with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
@@ -729,14 +739,14 @@ def test_wss_through_an_https_proxy(server_tls, trusting):
     assert proxy.asked == [("localhost", server.port)]
 
 
-def test_ws_through_an_https_proxy(server, server_tls, trusting):
+def test_a_client_connects_by_ws_through_an_https_proxy(server, server_tls, trusting):
     with Tunnels("https", tls=server_tls, login=("me", "secret")) as proxy:
         with wsclient.connect(server.url, proxy=proxy.url, ssl_context=trusting) as client:
             request_sum(client)
     assert proxy.asked == [("127.0.0.1", server.port)]
 
 
-def test_the_environment_is_heeded_and_its_exceptions_too(server, monkeypatch):
+def test_the_proxy_of_the_environment_and_its_exceptions_are_used(server, monkeypatch):
     with Tunnels() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         for exceptions, through in [("", 1), ("127.0.0.1", 1), ("example.org", 2)]:
@@ -746,13 +756,13 @@ def test_the_environment_is_heeded_and_its_exceptions_too(server, monkeypatch):
             assert len(proxy.asked) == through
 
 
-def test_a_proxy_of_none_goes_straight(server, monkeypatch, dead):
+def test_with_proxy_none_the_client_connects_directly(server, monkeypatch, dead):
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{dead}")
     with wsclient.connect(server.url, proxy=None) as client:
         request_sum(client)
 
 
-def test_the_proxys_credentials_do_not_reach_the_server(raw):
+def test_the_credentials_of_the_proxy_are_not_sent_to_the_server(raw):
     with Tunnels(login=("me", "hush")) as proxy:
         client = wsclient.Client(raw.url, proxy=proxy.url, reconnect=None)
         starter = threading.Thread(target=client.start)
@@ -764,7 +774,7 @@ def test_the_proxys_credentials_do_not_reach_the_server(raw):
         client.close(timeout=0)
 
 
-def test_a_proxy_that_fails_for_a_while_is_asked_again(stage, server):
+def test_a_proxy_that_fails_for_a_while_is_retried(stage, server):
     again = wsclient.Reconnect(wait=tenacity.wait_none())
 
     def act(peer):
@@ -780,7 +790,7 @@ def test_a_proxy_that_fails_for_a_while_is_asked_again(stage, server):
     assert len(proxy.peers) == 3
 
 
-def test_a_proxy_that_wants_a_password_fails_the_client(stage):
+def test_a_proxy_that_requires_a_password_ends_the_client(stage):
     proxy = stage(respond("407 Proxy Authentication Required"))
     options = {"proxy": f"http://127.0.0.1:{proxy.port}", "retry_first": True}
     client = wsclient.Client("ws://example.org/", **options)
@@ -804,7 +814,7 @@ def try_to_start(client):
 
 
 class HangsOnce(Tunnels):
-    """Forwards but for the first connection, which gets no answer."""
+    """Forwards all but the first connection, which gets no answer."""
 
     def __init__(self, *args, **options):
         self.hangs = threading.Event()
@@ -818,7 +828,7 @@ class HangsOnce(Tunnels):
         until_the_end(peer)
 
 
-def test_reconnect_leaves_a_proxy_that_hangs_and_that_is_no_failed_attempt(server, scheme):
+def test_reconnect_ends_an_attempt_at_a_proxy_that_hangs_without_a_failed_attempt(server, scheme):
     with HangsOnce(scheme) as proxy:
         client = wsclient.Client(f"ws://localhost:{server.port}/", proxy=proxy.url, open_timeout=10 * LONG)
         starter = threading.Thread(target=try_to_start, args=(client,))

@@ -1,4 +1,4 @@
-"""TLS: verified, explained where it is refused, and unharmed by threads that send while another receives."""
+"""TLS: verification, error messages, and threads that send while another one receives."""
 
 import base64
 import contextlib
@@ -41,7 +41,7 @@ except ImportError:
     fcntl = None
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))
-"""How long the stress with eight threads goes on; CI and releases give it 20."""
+"""How long the stress test with eight threads runs; 20 in CI and for releases."""
 
 FAST = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 
@@ -56,7 +56,7 @@ def ca_file(authority, tmp_path):
 
 
 def serving(certificate, version=None):
-    """A server's context that shows a certificate, and speaks no newer version than this."""
+    """A server context with a certificate, and with this newest version."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     if version is not None:
@@ -65,7 +65,7 @@ def serving(certificate, version=None):
 
 
 def refusal(url, **options):
-    """How a client that would try again and again is refused for good, at its first attempt."""
+    """Why a client that would retry forever fails at its first attempt."""
     client = wsclient.Client(url, retry_first=True, **options)
     with pytest.raises(TLSError) as caught:
         client.start(LONG)
@@ -75,7 +75,7 @@ def refusal(url, **options):
     return str(caught.value)
 
 
-# --- what is trusted -------------------------------------------------------------------------------------------------
+# --- trust -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_context_or_a_ca_file_is_trusted(server_tls, trusting, ca_file):
@@ -85,7 +85,7 @@ def test_a_context_or_a_ca_file_is_trusted(server_tls, trusting, ca_file):
                 assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-def test_an_unknown_authority_is_refused_for_good(server_tls):
+def test_an_unknown_authority_is_fatal(server_tls):
     with Server(tls=server_tls) as server:
         client = wsclient.Client(server.url, retry_first=True)
         with pytest.raises(wsclient.TLSError, match="localhost") as caught:
@@ -99,7 +99,7 @@ def test_context_and_ca_exclude_each_other(trusting, ca_file):
         wsclient.Client("wss://localhost/", ssl_context=trusting, ssl_ca=ca_file)
 
 
-def test_server_hostname_is_what_the_certificate_must_be_for_and_what_the_server_is_told(authority, trusting):
+def test_server_hostname_is_verified_and_sent_to_the_server(authority, trusting):
     context, names = serving(authority.issue_cert("example.org")), []
     context.sni_callback = lambda _, name, __: names.append(name)
     with Server(tls=context) as server:
@@ -112,12 +112,12 @@ def test_server_hostname_is_what_the_certificate_must_be_for_and_what_the_server
     assert names == ["example.org", "localhost", "example.net"]
 
 
-def test_server_hostname_changes_nothing_without_tls(server):
+def test_server_hostname_has_no_effect_without_tls(server):
     with wsclient.connect(server.url, server_hostname="example.org") as client:
         assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-def test_a_function_makes_a_context_for_each_attempt_on_the_io_thread(server_tls, trusting):
+def test_a_context_function_is_called_for_each_attempt_on_the_io_thread(server_tls, trusting):
     threads = []
 
     def make():
@@ -133,14 +133,14 @@ def test_a_function_makes_a_context_for_each_attempt_on_the_io_thread(server_tls
             assert len(threads) == 2 + client.stats.failed_attempts
 
 
-def test_a_function_that_makes_contexts_is_not_asked_without_tls(server):
+def test_a_context_function_is_not_called_without_tls(server):
     def make():
         raise AssertionError("it was asked")
 
     wsclient.connect(server.url, ssl_context=make).close()
 
 
-def test_a_function_that_raised_instead_of_making_a_context_is_asked_again(server_tls, trusting):
+def test_a_context_function_that_raised_is_called_again(server_tls, trusting):
     errors = []
 
     def make():
@@ -165,7 +165,7 @@ def test_a_function_that_raised_instead_of_making_a_context_is_asked_again(serve
     ],
     ids=["none", "for servers"],
 )
-def test_what_is_no_context_for_clients_is_fatal_before_a_socket_is_opened(made, words):
+def test_a_value_that_is_not_a_client_context_is_fatal_before_a_socket_is_opened(made, words):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"wss://127.0.0.1:{listener.getsockname()[1]}/"
         client = wsclient.Client(url, ssl_context=lambda: made, retry_first=True)
@@ -177,7 +177,7 @@ def test_what_is_no_context_for_clients_is_fatal_before_a_socket_is_opened(made,
             listener.accept()
 
 
-def test_the_callers_context_decides_what_is_verified(authority):
+def test_the_callers_context_decides_about_verification(authority):
     careless = ssl.create_default_context()
     careless.check_hostname = False
     careless.verify_mode = ssl.CERT_NONE
@@ -187,7 +187,7 @@ def test_the_callers_context_decides_what_is_verified(authority):
     assert careless.verify_mode is ssl.CERT_NONE
 
 
-# --- certificates that are refused -----------------------------------------------------------------------------------
+# --- refused certificates --------------------------------------------------------------------------------------------
 
 
 def on(year):
@@ -218,19 +218,19 @@ def shown(authority, kind):
         ("good", "127.0.0.1", r"it is not for '127\.0\.0\.1'.* host name"),
     ],
 )
-def test_a_refused_certificate_is_fatal_and_the_sentence_says_what_is_wrong(authority, trusting, kind, host, says):
+def test_a_refused_certificate_is_fatal_and_the_message_contains_the_reason(authority, trusting, kind, host, says):
     with Server(tls=serving(shown(authority, kind))) as server:
         sentence = refusal(f"wss://{host}:{server.port}/", ssl_context=trusting)
     assert re.fullmatch(rf"The certificate of '{re.escape(host)}' was refused: {says}.*[^.]\.", sentence)
 
 
-def test_an_authority_that_is_unknown_is_named_as_such(server_tls):
+def test_an_unknown_authority_is_reported_as_such(server_tls):
     with Server(tls=server_tls) as server:
         sentence = refusal(server.url)
     assert re.fullmatch(r"The certificate of 'localhost' was refused: its authority is unknown.* ssl_ca=.*\.", sentence)
 
 
-def test_an_authority_that_comes_along_is_no_better_known(authority):
+def test_an_authority_in_the_chain_of_the_server_is_not_trusted(authority):
     certificate = authority.issue_cert("localhost")
     certificate.cert_chain_pems.append(authority.cert_pem)
     with Server(tls=with_the_whole_chain(certificate)) as server:
@@ -246,17 +246,17 @@ def with_the_whole_chain(certificate):
     return context
 
 
-def test_an_authority_above_the_one_that_was_given_may_be_the_unknown_one(authority, tmp_path):
+def test_an_authority_above_the_given_one_can_be_the_unknown_one(authority, tmp_path):
     between = authority.create_child_ca()
     context = ssl.create_default_context(cadata=between.cert_pem.bytes().decode())
-    context.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN  # which Python 3.13 sets, and is content with
+    context.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN  # set by Python 3.13, and sufficient there
     with Server(tls=serving(between.issue_cert("localhost"))) as server:
         sentence = refusal(server.url, ssl_context=context)
     assert re.search(r"its authority is unknown here; have the server send its whole chain", sentence)
 
 
 def self_signed(path):
-    """A file with a certificate that nobody else vouches for, and its key."""
+    """A file with a self-signed certificate, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -285,18 +285,18 @@ def test_a_self_signed_certificate_is_refused_until_it_is_given_as_ssl_ca(tmp_pa
             assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-def test_other_refusals_are_told_in_the_words_of_openssl(server_tls, trusting):
+def test_other_refusals_are_reported_with_the_text_of_openssl(server_tls, trusting):
     trusting.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     with Server(tls=server_tls) as server:
         sentence = refusal(server.url, ssl_context=trusting)
     assert sentence == "The certificate of 'localhost' was refused: unable to get certificate CRL."
 
 
-def test_a_server_that_comes_back_with_an_expired_certificate_ends_the_client(authority, server_tls, trusting):
-    told = []
+def test_a_server_that_restarts_with_an_expired_certificate_ends_the_client(authority, server_tls, trusting):
+    reported = []
     with Server(lambda c, m: None, tls=server_tls) as server:
         client = wsclient.Client(
-            server.url, ssl_context=trusting, reconnect=FAST, on_error=lambda client, error: told.append(error)
+            server.url, ssl_context=trusting, reconnect=FAST, on_error=lambda client, error: reported.append(error)
         )
         client.start()
         stream = client.listen()
@@ -314,8 +314,8 @@ def test_a_server_that_comes_back_with_an_expired_certificate_ends_the_client(au
     with pytest.raises(wsclient.ClientClosed) as caught:
         client.send("x")
     assert isinstance(caught.value.__cause__, TLSError)
-    eventually(lambda: told)
-    assert [type(error) for error in told] == [TLSError]
+    eventually(lambda: reported)
+    assert [type(error) for error in reported] == [TLSError]
 
 
 # --- versions --------------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def no_newer_than_tls_1_1(context):
 
 
 def version_between(server, client):
-    """The TLS version that two contexts agree on, found without a network."""
+    """The TLS version that two contexts negotiate, determined without a network."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [server.wrap_bio(there, back, server_side=True), client.wrap_bio(back, there, server_hostname="localhost")]
     for _ in range(4):
@@ -349,7 +349,7 @@ def version_between(server, client):
 
 @pytest.fixture
 def old_tls(authority, trusting):
-    """The context of a server that speaks no TLS newer than 1.1."""
+    """A server context that supports TLS 1.1 at most."""
     server = no_newer_than_tls_1_1(allow_tls_1_1(serving(authority.issue_cert("localhost"))))
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client)
@@ -360,7 +360,7 @@ def old_tls(authority, trusting):
     return server
 
 
-def test_a_server_of_an_old_tls_version_is_refused_for_good_and_told_as_such(old_tls, trusting, ca_file):
+def test_a_server_with_an_old_tls_version_is_fatal_and_reported_as_such(old_tls, trusting, ca_file):
     with Server(tls=old_tls) as server:
         for options in ({}, {"ssl_ca": ca_file}, {"ssl_context": trusting}):
             sentence = refusal(server.url, **options)
@@ -369,7 +369,7 @@ def test_a_server_of_an_old_tls_version_is_refused_for_good_and_told_as_such(old
             )
 
 
-def test_tls_is_1_2_or_newer_though_the_system_may_allow_more(old_tls, ca_file, monkeypatch):
+def test_tls_is_1_2_or_newer_even_if_the_system_allows_older_versions(old_tls, ca_file, monkeypatch):
     create = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", lambda **options: allow_tls_1_1(create(**options)))
     with Server(tls=old_tls) as server:
@@ -377,7 +377,7 @@ def test_tls_is_1_2_or_newer_though_the_system_may_allow_more(old_tls, ca_file, 
             assert "no TLS version of ours (TLS 1.2 or newer)" in refusal(server.url, **options)
 
 
-def test_the_callers_context_may_allow_an_old_version(old_tls, trusting):
+def test_the_callers_context_can_allow_an_old_version(old_tls, trusting):
     with Server(tls=old_tls) as server:
         with wsclient.connect(server.url, ssl_context=allow_tls_1_1(trusting)) as client:
             assert server.opened.get(timeout=LONG).socket.version() == "TLSv1.1"
@@ -385,7 +385,7 @@ def test_the_callers_context_may_allow_an_old_version(old_tls, trusting):
 
 
 def answer_in_tls_1_1(peer):
-    """What a server says that was built before TLS 1.3, and does not know how a client tells its versions today."""
+    """The response of a server from before TLS 1.3, which does not know the newer encoding of versions."""
     peer.sock.recv(65536)
     hello = struct.pack("!H32sBHB", 0x0302, b"r" * 32, 0, 0xC013, 0)
     peer.send(struct.pack("!BHHBxH", 22, 0x0302, len(hello) + 4, 2, len(hello)) + hello)
@@ -407,25 +407,25 @@ def neither_1_2_nor_1_3():
 
 
 @pytest.mark.parametrize("make", [ssl.create_default_context, only_tls_1_2, neither_1_2_nor_1_3])
-def test_however_openssl_calls_it_a_version_that_is_not_in_common_is_fatal(make):
+def test_every_openssl_error_about_versions_is_fatal(make):
     with RawServer(answer_in_tls_1_1) as server:
         sentence = refusal(server.url.replace("ws:", "wss:"), ssl_context=make())
         assert f"wss://127.0.0.1:{server.port}/ speaks no TLS version of ours" in sentence
 
 
-def test_the_versions_of_the_callers_context_are_told(authority, trusting, old_tls):
+def test_the_versions_of_the_callers_context_are_in_the_message(authority, trusting, old_tls):
     no_newer_than_tls_1_1(allow_tls_1_1(trusting))
     with Server(tls=serving(authority.issue_cert("localhost"))) as server:
         assert "no TLS version of ours (TLS 1.1 to TLS 1.1)" in refusal(server.url, ssl_context=trusting)
 
 
-# --- what may pass ---------------------------------------------------------------------------------------------------
+# --- temporary errors ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x81\x05hello", struct.pack("!BHH", 22, 0x0303, 0xFFFF)]
 )
-def test_no_tls_at_all_is_tried_again_until_there_is(server_tls, trusting, answer):
+def test_a_server_without_tls_is_retried(server_tls, trusting, answer):
     def act(peer):
         peer.sock.recv(65536)
         peer.send(answer)
@@ -458,7 +458,7 @@ def few_ciphers(trusting):
 
 
 @pytest.mark.parametrize("limit", [few_ciphers, lambda context: no_newer_than_tls_1_1(keep_the_ciphers(context))])
-def test_no_cipher_in_common_may_pass_and_is_told(authority, trusting, limit):
+def test_no_common_cipher_is_temporary_and_reported(authority, trusting, limit):
     server_tls = serving(authority.issue_cert("localhost"), ssl.TLSVersion.TLSv1_2)
     server_tls.set_ciphers("ECDHE+CHACHA20")
     limit(trusting)
@@ -474,12 +474,12 @@ def keep_the_ciphers(context):
     return context
 
 
-# --- a certificate of ours -------------------------------------------------------------------------------------------
+# --- client certificates ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda version: version.name)
 def strict(request, authority):
-    """A server that wants a certificate of the client."""
+    """A server that requires a client certificate."""
     context = serving(authority.issue_cert("localhost"), request.param)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -487,7 +487,7 @@ def strict(request, authority):
         yield server
 
 
-def test_a_certificate_of_the_client_is_shown_to_the_server(authority, trusting, strict):
+def test_a_client_certificate_is_sent_to_the_server(authority, trusting, strict):
     authority.issue_cert("me@example.org").configure_cert(trusting)
     with wsclient.connect(strict.url, ssl_context=trusting) as client:
         shown = strict.opened.get(timeout=LONG).socket.getpeercert()
@@ -495,30 +495,30 @@ def test_a_certificate_of_the_client_is_shown_to_the_server(authority, trusting,
         assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-def test_a_server_that_wants_a_certificate_says_so(trusting, strict):
-    """With TLS 1.3 it does when the handshake is through for the client already."""
+def test_a_server_that_requires_a_client_certificate_is_reported(trusting, strict):
+    """With TLS 1.3 the rejection comes after the handshake is complete for the client."""
     with pytest.raises(TLSError, match=r"wants a certificate of this client.*load_cert_chain") as caught:
         wsclient.connect(strict.url, ssl_context=trusting)
     assert caught.value.retry
 
 
-@pytest.mark.parametrize("kind", ["expired", "a stranger's"])
-def test_a_certificate_of_the_client_that_the_server_refuses_is_told(authority, trusting, strict, kind):
-    issuer = trustme.CA() if kind == "a stranger's" else authority
+@pytest.mark.parametrize("kind", ["expired", "of an unknown authority"])
+def test_a_client_certificate_that_the_server_refuses_is_reported(authority, trusting, strict, kind):
+    issuer = trustme.CA() if kind == "of an unknown authority" else authority
     issuer.issue_cert("me@example.org", not_after=on(2020 if kind == "expired" else 2090)).configure_cert(trusting)
     with pytest.raises(TLSError, match=r"wants a certificate of this client, and one that it trusts") as caught:
         wsclient.connect(strict.url, ssl_context=trusting)
     assert caught.value.retry
 
 
-# --- the name that is asked for --------------------------------------------------------------------------------------
+# --- the server name -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("host", "asked_for"),
     [("localhost", "localhost"), ("127.0.0.1", None), ("b\u00fccher.example", "xn--bcher-kva.example")],
 )
-def test_the_server_is_asked_for_the_host_of_the_url_by_name_but_never_by_address(
+def test_the_host_of_the_url_is_sent_as_the_server_name_unless_it_is_an_address(
     authority, trusting, monkeypatch, host, asked_for
 ):
     asked = []
@@ -532,10 +532,10 @@ def test_the_server_is_asked_for_the_host_of_the_url_by_name_but_never_by_addres
     assert asked == [asked_for]
 
 
-# --- what crosses ----------------------------------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------------------------------
 
 
-def test_large_messages_cross_in_both_directions(server_tls, trusting):
+def test_large_messages_arrive_in_both_directions(server_tls, trusting):
     text = "ü" * 2**20
     with Server(lambda c, m: c.send(m), tls=server_tls, max_size=None) as server:
         with wsclient.connect(server.url, ssl_context=trusting) as client:
@@ -543,7 +543,7 @@ def test_large_messages_cross_in_both_directions(server_tls, trusting):
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_messages_of_2_mib_come_while_the_line_is_full_of_others_and_none_is_harmed(authority, trusting, version):
+def test_messages_of_2_mib_arrive_unchanged_while_the_connection_is_full(authority, trusting, version):
     blobs = [os.urandom(2**21) for _ in range(5)]
     with RawServer(tls=serving(authority.issue_cert("localhost"), version)) as raw:
         client = wsclient.Client(raw.url, ssl_context=trusting, ping_interval=None)
@@ -564,8 +564,8 @@ def test_messages_of_2_mib_come_while_the_line_is_full_of_others_and_none_is_har
         client.close(timeout=0)
 
 
-def test_records_already_decrypted_are_not_forgotten(server_tls, trusting, monkeypatch):
-    """Many frames in one TLS record: after a turn that reads a part of it, the rest never shows in poll()."""
+def test_records_already_decrypted_are_processed(server_tls, trusting, monkeypatch):
+    """Many frames in one TLS record: after a read of a part of it, poll() does not report the rest."""
     monkeypatch.setattr(read_size, "READ_SIZE", 1000)
     monkeypatch.setattr(read_size, "LARGE_READ_SIZE", 1000)
     monkeypatch.setattr(connection, "_READS_A_TURN", 1)
@@ -582,8 +582,8 @@ def test_records_already_decrypted_are_not_forgotten(server_tls, trusting, monke
         client.close(timeout=0)
 
 
-def test_session_tickets_are_no_answer_and_no_end(authority, trusting):
-    """They come after the handshake, as records that hold nothing to read."""
+def test_session_tickets_are_neither_a_response_nor_an_end(authority, trusting):
+    """They follow the handshake, as records without data."""
     tls = serving(authority.issue_cert("localhost"))
     tls.num_tickets = 50
     with RawServer(tls=tls) as raw:
@@ -599,7 +599,7 @@ def test_session_tickets_are_no_answer_and_no_end(authority, trusting):
 
 
 class KeyServer:
-    """OpenSSL's own server program: it can be told to change the keys of a connection, which Python's can't."""
+    """OpenSSL's own server program: unlike Python's, it can change the keys of a connection."""
 
     def __init__(self, certificate, directory):
         path = directory / "server.pem"
@@ -612,7 +612,7 @@ class KeyServer:
         self._said = b""
 
     def wait_for(self, pattern):
-        """What it says, of its own and of the client's, up to and with this."""
+        """Its output, and the client's messages, up to and including this text."""
         while (found := re.search(pattern, self._said, re.DOTALL)) is None:
             ready, _, _ = select.select([self._process.stdout], [], [], LONG)
             piece = self._process.stdout.read(65536) if ready else b""
@@ -622,7 +622,7 @@ class KeyServer:
         return found
 
     def send(self, data):
-        """Have it send this; a piece that begins with a letter it knows is an order to it instead."""
+        """Make it send this; a piece that begins with one of its command letters is a command instead."""
         os.write(self._far, data)
         eventually(lambda: not any(fcntl.ioctl(self._near, termios.FIONREAD, bytes(4))))
 
@@ -643,7 +643,7 @@ def key_server(authority, tmp_path):
 
 
 @pytest.mark.parametrize("command", [b"k\n", b"K\n"], ids=["of the server", "of both"])
-def test_keys_may_change_on_an_open_connection(key_server, trusting, command):
+def test_keys_can_change_on_an_open_connection(key_server, trusting, command):
     port = int(key_server.wait_for(rb"ACCEPT \S*:(\d+)\s")[1])
     client = wsclient.Client(f"wss://localhost:{port}/", ssl_context=trusting, ping_interval=None)
     starter = threading.Thread(target=client.start)
@@ -665,15 +665,15 @@ def test_keys_may_change_on_an_open_connection(key_server, trusting, command):
     client.close(timeout=0)
 
 
-def test_a_tls_hello_that_stalls_meets_the_open_timeout(raw):
+def test_a_tls_handshake_that_stalls_ends_at_the_open_timeout(raw):
     began = time.monotonic()
     with pytest.raises(wsclient.ConnectError, match=r"0\.3 s"):
         wsclient.connect(raw.url.replace("ws://", "wss://"), open_timeout=0.3)
     assert time.monotonic() - began < 5
 
 
-def test_eight_threads_request_and_lose_no_connection(server_tls, trusting):
-    """On CPython below 3.13 this broke healthy connections within seconds in the obvious version (cpython#77271)."""
+def test_eight_threads_send_requests_and_lose_no_connection(server_tls, trusting):
+    """On CPython below 3.13 a simple implementation broke healthy connections within seconds (cpython#77271)."""
     end = time.monotonic() + SECONDS
     answers = []
 
@@ -700,8 +700,8 @@ def test_eight_threads_request_and_lose_no_connection(server_tls, trusting):
 
 @pytest.mark.parametrize("kind", ["wss", "wss through https"])
 @pytest.mark.parametrize("length", [994, 1001, 1015, 1029])
-def test_no_message_arrives_twice_where_a_full_connection_is_given_up(server_tls, trusting, kind, length):
-    """What TLS has sent of a batch must be counted as sent: the rest of the batch goes to the next connection."""
+def test_no_message_arrives_twice_if_a_full_connection_is_dropped(server_tls, trusting, kind, length):
+    """The part of a batch that TLS has sent must be counted as sent: the rest is sent on the next connection."""
     with RawServer(tls=server_tls) as raw, SecureProxy(server_tls) as proxy:
         client = wsclient.Client(
             raw.url, ssl_context=trusting, ping_interval=None, json=None, compression=None,

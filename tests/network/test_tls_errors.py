@@ -1,4 +1,4 @@
-"""What went wrong with TLS, in words: the sentences themselves; whole connections that meet them are in test_tls.py."""
+"""The messages of TLS errors; test_tls.py tests them with whole connections."""
 
 import ssl
 
@@ -40,7 +40,7 @@ def explained(error, context=None):
         (23, "words of OpenSSL"),
     ],
 )
-def test_a_refused_certificate_is_fatal_and_says_what_is_wrong_with_it(code, words):
+def test_a_refused_certificate_is_fatal_and_the_message_contains_the_reason(code, words):
     error = refused(code)
     found = explained(error)
     assert words in str(found)
@@ -53,7 +53,7 @@ def test_a_refused_certificate_is_fatal_and_says_what_is_wrong_with_it(code, wor
 
 
 @pytest.mark.parametrize("reason", ["UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"])
-def test_no_version_in_common_is_fatal_and_says_which_ours_are(reason):
+def test_no_common_version_is_fatal_and_the_message_contains_the_supported_ones(reason):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     found = explained(made(reason), context)
@@ -75,7 +75,7 @@ def test_no_version_in_common_is_fatal_and_says_which_ours_are(reason):
         ("TLSV1_ALERT_UNKNOWN_CA", "load_cert_chain"),
     ],
 )
-def test_what_may_pass_is_told_and_retried(reason, words):
+def test_a_temporary_error_is_reported_and_retried(reason, words):
     found = explained(made(reason))
     assert found.retry
     assert words in str(found)
@@ -83,7 +83,7 @@ def test_what_may_pass_is_told_and_retried(reason, words):
 
 
 @pytest.mark.parametrize("reason", ["UNEXPECTED_EOF_WHILE_READING", None, "BAD_SIGNATURE"])
-def test_anything_else_is_not_about_tls(reason):
+def test_other_errors_are_not_tls_errors(reason):
     assert explained(made(reason)) is None
     assert not is_fatal(made(reason))
 

@@ -1,4 +1,4 @@
-"""An open connection as bytes, plain and TLS."""
+"""An open connection as a stream of bytes, with and without TLS."""
 
 import hashlib
 import random
@@ -22,7 +22,7 @@ from ..support.lines import (
     read_exactly,
     receive,
     rest_of,
-    say_and_reset,
+    send_and_reset,
     send_until_refused,
     tcp_pair,
     tls_pair,
@@ -47,7 +47,7 @@ def contexts(ca):
 
 @pytest.fixture
 def plain():
-    """A line, and the blocking socket at its other end."""
+    """A transport, and the blocking socket at its other end."""
     near, far = tcp_pair()
     near.setblocking(False)
     line = make_line(near)
@@ -58,11 +58,11 @@ def plain():
 
 @pytest.fixture
 def tls(contexts):
-    """A TLS line, and the blocking TLS socket at its other end."""
+    """A TLS transport, and the blocking TLS socket at its other end."""
     near, far = tls_pair(*contexts)
     near.setblocking(False)
     line = make_line(near)
-    assert line.receive(1) is None  # takes the session tickets that come behind the handshake
+    assert line.receive(1) is None  # reads the session tickets that follow the handshake
     with far:
         yield line, far
     line.close()
@@ -76,26 +76,26 @@ def either(request):
 # --- both kinds ------------------------------------------------------------------------------------------------------
 
 
-def test_receive_gives_none_while_there_is_nothing(either):
+def test_receive_returns_none_while_nothing_has_arrived(either):
     line, _ = either
     assert line.receive(100) is None
 
 
-def test_receive_gives_what_has_come(either):
+def test_receive_returns_the_bytes_that_have_arrived(either):
     line, far = either
     far.sendall(b"hello")
     assert receive(line, 100) == b"hello"
     assert line.receive(100) is None
 
 
-def test_receive_gives_at_most_what_was_asked_for(either):
+def test_receive_returns_at_most_the_requested_size(either):
     line, far = either
     far.sendall(b"hello")
     assert receive(line, 2) == b"he"
     assert receive(line, 100) == b"llo"
 
 
-def test_receive_gives_empty_bytes_at_the_end_of_the_stream(either):
+def test_receive_returns_empty_bytes_at_the_end_of_the_stream(either):
     line, far = either
     far.sendall(b"last")
     socket.socket.shutdown(far, socket.SHUT_WR)
@@ -104,7 +104,7 @@ def test_receive_gives_empty_bytes_at_the_end_of_the_stream(either):
     assert receive(line, 100) == b""
 
 
-def test_a_line_that_was_reset_raises(plain):
+def test_a_transport_that_was_reset_raises(plain):
     line, far = plain
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
@@ -112,17 +112,17 @@ def test_a_line_that_was_reset_raises(plain):
         receive(line, 100)
 
 
-def test_a_tls_line_that_was_reset_raises_or_ends(tls):
+def test_a_tls_transport_that_was_reset_raises_or_ends(tls):
     line, far = tls
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     try:
-        assert receive(line, 100) == b""  # CPython below 3.13 tells no reset from an end
+        assert receive(line, 100) == b""  # CPython below 3.13 does not distinguish a reset from an end
     except ConnectionResetError:
         pass
 
 
-def test_sending_to_a_broken_line_raises(either):
+def test_sending_to_a_broken_transport_raises(either):
     line, far = either
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
@@ -131,14 +131,14 @@ def test_sending_to_a_broken_line_raises(either):
         line.send(b"x")
 
 
-def test_what_is_sent_arrives(either):
+def test_sent_bytes_arrive(either):
     line, far = either
     assert line.send(b"hello") == 5
     assert line.send(memoryview(b"world")) == 5
     assert read_exactly(far, 10) == b"helloworld"
 
 
-def test_a_full_line_takes_nothing_until_there_is_room(either):
+def test_a_full_transport_accepts_nothing_until_there_is_room(either):
     line, far = either
     piece = bytes(range(256)) * 64
     sent, refused = fill(line, piece)
@@ -153,7 +153,7 @@ def test_a_full_line_takes_nothing_until_there_is_room(either):
     assert arrived == expected
 
 
-def test_reading_goes_on_while_the_line_is_full(either):
+def test_receiving_continues_while_the_transport_is_full(either):
     line, far = either
     fill(line, b"x" * 16384)
     far.sendall(b"hello")
@@ -161,7 +161,7 @@ def test_reading_goes_on_while_the_line_is_full(either):
     assert line.read_event == READ
 
 
-def test_an_abort_from_another_thread_ends_the_connection_for_both_sides(either):
+def test_an_abort_by_another_thread_ends_the_connection_for_both_sides(either):
     line, far = either
     thread = threading.Thread(target=line.abort)
     thread.start()
@@ -175,13 +175,13 @@ def test_an_abort_from_another_thread_ends_the_connection_for_both_sides(either)
         assert b"secret" not in raw.recv(65536)
 
 
-def test_abort_leaves_the_socket_to_its_owner(either):
+def test_abort_does_not_close_the_socket(either):
     line, _ = either
     line.abort()
     assert line.sock.fileno() != -1
 
 
-def test_abort_may_come_twice_and_after_close(either):
+def test_abort_can_be_repeated_and_follow_close(either):
     line, _ = either
     line.abort()
     line.abort()
@@ -196,10 +196,10 @@ def test_close_closes_the_socket(either):
     assert far.recv(100) == b""
 
 
-# --- plain -----------------------------------------------------------------------------------------------------------
+# --- without TLS -----------------------------------------------------------------------------------------------------
 
 
-def test_a_plain_socket_makes_a_plain_line(plain):
+def test_an_unencrypted_socket_makes_an_unencrypted_transport(plain):
     line, far = plain
     assert type(line) is Line
     far.sendall(b"hello")
@@ -210,11 +210,11 @@ def test_a_plain_socket_makes_a_plain_line(plain):
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_tls_socket_makes_a_tls_line(tls):
+def test_a_tls_socket_makes_a_tls_transport(tls):
     assert type(tls[0]) is TLSLine
 
 
-def test_tls_says_what_waiting_would_not_show(tls):
+def test_tls_reports_decrypted_bytes_that_poll_does_not_report(tls):
     line, far = tls
     assert line.pending() == 0
     far.sendall(b"x" * 10_000)
@@ -228,11 +228,11 @@ def test_a_tls_close_notify_is_the_end_of_the_stream(tls):
     line, far = tls
     far.settimeout(0.0)
     with pytest.raises(ssl.SSLWantReadError):
-        far.unwrap()  # sends close_notify, and would wait for ours
+        far.unwrap()  # sends close_notify, and would wait for the client's
     assert receive(line, 100) == b""
 
 
-def test_tls_takes_a_copy_of_the_bytes_it_refused(tls):
+def test_tls_copies_the_bytes_it_refused(tls):
     line, far = tls
     sent, refused = fill(line, b"abcdefgh" * 2048)
     digest = hashlib.sha256(read_exactly(far, sent))
@@ -243,38 +243,38 @@ def test_tls_takes_a_copy_of_the_bytes_it_refused(tls):
 
 
 @pytest.mark.parametrize("size", [16384, 20000, 65536])
-def test_tls_send_counts_every_whole_record(tls, size):
-    """A message of which less was counted than arrived would be sent again on the next connection."""
+def test_tls_send_counts_every_complete_record(tls, size):
+    """If less of a message is counted than arrived, the message is sent again on the next connection."""
     line, far = tls
     counted, _ = fill(line, b"x" * size)
     socket.socket.shutdown(line.sock, socket.SHUT_WR)
     assert len(rest_of(far)) == counted
 
 
-def test_what_came_before_a_reset_is_received_although_the_tls_line_is_full(tls):
+def test_bytes_before_a_reset_are_received_although_the_tls_transport_is_full(tls):
     line, far = tls
     fill(line, b"x" * 16384)
-    say_and_reset(far, far, line)
+    send_and_reset(far, far, line)
     assert receive(line, 100) == b"last words"
 
 
-def test_what_came_before_a_reset_is_received_after_a_tls_send_has_failed(tls):
+def test_bytes_before_a_reset_are_received_after_a_tls_send_has_failed(tls):
     line, far = tls
     line.send(b"unread")
-    say_and_reset(far, far, line)
+    send_and_reset(far, far, line)
     with pytest.raises(OSError, match=REFUSED):
         send_until_refused(line)
     assert receive(line, 100) == b"last words"
 
 
-def test_abort_does_not_take_tls_away(tls):
+def test_abort_does_not_end_the_tls_layer(tls):
     line, _ = tls
     line.abort()
     assert line.sock.version() is not None
 
 
 def fill_socket(sock):
-    """Send until the operating system takes not one byte more; gives how many it took."""
+    """Send until the operating system accepts no more bytes; return how many it accepted."""
     total = before = 0
     size = 4096
     while True:
@@ -284,11 +284,11 @@ def fill_socket(sock):
             if total == before:
                 return total
             before, size = total, 1
-            threading.Event().wait(0.05)  # what is under way may still make room
+            threading.Event().wait(0.05)  # bytes under way may still make room
 
 
-def test_tls_says_what_to_wait_for_where_reading_has_to_write_first(contexts):
-    # The handshake is left to the first read, on a socket that is full.
+def test_tls_reports_that_a_read_waits_until_the_socket_is_writable(contexts):
+    # The handshake is done by the first read, on a socket that is full.
     near, far = tcp_pair()
     near.setblocking(False)
     filling = fill_socket(near)
@@ -307,8 +307,8 @@ def test_tls_says_what_to_wait_for_where_reading_has_to_write_first(contexts):
         server.join()
 
 
-def test_tls_waits_for_reading_again_once_it_has_written(ca, contexts):
-    # A server that asks for a certificate late makes the client's read write one.
+def test_tls_waits_for_readability_again_after_it_has_written(ca, contexts):
+    # A server that requests a certificate late makes the client's read write one.
     client, server = contexts
     client.post_handshake_auth = True
     server.verify_mode = ssl.CERT_OPTIONAL
@@ -330,7 +330,7 @@ def test_tls_waits_for_reading_again_once_it_has_written(ca, contexts):
         assert line.read_event == READ
 
 
-def test_tls_says_what_to_wait_for_where_writing_has_to_read_first(contexts):
+def test_tls_reports_that_a_write_waits_until_the_socket_is_readable(contexts):
     got = []
     near, far = tcp_pair()
     near.setblocking(False)
@@ -358,7 +358,7 @@ def serve_tls(context, sock, body):
 @pytest.mark.parametrize(
     ("first", "second"), [("receive", "send"), ("send", "receive"), ("receive", "pending"), ("send", "pending")]
 )
-def test_only_one_call_at_a_time_is_inside_the_tls_object(contexts, monkeypatch, first, second):
+def test_only_one_call_at_a_time_is_active_in_the_tls_object(contexts, monkeypatch, first, second):
     order = []
     first_is_inside, second_is_inside = threading.Event(), threading.Event()
 
@@ -400,7 +400,7 @@ def test_only_one_call_at_a_time_is_inside_the_tls_object(contexts, monkeypatch,
 
 
 class Direction:
-    """One way of a connection: a thread that sends a known pattern, and a thread that checks it."""
+    """One direction of a connection: a thread that sends a known pattern, and a thread that checks it."""
 
     def __init__(self, name, source, sink, stop):
         self.name = name
@@ -447,7 +447,7 @@ class Direction:
             self.got += len(piece)
 
 
-def test_two_threads_send_and_receive_over_tls_with_every_byte_intact(contexts):
+def test_two_threads_send_and_receive_over_tls_with_every_byte_unchanged(contexts):
     # Without the lock most runs fail on CPython below 3.13 (python/cpython#77271).
     lines = [make_line(sock) for sock in tls_pair(*contexts)]
     for line in lines:

@@ -1,4 +1,4 @@
-"""Through the client to a server on this machine: ``unix://``."""
+"""A client and a server on the same machine: ``unix://``."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ def server(path):
 
 
 class LocalStage:
-    """Answers each connection on a path with the next act, a function of the peer; keeps the peers."""
+    """Answers each connection on a path with the next action, a function of the peer; keeps the peers."""
 
     def __init__(self, path, *acts):
         self.peers = []
@@ -74,7 +74,7 @@ class LocalStage:
 
 @pytest.fixture
 def stage(path):
-    """``stage(act, ...)`` is a server on this machine that plays them."""
+    """``stage(act, ...)`` is a server on this machine that runs these actions."""
     with contextlib.ExitStack() as stack:
 
         def begin(*acts):
@@ -93,17 +93,17 @@ def add(client):
     assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
 
 
-# --- what is opened --------------------------------------------------------------------------------------------------
+# --- connecting ------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_on_this_machine_is_talked_to(server):
+def test_a_client_connects_to_a_unix_socket(server):
     with wsclient.connect(server.url) as client:
         add(client)
         assert client.state is State.OPEN
     assert client.stats.connections == 1
 
 
-def test_large_messages_cross_in_both_directions(path):
+def test_large_messages_arrive_in_both_directions(path):
     text = "ü" * 2**20
     with Server(lambda c, m: c.send(m), path=path, max_size=None) as server:
         with wsclient.connect(server.url) as client:
@@ -113,7 +113,7 @@ def test_large_messages_cross_in_both_directions(path):
 @pytest.mark.parametrize(
     ("behind", "asked"), [("", "/"), (":/chat", "/chat"), (":/chat?a=b", "/chat?a=b"), ("?a=b", "/?a=b")]
 )
-def test_the_server_is_asked_for_what_stands_behind_the_path(stage, path, watcher, behind, asked):
+def test_the_server_is_sent_the_request_target_behind_the_path(stage, path, watcher, behind, asked):
     server = stage(upgrade())
     opened = opener(watcher).open(f"unix://{path}{behind}", {"X-Token": "abc"})
     assert type(opened.line) is Line
@@ -124,7 +124,7 @@ def test_the_server_is_asked_for_what_stands_behind_the_path(stage, path, watche
     opened.line.close()
 
 
-def test_a_path_may_be_quoted(path):
+def test_a_path_can_be_quoted(path):
     with Server(path=os.path.join(os.path.dirname(path), "my app:1")) as server:
         with wsclient.connect(f"unix://{os.path.dirname(path)}/my%20app%3A1") as client:
             add(client)
@@ -141,13 +141,13 @@ def test_no_name_is_looked_up(server, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["WS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
-def test_a_proxy_of_the_environment_has_nothing_to_do_with_it(server, monkeypatch, dead, name):
+def test_a_proxy_of_the_environment_is_ignored(server, monkeypatch, dead, name):
     monkeypatch.setenv(name, f"http://127.0.0.1:{dead}")
     with wsclient.connect(server.url) as client:
         add(client)
 
 
-def test_a_list_of_urls_may_lead_to_this_machine_and_elsewhere(server, dead):
+def test_a_list_of_urls_can_contain_unix_and_network_servers(server, dead):
     with wsclient.connect([f"ws://127.0.0.1:{dead}/", server.url], reconnect=AT_ONCE, retry_first=True) as client:
         add(client)
     with wsclient.connect([f"{server.url}.none", server.url], reconnect=AT_ONCE, retry_first=True) as client:
@@ -155,11 +155,11 @@ def test_a_list_of_urls_may_lead_to_this_machine_and_elsewhere(server, dead):
         assert client.stats.failed_attempts == 1
 
 
-# --- again -----------------------------------------------------------------------------------------------------------
+# --- reconnecting ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["cut_all", "close_all"])
-def test_after_the_server_ended_the_line_the_client_connects_again(server, how):
+def test_after_the_server_closed_the_connection_the_client_reconnects(server, how):
     with wsclient.connect(server.url, reconnect=AT_ONCE) as client:
         add(client)
         server.opened.get(timeout=LONG)
@@ -169,7 +169,7 @@ def test_after_the_server_ended_the_line_the_client_connects_again(server, how):
         assert client.stats.connections == 2
 
 
-def test_a_server_that_starts_anew_is_found_again(server):
+def test_the_client_reconnects_to_a_server_that_restarts(server):
     again = wsclient.Reconnect(wait=tenacity.wait_fixed(0.01))
     with wsclient.connect(server.url, reconnect=again) as client:
         add(client)
@@ -181,24 +181,24 @@ def test_a_server_that_starts_anew_is_found_again(server):
         add(client)
 
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def test_where_nothing_is_at_the_path_the_error_names_it_without_secrets(path):
+def test_a_missing_path_is_reported_without_secrets(path):
     with pytest.raises(ConnectError, match=rf"^Could not connect to unix://{path}:/chat\?token=\*\*\*: ") as caught:
         wsclient.connect(f"unix://{path}:/chat?token=hunter2")
     assert isinstance(caught.value.last, FileNotFoundError)
     assert caught.value.retry
 
 
-def test_where_nobody_listens_any_more_that_is_a_refusal(path):
+def test_a_socket_file_without_a_server_is_a_connect_error(path):
     listening(path).close()
     with pytest.raises(ConnectError, match=rf"^Could not connect to unix://{path}: .*refused\.$") as caught:
         wsclient.connect(f"unix://{path}")
     assert caught.value.retry
 
 
-def test_a_server_that_stalls_meets_the_deadline(stage, path, watcher):
+def test_a_server_that_stalls_ends_at_the_deadline(stage, path, watcher):
     stage(until_the_end)
     with pytest.raises(ConnectError, match=rf"^unix://{path} did not open within 0\.2 s\.$") as caught:
         opener(watcher, timeout=SHORT).open(f"unix://{path}", {})
@@ -208,7 +208,7 @@ def test_a_server_that_stalls_meets_the_deadline(stage, path, watcher):
 
 
 @full_backlogs_wait
-def test_a_server_that_takes_no_more_connections_meets_the_open_timeout(path):
+def test_a_server_with_a_full_backlog_ends_at_the_open_timeout(path):
     busy = Busy(path)
     with pytest.raises(ConnectError, match=r"did not open within 0\.2 s"):
         wsclient.connect(f"unix://{path}", open_timeout=SHORT)
@@ -216,7 +216,7 @@ def test_a_server_that_takes_no_more_connections_meets_the_open_timeout(path):
 
 
 @full_backlogs_wait
-def test_close_ends_the_wait_for_a_server_that_takes_no_more_connections(path):
+def test_close_ends_the_wait_for_a_server_with_a_full_backlog(path):
     busy = Busy(path)
     client = wsclient.Client(f"unix://{path}", open_timeout=10 * LONG, reconnect=None)
     starter = threading.Thread(target=start, args=(client,))
@@ -228,7 +228,7 @@ def test_close_ends_the_wait_for_a_server_that_takes_no_more_connections(path):
     busy.close()
 
 
-def test_an_order_ends_the_wait_for_a_server_that_stalls(stage, path, watcher):
+def test_a_command_ends_the_wait_for_a_server_that_stalls(stage, path, watcher):
     def act(peer):
         peer.receive_head()
         watcher.order()
@@ -240,7 +240,7 @@ def test_an_order_ends_the_wait_for_a_server_that_stalls(stage, path, watcher):
     assert not watcher.open()
 
 
-def test_a_refusal_is_told_as_one(stage, path, watcher):
+def test_a_rejection_is_reported_as_such(stage, path, watcher):
     stage(respond("403 Forbidden", body=b"go away"))
     with pytest.raises(HandshakeError, match="403 Forbidden") as caught:
         opener(watcher).open(f"unix://{path}", {})
@@ -252,7 +252,7 @@ def test_a_refusal_is_told_as_one(stage, path, watcher):
 
 
 @pytest.mark.parametrize("location", ["/there", "http://localhost/there", "there"])
-def test_a_redirect_within_the_server_takes_the_headers_along(stage, path, watcher, location):
+def test_a_redirect_within_the_server_keeps_the_headers(stage, path, watcher, location):
     server = stage(redirect(location), upgrade())
     opened = opener(watcher).open(f"unix://{path}", {"X-Token": "abc"})
     assert server.requests == ["GET / HTTP/1.1", "GET /there HTTP/1.1"]
@@ -263,7 +263,7 @@ def test_a_redirect_within_the_server_takes_the_headers_along(stage, path, watch
     assert not watcher.open()
 
 
-def test_a_redirect_to_the_network_takes_no_headers_along(stage, path, watcher):
+def test_a_redirect_to_the_network_drops_the_headers(stage, path, watcher):
     with Stage(upgrade()) as there:
         here = stage(redirect(f"http://127.0.0.1:{there.port}/there"))
         opened = opener(watcher).open(f"unix://{path}", {"X-Token": "hush"})
@@ -275,7 +275,7 @@ def test_a_redirect_to_the_network_takes_no_headers_along(stage, path, watcher):
     assert not watcher.open()
 
 
-def test_no_server_of_the_network_redirects_to_this_machine(stage, path, watcher):
+def test_a_redirect_from_the_network_to_a_unix_socket_is_refused(stage, path, watcher):
     there = stage(upgrade())
     with Stage(redirect(f"unix://{path}")) as here:
         with pytest.raises(HandshakeError, match="leads to a socket of this machine; it is not followed") as caught:
@@ -289,7 +289,7 @@ def test_no_server_of_the_network_redirects_to_this_machine(stage, path, watcher
 # --- forks -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_socket_of_a_connection_that_is_being_opened_is_known_to_whoever_forks(stage, path, watcher):
+def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(stage, path, watcher):
     known = []
 
     def act(peer):

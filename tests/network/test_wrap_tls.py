@@ -1,4 +1,4 @@
-"""A socket that is given to TLS: it is closed wherever that fails, and nothing else of the process is."""
+"""Starting TLS on a socket: it is closed if that fails, and no other descriptor is."""
 
 import gc
 import os
@@ -15,7 +15,7 @@ SIDES = pytest.mark.parametrize("server_side", [False, True], ids=["client", "se
 
 @pytest.fixture
 def pair():
-    """Both ends of a TCP connection; the near one may be closed already."""
+    """Both ends of a TCP connection; the near one may already be closed."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
@@ -38,32 +38,32 @@ def is_open(descriptor):
 
 
 @SIDES
-def test_the_descriptor_goes_to_tls_which_has_not_begun(pair, server_side, server_tls, trusting):
+def test_the_descriptor_belongs_to_the_tls_object_before_the_handshake(pair, server_side, server_tls, trusting):
     near, far = pair
     descriptor = near.fileno()
     with wrap(near, server_side, server_tls, trusting) as tls:
         assert (tls.fileno(), near.fileno()) == (descriptor, -1)
         assert (tls.server_side, tls.version()) == (server_side, None)
         far.setblocking(False)
-        with pytest.raises(BlockingIOError):  # not a byte of a handshake was sent
+        with pytest.raises(BlockingIOError):  # no byte of a handshake was sent
             far.recv(1)
 
 
 @SIDES
 @pytest.mark.parametrize("sent", [b"", b"x"], ids=["nothing", "a byte"])
-def test_a_peer_that_reset_the_connection_leaves_nothing_open(pair, sent, server_side, server_tls, trusting):
+def test_a_connection_that_the_peer_reset_leaves_nothing_open(pair, sent, server_side, server_tls, trusting):
     near, far = pair
     descriptor = near.fileno()
     far.send(sent)
     abort(far)
-    with pytest.raises((OSError, ssl.SSLError)) as caught:  # which, differs between systems
+    with pytest.raises((OSError, ssl.SSLError)) as caught:  # which one depends on the system
         wrap(near, server_side, server_tls, trusting)
-    assert not is_open(descriptor), "whoever keeps the error, keeps the socket"
+    assert not is_open(descriptor), "the error refers to the socket"
     del caught
     gc.collect()  # an unclosed socket would warn, and warnings are errors
 
 
-def test_a_name_that_the_context_refuses_closes_the_socket_too(pair, trusting):
+def test_a_server_name_that_the_context_refuses_closes_the_socket_too(pair, trusting):
     descriptor = pair[0].fileno()
     with pytest.raises(ValueError, match="server_hostname"):
         wrap_tls(pair[0], trusting)

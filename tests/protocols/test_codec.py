@@ -1,4 +1,4 @@
-"""Messages to payloads and back."""
+"""Encoding messages to payloads and decoding payloads."""
 
 import array
 import json
@@ -19,7 +19,7 @@ json_values = st.recursive(
 )
 
 
-def test_a_message_that_contains_itself_is_refused_at_any_limit_of_recursion():
+def test_a_message_that_contains_itself_is_refused_at_any_recursion_limit():
     program = """if True:
         import sys
         from wsclient.protocols._codec import JSON
@@ -36,7 +36,7 @@ def test_a_message_that_contains_itself_is_refused_at_any_limit_of_recursion():
 
 
 class BytesJson:
-    """A codec that gives bytes, as orjson does, and has errors of its own."""
+    """A codec that returns bytes, like orjson, and raises its own errors."""
 
     class Broken(Exception):
         pass
@@ -53,16 +53,16 @@ class BytesJson:
             raise cls.Broken from None
 
 
-# --- out --------------------------------------------------------------------------------------------------------------
+# --- encoding ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", [JSON, None], ids=["json", "no json"])
-def test_a_str_goes_out_as_it_is(codec):
+def test_a_str_is_sent_unchanged(codec):
     assert encode('{"not": touched', codec) == '{"not": touched'
 
 
 @pytest.mark.parametrize("codec", [JSON, None], ids=["json", "no json"])
-def test_bytes_go_out_as_binary(codec):
+def test_bytes_are_sent_as_binary(codec):
     assert encode(b"\x00\xff", codec) == b"\x00\xff"
 
 
@@ -77,13 +77,13 @@ def test_bytes_go_out_as_binary(codec):
     ],
     ids=["bytearray", "memoryview", "every other byte", "memoryview of shorts", "array"],
 )
-def test_what_is_like_bytes_goes_out_as_binary(message):
+def test_a_bytes_like_object_is_sent_as_binary(message):
     payload = encode(message, JSON)
     assert type(payload) is bytes
     assert payload == b"abcd"
 
 
-def test_a_bytearray_may_be_changed_as_soon_as_it_was_given():
+def test_a_bytearray_is_copied():
     message = bytearray(b"abc")
     payload = encode(message, JSON)
     message[:] = b"xyz"
@@ -103,11 +103,11 @@ def test_a_bytearray_may_be_changed_as_soon_as_it_was_given():
         ({"a": "grün"}, '{"a":"grün"}'),
     ],
 )
-def test_everything_else_goes_out_as_json(message, text):
+def test_any_other_message_is_sent_as_json(message, text):
     assert encode(message, JSON) == text
 
 
-def test_encoding_changes_nothing():
+def test_encoding_does_not_change_the_message():
     message = {"b": [1, {"c": None}], "a": 2}
     encode(message, JSON)
     assert message == {"b": [1, {"c": None}], "a": 2}
@@ -121,14 +121,14 @@ def test_nan_and_infinity_are_refused(number, wrap):
         encode(wrap(number), JSON)
 
 
-def test_a_message_that_holds_itself_is_refused():
+def test_a_message_that_contains_itself_is_refused():
     message = []
     message.append(message)
     with pytest.raises(ValueError, match="Circular"):
         encode(message, JSON)
 
 
-def test_what_json_has_no_form_for_is_refused():
+def test_a_value_without_a_json_form_is_refused():
     with pytest.raises(TypeError, match="object"):
         encode({"a": object()}, JSON)
 
@@ -143,11 +143,11 @@ def test_without_json_a_bytearray_is_a_message_too():
     assert encode(bytearray(b"abc"), None) == b"abc"
 
 
-def test_a_codec_may_give_bytes():
+def test_a_codec_can_return_bytes():
     assert encode({"a": 1}, BytesJson) == '{"a": 1}'
 
 
-# --- in ---------------------------------------------------------------------------------------------------------------
+# --- decoding ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_codec_may_give_bytes():
         (" [1] ", [1]),
     ],
 )
-def test_objects_and_arrays_come_in_decoded(text, message):
+def test_objects_and_arrays_are_decoded(text, message):
     assert decode(text, JSON) == message
 
 
@@ -184,40 +184,40 @@ def test_objects_and_arrays_come_in_decoded(text, message):
         "\u00a0{}",
     ],
 )
-def test_every_other_text_comes_in_as_it_is(text):
+def test_any_other_text_is_returned_unchanged(text):
     assert decode(text, JSON) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), [("[NaN]", "[nan]"), ("[Infinity, -Infinity]", "[inf, -inf]")])
-def test_nan_of_a_lenient_server_is_read_for_else_its_reply_would_be_nobodys(text, shown):
+def test_nan_in_received_json_is_accepted_so_that_its_reply_is_matched(text, shown):
     assert repr(decode(text, JSON)) == shown
 
 
-def test_binary_comes_in_as_it_is():
+def test_binary_is_returned_unchanged():
     assert decode(b'{"a": 1}', JSON) == b'{"a": 1}'
 
 
 @pytest.mark.parametrize("payload", ['{"a": 1}', b"\x00"])
-def test_without_json_everything_comes_in_as_it_is(payload):
+def test_without_json_every_payload_is_returned_unchanged(payload):
     assert decode(payload, None) == payload
 
 
-def test_text_nested_too_deep_comes_in_as_text():
+def test_text_with_too_deep_nesting_is_returned_as_text():
     text = "[" * 200_000 + "]" * 200_000
     assert decode(text, JSON) == text
 
 
-def test_a_number_too_long_to_be_one_comes_in_as_text():
+def test_text_with_a_number_that_is_too_long_is_returned_as_text():
     text = "[" + "9" * 10_000 + "]"
     assert decode(text, JSON) == text
 
 
-def test_a_codec_may_have_errors_of_its_own():
+def test_a_codec_can_have_its_own_errors():
     assert decode("{oops", BytesJson) == "{oops"
     assert decode('{"a": 1}', BytesJson) == {"a": 1}
 
 
-def test_a_codec_is_asked_only_about_what_may_be_json():
+def test_a_codec_decodes_only_text_that_may_be_json():
     asked = []
     codec = SimpleNamespace(dumps=json.dumps, loads=lambda text: asked.append(text) or json.loads(text))
     for text in ("hello", "7", '"a"', " x{}", "X{}", "", "[1]"):
@@ -227,7 +227,7 @@ def test_a_codec_is_asked_only_about_what_may_be_json():
 
 @given(json_values)
 @example({"a": "\u2028"})
-def test_json_survives_the_round_trip(value):
+def test_json_values_are_unchanged_by_encoding_and_decoding(value):
     text = JSON.dumps(value)
     assert JSON.loads(text) == value
     assert JSON.loads(text.encode()) == value
@@ -240,11 +240,11 @@ STANDARD = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 @given(json_values)
 @example({7: "a", None: 2.5, True: (1, "\n\u2028")})
-def test_json_is_what_the_standard_encoder_makes(value):
+def test_the_json_text_is_that_of_the_standard_encoder(value):
     assert JSON.dumps(value) == STANDARD.encode(value)
 
 
-def test_what_json_has_no_form_for_gets_the_standard_encoders_error():
+def test_a_value_without_a_json_form_raises_the_error_of_the_standard_encoder():
     circle = []
     circle.append(circle)
     for value in (circle, {"a": object()}, [float("nan")], {(1,): 2}):
@@ -257,7 +257,7 @@ def test_what_json_has_no_form_for_gets_the_standard_encoders_error():
 
 
 @given(st.text())
-def test_no_text_breaks_the_decoding(text):
+def test_no_text_makes_the_decoding_raise(text):
     message = decode(text, JSON)
     assert message == text or isinstance(message, (dict, list))
 
@@ -266,11 +266,11 @@ def test_no_text_breaks_the_decoding(text):
 
 
 @pytest.mark.parametrize("codec", [None, JSON, json, BytesJson, StandardJson()])
-def test_the_option_takes_none_and_what_has_dumps_and_loads(codec):
+def test_the_option_accepts_none_and_objects_with_dumps_and_loads(codec):
     assert checked_json(codec) is codec
 
 
-def test_the_option_takes_what_has_encode_and_decode_instead():
+def test_the_option_accepts_objects_with_encode_and_decode():
     codec = checked_json(SimpleNamespace(encode=BytesJson.dumps, decode=BytesJson.loads))
     assert encode({"a": 1}, codec) == '{"a": 1}'
     assert decode('{"a": 1}', codec) == {"a": 1}
@@ -289,11 +289,11 @@ def test_the_option_takes_what_has_encode_and_decode_instead():
     ],
     ids=["object", "str", "bool", "no loads", "no dumps", "no decode", "not callable"],
 )
-def test_the_option_refuses_what_is_no_codec(codec):
+def test_the_option_refuses_other_objects(codec):
     with pytest.raises(TypeError, match=r"^json must be .*\.$"):
         checked_json(codec)
 
 
-def test_a_broken_json_text_is_a_value_error():
+def test_an_invalid_json_text_is_a_value_error():
     with pytest.raises(ValueError, match="Expecting"):
         JSON.loads("{")

@@ -1,4 +1,4 @@
-"""How a reply finds its request: ids, drafts, and what an incoming message means."""
+"""How a reply is matched to its request: ids, encoders, and the meaning of an incoming message."""
 
 import concurrent.futures
 import copy
@@ -42,7 +42,7 @@ from ..support import LONG, SHORT
 
 
 class Pretty:
-    """A codec that makes bytes, in several lines, and ends them with an empty one."""
+    """A codec that returns bytes, with line breaks and an empty line at the end."""
 
     def dumps(self, value):
         return json.dumps(value, indent=2, allow_nan=False).encode() + b"\n"
@@ -62,13 +62,13 @@ def orjson():
 CODECS = [standard, orjson, Pretty]
 
 
-def speak(protocol, codec=standard):
+def with_codec(protocol, codec=standard):
     protocol._serve(codec())
     return protocol
 
 
 def encoder(protocol, message, id):
-    """What goes over the wire once the id is known."""
+    """The payload that is sent when the id is known."""
     return protocol._encoder(message)(id)
 
 
@@ -83,13 +83,13 @@ messages = st.dictionaries(texts | st.sampled_from(["id", "method", "params"]), 
 ids = integers | texts | st.floats(allow_nan=False, allow_infinity=False)
 
 
-# --- JsonId: what goes out -------------------------------------------------------------------------------------------
+# --- JsonId: encoding ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @given(message=messages, id=ids, key=st.sampled_from(["id", "req_id", 'a "quoted" key', "schlüssel\u2028"]))
-def test_a_draft_says_what_encode_request_says(codec, message, id, key):
-    protocol = speak(JsonId(key), codec)
+def test_an_encoder_has_the_same_result_as_encode_request(codec, message, id, key):
+    protocol = with_codec(JsonId(key), codec)
     before = copy.deepcopy(message)
     opcode, payload = encoder(protocol, message, id)
     assert opcode is Opcode.TEXT
@@ -98,8 +98,8 @@ def test_a_draft_says_what_encode_request_says(codec, message, id, key):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_the_id_comes_first_so_that_it_is_cheap_to_put_in(codec):
-    payload = encoder(speak(JsonId(), codec), {"method": "add", "id": None, "params": [1]}, 5)[1]
+def test_the_id_is_the_first_member_so_that_it_can_be_inserted_quickly(codec):
+    payload = encoder(with_codec(JsonId(), codec), {"method": "add", "id": None, "params": [1]}, 5)[1]
     assert list(json.loads(payload).items()) == [("id", 5), ("method", "add"), ("params", [1])]
 
 
@@ -109,7 +109,7 @@ def test_by_default_a_request_is_compact_and_in_utf_8():
     assert encoder(JsonId(), {}, 1)[1] == b'{"id":1}'
 
 
-def test_a_draft_can_be_given_another_id_and_knows_its_size():
+def test_an_encoder_can_be_used_with_another_id_and_knows_its_size():
     message = {"method": "add", "params": [1]}
     made = JsonId()._encoder(message)
     message["params"].append(2)
@@ -119,55 +119,55 @@ def test_a_draft_can_be_given_another_id_and_knows_its_size():
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_ids_that_are_no_numbers_are_put_in_as_json(codec):
+def test_ids_other_than_numbers_are_inserted_as_json(codec):
     class Named(JsonId):
         def new_id(self):
             return f'request "{super().new_id()}"'
 
-    protocol = speak(Named(), codec)
+    protocol = with_codec(Named(), codec)
     payload = encoder(protocol, {"method": "add"}, protocol.new_id())[1]
     assert json.loads(payload) == {"id": 'request "1"', "method": "add"}
 
 
-def test_true_as_an_id_is_json_too():
+def test_true_as_an_id_is_inserted_as_json_too():
     assert encoder(JsonId(), {}, True)[1] == b'{"id":true}'
 
 
 @pytest.mark.parametrize("message", [{"text": "\ud800"}, {"\udfff": 1}, {"a": [{"b": "x\ud800"}]}])
-def test_a_lone_surrogate_is_refused_at_once(message):
+def test_a_lone_surrogate_is_refused_immediately(message):
     with pytest.raises(ValueError, match="surrogates"):
         JsonId()._encoder(message)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_has_no_number_for_is_refused_at_once(value):
+def test_a_number_without_a_json_form_is_refused_immediately(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         JsonId()._encoder({"params": [value]})
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}])
-def test_what_json_has_no_form_for_is_refused_at_once(codec, value):
+def test_a_value_without_a_json_form_is_refused_immediately(codec, value):
     with pytest.raises(TypeError):
-        speak(JsonId(), codec)._encoder({"params": value})
+        with_codec(JsonId(), codec)._encoder({"params": value})
 
 
-def test_without_json_there_are_no_requests_by_id():
+def test_without_json_requests_by_id_are_refused():
     with pytest.raises(TypeError, match="json=None"):
-        speak(JsonId(), lambda: None)._encoder({"method": "add"})
+        with_codec(JsonId(), lambda: None)._encoder({"method": "add"})
 
 
 @pytest.mark.parametrize("text", ["[1]", "null", "{", "}", "", '"{}"'])
-def test_a_codec_that_makes_no_object_of_a_dict_is_refused(text):
+def test_a_codec_that_does_not_encode_a_dict_as_an_object_is_refused(text):
     class Odd:
         def dumps(self, value):
             return text
 
     with pytest.raises(TypeError, match="encode a dict as a JSON object"):
-        speak(JsonId(), Odd)._encoder({"method": "add"})
+        with_codec(JsonId(), Odd)._encoder({"method": "add"})
 
 
-def test_a_subclass_that_encodes_requests_in_its_own_way_is_honoured_by_drafts():
+def test_encoders_use_the_encode_request_of_a_subclass():
     class Enveloped(JsonId):
         def encode_request(self, message, id):
             return json.dumps([id, message]).encode()
@@ -182,7 +182,7 @@ def test_a_subclass_that_encodes_requests_in_its_own_way_is_honoured_by_drafts()
 # --- JsonId: ids -----------------------------------------------------------------------------------------------------
 
 
-def test_ids_count_from_1():
+def test_ids_start_at_1():
     protocol = JsonId()
     assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
 
@@ -202,7 +202,7 @@ def test_ids_of_many_threads_differ():
 
 
 @pytest.mark.parametrize("id", [5, 5.5, 0, -3, "", "five", 2**80])
-def test_the_callers_own_id_stays(id):
+def test_the_id_of_the_caller_is_kept(id):
     protocol = JsonId()
     message = {"id": id, "method": "add"}
     kept = protocol.id_of(message)
@@ -215,7 +215,7 @@ def test_a_message_without_an_id_gets_one(message):
     assert JsonId().id_of(message) is None
 
 
-def test_the_callers_own_ids_raise_the_counter_when_they_go_out_so_that_ids_rise_on_the_wire():
+def test_ids_of_the_caller_advance_the_counter_when_they_are_sent():
     protocol = JsonId("req")
     assert protocol.id_of({"req": 70}) == 70
     assert protocol.new_id() == 1
@@ -226,13 +226,13 @@ def test_the_callers_own_ids_raise_the_counter_when_they_go_out_so_that_ids_rise
     assert protocol.new_id() == 72
 
 
-def test_a_callers_whole_float_raises_the_counter_since_a_reply_to_it_looks_like_one_to_the_int():
+def test_a_whole_float_as_an_id_of_the_caller_advances_the_counter_like_the_int():
     protocol = JsonId()
     protocol._passed(2.0)
     assert protocol.new_id() == 3
 
 
-def test_an_id_no_counter_will_reach_does_not_raise_it_beyond_what_javascript_can_echo():
+def test_an_id_above_the_integer_range_of_javascript_does_not_advance_the_counter():
     protocol = JsonId()
     protocol._passed(2**53)
     assert protocol.new_id() == 1
@@ -241,7 +241,7 @@ def test_an_id_no_counter_will_reach_does_not_raise_it_beyond_what_javascript_ca
 
 
 @given(owned=st.lists(st.none() | st.integers(-5, 40), max_size=30))
-def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
+def test_no_id_is_generated_twice_or_after_a_caller_has_used_it(owned):
     protocol = JsonId()
     used = set()
     last = 0
@@ -258,7 +258,7 @@ def test_no_id_is_ever_given_twice_nor_after_a_caller_has_used_it(owned):
 
 
 class ByContent(Protocol):
-    """Knows a reply by what was asked."""
+    """Matches a reply by the content of the request."""
 
     def id_of(self, message):
         return message["ask"]
@@ -297,11 +297,11 @@ class ByContent(Protocol):
         (ByContent(), "text", ()),
     ],
 )
-def test_under_which_ids_a_server_may_answer_what_is_merely_sent(protocol, message, ids):
+def test_a_sent_message_contains_these_ids_that_a_server_may_answer(protocol, message, ids):
     assert protocol._ids_in(message) == ids
 
 
-def test_a_subclass_that_finds_ids_in_its_own_way_is_asked_for_those_of_what_is_sent_too():
+def test_an_override_of_own_id_is_used_for_sent_messages_too():
     class Elsewhere(JsonId):
         def id_of(self, message):
             return message["elsewhere"]
@@ -309,7 +309,7 @@ def test_a_subclass_that_finds_ids_in_its_own_way_is_asked_for_those_of_what_is_
     assert Elsewhere()._ids_in({"elsewhere": 5, "id": 6}) == (5,)
 
 
-def test_graphql_gives_no_id_that_the_caller_has_used():
+def test_graphql_generates_no_id_that_the_caller_has_used():
     protocol = GraphQLTransportWs()
     protocol._passed("3")
     for id in ("word", 9, "\u0663"):
@@ -317,7 +317,7 @@ def test_graphql_gives_no_id_that_the_caller_has_used():
     assert protocol.new_id() == "4"
 
 
-def test_eight_threads_step_over_ids_and_none_of_them_is_given():
+def test_eight_threads_skip_ids_used_by_callers():
     numbers = Numbers()
     given, used = [], []
 
@@ -335,7 +335,7 @@ def test_eight_threads_step_over_ids_and_none_of_them_is_given():
         thread.join(LONG)
     assert given == sorted(set(given))
     places = {number: place for place, number in enumerate(given)}
-    for number, taken in used:  # what was given had been given before, not after the step
+    for number, taken in used:  # such an id was generated before its use, not after the skip
         assert places.get(number, 0) <= taken
 
 
@@ -346,12 +346,12 @@ def test_an_id_that_is_neither_string_nor_number_is_refused(id):
 
 
 @pytest.mark.parametrize("message", ["text", b"bytes", [1], None, 5, [("id", 5)]])
-def test_a_request_that_is_no_dict_is_refused_with_the_way_out(message):
+def test_a_request_that_is_not_a_dict_is_refused_with_the_alternative(message):
     with pytest.raises(TypeError, match=r"must be a dict.*'id'.*match=.*Fifo"):
         JsonId().id_of(message)
 
 
-def test_a_key_that_is_an_enum_is_found_too():
+def test_a_key_that_is_an_enum_member_is_found_too():
     class Key(str, enum.Enum):
         ID = "id"
 
@@ -362,19 +362,19 @@ def test_a_key_that_is_an_enum_is_found_too():
 @pytest.mark.parametrize(
     "options", [{"key": ""}, {"key": 5}, {"key": None}, {"method": 5}, {"method": ()}, {"key": ("a", "")}]
 )
-def test_wrong_names_of_members_are_refused(options):
+def test_invalid_member_names_are_refused(options):
     with pytest.raises(TypeError, match=next(iter(options))):
         JsonId(**options)
 
 
-# --- JsonId: what comes in -------------------------------------------------------------------------------------------
+# --- JsonId: decoding ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("id", [1, 0, -1, 1.5, "", "a", True, False, [1], {"a": 1}])
-def test_an_object_with_an_id_is_the_reply_to_it(codec, id):
+def test_an_object_with_an_id_is_the_reply_to_its_request(codec, id):
     message = {"id": id, "result": 3}
-    assert speak(JsonId(), codec).decode(json.dumps(message)) == Reply(id, message)
+    assert with_codec(JsonId(), codec).decode(json.dumps(message)) == Reply(id, message)
 
 
 @pytest.mark.parametrize(
@@ -391,34 +391,34 @@ def test_an_object_with_an_id_is_the_reply_to_it(codec, id):
         (b'{"id":7}', b'{"id":7}'),
     ],
 )
-def test_anything_else_is_an_event(payload, message):
+def test_any_other_message_is_an_event(payload, message):
     assert JsonId().decode(payload) == Event(message)
 
 
-def test_the_names_of_the_members_can_be_chosen():
+def test_the_member_names_can_be_chosen():
     protocol = JsonId("req_id", method="op")
     assert protocol.decode('{"req_id":7,"method":"x"}') == Reply(7, {"req_id": 7, "method": "x"})
     assert protocol.decode('{"req_id":7,"op":"x"}') == Call(7, "x", None, {"req_id": 7, "op": "x"})
     assert protocol.decode('{"id":7}') == Event({"id": 7})
 
 
-def test_an_object_with_a_method_is_an_event_of_that_topic_and_with_an_id_a_call():
+def test_an_object_with_a_method_is_an_event_and_with_an_id_a_call():
     tick, ask = {"method": "tick", "params": [1]}, {"id": 7, "method": "ask", "params": {"a": 1}}
     assert JsonId().decode(json.dumps(tick)) == Event(tick, topic="tick")
     assert JsonId().decode(json.dumps(ask)) == Call(7, "ask", {"a": 1}, ask)
 
 
-def test_where_no_member_makes_a_call_every_object_with_an_id_is_a_reply():
+def test_without_a_call_member_every_object_with_an_id_is_a_reply():
     message = {"id": 7, "method": "echoed"}
     assert JsonId(method=None).decode(json.dumps(message)) == Reply(7, message)
 
 
-def test_without_json_everything_that_comes_is_an_event():
-    protocol = speak(JsonId(), lambda: None)
+def test_without_json_every_message_is_an_event():
+    protocol = with_codec(JsonId(), lambda: None)
     assert protocol.decode('{"id":7}') == Event('{"id":7}')
 
 
-def test_a_codec_that_makes_dicts_of_a_class_of_its_own_gets_replies_too():
+def test_a_codec_that_returns_a_subclass_of_dict_works():
     class Record(dict):
         pass
 
@@ -429,7 +429,7 @@ def test_a_codec_that_makes_dicts_of_a_class_of_its_own_gets_replies_too():
         def loads(self, text):
             return json.loads(text, object_pairs_hook=Record)
 
-    meaning = speak(JsonId(), Records).decode('{"id":7,"result":1}')
+    meaning = with_codec(JsonId(), Records).decode('{"id":7,"result":1}')
     assert meaning == Reply(7, {"id": 7, "result": 1})
     assert type(meaning.value) is Record
 
@@ -444,20 +444,20 @@ def test_with_fifo_every_message_answers_the_oldest_request(payload):
     assert meaning.id is OLDEST
 
 
-def test_with_fifo_events_are_told_apart_by_the_users_function_of_the_decoded_message():
+def test_with_fifo_the_users_function_selects_events_by_the_decoded_message():
     protocol = Fifo(event=lambda message: "event" in message)
     assert protocol.decode('{"event":1}') == Event({"event": 1})
     assert protocol.decode('{"result":1}') == Reply(OLDEST, {"result": 1})
 
 
 def send(core, request):
-    """As far as anybody here can tell, it has been written whole."""
+    """From the client's point of view, it is completely written."""
     assert request.payload_for(core.make_backend(1)) is not None
     request.put_on(WriteProgress(1), 0)
 
 
-def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_another():
-    """Was it a reply or not? From here on nobody can tell, so the connection may end, but no reply may move up."""
+def test_with_fifo_an_event_function_that_raises_completes_no_request_with_a_wrong_reply():
+    """It is unknown whether it was a reply. The connection may end, but no reply may be matched to another request."""
     core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
     asked = []
     for question in ("first", "second"):
@@ -471,8 +471,8 @@ def test_with_fifo_an_event_function_that_raises_gives_nobody_the_reply_to_anoth
     assert asked[0].waiter.value is None
 
 
-def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_another():
-    """Had it been an acknowledgement, the answer would be still to come, and be taken for the next request's."""
+def test_with_fifo_an_until_function_that_raises_completes_no_request_with_a_wrong_reply():
+    """If it was an acknowledgement, the reply is still to come, and would be matched to the next request."""
     core = Client("ws://localhost", protocol=Fifo())._wsclient.core
     request = core.requests.make("ask", Deadline(None), until=lambda reply: reply["done"])
     core.requests.begin(request, Waiter(), timed=False)
@@ -484,32 +484,32 @@ def test_with_fifo_an_until_function_that_raises_gives_nobody_the_reply_to_anoth
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("message", [{"id": 7, "a": [1]}, [1, 2]])
-def test_with_fifo_a_request_goes_out_as_it_is(codec, message):
-    protocol = speak(Fifo(), codec)
+def test_with_fifo_a_request_is_sent_without_an_id(codec, message):
+    protocol = with_codec(Fifo(), codec)
     made = protocol._encoder(message)
     assert made(1) == made(2)
     assert json.loads(made(1)[1]) == json.loads(protocol.encode_request(message, 1)) == message
     assert made.size == len(made(1)[1])
 
 
-def test_with_fifo_texts_and_bytes_go_out_as_they_are():
+def test_with_fifo_texts_and_bytes_are_sent_unchanged():
     assert encoder(Fifo(), "grün", 1) == (Opcode.TEXT, "grün".encode())
     assert encoder(Fifo(), b"\xff", 1) == (Opcode.BINARY, b"\xff")
     assert encoder(Fifo(), bytearray(b"\xff"), 1) == (Opcode.BINARY, b"\xff")
 
 
-def test_with_fifo_a_lone_surrogate_is_refused_at_once():
+def test_with_fifo_a_lone_surrogate_is_refused_immediately():
     with pytest.raises(ValueError, match="surrogates"):
         Fifo()._encoder("\ud800")
 
 
-def test_with_fifo_no_id_is_the_callers():
+def test_with_fifo_no_id_is_that_of_the_caller():
     protocol = Fifo()
     assert protocol.id_of({"id": 7}) is None
     assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_subclass_of_fifo_may_encode_in_its_own_way():
+def test_a_subclass_of_fifo_can_encode_differently():
     class Lines(Fifo):
         def encode(self, message):
             return f"{message}\n"
@@ -536,12 +536,12 @@ def test_wrong_options_of_fifo_are_refused(options, error):
         Fifo(**options)
 
 
-def test_fifo_bounds_what_is_in_flight_if_told_to():
+def test_fifo_has_an_option_for_the_limit_of_requests_in_flight():
     assert Fifo().max_in_flight is None
     assert Fifo(max_in_flight=1).max_in_flight == 1
 
 
-# --- a protocol of the user's own ------------------------------------------------------------------------------------
+# --- a user-defined protocol -----------------------------------------------------------------------------------------
 
 
 class Tagged(Protocol):
@@ -567,8 +567,8 @@ class Tagged(Protocol):
         return Event(payload)
 
 
-def test_a_protocol_of_the_users_own_keeps_a_copy_of_the_message():
-    protocol = speak(Tagged())
+def test_a_user_defined_protocol_gets_a_copy_of_the_message():
+    protocol = with_codec(Tagged())
     message = ["add", "1", "2"]
     made = protocol._encoder(message)
     message.append("3")
@@ -581,7 +581,7 @@ def test_a_protocol_of_the_users_own_keeps_a_copy_of_the_message():
     assert (failure.id, str(failure.error)) == ("7", "why")
 
 
-def test_a_protocol_of_the_users_own_that_changes_its_message_changes_a_copy():
+def test_a_user_defined_protocol_that_changes_its_message_changes_a_copy():
     class Writing(Tagged):
         def encode_request(self, message, id):
             message["id"] = id
@@ -594,15 +594,15 @@ def test_a_protocol_of_the_users_own_that_changes_its_message_changes_a_copy():
     assert message == {"params": {"deep": [1, 2]}}
 
 
-def test_a_protocol_of_the_users_own_refuses_at_once_what_it_can_not_encode():
+def test_a_user_defined_protocol_refuses_immediately_what_it_cannot_encode():
     with pytest.raises(TypeError):
-        speak(Tagged())._encoder([1, 2])
+        with_codec(Tagged())._encoder([1, 2])
     with pytest.raises(ValueError, match="surrogates"):
-        speak(Tagged())._encoder(["\ud800"])
+        with_codec(Tagged())._encoder(["\ud800"])
 
 
-def test_new_id_is_asked_by_one_thread_at_a_time():
-    """As the contract promises whoever writes a protocol: theirs needs no lock."""
+def test_new_id_is_called_by_one_thread_at_a_time():
+    """As the documentation of protocols promises: a user-defined one needs no lock."""
     meeting = threading.Barrier(2)
     met = []
 
@@ -615,7 +615,7 @@ def test_new_id_is_asked_by_one_thread_at_a_time():
                 meeting.reset()
             return super().new_id()
 
-    protocol = speak(Watched())
+    protocol = with_codec(Watched())
     threads = [threading.Thread(target=protocol._encoder, args=(["ask"],)) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -624,7 +624,7 @@ def test_new_id_is_asked_by_one_thread_at_a_time():
     assert not met
 
 
-def test_what_a_protocol_need_not_say():
+def test_the_optional_methods_of_a_protocol_have_defaults():
     protocol = Protocol()
     assert protocol.id_of({"id": 5}) is None
     assert protocol.encode({"a": 1}) == '{"a":1}'
@@ -648,10 +648,10 @@ paths = st.lists(names, min_size=1, max_size=4).map(tuple)
 
 
 @given(path=paths, id=ids, others=messages)
-def test_an_id_is_put_in_wherever_the_path_leads_and_found_there_again(path, id, others):
+def test_an_id_is_inserted_at_its_path_and_found_there(path, id, others):
     message = {name: value for name, value in others.items() if name != path[0]}
     before = copy.deepcopy(message)
-    protocol = speak(JsonId(path, method=None))
+    protocol = with_codec(JsonId(path, method=None))
     sent = json.loads(encoder(protocol, message, id)[1])
     assert message == before
     assert _paths.found(sent, path) == id
@@ -660,8 +660,8 @@ def test_an_id_is_put_in_wherever_the_path_leads_and_found_there_again(path, id,
     assert protocol.id_of(sent) == id
 
 
-def test_the_other_members_on_the_way_stay_and_the_callers_objects_are_not_touched():
-    protocol = speak(JsonId(**JUPYTER))
+def test_other_members_on_the_path_are_kept_and_the_callers_objects_are_not_changed():
+    protocol = with_codec(JsonId(**JUPYTER))
     header = {"username": "me", "deep": [1]}
     message = {"header": header, "content": {"code": "1+1"}}
     before = copy.deepcopy(message)
@@ -674,7 +674,7 @@ def test_the_other_members_on_the_way_stay_and_the_callers_objects_are_not_touch
     assert json.loads(made(5)[1])["header"] == {"username": "me", "deep": [1], "msg_id": 5}
 
 
-def test_a_reply_is_known_by_its_own_path_and_no_other():
+def test_a_reply_is_matched_only_by_its_own_path():
     protocol = JsonId(**JUPYTER)
     reply = {"header": {"msg_id": "theirs"}, "parent_header": {"msg_id": "mine"}}
     assert protocol.decode(json.dumps(reply)) == Reply("mine", reply)
@@ -683,18 +683,18 @@ def test_a_reply_is_known_by_its_own_path_and_no_other():
 
 
 @pytest.mark.parametrize("header", [None, 5, "text", [], True])
-def test_something_that_is_no_object_on_the_way_is_refused_at_once(header):
+def test_a_value_on_the_path_that_is_not_an_object_is_refused_immediately(header):
     with pytest.raises(TypeError, match="'header' must be an object"):
-        speak(JsonId(**JUPYTER))._encoder({"header": header})
+        with_codec(JsonId(**JUPYTER))._encoder({"header": header})
 
 
 @pytest.mark.parametrize("header", [None, 5, "text", [], True])
-def test_something_that_is_no_object_on_the_way_in_leads_nowhere(header):
+def test_a_value_on_the_path_of_a_reply_that_is_not_an_object_is_not_followed(header):
     message = {"parent_header": header}
     assert JsonId(**JUPYTER).decode(json.dumps(message)) == Event(message)
 
 
-def test_a_callers_own_id_within_nested_objects_is_found():
+def test_a_callers_own_id_inside_nested_objects_is_found():
     protocol = JsonId(**JUPYTER)
     assert protocol.id_of({"header": {"msg_id": "mine"}}) == "mine"
     assert protocol.id_of({"header": {}}) is None
@@ -703,13 +703,13 @@ def test_a_callers_own_id_within_nested_objects_is_found():
 
 
 @given(path=paths, value=values, message=messages)
-def test_what_was_placed_is_found(path, value, message):
+def test_a_value_placed_at_a_path_is_found(path, value, message):
     start = {name: inner for name, inner in message.items() if name != path[0]}
     assert _paths.found(_paths.placed(start, path, value), path) == value
     assert _paths.found(start, path) is _paths.NOTHING
 
 
-def test_null_is_found_and_nothing_is_not_null():
+def test_null_is_found_and_different_from_a_missing_member():
     assert _paths.found({"a": {"b": None}}, ("a", "b")) is None
     assert _paths.found({"a": {"b": None}}, ("a", "b", "c")) is _paths.NOTHING
     assert _paths.found([1], ("a",)) is _paths.NOTHING
@@ -717,7 +717,7 @@ def test_null_is_found_and_nothing_is_not_null():
 
 
 @pytest.mark.parametrize("path", ["", (), ("a", ""), ("a", 5), ["a"], 5, None, b"a"])
-def test_what_is_no_path_is_refused(path):
+def test_an_invalid_path_is_refused(path):
     with pytest.raises(TypeError, match="the_option"):
         _paths.checked_path("the_option", path)
     if path is not None:
@@ -729,16 +729,16 @@ def test_what_is_no_path_is_refused(path):
 # --- JsonId: other options -------------------------------------------------------------------------------------------
 
 
-def test_ids_may_be_strings_that_count_or_what_a_function_makes():
+def test_ids_can_be_numeric_strings_or_come_from_a_function():
     strings = JsonId(ids=str)
     assert [strings.new_id() for _ in range(3)] == ["1", "2", "3"]
     assert encoder(strings, {"a": 1}, "2")[1] == b'{"id":"2","a":1}'
     made = iter(["first", "second"])
-    own = speak(JsonId(ids=lambda: next(made)))
+    own = with_codec(JsonId(ids=lambda: next(made)))
     assert [own.new_id(), own.new_id()] == ["first", "second"]
 
 
-def test_ids_that_count_in_strings_rise_above_the_callers_own_too():
+def test_numeric_string_ids_skip_those_of_the_caller_too():
     protocol = JsonId(ids=str)
     protocol._passed("41")
     assert protocol.new_id() == "42"
@@ -763,7 +763,7 @@ def test_wrong_options_of_json_id_are_refused(options, error):
         JsonId(**options)
 
 
-def test_the_result_is_what_stands_at_its_path_or_the_whole_reply_where_nothing_does():
+def test_the_result_is_the_value_at_its_path_or_the_whole_reply():
     protocol = JsonId(result=("data", "value"))
     assert protocol.decode('{"id":1,"data":{"value":[5]}}') == Reply(1, [5])
     assert protocol.decode('{"id":1,"data":{"value":null}}') == Reply(1, None)
@@ -798,24 +798,24 @@ def test_an_error_in_a_reply_becomes_a_remote_error(how, said, code, message, da
 
 
 @pytest.mark.parametrize("error", ["error", lambda reply: reply.get("error")])
-def test_a_reply_whose_error_is_null_or_left_out_is_none(error):
+def test_a_reply_whose_error_is_null_or_missing_is_not_an_error(error):
     protocol = JsonId(error=error)
     for reply in ({"id": 1, "error": None}, {"id": 1}):
         assert protocol.decode(json.dumps(reply)) == Reply(1, reply)
 
 
-def test_without_an_error_option_no_reply_is_an_error_and_without_an_id_none_answers():
+def test_without_an_error_option_no_reply_is_an_error():
     assert JsonId().decode('{"id":1,"error":{"code":5}}') == Reply(1, {"id": 1, "error": {"code": 5}})
     assert JsonId(error="error").decode('{"error":{"code":5}}') == Event({"error": {"code": 5}})
 
 
-def test_a_function_that_finds_errors_sees_the_whole_reply():
+def test_a_function_that_finds_errors_gets_the_whole_reply():
     protocol = JsonId(error=lambda reply: reply if reply["status"] != "ok" else None, result="value")
     assert protocol.decode('{"id":1,"status":"ok","value":2}') == Reply(1, 2)
     assert remote(protocol.decode('{"id":1,"status":"bad","code":9,"message":"m"}')) == (1, 9, "m", None)
 
 
-def test_items_are_told_from_replies_and_errors_come_first():
+def test_items_are_distinguished_from_replies_and_errors_take_precedence():
     protocol = JsonId(item=lambda reply: reply.get("more", False), result="part", error="error")
     assert protocol.decode('{"id":1,"more":true,"part":5}') == Item(1, 5)
     assert protocol.decode('{"id":1,"part":6}') == Reply(1, 6)
@@ -824,16 +824,16 @@ def test_items_are_told_from_replies_and_errors_come_first():
     assert JsonId().stream_of({}, 1) is None
 
 
-def test_final_is_told_the_request_and_the_value():
-    told = []
-    protocol = JsonId(result="r", final=lambda request, value: told.append((request, value)) or value == "done")
+def test_final_gets_the_request_and_the_value():
+    reported = []
+    protocol = JsonId(result="r", final=lambda request, value: reported.append((request, value)) or value == "done")
     assert protocol.final({"ask": 1}, "ack") is False
     assert protocol.final({"ask": 1}, "done") is True
-    assert told == [({"ask": 1}, "ack"), ({"ask": 1}, "done")]
+    assert reported == [({"ask": 1}, "ack"), ({"ask": 1}, "done")]
     assert JsonId().final({}, "ack") is True
 
 
-def test_the_topic_of_an_event_stands_at_its_path_whatever_makes_a_call():
+def test_the_topic_of_an_event_is_at_its_path():
     protocol = JsonId(method=None, topic=("header", "kind"))
     message = {"header": {"kind": "status"}}
     assert protocol.decode(json.dumps(message)) == Event(message, topic="status")
@@ -841,14 +841,14 @@ def test_the_topic_of_an_event_stands_at_its_path_whatever_makes_a_call():
     assert JsonId(topic=None).decode('{"method":"tick"}') == Event({"method": "tick"})
 
 
-def test_the_method_stands_at_its_path():
+def test_the_method_is_at_its_path():
     protocol = JsonId(method=("body", "op"), topic=("body", "op"))
     message = {"id": 3, "body": {"op": "ask"}, "params": [1]}
     assert protocol.decode(json.dumps(message)) == Call(3, "ask", [1], message)
     assert protocol.build("ask", [1], False) == {"body": {"op": "ask"}, "params": [1]}
 
 
-def test_the_stream_of_an_event_and_its_name_in_the_reply_stand_at_their_paths():
+def test_the_stream_key_of_an_event_and_of_its_reply_are_at_their_paths():
     protocol = JsonId(stream=("params", "sub"), name=("result", "sub"), method=None)
     message = {"params": {"sub": "s1", "value": 5}}
     assert protocol.decode(json.dumps(message)) == Event(message, stream="s1")
@@ -860,7 +860,7 @@ def test_the_stream_of_an_event_and_its_name_in_the_reply_stand_at_their_paths()
     assert JsonId(stream="sub").stream_of({}, 1, "s2") == "s2"
 
 
-def test_batch_says_whether_an_array_is_many_messages():
+def test_batch_decides_whether_an_array_is_many_messages():
     text = '[{"id":1},{"event":2},[3],{"id":4,"method":"ask"}]'
     assert JsonId().decode(text) == Event(json.loads(text))
     *plain, call = JsonId(batch=True).decode(text)
@@ -869,7 +869,7 @@ def test_batch_says_whether_an_array_is_many_messages():
     assert JsonId(batch=True).decode("[]") == Event([])
 
 
-def test_a_method_is_called_with_an_object_and_params_only_where_there_are_any():
+def test_a_call_is_an_object_with_params_only_if_there_are_any():
     protocol = JsonId(method="op")
     assert protocol.build("add", None, False) == {"op": "add"}
     assert protocol.build("add", [], True) == {"op": "add", "params": []}
@@ -879,13 +879,13 @@ def test_a_method_is_called_with_an_object_and_params_only_where_there_are_any()
         Fifo().build("add", None, False)
 
 
-def test_answers_to_calls_stand_where_our_own_answers_are_looked_for():
+def test_answers_to_calls_use_the_paths_of_replies():
     plain = JsonId()
     assert json.loads(plain.encode_result(7, [1])) == {"id": 7, "result": [1]}
     nested = JsonId(reply_key=("re", "id"), result=("body", "value"), error=("body", "failure"))
     assert json.loads(nested.encode_result("x", None)) == {"re": {"id": "x"}, "body": {"value": None}}
-    told = json.loads(nested.encode_error("x", RemoteError(5, "no", {"why": 1})))
-    assert told == {"re": {"id": "x"}, "body": {"failure": {"code": 5, "message": "no", "data": {"why": 1}}}}
+    reported = json.loads(nested.encode_error("x", RemoteError(5, "no", {"why": 1})))
+    assert reported == {"re": {"id": "x"}, "body": {"failure": {"code": 5, "message": "no", "data": {"why": 1}}}}
     assert nested.decode(nested.encode_result("x", 5)) == Reply("x", 5)
     assert remote(nested.decode(nested.encode_error("x", RemoteError(5, "no", 6)))) == ("x", 5, "no", 6)
 
@@ -908,7 +908,7 @@ def test_an_error_of_a_handler_has_a_code_and_a_message(error, said):
 
 @pytest.mark.parametrize("params", [[1, 2], {"a": 1}, [], {}])
 def test_json_rpc_calls_with_a_list_or_a_dict(params):
-    protocol = speak(JsonRpc())
+    protocol = with_codec(JsonRpc())
     message = protocol.build("add", params, False)
     sent = {"jsonrpc": "2.0", "method": "add", "params": params}
     assert json.loads(encoder(protocol, message, 1)[1]) == {**sent, "id": 1}
@@ -916,7 +916,7 @@ def test_json_rpc_calls_with_a_list_or_a_dict(params):
     assert json.loads(protocol.encode(protocol.build("add", params, True))) == sent
 
 
-def test_json_rpc_without_params_has_no_such_member():
+def test_json_rpc_without_params_omits_the_member():
     assert json.loads(encoder(JsonRpc(), JsonRpc().build("add", None, False), 1)[1]) == {
         "jsonrpc": "2.0",
         "id": 1,
@@ -924,38 +924,38 @@ def test_json_rpc_without_params_has_no_such_member():
     }
 
 
-def test_json_rpc_without_a_version_adds_no_member():
-    protocol = speak(JsonRpc(None))
+def test_json_rpc_without_a_version_omits_the_member():
+    protocol = with_codec(JsonRpc(None))
     assert encoder(protocol, {"method": "Page.enable"}, 1)[1] == b'{"id":1,"method":"Page.enable"}'
     assert protocol.encode({"method": "x"}) == '{"method":"x"}'
     assert json.loads(protocol.encode_result(1, {})) == {"id": 1, "result": {}}
 
 
 @pytest.mark.parametrize("version", ["1.0", 2, 2.0, ""])
-def test_json_rpc_knows_no_other_version(version):
+def test_json_rpc_accepts_no_other_version(version):
     with pytest.raises(ValueError, match="version"):
         JsonRpc(version)
 
 
-def test_a_version_of_the_callers_own_stays():
+def test_a_version_of_the_caller_is_kept():
     assert json.loads(JsonRpc().encode({"jsonrpc": "1.1", "method": "x"}))["jsonrpc"] == "1.1"
 
 
 @given(id=st.integers(-(2**53), 2**53) | texts, result=values)
-def test_json_rpc_replies_give_their_result_whatever_the_id(id, result):
+def test_json_rpc_replies_return_their_result_with_any_id(id, result):
     text = json.dumps({"jsonrpc": "2.0", "id": id, "result": result})
     assert JsonRpc().decode(text) == Reply(id, result)
     assert JsonRpc().decode(JsonRpc().encode_result(id, result)) == Reply(id, result)
 
 
 @given(id=ids, code=st.integers(-(2**31), 2**31), message=texts, data=values)
-def test_json_rpc_errors_are_raised_with_all_they_say(id, code, message, data):
+def test_json_rpc_errors_are_raised_with_all_their_members(id, code, message, data):
     text = JsonRpc().encode_error(id, RemoteError(code, message, data))
     assert json.loads(text)["jsonrpc"] == "2.0"
     assert remote(JsonRpc().decode(text)) == (id, code, message, data)
 
 
-def test_json_rpc_errors_without_an_id_answer_nothing():
+def test_json_rpc_errors_without_an_id_answer_no_request():
     message = {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}}
     assert JsonRpc().decode(json.dumps(message)) == Event(message)
 
@@ -981,7 +981,7 @@ def test_json_rpc_batches_keep_their_order():
     assert remote(failure) == (1, 5, "no", None)
 
 
-def test_the_answers_to_a_batch_of_calls_leave_together_with_the_last():
+def test_the_answers_to_a_batch_of_calls_are_sent_together_after_the_last():
     protocol = JsonRpc()
     first, _, second = protocol.decode('[{"id":1,"method":"a"},{"method":"note"},{"id":2,"method":"b"}]')
     assert protocol._answered(second, protocol.encode_result(2, "B")) is None
@@ -991,7 +991,7 @@ def test_the_answers_to_a_batch_of_calls_leave_together_with_the_last():
     assert answers[1]["error"]["code"] == -32601
 
 
-def test_answers_of_many_threads_make_one_array_and_one_only():
+def test_answers_of_many_threads_make_exactly_one_array():
     answers = _batch.Answers(200)
     start = threading.Barrier(4)
 
@@ -1005,7 +1005,7 @@ def test_answers_of_many_threads_make_one_array_and_one_only():
     assert sorted(json.loads(whole)) == list(range(200))
 
 
-def test_only_json_rpc_refuses_calls_that_nobody_handles():
+def test_only_json_rpc_refuses_calls_without_a_handler():
     refusal = json.loads(JsonRpc()._refusal("x", "nope"))
     assert (refusal["id"], refusal["error"]["code"]) == ("x", -32601)
     assert "nope" in refusal["error"]["message"]
@@ -1013,27 +1013,27 @@ def test_only_json_rpc_refuses_calls_that_nobody_handles():
     assert Fifo()._refusal("x", "nope") is None
 
 
-def test_json_rpc_subscriptions_as_ethereum_has_them():
-    protocol = speak(JsonRpc())
+def test_json_rpc_supports_the_subscriptions_of_ethereum():
+    protocol = with_codec(JsonRpc())
     news = {"jsonrpc": "2.0", "method": "eth_subscription", "params": {"subscription": "0x9c", "result": {}}}
     assert protocol.decode(json.dumps(news)) == Event(news, topic="eth_subscription", stream="0x9c")
     asked = {"method": "eth_subscribe", "params": ["newHeads"]}
     assert protocol.stream_of(asked, 1) is None
     assert protocol.stream_of(asked, 1, "0x9c") == "0x9c"
-    goodbye = protocol.unsubscribe(asked, 1, "0x9c")
-    assert goodbye == Request({"method": "eth_unsubscribe", "params": ["0x9c"]})
+    unsubscribe = protocol.unsubscribe(asked, 1, "0x9c")
+    assert unsubscribe == Request({"method": "eth_unsubscribe", "params": ["0x9c"]})
 
 
 @pytest.mark.parametrize("message", [{"method": "watch"}, {"method": 5}, {}, "text", {"method": "subscribe"}])
-def test_json_rpc_knows_no_end_of_other_subscriptions(message):
+def test_json_rpc_cannot_unsubscribe_from_other_subscriptions(message):
     assert JsonRpc().unsubscribe(message, 1, "name") is None
 
 
 # --- GraphQL ---------------------------------------------------------------------------------------------------------
 
 
-class Rehearsal:
-    """A session that answers as told."""
+class ScriptedSession:
+    """A session with prepared answers."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -1047,16 +1047,16 @@ class Rehearsal:
 
 
 @pytest.mark.parametrize("params", [{"token": "t"}, lambda: {"token": "t"}])
-def test_graphql_begins_with_connection_init_and_waits_for_the_ack(params):
-    session = Rehearsal({"type": "connection_ack", "payload": {"more": 1}})
+def test_graphql_sends_connection_init_and_waits_for_the_ack(params):
+    session = ScriptedSession({"type": "connection_ack", "payload": {"more": 1}})
     GraphQLTransportWs(params).on_session(session)
     assert session.sent == [{"type": "connection_init", "payload": {"token": "t"}}]
 
 
-def test_graphql_asks_for_the_params_on_every_connection():
+def test_graphql_calls_the_params_function_for_every_connection():
     tokens = iter(["a", "b"])
     protocol = GraphQLTransportWs(lambda: next(tokens))
-    session = Rehearsal({"type": "connection_ack"})
+    session = ScriptedSession({"type": "connection_ack"})
     protocol.on_session(session)
     protocol.on_session(session)
     assert [message["payload"] for message in session.sent] == ["a", "b"]
@@ -1064,19 +1064,19 @@ def test_graphql_asks_for_the_params_on_every_connection():
 
 @pytest.mark.parametrize("protocol", [GraphQLTransportWs(), GraphQLTransportWs(lambda: None)])
 def test_graphql_without_params_sends_no_payload(protocol):
-    session = Rehearsal({"type": "connection_ack"})
+    session = ScriptedSession({"type": "connection_ack"})
     protocol.on_session(session)
     assert session.sent == [{"type": "connection_init"}]
 
 
 @pytest.mark.parametrize("answer", ["text", b"", [], {}, {"type": "connection_error"}, {"type": "CONNECTION_ACK"}])
-def test_graphql_takes_no_other_answer_for_an_ack(answer):
+def test_graphql_accepts_no_other_answer_as_an_ack(answer):
     with pytest.raises(SessionError, match="connection_init"):
-        GraphQLTransportWs().on_session(Rehearsal(answer))
+        GraphQLTransportWs().on_session(ScriptedSession(answer))
 
 
-def test_graphql_ids_are_strings_and_an_operation_goes_out_as_subscribe():
-    protocol = speak(GraphQLTransportWs())
+def test_graphql_ids_are_strings_and_an_operation_is_sent_as_subscribe():
+    protocol = with_codec(GraphQLTransportWs())
     ids = [protocol.new_id() for _ in range(3)]
     assert all(isinstance(id, str) for id in ids)
     assert len(set(ids)) == 3
@@ -1087,9 +1087,9 @@ def test_graphql_ids_are_strings_and_an_operation_goes_out_as_subscribe():
 
 
 @pytest.mark.parametrize("message", ["{ a }", [1], None, b""])
-def test_graphql_refuses_what_is_no_operation(message):
+def test_graphql_refuses_an_invalid_operation(message):
     with pytest.raises(TypeError, match="GraphQL operation must be a dict"):
-        speak(GraphQLTransportWs())._encoder(message)
+        with_codec(GraphQLTransportWs())._encoder(message)
 
 
 @pytest.mark.parametrize(
@@ -1107,7 +1107,7 @@ def test_graphql_refuses_what_is_no_operation(message):
         ([1], Event([1])),
     ],
 )
-def test_graphql_messages_and_what_they_mean(message, meaning):
+def test_graphql_messages_have_these_meanings(message, meaning):
     assert GraphQLTransportWs().decode(json.dumps(message)) == meaning
 
 
@@ -1129,7 +1129,7 @@ def test_graphql_errors_are_raised_with_all_of_them_as_data(errors, code, messag
     assert remote(meaning) == ("1", code, message, errors)
 
 
-def test_graphql_operations_have_a_name_before_any_answer_and_end_with_complete():
+def test_graphql_operations_have_a_key_before_any_answer_and_end_with_complete():
     protocol = GraphQLTransportWs()
     assert protocol.stream_of({}, "4") == "4"
     assert protocol.unsubscribe({}, "4", None) == {"id": "4", "type": "complete"}
@@ -1138,8 +1138,8 @@ def test_graphql_operations_have_a_name_before_any_answer_and_end_with_complete(
     assert 4408 not in protocol.fatal_codes
 
 
-def test_params_of_graphql_that_can_not_be_encoded_are_told_by_the_session():
-    class Strict(Rehearsal):
+def test_params_of_graphql_that_cannot_be_encoded_are_reported_by_the_session():
+    class Strict(ScriptedSession):
         def send(self, message):
             json.dumps(message)
 

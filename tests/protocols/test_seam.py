@@ -1,4 +1,4 @@
-"""The seam for protocols of the users' own, from outside: everything a protocol may say, and what the client does."""
+"""The interface for user-defined protocols: every meaning that a protocol may return, and what the client does."""
 
 import json
 
@@ -10,14 +10,14 @@ from wsclient._requests import requests
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against
-from ..support.threads import Asking
+from ..support.threads import BlockingCall
 
 
 class Lines(Protocol):
     """``<id> <text>`` in lines, answered by ``<id> ok <text>``; a frame may hold many lines, or half of one."""
 
     def __init__(self):
-        self.last = -1  # 0 is for the trial encoding
+        self.last = -1  # 0 is used by the trial encoding
         self.half = ""
         self.resets = 0
 
@@ -39,7 +39,7 @@ class Lines(Protocol):
             yield Reply(id, text) if kind == "ok" else Event(line)
 
 
-def test_several_messages_in_one_frame_and_half_of_one(raw):
+def test_several_messages_in_one_frame_and_half_of_one_are_decoded(raw):
     client, peer, seen = open_against(raw, protocol=Lines())
     futures = [client.submit(text) for text in ("a", "b", "c")]
     assert [peer.receive_text() for _ in futures] == ["1 a\n", "2 b\n", "3 c\n"]
@@ -52,7 +52,7 @@ def test_several_messages_in_one_frame_and_half_of_one(raw):
     client.close(timeout=0)
 
 
-def test_half_a_message_never_meets_the_next_connection(raw):
+def test_half_a_message_is_not_continued_on_the_next_connection(raw):
     protocol = Lines()
     client, peer, seen = open_against(raw, protocol=protocol)
     peer.send_text("whole\nhalf of ")
@@ -68,11 +68,11 @@ def test_half_a_message_never_meets_the_next_connection(raw):
 
 
 class Scripted(Protocol):
-    """Its meaning of a message is what the test says; ``<id>:<message>`` goes out."""
+    """The test sets the meaning of each message; ``<id>:<message>`` is sent."""
 
     def __init__(self, meanings=None):
         self.meanings = meanings or {}
-        self.last = -1  # 0 is for the trial encoding
+        self.last = -1  # 0 is used by the trial encoding
 
     def new_id(self):
         self.last += 1
@@ -89,7 +89,7 @@ class Scripted(Protocol):
 
 
 def scripted(raw, meanings, kind=Scripted, **options):
-    """An open client whose protocol means that, what it was told in ``on_error``, and as ``open_against``."""
+    """An open client whose protocol returns this meaning, its ``on_error`` errors, and the rest of ``open_against``."""
     errors = []
     protocol = kind(meanings)
     client, peer, seen = open_against(raw, protocol=protocol, on_error=lambda _, error: errors.append(error), **options)
@@ -97,12 +97,12 @@ def scripted(raw, meanings, kind=Scripted, **options):
 
 
 def asked(client, peer, message, **options):
-    """A request that has arrived, with its id."""
+    """A request that the peer has received, with its id."""
     future = client.submit(message, **options)
     return future, int(peer.receive_text().partition(":")[0])
 
 
-def test_a_frame_that_can_not_be_decoded_is_skipped_and_told(raw):
+def test_a_frame_that_cannot_be_decoded_is_skipped_and_reported(raw):
     client, peer, seen, errors = scripted(raw, {"bad": LookupError("what is this?")})
     for text in ("before", "bad", "after"):
         peer.send_text(text)
@@ -116,7 +116,7 @@ def test_a_frame_that_can_not_be_decoded_is_skipped_and_told(raw):
     client.close(timeout=0)
 
 
-def test_a_frame_that_breaks_off_while_it_is_decoded_is_skipped_whole(raw):
+def test_a_frame_whose_decoding_raises_in_the_middle_is_skipped_completely(raw):
     class Breaking(Scripted):
         def decode(self, payload):
             yield Event(payload)
@@ -132,7 +132,7 @@ def test_a_frame_that_breaks_off_while_it_is_decoded_is_skipped_whole(raw):
     client.close(timeout=0)
 
 
-def test_a_protocol_error_drops_the_connection_and_the_client_connects_again(raw):
+def test_a_protocol_error_drops_the_connection_and_the_client_reconnects(raw):
     client, peer, _, errors = scripted(raw, {"bad": wsclient.ProtocolError("out of step", payload="bad")})
     future, _ = asked(client, peer, "ask")
     peer.send_text("bad")
@@ -149,7 +149,7 @@ def test_a_protocol_error_drops_the_connection_and_the_client_connects_again(raw
     client.close(timeout=0)
 
 
-def test_nothing_is_one_of_the_things_a_message_may_mean(raw):
+def test_a_message_can_have_no_meaning(raw):
     client, peer, seen, errors = scripted(raw, {"a": None, "b": [], "c": iter(())})
     for text in ("a", "b", "c", "d"):
         peer.send_text(text)
@@ -163,7 +163,7 @@ def test_oldest_answers_the_oldest_request_in_flight(raw):
         raw, {"reply": Reply(wsclient.OLDEST, "R"), "no": Failure(wsclient.OLDEST, OSError())}
     )
     peer.send_text("reply")
-    eventually(lambda: seen == ["R"])  # nothing was asked
+    eventually(lambda: seen == ["R"])  # no request was in flight
     first, second = asked(client, peer, "a")[0], asked(client, peer, "b")[0]
     peer.send_text("reply")
     assert first.result(LONG) == "R"
@@ -173,7 +173,7 @@ def test_oldest_answers_the_oldest_request_in_flight(raw):
     client.close(timeout=0)
 
 
-def test_a_reply_may_be_found_by_what_the_request_says(raw):
+def test_a_reply_can_be_matched_by_the_content_of_the_request(raw):
     class Named(Protocol):
         def id_of(self, message):
             return message["name"]
@@ -198,7 +198,7 @@ def test_a_reply_may_be_found_by_what_the_request_says(raw):
     client.close(timeout=0)
 
 
-def test_ids_that_come_round_again_pass_over_those_in_flight(raw):
+def test_ids_that_repeat_skip_those_in_flight(raw):
     class Few(Scripted):
         def new_id(self):
             self.last = self.last % 3 + 1
@@ -219,7 +219,7 @@ def test_ids_that_come_round_again_pass_over_those_in_flight(raw):
     client.close(timeout=0)
 
 
-def test_new_id_is_asked_again_where_its_answer_is_the_callers_and_queued(raw):
+def test_new_id_is_called_again_if_its_result_is_a_queued_id_of_the_caller(raw):
     class Own(Scripted):
         def id_of(self, message):
             return message if isinstance(message, int) else None
@@ -234,7 +234,7 @@ def test_new_id_is_asked_again_where_its_answer_is_the_callers_and_queued(raw):
     client.close(timeout=0)
 
 
-def test_a_protocol_that_gives_no_free_id_is_asked_a_bounded_number_of_times(raw, monkeypatch):
+def test_a_protocol_without_a_free_id_is_called_a_limited_number_of_times(raw, monkeypatch):
     class Same(Scripted):
         def new_id(self):
             return 7
@@ -251,7 +251,7 @@ def test_a_protocol_that_gives_no_free_id_is_asked_a_bounded_number_of_times(raw
 
 
 class BadIds(Scripted):
-    """``new_id`` raises the second time it is asked for a request."""
+    """``new_id`` raises when it is called for the second request."""
 
     def new_id(self):
         if super().new_id() == 2:
@@ -269,7 +269,7 @@ class BadText(Scripted):
 
 
 @pytest.mark.parametrize("kind", [BadIds, BadText])
-def test_an_error_of_the_protocol_while_a_request_is_sent_ends_that_request_only(raw, kind):
+def test_an_error_of_the_protocol_while_a_request_is_sent_ends_only_that_request(raw, kind):
     client, peer, _, _ = scripted(raw, {"1": Reply(1, "one"), "3": Reply(3, "three")}, kind)
     first, _ = asked(client, peer, "a")
     assert isinstance(client.submit("b").exception(LONG), LookupError)
@@ -282,10 +282,10 @@ def test_an_error_of_the_protocol_while_a_request_is_sent_ends_that_request_only
     client.close(timeout=0)
 
 
-def test_by_order_a_request_that_could_not_be_encoded_has_no_place(raw):
+def test_in_fifo_order_a_request_that_could_not_be_encoded_has_no_position(raw):
     class Fussy(wsclient.Fifo):
         def encode_request(self, message, id):
-            if message == "bad" and id > 1:  # the first is for the trial encoding
+            if message == "bad" and id > 1:  # the first is the trial encoding
                 raise LookupError("not this one")
             return message
 
@@ -300,7 +300,7 @@ def test_by_order_a_request_that_could_not_be_encoded_has_no_place(raw):
     client.close(timeout=0)
 
 
-def test_a_message_that_takes_the_id_of_a_request_while_it_is_given_is_lost_and_that_is_logged(raw, caplog):
+def test_a_message_that_uses_the_id_of_a_request_at_the_moment_it_is_assigned_is_lost_and_logged(raw, caplog):
     class Late(wsclient.JsonId):
         def new_id(self):
             id = super().new_id()
@@ -322,7 +322,7 @@ def test_a_message_that_takes_the_id_of_a_request_while_it_is_given_is_lost_and_
     client.close(timeout=0)
 
 
-def test_a_subclass_of_json_id_may_have_ids_that_are_no_numbers(raw):
+def test_a_subclass_of_json_id_can_have_ids_that_are_not_numbers(raw):
     class Sessions(wsclient.JsonId):
         def id_of(self, message):
             return (message["session"], message["id"])
@@ -343,18 +343,18 @@ def test_a_subclass_of_json_id_may_have_ids_that_are_no_numbers(raw):
     client.close(timeout=0)
 
 
-# --- more than one answer --------------------------------------------------------------------------------------------
+# --- several answers -------------------------------------------------------------------------------------------------
 
 
 class Janus(Scripted):
-    """A reply ``ack`` is not the answer yet."""
+    """A reply ``ack`` is not the final answer."""
 
     def final(self, request, value):
-        self.told = request, value
+        self.reported = request, value
         return value != "ack"
 
 
-def test_an_acknowledgement_is_passed_over(raw):
+def test_an_acknowledgement_is_skipped(raw):
     client, peer, seen, _ = scripted(raw, {"ack": Reply(1, "ack"), "end": Reply(1, "done")}, Janus)
     message = ["watch"]
     future = client.submit(message)
@@ -364,13 +364,13 @@ def test_an_acknowledgement_is_passed_over(raw):
     peer.send_text("mark")
     eventually(lambda: seen == ["mark"])
     assert not future.done()
-    assert client.protocol.told == (["watch"], "ack")
+    assert client.protocol.reported == (["watch"], "ack")
     peer.send_text("end")
     assert future.result(LONG) == "done"
     client.close(timeout=0)
 
 
-def test_until_overrides_what_the_protocol_calls_final(raw):
+def test_until_overrides_the_final_of_the_protocol(raw):
     meanings = {f"{kind}{id}": Reply(id, kind) for kind in ("ack", "end", "more") for id in (1, 2)}
     client, peer, _, _ = scripted(raw, meanings, Janus)
     early, first = asked(client, peer, "a", until=lambda reply: True)
@@ -393,7 +393,7 @@ def test_until_overrides_what_the_protocol_calls_final(raw):
         ([Item(1, "a"), Reply(1, "reply")], "reply"),
     ],
 )
-def test_a_request_with_many_answers_gives_what_the_end_says_or_the_last_of_them(raw, meanings, value):
+def test_a_request_with_many_answers_returns_the_end_or_the_last_of_them(raw, meanings, value):
     client, peer, seen, _ = scripted(raw, {"all": meanings})
     future, _ = asked(client, peer, "ask")
     peer.send_text("all")
@@ -403,7 +403,7 @@ def test_a_request_with_many_answers_gives_what_the_end_says_or_the_last_of_them
 
 
 @pytest.mark.parametrize("options", [{}, {"until": lambda value: False}])
-def test_an_end_is_the_end_whatever_final_and_until_say(raw, options):
+def test_an_end_is_final_for_any_final_and_until(raw, options):
     client, peer, _, _ = scripted(raw, {"end": End(1, "ack")}, Janus)
     future, _ = asked(client, peer, "ask", **options)
     peer.send_text("end")
@@ -411,18 +411,18 @@ def test_an_end_is_the_end_whatever_final_and_until_say(raw, options):
     client.close(timeout=0)
 
 
-def test_an_item_alone_ends_nothing_unless_until_accepts_it(raw):
+def test_an_item_ends_a_request_only_if_until_accepts_it(raw):
     client, peer, seen, _ = scripted(raw, {str(n): Item(1, n) for n in range(4)})
     future, _ = asked(client, peer, "ask", until=lambda value: value == 2)
     for n in range(4):
         peer.send_text(str(n))
     assert future.result(LONG) == 2
-    eventually(lambda: seen == [3])  # after its end: a stranger's
+    eventually(lambda: seen == [3])  # after the end: unmatched
     assert client.stats.requests_late == 1
     client.close(timeout=0)
 
 
-def test_an_item_of_a_stream_that_has_ended_reaches_on_message_and_no_stream(raw):
+def test_an_item_of_a_stream_that_has_ended_reaches_only_on_message(raw):
     client, peer, seen, _ = scripted(raw, {"a": Item(1, "A"), "end": End(1), "late": Item(1, "LATE"), "again": End(1)})
     stream = client.stream("ask", timeout=LONG)
     peer.receive_text()
@@ -437,7 +437,7 @@ def test_an_item_of_a_stream_that_has_ended_reaches_on_message_and_no_stream(raw
     client.close(timeout=0)
 
 
-def test_a_failure_ends_a_request_that_had_answers_already(raw):
+def test_a_failure_ends_a_request_that_already_had_answers(raw):
     client, peer, _, _ = scripted(raw, {"a": Item(1, "A"), "no": Failure(1, wsclient.RemoteError(5, "no more"))})
     future, _ = asked(client, peer, "ask")
     peer.send_text("a")
@@ -450,7 +450,7 @@ def test_a_failure_ends_a_request_that_had_answers_already(raw):
 # --- attributes ------------------------------------------------------------------------------------------------------
 
 
-def test_with_one_in_flight_the_rest_waits_in_the_queue_and_a_time_out_makes_room(raw):
+def test_with_one_in_flight_other_requests_are_queued_and_a_timeout_makes_room(raw):
     class Single(Scripted):
         max_in_flight = 1
 
@@ -476,7 +476,7 @@ def test_with_one_in_flight_the_rest_waits_in_the_queue_and_a_time_out_makes_roo
 
 
 @pytest.mark.parametrize(("code", "fatal"), [(4001, True), (4002, False)])
-def test_after_a_fatal_code_of_the_protocols_the_client_has_failed(raw, code, fatal):
+def test_after_a_fatal_close_code_of_the_protocol_the_client_has_failed(raw, code, fatal):
     class Fatal(Scripted):
         fatal_codes = frozenset({4001})
 
@@ -499,7 +499,7 @@ def test_a_protocol_offers_its_subprotocols(raw):
         subprotocols = ("lines.v2", "lines.v1")
 
     client = wsclient.Client(raw.url, protocol=Offering(), ping_interval=None)
-    starting = Asking(client.start)
+    starting = BlockingCall(client.start)
     peer = raw.accept()
     peer.upgrade("Sec-WebSocket-Protocol: lines.v1")
     starting.result()
@@ -507,7 +507,7 @@ def test_a_protocol_offers_its_subprotocols(raw):
     client.close(timeout=0)
 
 
-def test_a_protocols_own_set_up_comes_before_the_users(raw):
+def test_the_setup_of_a_protocol_comes_before_that_of_the_user(raw):
     steps = []
 
     class HandshakeOptions(Scripted):
@@ -519,7 +519,7 @@ def test_a_protocols_own_set_up_comes_before_the_users(raw):
         raw.url, protocol=HandshakeOptions(), ping_interval=None, on_session=lambda _, session: steps.append("user's")
     )
     client.send("queued")
-    starting = Asking(client.start)
+    starting = BlockingCall(client.start)
     peer = raw.accept().upgrade()
     assert peer.receive_text() == "hello"
     peer.send_text("welcome")
@@ -529,14 +529,14 @@ def test_a_protocols_own_set_up_comes_before_the_users(raw):
     client.close(timeout=0)
 
 
-def test_one_protocol_object_serves_one_client_even_after_the_first_has_closed():
+def test_one_protocol_object_serves_one_client_even_after_that_client_has_closed():
     protocol = Scripted()
     wsclient.Client("ws://127.0.0.1:9/", protocol=protocol).close()
     with pytest.raises(ValueError, match="another client"):
         wsclient.Client("ws://127.0.0.1:9/", protocol=protocol)
 
 
-def test_a_control_is_answered_before_what_is_queued_and_seen_by_nobody(raw):
+def test_a_control_message_is_answered_before_the_queue_and_not_delivered(raw):
     class Single(Scripted):
         max_in_flight = 1
 

@@ -25,7 +25,7 @@ def test_messages_leave_in_the_order_in_which_they_came():
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 0), (1, 100), (1, 5000)])
-def test_it_is_full_at_either_bound_until_there_is_room_again(count, size):
+def test_it_is_full_at_either_limit_until_there_is_room_again(count, size):
     messages = buffer()
     for n in range(count):
         assert not messages.full
@@ -35,7 +35,7 @@ def test_it_is_full_at_either_bound_until_there_is_room_again(count, size):
     assert not messages.full
 
 
-def test_a_message_beyond_the_bytes_is_refused_and_the_first_of_an_episode_is_told_apart():
+def test_a_message_above_the_byte_limit_is_refused_and_the_first_one_of_an_episode_is_marked():
     messages = buffer()
     messages.add(0, 100)
     assert not messages.is_exceeded
@@ -46,14 +46,14 @@ def test_a_message_beyond_the_bytes_is_refused_and_the_first_of_an_episode_is_to
     assert messages.add(4, 1) is Put.FIRST_LOSS
 
 
-def test_a_message_beyond_the_count_exceeds_it_and_is_charged_for_itself():
+def test_a_message_above_the_count_limit_exceeds_it_and_counts_its_own_size():
     messages = buffer(max_messages=1, max_bytes=2 * ITEM_BYTES)
     assert [messages.add(n, 0) for n in range(5)] == [Put.KEPT] * 4 + [Put.FIRST_LOSS]
     assert messages.is_exceeded
 
 
 @given(st.lists(st.one_of(st.integers(0, 60), st.sampled_from(["take", "all", "even"]))))
-def test_its_bytes_never_exceed_the_bound_by_more_than_one_message(steps):
+def test_its_bytes_exceed_the_limit_by_at_most_one_message(steps):
     messages = buffer()
     inside = []
     for step in steps:

@@ -1,4 +1,4 @@
-"""Handlers: who answers and who hears, on the hook thread or on workers."""
+"""Handlers of calls and events, on the hook thread or on workers."""
 
 import logging
 import threading
@@ -52,7 +52,7 @@ def post(handlers, handler, *args, size=1, must_keep_reading=False, fn=None):
 
 
 class Gate:
-    """A function that stands still until it is let go."""
+    """A function that blocks until it is released."""
 
     def __init__(self):
         self.entered = threading.Semaphore(0)
@@ -68,7 +68,7 @@ class Gate:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
-def test_a_method_has_one_handler_and_a_second_is_refused(make):
+def test_a_second_handler_for_a_method_is_refused(make):
     handlers = make()
     handlers.handle("add", sum, 0)
     with pytest.raises(ValueError, match="'add'"):
@@ -77,7 +77,7 @@ def test_a_method_has_one_handler_and_a_second_is_refused(make):
     assert handlers.of_method("other") is None
 
 
-def test_a_refused_handler_leaves_no_pool_behind(make):
+def test_a_refused_handler_creates_no_pool(make):
     handlers = make()
     handlers.handle("add", sum, 0)
     with pytest.raises(ValueError, match="'add'"):
@@ -85,7 +85,7 @@ def test_a_refused_handler_leaves_no_pool_behind(make):
     assert handlers.pools == ()
 
 
-def test_a_topic_has_any_number_of_handlers_in_their_order_and_each_can_be_removed_once(make):
+def test_handlers_of_a_topic_run_in_order_and_each_can_be_removed_once(make):
     handlers = make()
     a, b, c = (handlers.listen("t", print, 0) for _ in range(3))
     assert handlers.of_topic("t") == (a, b, c)
@@ -108,7 +108,7 @@ def test_a_topic_has_any_number_of_handlers_in_their_order_and_each_can_be_remov
         ("m", print, 1.5, TypeError),
     ],
 )
-def test_what_can_be_no_handler_is_refused(make, name, fn, workers, error):
+def test_an_invalid_handler_is_refused(make, name, fn, workers, error):
     handlers = make()
     for call in (handlers.handle, handlers.listen):
         with pytest.raises(error):
@@ -116,10 +116,10 @@ def test_what_can_be_no_handler_is_refused(make, name, fn, workers, error):
     assert handlers.pools == ()
 
 
-# --- where they run --------------------------------------------------------------------------------------------------
+# --- threads ---------------------------------------------------------------------------------------------------------
 
 
-def test_without_workers_all_run_in_order_on_the_hook_thread(make):
+def test_without_workers_all_handlers_run_in_order_on_the_hook_thread(make):
     handlers, seen = make(), []
     two = [handlers.listen("t", lambda n: seen.append((n, threading.current_thread().name)), 0) for _ in range(2)]
     for n in range(100):
@@ -128,7 +128,7 @@ def test_without_workers_all_run_in_order_on_the_hook_thread(make):
     assert seen == [(n, "tester-hooks") for n in range(100)]
 
 
-def test_workers_run_at_once_and_their_threads_say_whose_they_are(make):
+def test_workers_run_at_the_same_time_in_threads_with_the_name_of_their_client(make):
     handlers, names = make(), []
     together = threading.Barrier(3)
 
@@ -152,7 +152,7 @@ def test_one_worker_keeps_the_order(make):
     assert seen == list(range(1000))
 
 
-def test_a_worker_may_wait_for_what_the_hook_thread_does(make):
+def test_a_worker_can_wait_for_the_hook_thread(make):
     handlers, done, seen = make(), threading.Event(), []
     waiting = handlers.listen("t", lambda _: seen.append(done.wait(LONG)), 1)
     setting = handlers.listen("t", lambda _: done.set(), 0)
@@ -161,7 +161,7 @@ def test_a_worker_may_wait_for_what_the_hook_thread_does(make):
     eventually(lambda: seen == [True])
 
 
-def test_no_thread_starts_before_there_is_work_nor_more_than_the_work_needs(make):
+def test_threads_start_only_when_there_is_work_and_no_more_than_needed(make):
     handlers, gate = make(), Gate()
     handler = handlers.listen("t", gate, 4)
     count = lambda: sum(thread.name.startswith("tester-worker") for thread in threading.enumerate())  # noqa: E731
@@ -172,10 +172,10 @@ def test_no_thread_starts_before_there_is_work_nor_more_than_the_work_needs(make
     gate.leave.release()
 
 
-# --- too slow --------------------------------------------------------------------------------------------------------
+# --- slow handlers ---------------------------------------------------------------------------------------------------
 
 
-def test_a_full_pool_asks_to_pause_and_tells_when_there_is_room(make):
+def test_a_full_pool_pauses_reading_and_reports_when_there_is_room(make):
     room = threading.Event()
     handlers, gate = make(room.set, max_messages=1), Gate()
     handler = handlers.listen("t", gate, 1)
@@ -192,7 +192,7 @@ def test_a_full_pool_asks_to_pause_and_tells_when_there_is_room(make):
     assert not handlers.full
 
 
-def test_what_a_full_pool_drops_is_counted_and_told_once(make, errors):
+def test_messages_that_a_full_pool_drops_are_counted_and_reported_once(make, errors):
     handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
     handler = handlers.listen("t", gate, 1)
     post(handlers, handler, 1)
@@ -208,8 +208,8 @@ def test_what_a_full_pool_drops_is_counted_and_told_once(make, errors):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_where_the_latest_is_kept_no_call_takes_the_place_of_another_nor_of_an_event(make, errors, workers):
-    """Each call wants its own answer; of each topic's events the newest stays."""
+def test_latest_replaces_no_call_and_only_events_of_the_same_topic(make, errors, workers):
+    """Each call needs its own answer; of the events of each topic the newest is kept."""
     handlers, gate, seen = make(overflow="latest"), Gate(), []
 
     def heard(name):
@@ -235,7 +235,7 @@ def test_where_the_latest_is_kept_no_call_takes_the_place_of_another_nor_of_an_e
     assert [type(error) for error in errors.seen] == [SlowConsumer]
 
 
-def test_what_a_pool_dropped_stays_counted_when_it_is_removed(make):
+def test_dropped_messages_stay_counted_after_their_pool_is_removed(make):
     handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
     handler = handlers.listen("t", gate, 1)
     post(handlers, handler, 1)
@@ -247,7 +247,7 @@ def test_what_a_pool_dropped_stays_counted_when_it_is_removed(make):
     assert handlers.dropped == 2
 
 
-def test_a_removed_pool_asks_for_no_pause(make):
+def test_a_removed_pool_does_not_pause_reading(make):
     handlers, gate = make(max_messages=1), Gate()
     handler = handlers.listen("t", gate, 1)
     post(handlers, handler, 1)
@@ -262,7 +262,7 @@ def test_a_removed_pool_asks_for_no_pause(make):
 # --- errors and the end ----------------------------------------------------------------------------------------------
 
 
-def test_an_error_in_a_worker_is_logged_and_told_and_the_worker_goes_on(make, errors, caplog):
+def test_an_error_in_a_worker_is_logged_and_reported_and_the_worker_continues(make, errors, caplog):
     handlers, seen = make(), []
 
     def fn(n):
@@ -281,7 +281,7 @@ def test_an_error_in_a_worker_is_logged_and_told_and_the_worker_goes_on(make, er
     assert record.exc_info[0] is LookupError
 
 
-def test_on_error_for_a_worker_runs_among_the_hooks_one_at_a_time(make, errors):
+def test_on_error_for_a_worker_runs_in_the_hook_thread(make, errors):
     handlers = make()
     post(handlers, handlers.listen("t", lambda n: 1 / n, 2), 0)
     eventually(lambda: errors.seen)
@@ -289,7 +289,7 @@ def test_on_error_for_a_worker_runs_among_the_hooks_one_at_a_time(make, errors):
 
 
 @pytest.mark.parametrize("how", ["end", "remove"])
-def test_what_was_queued_before_the_end_still_runs_and_then_the_threads_are_gone(make, how):
+def test_handlers_queued_before_the_end_still_run_and_then_the_threads_end(make, how):
     handlers, gate = make(), Gate()
     handler = handlers.listen("t", gate, 1)
     for n in range(3):

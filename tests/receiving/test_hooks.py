@@ -1,4 +1,4 @@
-"""The hook thread: one hook after the other, whatever they raise, and no thread where there is no hook."""
+"""The hook thread: runs one hook after the other, survives all exceptions, and exists only if there is a hook."""
 
 import logging
 import math
@@ -20,13 +20,13 @@ FOREVER = Deadline(None)
 PASSED = Deadline(-math.inf)
 
 
-def soon():
+def deadline_soon():
     return Deadline(time.monotonic() + LONG)
 
 
 @pytest.fixture
 def make():
-    """Hooks that end with the test."""
+    """Hooks that are ended with the test."""
     made = []
 
     def make(on_room=lambda: None, /, *, bounds=None, **hooks):
@@ -39,7 +39,7 @@ def make():
     yield make
     for one in made:
         one.end()
-        assert one.join(soon())
+        assert one.join(deadline_soon())
 
 
 def hook_threads():
@@ -48,11 +48,11 @@ def hook_threads():
 
 def finish(hooks):
     hooks.end()
-    assert hooks.join(soon())
+    assert hooks.join(deadline_soon())
 
 
 class Gate:
-    """A hook that stands still until it is let go."""
+    """A hook that blocks until it is released."""
 
     def __init__(self):
         self.entered = threading.Semaphore(0)
@@ -64,17 +64,17 @@ class Gate:
         self.entered.release()
         assert self.leave.acquire(timeout=LONG)
 
-    def await_entry(self):
+    def wait_until_entered(self):
         assert self.entered.acquire(timeout=LONG)
 
-    def let_go(self, times=1):
+    def release(self, times=1):
         self.leave.release(times)
 
 
 # --- order -----------------------------------------------------------------------------------------------------------
 
 
-def test_hooks_run_in_the_order_of_what_happened(make):
+def test_hooks_run_in_the_order_of_the_events(make):
     seen = []
     names = [name for name in HOOKS if name != "on_message"]
     hooks = make(**{name: lambda *args, name=name: seen.append((name, *args)) for name in HOOKS})
@@ -89,7 +89,7 @@ def test_hooks_run_in_the_order_of_what_happened(make):
     assert seen == expected
 
 
-def test_hooks_run_one_at_a_time_on_one_thread_that_bears_the_clients_name(make):
+def test_hooks_run_one_at_a_time_on_one_thread_with_the_name_of_the_client(make):
     seen = []
     hooks = make(on_ping=lambda: seen.append(threading.current_thread()))
     posters = [threading.Thread(target=lambda: [hooks.post("on_ping") for _ in range(50)]) for _ in range(4)]
@@ -117,10 +117,10 @@ def test_a_hook_is_looked_up_when_it_is_posted(make):
 
 
 class Message:
-    """What a weak reference may refer to."""
+    """An object that supports weak references."""
 
 
-def test_the_last_message_is_forgotten_too(make):
+def test_the_last_message_is_released_too(make):
     hooks = make(on_message=lambda message: None)
     message = Message()
     reference = weakref.ref(message)
@@ -133,7 +133,7 @@ def test_the_last_message_is_forgotten_too(make):
     FREE_THREADED,
     reason="without the GIL an object that another thread lets go lives until its maker's thread has a moment",
 )
-def test_messages_are_forgotten_one_by_one_where_very_many_wait(make):
+def test_messages_are_released_one_by_one_even_if_very_many_wait(make):
     held, alive = threading.Event(), []
     references = []
 
@@ -152,7 +152,7 @@ def test_messages_are_forgotten_one_by_one_where_very_many_wait(make):
     assert alive == list(range(100, 0, -1))
 
 
-def test_the_message_is_forgotten_after_its_hook(make):
+def test_a_message_is_released_after_its_hook(make):
     hooks = make(on_message=lambda message: None)
     message = Message()
     reference = weakref.ref(message)
@@ -167,7 +167,7 @@ def test_the_message_is_forgotten_after_its_hook(make):
 # --- the thread ------------------------------------------------------------------------------------------------------
 
 
-def test_there_is_no_thread_without_a_hook_to_run(make):
+def test_without_hooks_there_is_no_thread(make):
     hooks = make(on_open=lambda: None)
     hooks.post("on_close", 1000, "")
     hooks.post_message("message", 1, must_keep_reading=False)
@@ -188,29 +188,29 @@ def test_there_is_no_thread_without_a_hook_to_run(make):
         lambda hooks: hooks.run_later(lambda: None),
     ],
 )
-def test_the_thread_starts_with_the_first_thing_to_do_and_only_once(make, post):
+def test_the_thread_starts_once_with_the_first_event(make, post):
     gate = Gate()
     hooks = make(on_open=gate, on_message=gate, on_error=gate)
     post(hooks)
     hooks.post("on_open")
-    gate.await_entry()
+    gate.wait_until_entered()
     post(hooks)
     assert len(hook_threads()) == 1
-    gate.let_go(100)
+    gate.release(100)
     finish(hooks)
     assert hook_threads() == []
 
 
-def test_what_was_posted_before_the_end_still_runs_and_nothing_after_it(make):
+def test_events_posted_before_the_end_still_run_and_later_ones_do_not(make):
     gate, seen = Gate(), []
     hooks = make(on_open=gate, on_message=seen.append, on_close=seen.append)
     hooks.post("on_open")
-    gate.await_entry()
+    gate.wait_until_entered()
     hooks.post_message("before", 1, must_keep_reading=False)
     hooks.end()
     hooks.post_message("after", 1, must_keep_reading=False)
     hooks.post("on_close", "after")
-    gate.let_go()
+    gate.release()
     finish(hooks)
     assert seen == ["before"]
 
@@ -219,15 +219,15 @@ def test_join_is_bounded_when_a_hook_does_not_return(make):
     gate = Gate()
     hooks = make(on_open=gate)
     hooks.post("on_open")
-    gate.await_entry()
+    gate.wait_until_entered()
     hooks.end()
     assert not hooks.join(PASSED)
     assert not hooks.join(Deadline(time.monotonic() + 0.05))
-    gate.let_go()
+    gate.release()
     assert hooks.join(FOREVER)
 
 
-def test_a_hook_may_end_and_join_its_own_thread(make):
+def test_a_hook_can_end_and_join_its_own_thread(make):
     results = []
     hooks = make(on_open=lambda: results.append((hooks.end(), hooks.here(), hooks.join(FOREVER))))
     assert not hooks.here()
@@ -237,15 +237,15 @@ def test_a_hook_may_end_and_join_its_own_thread(make):
     assert not hooks.here()
 
 
-def test_no_other_thread_is_taken_for_the_hook_thread_after_its_end(make):
-    """The operating system gives the number of a thread that has ended to another one."""
+def test_another_thread_is_not_mistaken_for_the_hook_thread_after_its_end(make):
+    """The operating system reuses the number of a thread that has ended."""
     hooks = make()
     hooks.end()
     hooks.work()
     assert not hooks.here()
 
 
-def test_hooks_that_can_have_no_thread_do_not_stop_anything_else(make, monkeypatch, caplog):
+def test_a_hook_thread_that_cannot_start_stops_nothing_else(make, monkeypatch, caplog):
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
@@ -261,7 +261,7 @@ def test_hooks_that_can_have_no_thread_do_not_stop_anything_else(make, monkeypat
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_error_is_logged_with_its_traceback_and_goes_to_on_error(make, caplog):
+def test_an_error_is_logged_with_its_traceback_and_passed_to_on_error(make, caplog):
     def on_open():
         raise OSError("the hook's own")
 
@@ -279,7 +279,7 @@ def test_an_error_is_logged_with_its_traceback_and_goes_to_on_error(make, caplog
     assert traceback.extract_tb(record.exc_info[2])[-1].name == "on_open"
 
 
-def test_an_error_is_told_before_the_next_hook_runs(make):
+def test_an_error_is_reported_before_the_next_hook_runs(make):
     seen = []
     hooks = make(on_message=lambda message: 1 / message, on_error=lambda error: seen.append(type(error)))
     hooks.post_message(0, 1, must_keep_reading=False)
@@ -288,7 +288,7 @@ def test_an_error_is_told_before_the_next_hook_runs(make):
     assert seen == [ZeroDivisionError, "next"]
 
 
-def test_an_on_error_that_raises_is_logged_and_not_called_about_itself(make, caplog):
+def test_an_on_error_that_raises_is_logged_and_not_called_for_its_own_error(make, caplog):
     calls = []
 
     def on_error(error):
@@ -309,7 +309,7 @@ def test_an_on_error_that_raises_is_logged_and_not_called_about_itself(make, cap
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_the_thread_survives_what_would_end_a_program(make, error):
+def test_the_thread_survives_exceptions_that_would_end_a_program(make, error):
     def on_open():
         raise error
 
@@ -322,7 +322,7 @@ def test_the_thread_survives_what_would_end_a_program(make, error):
     assert after == ["after"]
 
 
-def test_a_done_callback_that_raises_is_logged_and_told(make, caplog):
+def test_a_done_callback_that_raises_is_logged_and_reported(make, caplog):
     errors = []
     hooks = make(on_error=errors.append)
     hooks.run_later(lambda: 1 / 0)
@@ -331,7 +331,7 @@ def test_a_done_callback_that_raises_is_logged_and_told(make, caplog):
     assert "tester: a done-callback raised ZeroDivisionError." in caplog.text
 
 
-def test_an_error_that_ends_nothing_is_a_warning_and_goes_to_on_error(make, caplog):
+def test_an_error_that_ends_nothing_is_logged_as_a_warning_and_passed_to_on_error(make, caplog):
     errors = []
     hooks = make(on_error=errors.append)
     error = OSError("the peer's fault")
@@ -343,10 +343,10 @@ def test_an_error_that_ends_nothing_is_a_warning_and_goes_to_on_error(make, capl
     ]
 
 
-# --- bound -----------------------------------------------------------------------------------------------------------
+# --- the connection number -------------------------------------------------------------------------------------------
 
 
-def test_the_number_of_the_connection_is_visible_while_its_hook_runs(make):
+def test_the_connection_number_is_available_while_its_hook_runs(make):
     seen = []
     hooks = make(
         on_open=lambda: seen.append(hooks.connection_number),
@@ -363,7 +363,7 @@ def test_the_number_of_the_connection_is_visible_while_its_hook_runs(make):
     assert hooks.connection_number is None
 
 
-def test_the_number_stays_while_on_error_hears_of_the_hooks_error(make):
+def test_the_connection_number_stays_available_in_on_error(make):
     seen = []
     hooks = make(on_open=lambda: 1 / 0, on_error=lambda error: seen.append(hooks.connection_number))
     hooks.post("on_open", bound=3)
@@ -375,18 +375,18 @@ def test_the_number_stays_while_on_error_hears_of_the_hooks_error(make):
 # --- run_later -------------------------------------------------------------------------------------------------------
 
 
-def test_run_later_runs_among_the_hooks(make):
+def test_run_later_runs_in_the_order_of_the_hooks(make):
     gate, ran = Gate(), threading.Event()
     hooks = make(on_open=gate)
     hooks.post("on_open")
-    gate.await_entry()
+    gate.wait_until_entered()
     hooks.run_later(ran.set)
     assert not ran.is_set()
-    gate.let_go()
+    gate.release()
     assert ran.wait(LONG)
 
 
-def test_run_later_runs_at_once_and_here_after_the_end(make, caplog):
+def test_run_later_runs_at_once_in_the_calling_thread_after_the_end(make, caplog):
     threads, errors = [], []
     hooks = make(on_error=errors.append)
     hooks.end()
@@ -400,61 +400,61 @@ def test_run_later_runs_at_once_and_here_after_the_end(make, caplog):
 # --- too many messages -----------------------------------------------------------------------------------------------
 
 
-def test_slow_consumer_is_told_once_per_episode(make, caplog):
+def test_slow_consumer_is_reported_once_per_episode(make, caplog):
     gate, errors = Gate(), []
     hooks = make(on_message=gate, on_error=errors.append, bounds=ReceiveQueue(max_messages=4, overflow="drop_newest"))
     for episode in (1, 2):
         hooks.post_message("in the hook", 1, must_keep_reading=False)
-        gate.await_entry()
+        gate.wait_until_entered()
         for _ in range(4 + 3):
             hooks.post_message("waiting or lost", 1, must_keep_reading=False)
         assert hooks.dropped == 3 * episode
-        gate.let_go(5)
+        gate.release(5)
         for _ in range(4):
-            gate.await_entry()
-        told = threading.Event()
-        hooks.run_later(told.set)
-        assert told.wait(LONG)
+            gate.wait_until_entered()
+        reported = threading.Event()
+        hooks.run_later(reported.set)
+        assert reported.wait(LONG)
         assert [type(error) for error in errors] == [SlowConsumer] * episode
     assert len(gate.seen) == 10
     assert "on_message can't keep up: more than 4 messages" in str(errors[0])
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 
-def test_a_full_queue_asks_to_pause_and_tells_when_there_is_room(make):
+def test_a_full_queue_pauses_reading_and_reports_when_there_is_room(make):
     gate, room = Gate(), threading.Event()
     hooks = make(room.set, on_message=gate, bounds=ReceiveQueue(max_messages=2))
     assert not hooks.inbox.full
     hooks.post_message("in the hook", 1, must_keep_reading=False)
-    gate.await_entry()
+    gate.wait_until_entered()
     room.clear()
     hooks.post_message("waits", 1, must_keep_reading=False)
     assert not hooks.inbox.full
     hooks.post_message("waits", 1, must_keep_reading=False)
     assert hooks.inbox.full
     assert not room.is_set()
-    gate.let_go()
+    gate.release()
     assert room.wait(LONG)
     assert not hooks.inbox.full
     assert hooks.dropped == 0
-    gate.let_go(10)
+    gate.release(10)
 
 
-def test_only_messages_beyond_the_bytes_are_lost_when_reading_presses_on(make):
+def test_only_messages_above_the_byte_limit_are_lost_when_reading_must_continue(make):
     gate = Gate()
     hooks = make(on_message=gate, on_close=gate, bounds=ReceiveQueue(max_messages=1, max_bytes=10))
     hooks.post_message("in the hook", 10, must_keep_reading=True)
-    gate.await_entry()
+    gate.wait_until_entered()
     hooks.post_message("fits", 10, must_keep_reading=True)
     hooks.post_message("lost", 1, must_keep_reading=True)
     hooks.post("on_close", "never lost")
-    gate.let_go(10)
+    gate.release(10)
     finish(hooks)
     assert gate.seen == [("in the hook",), ("fits",), ("never lost",)]
     assert hooks.dropped == 1
 
 
-def test_a_flood_of_pings_and_errors_does_not_fill_the_memory(make):
+def test_many_pings_and_errors_do_not_fill_the_memory(make):
     held, go_on = threading.Event(), threading.Event()
     seen = []
 
@@ -473,5 +473,5 @@ def test_a_flood_of_pings_and_errors_does_not_fill_the_memory(make):
     go_on.set()
     finish(hooks)
     assert len(seen) <= 2 * MAX_EVENTS + 2
-    assert sum(isinstance(one, OSError) for one in seen) == MAX_EVENTS  # pings take no room from errors
+    assert sum(isinstance(one, OSError) for one in seen) == MAX_EVENTS  # pings do not count towards the limit of errors
     assert seen[-1] == "the last one, which is no part of the flood"

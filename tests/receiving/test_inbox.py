@@ -1,4 +1,4 @@
-"""The bounded queue of incoming items: policies, bounds, episodes of loss, the end."""
+"""The bounded queue of incoming items: policies, limits, episodes of loss, the end."""
 
 import functools
 import itertools
@@ -40,7 +40,7 @@ def put_all(inbox, items, size=1, **options):
 
 
 @pytest.mark.parametrize("overflow", ["block", "raise", "drop_oldest", "drop_newest"])
-def test_items_come_out_in_their_order(overflow):
+def test_items_are_returned_in_order(overflow):
     inbox = make(overflow=overflow)
     items = [None, 0, "", False, [], "last"]
     assert put_all(inbox, items) == [Put.KEPT] * 6
@@ -49,7 +49,7 @@ def test_items_come_out_in_their_order(overflow):
     assert len(inbox) == 0
 
 
-def test_several_are_taken_at_once_where_very_many_wait_and_the_oldest_is_the_last_of_them():
+def test_many_waiting_items_are_taken_together_with_the_oldest_last():
     inbox = make()
     put_all(inbox, range(90))
     sizes, items = [], []
@@ -62,7 +62,7 @@ def test_several_are_taken_at_once_where_very_many_wait_and_the_oldest_is_the_la
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
-def test_where_not_all_are_kept_one_is_taken_at_a_time(overflow):
+def test_with_a_policy_that_drops_items_one_item_is_taken_at_a_time(overflow):
     inbox = make(overflow=overflow)
     for number in range(90):
         inbox.put(number, 1, key=number)
@@ -70,7 +70,7 @@ def test_where_not_all_are_kept_one_is_taken_at_a_time(overflow):
     assert len(inbox) == 89
 
 
-def test_several_that_are_taken_leave_their_room_and_no_more():
+def test_items_taken_together_free_exactly_their_own_room():
     inbox = make(max_bytes=200)
     for number in range(80):
         inbox.put(number, 2)
@@ -83,7 +83,7 @@ def test_several_that_are_taken_leave_their_room_and_no_more():
     assert inbox.full
 
 
-def test_of_large_items_one_is_taken_at_a_time():
+def test_large_items_are_taken_one_at_a_time():
     inbox = make(max_bytes=10**9)
     put_all(inbox, range(90), size=_inbox._BATCH_BYTES // _inbox._BATCH_ITEMS + 1)
     assert inbox.get_several(PASSED) == [0]
@@ -92,7 +92,7 @@ def test_of_large_items_one_is_taken_at_a_time():
     assert len(inbox.get_several(PASSED)) == _inbox._BATCH_ITEMS
 
 
-def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
+def test_a_full_queue_returns_one_item_and_reports_the_room():
     rooms = []
     inbox = make(on_room=lambda: rooms.append(len(inbox)))
     put_all(inbox, range(100))
@@ -102,7 +102,7 @@ def test_from_a_full_queue_one_is_taken_and_whoever_waits_for_room_is_told():
     assert len(inbox.get_several(PASSED)) == _inbox._BATCH_ITEMS
 
 
-def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
+def test_items_are_taken_one_at_a_time_after_the_queue_has_lost_some():
     inbox = make(max_items=200, max_bytes=100)
     put_all(inbox, range(100), must_keep_reading=True)
     assert inbox.put("lost", 1, must_keep_reading=True) is Put.FIRST_LOSS
@@ -111,7 +111,7 @@ def test_while_a_queue_has_lost_something_its_reader_takes_one_at_a_time():
     assert inbox.put("a second loss", 100, must_keep_reading=True) is Put.KEPT, "a queue with room keeps what comes"
 
 
-def test_a_reader_of_several_waits_as_any_other():
+def test_a_reader_of_several_items_waits_like_any_other_reader():
     inbox = make()
     reader = threading.Thread(target=lambda: items.extend(inbox.get_several(FOREVER)))
     items = []
@@ -121,11 +121,11 @@ def test_a_reader_of_several_waits_as_any_other():
     assert items == ["item"]
 
 
-def test_get_gives_empty_when_nothing_came_in_time():
+def test_get_returns_empty_at_its_deadline():
     assert make().get(PASSED) is EMPTY
 
 
-def test_get_gives_what_is_there_though_the_deadline_has_passed():
+def test_get_returns_an_available_item_even_after_its_deadline():
     inbox = make()
     inbox.put("item", 1)
     assert inbox.get(PASSED) == "item"
@@ -140,7 +140,7 @@ def test_get_gives_what_is_there_though_the_deadline_has_passed():
         (lambda inbox: inbox.end(OSError(), discard=True), EMPTY),
     ],
 )
-def test_whoever_waits_is_released(release, expected):
+def test_a_waiting_reader_is_released(release, expected):
     inbox = make()
     got = []
     reader = threading.Thread(target=lambda: got.append(inbox.get(FOREVER)), daemon=True)
@@ -151,7 +151,7 @@ def test_whoever_waits_is_released(release, expected):
     assert got == [expected]
 
 
-def test_several_readers_get_each_item_once():
+def test_each_item_goes_to_exactly_one_of_several_readers():
     inbox = make()
     got = [[] for _ in range(3)]
 
@@ -173,7 +173,7 @@ def test_several_readers_get_each_item_once():
 # --- block -----------------------------------------------------------------------------------------------------------
 
 
-def test_block_is_full_at_the_bound_and_loses_nothing_beyond_it():
+def test_block_is_full_at_the_limit_and_loses_nothing_above_it():
     inbox = make(max_items=2)
     inbox.put(1, 1)
     assert not inbox.full
@@ -184,7 +184,7 @@ def test_block_is_full_at_the_bound_and_loses_nothing_beyond_it():
     assert inbox.dropped == 0
 
 
-def test_block_is_full_by_bytes_too():
+def test_block_has_a_byte_limit_too():
     inbox = make(max_bytes=10)
     inbox.put(1, 9)
     assert not inbox.full
@@ -194,7 +194,7 @@ def test_block_is_full_by_bytes_too():
     assert not inbox.full
 
 
-def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
+def test_forced_reading_exceeds_the_item_limit_and_not_the_byte_limit():
     inbox = make(max_items=1, max_bytes=1000)
     inbox.put(1, 4)
     assert inbox.put(2, 600, must_keep_reading=True) is Put.KEPT
@@ -204,8 +204,8 @@ def test_pressing_on_goes_beyond_the_items_and_not_beyond_the_bytes():
     assert inbox.dropped == 1
 
 
-def test_pressing_on_a_queue_that_has_room_keeps_what_is_larger_than_that():
-    """A single item may be larger than all the bytes; whoever keeps up must get it all the same."""
+def test_forced_reading_keeps_one_item_larger_than_the_limit_if_the_queue_has_room():
+    """A single item may be larger than the byte limit; a consumer that is fast enough must receive it all the same."""
     inbox = make(max_items=10, max_bytes=100)
     assert inbox.put("large", 101, must_keep_reading=True) is Put.KEPT
     assert inbox.put("lost", 0, must_keep_reading=True) is Put.FIRST_LOSS
@@ -215,20 +215,20 @@ def test_pressing_on_a_queue_that_has_room_keeps_what_is_larger_than_that():
     assert inbox.put(3, 99, must_keep_reading=True) is not Put.KEPT
 
 
-def test_pressing_on_empty_items_are_charged_for_themselves():
+def test_forced_reading_counts_empty_items_with_a_minimum_size():
     inbox = make(max_items=10, max_bytes=10_000)
     kept = sum(inbox.put(n, 0, must_keep_reading=True) is Put.KEPT for n in range(100_000))
     assert kept <= 10 + 10_000 // 100
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_oldest", "drop_newest", "latest"])
-def test_other_policies_never_ask_to_pause(overflow):
+def test_other_policies_never_pause_reading(overflow):
     inbox = make(max_items=1, overflow=overflow)
     put_all(inbox, [1, 2, 3])
     assert not inbox.full
 
 
-def test_on_room_is_called_when_a_full_queue_has_room_again_and_only_then():
+def test_on_room_is_called_only_when_a_full_queue_has_room_again():
     calls = []
     inbox = make(max_items=2, on_room=lambda: calls.append(len(inbox)))
     put_all(inbox, [1, 2, 3])
@@ -241,7 +241,7 @@ def test_on_room_is_called_when_a_full_queue_has_room_again_and_only_then():
     assert calls == [1]
 
 
-def test_on_room_is_called_at_the_end_since_nobody_will_make_room_any_more():
+def test_on_room_is_called_at_the_end_since_no_reader_makes_room_later():
     calls = []
     inbox = make(max_items=1, on_room=lambda: calls.append(None))
     inbox.put(1, 1)
@@ -249,7 +249,7 @@ def test_on_room_is_called_at_the_end_since_nobody_will_make_room_any_more():
     assert len(calls) == 1
 
 
-def test_on_room_may_use_the_queue():
+def test_on_room_can_use_the_queue():
     inbox = make(max_items=1, on_room=lambda: inbox.put("more", 1))
     inbox.put("first", 1)
     assert inbox.get(PASSED) == "first"
@@ -260,7 +260,7 @@ def test_on_room_may_use_the_queue():
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_newest"])
-def test_the_newest_goes_when_there_are_too_many_items(overflow):
+def test_the_newest_item_is_dropped_above_the_item_limit(overflow):
     inbox = make(max_items=2, overflow=overflow)
     assert put_all(inbox, [1, 2, 3, 4]) == [Put.KEPT, Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
     assert drain(inbox) == [1, 2]
@@ -268,7 +268,7 @@ def test_the_newest_goes_when_there_are_too_many_items(overflow):
 
 
 @pytest.mark.parametrize("overflow", ["raise", "drop_newest"])
-def test_the_newest_goes_when_there_are_too_many_bytes(overflow):
+def test_the_newest_item_is_dropped_above_the_byte_limit(overflow):
     inbox = make(max_bytes=10, overflow=overflow)
     assert inbox.put(1, 4) is Put.KEPT
     assert inbox.put(2, 7) is Put.FIRST_LOSS
@@ -277,14 +277,14 @@ def test_the_newest_goes_when_there_are_too_many_bytes(overflow):
     assert inbox.dropped == 1
 
 
-def test_the_oldest_goes_when_there_are_too_many_items():
+def test_the_oldest_item_is_dropped_above_the_item_limit():
     inbox = make(max_items=2, overflow="drop_oldest")
     assert put_all(inbox, [1, 2, 3, 4]) == [Put.KEPT, Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
     assert drain(inbox) == [3, 4]
     assert inbox.dropped == 2
 
 
-def test_as_many_of_the_oldest_go_as_a_large_one_needs():
+def test_enough_of_the_oldest_items_are_dropped_for_a_large_one():
     inbox = make(max_bytes=10, overflow="drop_oldest")
     put_all(inbox, [1, 2, 3], size=3)
     assert inbox.put(4, 7) is Put.FIRST_LOSS
@@ -295,14 +295,14 @@ def test_as_many_of_the_oldest_go_as_a_large_one_needs():
 # --- latest ----------------------------------------------------------------------------------------------------------
 
 
-def test_latest_without_a_key_keeps_the_newest_alone():
+def test_latest_without_a_key_keeps_only_the_newest_item():
     inbox = make(overflow="latest")
     assert put_all(inbox, [1, 2, 3]) == [Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
     assert (len(inbox), inbox.dropped) == (1, 2)
     assert drain(inbox) == [3]
 
 
-def test_latest_keeps_the_newest_of_each_key_in_the_place_of_its_first():
+def test_latest_keeps_the_newest_item_of_each_key_in_the_position_of_the_first():
     inbox = make(overflow="latest")
     for item in ("a1", "b1", "a2", "c1", "b2", "a3"):
         inbox.put(item, 1, key=item[0])
@@ -310,7 +310,7 @@ def test_latest_keeps_the_newest_of_each_key_in_the_place_of_its_first():
     assert drain(inbox) == ["a3", "b2", "c1"]
 
 
-def test_latest_begins_anew_with_a_key_that_was_read():
+def test_latest_starts_a_new_entry_for_a_key_that_was_read():
     inbox = make(overflow="latest")
     inbox.put("a1", 1, key="a")
     inbox.put("b1", 1, key="b")
@@ -320,7 +320,7 @@ def test_latest_begins_anew_with_a_key_that_was_read():
     assert inbox.dropped == 0
 
 
-def test_latest_drops_the_oldest_of_too_many_keys():
+def test_latest_drops_the_oldest_key_above_the_limit():
     inbox = make(max_items=2, overflow="latest")
     for key in "abc":
         inbox.put(key, 1, key=key)
@@ -330,7 +330,7 @@ def test_latest_drops_the_oldest_of_too_many_keys():
     assert inbox.dropped == 2
 
 
-def test_latest_counts_the_bytes_of_what_it_keeps():
+def test_latest_counts_the_bytes_of_the_items_it_keeps():
     inbox = make(max_bytes=10, overflow="latest")
     inbox.put("a1", 8, key="a")
     inbox.put("a2", 2, key="a")
@@ -341,7 +341,7 @@ def test_latest_counts_the_bytes_of_what_it_keeps():
     assert drain(inbox) == ["b", "c"]
 
 
-def test_latest_stays_within_the_bytes_when_the_newer_item_is_larger():
+def test_latest_obeys_the_byte_limit_when_the_newer_item_is_larger():
     inbox = make(max_bytes=10, overflow="latest")
     for key in "abcde":
         inbox.put(key, 2, key=key)
@@ -367,7 +367,7 @@ def test_an_episode_ends_when_the_queue_stays_half_empty(overflow):
     assert inbox.put("lost", 1) is Put.FIRST_LOSS
 
 
-def test_an_episode_of_bytes_ends_when_half_of_them_are_gone():
+def test_an_episode_of_the_byte_limit_ends_when_half_of_the_bytes_are_read():
     inbox = make(max_bytes=10, overflow="drop_newest")
     for n, size in enumerate((4, 2, 2, 2)):
         inbox.put(n, size)
@@ -387,7 +387,7 @@ def test_an_episode_of_bytes_ends_when_half_of_them_are_gone():
 
 @pytest.mark.parametrize(("overflow", "max_items"), [("latest", 100), ("latest", 1), ("drop_oldest", 1),
                                                      ("drop_newest", 1), ("drop_newest", 2)])  # fmt: skip
-def test_a_reader_that_stays_behind_is_one_episode_though_the_queue_empties_at_each_read(overflow, max_items):
+def test_a_reader_that_stays_behind_causes_one_episode_although_each_read_empties_the_queue(overflow, max_items):
     inbox = make(max_items=max_items, overflow=overflow)
     verdicts = []
     for n in range(50):
@@ -397,7 +397,7 @@ def test_a_reader_that_stays_behind_is_one_episode_though_the_queue_empties_at_e
     assert verdicts.count(Put.LOSS) >= 48
 
 
-def test_latest_of_several_keys_that_are_all_read_between_bursts_is_one_episode():
+def test_latest_with_several_keys_all_read_between_bursts_causes_one_episode():
     inbox = make(overflow="latest")
     verdicts = []
     for _ in range(20):
@@ -407,7 +407,7 @@ def test_latest_of_several_keys_that_are_all_read_between_bursts_is_one_episode(
 
 
 @pytest.mark.parametrize("overflow", ["latest", "drop_oldest", "drop_newest"])
-def test_a_reader_that_has_caught_up_begins_a_new_episode(overflow):
+def test_a_reader_that_has_caught_up_starts_a_new_episode(overflow):
     inbox = make(max_items=1, overflow=overflow)
     for _ in range(3):
         assert [inbox.put(n, 1) for n in range(3)] == [Put.KEPT, Put.FIRST_LOSS, Put.LOSS]
@@ -420,7 +420,7 @@ def test_a_reader_that_has_caught_up_begins_a_new_episode(overflow):
 
 
 @pytest.mark.parametrize("overflow", POLICIES)
-def test_extra_items_keep_their_order_count_for_nothing_and_are_never_dropped(overflow):
+def test_extra_items_keep_their_order_and_have_no_size_and_are_never_dropped(overflow):
     inbox = make(max_items=1, max_bytes=1, overflow=overflow)
     assert inbox.put_extra("first")
     inbox.put("a", 1)
@@ -446,7 +446,7 @@ def test_extra_items_alone_do_not_fill_the_queue():
 
 
 @pytest.mark.parametrize("overflow", POLICIES)
-def test_after_the_end_what_is_there_can_be_taken_and_nothing_comes(overflow):
+def test_after_the_end_queued_items_can_be_taken_and_new_ones_are_refused(overflow):
     inbox = make(max_items=2, overflow=overflow)
     inbox.put("there", 1, key="there")
     inbox.end()
@@ -468,14 +468,14 @@ def test_the_first_end_counts():
     assert inbox.error is error
 
 
-def test_an_end_without_error_is_not_made_a_bad_one_later():
+def test_an_end_without_an_error_does_not_become_a_failure_later():
     inbox = make()
     inbox.end()
     inbox.end(OSError())
     assert inbox.error is None
 
 
-def test_a_discarding_end_forgets_what_is_there_even_if_it_is_the_second():
+def test_a_discarding_end_drops_queued_items_even_if_it_is_the_second_end():
     inbox = make(max_items=2)
     put_all(inbox, [1, 2])
     inbox.put_extra(3)
@@ -488,11 +488,11 @@ def test_a_discarding_end_forgets_what_is_there_even_if_it_is_the_second():
     assert inbox.error is error
 
 
-# --- everything at once, against a list ------------------------------------------------------------------------------
+# --- all operations, compared with a list ----------------------------------------------------------------------------
 
 
 class InboxMachine(RuleBasedStateMachine):
-    """The model is a list of [item, size, key]; extra items have no size. With "latest", a key has always one size."""
+    """The model is a list of [item, size, key]; extra items have no size. With "latest", each key has a fixed size."""
 
     @initialize(overflow=st.sampled_from(POLICIES), max_items=st.integers(1, 8), max_bytes=st.sampled_from([6, 30]))
     def begin(self, overflow, max_items, max_bytes):
@@ -501,7 +501,7 @@ class InboxMachine(RuleBasedStateMachine):
         self.inbox = Inbox(max_items, max_bytes, overflow, self.note_room)
         self.cells = []
         self.dropped = 0
-        self.losing = 0  # times the reader must be seen to keep up before the episode is over
+        self.losing = 0  # how often the reader must be seen to keep up before the episode ends
         self.ended = False
         self.number = 0
 
@@ -616,7 +616,7 @@ class InboxMachine(RuleBasedStateMachine):
 TestInboxAgainstAModel = InboxMachine.TestCase
 
 
-def test_an_interrupt_of_a_reader_leaves_an_inbox_full_only_while_it_is():
+def test_an_interrupt_of_a_reader_leaves_the_inbox_marked_full_only_while_it_is_full():
     for moment in itertools.count():
         inbox = Inbox(1, 100, "block")
         inbox.put("item", 100)

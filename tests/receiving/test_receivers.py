@@ -1,4 +1,4 @@
-"""The receivers of a client as one: whether a queue is full, what was dropped, a lost connection, the end."""
+"""All receivers of a client together: whether a queue is full, what was dropped, a lost connection, the end."""
 
 import select
 
@@ -11,7 +11,7 @@ from wsclient._requests import failures
 from wsclient._threads.wakeup import Wakeup
 
 from ..support import LONG
-from ..support.peers import beginning
+from ..support.peers import start_call
 
 LOST = failures.connection_lost(wsclient.Disconnect("network", None, "", None, 1.0, 1.0), sent=True)
 
@@ -54,7 +54,7 @@ def to_no_subscription_yet(client, receivers):
 
 
 @pytest.mark.parametrize("way", [to_a_stream, to_the_hooks, to_workers, to_no_subscription_yet])
-def test_they_are_full_while_one_queue_is(client, receivers, way):
+def test_the_receivers_are_full_while_one_queue_is_full(client, receivers, way):
     take, put, _kept = way(client, receivers)
     assert not receivers.full
     put()
@@ -63,7 +63,7 @@ def test_they_are_full_while_one_queue_is(client, receivers, way):
     assert not receivers.full
 
 
-def test_what_each_of_them_dropped_is_counted_together(client, receivers):
+def test_dropped_messages_of_all_receivers_are_counted_together(client, receivers):
     stream = client.listen(maxsize=1, overflow="drop_oldest")
     for _ in range(3):
         receivers.streams.offer("m", 1, must_keep_reading=False)
@@ -85,7 +85,7 @@ def test_a_lost_connection_is_a_gap_in_a_stream_only_if_it_was_open(client, rece
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_room_in_a_full_queue_wakes_the_io_thread_only_where_it_paused_reading(client, receivers, paused):
+def test_room_in_a_full_queue_wakes_the_io_thread_only_if_it_paused_reading(client, receivers, paused):
     core, wakeup = client._wsclient.core, Wakeup()
     core.commands.attach(wakeup)
     core.link.paused = paused
@@ -99,7 +99,7 @@ def test_room_in_a_full_queue_wakes_the_io_thread_only_where_it_paused_reading(c
 
 def test_the_end_is_seen_by_every_reader(client, receivers):
     stream = client.listen()
-    waiting = beginning(stream.get)
+    waiting = start_call(stream.get)
     receivers.end(OSError("the cause"))
     assert isinstance(waiting.exception(LONG), OSError)
     assert receivers.hooks.inbox.ended

@@ -1,4 +1,4 @@
-"""``stream()`` at the public level, against a peer that sends exactly what the test tells it."""
+"""``stream()`` through the public API, against a peer that sends exactly what the test specifies."""
 
 import concurrent.futures
 import gc
@@ -10,12 +10,12 @@ import wsclient
 from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import Ticks, beginning, many, nothing_is_kept, put, subscribed, taken
+from ..support.peers import Ticks, has_no_entries, many, put, start_call, subscribed, taken
 
-# --- stream(): the answers -------------------------------------------------------------------------------------------
+# --- stream(): the items ---------------------------------------------------------------------------------------------
 
 
-def test_a_stream_gives_every_answer_in_order_and_ends_with_the_final_reply(against):
+def test_a_stream_returns_every_item_in_order_and_ends_with_the_final_reply(against):
     client, peer, seen = against(protocol=many())
     stream = client.stream({"ask": 1})
     id = taken(peer)["id"]
@@ -24,11 +24,11 @@ def test_a_stream_gives_every_answer_in_order_and_ends_with_the_final_reply(agai
     assert seen == []
     assert client.stats.requests_ok == 1
     assert client.stats.requests_late == 0
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 class Operations(GraphQLTransportWs):
-    """Without its handshake, which has tests of its own."""
+    """Without its handshake, which has its own tests."""
 
     subprotocols = ()
 
@@ -36,7 +36,7 @@ class Operations(GraphQLTransportWs):
         pass
 
 
-def test_a_stream_ends_with_end_and_then_sends_no_unsubscribe(against):
+def test_a_stream_that_reaches_its_end_sends_no_unsubscribe(against):
     client, peer, _ = against(protocol=Operations())
     stream = client.stream({"query": "{ n }"})
     id = taken(peer)["id"]
@@ -47,7 +47,7 @@ def test_a_stream_ends_with_end_and_then_sends_no_unsubscribe(against):
     assert taken(peer) == {"type": "mark"}
 
 
-def test_until_ends_a_stream_with_the_answer_it_accepts(against):
+def test_until_ends_a_stream_with_the_item_it_accepts(against):
     client, peer, _ = against(protocol=many())
     stream = client.stream({"ask": 1}, until=lambda value: value == "last")
     id = taken(peer)["id"]
@@ -57,7 +57,7 @@ def test_until_ends_a_stream_with_the_answer_it_accepts(against):
 
 
 @pytest.mark.parametrize("verdict", [True, False])
-def test_until_overrides_what_the_protocol_says_of_the_last_answer(against, verdict):
+def test_until_overrides_the_decision_of_the_protocol_about_the_last_item(against, verdict):
     client, peer, _ = against(protocol=JsonId(result="v", final=lambda request, value: verdict))
     stream = client.stream({"ask": 1}, until=lambda value: value == "last")
     id = taken(peer)["id"]
@@ -72,10 +72,10 @@ def test_until_that_raises_ends_the_stream_with_that_error(against):
     put(peer, {"id": id, "v": 0, "more": True})
     with pytest.raises(ZeroDivisionError):
         next(stream)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-def test_by_order_until_that_raises_holds_up_no_later_request(against, raw):
+def test_in_fifo_order_until_that_raises_blocks_no_later_request(against, raw):
     client, peer, _ = against(protocol=Fifo())
     stream = client.stream("a", until=lambda value: 1 / 0)
     later = client.submit("b", timeout=LONG, idempotent=True)
@@ -83,13 +83,13 @@ def test_by_order_until_that_raises_holds_up_no_later_request(against, raw):
     peer.send_text("A")
     with pytest.raises(ZeroDivisionError):
         stream.get(LONG)
-    peer = raw.accept(timeout=3).upgrade()  # as for request(): nobody can tell whose the next reply is
+    peer = raw.accept(timeout=3).upgrade()  # as for request(): the owner of the next reply is unknown
     assert peer.receive_text() == "b"
     peer.send_text("B")
     assert later.result(LONG) == "B"
 
 
-def test_a_failure_is_raised_behind_the_answers_that_came_before_it(against):
+def test_a_failure_is_raised_after_the_items_that_came_before_it(against):
     client, peer, _ = against(protocol=many())
     stream = client.stream({"ask": 1})
     id = taken(peer)["id"]
@@ -101,12 +101,12 @@ def test_a_failure_is_raised_behind_the_answers_that_came_before_it(against):
         assert caught.value.code == 7
 
 
-def test_a_lost_connection_ends_a_stream_at_once_and_behind_its_answers(against, raw):
+def test_a_lost_connection_ends_a_stream_after_the_items_it_has(against, raw):
     client, peer, _ = against(protocol=many())
     stream = client.stream({"ask": 1}, timeout=None)
     put(peer, {"id": taken(peer)["id"], "v": 1, "more": True})
     assert stream.get(LONG) == 1
-    peer.send_frame(8, b"\x03\xe9")  # a close frame; the line itself stays
+    peer.send_frame(8, b"\x03\xe9")  # a close frame; the socket stays open
     with pytest.raises(wsclient.ConnectionLost) as caught:
         stream.get(LONG)
     assert caught.value.sent is True
@@ -114,7 +114,7 @@ def test_a_lost_connection_ends_a_stream_at_once_and_behind_its_answers(against,
     raw.accept().upgrade()
 
 
-def test_the_timeout_of_a_stream_is_for_its_first_answer(against):
+def test_the_timeout_of_a_stream_applies_to_its_first_item(against):
     client, peer, _ = against(protocol=many())
     answered, silent = (client.stream({"ask": n}, timeout=2 * SHORT) for n in range(2))
     id, _ = (taken(peer)["id"] for _ in range(2))
@@ -129,7 +129,7 @@ def test_the_timeout_of_a_stream_is_for_its_first_answer(against):
     assert list(answered) == [2]
 
 
-def test_closing_a_stream_early_tells_the_server_and_what_still_comes_is_late(against):
+def test_closing_a_stream_early_notifies_the_server_and_later_items_are_late_replies(against):
     client, peer, seen = against(protocol=Ticks())
     message = {"ask": ["x"]}
     with client.stream(message) as stream:
@@ -142,18 +142,18 @@ def test_closing_a_stream_early_tells_the_server_and_what_still_comes_is_late(ag
     eventually(lambda: seen == [{"id": id, "v": 2, "more": True}])
     assert client.stats.requests_late == 1
     assert list(stream) == []
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 def test_a_stream_closed_before_it_was_sent_is_never_sent(against):
     client, peer, _ = against(protocol=Ticks())
-    with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
+    with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
         client.stream({"ask": 1}).close()
     client.send("mark")
     assert peer.receive_text() == "mark"
 
 
-def test_a_forgotten_stream_tells_the_server_at_its_next_answer(against):
+def test_a_garbage_collected_stream_notifies_the_server_at_its_next_item(against):
     client, peer, _ = against(protocol=Ticks())
     stream = client.stream({"ask": 1})
     id = taken(peer)["id"]
@@ -165,10 +165,10 @@ def test_a_forgotten_stream_tells_the_server_at_its_next_answer(against):
     assert gone() is None
     put(peer, {"id": id, "v": 2, "more": True})
     assert taken(peer) == {"stop": id, "asked": 1}
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
 
 
-def test_a_stream_read_too_slowly_ends_with_slow_consumer_and_tells_the_server(against):
+def test_a_stream_read_too_slowly_ends_with_slow_consumer_and_notifies_the_server(against):
     client, peer, _ = against(protocol=Ticks())
     stream = client.stream({"ask": 1}, maxsize=2, overflow="raise")
     id = taken(peer)["id"]
@@ -182,13 +182,13 @@ def test_a_stream_read_too_slowly_ends_with_slow_consumer_and_tells_the_server(a
 @pytest.mark.parametrize(
     ("overflow", "kept"), [("drop_oldest", [3, 4]), ("drop_newest", [1, 2]), ("latest", [4]), ("block", [1, 2, 3, 4])]
 )
-def test_the_overflow_policies_hold_for_streams(against, overflow, kept):
+def test_the_overflow_policies_apply_to_streams(against, overflow, kept):
     client, peer, _ = against(protocol=many())
     stream = client.stream({"ask": 1}, maxsize=2, overflow=overflow)
     id = taken(peer)["id"]
     put(peer, *({"id": id, "v": n, "more": n < 4} for n in range(1, 5)))
     eventually(lambda: client.stats.messages_received == 4)
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
     assert list(stream) == kept
     assert stream.dropped == 4 - len(kept) == client.stats.dropped
 
@@ -212,13 +212,13 @@ def test_closing_the_client_ends_streams_and_subscriptions_without_an_error(agai
     ids = [taken(peer)["id"], taken(peer)["id"]]
     put(peer, *({"id": id, "v": id, "more": True} for id in ids))
     eventually(lambda: client.stats.messages_received == 2)
-    rest = [beginning(lambda one=one: list(one)) for one in (stream, subscription)]
+    rest = [start_call(lambda one=one: list(one)) for one in (stream, subscription)]
     client.close(timeout=0)
     assert [future.result(LONG) for future in rest] == [[ids[0]], [ids[1]]]
     for one in (stream, subscription):
         with pytest.raises(wsclient.ClientClosed):
             one.get(0)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 def test_a_client_that_fails_raises_from_streams_and_subscriptions(against):
@@ -238,7 +238,7 @@ def test_a_drain_waits_for_a_stream_and_not_for_subscriptions(against):
     id = taken(peer)["id"]
     put(peer, {"id": id, "v": 1, "more": True})
     assert stream.get(LONG) == 1
-    drained = beginning(lambda: client.drain(LONG))
+    drained = start_call(lambda: client.drain(LONG))
     with pytest.raises(concurrent.futures.TimeoutError):
         drained.result(SHORT)
     put(peer, {"id": id, "v": 2})
@@ -252,7 +252,7 @@ def test_a_drain_waits_for_a_stream_and_not_for_subscriptions(against):
 
 
 @pytest.mark.parametrize("call", ["stream", "subscribe"])
-def test_neither_begins_before_the_start_nor_after_the_end(against, call):
+def test_stream_and_subscribe_are_refused_before_the_start_and_after_the_end(against, call):
     with pytest.raises(wsclient.ClientClosed, match="start"):
         getattr(wsclient.Client("ws://127.0.0.1:9/"), call)({"ask": 1})
     client, _, _ = against()
@@ -261,7 +261,7 @@ def test_neither_begins_before_the_start_nor_after_the_end(against, call):
         getattr(client, call)({"ask": 1})
 
 
-def test_subscribe_on_the_io_thread_would_deadlock(against):
+def test_subscribe_on_the_io_thread_is_refused_since_it_would_deadlock(against):
     caught = []
 
     def match(message):

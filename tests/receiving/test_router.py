@@ -1,4 +1,4 @@
-"""Who gets what: replies, events, calls and strangers, with ids and in order."""
+"""Routing of replies, events, calls and unmatched messages, by id and in order."""
 
 import json
 import select
@@ -17,7 +17,7 @@ from ..support.peers import event, open_against, put, reply, subscribing, taken
 from ..support.raw import frame
 
 
-def test_replies_out_of_order_find_their_requests(raw):
+def test_replies_out_of_order_reach_their_requests(raw):
     client, peer, seen = open_against(raw)
     futures = [client.submit({"n": n}) for n in range(5)]
     ids = [json.loads(peer.receive_text())["id"] for _ in futures]
@@ -28,12 +28,12 @@ def test_replies_out_of_order_find_their_requests(raw):
     client.close(timeout=0)
 
 
-def test_a_stranger_resolves_nothing(raw):
+def test_an_unmatched_reply_completes_no_request(raw):
     client, peer, seen = open_against(raw)
     stream = client.listen()
     future = client.submit({"a": 1})
     peer.receive_text()
-    strangers = [
+    unmatched = [
         {"id": 2, "unknown": True},
         {"id": "1", "another": "type"},
         {"id": True},
@@ -42,18 +42,18 @@ def test_a_stranger_resolves_nothing(raw):
         {"id": None, "no": "id"},
         {"id": 1, "method": "a call of the server's"},
     ]
-    for message in strangers:
+    for message in unmatched:
         peer.send_text(json.dumps(message))
-    eventually(lambda: seen == strangers)
+    eventually(lambda: seen == unmatched)
     assert not future.done()
     assert client.stats.requests_late == 5
-    assert [stream.get(LONG), stream.get(LONG)] == strangers[5:]
+    assert [stream.get(LONG), stream.get(LONG)] == unmatched[5:]
     peer.send_text('{"id": 1.0}')
     assert future.result(LONG) == {"id": 1}
     client.close(timeout=0)
 
 
-def test_an_event_with_the_id_of_an_old_request_is_no_reply(raw):
+def test_an_event_with_the_id_of_an_old_request_is_not_a_reply(raw):
     client, peer, seen = open_against(raw)
     first = client.submit({"a": 1})
     peer.receive_text()
@@ -67,7 +67,7 @@ def test_an_event_with_the_id_of_an_old_request_is_no_reply(raw):
     client.close(timeout=0)
 
 
-def test_match_sees_messages_that_look_like_strange_replies(raw):
+def test_match_receives_messages_that_look_like_unmatched_replies(raw):
     client, peer, seen = open_against(raw)
     future = client.submit({"watch": "trades"}, match=lambda m: m.get("trade"))
     peer.receive_text()
@@ -78,7 +78,7 @@ def test_match_sees_messages_that_look_like_strange_replies(raw):
     client.close(timeout=0)
 
 
-def test_a_match_is_not_offered_what_came_before_its_request_was_written(raw):
+def test_match_does_not_receive_messages_that_came_before_its_request_was_written(raw):
     client, peer, seen = open_against(raw)
     peer.send_text('{"news": 1}')
     eventually(lambda: seen == [{"news": 1}])
@@ -100,7 +100,7 @@ def test_ten_thousand_replies_in_one_read(raw):
     client.close(timeout=0)
 
 
-# --- a protocol of the user's own ------------------------------------------------------------------------------------
+# --- a user-defined protocol -----------------------------------------------------------------------------------------
 
 
 class Lines(wsclient.Protocol):
@@ -128,7 +128,7 @@ class Lines(wsclient.Protocol):
                 yield wsclient.Event((kind, text))
 
 
-def test_a_protocol_of_ones_own(raw):
+def test_a_user_defined_protocol_works(raw):
     client, peer, seen = open_against(raw, protocol=Lines())
     request = ["SAY", "hello"]
     good = client.submit(request)
@@ -153,7 +153,7 @@ def test_a_protocol_object_serves_one_client():
         wsclient.Client("ws://127.0.0.1:9/", protocol=protocol)
 
 
-def test_a_decoder_that_gives_nonsense_is_told_to_on_error(raw):
+def test_a_decoder_that_returns_an_invalid_value_is_reported_to_on_error(raw):
     class Nonsense(Lines):
         def decode(self, payload):
             return [5]
@@ -167,7 +167,7 @@ def test_a_decoder_that_gives_nonsense_is_told_to_on_error(raw):
     client.close(timeout=0)
 
 
-def test_a_reply_to_a_subscription_that_awaits_none_does_not_end_it(raw):
+def test_a_reply_to_a_subscription_that_expects_none_does_not_end_it(raw):
     protocol = wsclient.JsonId(item=lambda message: "item" in message)
     client, peer, _ = open_against(raw, protocol=protocol)
     subscription = client.subscribe({"subscribe": "all"})
@@ -192,7 +192,7 @@ def test_fifo_gives_each_reply_to_the_oldest_request(raw):
     client.close(timeout=0)
 
 
-def test_fifo_with_the_echo_server_of_the_documentation():
+def test_fifo_works_with_the_echo_server_of_the_documentation():
     with Server(lambda connection, message: connection.send(message)) as server:
         with wsclient.connect(server.url, protocol=Fifo()) as client:
             assert client.request("Hello", timeout=LONG) == "Hello"
@@ -201,7 +201,7 @@ def test_fifo_with_the_echo_server_of_the_documentation():
             assert client.request_many([str(n) for n in range(200)], timeout=LONG) == [str(n) for n in range(200)]
 
 
-def test_fifo_events_and_unasked_messages_go_to_hooks_and_streams(raw):
+def test_fifo_events_and_unrequested_messages_go_to_hooks_and_streams(raw):
     client, peer, seen = open_against(raw, protocol=Fifo(event=lambda m: m.startswith("!")))
     stream = client.listen()
     peer.send_text("unasked")
@@ -217,7 +217,7 @@ def test_fifo_events_and_unasked_messages_go_to_hooks_and_streams(raw):
     client.close(timeout=0)
 
 
-def test_fifo_and_until(raw):
+def test_fifo_supports_until(raw):
     client, peer, _ = open_against(raw, protocol=Fifo())
     future = client.submit("a", until=lambda reply: reply != "wait")
     peer.receive_text()
@@ -244,7 +244,7 @@ def test_fifo_sends_expect_no_answer(raw):
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
-def test_fifo_drops_the_connection_when_a_written_request_is_given_up(raw, how):
+def test_fifo_closes_the_connection_when_a_written_request_is_cancelled(raw, how):
     client, peer, _ = open_against(raw, protocol=Fifo())
     first = client.submit("a", timeout=SHORT if how == "timeout" else LONG)
     second = client.submit("b", timeout=LONG, idempotent=True)
@@ -262,15 +262,15 @@ def test_fifo_drops_the_connection_when_a_written_request_is_given_up(raw, how):
     client.close(timeout=0)
 
 
-def test_fifo_gives_up_a_queued_request_without_harm():
+def test_fifo_withdraws_a_queued_request_without_closing_the_connection():
     client = wsclient.Client("ws://127.0.0.1:9/", protocol=Fifo())
     future = client.submit("a")
     assert future.cancel()
     assert client.stats.queue_depth == 0
 
 
-def test_fifo_keeps_the_place_of_an_interrupted_request_until_its_deadline(raw):
-    """An interrupt can't be staged here; what it does is called as it is."""
+def test_fifo_keeps_the_position_of_an_interrupted_request_until_its_deadline(raw):
+    """An interrupt cannot be produced here; the function that handles it is called directly."""
 
     client, peer, seen = open_against(raw, protocol=Fifo())
     core = client._wsclient.core
@@ -292,7 +292,7 @@ def test_fifo_keeps_the_place_of_an_interrupted_request_until_its_deadline(raw):
     client.close(timeout=0)
 
 
-def test_max_in_flight_holds_the_rest_in_the_queue(raw):
+def test_max_in_flight_keeps_further_requests_in_the_queue(raw):
     client, peer, _ = open_against(raw, protocol=Fifo(max_in_flight=1))
     futures = [client.submit(text) for text in ("a", "b", "c")]
     for text, future in zip("abc", futures, strict=True):
@@ -306,17 +306,17 @@ def test_max_in_flight_holds_the_rest_in_the_queue(raw):
     client.close(timeout=0)
 
 
-# --- on the edges of a connection ------------------------------------------------------------------------------------
+# --- start and end of a connection -----------------------------------------------------------------------------------
 
 
-def test_by_order_a_connection_that_closes_gives_nobody_the_reply_of_a_request_that_was_lost(raw):
+def test_in_fifo_order_a_closing_connection_gives_the_reply_of_a_lost_request_to_no_other_request(raw):
     client, peer, _ = open_against(raw, protocol=Fifo())
     first = client.submit("first")
     second = client.submit("second", idempotent=True)
     assert [peer.receive_text(), peer.receive_text()] == ["first", "second"]
     client.reconnect()
     assert peer.receive_frame()[0] == 8
-    peer.send_text("answer to the first")  # on a line that is closing, yet still read
+    peer.send_text("answer to the first")  # on a connection that is closing, but still read
     peer.send_text("answer to the second")
     with pytest.raises(wsclient.ConnectionLost):
         first.result(LONG)
@@ -324,10 +324,10 @@ def test_by_order_a_connection_that_closes_gives_nobody_the_reply_of_a_request_t
     client.close(timeout=0)
 
 
-def test_by_order_a_message_that_comes_before_the_request_is_whole_answers_nothing(raw):
+def test_in_fifo_order_a_message_that_arrives_before_the_request_is_complete_answers_nothing(raw):
     client, peer, seen = open_against(raw, protocol=Fifo())
     huge = client.submit("x" * (8 * 2**20))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)  # the peer reads nothing
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)  # the peer does not read
     peer.send_text("unasked for")
     eventually(lambda: seen == ["unasked for"])
     assert not huge.done()
@@ -337,7 +337,7 @@ def test_by_order_a_message_that_comes_before_the_request_is_whole_answers_nothi
     client.close(timeout=0)
 
 
-def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
+def test_a_message_that_came_before_a_match_request_was_sent_does_not_answer_it(raw):
     held, go_on = threading.Event(), threading.Event()
 
     def set_up(client, session):
@@ -355,7 +355,7 @@ def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
     starter.start()
     peer = raw.accept().upgrade()
     came = ['{"go": 1}', '{"status": "old"}', '{"id": 77, "status": "a late reply of long ago"}']
-    peer.send(b"".join(frame(1, text.encode()) for text in came))  # in one piece, so all are read with the first
+    peer.send(b"".join(frame(1, text.encode()) for text in came))  # in one piece, so one read returns all of them
     assert held.wait(LONG)
     go_on.set()
     starter.join(LONG)
@@ -369,9 +369,9 @@ def test_what_came_before_a_match_request_was_sent_does_not_answer_it(raw):
     assert list(streamed) == []
 
 
-def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
+def test_ids_increase_on_the_connection_although_a_caller_uses_a_higher_one(raw):
     client, peer, _ = open_against(raw)
-    with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
+    with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
         for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
             client.submit(message)
     client.send("done")
@@ -379,11 +379,11 @@ def test_ids_rise_on_the_wire_though_a_caller_brings_a_higher_one(raw):
     client.close(timeout=0)
 
 
-# --- what a protocol answers by itself --------------------------------------------------------------------------------
+# --- answers of the protocol itself -----------------------------------------------------------------------------------
 
 
-class Polite(wsclient.Protocol):
-    """Answers ``"hello"``, keeps ``"hush"`` to itself; the rest are events."""
+class AnswersHello(wsclient.Protocol):
+    """Answers ``"hello"``, hides ``"hush"``; all other messages are events."""
 
     def decode(self, payload):
         if payload == "hello":
@@ -391,8 +391,8 @@ class Polite(wsclient.Protocol):
         return Control() if payload == "hush" else wsclient.Event(payload)
 
 
-def test_a_protocols_own_answers_go_out_at_once_and_nobody_sees_what_they_answer(raw):
-    client, peer, seen = open_against(raw, protocol=Polite())
+def test_answers_of_a_protocol_are_sent_at_once_and_their_messages_are_not_delivered(raw):
+    client, peer, seen = open_against(raw, protocol=AnswersHello())
     peer.send_text("hush")
     peer.send_text("hello")
     peer.send_text("news")
@@ -402,19 +402,19 @@ def test_a_protocols_own_answers_go_out_at_once_and_nobody_sees_what_they_answer
     client.close(timeout=0)
 
 
-class Generous(wsclient.Protocol):
-    """Answers everything with far more."""
+class AnswersWithMore(wsclient.Protocol):
+    """Answers each message with a much larger one."""
 
     def decode(self, payload):
         return Control("x" * 2**14)
 
 
-def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
-    """Else it could fill our memory with them."""
-    client, peer, _ = open_against(raw, protocol=Generous())
+def test_reading_stops_while_the_peer_does_not_accept_answers(raw):
+    """Otherwise the answers could fill the memory."""
+    client, peer, _ = open_against(raw, protocol=AnswersWithMore())
     peer.sock.setblocking(False)
     sent, stopped = 0, 0
-    while stopped < 20:  # until neither side takes anything more for a while
+    while stopped < 20:  # until neither side has made progress for a while
         try:
             sent += peer.sock.send(frame(1, b"x" * 100) * 100)
             stopped = 0
@@ -428,15 +428,15 @@ def test_a_peer_that_takes_no_answers_is_not_read_any_further(raw):
     peer.sock.settimeout(LONG)
     for _ in range(received):
         peer.receive_frame()
-    peer.receive_frame()  # reading goes on where it stopped
+    peer.receive_frame()  # reading continues
     client.close(timeout=0)
 
 
 # --- messages that cannot be delivered yet ---------------------------------------------------------------------------
 
 
-def test_messages_under_unknown_subscription_keys_are_bounded_by_bytes_and_the_reply_is_still_read(raw):
-    """Those beyond the bound go where a message goes that belongs to no subscription, and this is reported once."""
+def test_messages_under_unknown_subscription_keys_have_a_byte_limit_and_the_reply_is_still_read(raw):
+    """Messages above the limit are delivered like those of no subscription, and this is reported once."""
     errors, size = [], 2**16
     client, peer, seen = open_against(
         raw, protocol=wsclient.JsonRpc(), compression=None, on_error=lambda _, error: errors.append(error),
@@ -446,7 +446,7 @@ def test_messages_under_unknown_subscription_keys_are_bounded_by_bytes_and_the_r
     asked = taken(peer)
     for number in range(50):
         put(peer, event("0xa", [number, "x" * size]))
-        eventually(lambda number=number: len(seen) >= number - 9)  # one by one: on_message has a bound, too
+        eventually(lambda number=number: len(seen) >= number - 9)  # one by one: on_message has a limit, too
     put(peer, reply(asked, "0xa"), event("0xa", ["last"]))
     subscription = future.result(LONG)
     got = []
@@ -458,8 +458,8 @@ def test_messages_under_unknown_subscription_keys_are_bounded_by_bytes_and_the_r
     client.close(timeout=0)
 
 
-def test_messages_that_come_during_on_session_are_bounded_within_one_read(raw):
-    """What a small read inflates to is more than the bound: the set-up fails, also where on_session ends right then."""
+def test_messages_that_arrive_during_on_session_are_limited_within_one_read(raw):
+    """A small read inflates to more than the limit: the setup fails, even if on_session ends at that moment."""
     size, failures = 2**20, []
 
     def log_in(client, session):

@@ -1,4 +1,4 @@
-"""Answers to the server's calls: what the handler returns or raises, to the connection that asked and to no other."""
+"""Answers to calls of the server: the result or exception of the handler, sent only to the connection that called."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def refuse(params):
     raise wsclient.RemoteError(42, "not you", {"why": params})
 
 
-def test_what_a_handler_returns_is_the_result(raw):
+def test_the_result_of_a_handler_is_sent_as_the_answer(raw):
     client, peer, seen = open_against(raw, protocol=JsonRpc(), handlers={"double": lambda params: params * 2})
     ask(peer, "x", "double", [1])
     assert answer_of(peer) == {"jsonrpc": "2.0", "id": "x", "result": [1, 1]}
@@ -37,7 +37,7 @@ def test_what_a_handler_returns_is_the_result(raw):
     client.close(timeout=0)
 
 
-def test_a_handler_may_be_added_by_a_decorator_and_stays_a_function(raw):
+def test_a_handler_can_be_added_by_a_decorator_that_returns_the_function(raw):
     client, peer, _ = open_against(raw)
 
     @client.handle("half")
@@ -50,20 +50,20 @@ def test_a_handler_may_be_added_by_a_decorator_and_stays_a_function(raw):
     client.close(timeout=0)
 
 
-def test_a_remote_error_is_the_answer_as_it_is_and_nobody_is_told(raw, caplog):
+def test_a_remote_error_is_sent_as_the_answer_and_not_reported(raw, caplog):
     errors = []
     client, peer, _ = open_against(
         raw, protocol=JsonRpc(), handlers={"x": refuse}, on_error=lambda _, error: errors.append(error)
     )
     ask(peer, 1, "x", 5)
     assert answer_of(peer)["error"] == {"code": 42, "message": "not you", "data": {"why": 5}}
-    client.close(timeout=SHORT)  # the peer does not answer it
+    client.close(timeout=SHORT)  # the peer does not answer the close frame
     assert errors == []
     assert "RemoteError" not in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_any_other_exception_is_answered_and_logged_and_told_to_on_error(raw, caplog, workers):
+def test_any_other_exception_is_answered_and_logged_and_passed_to_on_error(raw, caplog, workers):
     errors = []
     client, peer, _ = open_against(raw, protocol=JsonRpc(), on_error=lambda _, error: errors.append(error))
     client.handle("x", workers=workers)(fail)
@@ -76,11 +76,11 @@ def test_any_other_exception_is_answered_and_logged_and_told_to_on_error(raw, ca
     assert isinstance(errors[0], LookupError)
     assert "Traceback" in caplog.text
     ask(peer, 2, "x")
-    assert answer_of(peer)["id"] == 2  # it lives on
+    assert answer_of(peer)["id"] == 2  # the client continues
     client.close(timeout=0)
 
 
-def test_a_result_that_can_not_be_encoded_is_answered_with_an_error(raw):
+def test_a_result_that_cannot_be_encoded_is_answered_with_an_error(raw):
     errors = []
     client, peer, _ = open_against(
         raw, protocol=JsonRpc(), handlers={"x": lambda _: object()}, on_error=lambda _, error: errors.append(error)
@@ -92,7 +92,7 @@ def test_a_result_that_can_not_be_encoded_is_answered_with_an_error(raw):
 
 
 @pytest.mark.parametrize(("protocol", "refused"), [(JsonRpc, True), (JsonId, False)])
-def test_what_nobody_handles_goes_to_on_message_and_json_rpc_says_so(raw, protocol, refused):
+def test_a_call_without_a_handler_goes_to_on_message_and_json_rpc_answers_with_an_error(raw, protocol, refused):
     client, peer, seen = open_against(raw, protocol=protocol())
     ask(peer, 1, "nope", 5)
     eventually(lambda: seen)
@@ -106,7 +106,7 @@ def test_what_nobody_handles_goes_to_on_message_and_json_rpc_says_so(raw, protoc
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_answer_goes_to_no_other_connection_than_the_one_that_asked(raw, workers):
+def test_an_answer_goes_only_to_the_connection_of_its_call(raw, workers):
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(params):
@@ -128,7 +128,7 @@ def test_an_answer_goes_to_no_other_connection_than_the_one_that_asked(raw, work
     client.close(timeout=0)
 
 
-def test_calls_that_come_during_on_session_are_answered_once_it_is_open(raw):
+def test_calls_that_arrive_during_on_session_are_answered_when_the_connection_is_open(raw):
     asked = []
     arrived, go_on = threading.Event(), threading.Event()
 
@@ -166,7 +166,7 @@ def test_calls_that_come_during_on_session_are_answered_once_it_is_open(raw):
     client.close(timeout=0)
 
 
-def test_workers_run_at_once(raw):
+def test_workers_run_at_the_same_time(raw):
     meeting = threading.Barrier(3)
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     client.handle("meet", workers=3)(lambda params: meeting.wait(LONG) >= 0)
@@ -177,7 +177,7 @@ def test_workers_run_at_once(raw):
     eventually(lambda: not [thread for thread in threading.enumerate() if "-worker-" in thread.name])
 
 
-def test_a_worker_may_ask_the_server_in_turn(raw):
+def test_a_worker_can_send_requests_to_the_server(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     client.handle("outer", workers=1)(lambda params: client.call("inner", timeout=LONG) + 1)
     ask(peer, "o", "outer")
@@ -188,7 +188,7 @@ def test_a_worker_may_ask_the_server_in_turn(raw):
     client.close(timeout=0)
 
 
-def test_a_method_has_one_handler():
+def test_a_second_handler_for_a_method_is_refused():
     client = wsclient.Client("ws://localhost", handlers={"x": refuse})
     client.handle("y")(refuse)
     for method in "xy":
@@ -214,7 +214,7 @@ def test_a_batch_of_calls_is_answered_with_one_array(raw):
     assert (answers["2"]["error"]["code"], answers[3]["error"]["code"]) == (42, -32601)
     eventually(lambda: len(seen) == 2)
     client.send("mark")
-    assert peer.receive_text() == "mark"  # and nothing else was said
+    assert peer.receive_text() == "mark"  # and nothing else was sent
     client.close(timeout=0)
 
 

@@ -1,4 +1,4 @@
-"""Streams: who gets which message, and how a stream ends."""
+"""Streams: which messages a stream receives, and how it ends."""
 
 import gc
 import logging
@@ -31,7 +31,7 @@ def offer(streams, *messages, size=1, must_keep_reading=False):
 
 
 def read(stream):
-    """What waits in the stream."""
+    """The messages queued in the stream."""
     messages = []
     try:
         while True:
@@ -40,17 +40,17 @@ def read(stream):
         return messages
 
 
-# --- who gets what ---------------------------------------------------------------------------------------------------
+# --- delivery --------------------------------------------------------------------------------------------------------
 
 
-def test_every_stream_gets_every_message_in_order():
+def test_every_stream_receives_every_message_in_order():
     streams = Streams()
     a, b = listen(streams), listen(streams)
     offer(streams, None, 0, "", {"n": 1})
     assert read(a) == read(b) == [None, 0, "", {"n": 1}]
 
 
-def test_a_stream_counts_from_the_call_that_made_it():
+def test_a_stream_receives_messages_from_its_creation_on():
     streams = Streams()
     first = listen(streams)
     offer(streams, 1)
@@ -60,7 +60,7 @@ def test_a_stream_counts_from_the_call_that_made_it():
     assert read(second) == [2]
 
 
-def test_a_stream_gets_only_what_it_matches():
+def test_a_stream_receives_only_messages_that_match():
     streams = Streams()
     even, every = listen(streams, match=lambda n: n % 2 == 0), listen(streams)
     offer(streams, 1, 2, 3, 4)
@@ -68,7 +68,7 @@ def test_a_stream_gets_only_what_it_matches():
     assert read(every) == [1, 2, 3, 4]
 
 
-def test_a_key_keeps_the_latest_of_each():
+def test_latest_with_a_key_keeps_the_newest_message_of_each_key():
     streams = Streams()
     stream = listen(streams, key=lambda message: message[0], overflow="latest")
     offer(streams, "a1", "b1", "a2")
@@ -97,10 +97,10 @@ def test_two_readers_share_the_messages():
     assert sorted(got[0] + got[1]) == list(range(1_000))
 
 
-# --- functions of the user's that fail -------------------------------------------------------------------------------
+# --- functions of the user that raise --------------------------------------------------------------------------------
 
 
-def test_a_match_that_raises_ends_its_stream_with_that_error_and_no_other():
+def test_a_match_that_raises_ends_only_its_own_stream_with_that_error():
     streams = Streams()
     broken, sound = listen(streams, match=lambda n: 1 / n), listen(streams)
     offer(streams, 1, 0, 2)
@@ -112,7 +112,7 @@ def test_a_match_that_raises_ends_its_stream_with_that_error_and_no_other():
     assert read(sound) == [1, 0, 2]
 
 
-def test_a_key_that_raises_ends_its_stream_with_that_error():
+def test_a_key_function_that_raises_ends_its_stream_with_that_error():
     streams = Streams()
     stream = listen(streams, key=lambda message: message["symbol"], overflow="latest")
     offer(streams, {"symbol": "a"}, {})
@@ -121,7 +121,7 @@ def test_a_key_that_raises_ends_its_stream_with_that_error():
         next(stream)
 
 
-def test_a_key_that_can_be_no_key_ends_its_stream_and_no_other():
+def test_a_key_that_is_not_hashable_ends_only_its_own_stream():
     streams = Streams()
     broken = listen(streams, key=lambda message: message, overflow="latest")
     sound = listen(streams)
@@ -131,10 +131,10 @@ def test_a_key_that_can_be_no_key_ends_its_stream_and_no_other():
         next(broken)
 
 
-# --- too slow --------------------------------------------------------------------------------------------------------
+# --- slow readers ----------------------------------------------------------------------------------------------------
 
 
-def test_a_full_stream_that_blocks_asks_to_pause():
+def test_a_full_stream_with_block_pauses_reading():
     streams = Streams()
     stream = listen(streams, maxsize=2)
     listen(streams)
@@ -147,7 +147,7 @@ def test_a_full_stream_that_blocks_asks_to_pause():
 
 
 @pytest.mark.parametrize("close", [Stream.close, lambda stream: stream.__exit__(None, None, None)])
-def test_a_closed_stream_asks_for_no_pause(close):
+def test_a_closed_stream_does_not_pause_reading(close):
     streams = Streams()
     stream = listen(streams, maxsize=1)
     offer(streams, 1)
@@ -155,7 +155,7 @@ def test_a_closed_stream_asks_for_no_pause(close):
     assert not streams.full
 
 
-def test_a_blocking_stream_ends_when_reading_presses_on_beyond_its_bytes():
+def test_a_stream_with_block_ends_when_forced_reading_exceeds_its_byte_limit():
     streams = Streams()
     stream = listen(streams, maxsize=1, max_bytes=10)
     offer(streams, "a", "b", size=5, must_keep_reading=True)
@@ -167,7 +167,7 @@ def test_a_blocking_stream_ends_when_reading_presses_on_beyond_its_bytes():
     assert stream.dropped == streams.dropped == 1
 
 
-def test_a_raising_stream_ends_at_its_bound():
+def test_a_stream_with_raise_ends_at_its_limit():
     streams = Streams()
     stream = listen(streams, maxsize=2, overflow="raise")
     offer(streams, 1, 2, 3, 4)
@@ -178,7 +178,7 @@ def test_a_raising_stream_ends_at_its_bound():
 
 
 @pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", [3, 4]), ("drop_newest", [1, 2]), ("latest", [4])])
-def test_a_dropping_stream_goes_on_and_says_so_once(overflow, kept, caplog):
+def test_a_stream_that_drops_messages_continues_and_reports_it_once(overflow, kept, caplog):
     streams = Streams()
     stream = listen(streams, maxsize=2, overflow=overflow)
     offer(streams, 1, 2, 3, 4)
@@ -191,7 +191,7 @@ def test_a_dropping_stream_goes_on_and_says_so_once(overflow, kept, caplog):
     assert record.getMessage() == f"tester: a stream is read too slowly and loses messages (overflow={overflow!r})."
 
 
-def test_losses_of_streams_that_are_gone_stay_counted():
+def test_losses_of_closed_streams_stay_counted():
     streams = Streams()
     closed, kept, forgotten = (listen(streams, maxsize=1, overflow="drop_oldest") for _ in range(3))
     offer(streams, 1, 2)
@@ -224,7 +224,7 @@ def test_get_waits_for_the_next_message():
 
 
 @pytest.mark.parametrize("read_one", [next, lambda stream: stream.get(0), Stream.get])
-def test_reading_is_refused_where_it_would_wait_for_itself(read_one):
+def test_reading_is_refused_on_threads_where_it_would_deadlock(read_one):
     calls = []
 
     def refuse(call):
@@ -243,7 +243,7 @@ def test_reading_is_refused_where_it_would_wait_for_itself(read_one):
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_after_the_clients_end_the_stream_gives_what_it_has_and_stops():
+def test_after_the_end_of_the_client_a_stream_returns_its_queued_messages_and_stops():
     streams = Streams()
     stream = listen(streams)
     offer(streams, 1, 2)
@@ -255,7 +255,7 @@ def test_after_the_clients_end_the_stream_gives_what_it_has_and_stops():
         stream.get(0)
 
 
-def test_after_the_clients_failure_the_stream_gives_what_it_has_and_raises_each_time_anew():
+def test_after_a_failure_of_the_client_a_stream_returns_its_messages_and_then_raises_each_time():
     streams = Streams()
     stream, other = listen(streams), listen(streams)
     offer(streams, 1)
@@ -272,7 +272,7 @@ def test_after_the_clients_failure_the_stream_gives_what_it_has_and_raises_each_
     assert all(one.__cause__ is cause for one in raised)
 
 
-def test_close_forgets_what_waits_and_may_be_called_again():
+def test_close_drops_queued_messages_and_can_be_called_twice():
     streams = Streams()
     stream = listen(streams)
     offer(streams, 1)
@@ -284,7 +284,7 @@ def test_close_forgets_what_waits_and_may_be_called_again():
         stream.get(0)
 
 
-def test_leaving_the_block_closes_the_stream_and_no_other():
+def test_leaving_the_with_block_closes_only_its_own_stream():
     streams = Streams()
     other = listen(streams)
     with listen(streams) as stream:
@@ -297,7 +297,7 @@ def test_leaving_the_block_closes_the_stream_and_no_other():
 
 
 @pytest.mark.parametrize("end", [Stream.close, lambda stream: stream._end(None)])
-def test_whoever_waits_is_released_by_the_end(end):
+def test_a_waiting_reader_is_released_by_the_end(end):
     streams = Streams()
     stream = listen(streams)
     got = []
@@ -309,7 +309,7 @@ def test_whoever_waits_is_released_by_the_end(end):
     assert got == [[]]
 
 
-def test_close_after_a_failure_still_tells_of_it():
+def test_close_after_a_failure_still_reports_the_failure():
     streams = Streams()
     stream = listen(streams)
     offer(streams, 1)
@@ -319,10 +319,10 @@ def test_close_after_a_failure_still_tells_of_it():
         next(stream)
 
 
-# --- gaps and forgotten streams --------------------------------------------------------------------------------------
+# --- gaps and garbage-collected streams ------------------------------------------------------------------------------
 
 
-def test_each_lost_connection_is_a_gap_of_the_streams_that_were_there():
+def test_each_lost_connection_is_a_gap_in_the_existing_streams():
     streams = Streams()
     first, closed = listen(streams), listen(streams)
     streams.gap()
@@ -332,7 +332,7 @@ def test_each_lost_connection_is_a_gap_of_the_streams_that_were_there():
     assert (first.gaps, closed.gaps, second.gaps) == (2, 1, 1)
 
 
-def test_a_forgotten_stream_gets_nothing_and_holds_up_nobody():
+def test_a_garbage_collected_stream_receives_nothing_and_does_not_block_others():
     streams = Streams()
     asked = []
     forgotten = listen(streams, maxsize=1, match=lambda message: asked.append(message) or True)
@@ -347,7 +347,7 @@ def test_a_forgotten_stream_gets_nothing_and_holds_up_nobody():
     assert asked == [1]
 
 
-def test_forgotten_streams_leave_nothing_behind():
+def test_garbage_collected_streams_release_their_memory():
     streams = Streams()
     for _ in range(1_000):
         listen(streams)
@@ -358,7 +358,7 @@ def test_forgotten_streams_leave_nothing_behind():
     assert read(kept) == [1]
 
 
-def test_a_stream_that_closes_takes_forgotten_ones_with_it():
+def test_closing_a_stream_also_removes_garbage_collected_ones():
     streams = Streams()
     kept = listen(streams)
     for _ in range(10):
@@ -370,8 +370,8 @@ def test_a_stream_that_closes_takes_forgotten_ones_with_it():
     assert read(kept) == [1]
 
 
-def test_a_stream_that_the_garbage_collector_closes_does_not_lock_out_one_that_closes_just_then():
-    """As a generator does that reads a stream in a ``with`` block and ends up in a reference cycle."""
+def test_a_stream_closed_by_the_garbage_collector_does_not_deadlock_with_a_stream_that_closes_at_that_moment():
+    """Like a generator that reads a stream in a ``with`` block and becomes part of a reference cycle."""
 
     class Reader:
         def __init__(self, stream):
@@ -408,80 +408,80 @@ def subscribe(*, on_gap=None, key=None, overflow="block"):
     return Subscription(inbox, on_gap=on_gap, key=key, leave=lambda stream: None, check=may_wait, name="tester")
 
 
-def give(subscription, *messages):
+def deliver(subscription, *messages):
     for message in messages:
         subscription._offer(message, 1, False)
 
 
-def test_a_gap_counts_when_the_first_message_behind_it_is_handed_out():
-    told = []
-    subscription = subscribe(on_gap=lambda one: told.append((one, one.gaps)))
-    give(subscription, 1)
+def test_a_gap_is_counted_when_the_first_message_after_it_is_returned():
+    reported = []
+    subscription = subscribe(on_gap=lambda one: reported.append((one, one.gaps)))
+    deliver(subscription, 1)
     subscription._epoch += 1
-    give(subscription, 2, 3)
-    assert (subscription.get(0), subscription.gaps, told) == (1, 0, [])
-    assert (next(subscription), subscription.gaps, told) == (2, 1, [(subscription, 1)])
+    deliver(subscription, 2, 3)
+    assert (subscription.get(0), subscription.gaps, reported) == (1, 0, [])
+    assert (next(subscription), subscription.gaps, reported) == (2, 1, [(subscription, 1)])
     assert (subscription.get(0), subscription.gaps) == (3, 1)
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
-def test_losses_with_no_message_in_between_are_one_gap():
+def test_losses_without_a_message_in_between_are_one_gap():
     subscription = subscribe()
     subscription._epoch += 2
     assert subscription.gaps == 0
-    give(subscription, 1)
+    deliver(subscription, 1)
     assert (subscription.get(0), subscription.gaps) == (1, 1)
 
 
 @pytest.mark.parametrize("read_one", [next, lambda one: one.get(0)])
-def test_an_on_gap_that_raises_keeps_the_message_and_is_not_asked_again_for_it(read_one):
+def test_an_on_gap_that_raises_keeps_the_message_and_is_not_called_again_for_it(read_one):
     def on_gap(subscription):
-        told.append(subscription.gaps)
+        reported.append(subscription.gaps)
         raise RuntimeError("no back-fill")
 
-    told = []
+    reported = []
     subscription = subscribe(on_gap=on_gap)
     subscription._epoch += 1
-    give(subscription, 1, 2)
+    deliver(subscription, 1, 2)
     with pytest.raises(RuntimeError, match="no back-fill"):
         read_one(subscription)
     assert [read_one(subscription), read_one(subscription)] == [1, 2]
-    assert told == [1]
+    assert reported == [1]
 
 
-def test_close_forgets_the_message_that_a_failed_on_gap_kept_too():
+def test_close_drops_also_the_message_kept_after_a_failed_on_gap():
     def on_gap(subscription):
         raise RuntimeError("no back-fill")
 
     subscription = subscribe(on_gap=on_gap)
     subscription._epoch += 1
-    give(subscription, 1)
+    deliver(subscription, 1)
     with pytest.raises(RuntimeError, match="no back-fill"):
         next(subscription)
     subscription.close()
     assert list(subscription) == []
 
 
-def test_on_gap_may_read_on():
+def test_on_gap_can_read_the_subscription():
     subscription = subscribe(on_gap=lambda one: read_on.append(one.get(0)))
     read_on = []
     subscription._epoch += 1
-    give(subscription, 1, 2)
+    deliver(subscription, 1, 2)
     assert subscription.get(0) == 1
     assert read_on == [2]
 
 
-def test_latest_tells_of_the_gap_that_lies_before_the_newest():
+def test_latest_reports_the_gap_before_the_newest_message():
     subscription = subscribe(overflow="latest", key=lambda message: message[0])
-    give(subscription, "a1", "b1")
+    deliver(subscription, "a1", "b1")
     subscription._epoch += 1
-    give(subscription, "b2")
+    deliver(subscription, "b2")
     assert (subscription.get(0), subscription.gaps) == ("a1", 0)
     assert (subscription.get(0), subscription.gaps) == ("b2", 1)
     assert subscription.dropped == 1
 
 
-def test_a_subscription_has_no_reply_before_the_server_gave_one():
+def test_a_subscription_has_no_reply_before_the_server_replied():
     subscription = subscribe()
     assert subscription.reply is None
     subscription._reply = {"name": 1}

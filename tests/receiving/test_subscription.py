@@ -1,4 +1,4 @@
-"""``subscribe()`` at the public level, against a peer that sends exactly what the test tells it."""
+"""``subscribe()`` through the public API, against a peer that sends exactly what the test specifies."""
 
 import concurrent.futures
 import gc
@@ -25,24 +25,24 @@ from ..support.peers import (
     ASK,
     Acknowledged,
     Ticks,
-    beginning,
     cut,
     event,
+    has_no_entries,
     many,
-    nothing_is_kept,
     put,
     reply,
     results,
+    start_call,
     subscribed,
     subscribing,
     taken,
 )
 from ..support.raw import frame
 
-# --- subscribe(): what belongs to it ---------------------------------------------------------------------------------
+# --- subscribe(): its messages ---------------------------------------------------------------------------------------
 
 
-def test_a_subscription_by_id_gets_its_items_and_nobody_else_does(against):
+def test_a_subscription_by_id_receives_its_items_and_no_other_receiver_does(against):
     client, peer, seen = against(protocol=many())
     heard = client.listen()
     a, b = client.subscribe({"ask": "a"}), client.subscribe({"ask": "b"})
@@ -54,7 +54,7 @@ def test_a_subscription_by_id_gets_its_items_and_nobody_else_does(against):
     eventually(lambda: seen == [{"news": 1}])
 
 
-def test_a_subscription_by_name_has_its_reply_and_gets_what_carries_the_name(against):
+def test_a_subscription_by_name_has_a_reply_and_receives_the_messages_with_its_name(against):
     client, peer, seen = against(protocol=JsonRpc())
     a, b = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb")
     assert (a.reply, b.reply) == ("0xa", "0xb")
@@ -64,7 +64,7 @@ def test_a_subscription_by_name_has_its_reply_and_gets_what_carries_the_name(aga
     eventually(lambda: seen == [event("0xstranger", 3)])
 
 
-def test_a_subscription_by_match_gets_what_it_claims_and_awaits_no_reply(against):
+def test_a_subscription_by_match_receives_the_messages_it_accepts_and_expects_no_reply(against):
     client, peer, seen = against()
     trades = client.subscribe({"op": "sub"}, match=lambda message: "trade" in message)
     every = client.subscribe({"op": "sub"}, match=lambda message: "news" not in message)
@@ -78,7 +78,7 @@ def test_a_subscription_by_match_gets_what_it_claims_and_awaits_no_reply(against
     assert trades.reply == {"id": ids[0], "ok": True}
 
 
-def test_a_plain_text_message_can_subscribe_where_match_says_what_belongs_to_it(against):
+def test_a_plain_text_message_can_subscribe_with_match(against):
     client, peer, _ = against()
     future = subscribing(client, "SUB ticks", match=lambda message: message.startswith("TICK"))
     subscription = future.result(LONG)
@@ -87,7 +87,7 @@ def test_a_plain_text_message_can_subscribe_where_match_says_what_belongs_to_it(
     assert subscription.get(LONG) == "TICK 1"
 
 
-def test_a_match_that_raises_ends_its_subscription_and_no_other(against):
+def test_a_match_that_raises_ends_only_its_own_subscription(against):
     client, peer, seen = against()
     broken = client.subscribe({"n": 1}, match=lambda message: 1 / message["n"], unsubscribe={"stop": 1})
     sound = client.subscribe({"n": 2}, match=lambda message: message["n"] == 5)
@@ -101,7 +101,7 @@ def test_a_match_that_raises_ends_its_subscription_and_no_other(against):
     assert client.state is State.OPEN
 
 
-def test_events_that_overtake_the_reply_are_not_lost(against):
+def test_events_that_arrive_before_the_reply_are_not_lost(against):
     client, peer, seen = against(protocol=JsonRpc())
     future = subscribing(client)
     asked = taken(peer)
@@ -110,7 +110,7 @@ def test_events_that_overtake_the_reply_are_not_lost(against):
     eventually(lambda: seen == [event("0xother", "not ours")])
 
 
-def test_an_event_that_overtook_its_reply_stays_before_one_in_the_same_array_as_the_reply(against):
+def test_an_event_before_the_reply_stays_before_an_event_in_the_same_array_as_the_reply(against):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client)
     asked = taken(peer)
@@ -118,7 +118,7 @@ def test_an_event_that_overtook_its_reply_stays_before_one_in_the_same_array_as_
     assert results(future.result(LONG), 2) == [1, 2]
 
 
-def test_an_event_held_for_a_reply_that_never_comes_is_handed_out_when_that_is_known(against):
+def test_an_event_deferred_for_a_reply_that_never_comes_is_delivered_when_that_is_known(against):
     client, peer, seen = against(protocol=JsonRpc())
     future = subscribing(client, timeout=SHORT)
     taken(peer)
@@ -128,7 +128,7 @@ def test_an_event_held_for_a_reply_that_never_comes_is_handed_out_when_that_is_k
     eventually(lambda: seen == [event("0xother", 1)], 3)  # no further message comes
 
 
-def test_an_event_held_on_a_lost_connection_is_not_taken_for_one_of_the_next(against, raw):
+def test_an_event_deferred_on_a_lost_connection_is_not_delivered_on_the_next_one(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client)
     taken(peer)
@@ -139,7 +139,7 @@ def test_an_event_held_on_a_lost_connection_is_not_taken_for_one_of_the_next(aga
     assert results(future.result(LONG), 1) == ["of the new one"]
 
 
-def test_two_subscriptions_that_the_server_gives_one_name_both_get_its_events(against):
+def test_two_subscriptions_with_the_same_name_both_receive_its_events(against):
     client, peer, _ = against(protocol=JsonRpc())
     a, b = subscribed(client, peer, "ticker"), subscribed(client, peer, "ticker")
     put(peer, event("ticker", 1))
@@ -147,7 +147,7 @@ def test_two_subscriptions_that_the_server_gives_one_name_both_get_its_events(ag
     assert a.get(3)["params"]["result"] == 1
 
 
-def test_an_acknowledgement_before_the_name_is_passed_over(against):
+def test_an_acknowledgement_before_the_name_is_skipped(against):
     protocol = JsonId(
         result="result", stream=("params", "subscription"), final=lambda request, value: value != "accepted"
     )
@@ -160,22 +160,22 @@ def test_an_acknowledgement_before_the_name_is_passed_over(against):
     assert results(subscription, 1) == [1]
 
 
-def test_a_reply_that_names_nothing_is_an_error_that_says_what_to_do(against):
+def test_a_reply_without_a_name_is_an_error_that_explains_what_to_do(against):
     client, peer, _ = against()
     future = subscribing(client, {"ask": 1})
     put(peer, {"id": taken(peer)["id"], "ok": True})
     with pytest.raises(ValueError, match="match="):
         future.result(LONG)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-def test_a_refused_subscription_raises_the_servers_error_and_leaves_nothing(against):
+def test_a_refused_subscription_raises_the_error_of_the_server_and_leaves_nothing(against):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client)
     put(peer, {"id": taken(peer)["id"], "error": {"code": -5, "message": "no such channel"}})
     with pytest.raises(wsclient.RemoteError, match="no such channel"):
         future.result(LONG)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
     client.send({"mark": 1})
     assert taken(peer)["mark"] == 1
 
@@ -187,20 +187,20 @@ def test_a_subscription_without_a_reply_times_out_and_leaves_nothing(against):
     with pytest.raises(wsclient.RequestTimeout) as caught:
         future.result(LONG)
     assert caught.value.phase == "waiting"
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
     put(peer, reply(asked, "0xlate"), event("0xlate", 1))
     eventually(lambda: seen == [reply(asked, "0xlate"), event("0xlate", 1)])
 
 
 @pytest.mark.parametrize("kind", ["item", "end"])
-def test_subscribe_ends_in_time_whatever_comes_in_place_of_a_reply(against, kind):
+def test_subscribe_ends_in_time_with_any_message_in_place_of_a_reply(against, kind):
     client, peer, _ = against(protocol=Acknowledged())
     future = subscribing(client, "x", timeout=1)
     put(peer, [taken(peer)[0], kind, 5])
-    future.exception(5)  # that it ends is the promise; how is not
+    future.exception(5)  # the test checks that it ends, not how
 
 
-def test_an_error_that_comes_later_ends_the_subscription(against):
+def test_a_later_error_ends_the_subscription(against):
     client, peer, _ = against(protocol=many())
     subscription = client.subscribe({"ask": 1})
     id = taken(peer)["id"]
@@ -208,13 +208,13 @@ def test_an_error_that_comes_later_ends_the_subscription(against):
     assert next(subscription) == 1
     with pytest.raises(wsclient.RemoteError, match="gone"):
         next(subscription)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-# --- subscribe(): the end of it --------------------------------------------------------------------------------------
+# --- subscribe(): the end --------------------------------------------------------------------------------------------
 
 
-def test_closing_sends_the_protocols_unsubscribe_whose_answer_nobody_sees(against):
+def test_closing_sends_the_unsubscribe_of_the_protocol_and_its_answer_is_not_delivered(against):
     client, peer, seen = against(protocol=JsonRpc())
     with subscribed(client, peer, "0xa"):
         pass
@@ -223,7 +223,7 @@ def test_closing_sends_the_protocols_unsubscribe_whose_answer_nobody_sees(agains
     put(peer, event("0xa", "still on its way"), reply(asked, True), {"mark": 1})
     eventually(lambda: seen == [event("0xa", "still on its way"), {"mark": 1}])
     assert client.stats.requests_late == 0
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_closing_sends_the_protocols_unsubscribe_whose_answer_nobody_sees(agains
         (lambda message, reply: wsclient.Request({"stop": reply}), {"stop": "0xa", "id": 3}),
     ],
 )
-def test_the_unsubscribe_option_goes_before_the_protocols(against, option, sent):
+def test_the_unsubscribe_option_takes_precedence_over_the_protocol(against, option, sent):
     client, peer, _ = against(protocol=JsonRpc(version=None))
     subscribed(client, peer, "0xa", unsubscribe=option).close()
     got = taken(peer)
@@ -258,7 +258,7 @@ def test_an_unsubscribe_function_that_raises_leaves_no_subscription_open(against
         subscription.get(SHORT)
 
 
-def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_cost_the_connection(against):
+def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_end_the_connection(against):
     def fails(message, reply):
         raise RuntimeError("a bug of the user's")
 
@@ -281,23 +281,23 @@ def subscribe_and_forget(client, peer):
     assert gone() is None
 
 
-def test_a_forgotten_subscription_unsubscribes_under_its_name(against):
+def test_a_garbage_collected_subscription_unsubscribes_with_its_name(against):
     client, peer, _ = against(protocol=JsonRpc())
     subscribe_and_forget(client, peer)
     put(peer, event("0xa", 1))
     asked = taken(peer)
     assert (asked["method"], asked["params"]) == ("eth_unsubscribe", ["0xa"])
     put(peer, reply(asked, True))
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
 
 
-def test_a_forgotten_subscription_is_not_asked_anew(against, raw):
+def test_a_garbage_collected_subscription_is_not_resumed(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscribe_and_forget(client, peer)
     peer = cut(client, peer, raw)
     client.send({"mark": 1})
     assert taken(peer)["mark"] == 1
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 def test_a_subscription_read_too_slowly_ends_with_slow_consumer_and_unsubscribes(against):
@@ -310,7 +310,7 @@ def test_a_subscription_read_too_slowly_ends_with_slow_consumer_and_unsubscribes
         subscription.get(LONG)
 
 
-def test_latest_with_a_key_keeps_the_newest_of_each(against):
+def test_latest_with_a_key_keeps_the_newest_message_of_each_key(against):
     client, peer, seen = against(protocol=many())
     subscription = client.subscribe({"ask": 1}, overflow="latest", key=lambda value: value[0])
     id = taken(peer)["id"]
@@ -320,10 +320,10 @@ def test_latest_with_a_key_keeps_the_newest_of_each(against):
     assert subscription.dropped == 3
 
 
-# --- subscribe(): through losses -------------------------------------------------------------------------------------
+# --- subscribe(): lost connections -----------------------------------------------------------------------------------
 
 
-def test_after_a_reconnect_it_is_the_same_object_under_the_new_name_and_the_gap_is_told(against, raw):
+def test_after_a_reconnect_the_same_object_continues_with_the_new_name_and_reports_the_gap(against, raw):
     gaps = []
     client, peer, seen = against(protocol=JsonRpc())
     subscription = subscribed(client, peer, "0xold", on_gap=lambda one: gaps.append((one, one.gaps)))
@@ -343,7 +343,7 @@ def test_after_a_reconnect_it_is_the_same_object_under_the_new_name_and_the_gap_
     assert subscription.reply == "0xnew"
 
 
-def test_fresh_ids_rise_and_subscriptions_go_behind_the_session_and_before_the_old_queue(against, raw):
+def test_subscriptions_are_resumed_with_new_ids_after_the_session_and_before_the_old_queue(against, raw):
     def set_up(client, session):
         session.send({"set": "up"})
 
@@ -369,7 +369,7 @@ def test_fresh_ids_rise_and_subscriptions_go_behind_the_session_and_before_the_o
     assert client.stats.connections == before + 1
 
 
-def test_two_losses_in_a_row_and_a_loss_before_the_reply_are_survived(against, raw):
+def test_a_subscription_survives_two_losses_in_a_row_and_a_loss_before_the_reply(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription = subscribed(client, peer, "0x1")
     for _ in range(3):
@@ -383,7 +383,7 @@ def test_two_losses_in_a_row_and_a_loss_before_the_reply_are_survived(against, r
     assert taken(peer)["params"] == ["0x5"]
 
 
-def test_a_subscription_that_is_answered_on_one_connection_after_the_other_costs_none_of_them(against, raw):
+def test_a_subscription_answered_on_several_connections_ends_none_of_them(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription = subscribed(client, peer, "0x1")
     for number in range(2, 7):
@@ -394,7 +394,7 @@ def test_a_subscription_that_is_answered_on_one_connection_after_the_other_costs
     assert client.stats.connections == 6
 
 
-def test_a_subscription_by_match_may_be_acknowledged_on_every_connection(against, raw):
+def test_a_subscription_by_match_can_be_acknowledged_on_every_connection(against, raw):
     client, peer, _ = against()
     subscription = client.subscribe({"op": "sub"}, match=lambda message: "trade" in message)
     for number in range(1, 4):
@@ -406,13 +406,13 @@ def test_a_subscription_by_match_may_be_acknowledged_on_every_connection(against
     assert client.stats.connections == 3
 
 
-def test_subscriptions_that_did_not_get_onto_a_full_line_are_asked_on_the_next_connection(against, raw):
+def test_subscriptions_not_written_to_a_full_connection_are_requested_on_the_next_one(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     huge = "x" * (8 * 2**20)
     subscriptions = [subscribed(client, peer, name, {**ASK, "params": [name, huge]}) for name in "abc"]
     before = client.stats.connections
     peer.reset()
-    peer = raw.accept().upgrade()  # reads nothing
+    peer = raw.accept().upgrade()  # does not read
     sender = client._wsclient.core.sender
     eventually(lambda: client.stats.connections > before and sender.writer is not None and sender.writer.blocked)
     peer = cut(client, peer, raw)
@@ -421,7 +421,7 @@ def test_subscriptions_that_did_not_get_onto_a_full_line_are_asked_on_the_next_c
 
 
 class KeysOfOthers(JsonId):
-    """Answers are items; an event has the key of a subscription that is not this client's."""
+    """Replies are items; an event has the key of another client's subscription."""
 
     def decode(self, payload):
         message = self.json.loads(payload)
@@ -446,8 +446,8 @@ def test_an_item_in_place_of_the_reply_ends_the_wait_for_a_key(against):
     assert not client._wsclient.core.link.paused
 
 
-def test_one_that_ended_with_its_connection_is_not_asked_for_on_the_next(against, raw):
-    """Its request was cut off in the middle, and would go to the next connection otherwise."""
+def test_a_subscription_that_ended_with_its_connection_is_not_requested_on_the_next(against, raw):
+    """Its request was cut in the middle, and would otherwise be sent on the next connection."""
     client, _, _ = against(protocol=JsonId(), compression=None)
     message = {"method": "sub", "pad": "x" * (16 * 2**20)}
     subscription = client.subscribe(message, match=lambda message: False, resume=False)
@@ -461,7 +461,7 @@ def test_one_that_ended_with_its_connection_is_not_asked_for_on_the_next(against
     assert taken(peer) == {"mark": 1}
 
 
-def test_two_subscriptions_with_one_id_of_the_callers_do_not_keep_the_client_from_reconnecting(against, raw):
+def test_two_subscriptions_with_the_same_id_of_the_caller_do_not_prevent_a_reconnect(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     a, b = subscribed(client, peer, "0xa", {"id": 1, **ASK}), subscribed(client, peer, "0xb", {"id": 1, **ASK})
     peer.reset()
@@ -470,7 +470,7 @@ def test_two_subscriptions_with_one_id_of_the_callers_do_not_keep_the_client_fro
     assert a.gaps == b.gaps == 0
 
 
-def test_a_subscription_that_is_refused_on_the_next_connection_ends_with_that_error(against, raw):
+def test_a_subscription_refused_on_the_next_connection_ends_with_that_error(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription, other = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb")
     peer = cut(client, peer, raw)
@@ -482,17 +482,17 @@ def test_a_subscription_that_is_refused_on_the_next_connection_ends_with_that_er
     assert results(other, 1) == [1]
 
 
-def test_a_resubscription_that_is_not_answered_ends_with_a_timeout(against, raw):
+def test_a_resumed_subscription_without_a_reply_ends_with_a_timeout(against, raw):
     client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
     subscription = subscribed(client, peer, "0xa")
     peer = cut(client, peer, raw)
     taken(peer)
     with pytest.raises(wsclient.RequestTimeout):
         subscription.get(LONG)
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-def test_a_function_is_asked_for_the_message_at_each_subscription(against, raw):
+def test_a_message_function_is_called_at_each_subscription(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     tokens = iter("abc")
     subscription = subscribed(client, peer, "0x1", lambda: {**ASK, "params": [next(tokens)]})
@@ -503,7 +503,7 @@ def test_a_function_is_asked_for_the_message_at_each_subscription(against, raw):
     assert results(subscription, 1) == [1]
 
 
-def test_a_function_that_raises_on_the_next_connection_ends_its_subscription_alone(against, raw):
+def test_a_message_function_that_raises_on_the_next_connection_ends_only_its_subscription(against, raw):
     def ask():
         if asked:
             raise LookupError("no token")
@@ -520,7 +520,7 @@ def test_a_function_that_raises_on_the_next_connection_ends_its_subscription_alo
     assert results(sound, 1) == [1]
 
 
-def test_without_resume_a_loss_ends_the_subscription_and_nothing_is_asked_anew(against, raw):
+def test_without_resume_a_lost_connection_ends_the_subscription(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription = subscribed(client, peer, "0xa", resume=False)
     put(peer, event("0xa", 1))
@@ -531,10 +531,10 @@ def test_without_resume_a_loss_ends_the_subscription_and_nothing_is_asked_anew(a
         subscription.get(LONG)
     client.send({"mark": 1})
     assert taken(peer)["mark"] == 1
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-def test_a_connection_lost_while_subscribe_waits_is_asked_again_under_its_deadline(against, raw):
+def test_a_connection_lost_during_subscribe_is_followed_by_another_request_with_the_same_deadline(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     answered, unanswered = subscribing(client), subscribing(client, {**ASK, "params": ["logs"]}, timeout=1)
     taken(peer), taken(peer)
@@ -547,10 +547,10 @@ def test_a_connection_lost_while_subscribe_waits_is_asked_again_under_its_deadli
     with pytest.raises(wsclient.RequestTimeout):
         unanswered.result(LONG)
     client.send({"mark": 1})
-    assert taken(peer)["mark"] == 1  # nothing was asked twice
+    assert taken(peer)["mark"] == 1  # nothing was requested twice
 
 
-def test_a_function_is_asked_again_while_subscribe_still_waits_for_its_first_reply(against, raw):
+def test_a_message_function_is_called_again_while_subscribe_waits_for_its_first_reply(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     tokens = iter("abc")
     future = subscribing(client, lambda: {**ASK, "params": [next(tokens)]})
@@ -562,17 +562,17 @@ def test_a_function_is_asked_again_while_subscribe_still_waits_for_its_first_rep
     put(peer, reply(asked[-1], "0xa"), event("0xa", 1))
     subscription = future.result(LONG)
     assert results(subscription, 1) == [1]
-    assert subscription.gaps == 0  # it did not live before
+    assert subscription.gaps == 0  # it was not active before
     client.send({"mark": 1})
     assert taken(peer)["mark"] == 1
 
 
-def test_a_loss_right_behind_the_reply_is_a_gap(against, raw):
+def test_a_loss_directly_after_the_reply_is_a_gap(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client)
     asked = taken(peer)
     put(peer, reply(asked, "0xa"))
-    peer.finish()  # reply and end may be read in one turn
+    peer.finish()  # reply and end may be read together
     peer = raw.accept().upgrade()
     put(peer, reply(taken(peer), "0xb"), event("0xb", 1))
     subscription = future.result(LONG)
@@ -588,14 +588,14 @@ def test_subscribe_ends_in_time_between_two_connections(against, raw):
     waiting = raw.accept()  # no answer
     error = future.exception(LONG)
     assert isinstance(error, wsclient.RequestTimeout)
-    assert error.phase == "waiting"  # the first server may have seen it
-    eventually(lambda: nothing_is_kept(client))
+    assert error.phase == "waiting"  # the first server may have received it
+    eventually(lambda: has_no_entries(client))
     client.send({"mark": 1})
     waiting.upgrade()
-    assert taken(waiting)["mark"] == 1  # it is not asked any more
+    assert taken(waiting)["mark"] == 1  # the subscription is not requested again
 
 
-def test_the_time_of_a_subscription_that_is_asked_again_is_the_callers(against, raw):
+def test_a_resumed_subscription_keeps_the_timeout_of_the_caller(against, raw):
     client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
     future = subscribing(client, timeout=None)
     taken(peer)
@@ -606,7 +606,7 @@ def test_the_time_of_a_subscription_that_is_asked_again_is_the_callers(against, 
     future.result(LONG)
 
 
-def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
+def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
     client, _, _ = against(protocol=JsonRpc())
     core = client._wsclient.core
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
@@ -614,15 +614,15 @@ def test_a_reply_that_meets_the_timeout_of_subscribe_counts(against):
     core.table.add(request, timed=False)
     feed.departed(request)
     core.table.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
-    waiting = beginning(feed.wait)
+    waiting = start_call(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     feed.complete("0xa", None)
     waiting.result(LONG)
     assert (feed.caller.value, feed.caller.error) == ("0xa", None)
 
 
-def test_closed_before_it_was_asked_again_it_is_neither_asked_nor_unsubscribed(against, raw):
-    """The I/O thread is in the set-up of the next connection, behind which it would ask again."""
+def test_a_subscription_closed_before_it_is_resumed_is_neither_requested_nor_unsubscribed(against, raw):
+    """The I/O thread is in the setup of the next connection, after which it would resume the subscription."""
     in_set_up, go_on = threading.Event(), threading.Event()
 
     def set_up(client, session):
@@ -638,16 +638,16 @@ def test_closed_before_it_was_asked_again_it_is_neither_asked_nor_unsubscribed(a
     assert in_set_up.wait(LONG)
     subscription.close()
     with pytest.raises(StopIteration):
-        next(subscription)  # at once, though the I/O thread is busy
+        next(subscription)  # at once, although the I/O thread is busy
     go_on.set()
     client.send({"mark": 1})
     assert taken(peer) == {"mark": 1}
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-def test_a_peer_that_lets_in_and_closes_in_one_breath_costs_no_subscription(against, raw, claimed):
-    """Its close frame is read before the subscription was asked anew."""
+def test_a_peer_that_accepts_and_closes_at_once_ends_no_subscription(against, raw, claimed):
+    """Its close frame is read before the subscription was requested again."""
     client, peer, _ = against(protocol=JsonRpc())
     if claimed:
         subscription = client.subscribe(ASK, match=lambda message: message.get("method") == "eth_subscription")
@@ -664,7 +664,7 @@ def test_a_peer_that_lets_in_and_closes_in_one_breath_costs_no_subscription(agai
     assert results(subscription, 1) == [1]
 
 
-def test_match_that_raises_while_subscribe_waits_is_what_it_raises(against):
+def test_a_match_that_raises_while_subscribe_waits_is_raised_by_subscribe(against):
     client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message))
     future = subscribing(client, {"op": "sub"}, match=lambda message: 1 / 0)
     taken(peer)
@@ -685,7 +685,7 @@ def test_an_interrupt_in_subscribe_leaves_no_subscription(against, monkeypatch, 
         patch.setattr(stream_operations, at, interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.subscribe(ASK, timeout=SHORT)
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
     put(peer, event("other", 1))
     with client.listen() as heard:
         put(peer, event("other", 2))
@@ -703,7 +703,7 @@ def test_subscribe_ends_with_the_client_between_two_connections(against, raw):
     assert isinstance(future.exception(LONG), wsclient.ClientClosed)
 
 
-def test_subscribe_ends_with_the_error_that_ends_the_client_between_two_connections(against, raw):
+def test_subscribe_raises_the_error_that_ends_the_client_between_two_connections(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     future = subscribing(client, timeout=None)
     taken(peer)
@@ -714,11 +714,11 @@ def test_subscribe_ends_with_the_error_that_ends_the_client_between_two_connecti
     assert error.status == 403
 
 
-def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
-    """It has departed and has no place on the line yet: the server will see it."""
+def test_a_subscription_closed_at_the_moment_it_is_written_is_unsubscribed(against):
+    """It was taken from the queue, but is not yet recorded as written: the server will receive it."""
     client, peer, _ = against(protocol=Ticks())
     core = client._wsclient.core
-    with core.sender.writer._owner:  # nobody writes meanwhile
+    with core.sender.writer._owner:  # no thread can write meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.queue.take(1000, None)
         payload = call.payload_for(core.sender.writer._backend)
@@ -729,14 +729,14 @@ def test_closed_in_the_moment_it_is_written_it_is_unsubscribed(against):
 
 
 class ByName(Ticks):
-    """Knows the name of what follows as the request goes out."""
+    """Knows the subscription key when the request is written."""
 
     def stream_of(self, request, id, reply=None):
         return f"s{id}"
 
 
 def call_and_close_at(step, call, close):
-    """Make a call, and in front of the given line of ours have another thread close; whether there is such a line."""
+    """Make a call, and let another thread close just before the given source line; return whether that line exists."""
     lines = itertools.count(1)
     closed = []
 
@@ -744,7 +744,7 @@ def call_and_close_at(step, call, close):
         if frame.f_code.co_filename not in SHARED:
             return None
         if what == "line" and next(lines) == step:
-            closed.append(beginning(close))
+            closed.append(start_call(close))
             closed[0].result(LONG)
         return trace
 
@@ -758,11 +758,11 @@ def call_and_close_at(step, call, close):
 
 
 SHARED = {module.__file__ for module in (_subscribing, _subscriptions, reply_stream)}
-"""Where a close from outside meets a subscription that gets its name."""
+"""The source files in which a close by another thread meets a subscription that gets its key."""
 
 
 def until_mark(client, peer):
-    """What the client sends, once its I/O thread has seen every close() so far."""
+    """The messages that the client sends, after its I/O thread has handled every close() so far."""
     core = client._wsclient.core
     latch = Latch()
     core.subscriptions.events.append((Latch.open, latch))
@@ -772,7 +772,7 @@ def until_mark(client, peer):
     return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
 
 
-def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_and_unsubscribes_once(against):
+def test_closed_while_it_gets_its_key_from_the_reply_a_subscription_is_unsubscribed_once(against):
     client, peer, _ = against(protocol=JsonRpc())
     core = client._wsclient.core
     for step in itertools.count(1):
@@ -788,17 +788,17 @@ def test_closed_at_any_moment_of_getting_its_name_from_the_reply_it_leaves_none_
         assert sent[0]["params"] == ["0xa"]
         core.table.drop_place(request)
         put(peer, reply(asked, "0xa"), reply(sent[0], True))
-        eventually(lambda: nothing_is_kept(client))
+        eventually(lambda: has_no_entries(client))
         if not more:
             break
     assert step > 5
 
 
-def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribes_once(against):
+def test_closed_while_it_is_written_a_subscription_leaves_no_key_and_is_unsubscribed_once(against):
     client, peer, _ = against(protocol=ByName())
     core = client._wsclient.core
     for step in itertools.count(1):
-        with core.sender.writer._owner:  # nobody writes meanwhile
+        with core.sender.writer._owner:  # no thread can write meanwhile
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.queue.take(1000, None)
@@ -812,14 +812,14 @@ def test_closed_at_any_moment_of_its_departure_it_leaves_no_name_and_unsubscribe
         for value in (1, 2):
             put(peer, {"id": call.id, "v": value, "more": True})
         assert until_mark(client, peer) == [], "unsubscribed again for each message"
-        assert nothing_is_kept(client), f"at line {step}"
+        assert has_no_entries(client), f"at line {step}"
         if not more:
             break
     assert step > 2
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_what_is_subscribed_while_offline_goes_out_once(against, raw, named):
+def test_a_subscription_made_offline_is_requested_once(against, raw, named):
     client, peer, _ = against(protocol=JsonRpc() if named else many())
     peer.reset()
     eventually(lambda: client.state is not State.OPEN)
@@ -834,7 +834,7 @@ def test_what_is_subscribed_while_offline_goes_out_once(against, raw, named):
     assert taken(peer)["mark"] == 1
 
 
-def test_closing_while_the_new_reply_is_awaited_does_not_unsubscribe_the_old_name(against, raw):
+def test_closing_while_a_resumed_subscription_waits_for_its_reply_does_not_unsubscribe_the_old_name(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription = subscribed(client, peer, "0xold")
     peer = cut(client, peer, raw)
@@ -846,7 +846,7 @@ def test_closing_while_the_new_reply_is_awaited_does_not_unsubscribe_the_old_nam
     assert (got["method"], got["params"]) == ("eth_unsubscribe", ["0xnew"])  # as soon as its name is known
 
 
-def test_closing_while_offline_means_it_is_not_asked_anew(against, raw):
+def test_a_subscription_closed_offline_is_not_resumed(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     subscription, other = subscribed(client, peer, "0xa"), subscribed(client, peer, "0xb", {**ASK, "params": ["logs"]})
     peer.reset()
@@ -859,7 +859,7 @@ def test_closing_while_offline_means_it_is_not_asked_anew(against, raw):
     assert results(other, 1) == [1]
 
 
-def test_an_on_gap_that_raises_keeps_the_message_and_close_forgets_it(against, raw):
+def test_an_on_gap_that_raises_keeps_the_message_and_close_drops_it(against, raw):
     def on_gap(subscription):
         raise RuntimeError("no back-fill today")
 
@@ -876,7 +876,7 @@ def test_an_on_gap_that_raises_keeps_the_message_and_close_forgets_it(against, r
     assert list(subscription) == []
 
 
-def test_on_gap_may_ask_the_client_for_what_was_missed(against, raw):
+def test_on_gap_can_request_the_missed_messages(against, raw):
     missed = []
     client, peer, _ = against(protocol=JsonRpc())
     subscription = subscribed(
@@ -884,7 +884,7 @@ def test_on_gap_may_ask_the_client_for_what_was_missed(against, raw):
     )
     peer = cut(client, peer, raw)
     put(peer, reply(taken(peer), "0x2"), event("0x2", 1))
-    got = beginning(lambda: results(subscription, 1))
+    got = start_call(lambda: results(subscription, 1))
     put(peer, reply(taken(peer), "the logs"))
     assert got.result(LONG) == [1]
     assert missed == ["the logs"]
@@ -893,7 +893,7 @@ def test_on_gap_may_ask_the_client_for_what_was_missed(against, raw):
 # --- subscribe() inside hooks ----------------------------------------------------------------------------------------
 
 
-def test_subscribed_in_on_open_it_lives_on_its_connection_alone(against, raw):
+def test_a_subscription_made_in_on_open_belongs_only_to_its_connection(against, raw):
     made = []
     client, peer, _ = against(
         protocol=JsonRpc(), on_open=lambda client: made.append(client.subscribe(ASK, timeout=LONG))
@@ -911,7 +911,7 @@ def test_subscribed_in_on_open_it_lives_on_its_connection_alone(against, raw):
     assert taken(peer)["mark"] == 1
 
 
-def test_resume_in_on_open_is_refused_since_it_would_double(against):
+def test_resume_in_on_open_is_refused_since_it_would_subscribe_twice(against):
     raised = []
 
     def on_open(client):
@@ -925,10 +925,10 @@ def test_resume_in_on_open_is_refused_since_it_would_double(against):
     assert taken(peer)["mark"] == 1
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many at the same time -------------------------------------------------------------------------------------------
 
 
-def test_eight_threads_subscribe_and_close_while_events_pour_in(against):
+def test_eight_threads_subscribe_and_close_while_events_arrive(against):
     client, peer, _ = against(protocol=JsonRpc())
     rounds, errors = 50, []
 
@@ -949,16 +949,16 @@ def test_eight_threads_subscribe_and_close_while_events_pour_in(against):
                 if results(subscription, 4) != [0, 1, 2, 3]:
                     errors.append(subscription.reply)
 
-    server = beginning(serve)
-    users = [beginning(use) for _ in range(8)]
+    server = start_call(serve)
+    users = [start_call(use) for _ in range(8)]
     for user in users:
         user.result(4 * LONG)
     server.result(LONG)
     assert errors == []
-    eventually(lambda: nothing_is_kept(client))
+    eventually(lambda: has_no_entries(client))
 
 
-# --- where the number of requests in flight is bounded ---------------------------------------------------------------
+# --- with a limit of requests in flight ------------------------------------------------------------------------------
 
 
 class OneAtATime(ByName):
@@ -967,7 +967,7 @@ class OneAtATime(ByName):
 
 @pytest.mark.parametrize("way", ["match", "name", "items"])
 def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against, raw, way):
-    """Its request may be in flight for ever; also on the next connection."""
+    """Its request may stay in flight forever, also on the next connection."""
     protocol = OneAtATime() if way == "name" else many()
     protocol.max_in_flight = 1
     client, peer, _ = against(protocol=protocol)
@@ -993,8 +993,8 @@ def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against,
     subscription.close()
 
 
-def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_and_costs_the_connection(against, raw):
-    """Its answer is awaited there even with match=, since it may still come: the row must not go on with that place."""
+def test_in_fifo_order_a_subscription_without_a_reply_ends_at_its_deadline_and_closes_the_connection(against, raw):
+    """Its reply is expected even with match=, since it may still arrive: no other request may get its position."""
     client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message, max_in_flight=1))
     future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=SHORT)
     assert taken(peer) == {"op": "sub"}
@@ -1004,18 +1004,18 @@ def test_by_order_a_subscription_that_is_not_answered_is_ended_by_its_deadline_a
     assert taken(peer) == {"op": "next"}
     put(peer, {"ok": 1})
     assert waiting.result(LONG) == {"ok": 1}
-    assert nothing_is_kept(client)
+    assert has_no_entries(client)
 
 
-# --- closing on one thread, the unsubscribe on the I/O thread --------------------------------------------------------
+# --- closed on one thread, unsubscribed on the I/O thread ------------------------------------------------------------
 
 
 def by_op(message):
     return message.get("tick") == 1
 
 
-def test_a_subscription_that_is_made_after_another_was_closed_is_asked_for_behind_the_unsubscribe(against):
-    """Else a server that knows them by their topic would take the unsubscribe for the new one."""
+def test_a_subscription_made_after_another_was_closed_is_requested_after_the_unsubscribe(against):
+    """Otherwise a server that identifies them by topic would apply the unsubscribe to the new one."""
     entered, go_on = threading.Event(), threading.Event()
 
     def claim(message):
@@ -1035,7 +1035,7 @@ def test_a_subscription_that_is_made_after_another_was_closed_is_asked_for_behin
     assert [taken(peer)["op"] for _ in range(2)] == ["unsub", "sub"]
 
 
-def test_subscribe_ends_in_time_behind_a_close_that_a_busy_io_thread_has_not_seen(against):
+def test_subscribe_ends_in_time_after_a_close_that_a_busy_io_thread_has_not_handled(against):
     entered, go_on = threading.Event(), threading.Event()
 
     def claim(message):
@@ -1055,17 +1055,17 @@ def test_subscribe_ends_in_time_behind_a_close_that_a_busy_io_thread_has_not_see
     assert until_mark(client, peer) == []
 
 
-def test_a_subscription_that_is_closed_right_before_its_client_unsubscribes(against):
+def test_a_subscription_closed_directly_before_its_client_is_unsubscribed(against):
     client, peer, _ = against()
     subscription = client.subscribe({"op": "sub"}, match=by_op, unsubscribe={"op": "unsub"})
     taken(peer)
     subscription.close()
-    beginning(client.close)
+    start_call(client.close)
     assert taken(peer) == {"op": "unsub"}
 
 
 @pytest.mark.parametrize("how", ["drain", "full"])
-def test_a_subscription_that_is_closed_while_nothing_can_be_queued_unsubscribes(against, how):
+def test_a_subscription_closed_while_nothing_can_be_queued_is_unsubscribed(against, how):
     client, peer, _ = against(send_queue=wsclient.SendQueue(max_messages=1, overflow="raise"))
     subscription = client.subscribe({"op": "sub"}, match=by_op, unsubscribe={"op": "unsub"})
     taken(peer)
@@ -1075,21 +1075,21 @@ def test_a_subscription_that_is_closed_while_nothing_can_be_queued_unsubscribes(
         client.drain(LONG, wait=False)
         subscription.close()
     else:
-        with client._wsclient.core.sender.writer._owner:  # nobody writes meanwhile
+        with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
             client.send({"op": "fills the queue"})
             subscription.close()
-            eventually(lambda: nothing_of(client, subscription))
+            eventually(lambda: has_no_traces(client, subscription))
         client._wsclient.core.commands.wake()
     assert taken(peer) == {"op": "unsub"}
     waiting.cancel()
 
 
-def nothing_of(client, subscription):
+def has_no_traces(client, subscription):
     return subscription._inbox.ended and not client._wsclient.core.subscriptions.members
 
 
-def test_an_unsubscribe_function_that_never_returns_does_not_hold_up_close(against):
-    """It runs on the I/O thread, and close() is bounded whatever that does."""
+def test_an_unsubscribe_function_that_never_returns_does_not_block_close(against):
+    """It runs on the I/O thread, and close() is bounded in any case."""
     entered, go_on = threading.Event(), threading.Event()
 
     def unsubscribe(message, reply):
@@ -1102,7 +1102,7 @@ def test_an_unsubscribe_function_that_never_returns_does_not_hold_up_close(again
     taken(peer)
     subscription.close()
     assert entered.wait(LONG)
-    closing = beginning(partial(client.close, timeout=SHORT))
+    closing = start_call(partial(client.close, timeout=SHORT))
     closing.result(LONG)
     assert isinstance(other.exception(LONG), wsclient.ClientClosed)
     with pytest.raises(wsclient.ClientClosed):
@@ -1110,7 +1110,7 @@ def test_an_unsubscribe_function_that_never_returns_does_not_hold_up_close(again
     go_on.set()
 
 
-def test_a_timeout_of_subscribe_does_not_wait_for_a_busy_io_thread(against):
+def test_the_timeout_of_subscribe_does_not_wait_for_a_busy_io_thread(against):
     entered, go_on = threading.Event(), threading.Event()
 
     def claim(message):

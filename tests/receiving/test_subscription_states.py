@@ -1,4 +1,4 @@
-"""The states of a subscription: its table of transitions, and a subscription that any order of events moves by it."""
+"""The states of a subscription: its table of transitions, and a subscription that follows it in any order of events."""
 
 import json
 import socket
@@ -19,11 +19,11 @@ from wsclient._sending.writer import Writer
 from wsclient._threads.deadline import Deadline
 
 from ..support import SLACK
-from ..support.peers import ASK, event, nothing_is_kept, reply, taken
+from ..support.peers import ASK, event, has_no_entries, reply, taken
 from ..support.raw import Peer
 
 RARELY = integers(0, 4)
-"""A step that ends the subscription is made where this is 0: most runs should last."""
+"""A step that ends the subscription is made if this is 0: most runs should be long."""
 
 ON_CONNECTION = (Standing.ASKING, Standing.ACTIVE)
 
@@ -37,14 +37,14 @@ def reachable(start):
     return seen
 
 
-def test_every_state_is_reached_and_the_end_is_final():
+def test_every_state_is_reachable_and_the_end_is_final():
     assert reachable(Standing.NEW) == set(Standing)
     assert TRANSITIONS[Standing.ENDED] == {}
     assert all(Standing.NEW not in reachable(state) for state in set(Standing) - {Standing.NEW})
 
 
 @pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
-def test_from_every_state_a_reader_and_a_failure_can_end_it(state):
+def test_in_every_state_a_reader_and_a_failure_can_end_a_subscription(state):
     after = TRANSITIONS[state]
     assert after[Event.FINISHED] is Standing.ENDED
     assert after[Event.CLOSED] in (Standing.ENDED, Standing.CLOSING)
@@ -52,12 +52,12 @@ def test_from_every_state_a_reader_and_a_failure_can_end_it(state):
 
 
 @pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
-def test_no_connection_is_lost_without_effect_on_what_it_carried(state):
+def test_the_loss_of_a_connection_changes_each_state_that_depends_on_it(state):
     after = TRANSITIONS[state][Event.CONNECTION_LOST]
     assert after not in ON_CONNECTION
 
 
-def test_an_event_that_the_table_does_not_have_is_a_defect_and_says_so():
+def test_an_event_that_the_table_does_not_have_raises_an_error():
     core = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.core
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     feed.make(Deadline(None), None)
@@ -66,9 +66,9 @@ def test_an_event_that_the_table_does_not_have_is_a_defect_and_says_so():
 
 
 class Subscribed(RuleBasedStateMachine):
-    """A subscription, its client's parts and a socket; the test plays the I/O thread, the reader and the server.
+    """A subscription, its client's parts and a socket; the test acts as the I/O thread, the reader and the server.
 
-    The model keeps what the server knows, and compares the state and every message that the server gets.
+    The model keeps the state of the server, and compares the state and every message that the server receives.
     """
 
     def __init__(self):
@@ -78,7 +78,7 @@ class Subscribed(RuleBasedStateMachine):
         self.core.guard.io_ident = threading.get_ident()
         self.writer = self.peer = None
         self.number = 0
-        self.asked = self.key = None  # what the server has got, and the key that it gave, on this connection
+        self.asked = self.key = None  # what the server has received, and the key that it gave, on this connection
         self.unsubscribed = 0
         self.is_queued = False  # the first request, which belongs to no connection
         self.is_closed = self.has_failed = False
@@ -242,7 +242,7 @@ class Subscribed(RuleBasedStateMachine):
         assert self.unsubscribed <= 1
         assert not self.core.queue.messages or self.is_queued
         if self.feed.standing is Standing.ENDED:
-            assert nothing_is_kept(self.client)
+            assert has_no_entries(self.client)
             assert self.stream._inbox.ended
 
     @invariant()

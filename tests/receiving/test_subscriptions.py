@@ -1,4 +1,4 @@
-"""The table of subscriptions: which of them a message belongs to, and what waits for a key."""
+"""The table of subscriptions: the owners of a message, and the messages that wait for a key."""
 
 import itertools
 import threading
@@ -29,7 +29,7 @@ def table(errors):
 
 @pytest.fixture
 def errors():
-    """What the table has reported."""
+    """The errors that the table has reported."""
     return []
 
 
@@ -41,12 +41,12 @@ def messages(member):
     return [message for message, _, _ in member.got]
 
 
-def test_a_message_belongs_to_no_member_in_an_empty_table(table):
+def test_in_an_empty_table_a_message_has_no_owner(table):
     assert not offer(table, "m", "name")
     assert table.take_routed() == []
 
 
-def test_a_message_goes_to_the_member_of_its_key_with_its_size_and_pressing(table):
+def test_a_message_goes_to_the_member_with_its_key_together_with_its_size(table):
     a, b = Member(), Member()
     for member, key in ((a, "a"), (b, 7)):
         table.add(member)
@@ -57,7 +57,7 @@ def test_a_message_goes_to_the_member_of_its_key_with_its_size_and_pressing(tabl
     assert not offer(table, "m", None)
 
 
-def test_every_member_that_wants_a_message_gets_it_once_beside_the_one_of_its_key(table):
+def test_a_message_goes_once_to_every_member_that_matches_and_to_the_member_with_its_key(table):
     named, eager, other = Member(wants=lambda message: True), Member(wants=lambda message: True), Member()
     for member in (named, eager, other):
         table.add(member)
@@ -66,7 +66,7 @@ def test_every_member_that_wants_a_message_gets_it_once_beside_the_one_of_its_ke
     assert [messages(member) for member in (named, eager, other)] == [["m"], ["m"], []]
 
 
-def test_events_are_applied_in_their_order_before_the_owner_of_a_message_is_looked_up(table):
+def test_events_are_applied_in_order_before_the_owner_of_a_message_is_looked_up(table):
     a, b = Member(), Member()
     table.add(a)
     table.add(b)
@@ -78,7 +78,7 @@ def test_events_are_applied_in_their_order_before_the_owner_of_a_message_is_look
     assert not table.events
 
 
-def test_an_event_that_is_posted_while_others_are_applied_is_applied_too(table):
+def test_an_event_posted_while_others_are_applied_is_applied_too(table):
     late = Member()
 
     def more(member):
@@ -89,7 +89,7 @@ def test_an_event_that_is_posted_while_others_are_applied_is_applied_too(table):
     assert messages(late) == ["n"]
 
 
-def test_each_event_is_applied_once_by_two_threads_at_once(table):
+def test_two_threads_apply_each_event_once(table):
     counts = [itertools.count() for _ in range(10_000)]
     for count in counts:
         table.events.append((next, count))
@@ -101,12 +101,12 @@ def test_each_event_is_applied_once_by_two_threads_at_once(table):
     assert [next(count) for count in counts] == [1] * len(counts)
 
 
-def test_a_key_that_is_not_hashable_belongs_to_no_member(table):
+def test_a_key_that_is_not_hashable_has_no_owner(table):
     table.add(Member())
     assert not offer(table, "m", ["not", "hashable"])
 
 
-def test_a_removed_member_gets_nothing_by_key_nor_by_match(table):
+def test_a_removed_member_receives_nothing_by_key_or_by_match(table):
     member, other = Member(wants=lambda message: True), Member()
     table.add(member)
     table.add(other)
@@ -120,7 +120,7 @@ def test_a_removed_member_gets_nothing_by_key_nor_by_match(table):
     assert member.got == []
 
 
-def test_a_member_only_drops_a_key_that_is_its_own(table):
+def test_a_member_can_remove_only_its_own_key(table):
     old, new = Member(), Member()
     table.add(old)
     table.add(new)
@@ -131,7 +131,7 @@ def test_a_member_only_drops_a_key_that_is_its_own(table):
     assert messages(new) == ["m"]
 
 
-def test_a_message_under_an_unknown_key_waits_while_a_key_is_awaited(table):
+def test_a_message_with_an_unknown_key_waits_while_a_key_is_expected(table):
     member = Member(awaits_key=True)
     table.add(member)
     for message in (1, 2):
@@ -146,13 +146,13 @@ def test_a_message_under_an_unknown_key_waits_while_a_key_is_awaited(table):
     assert table.take_routed() == []
 
 
-def test_where_no_key_is_awaited_nothing_waits(table):
+def test_without_an_expected_key_no_message_waits(table):
     table.add(Member())
     assert not offer(table, 1, "a")
     assert table.take_routed() == []
 
 
-def test_messages_under_an_unknown_key_are_bounded_by_bytes_and_further_ones_are_reported_once(table, errors):
+def test_messages_with_unknown_keys_have_a_byte_limit_and_the_first_one_above_it_is_reported(table, errors):
     member = Member(awaits_key=True)
     table.add(member)
     assert offer(table, 1, "a", size=400)
@@ -169,14 +169,14 @@ def test_messages_under_an_unknown_key_are_bounded_by_bytes_and_further_ones_are
     assert len(errors) == 2
 
 
-def test_messages_under_an_unknown_key_are_bounded_by_their_number(table):
+def test_messages_with_unknown_keys_have_a_count_limit(table):
     table.add(Member(awaits_key=True))
     assert all(offer(table, n, "a", size=0) for n in range(100))
     assert table.unrouted.full, "reading should pause"
     assert sum(offer(table, n, "a", size=0) for n in range(1000)) < 10
 
 
-def test_members_may_come_and_go_while_the_table_is_gone_through(table):
+def test_members_can_be_added_and_removed_during_an_iteration(table):
     class Leaver(Member):
         def item(self, message, size, must_keep_reading):
             super().item(message, size, must_keep_reading)

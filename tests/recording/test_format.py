@@ -1,4 +1,4 @@
-"""The format of recordings: what is written is read; anything else is refused, with the line."""
+"""The format of recordings: everything written can be read; anything else is refused, with its line number."""
 
 import json
 
@@ -21,7 +21,7 @@ def refusal(*lines):
     return str(caught.value)
 
 
-def test_what_is_written_is_read():
+def test_a_written_record_can_be_read():
     tape = recording_format.parse(
         [
             HEAD,
@@ -52,7 +52,7 @@ def test_what_is_written_is_read():
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])) | st.binary(), st.floats(0, 1e6))
-def test_every_payload_comes_back_and_a_line_is_a_line(payload, at):
+def test_every_payload_is_read_unchanged_and_each_record_is_one_line(payload, at):
     line = recording_format.line(at, "message", connection=1, direction=SENT, **recording_format.payload(payload))
     assert line.count(b"\n") == 1
     (entry,) = recording_format.parse([HEAD, OPEN, line], "x").connections[0].entries
@@ -87,12 +87,12 @@ def test_every_payload_comes_back_and_a_line_is_a_line(payload, at):
         ((HEAD, OPEN.replace(b'["server","x"]', b'["server"]')), "line 2: headers must be"),
     ],
 )  # fmt: skip
-def test_anything_else_is_refused_and_the_line_named(lines, words):
+def test_an_invalid_line_is_refused_with_its_number(lines, words):
     assert words in refusal(*lines)
 
 
 @given(st.data())
-def test_a_file_with_one_byte_changed_is_read_or_refused_in_a_sentence(data):
+def test_a_file_with_one_changed_byte_is_read_or_refused_with_a_message(data):
     text = bytearray(HEAD + OPEN + SAID + LOST)
     text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
     lines = bytes(text).splitlines(keepends=True)

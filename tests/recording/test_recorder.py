@@ -1,4 +1,4 @@
-"""``record=``: what crossed the wire is on the tape, in its order, without its secrets; and it harms nobody."""
+"""``record=``: messages are in the recording, in their order, without secrets; its errors do not affect the client."""
 
 import contextlib
 import json
@@ -39,10 +39,10 @@ def messages(path, direction=None):
     return [e.payload for e in entries if e.kind == "message" and direction in (None, e.direction)]
 
 
-# --- what is on the tape ---------------------------------------------------------------------------------------------
+# --- the content of the file -----------------------------------------------------------------------------------------
 
 
-def test_a_session_is_recorded_and_on_disk_when_close_returns(server, path):
+def test_a_session_is_recorded_and_the_file_is_complete_when_close_returns(server, path):
     with wsclient.connect(server.url, record=path, name="feed") as client, client.listen() as stream:
         assert client.request({"method": "add", "params": [1, 2]})["result"] == 3
         client.send("hello")
@@ -62,7 +62,7 @@ def test_a_session_is_recorded_and_on_disk_when_close_returns(server, path):
     assert times == sorted(times)
 
 
-def test_a_reply_never_stands_before_its_request(server, path):
+def test_a_reply_is_never_before_its_request(server, path):
     with wsclient.connect(server.url, record=path) as client:
 
         def ask():
@@ -80,7 +80,7 @@ def test_a_reply_never_stands_before_its_request(server, path):
     assert len(asked) == 800
 
 
-def test_the_order_of_many_threads_on_the_tape_is_the_order_at_the_server(mute_server, path):
+def test_the_order_of_messages_from_many_threads_is_the_order_at_the_server(mute_server, path):
     with wsclient.connect(mute_server.url, record=path, compression="deflate") as client:
 
         def send(thread):
@@ -102,7 +102,7 @@ def run_all(functions):
         assert not thread.is_alive()
 
 
-def test_more_than_the_backlog_holds_is_recorded_whole(mute_server, path):
+def test_more_messages_than_the_backlog_holds_are_all_recorded(mute_server, path):
     with wsclient.connect(mute_server.url, record=path, compression=None) as client:
         sent = [f"{n} " + "x" * 50_000 for n in range(100)]
         run_all([lambda: [client.send(message) for message in sent]])
@@ -111,10 +111,10 @@ def test_more_than_the_backlog_holds_is_recorded_whole(mute_server, path):
     assert messages(path, SENT) == sent
 
 
-def test_senders_that_are_ahead_of_the_file_wait_in_their_queue(server, path):
+def test_senders_faster_than_the_file_wait_in_their_queue(server, path):
     reached, go_on = threading.Event(), threading.Event()
 
-    def match(message):  # holds the I/O thread, which writes the file
+    def match(message):  # blocks the I/O thread, which writes the file
         reached.set()
         return go_on.wait(LONG)
 
@@ -132,18 +132,18 @@ def test_senders_that_are_ahead_of_the_file_wait_in_their_queue(server, path):
     assert messages(path, SENT)[1:] == sent
 
 
-def test_what_a_thread_has_sent_is_in_the_file_soon_though_nothing_else_happens(mute_server, path):
+def test_a_sent_message_is_written_to_the_file_soon_although_nothing_else_happens(mute_server, path):
     with wsclient.connect(mute_server.url, record=path, ping_interval=None) as client:
         eventually(lambda: messages(path) == [])
         run_all([lambda: client.send("hello")])
         eventually(lambda: messages(path) == ["hello"])
 
 
-def test_a_recording_that_has_stopped_holds_nobody_up(path):
+def test_a_recording_that_has_stopped_blocks_no_thread(path):
     errors = []
     recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, errors.append)
     recorder.begin()
-    recorder.sent(1, Opcode.TEXT, b"\xff")  # no text: only a defect of ours could lead to that
+    recorder.sent(1, Opcode.TEXT, b"\xff")  # not text: only a defect of the library could cause that
     recorder.sent(1, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
     assert recorder.full
     recorder.write()
@@ -156,7 +156,7 @@ def test_a_recording_that_has_stopped_holds_nobody_up(path):
     assert path.read_bytes().count(b"\n") == 1
 
 
-def test_a_large_message_that_comes_is_recorded(server, path):
+def test_a_large_received_message_is_recorded(server, path):
     text = "x" * 2**20
     with wsclient.connect(server.url, record=path) as client:
         with client.listen() as stream:
@@ -165,14 +165,14 @@ def test_a_large_message_that_comes_is_recorded(server, path):
     assert messages(path) == [text, text]
 
 
-def test_a_message_cut_in_mid_frame_stands_on_the_tape_once(raw, path):
+def test_a_message_cut_in_the_middle_of_a_frame_is_recorded_once(raw, path):
     client = wsclient.Client(raw.url, record=path, compression=None, ping_interval=None)
     starting = threading.Thread(target=client.start)
     starting.start()
     first = raw.accept()
     first.upgrade()
     starting.join(LONG)
-    big = b"\1" * (12 * 2**20)  # more than loopback's buffers take
+    big = b"\1" * (12 * 2**20)  # more than the buffers of the loopback interface hold
     client.send("before")
     delivery = client.send(big)
     assert first.receive_text() == "before"
@@ -189,7 +189,7 @@ def test_a_message_cut_in_mid_frame_stands_on_the_tape_once(raw, path):
     ]
 
 
-def test_batches_are_recorded_as_they_went_out(server, path):
+def test_batches_are_recorded_as_one_message(server, path):
     with wsclient.connect(server.url, record=path, protocol=wsclient.JsonRpc()) as client:
         with contextlib.suppress(wsclient.WebSocketClientError, TimeoutError):
             client.request([{"method": "a"}, {"method": "b"}], timeout=0.2)
@@ -198,7 +198,7 @@ def test_batches_are_recorded_as_they_went_out(server, path):
     assert json.loads(batch)[0]["id"] != json.loads(batch)[1]["id"]
 
 
-def test_what_the_set_up_and_the_protocol_say_is_recorded(path):
+def test_messages_of_the_setup_and_of_the_protocol_are_recorded(path):
     class Protocol(wsclient.JsonId):
         def decode(self, payload):
             return wsclient.Control("answer") if payload == "question" else super().decode(payload)
@@ -221,7 +221,7 @@ def test_what_the_set_up_and_the_protocol_say_is_recorded(path):
     assert "question" in messages(path, RECEIVED)
 
 
-def test_pings_of_the_server_and_our_pongs_are_recorded(server, path):
+def test_pings_of_the_server_and_pongs_of_the_client_are_recorded(server, path):
     with wsclient.connect(server.url, record=path) as client:
         assert server.opened.get(timeout=LONG).ping("abc").wait(LONG)
         assert client.state is wsclient.State.OPEN
@@ -247,7 +247,7 @@ def test_each_connection_and_how_it_ended_is_recorded(server, path):
     assert (close.code, close.payload) == (1012, "restart")
 
 
-def test_failed_attempts_are_recorded_by_class_and_status_alone(path):
+def test_failed_attempts_are_recorded_only_by_class_and_status(path):
     def refuse(connection, request):
         return connection.respond(403, "the secret is sesame")
 
@@ -258,7 +258,7 @@ def test_failed_attempts_are_recorded_by_class_and_status_alone(path):
     assert b"sesame" not in path.read_bytes()
 
 
-def test_a_set_up_that_fails_is_a_connection_of_its_own(server, path):
+def test_a_failed_setup_is_recorded_as_a_separate_connection(server, path):
     def on_session(client, session):
         tried.append(session.number)
         if len(tried) == 1:
@@ -272,7 +272,7 @@ def test_a_set_up_that_fails_is_a_connection_of_its_own(server, path):
     assert [line["error"] for line in lines(path, "failed")] == ["SessionError"]
 
 
-def test_run_forever_and_drain_leave_a_whole_file(server, path):
+def test_run_forever_and_drain_leave_a_complete_file(server, path):
     client = wsclient.Client(server.url, record=path, on_open=lambda client: client.send("hello"))
     client.on_message = lambda client, message: client.close(wait=False)
     client.run_forever()
@@ -283,7 +283,7 @@ def test_run_forever_and_drain_leave_a_whole_file(server, path):
         assert messages(path, SENT) == ["bye"]
 
 
-def test_a_client_that_fails_leaves_a_whole_file(server, path):
+def test_a_client_that_fails_leaves_a_complete_file(server, path):
     with wsclient.connect(server.url, record=path) as client:
         server.opened.get(timeout=LONG)
         server.close_all(1008, "no")
@@ -291,7 +291,7 @@ def test_a_client_that_fails_leaves_a_whole_file(server, path):
         assert read(path).connections[0].lost == ("remote", 1008)
 
 
-def test_a_client_that_was_never_started_leaves_the_file_alone_and_a_new_one_makes_it_anew(server, path):
+def test_a_client_that_was_never_started_does_not_change_the_file(server, path):
     path.write_text("old")
     wsclient.Client(server.url, record=path).close()
     assert path.read_text() == "old"
@@ -303,7 +303,7 @@ def test_a_client_that_was_never_started_leaves_the_file_alone_and_a_new_one_mak
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_in_the_file(path):
+def test_the_file_contains_no_secret(path):
     secret = "s3sam3"
 
     def respond(connection, request, response):
@@ -336,18 +336,18 @@ def test_no_secret_is_in_the_file(path):
     assert ["x-auth-token", "[redacted]"] in lines(path, "open")[0]["headers"]
 
 
-def test_a_long_subprotocol_may_be_a_secret(path):
+def test_a_long_subprotocol_is_treated_as_a_secret(path):
     token = "base64url.bearer.authorization.k8s.io." + "s3sam3" * 9
     with Server(subprotocols=[token]) as server, wsclient.connect(server.url, record=path, subprotocols=[token]):
         pass
     assert b"s3sam3" not in path.read_bytes()
 
 
-# --- it harms nobody -------------------------------------------------------------------------------------------------
+# --- errors of the recording -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_full_disk_is_told_once_and_the_client_lives_on(server, caplog):
+def test_a_full_disk_is_reported_once_and_the_client_continues(server, caplog):
     errors = []
     client = wsclient.Client(server.url, record="/dev/full", on_error=lambda client, error: errors.append(error))
     with client:
@@ -367,7 +367,7 @@ def client_name(client):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size on Windows")
-def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
+def test_a_disk_that_becomes_full_in_the_middle_of_a_line_leaves_complete_lines(path):
     program = """
         import resource, sys, wsclient
         from tests.support import Server
@@ -391,7 +391,7 @@ def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(path):
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_a_folder_that_is_gone_by_the_start_is_told_and_the_client_lives_on(server, tmp_path):
+def test_a_folder_missing_at_the_start_is_reported_and_the_client_continues(server, tmp_path):
     folder = tmp_path / "gone"
     folder.mkdir()
     errors = []
@@ -432,7 +432,7 @@ def test_a_forked_child_writes_nothing(path):
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_nothing_is_noted_where_nothing_is_recorded(server):
+def test_without_the_option_nothing_is_recorded(server):
     with wsclient.connect(server.url) as client:
         assert client._wsclient.core.recorder is None
         assert client._wsclient.core.sender.writer.tap is None
@@ -441,27 +441,27 @@ def test_nothing_is_noted_where_nothing_is_recorded(server):
 # --- the option ------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_is_not_there_is_named_at_once(tmp_path):
+def test_a_missing_folder_is_reported_at_construction(tmp_path):
     with pytest.raises(ValueError, match=r"^record: the folder '.*nowhere' does not exist; make it first\.$"):
         wsclient.Client("ws://localhost/", record=tmp_path / "nowhere" / "x.jsonl")
 
 
 @pytest.mark.parametrize("record", [5, b"x.jsonl", ["x"], True], ids=repr)
-def test_what_is_no_path_is_refused(record):
+def test_a_value_that_is_not_a_path_is_refused(record):
     with pytest.raises(TypeError, match=r"^record must be a path, a wsclient\.Recording or None, not "):
         wsclient.Client("ws://localhost/", record=record)
 
 
-def test_what_can_not_be_a_file_is_refused(tmp_path):
+def test_a_path_that_cannot_be_a_file_is_refused(tmp_path):
     for record in ("", tmp_path, "a\0b"):
         with pytest.raises(ValueError, match="record"):
             wsclient.Client("ws://localhost/", record=record)
 
 
-def test_a_recording_says_what_is_secret_and_can_not_be_changed(tmp_path, monkeypatch):
+def test_a_recording_has_its_redaction_options_and_cannot_be_changed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recording = wsclient.Recording("x.jsonl", redact=["pin"], keep=("session_id",))
-    assert recording.path == str(tmp_path / "x.jsonl")  # whatever folder the program goes to
+    assert recording.path == str(tmp_path / "x.jsonl")  # independent of the current folder
     assert (recording.redact, recording.keep) == (("pin",), ("session_id",))
     with pytest.raises(AttributeError):
         recording.path = "y"

@@ -1,4 +1,4 @@
-"""Secrets are found by their names, wherever in a text they stand, and all else stays as it was."""
+"""Secrets are found by their names, at any position in a text, and the rest stays unchanged."""
 
 import json
 
@@ -34,7 +34,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st
         ('{"x":NaN,"token":"s3cr3t!"}{"token":"s3cr3t!"}', '{"x":NaN,"token":"[redacted]"}{"token":"[redacted]"}'),
     ],
 )  # fmt: skip
-def test_a_secret_member_is_replaced_and_the_rest_stays_to_the_byte(text, expected):
+def test_a_secret_member_is_replaced_and_the_rest_stays_unchanged(text, expected):
     assert PLAIN.text(text) == expected
     assert PLAIN.data(text.encode()) == expected.encode()
 
@@ -49,11 +49,11 @@ def test_these_names_are_secret(name):
 
 
 @pytest.mark.parametrize("name", ["id", "method", "max_tokens", "key", "passwords", "sessions", "authority", ""])
-def test_these_names_are_not(name):
+def test_these_names_are_not_secret(name):
     assert not PLAIN.is_secret(name)
 
 
-def test_further_names_are_secret_and_some_are_none_if_the_user_says_so():
+def test_the_user_can_add_secret_names_and_exclude_others():
     redactor = Redactor(["PIN"], ["session_id"])
     assert (
         redactor.text('{"pin":1,"sessionId":2,"session":3}')
@@ -68,18 +68,18 @@ def test_text_without_a_secret_member_is_the_same_object(text):
     assert PLAIN.text(text) is text
 
 
-def test_binary_that_is_no_text_stays():
+def test_binary_data_that_is_not_text_stays_unchanged():
     data = b'\xff{"password":"x"}'
     assert PLAIN.data(data) is data
 
 
-def test_nesting_that_no_decoder_takes_hides_nothing():
+def test_a_secret_is_found_although_the_nesting_is_too_deep_for_a_decoder():
     text = "[" * 100_000 + '{"password":"s3cr3t!"}'
     assert SECRET not in PLAIN.text(text)
     assert SECRET not in PLAIN.text('{"n":' + "9" * 10_000 + ',"password":"s3cr3t!"}')
 
 
-def test_headers_are_told_by_their_names():
+def test_headers_are_redacted_by_their_names():
     for name in ("Set-Cookie", "set-cookie", "Cookie", "Authorization", "Proxy-Authorization", "X-Auth-Token"):
         assert PLAIN.header(name, SECRET) == REDACTED
     assert PLAIN.header("Server", "nginx") == "nginx"
@@ -87,7 +87,7 @@ def test_headers_are_told_by_their_names():
 
 
 def planted(value, path, name):
-    """The value with a secret member somewhere in it."""
+    """The value with a secret member inside of it."""
     if isinstance(value, list) and value and path:
         i = path[0] % len(value)
         return [*value[:i], planted(value[i], path[1:], name), *value[i + 1 :]]
@@ -98,7 +98,7 @@ def planted(value, path, name):
 
 
 @given(values, st.lists(st.integers(0, 9), max_size=5), st.sampled_from(SECRET_NAMES), st.booleans(), st.booleans())
-def test_whatever_stands_around_a_secret_it_goes_and_what_is_left_is_json(value, path, name, ascii, wrapped):
+def test_a_secret_is_replaced_at_any_position_and_the_result_is_json(value, path, name, ascii, wrapped):
     message = planted(value, path, f"my_{name}")
     text = json.dumps(message, ensure_ascii=ascii)
     if wrapped:
@@ -122,11 +122,11 @@ def test_without_secret_names_nothing_changes(value):
 
 
 @given(st.text())
-def test_any_text_is_taken_and_redacting_twice_is_redacting_once(text):
+def test_any_text_is_accepted_and_redacting_is_idempotent(text):
     once = PLAIN.text(text)
     assert PLAIN.text(once) == once
 
 
 @given(st.text())
-def test_a_normal_name_has_small_letters_and_digits_alone(name):
+def test_a_normalized_name_has_only_small_letters_and_digits(name):
     assert normal(normal(name)) == normal(name)

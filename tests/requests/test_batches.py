@@ -1,4 +1,4 @@
-"""Several requests as one message: who is told what, and when it goes out."""
+"""Several requests as one message: their outcomes, and when the message is sent."""
 
 import concurrent.futures
 import itertools
@@ -17,7 +17,7 @@ from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import beginning, open_against
+from ..support.peers import open_against, start_call
 
 BATCH = [{"method": "a"}, {"method": "b"}]
 
@@ -38,7 +38,7 @@ def answer(peer, *asked):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_outcomes_stand_in_the_order_asked_whatever_the_order_they_come_in(order):
+def test_outcomes_are_in_the_order_of_the_requests_and_not_in_the_order_of_their_arrival(order):
     waiter = Waiter()
     result = BatchResult(3, waiter)
     for place in order:
@@ -49,7 +49,7 @@ def test_outcomes_stand_in_the_order_asked_whatever_the_order_they_come_in(order
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_the_foremost_error_is_raised_and_brings_the_other_outcomes_along(order):
+def test_the_first_error_in_request_order_is_raised_together_with_the_other_outcomes(order):
     waiter = Waiter()
     result = BatchResult(3, waiter)
     errors = {1: wsclient.RemoteError(1), 2: wsclient.RemoteError(2)}
@@ -57,10 +57,10 @@ def test_the_foremost_error_is_raised_and_brings_the_other_outcomes_along(order)
         result.add(place, "fine", errors.get(place))
     assert waiter.error.code == 1
     assert waiter.error.results == ["fine", errors[1], errors[2]]
-    assert waiter.error is not errors[1]  # else it would hold itself
+    assert waiter.error is not errors[1]  # otherwise it would refer to itself
 
 
-def test_a_foreign_error_is_told_as_it_is():
+def test_an_unrelated_error_is_raised_as_it_is():
     waiter = Waiter()
     result = BatchResult(1, waiter)
     error = TypeError("encode_request raised it")
@@ -69,11 +69,11 @@ def test_a_foreign_error_is_told_as_it_is():
 
 
 def test_many_threads_add_to_a_result_and_it_completes_its_waiter_once():
-    told = []
+    reported = []
 
     class Once:
         def complete(self, value, error):
-            told.append(value)
+            reported.append(value)
 
     for _ in range(200):
         result = BatchResult(4, Once())
@@ -88,13 +88,13 @@ def test_many_threads_add_to_a_result_and_it_completes_its_waiter_once():
             thread.start()
         for thread in threads:
             thread.join(LONG)
-    assert told == [[0, 1, 2, 3]] * 200
+    assert reported == [[0, 1, 2, 3]] * 200
 
 
 # --- futures ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_may_be_submitted(raw):
+def test_a_batch_can_be_submitted(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit(BATCH)
     answer(peer, *reversed(received(peer)))
@@ -125,7 +125,7 @@ def test_a_submitted_batch_can_be_cancelled_after_a_part_of_it_was_answered(raw)
     client.close(timeout=0)
 
 
-def test_a_batch_that_was_answered_can_not_be_cancelled(raw):
+def test_an_answered_batch_cannot_be_cancelled(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit(BATCH)
     answer(peer, *received(peer))
@@ -150,7 +150,7 @@ def test_a_cancelled_batch_leaves_the_queue(raw):
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_counts_as_many_requests_in_flight_as_it_holds(raw):
+def test_each_member_of_a_batch_counts_as_a_request_in_flight(raw):
     client, peer, _ = open_against(raw, protocol=Narrow())
     alone = client.submit({"method": "alone"})
     batch = client.submit(BATCH)
@@ -159,7 +159,7 @@ def test_a_batch_counts_as_many_requests_in_flight_as_it_holds(raw):
     assert first["method"] == "alone"
     peer.sock.settimeout(SHORT)
     with pytest.raises(TimeoutError):
-        peer.receive_text()  # the batch has no room beside it, and what is behind does not overtake it
+        peer.receive_text()  # the batch has no room, and the message behind it does not overtake it
     peer.sock.settimeout(LONG)
     answer(peer, first)
     asked = received(peer)
@@ -176,21 +176,21 @@ def test_a_batch_counts_as_many_requests_in_flight_as_it_holds(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_that_would_never_have_room_is_refused(raw):
+def test_a_batch_larger_than_the_limit_of_requests_in_flight_is_refused(raw):
     client, _, _ = open_against(raw, protocol=Narrow())
     with pytest.raises(ValueError, match="max_in_flight is 2"):
         client.request([*BATCH, {"method": "c"}])
     client.close(timeout=0)
 
 
-def test_a_batch_cut_off_before_its_last_byte_is_queued_again_and_says_so(raw):
-    """It can't have arrived: at its deadline it is one that was never sent."""
+def test_a_batch_cut_before_its_last_byte_is_queued_again_and_reports_this_at_its_timeout(raw):
+    """It cannot have arrived: at its deadline it has never been sent."""
     client, peer, _ = open_against(raw, protocol=JsonRpc(), compression=None)
     large = [{"method": "a", "params": ["x" * 8_000_000]}, {"method": "b"}]
     future = client.submit(large, timeout=2)
-    peer.exactly(10)  # it has begun
+    peer.exactly(10)  # its write has begun
     peer.reset()
-    raw.accept()  # and no answer: it stays offline
+    raw.accept()  # no response: the client stays offline
     error = future.exception(LONG)
     assert isinstance(error, wsclient.RequestTimeout)
     assert error.phase == "queued"
@@ -198,7 +198,7 @@ def test_a_batch_cut_off_before_its_last_byte_is_queued_again_and_says_so(raw):
     client.close(timeout=0)
 
 
-def test_a_batch_is_dropped_from_a_full_queue_as_one(raw):
+def test_a_full_queue_drops_a_batch_as_a_whole(raw):
     queue = SendQueue(max_messages=1, overflow="drop_newest")
     client, peer, _ = open_against(raw, protocol=JsonRpc(), send_queue=queue)
     peer.reset()
@@ -211,8 +211,8 @@ def test_a_batch_is_dropped_from_a_full_queue_as_one(raw):
     client.close(timeout=0)
 
 
-def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
-    """The I/O thread has taken one request and told nobody yet, as the caller's time is over for the other."""
+def test_a_reply_that_arrives_at_the_deadline_of_a_batch_is_included(raw):
+    """The I/O thread has taken one request and not yet notified the caller, whose timeout ends the other request."""
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     core = client._wsclient.core
     batch = core.requests.make_batch(BATCH, Deadline.after(LONG, time.monotonic()))
@@ -222,7 +222,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
     first, second = batch.members
     assert core.table.take(first, "ok")
     batch.deadline = Deadline.after(0, 0)
-    waiting = beginning(lambda: operations.give_up(core, batch, waiter))
+    waiting = start_call(lambda: operations.give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
     first.waiter.complete("A", None)
     waiting.result(LONG)
@@ -233,7 +233,7 @@ def test_a_reply_that_meets_the_deadline_of_a_batch_is_waited_for(raw):
 
 @pytest.mark.parametrize("message", [BATCH, {"method": "alone"}])
 @pytest.mark.parametrize("call", ["request", "submit"])
-def test_what_never_had_room_times_out_as_queued(raw, message, call):
+def test_a_message_that_never_had_room_times_out_as_queued(raw, message, call):
     client, peer, _ = open_against(raw, protocol=JsonRpc(), send_queue=SendQueue(max_messages=1))
     peer.reset()
     raw.accept()
@@ -246,7 +246,7 @@ def test_what_never_had_room_times_out_as_queued(raw, message, call):
     client.close(timeout=0)
 
 
-def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkeypatch):
+def test_an_interrupt_in_the_cancel_of_a_batch_leaves_no_caller_waiting(raw, monkeypatch):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     future = client.submit(BATCH)
     received(peer)
@@ -266,7 +266,7 @@ def test_an_interrupt_in_the_cancel_of_a_batch_leaves_nobody_waiting(raw, monkey
     client.close(timeout=0)
 
 
-def test_a_batch_cut_off_after_all_its_requests_timed_out_does_not_come_back(raw):
+def test_a_batch_cut_after_all_its_requests_timed_out_is_not_queued_again(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc(), compression=None)
     large = {"method": "a", "params": ["x" * 8_000_000]}
     with pytest.raises(wsclient.RequestTimeout):

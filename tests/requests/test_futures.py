@@ -1,4 +1,4 @@
-"""Who waits for an outcome: a thread inside request(), and a future that behaves as futures do."""
+"""Waiting for an outcome: a thread inside request(), and a future that behaves like those of the standard library."""
 
 import concurrent.futures
 import contextlib
@@ -16,20 +16,20 @@ from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import beginning
+from ..support.peers import start_call
 from ..support.strikes import strikes
 
 # --- waiters ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_waiter_gets_the_reply_that_came_before_it_waited():
+def test_a_waiter_returns_a_reply_that_came_before_the_wait():
     waiter = Waiter()
     waiter.complete("reply", None)
     assert waiter.wait(Deadline(-math.inf))
     assert (waiter.value, waiter.error) == ("reply", None)
 
 
-def test_a_waiter_gets_the_error_that_comes_while_it_waits():
+def test_a_waiter_raises_an_error_that_comes_during_the_wait():
     waiter = Waiter()
     error = OSError()
     thread = threading.Thread(target=waiter.complete, args=(None, error))
@@ -43,12 +43,12 @@ def test_a_waiter_gets_the_error_that_comes_while_it_waits():
 # --- futures ---------------------------------------------------------------------------------------------------------
 
 
-def somebody_waits(ask):
+def has_waiting_threads(ask):
     return ask.future._ended is not None and ask.future._ended.latches
 
 
 class Ask:
-    """A request with its future; ``posted`` is what the hook thread would run."""
+    """A request with its future; ``posted`` holds what the hook thread would run."""
 
     def __init__(self):
         self.table = RequestTable()
@@ -69,7 +69,7 @@ class Ask:
 
 
 @pytest.mark.parametrize("ask_for", ["result", "exception"])
-def test_an_interrupt_at_any_moment_of_a_wait_comes_out_as_itself_and_the_future_works_on(ask_for):
+def test_an_interrupt_at_any_moment_of_a_wait_is_raised_unchanged_and_the_future_still_works(ask_for):
     ask = Ask()
 
     def wait():
@@ -77,21 +77,21 @@ def test_an_interrupt_at_any_moment_of_a_wait_comes_out_as_itself_and_the_future
             getattr(ask.future, ask_for)(0)
 
     moment = 0
-    while strikes(moment, wait):  # a RuntimeError would come out here
+    while strikes(moment, wait):  # a RuntimeError would be raised here
         moment += 1
     assert moment > 10
-    waiting = beginning(lambda: getattr(ask.future, ask_for)(LONG))
+    waiting = start_call(lambda: getattr(ask.future, ask_for)(LONG))
     ask.answer("reply")
     assert waiting.result(LONG) == ("reply" if ask_for == "result" else None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
-def test_an_interrupt_at_any_moment_of_a_cancel_comes_out_and_leaves_nobody_waiting_for_a_cancelled_future(error):
+def test_an_interrupt_at_any_moment_of_a_cancel_is_raised_and_leaves_no_caller_waiting(error):
     moment, struck, cancelled = 0, True, set()
     while struck:
         ask = Ask()
-        waiting = beginning(lambda ask=ask: ask.future.result(LONG))
-        eventually(lambda ask=ask: somebody_waits(ask))
+        waiting = start_call(lambda ask=ask: ask.future.result(LONG))
+        eventually(lambda ask=ask: has_waiting_threads(ask))
         struck = strikes(moment, ask.future.cancel, error)
         cancelled.add(ask.future.cancelled())
         if not ask.future.cancelled():
@@ -102,7 +102,7 @@ def test_an_interrupt_at_any_moment_of_a_cancel_comes_out_and_leaves_nobody_wait
     assert cancelled == {True, False}
 
 
-def test_an_error_leaves_no_circle_behind():
+def test_an_error_creates_no_reference_cycle():
     ask = Ask()
     ask.answer(error=OSError("gone"))
     future, ask.future = ask.future, None
@@ -124,15 +124,15 @@ def test_a_wait_ends_at_its_timeout(ask_for, timeout):
     for _ in range(2):
         with pytest.raises(concurrent.futures.TimeoutError):
             getattr(ask.future, ask_for)(timeout)
-    assert not ask.future._done_callbacks, "whoever looks again and again would fill the memory"
+    assert not ask.future._done_callbacks, "repeated calls would fill the memory"
     assert not ask.future._ended.latches
 
 
 @pytest.mark.parametrize("waits", ["result", "exception"])
-def test_everyone_who_waits_is_woken_by_an_outcome(waits):
+def test_an_outcome_wakes_every_waiting_thread(waits):
     ask = Ask()
-    waiting = [beginning(lambda: getattr(ask.future, waits)()) for _ in range(4)]
-    eventually(lambda: somebody_waits(ask))
+    waiting = [start_call(lambda: getattr(ask.future, waits)()) for _ in range(4)]
+    eventually(lambda: has_waiting_threads(ask))
     error = OSError("gone")
     ask.answer(error=error)
     for wait in waiting:
@@ -143,17 +143,17 @@ def test_everyone_who_waits_is_woken_by_an_outcome(waits):
                 wait.result(LONG)
 
 
-def test_everyone_who_waits_is_woken_by_a_cancel():
+def test_a_cancel_wakes_every_waiting_thread():
     ask = Ask()
-    waiting = [beginning(ask.future.result) for _ in range(4)]
-    eventually(lambda: somebody_waits(ask))
+    waiting = [start_call(ask.future.result) for _ in range(4)]
+    eventually(lambda: has_waiting_threads(ask))
     assert ask.future.cancel()
     for wait in waiting:
         with pytest.raises(concurrent.futures.CancelledError):
             wait.result(LONG)
 
 
-def test_a_future_gives_the_reply():
+def test_a_future_returns_the_reply():
     ask = Ask()
     assert not ask.future.done()
     ask.answer("reply")
@@ -178,7 +178,7 @@ def test_cancel_withdraws_the_request():
         ask.future.result(0)
 
 
-def test_a_second_cancel_is_harmless():
+def test_a_second_cancel_has_no_effect():
     ask = Ask()
     ask.future.add_done_callback(lambda future: None)
     assert ask.future.cancel()
@@ -187,14 +187,14 @@ def test_a_second_cancel_is_harmless():
     assert len(ask.posted) == 1
 
 
-def test_cancel_after_the_reply_is_false_and_changes_nothing():
+def test_cancel_after_the_reply_returns_false_and_changes_nothing():
     ask = Ask()
     ask.answer("reply")
     assert not ask.future.cancel()
     assert ask.future.result(0) == "reply"
 
 
-def test_cancel_between_the_decision_and_the_reply_is_false():
+def test_cancel_between_the_decision_and_the_reply_returns_false():
     ask = Ask()
     ask.table.take(ask.request, OK)
     assert not ask.future.cancel()
@@ -202,7 +202,7 @@ def test_cancel_between_the_decision_and_the_reply_is_false():
     assert ask.future.result(0) == "reply"
 
 
-def test_a_cancel_whose_withdrawal_is_interrupted_is_finished_all_the_same():
+def test_a_cancel_whose_withdrawal_is_interrupted_is_still_completed():
     ask = Ask()
 
     def withdraw(request):
@@ -224,7 +224,7 @@ def test_a_cancelled_future_counts_as_done_for_wait_and_as_completed():
 
 
 @pytest.mark.parametrize("end", [RequestFuture.cancel, lambda future: future.complete("reply", None)])
-def test_whoever_waits_with_concurrent_futures_is_woken(end):
+def test_waits_of_concurrent_futures_are_woken(end):
     asks = [Ask(), Ask()]
     futures = [ask.future for ask in asks]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -236,7 +236,7 @@ def test_whoever_waits_with_concurrent_futures_is_woken(end):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end", [Ask.answer, lambda ask: ask.future.cancel()])
-def test_done_callbacks_go_through_post_and_get_the_future(when, end):
+def test_done_callbacks_are_called_through_post_with_the_future(when, end):
     ask = Ask()
     seen = []
     if when == "after":

@@ -22,22 +22,22 @@ OUTCOMES = (
 
 
 class Tally:
-    """Counts how often each request was told its outcome."""
+    """Counts the outcomes that each request received."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self.told = {}
+        self.reported = {}
 
     def watch(self, number, future):
         future.add_done_callback(lambda future: self.note(number))
 
     def note(self, number):
         with self._lock:
-            self.told[number] = self.told.get(number, 0) + 1
+            self.reported[number] = self.reported.get(number, 0) + 1
 
 
 def outcome(future, number):
-    """The kind of its end; a reply must be its own."""
+    """The kind of its outcome; a reply must be its own."""
     try:
         reply = future.result(LONG)
     except OUTCOMES as error:
@@ -47,7 +47,7 @@ def outcome(future, number):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_everything_at_once_gives_each_request_one_outcome(seed):
+def test_all_events_at_once_give_each_request_one_outcome(seed):
     rng = random.Random(seed)
     tally = Tally()
     over = threading.Event()
@@ -82,8 +82,8 @@ def test_everything_at_once_gives_each_request_one_outcome(seed):
         for thread in troubles:
             thread.join(LONG)
         kinds = [outcome(future, number) for number, future in enumerate(futures)]
-        eventually(lambda: len(tally.told) == 600)
-    assert set(tally.told.values()) == {1}
+        eventually(lambda: len(tally.reported) == 600)
+    assert set(tally.reported.values()) == {1}
     counts = client._wsclient.core.table.counts
     assert counts == {
         "ok": kinds.count("reply"),
@@ -91,12 +91,12 @@ def test_everything_at_once_gives_each_request_one_outcome(seed):
         "timed_out": kinds.count("RequestTimeout"),
         "cancelled": kinds.count("CancelledError"),
     }
-    assert len(set(kinds)) >= 4  # else it was no race
+    assert len(set(kinds)) >= 4  # otherwise there was no race
 
 
 @pytest.mark.parametrize("rival", ["cancel", "close", "cut"])
-def test_a_reply_against_one_rival(rival):
-    """Reply and rival are let go by the same event; over the rounds either wins, and the loser changes nothing."""
+def test_a_reply_against_one_competing_event(rival):
+    """The same event releases the reply and its competitor; over the rounds both win, and the loser changes nothing."""
     winners = set()
     for _ in range(60):
         go = threading.Event()
@@ -126,7 +126,7 @@ def test_a_reply_against_one_rival(rival):
 
 
 def test_blocking_requests_race_their_own_timeout(server):
-    """The timeout is as long as the answer takes, so both win now and then."""
+    """The timeout is as long as the answer takes, so that both win in some rounds."""
     replies = timeouts = 0
 
     def ask(client):
@@ -149,8 +149,8 @@ def test_blocking_requests_race_their_own_timeout(server):
         assert not client._wsclient.core.table.waiting
 
 
-def test_what_has_been_sent_once_does_not_end_as_never_sent(mute_server):
-    """The connection is lost under an idempotent request, which waits in the queue again when its time is over."""
+def test_a_request_that_was_sent_once_does_not_end_as_never_sent(mute_server):
+    """An idempotent request loses its connection, and is queued again when its timeout ends."""
     with FaultProxy(mute_server.port) as proxy, wsclient.connect(proxy.url) as client:
         sent_again = client.submit({"n": 0}, timeout=1, idempotent=True)
         mute_server.wait_for(1)
@@ -171,7 +171,7 @@ ENDINGS = {
 
 
 class Count:
-    """Who is told of an outcome."""
+    """Receives an outcome."""
 
     def __init__(self):
         self.outcomes = []
@@ -180,7 +180,7 @@ class Count:
         self.outcomes.append((value, error))
 
 
-def test_a_request_that_belongs_to_another_connection_ends_as_it_is_about_to_be_written():
+def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     client = wsclient.Client("ws://localhost/")
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
@@ -196,17 +196,17 @@ def test_a_request_that_belongs_to_another_connection_ends_as_it_is_about_to_be_
 
 @pytest.mark.parametrize("second", ENDINGS)
 @pytest.mark.parametrize("first", ENDINGS)
-def test_whoever_comes_first_decides_and_whoever_comes_second_is_told_so(first, second):
-    """Each may have found the request before the other ended it; what they then call must not count twice."""
+def test_the_first_of_two_events_decides_and_the_second_one_is_informed_of_it(first, second):
+    """Both may have found the request before the other one ended it; their calls must not count twice."""
     client = wsclient.Client("ws://localhost/")
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None))
     core.requests.begin(request, Count(), timed=False)
     assert request.payload_for(core.make_backend(1)) is not None
     ENDINGS[first](core, request)
-    told = list(request.waiter.outcomes)
-    assert len(told) == (first != "cancel")
+    reported = list(request.waiter.outcomes)
+    assert len(reported) == (first != "cancel")
     assert not ENDINGS[second](core, request)
-    assert request.waiter.outcomes == told
+    assert request.waiter.outcomes == reported
     assert sum(core.table.counts.values()) == 1
     client.close()

@@ -14,7 +14,7 @@ def in_flight(client):
     return client.stats.requests_in_flight
 
 
-def test_a_request_counts_from_its_departure_to_its_answer(raw):
+def test_a_request_counts_from_its_write_to_its_answer(raw):
     client = wsclient.Client(raw.url)
     client.submit({"a": 1}, timeout=None)
     assert in_flight(client) == 0  # it is queued, since the client was not started
@@ -66,7 +66,7 @@ def test_an_established_subscription_does_not_count(raw):
     client.close(timeout=0)
 
 
-def test_by_order_a_request_that_was_given_up_counts_until_its_reply(raw):
+def test_in_fifo_order_a_cancelled_request_counts_until_its_reply(raw):
     client, peer = open_pair(raw, protocol=wsclient.Fifo(), **QUIET)
     future = client.submit("a", timeout=3600)
     peer.receive_text()

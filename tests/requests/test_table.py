@@ -1,4 +1,4 @@
-"""Requests that wait: each ends once, ids don't collide, deadlines come in order, futures behave."""
+"""The table of waiting requests: each ends once, ids do not collide, deadlines are in order, futures behave."""
 
 import concurrent.futures
 import gc
@@ -40,7 +40,7 @@ def anything(message):
     return True
 
 
-# --- one end for each ------------------------------------------------------------------------------------------------
+# --- one outcome for each --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -56,7 +56,7 @@ def test_only_the_first_to_take_a_request_ends_it(outcome):
     assert table.in_flight == 0
 
 
-def test_a_request_that_has_ended_does_not_depart():
+def test_a_request_that_has_ended_is_not_written():
     table = RequestTable()
     request = added(table)
     table.take(request, TIMED_OUT)
@@ -80,7 +80,7 @@ def fed(table, id, *, endless, streaming):
 
 @pytest.mark.parametrize("end", ["take", "end_connection"])
 @pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
-def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_streaming(streaming, end):
+def test_a_request_without_an_end_is_not_counted_in_flight_while_it_is_streaming(streaming, end):
     table = RequestTable()
     subscription = fed(table, 1, endless=True, streaming=streaming)
     assert table.in_flight == (0 if streaming else 1)
@@ -101,7 +101,7 @@ def test_what_has_no_end_is_not_counted_as_in_flight_once_it_is_streaming(stream
     assert table.in_flight == 1
 
 
-def test_what_streams_before_it_departs_is_uncounted_from_its_departure_on():
+def test_a_request_that_streams_before_it_is_written_is_uncounted_from_its_write_on():
     table = RequestTable()
     subscription = make()
     subscription.feed = Feed(endless=True)
@@ -115,7 +115,7 @@ def test_what_streams_before_it_departs_is_uncounted_from_its_departure_on():
     assert table.in_flight == 1
 
 
-def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_uncounted():
+def test_a_deadline_that_comes_after_the_wait_leaves_a_subscription_uncounted():
     table = RequestTable()
     subscription = fed(table, 1, endless=True, streaming=False)
     table.begin_streaming(subscription)
@@ -124,7 +124,7 @@ def test_a_deadline_that_comes_when_nobody_waits_any_more_leaves_a_subscription_
     assert table.find(1) is subscription
 
 
-def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
+def test_in_fifo_order_a_request_without_an_end_keeps_its_position_and_is_counted():
     table = RequestTable(by_order=True)
     subscription = fed(table, 1, endless=True, streaming=False)
     table.begin_streaming(subscription)
@@ -132,7 +132,7 @@ def test_by_order_what_has_no_end_keeps_its_place_in_the_row_and_is_counted():
     assert table.in_flight == 1
 
 
-def test_many_threads_that_end_one_request_agree_on_one_winner():
+def test_of_many_threads_that_end_one_request_exactly_one_wins():
     table = RequestTable()
     requests = [departed(table, n) for n in range(300)]
     start = threading.Barrier(4)
@@ -146,7 +146,7 @@ def test_many_threads_that_end_one_request_agree_on_one_winner():
     assert sum(table.counts.values()) == len(requests)
 
 
-def test_everything_names_those_who_wait_in_the_order_they_began():
+def test_waiting_requests_are_listed_in_the_order_in_which_they_began():
     table = RequestTable()
     a, b, c = (added(table) for _ in range(3))
     table.depart(c, 1)
@@ -157,7 +157,7 @@ def test_everything_names_those_who_wait_in_the_order_they_began():
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_reply_finds_the_request_with_its_id():
+def test_a_reply_is_matched_to_the_request_with_its_id():
     table = RequestTable()
     a, b = departed(table, 1), departed(table, "1")
     assert table.find(1) is a
@@ -166,14 +166,14 @@ def test_a_reply_finds_the_request_with_its_id():
 
 
 @pytest.mark.parametrize("id", [[1], {}, {"a": []}, None, math.nan])
-def test_an_id_nobody_can_have_finds_nobody(id):
+def test_an_invalid_id_matches_no_request(id):
     table = RequestTable()
     departed(table, 1)
     assert table.find(id) is None
 
 
 def is_taken(table, id):
-    """Whether no other request may go out under this id."""
+    """Whether this id is refused for other requests."""
     rival = added(table)
     try:
         table.depart(rival, id)
@@ -184,7 +184,7 @@ def is_taken(table, id):
     return False
 
 
-def test_true_is_not_1_and_false_is_not_0():
+def test_true_is_not_equal_to_1_and_false_is_not_equal_to_0():
     table = RequestTable()
     one, zero = departed(table, 1), departed(table, 0)
     assert table.find(True) is None
@@ -196,7 +196,7 @@ def test_true_is_not_1_and_false_is_not_0():
     assert table.find(0) is zero
 
 
-def test_an_id_is_taken_from_the_call_to_the_end_if_it_is_the_callers():
+def test_an_id_of_the_caller_is_taken_from_the_call_to_the_end():
     table = RequestTable()
     request = added(table, "mine")
     assert is_taken(table, "mine")
@@ -208,7 +208,7 @@ def test_an_id_is_taken_from_the_call_to_the_end_if_it_is_the_callers():
     assert not is_taken(table, "mine")
 
 
-def test_a_given_id_is_taken_while_it_is_in_flight():
+def test_a_generated_id_is_taken_while_it_is_in_flight():
     table = RequestTable()
     request = added(table)
     assert not is_taken(table, 1)
@@ -219,7 +219,7 @@ def test_a_given_id_is_taken_while_it_is_in_flight():
 
 
 @pytest.mark.parametrize("id", [1, "a", 1.5])
-def test_a_callers_id_that_waits_already_is_refused_and_free_afterwards(id):
+def test_a_callers_id_that_is_already_waiting_is_refused_and_free_afterwards(id):
     table = RequestTable()
     first = added(table, id)
     with pytest.raises(ValueError, match="in flight already"):
@@ -235,7 +235,7 @@ def test_a_callers_id_that_waits_already_is_refused_and_free_afterwards(id):
     assert table.find(id) is second
 
 
-def test_a_refused_id_leaves_no_timer_behind():
+def test_a_refused_id_creates_no_timer():
     table = RequestTable()
     added(table, 1, at=1.0, timed=True)
     with pytest.raises(ValueError, match="in flight"):
@@ -243,7 +243,7 @@ def test_a_refused_id_leaves_no_timer_behind():
     assert table.next_deadline() == 1.0
 
 
-def test_a_callers_id_that_was_given_to_another_request_in_flight_is_refused():
+def test_a_callers_id_that_was_generated_for_another_request_in_flight_is_refused():
     table = RequestTable()
     given = departed(table, 7)
     with pytest.raises(ValueError, match="in flight already"):
@@ -251,7 +251,7 @@ def test_a_callers_id_that_was_given_to_another_request_in_flight_is_refused():
     assert table.find(7) is given
 
 
-def test_a_request_that_is_sent_again_stands_under_its_new_id_only():
+def test_a_request_that_is_sent_again_is_found_only_by_its_new_id():
     table = RequestTable()
     request = departed(table, 1)
     assert table.end_connection() == [request]
@@ -285,7 +285,7 @@ def test_requests_with_match_are_found_by_it_only_while_in_flight():
 # --- the end of a connection -----------------------------------------------------------------------------------------
 
 
-def test_the_end_of_a_connection_names_who_was_in_flight_in_order_and_ends_nobody():
+def test_the_end_of_a_connection_lists_the_requests_in_flight_in_order_and_ends_none():
     table = RequestTable()
     queued = added(table)
     b, a = departed(table, 2), departed(table, 1)
@@ -299,7 +299,7 @@ def test_the_end_of_a_connection_names_who_was_in_flight_in_order_and_ends_nobod
 # --- deadlines -------------------------------------------------------------------------------------------------------
 
 
-def test_expire_names_those_whose_deadline_has_passed_soonest_first_and_once():
+def test_expire_lists_requests_past_their_deadline_in_order_and_once():
     table = RequestTable()
     c, a, b = (added(table, at=at, timed=True) for at in (3.0, 1.0, 2.0))
     assert table.next_deadline() == 1.0
@@ -311,7 +311,7 @@ def test_expire_names_those_whose_deadline_has_passed_soonest_first_and_once():
     assert table.next_deadline() is None
 
 
-def test_requests_with_equal_deadlines_come_in_their_order():
+def test_requests_with_equal_deadlines_keep_their_order():
     table = RequestTable()
     requests = [added(table, at=1.0, timed=True) for _ in range(5)]
     assert table.expire(1.0) == requests
@@ -339,7 +339,7 @@ def test_timers_of_answered_requests_do_not_pile_up(by_order):
 # --- replies by order ------------------------------------------------------------------------------------------------
 
 
-def test_oldest_is_whoever_departed_first_and_is_unanswered():
+def test_oldest_is_the_first_written_request_without_an_answer():
     table = RequestTable(by_order=True)
     assert table.find(OLDEST) is None
     a, b = added(table), added(table)
@@ -352,7 +352,7 @@ def test_oldest_is_whoever_departed_first_and_is_unanswered():
 
 
 @pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT, FAILED])
-def test_a_written_request_that_is_given_up_keeps_its_place_until_its_reply(outcome):
+def test_a_written_request_that_is_cancelled_keeps_its_position_until_its_reply(outcome):
     table = RequestTable(by_order=True)
     a, b = departed(table, 1), departed(table, 2)
     assert table.take(a, outcome)
@@ -366,7 +366,7 @@ def test_a_written_request_that_is_given_up_keeps_its_place_until_its_reply(outc
     assert table.find(OLDEST) is b
 
 
-def test_a_request_given_up_before_it_was_written_has_no_place_to_keep():
+def test_a_request_cancelled_before_it_was_written_keeps_no_position():
     table = RequestTable(by_order=True)
     a = added(table, at=1.0)
     table.take(a, CANCELLED)
@@ -375,7 +375,7 @@ def test_a_request_given_up_before_it_was_written_has_no_place_to_keep():
     assert table.next_deadline() is None
 
 
-def test_a_place_that_is_kept_ends_with_its_deadline():
+def test_a_kept_position_ends_with_its_deadline():
     table = RequestTable(by_order=True)
     a = departed(table, 1, at=5.0, timed=False)
     assert table.next_deadline() is None
@@ -384,7 +384,7 @@ def test_a_place_that_is_kept_ends_with_its_deadline():
     assert table.holds_place(a)
 
 
-def test_a_place_that_is_kept_survives_the_clearing_of_timers():
+def test_a_kept_position_survives_the_cleanup_of_timers():
     table = RequestTable(by_order=True)
     a = departed(table, -1, at=5.0, timed=False)
     table.take(a, CANCELLED)
@@ -393,7 +393,7 @@ def test_a_place_that_is_kept_survives_the_clearing_of_timers():
     assert a in table.expire(5.0)
 
 
-def test_whoever_has_its_reply_leaves_the_row():
+def test_an_answered_request_leaves_the_reply_order():
     table = RequestTable(by_order=True)
     a, b = departed(table, 1), departed(table, 2)
     table.take(a, OK)
@@ -401,7 +401,7 @@ def test_whoever_has_its_reply_leaves_the_row():
     assert table.find(OLDEST) is b
 
 
-def test_a_place_goes_with_its_connection():
+def test_a_kept_position_ends_with_its_connection():
     table = RequestTable(by_order=True)
     a = departed(table, 1)
     table.take(a, CANCELLED)
@@ -409,7 +409,7 @@ def test_a_place_goes_with_its_connection():
     assert not table.holds_place(a)
 
 
-def test_replies_found_by_id_keep_no_place():
+def test_replies_matched_by_id_keep_no_position():
     table = RequestTable()
     a = departed(table, 1)
     table.take(a, CANCELLED)
@@ -420,11 +420,11 @@ def test_replies_found_by_id_keep_no_place():
 # --- races -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_that_departs_while_it_is_taken_is_not_left_in_flight():
-    """Between the first thing ``take`` reads and the lock, another thread may take the request to the line."""
+def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
+    """Between the first attribute that ``take`` reads and the lock, another thread may write the request."""
 
     class Racing(Request):
-        """Departs, on another thread, when its key is read; waits in vain if the lock is held by then."""
+        """Is marked as written, by another thread, when its key is read; waits in vain if the lock is held by then."""
 
         __slots__ = ("racer",)
 
@@ -452,7 +452,7 @@ def test_a_request_that_departs_while_it_is_taken_is_not_left_in_flight():
     assert table.in_flight == 0
 
 
-def test_a_request_in_flight_does_not_hold_itself():
+def test_a_request_in_flight_does_not_refer_to_itself():
     table = RequestTable()
     request = Request(b"", 0, deadline=FOREVER, match=bool)
     table.add(request, timed=False)
@@ -462,7 +462,7 @@ def test_a_request_in_flight_does_not_hold_itself():
     assert table.in_flight == 0
 
 
-def test_the_oldest_can_be_looked_for_while_others_come_and_go(fast_switching):
+def test_the_oldest_request_can_be_read_while_others_are_added_and_removed(fast_switching):
     table = RequestTable(by_order=True)
     stop = threading.Event()
 
@@ -486,7 +486,7 @@ def test_the_oldest_can_be_looked_for_while_others_come_and_go(fast_switching):
 
 @pytest.fixture
 def fast_switching():
-    """Threads take turns as often as they can."""
+    """Threads switch as often as possible."""
     import sys
 
     before = sys.getswitchinterval()
@@ -495,13 +495,13 @@ def fast_switching():
     sys.setswitchinterval(before)
 
 
-# --- everything at once, against plain lists -------------------------------------------------------------------------
+# --- all operations, compared with plain lists -----------------------------------------------------------------------
 
 SOME_IDS = [1, 2, 3, True, 1.5, "1", "a"]
 
 
-class PendingMachine(RuleBasedStateMachine):
-    """The model: who waits, who is in flight in which order under which key, and whose timer is set."""
+class TableMachine(RuleBasedStateMachine):
+    """The model: which requests wait, which are in flight in what order with which key, and which have a timer."""
 
     @initialize(by_order=st.booleans())
     def begin(self, by_order):
@@ -509,7 +509,7 @@ class PendingMachine(RuleBasedStateMachine):
         self.table = RequestTable(by_order=by_order)
         self.known = []
         self.live = []
-        self.streaming = []  # those of them whose first answer has come
+        self.streaming = []  # those of them whose first answer has arrived
         self.row = []  # (key, request) in flight
         self.timers = []
         self.counts = dict.fromkeys(OUTCOMES, 0)
@@ -518,7 +518,7 @@ class PendingMachine(RuleBasedStateMachine):
     def pick(self, data):
         return data.draw(st.sampled_from(self.known))
 
-    def leave_row(self, request):
+    def leave_reply_order(self, request):
         self.row = [(key, other) for key, other in self.row if other is not request]
 
     def keys_taken(self):
@@ -556,16 +556,16 @@ class PendingMachine(RuleBasedStateMachine):
         if timed and at is not None:
             self.timers.append(request)
 
-    @precondition(lambda self: any(not flying(self, request) for request in self.live))
+    @precondition(lambda self: any(not is_in_flight(self, request) for request in self.live))
     @rule(data=st.data(), count=st.integers(1, 3))
     def depart_some(self, data, count):
         for _ in range(count):
-            queued = [one for one in self.live if not flying(self, one)]
+            queued = [one for one in self.live if not is_in_flight(self, one)]
             if queued:
                 self.depart(data.draw(st.sampled_from(queued)))
 
     def depart(self, request):
-        """As the owner of the line does it: the request gets an id that nobody has, unless it has one of its own."""
+        """As the writer does it: the request gets an unused id, unless the caller gave one."""
         id = request.id
         if request.caller_key is None and request.match is None:
             self.last_id += 1
@@ -595,15 +595,15 @@ class PendingMachine(RuleBasedStateMachine):
             self.live.remove(request)
             self.counts[outcome] += request not in self.streaming
             assert request.outcome is outcome
-            if outcome is CANCELLED and keeps_place and flying(self, request) and request.deadline.at is not None:
+            if outcome is CANCELLED and keeps_place and is_in_flight(self, request) and request.deadline.at is not None:
                 self.timers.append(request)
             if not keeps_place:
-                self.leave_row(request)
+                self.leave_reply_order(request)
 
-    @precondition(lambda self: any(flying(self, request) for request in self.live))
+    @precondition(lambda self: any(is_in_flight(self, request) for request in self.live))
     @rule(data=st.data(), endless=st.booleans())
     def begin_streaming(self, data, endless):
-        request = data.draw(st.sampled_from([one for one in self.live if flying(self, one)]))
+        request = data.draw(st.sampled_from([one for one in self.live if is_in_flight(self, one)]))
         if request not in self.streaming:
             request.feed = Feed(endless=endless)
             self.streaming.append(request)
@@ -615,7 +615,7 @@ class PendingMachine(RuleBasedStateMachine):
     def drop_place(self, data):
         request = data.draw(st.sampled_from([one for _, one in self.row if one not in self.live]))
         self.table.drop_place(request)
-        self.leave_row(request)
+        self.leave_reply_order(request)
 
     @precondition(lambda self: len(self.row) > 1)
     @rule()
@@ -631,13 +631,13 @@ class PendingMachine(RuleBasedStateMachine):
         assert all(request.deadline.at <= now for request in named)
         for request in named:
             self.timers.remove(request)
-        assert not [one for one in self.timers if one.deadline.at <= now and matters(self, one)]
+        assert not [one for one in self.timers if one.deadline.at <= now and is_relevant(self, one)]
 
     @invariant()
     def tables_agree(self):
         waiting = [request for request in self.live if request not in self.streaming]
         streaming = [request for request in self.live if request in self.streaming]
-        endless = [one for one in streaming if one.feed.endless and flying(self, one) and not self.by_order]
+        endless = [one for one in streaming if one.feed.endless and is_in_flight(self, one) and not self.by_order]
         assert self.table.everything() == waiting + streaming
         assert self.table.waiting == len(waiting)
         assert self.table.unfinished is (len(waiting) > 0 or any(not one.feed.endless for one in streaming))
@@ -646,7 +646,7 @@ class PendingMachine(RuleBasedStateMachine):
         assert self.table.counts == self.counts
         assert all((request.outcome is None) is (request in self.live) for request in self.known)
         assert all(
-            self.table.holds_place(request) is (flying(self, request) and request not in self.live)
+            self.table.holds_place(request) is (is_in_flight(self, request) and request not in self.live)
             for request in self.known
         )
 
@@ -659,19 +659,19 @@ class PendingMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_deadline_is_missed(self):
-        due = [request.deadline.at for request in self.timers if matters(self, request)]
+        due = [request.deadline.at for request in self.timers if is_relevant(self, request)]
         if due:
             assert self.table.next_deadline() <= min(due)
 
 
-def flying(machine, request):
+def is_in_flight(machine, request):
     return any(other is request for _, other in machine.row)
 
 
-def matters(machine, request):
+def is_relevant(machine, request):
     if request in machine.live:
         return request not in machine.streaming
-    return flying(machine, request)
+    return is_in_flight(machine, request)
 
 
-TestPendingAgainstAModel = PendingMachine.TestCase
+TestTableAgainstAModel = TableMachine.TestCase

@@ -1,4 +1,4 @@
-"""Close frames: what they say, however malformed, and what a client may say in one."""
+"""Close frames: the meaning of every payload, and the payloads that a client may send."""
 
 import re
 import struct
@@ -15,7 +15,7 @@ from wsclient._rfc6455.close import (
     parse_close,
 )
 
-# --- what a close frame says ------------------------------------------------------------------------------------------
+# --- received close frames --------------------------------------------------------------------------------------------
 
 
 def test_an_empty_close_has_no_code_and_is_answered_with_1000():
@@ -27,27 +27,27 @@ def test_a_close_of_one_byte_is_a_close_and_a_protocol_error():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
-def test_a_good_close_is_answered_with_its_own_code(code):
+def test_a_valid_close_is_answered_with_its_own_code(code):
     assert parse_close(struct.pack("!H", code) + "tschüß".encode()) == Close(code, "tschüß", code)
 
 
 @pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
-def test_a_code_that_must_not_be_on_the_wire_means_closed_and_is_answered_with_1002(code):
+def test_a_code_that_must_not_be_sent_is_answered_with_1002(code):
     assert parse_close(struct.pack("!H", code) + b"why") == Close(code, "why", 1002)
 
 
 @pytest.mark.parametrize("code", [1012, 1013, 1014])
-def test_a_code_registered_later_is_no_fault(code):
+def test_a_code_registered_later_is_valid(code):
     assert parse_close(struct.pack("!H", code) + b"restart")[:2] == (code, "restart")
     assert parse_close(struct.pack("!H", code)).answer != 1002
 
 
 @pytest.mark.parametrize("code", [1000, 1006, 4000])
-def test_a_reason_that_is_no_utf8_is_answered_with_1007(code):
+def test_a_reason_that_is_not_utf8_is_answered_with_1007(code):
     assert parse_close(struct.pack("!H", code) + b"a\xffb") == Close(code, "a\ufffdb", 1007)
 
 
-def test_a_close_may_be_125_bytes_long():
+def test_a_close_can_be_125_bytes_long():
     assert parse_close(struct.pack("!H", 1000) + b"x" * 123).reason == "x" * 123
 
 
@@ -58,7 +58,7 @@ def test_every_close_can_be_answered(codes):
         assert build_close_payload(answer, "") == struct.pack("!H", answer)
 
 
-# --- what we say in one -----------------------------------------------------------------------------------------------
+# --- sent close frames ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
@@ -68,7 +68,7 @@ def test_a_close_payload_is_code_and_reason(code):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
-def test_these_codes_a_client_may_close_with(code):
+def test_a_client_can_close_with_these_codes(code):
     check_close(code, "why")
     assert code in CLOSE_CODES_WE_MAY_SEND
 
@@ -102,7 +102,7 @@ def test_the_longest_close_fits_into_a_control_frame():
     assert len(build_close_payload(1000, "x" * 123)) == MAX_CONTROL_PAYLOAD == 125
 
 
-def test_codes_have_the_names_of_their_rfc():
+def test_codes_have_their_names_in_the_rfc():
     assert {code.name: int(code) for code in CloseCode} == {
         "NORMAL": 1000, "GOING_AWAY": 1001, "PROTOCOL_ERROR": 1002, "UNSUPPORTED_DATA": 1003, "NO_STATUS": 1005,
         "ABNORMAL": 1006, "INVALID_DATA": 1007, "POLICY_VIOLATION": 1008, "MESSAGE_TOO_BIG": 1009,
@@ -111,17 +111,17 @@ def test_codes_have_the_names_of_their_rfc():
     }  # fmt: skip
 
 
-def test_a_reason_is_counted_in_bytes():
+def test_the_length_of_a_reason_is_counted_in_bytes():
     check_close(1000, "€" * 41)
     with pytest.raises(ValueError, match="not 126"):
         check_close(1000, "€" * 42)
 
 
-def test_a_reason_is_text_that_utf8_can_carry():
+def test_a_reason_that_utf8_cannot_encode_is_refused():
     with pytest.raises(ValueError, match="surrogates"):
         check_close(1000, "\ud800")
 
 
-def test_what_we_may_send_in_a_close_the_other_side_accepts():
+def test_a_close_payload_of_the_client_is_valid_for_the_other_side():
     for code in sorted(CLOSE_CODES_WE_MAY_SEND):
         assert parse_close(build_close_payload(code, "why")) == Close(code, "why", code)

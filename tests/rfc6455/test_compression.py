@@ -1,4 +1,4 @@
-"""Compression on a whole client: what crosses the wire, with a server of our own making and with ``websockets``."""
+"""Compression with a complete client: the frames that are sent, with a server of the test and with ``websockets``."""
 
 import concurrent.futures
 import json
@@ -22,7 +22,7 @@ TAKEN = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 def connected(raw, *headers, **options):
-    """A client, and the peer that has upgraded it with these headers."""
+    """A client, and the peer that has answered its upgrade with these headers."""
     options.setdefault("protocol", wsclient.Fifo())
     client = wsclient.Client(raw.url, ping_interval=None, **options)
     starter = threading.Thread(target=client.start)
@@ -56,7 +56,7 @@ def deflated(data):
         (None, None),
     ],
 )
-def test_compression_is_offered_as_it_was_asked_for(raw, compression, expected):
+def test_compression_is_offered_according_to_the_option(raw, compression, expected):
     client = wsclient.Client(raw.url, compression=compression)
     starter = threading.Thread(target=client.start)
     starter.start()
@@ -80,7 +80,7 @@ def test_only_large_messages_are_compressed(raw):
         client.close(timeout=0)
 
 
-def test_where_small_begins_is_the_callers_choice(raw):
+def test_the_minimum_size_of_a_compressed_message_is_an_option(raw):
     client, peer = connected(raw, TAKEN, compression=wsclient.Deflate(threshold=5))
     with client:
         client.send("four")
@@ -102,7 +102,7 @@ def test_control_frames_are_never_compressed(raw):
     closer.join(LONG)
 
 
-def test_a_server_that_knows_no_compression_gets_none(raw):
+def test_a_server_without_compression_receives_uncompressed_messages(raw):
     client, peer = connected(raw)
     with client:
         client.send(LARGE)
@@ -110,7 +110,7 @@ def test_a_server_that_knows_no_compression_gets_none(raw):
         client.close(timeout=0)
 
 
-def test_a_compressed_message_from_a_server_that_took_no_compression_is_a_protocol_error(raw):
+def test_a_compressed_message_without_negotiated_compression_is_a_protocol_error(raw):
     errors = []
     client, peer = connected(raw, reconnect=None, on_error=lambda _, error: errors.append(error))
     peer.send_frame(1, deflated(b"hello"), rsv=4)
@@ -131,7 +131,7 @@ def test_a_compressed_message_from_a_server_that_took_no_compression_is_a_protoc
         (wsclient.Deflate(server_no_context_takeover=True), "permessage-deflate", "that was requested"),
     ],
 )
-def test_a_server_that_answers_with_what_was_not_offered_is_refused(raw, compression, extension, why):
+def test_a_server_that_accepts_an_extension_that_was_not_offered_is_refused(raw, compression, extension, why):
     client = wsclient.Client(raw.url, compression=compression)
     caught = []
 
@@ -151,7 +151,7 @@ def test_a_server_that_answers_with_what_was_not_offered_is_refused(raw, compres
 @pytest.mark.parametrize("bits", [{}, {"client_max_window_bits": 9, "server_max_window_bits": 9}])
 @pytest.mark.parametrize("resets", [(False, False), (False, True), (True, False), (True, True)], ids=str)
 @pytest.mark.parametrize("wishes", ["deflate", wsclient.Deflate(client_max_window_bits=15, level=9, memory_level=9)])
-def test_every_agreement_carries_messages_both_ways(bits, resets, wishes):
+def test_messages_are_exchanged_with_every_set_of_parameters(bits, resets, wishes):
     server, client = resets
     factory = ServerPerMessageDeflateFactory(
         server_no_context_takeover=server, client_no_context_takeover=client, **bits
@@ -167,8 +167,8 @@ def test_every_agreement_carries_messages_both_ways(bits, resets, wishes):
         assert client.stats.bytes_received == client.stats.bytes_sent == sum(map(len, messages))
 
 
-def test_messages_of_many_threads_are_compressed_in_the_order_of_the_wire(server):
-    """Each builds on the one before it, so one out of its turn could not be read."""
+def test_messages_of_many_threads_are_compressed_in_the_order_in_which_they_are_sent(server):
+    """Each message depends on the one before it, so a message in the wrong order could not be decompressed."""
 
     def ask(thread):
         for n in range(30):
@@ -182,8 +182,8 @@ def test_messages_of_many_threads_are_compressed_in_the_order_of_the_wire(server
         assert client.stats.connections == 1
 
 
-def test_each_connection_begins_anew(raw):
-    """What was compressed for the last connection builds on what its server has seen; the next server has not."""
+def test_each_connection_starts_with_a_new_compression_context(raw):
+    """Compressed data of the last connection depends on messages that the next server has not received."""
     client, peer = connected(raw, TAKEN, reconnect=AT_ONCE, protocol=wsclient.JsonId())
     with client:
         future = client.submit({"method": "echo", "params": LARGE}, idempotent=True)
@@ -197,7 +197,7 @@ def test_each_connection_begins_anew(raw):
         client.close(timeout=0)
 
 
-def test_a_server_may_take_no_compression_the_next_time(raw):
+def test_a_server_can_refuse_compression_on_the_next_connection(raw):
     client, peer = connected(raw, TAKEN, reconnect=AT_ONCE)
     with client:
         peer.close()
@@ -207,7 +207,7 @@ def test_a_server_may_take_no_compression_the_next_time(raw):
         client.close(timeout=0)
 
 
-def test_a_window_that_zlib_can_not_do_goes_without(raw):
+def test_a_window_size_that_zlib_cannot_use_leaves_messages_uncompressed(raw):
     client, peer = connected(raw, TAKEN + "; client_max_window_bits=8")
     with client:
         client.send(LARGE)
@@ -219,7 +219,7 @@ def test_a_window_that_zlib_can_not_do_goes_without(raw):
 
 
 @pytest.mark.parametrize("fragments", [1, 3])
-def test_a_bomb_closes_the_connection_with_1009_and_the_client_lives_on(raw, fragments):
+def test_a_decompression_bomb_closes_the_connection_with_1009_and_the_client_continues(raw, fragments):
     errors = []
     client, peer = connected(
         raw, TAKEN, max_message_size=10_000, reconnect=AT_ONCE, on_error=lambda _, error: errors.append(error)
@@ -240,7 +240,7 @@ def test_a_bomb_closes_the_connection_with_1009_and_the_client_lives_on(raw, fra
         client.close(timeout=0)
 
 
-def test_compressed_messages_may_come_with_the_upgrade(raw):
+def test_compressed_messages_can_arrive_together_with_the_upgrade(raw):
     client = wsclient.Client(raw.url, ping_interval=None)
     with client.listen() as stream:
         starter = threading.Thread(target=client.start)
@@ -251,8 +251,8 @@ def test_compressed_messages_may_come_with_the_upgrade(raw):
         client.close(timeout=0)
 
 
-def test_a_large_message_that_is_being_compressed_does_not_outlive_its_connection(raw):
-    """Whoever sends returns soon, and the next connection has it whole."""
+def test_the_compression_of_a_large_message_ends_with_its_connection(raw):
+    """The sender returns soon, and the message is sent completely on the next connection."""
     words = os.urandom(3 * 2**20).hex()
     slow = wsclient.Deflate(level=9, memory_level=9, client_max_window_bits=15)
     client, peer = connected(raw, TAKEN, compression=slow, reconnect=AT_ONCE)

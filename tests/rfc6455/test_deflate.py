@@ -1,4 +1,4 @@
-"""permessage-deflate: every rule of the negotiation once, and both directions of the bytes."""
+"""permessage-deflate: every rule of the negotiation, and compression and decompression."""
 
 import os
 import tracemalloc
@@ -28,7 +28,7 @@ TEXT = b'{"op": "subscribe", "channel": "trades", "instrument": "BTC-PERPETUAL"}
 
 
 class Peer:
-    """The other side, with nothing of ours in it."""
+    """The other side, independent of this library."""
 
     def __init__(self, bits=15, resets=False):
         self.bits, self.resets = bits, resets
@@ -64,7 +64,7 @@ class Peer:
         ({"threshold": 1, "level": 9, "memory_level": 9}, "permessage-deflate; client_max_window_bits"),
     ],
 )
-def test_the_offer_says_what_was_wished_for(options, expected):
+def test_the_offer_contains_the_options(options, expected):
     assert offer(Deflate(**options)) == expected
 
 
@@ -87,22 +87,22 @@ def test_the_offer_says_what_was_wished_for(options, expected):
         ("server_no_context_takeover", None, TypeError),
     ],
 )
-def test_what_can_not_work_is_refused_by_name(option, value, error):
+def test_an_option_that_cannot_work_is_refused_by_name(option, value, error):
     with pytest.raises(error, match=option):
         Deflate(**{option: value})
 
 
-def test_the_wishes_can_be_read():
+def test_the_options_can_be_read():
     assert repr(Deflate(threshold=7)).startswith("Deflate(")
     assert "threshold=7" in repr(Deflate(threshold=7))
 
 
-# --- the answer -------------------------------------------------------------------------------------------------------
+# --- the response -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lines", [[], [""], [" , ,"]])
 @pytest.mark.parametrize("wishes", [None, Deflate()])
-def test_a_server_may_take_no_extension(lines, wishes):
+def test_a_server_can_refuse_the_extension(lines, wishes):
     assert negotiate(wishes, lines) is None
 
 
@@ -120,18 +120,18 @@ def test_a_server_may_take_no_extension(lines, wishes):
         ("permessage-deflate; server_no_context_takeover", PLAIN._replace(server_resets=True)),
     ],
 )
-def test_what_a_server_may_answer_to_a_plain_offer(line, expected):
+def test_these_responses_to_an_offer_without_parameters_are_valid(line, expected):
     assert negotiate(Deflate(), [line]) == expected
 
 
-def test_what_was_wished_for_and_repeated_is_agreed_on():
+def test_offered_parameters_that_the_server_repeats_are_accepted():
     wishes = Deflate(client_max_window_bits=11, server_max_window_bits=12, server_no_context_takeover=True)
     line = "permessage-deflate; server_max_window_bits=10; server_no_context_takeover"
     assert negotiate(wishes, [line]) == Agreement(11, 10, client_resets=False, server_resets=True)
     assert negotiate(wishes, [line + "; client_max_window_bits=9"]).client_bits == 9
 
 
-def test_we_keep_to_our_own_wish_though_the_server_says_nothing_of_it():
+def test_the_clients_own_limit_applies_although_the_server_does_not_mention_it():
     assert negotiate(Deflate(client_no_context_takeover=True), ["permessage-deflate"]).client_resets
 
 
@@ -166,13 +166,13 @@ def test_we_keep_to_our_own_wish_though_the_server_says_nothing_of_it():
         ({"server_no_context_takeover": True}, ["permessage-deflate"], "without the server_no_context_takeover"),
     ],
 )
-def test_what_a_server_must_not_answer(wishes, lines, why):
+def test_these_responses_of_a_server_are_refused(wishes, lines, why):
     with pytest.raises(ValueError, match=why):
         negotiate(None if wishes is None else Deflate(**wishes), lines)
 
 
 @given(st.lists(st.text(), max_size=3))
-def test_any_answer_is_agreed_on_or_refused(lines):
+def test_any_response_is_accepted_or_refused(lines):
     said = ""
     try:
         negotiate(Deflate(), lines)
@@ -181,7 +181,7 @@ def test_any_answer_is_agreed_on_or_refused(lines):
     assert not said or said.startswith("The server ")
 
 
-# --- outgoing ---------------------------------------------------------------------------------------------------------
+# --- compression ------------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -189,13 +189,13 @@ def test_any_answer_is_agreed_on_or_refused(lines):
     st.sampled_from([9, 12, 15]),
     st.booleans(),
 )
-def test_what_is_compressed_the_other_side_can_read(messages, bits, resets):
+def test_the_other_side_can_decompress_the_messages(messages, bits, resets):
     deflater = Deflater(Deflate(client_max_window_bits=bits), PLAIN._replace(client_bits=bits, client_resets=resets))
     peer = Peer(bits, resets)
     assert [peer.decompress(deflater.compress(message)) for message in messages] == messages
 
 
-def test_a_message_builds_on_the_one_before_it_unless_that_is_forbidden():
+def test_a_message_depends_on_the_one_before_it_unless_that_is_disabled():
     keeps = Deflater(Deflate(), PLAIN)
     first, second = keeps.compress(TEXT), keeps.compress(TEXT)
     assert len(second) < len(first) / 4
@@ -204,12 +204,12 @@ def test_a_message_builds_on_the_one_before_it_unless_that_is_forbidden():
 
 
 def letters(count):
-    """Bytes without any repetition to speak of, which zlib still makes smaller, so that it does not give up on them."""
+    """Bytes with hardly any repetition, which zlib still makes smaller, so that it compresses them."""
     return os.urandom(count // 2).hex().encode()
 
 
 def gained(deflater, distance):
-    """Bytes saved where 400 letters come again so far behind."""
+    """How many bytes are saved if 400 letters are repeated at this distance."""
     block, between = letters(400), letters(distance - 400)
     again = len(deflater().compress(block + between + block))
     return len(deflater().compress(block + between + letters(400))) - again
@@ -218,7 +218,7 @@ def gained(deflater, distance):
 @pytest.mark.parametrize(
     ("agreed", "wished", "window"), [(10, None, 1024), (15, 10, 1024), (15, None, 4096), (15, 15, 2**15)]
 )
-def test_no_more_is_looked_back_than_was_agreed_on_and_wished_for(agreed, wished, window):
+def test_compression_uses_at_most_the_negotiated_window_and_that_of_the_option(agreed, wished, window):
     def deflater():
         wishes = Deflate(client_max_window_bits=wished, level=9, memory_level=9)
         return Deflater(wishes, PLAIN._replace(client_bits=agreed))
@@ -226,18 +226,18 @@ def test_no_more_is_looked_back_than_was_agreed_on_and_wished_for(agreed, wished
     assert gained(deflater, window + 2) < 40 < 100 < gained(deflater, window - 300)
 
 
-def test_where_a_window_is_asked_for_that_zlib_can_not_do_nothing_is_compressed():
+def test_with_a_window_size_that_zlib_cannot_use_nothing_is_compressed():
     assert Deflater(Deflate(threshold=1), PLAIN._replace(client_bits=8)).threshold == float("inf")
     assert Deflater(Deflate(threshold=5), PLAIN).threshold == 5
 
 
-def test_the_effort_is_the_callers_choice():
+def test_the_compression_level_is_an_option():
     words = b" ".join(b"%d" % (n * n % 1009) for n in range(20_000))
     fast, small = (len(Deflater(Deflate(level=level), PLAIN).compress(words)) for level in (1, 9))
     assert small < fast
 
 
-def test_a_failure_within_a_message_leaves_no_half_of_it_behind():
+def test_a_failure_within_a_message_leaves_no_part_of_it_in_the_context():
     deflater = Deflater(Deflate(), PLAIN)
     deflater.compress(TEXT)
     with pytest.raises(TypeError):
@@ -245,7 +245,7 @@ def test_a_failure_within_a_message_leaves_no_half_of_it_behind():
     assert deflater.compress(TEXT) == Deflater(Deflate(), PLAIN).compress(TEXT)
 
 
-def test_a_large_message_is_given_up_when_nobody_wants_it_any_more():
+def test_the_compression_of_a_large_message_stops_when_it_is_cancelled():
     deflater, asked = Deflater(Deflate(), PLAIN), []
 
     def wanted():
@@ -259,7 +259,7 @@ def test_a_large_message_is_given_up_when_nobody_wants_it_any_more():
     assert Peer().decompress(Deflater(Deflate(), PLAIN).compress(large, lambda: True)) == large
 
 
-# --- incoming ---------------------------------------------------------------------------------------------------------
+# --- decompression ----------------------------------------------------------------------------------------------------
 
 
 def inflate(inflater, pieces, room=ROOM):
@@ -279,7 +279,7 @@ def cut(data, size):
     st.booleans(),
     st.integers(1, 50),
 )
-def test_what_the_other_side_compressed_can_be_read_in_any_pieces(messages, bits, resets, size):
+def test_messages_of_the_other_side_can_be_decompressed_in_any_pieces(messages, bits, resets, size):
     peer, inflater = Peer(bits, resets), Inflater(PLAIN._replace(server_bits=bits, server_resets=resets))
     for message in messages:
         compressed = peer.compress(message)
@@ -289,7 +289,7 @@ def test_what_the_other_side_compressed_can_be_read_in_any_pieces(messages, bits
             assert inflate(inflater, cut(compressed, size)) == message
 
 
-def test_a_server_that_begins_anew_is_not_read_with_the_last_messages_context():
+def test_a_server_that_resets_its_context_cannot_refer_to_the_last_message():
     resets, keeps = (Inflater(PLAIN._replace(server_resets=value)) for value in (True, False))
     peer = Peer()
     first, second = peer.compress(TEXT), peer.compress(TEXT)
@@ -299,14 +299,14 @@ def test_a_server_that_begins_anew_is_not_read_with_the_last_messages_context():
         resets.whole(second, ROOM)
 
 
-def test_a_window_of_8_bits_is_read_though_zlib_makes_it_with_9():
-    """Told 8 bits zlib takes 9, and looks back 250 bytes: 9 bits less its own look-ahead."""
+def test_a_window_of_8_bits_is_decompressed_though_zlib_compresses_it_with_9():
+    """For 8 bits zlib uses 9, and refers back 250 bytes: 9 bits minus its own look-ahead."""
     block, peer, inflater = letters(100), Peer(bits=9), Inflater(PLAIN._replace(server_bits=8))
     for message in (block + letters(140), block, letters(1000) + block):
         assert inflater.whole(peer.compress(message), ROOM) == message
 
 
-def test_the_examples_of_the_rfc():
+def test_the_examples_of_the_rfc_are_decompressed():
     """RFC 7692 §7.2.3: one block, again with its context, no compression, a last block, two blocks, nothing."""
     inflater = Inflater(PLAIN)
     hello = bytes.fromhex("f248cdc9c90700")
@@ -319,7 +319,7 @@ def test_the_examples_of_the_rfc():
     assert inflater.whole(hello, ROOM) == b"Hello"
 
 
-def test_a_last_block_is_not_the_end():
+def test_a_final_block_is_not_the_end_of_the_message():
     ended = zlib.compressobj(wbits=-15)
     compressed = ended.compress(TEXT) + ended.flush()
     for pieces in ([compressed + b"\x00"], cut(compressed + b"\x00", 1)):
@@ -328,7 +328,7 @@ def test_a_last_block_is_not_the_end():
         assert inflate(inflater, [Peer().compress(TEXT)]) == TEXT
 
 
-def test_last_blocks_without_end_are_refused():
+def test_an_endless_number_of_final_blocks_is_refused():
     with pytest.raises(zlib.error, match="last blocks"):
         Inflater(PLAIN).inflate(b"\x03\x00" * (MAX_RESTARTS + 1), ROOM)
     assert Inflater(PLAIN).inflate(b"\x03\x00" * MAX_RESTARTS, ROOM) == []
@@ -336,7 +336,7 @@ def test_last_blocks_without_end_are_refused():
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
 @pytest.mark.parametrize("content", [b"\x00", b"0123456789abcdef"])
-def test_a_message_may_fill_its_room_and_not_a_byte_more(size, content):
+def test_a_message_can_have_exactly_the_maximum_size_and_not_one_byte_more(size, content):
     message = (content * size)[:size]
     compressed = Peer().compress(message)
     assert Inflater(PLAIN).whole(compressed, size) == message
@@ -348,12 +348,12 @@ def test_a_message_may_fill_its_room_and_not_a_byte_more(size, content):
             inflate(Inflater(PLAIN), cut(compressed, 7), size - 1)
 
 
-def test_what_is_no_deflate_stream_is_told():
+def test_an_invalid_deflate_stream_is_an_error():
     with pytest.raises(zlib.error):
         Inflater(PLAIN).whole(b"\xff" * 20, ROOM)
 
 
-def test_a_bomb_costs_no_more_memory_than_its_room():
+def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():
     """128 MiB of zeros in 128 KiB."""
     maker = zlib.compressobj(9, wbits=-15)
     zeros = bytes(2**20)
@@ -372,13 +372,13 @@ def test_a_bomb_costs_no_more_memory_than_its_room():
         _, in_pieces = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The bomb itself is held too: with its tail, and what is unread of it, now and before.
+    # The bomb itself is in memory too: with its tail, and its unread part, now and before.
     assert whole < room + len(bomb) * 3 + 4 * PIECE
     assert in_pieces < room + len(bomb) + 4 * PIECE
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000), st.integers(1, 60))
-def test_any_bytes_give_no_more_than_their_room_or_an_error(data, room, size):
+def test_any_bytes_give_at_most_the_limit_or_an_error(data, room, size):
     inflater, found = Inflater(PLAIN), []
     try:
         for piece in cut(data, size):

@@ -1,4 +1,4 @@
-"""RFC 6455 frames: every rule once, and any bytes in any pieces."""
+"""RFC 6455 frames: every rule, and any bytes in any pieces."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ def reader(max_message_size=ROOM, **options):
 
 
 def read(*pieces, **options):
-    """What these pieces give, one fed after the other, and the code of the failure if there is one."""
+    """The results of these pieces, fed one after the other, and the code of the failure if there is one."""
     source = reader(**options)
     received = [one for piece in pieces for one in source.feed(piece)]
     return received, source.failure and source.failure.code
@@ -48,7 +48,7 @@ def byte_by_byte(data):
 
 
 def header(opcode, length, *, fin=True, mask=False):
-    """The header of a frame whose payload is yet to come."""
+    """The header of a frame whose payload follows."""
     first, bit = (0x80 if fin else 0) | opcode, 0x80 if mask else 0
     if length < 126:
         return bytes((first, bit | length))
@@ -80,34 +80,34 @@ def test_pings_and_pongs_arrive(opcode, payload):
     assert messages(frame(opcode, payload)) == [(opcode, payload, len(payload))]
 
 
-def test_text_arrives_as_str_and_is_counted_in_bytes():
+def test_text_arrives_as_str_with_its_size_in_bytes():
     assert messages(frame(TEXT, "grün €".encode())) == [(TEXT, "grün €", 9)]
 
 
-def test_what_arrives_says_its_opcode_as_one():
+def test_the_opcode_of_a_message_is_an_enum_member():
     received = messages(frame(TEXT, b"a") + frame(BINARY, b"b") + frame(PING) + frame(PONG) + close(1000))
     assert [type(one[0]) for one in received] == [Opcode] * 5
     assert [one[0] for one in received] == [TEXT, BINARY, PING, PONG, CLOSE]
 
 
-def test_many_messages_may_come_at_once():
+def test_many_messages_can_arrive_together():
     data = b"".join(frame(TEXT, str(i).encode()) for i in range(1000))
     assert [payload for _, payload, _ in messages(data)] == [str(i) for i in range(1000)]
 
 
-def test_an_incomplete_frame_gives_nothing_yet():
+def test_an_incomplete_frame_returns_nothing():
     assert messages(frame(TEXT, b"hello")[:-1]) == []
     assert messages(frame(PING, b"hello")[:-1]) == []
     assert messages(b"\x81") == []
     assert messages(b"") == []
 
 
-def test_a_length_may_take_more_bytes_than_it_needs():
+def test_a_length_can_have_more_bytes_than_necessary():
     assert messages(b"\x81\x7e\x00\x05hello") == [(TEXT, "hello", 5)]
     assert messages(b"\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x05hello") == [(TEXT, "hello", 5)]
 
 
-def test_the_reader_keeps_no_hold_on_what_it_was_fed():
+def test_the_reader_keeps_no_reference_to_its_input():
     data = bytearray(frame(BINARY, b"hello"))
     source = reader()
     received = source.feed(bytes(data[:4]))
@@ -131,7 +131,7 @@ def test_fragments_of_binary_make_one_message():
 @pytest.mark.parametrize(
     "parts", [[b"", b""], [b"", b"a"], [b"a", b""], [b"a", b"", b"b"], [b"", b"", b""]], ids=lambda parts: f"{parts}"
 )
-def test_fragments_may_be_empty(parts):
+def test_fragments_can_be_empty(parts):
     first, *middle, last = parts
     data = frame(TEXT, first, fin=False)
     data += b"".join(frame(CONTINUATION, part, fin=False) for part in middle)
@@ -140,20 +140,20 @@ def test_fragments_may_be_empty(parts):
     assert messages(data) == [(TEXT, whole.decode(), len(whole))]
 
 
-def test_control_frames_may_come_between_fragments_and_are_told_at_once():
+def test_control_frames_can_arrive_between_fragments_and_are_returned_immediately():
     source = reader()
     assert source.feed(frame(TEXT, b"a", fin=False) + frame(PING, b"p")) == [(PING, b"p", 1)]
     assert source.feed(frame(CONTINUATION, b"b", fin=False) + frame(PONG, b"q")) == [(PONG, b"q", 1)]
     assert source.feed(frame(CONTINUATION, b"c")) == [(TEXT, "abc", 3)]
 
 
-def test_a_close_may_come_between_fragments():
+def test_a_close_can_arrive_between_fragments():
     received, failure = read(frame(TEXT, b"a", fin=False) + close(1001) + frame(CONTINUATION, b"b"))
     assert received == [(CLOSE, Close(1001, "", 1001), 2)]
     assert failure is None
 
 
-def test_messages_follow_each_other_after_a_fragmented_one():
+def test_messages_can_follow_a_fragmented_one():
     data = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b") + frame(BINARY, b"c") + frame(TEXT, b"d")
     assert messages(data) == [(TEXT, "ab", 2), (BINARY, b"c", 1), (TEXT, "d", 1)]
 
@@ -163,7 +163,7 @@ def test_messages_follow_each_other_after_a_fragmented_one():
 
 @st.composite
 def streams(draw):
-    """Frames a good server may send, and what they mean."""
+    """Frames that a correct server may send, and their meaning."""
     data, expected = b"", []
     controls = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=2)
     for _ in range(draw(st.integers(0, 4))):
@@ -192,14 +192,14 @@ def pieces_of(draw, data):
 
 
 @given(stream=streams(), draws=st.data())
-def test_any_pieces_of_a_stream_give_the_same_messages(stream, draws):
+def test_any_pieces_of_a_stream_return_the_same_messages(stream, draws):
     data, expected = stream
     assert messages(data) == expected
     assert messages(*byte_by_byte(data)) == expected
     assert messages(*pieces_of(draws.draw, data)) == expected
 
 
-def test_long_frames_may_come_in_any_pieces():
+def test_long_frames_can_arrive_in_any_pieces():
     data = frame(TEXT, b"a" * 300) + frame(BINARY, b"b" * 70000) + frame(PING, b"p" * 125) + frame(TEXT, b"c" * 66000)
     whole = messages(data)
     assert [size for _, _, size in whole] == [300, 70000, 125, 66000]
@@ -219,7 +219,7 @@ soups = st.lists(ingredients, max_size=6).map(b"".join)
 
 @given(soup=soups, limit=st.integers(1, 60), draws=st.data())
 @example(soup=b"\x81\x02\xc3\xbc" + b"\x01\x01\xc3" + b"\x80\x00", limit=10, draws=None)
-def test_any_bytes_give_messages_within_bounds_or_one_failure(soup, limit, draws):
+def test_any_bytes_return_messages_within_the_limits_or_one_failure(soup, limit, draws):
     received, failure = read(soup, max_message_size=limit, max_fragments=3)
     assert failure in (None, 1002, 1007, 1009)
     for opcode, _, size in received:
@@ -263,16 +263,16 @@ def peak_of(source, pieces):
         "many messages",
     ],
 )
-def test_the_memory_of_a_reader_is_bounded(pieces):
+def test_the_memory_of_a_reader_is_limited(pieces):
     bound = 5 if FREE_THREADED else 4  # each object is larger without the GIL
     assert peak_of(reader(2**16, max_fragments=2000), pieces) < bound * 2**16
 
 
-# --- what a server must not do ----------------------------------------------------------------------------------------
+# --- frames that a server must not send -------------------------------------------------------------------------------
 
 
 def fails(data, code=CloseCode.PROTOCOL_ERROR, **options):
-    """Fed whole, in two and byte by byte, these bytes end in this failure, and give nothing."""
+    """Fed as a whole, in two parts and byte by byte, these bytes cause this failure, and return nothing."""
     for pieces in ([data], [data[:1], data[1:]], byte_by_byte(data)):
         assert read(*pieces, **options) == ([], code)
     return True
@@ -319,7 +319,7 @@ def test_control_frames_over_125_bytes_are_refused_by_their_header(opcode, size)
 
 @pytest.mark.parametrize("fin", [True, False])
 @pytest.mark.parametrize("payload", [b"", b"x"])
-def test_a_continuation_with_nothing_to_continue_is_refused(fin, payload):
+def test_a_continuation_without_a_message_is_refused(fin, payload):
     assert fails(frame(CONTINUATION, payload, fin=fin))
 
 
@@ -340,7 +340,7 @@ def test_a_length_with_its_highest_bit_set_is_refused(length):
     assert fails(header(BINARY, length))
 
 
-def test_the_longest_legal_length_is_merely_too_big():
+def test_the_longest_valid_length_is_only_too_big():
     assert fails(header(BINARY, 2**63 - 1), CloseCode.MESSAGE_TOO_BIG)
 
 
@@ -349,7 +349,7 @@ def test_the_longest_legal_length_is_merely_too_big():
 
 @pytest.mark.parametrize("limit", [1, 10, 125, 126, 65535, 65536, 70000])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_a_message_as_big_as_the_limit_arrives(limit, opcode):
+def test_a_message_with_the_maximum_size_arrives(limit, opcode):
     data = frame(opcode, b"x" * limit)
     assert [size for _, _, size in messages(data, max_message_size=limit)] == [limit]
     assert [size for _, _, size in messages(data[:3], data[3:], max_message_size=limit)] == [limit]
@@ -357,35 +357,35 @@ def test_a_message_as_big_as_the_limit_arrives(limit, opcode):
 
 @pytest.mark.parametrize("limit", [1, 10, 125, 126, 65534, 65535, 65536])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_a_message_over_the_limit_is_refused_as_soon_as_its_header_is_there(limit, opcode):
+def test_a_message_above_the_limit_is_refused_with_its_header(limit, opcode):
     assert fails(header(opcode, limit + 1), CloseCode.MESSAGE_TOO_BIG, max_message_size=limit)
     assert fails(frame(opcode, b"x" * (limit + 1)), CloseCode.MESSAGE_TOO_BIG, max_message_size=limit)
 
 
 @pytest.mark.parametrize("inner", [b"c", b""], ids=["with payload", "empty"])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_a_message_inside_another_one_is_refused_in_whatever_read_it_comes(opcode, inner):
+def test_a_message_inside_another_one_is_refused_with_any_split_of_the_data(opcode, inner):
     outer = frame(TEXT, b"a", fin=False)
     for pieces in ([outer + frame(opcode, inner)], [outer, frame(opcode, inner)]):
         assert read(*pieces) == ([], 1002)
 
 
-def test_the_limit_counts_all_fragments():
+def test_the_limit_applies_to_all_fragments_together():
     start = frame(TEXT, b"x" * 6, fin=False) + frame(CONTINUATION, b"x" * 4, fin=False)
     assert messages(start + frame(CONTINUATION), max_message_size=10) == [(TEXT, "x" * 10, 10)]
     assert fails(start + header(CONTINUATION, 1), CloseCode.MESSAGE_TOO_BIG, max_message_size=10)
 
 
-def test_the_limit_counts_each_message_anew():
+def test_the_limit_applies_to_each_message_separately():
     data = frame(TEXT, b"x" * 6, fin=False) + frame(CONTINUATION, b"x" * 4)
     assert len(messages(data * 3, max_message_size=10)) == 3
 
 
-def test_the_limit_is_no_limit_of_control_frames():
+def test_the_limit_does_not_apply_to_control_frames():
     assert messages(frame(PING, b"x" * 125), max_message_size=1) == [(PING, b"x" * 125, 125)]
 
 
-def test_a_message_that_is_too_big_is_told_as_that():
+def test_a_message_that_is_too_big_is_reported_as_such():
     source = reader(10)
     source.feed(header(TEXT, 11))
     assert type(source.failure.error) is MessageTooBig
@@ -405,12 +405,12 @@ def test_empty_fragments_are_counted_too():
     assert fails(data, CloseCode.MESSAGE_TOO_BIG, max_fragments=3)
 
 
-def test_fragments_are_counted_for_each_message_anew():
+def test_fragments_are_counted_for_each_message_separately():
     data = frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) + frame(CONTINUATION, b"c")
     assert len(messages(data * 3, max_fragments=3)) == 3
 
 
-def test_a_message_may_come_in_as_many_fragments_as_any_test_suite_sends():
+def test_a_message_can_have_as_many_fragments_as_test_suites_send():
     data = frame(BINARY, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * (MAX_FRAGMENTS - 2)
     assert MAX_FRAGMENTS >= 65536
     assert messages(data + frame(CONTINUATION, b"x")) == [(BINARY, b"x" * MAX_FRAGMENTS, MAX_FRAGMENTS)]
@@ -437,7 +437,7 @@ NO_TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_character_may_be_split_between_pieces_and_fragments(text):
+def test_a_character_can_be_split_between_pieces_and_fragments(text):
     data = text.encode()
     assert messages(*byte_by_byte(frame(TEXT, data))) == [(TEXT, text, len(data))]
     for cut in range(len(data) + 1):
@@ -447,20 +447,20 @@ def test_a_character_may_be_split_between_pieces_and_fragments(text):
 
 @pytest.mark.parametrize("wrong", NO_TEXTS)
 @pytest.mark.parametrize("before", ["", "fine so far ", "grün"])
-def test_a_text_that_is_no_utf8_is_refused(wrong, before):
+def test_a_text_that_is_not_utf8_is_refused(wrong, before):
     assert fails(frame(TEXT, before.encode() + wrong), CloseCode.INVALID_DATA)
     assert fails(frame(TEXT, before.encode() + wrong + b" and on"), CloseCode.INVALID_DATA)
 
 
 @pytest.mark.parametrize("wrong", NO_TEXTS)
-def test_a_text_that_is_no_utf8_is_refused_before_the_rest_of_it_is_there(wrong):
+def test_a_text_that_is_not_utf8_is_refused_before_it_is_complete(wrong):
     assert fails(header(TEXT, 70000) + b"fine so far " + wrong, CloseCode.INVALID_DATA)
     assert fails(header(TEXT, 100) + b"fine so far " + wrong, CloseCode.INVALID_DATA)
     assert fails(frame(TEXT, b"fine so far " + wrong, fin=False), CloseCode.INVALID_DATA)
 
 
 @pytest.mark.parametrize("wrong", [wrong for wrong in NO_TEXTS if len(wrong) > 1])
-def test_a_wrong_character_split_between_fragments_is_refused(wrong):
+def test_an_invalid_character_split_between_fragments_is_refused(wrong):
     data = frame(TEXT, b"fine so far " + wrong[:-1], fin=False) + header(CONTINUATION, 100) + wrong[-1:]
     assert fails(data, CloseCode.INVALID_DATA)
 
@@ -472,39 +472,39 @@ def test_a_text_that_ends_within_a_character_is_refused(start):
     assert fails(frame(TEXT, b"ends ", fin=False) + frame(CONTINUATION, start), CloseCode.INVALID_DATA)
 
 
-def test_a_control_frame_within_a_split_character_does_no_harm():
+def test_a_control_frame_within_a_split_character_is_accepted():
     data = frame(TEXT, b"\xe2\x82", fin=False) + frame(PING, b"\xff") + frame(CONTINUATION, b"\xac")
     assert messages(data) == [(PING, b"\xff", 1), (TEXT, "€", 3)]
 
 
 @pytest.mark.parametrize("wrong", NO_TEXTS)
-def test_binary_may_be_anything(wrong):
+def test_binary_messages_can_have_any_content(wrong):
     assert messages(frame(BINARY, wrong)) == [(BINARY, wrong, len(wrong))]
     fragments = frame(BINARY, wrong[:1], fin=False) + frame(CONTINUATION, wrong[1:])
     assert messages(fragments) == [(BINARY, wrong, len(wrong))]
 
 
-def test_bad_text_is_told_as_a_protocol_error():
+def test_invalid_text_is_reported_as_a_protocol_error():
     source = reader()
     source.feed(frame(TEXT, b"\xff"))
     assert type(source.failure.error) is ProtocolError
     assert "is not UTF-8" in str(source.failure.error)
 
 
-# --- faults -----------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 FAULTS = [frame(3), frame(TEXT, b"\xff"), header(TEXT, ROOM + 1), frame(PING, rsv=1), frame(CONTINUATION, b"x")]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_messages_before_a_fault_are_still_given(fault):
+def test_messages_before_a_failure_are_returned(fault):
     received, failure = read(frame(TEXT, b"a") + frame(PING, b"b") + fault)
     assert received == [(TEXT, "a", 1), (PING, b"b", 1)]
     assert failure is not None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_comes_after_a_fault_is_ignored(fault):
+def test_bytes_after_a_failure_are_ignored(fault):
     source = reader()
     assert source.feed(fault + frame(TEXT, b"a")) == []
     failure = source.failure
@@ -516,7 +516,7 @@ def test_what_comes_after_a_fault_is_ignored(fault):
     assert not source.closed
 
 
-def test_a_protocol_fault_is_told_as_that():
+def test_a_protocol_failure_is_reported_as_such():
     source = reader()
     source.feed(frame(11))
     assert type(source.failure.error) is ProtocolError
@@ -535,7 +535,7 @@ def the_close(payload):
     return content
 
 
-def test_what_comes_after_a_close_is_ignored():
+def test_bytes_after_a_close_are_ignored():
     source = reader()
     assert source.feed(close(1000) + frame(TEXT, b"late") + frame(5)) == [(CLOSE, Close(1000, "", 1000), 2)]
     assert source.closed
@@ -544,11 +544,11 @@ def test_what_comes_after_a_close_is_ignored():
     assert source.failure is None
 
 
-def test_messages_before_a_close_are_given():
+def test_messages_before_a_close_are_returned():
     assert messages(frame(TEXT, b"a") + close(1000)) == [(TEXT, "a", 1), (CLOSE, Close(1000, "", 1000), 2)]
 
 
-def test_half_a_close_is_none_yet():
+def test_half_a_close_frame_returns_nothing():
     source = reader()
     assert source.feed(close(1000, b"bye")[:-1]) == []
     assert not source.closed
@@ -564,47 +564,47 @@ CLOSES = [
 
 
 @pytest.mark.parametrize("payload", CLOSES, ids=repr)
-def test_whatever_a_close_says_it_is_told_and_ends_the_stream(payload):
+def test_a_close_with_any_payload_is_returned_and_ends_the_stream(payload):
     assert the_close(payload) == parse_close(payload)
 
 
 @pytest.mark.parametrize("codes", [range(1000), range(1000, 1016), range(1016, 3000), range(3000, 2**16)], ids=str)
-def test_whatever_its_code_a_close_ends_the_stream(codes):
+def test_a_close_with_any_code_ends_the_stream(codes):
     for code in codes:
         payload = struct.pack("!H", code)
         assert the_close(payload) == parse_close(payload)
 
 
-# --- what we send -----------------------------------------------------------------------------------------------------
+# --- sent frames ------------------------------------------------------------------------------------------------------
 
 
 def decoded(data):
-    """What a server reads in one masked frame; a decoder of the test's own, straight from RFC 6455 §5.2."""
+    """The content of one masked frame, by a decoder of the test, directly from RFC 6455 §5.2."""
     first, second, *rest = data
     fin, rsv, opcode = first >> 7, first >> 4 & 7, first & 15
     masked, length = second >> 7, second & 127
     extended = {126: 2, 127: 8}.get(length, 0)
     if extended:
         length = sum(byte << 8 * (extended - 1 - i) for i, byte in enumerate(rest[:extended]))
-        assert length > (125 if extended == 2 else 65535)  # as few bytes as will do
+        assert length > (125 if extended == 2 else 65535)  # the shortest possible length
     key, payload = rest[extended : extended + 4], rest[extended + 4 :]
     assert len(payload) == length
     return fin, rsv, opcode, masked, bytes(key), bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536])
-def test_a_frame_of_any_length_can_be_read(size):
+def test_a_frame_of_any_length_can_be_decoded(size):
     payload = bytes(i % 251 for i in range(size))
     assert decoded(build_frame(BINARY, payload, KEY)) == (1, 0, BINARY, 1, KEY, payload)
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
-def test_a_frame_carries_its_opcode(opcode):
+def test_a_frame_has_its_opcode(opcode):
     assert decoded(build_frame(opcode, b"hello", KEY)) == (1, 0, opcode, 1, KEY, b"hello")
 
 
 @given(payload=st.binary(max_size=300), key=st.binary(min_size=4, max_size=4))
-def test_a_frame_of_any_content_can_be_read(payload, key):
+def test_a_frame_of_any_content_can_be_decoded(payload, key):
     assert decoded(build_frame(TEXT, payload, key)) == (1, 0, TEXT, 1, key, payload)
 
 
@@ -618,7 +618,7 @@ def inflating(limit=ROOM, **options):
 
 
 def fed(source, *pieces):
-    """What a reader gives for these pieces, and the code of its failure."""
+    """The results of a reader for these pieces, and the code of its failure."""
     received = [one for piece in pieces for one in source.feed(piece)]
     return received, source.failure and source.failure.code
 
@@ -633,7 +633,7 @@ def test_a_compressed_message_arrives(size, cuts, pieces):
     assert fed(inflating(), *pieces(stream)) == ([(TEXT, text, len(text) * 2), (BINARY, data, size)], None)
 
 
-def test_messages_that_are_not_compressed_come_in_between():
+def test_uncompressed_messages_can_arrive_between_compressed_ones():
     make, source = Compressor(), inflating()
     stream = make.frames(TEXT, b"one") + frame(TEXT, b"two") + make.frames(TEXT, b"one") + frame(PING, b"x")
     stream += frame(TEXT, b"th", fin=False) + frame(CONTINUATION, b"ree") + frame(BINARY, bytes(70_000))
@@ -647,12 +647,12 @@ def test_messages_that_are_not_compressed_come_in_between():
     ]
 
 
-def test_control_frames_come_between_compressed_fragments():
+def test_control_frames_can_arrive_between_compressed_fragments():
     first, rest = Compressor().frames(TEXT, b"hello" * 50, 5)[:7], Compressor().frames(TEXT, b"hello" * 50, 5)[7:]
     assert fed(inflating(), first + frame(PING, b"?") + rest)[0] == [(PING, b"?", 1), (TEXT, "hello" * 50, 250)]
 
 
-def test_an_empty_message_may_lack_its_one_byte():
+def test_an_empty_compressed_message_can_lack_its_one_byte():
     make, source = Compressor(), inflating()
     stream = make.frames(TEXT, b"hello") + frame(TEXT, b"", rsv=RSV1) + make.frames(TEXT, b"hello")
     stream += frame(BINARY, b"", rsv=RSV1, fin=False) + frame(CONTINUATION) + make.frames(TEXT, b"hello")
@@ -661,29 +661,29 @@ def test_an_empty_message_may_lack_its_one_byte():
     assert [payload for _, payload, _ in received] == ["hello", "", "hello", b"", "hello"]
 
 
-def test_without_an_agreement_nothing_may_be_compressed():
+def test_without_negotiation_a_compressed_message_is_refused():
     assert read(Compressor().frames(TEXT, b"hello")) == ([], CloseCode.PROTOCOL_ERROR)
     assert read(Compressor().frames(TEXT, b"hello" * 99, 3)) == ([], CloseCode.PROTOCOL_ERROR)
 
 
 @pytest.mark.parametrize("rsv", [1, 2, 3, 5, 6, 7])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_the_other_reserved_bits_have_no_meaning(rsv, opcode):
+def test_the_other_reserved_bits_are_refused(rsv, opcode):
     assert fed(inflating(), frame(opcode, b"\x00", rsv=rsv)) == ([], CloseCode.PROTOCOL_ERROR)
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
-def test_a_control_frame_is_never_compressed(opcode):
+def test_a_compressed_control_frame_is_refused(opcode):
     assert fed(inflating(), frame(opcode, b"", rsv=RSV1)) == ([], CloseCode.PROTOCOL_ERROR)
 
 
-def test_only_the_first_frame_of_a_message_says_that_it_is_compressed():
+def test_only_the_first_frame_of_a_message_has_the_compression_bit():
     begun = Compressor().frames(TEXT, b"hello" * 50, 5)[:7]
     assert fed(inflating(), begun + frame(CONTINUATION, b"", rsv=RSV1)) == ([], CloseCode.PROTOCOL_ERROR)
     assert fed(inflating(), frame(TEXT, b"", fin=False) + frame(CONTINUATION, b"", rsv=RSV1))[1] == 1002
 
 
-def test_compressed_text_is_checked_while_it_comes():
+def test_compressed_text_is_checked_while_it_arrives():
     wrong = b"hello \xff" + os.urandom(50_000).hex().encode()
     compressed = Compressor().frames(TEXT, wrong)
     source = inflating()
@@ -692,7 +692,7 @@ def test_compressed_text_is_checked_while_it_comes():
     assert fed(inflating(), Compressor().frames(TEXT, "ü".encode()[:1], 1)) == ([], CloseCode.INVALID_DATA)
 
 
-def test_a_message_that_is_no_deflate_stream_is_refused():
+def test_a_message_with_an_invalid_deflate_stream_is_refused():
     for stream in (frame(TEXT, b"\xff" * 20, rsv=RSV1), frame(TEXT, b"\xff" * 70_000, rsv=RSV1)):
         source = inflating()
         assert fed(source, frame(TEXT, b"good"), stream) == ([(TEXT, "good", 4)], CloseCode.INVALID_DATA)
@@ -702,7 +702,7 @@ def test_a_message_that_is_no_deflate_stream_is_refused():
 
 @pytest.mark.parametrize("cuts", [(), (3,)])
 @pytest.mark.parametrize("size", [1000, 70_000])
-def test_the_limit_holds_for_what_is_decompressed(cuts, size):
+def test_the_limit_applies_to_the_decompressed_size(cuts, size):
     stream = Compressor().frames(BINARY, bytes(size), *cuts)
     assert fed(inflating(size), stream) == ([(BINARY, bytes(size), size)], None)
     source = inflating(size - 1)
@@ -712,14 +712,14 @@ def test_the_limit_holds_for_what_is_decompressed(cuts, size):
 
 
 @pytest.mark.parametrize("size", [1, 100, 5000, 70_000, 2**20])
-def test_what_does_not_get_smaller_may_fill_the_limit_all_the_same(size):
+def test_data_that_cannot_be_compressed_can_have_the_maximum_size(size):
     data = os.urandom(size)
     stream = Compressor().frames(BINARY, data)
     assert len(stream) > size
     assert fed(inflating(size), stream) == ([(BINARY, data, size)], None)
 
 
-def test_the_least_clever_compressor_may_fill_the_limit_too():
+def test_data_from_the_least_efficient_compressor_can_have_the_maximum_size():
     """With little memory zlib makes random bytes 4 % longer."""
     data = os.urandom(100_000)
     maker = zlib.compressobj(6, zlib.DEFLATED, -15, 1)
@@ -729,8 +729,8 @@ def test_the_least_clever_compressor_may_fill_the_limit_too():
     assert fed(inflating(len(data)), stream) == ([(BINARY, data, len(data))], None)
 
 
-def test_a_compressed_message_of_nothing_ends_too():
-    """Empty blocks inflate to nothing, so only the bytes on the wire can bound them."""
+def test_a_compressed_message_without_content_is_limited_too():
+    """Empty blocks inflate to nothing, so only the number of received bytes can limit them."""
     source = inflating(1000)
     piece = frame(CONTINUATION, b"\x00\x00\x00\xff\xff" * 100, fin=False)
     source.feed(frame(BINARY, b"\x00\x00\x00\xff\xff", fin=False, rsv=RSV1))
@@ -738,8 +738,8 @@ def test_a_compressed_message_of_nothing_ends_too():
     assert source.failure.code == CloseCode.MESSAGE_TOO_BIG
 
 
-def test_a_bomb_costs_the_reader_no_more_memory_than_the_limit():
-    """128 MiB of zeros in 128 KiB, as one frame that arrives as from a socket."""
+def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():
+    """128 MiB of zeros in 128 KiB, as one frame that arrives in pieces like from a socket."""
     maker, zeros = zlib.compressobj(9, wbits=-15), bytes(2**20)
     bomb = b"".join(maker.compress(zeros) for _ in range(128)) + maker.flush(zlib.Z_SYNC_FLUSH)[:-4]
     stream = frame(BINARY, bomb, rsv=RSV1)
@@ -754,8 +754,8 @@ def test_a_bomb_costs_the_reader_no_more_memory_than_the_limit():
     assert peak < 5 * 2**20
 
 
-def test_a_message_in_tiny_pieces_takes_little_more_memory_than_its_bytes():
-    """A piece of two bytes costs as much as one of fifty; thousands of them are joined now and then."""
+def test_a_message_in_tiny_pieces_needs_little_more_memory_than_its_bytes():
+    """A piece of two bytes needs as much memory as one of fifty; thousands of them are joined from time to time."""
     size = 50_000
     source = reader(2 * size)
     source.feed(header(BINARY, 2 * size))
@@ -771,17 +771,17 @@ def test_a_message_in_tiny_pieces_takes_little_more_memory_than_its_bytes():
     assert received[1] == b"".join(b"%02x" % (n % 256) for n in range(size - 1)) + b".."
 
 
-def test_a_length_of_two_to_the_63_that_comes_a_byte_at_a_time_is_refused_with_its_last_byte():
+def test_a_length_of_two_to_the_63_that_arrives_byte_by_byte_is_refused_with_its_last_byte():
     data = b"\x82\x7f" + (2**63).to_bytes(8, "big")
     source = reader()
     assert fed(source, *byte_by_byte(data[:-1])) == ([], None)
     assert fed(source, data[-1:]) == ([], CloseCode.PROTOCOL_ERROR)
 
 
-# --- how much to read ------------------------------------------------------------------------------------------------
+# --- read size -------------------------------------------------------------------------------------------------------
 
 
-def test_it_says_how_much_to_read_by_what_came():
+def test_the_read_size_depends_on_the_received_data():
     source = MessageReader(2**24)
     assert source.appetite == READ_SIZE
     stream = frame(BINARY, bytes(1_500_000)) + frame(BINARY, bytes(300_000))
@@ -796,7 +796,7 @@ def test_it_says_how_much_to_read_by_what_came():
     assert source.appetite == READ_SIZE
 
 
-def test_a_read_to_the_end_of_a_large_message_brings_the_length_of_the_next():
+def test_a_read_up_to_the_end_of_a_large_message_includes_the_length_of_the_next():
     source = MessageReader(2**24)
     stream = frame(TEXT, b"x" * 1_000_000) * 3
     source.feed(stream[:READ_SIZE])
@@ -808,7 +808,7 @@ def test_a_read_to_the_end_of_a_large_message_brings_the_length_of_the_next():
         assert source.appetite == 1_000_010
 
 
-def test_after_large_messages_a_small_one_has_it_read_little_again():
+def test_after_large_messages_a_small_one_reduces_the_read_size():
     source = MessageReader(2**24)
     source.feed(frame(BINARY, bytes(2 * LARGE_READ_SIZE))[:LARGE_READ_SIZE])
     assert source.appetite > LARGE_READ_SIZE

@@ -1,4 +1,4 @@
-"""Our reader beside the parser of ``websockets``, on the same streams: they must agree."""
+"""The reader and the parser of ``websockets``, with the same streams: their results must be equal."""
 
 import codecs
 import itertools
@@ -20,7 +20,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = Opcode
 
 
 class Stream:
-    """A server's stream made by chance: valid in nearly every part, so that parsers get far into it."""
+    """A random stream of a server: mostly valid, so that parsers read a large part of it."""
 
     def __init__(self, draw, compressor, *, between=True):
         self._draw = draw
@@ -64,7 +64,7 @@ QUIET.disabled = True
 
 
 def theirs(data, limit, *, compressed):
-    """What ``websockets`` makes of a stream: messages and control frames, and its verdict."""
+    """The result of ``websockets`` for a stream: messages and control frames, and its close code."""
     protocol = websockets.protocol.Protocol(websockets.protocol.CLIENT, state=websockets.protocol.OPEN, logger=QUIET)
     protocol.max_size = protocol.max_message_size = limit
     if compressed:
@@ -78,7 +78,7 @@ def theirs(data, limit, *, compressed):
             received.append((Opcode(event.opcode), bytes(event.data)))
             continue
         parts += event.data
-        try:  # there it is the next layer that looks at text
+        try:  # there the next layer checks text
             text = codecs.getincrementaldecoder("utf-8")().decode(parts, event.fin) if kind is TEXT else None
         except UnicodeDecodeError:
             return received, CloseCode.INVALID_DATA
@@ -90,7 +90,7 @@ def theirs(data, limit, *, compressed):
 
 
 def ours(pieces, limit, *, compressed):
-    """The same of our reader; a close frame is judged by what it is answered with, as theirs is."""
+    """The same for our reader; a close frame is compared by its answer, as theirs is."""
     source = MessageReader(limit, inflater=Inflater(KEPT) if compressed else None)
     received = []
     for opcode, payload, size in (one for piece in pieces for one in source.feed(piece)):
@@ -102,7 +102,7 @@ def ours(pieces, limit, *, compressed):
 
 
 def split(data, sizes):
-    """The stream in pieces of these sizes, over and over."""
+    """The stream in pieces of these sizes, repeatedly."""
     pieces, at = [], 0
     for size in itertools.cycle(sizes):
         if at >= len(data):
@@ -117,7 +117,7 @@ def without_close(received):
 
 
 @given(st.data(), st.booleans(), st.lists(st.integers(1, 5000), min_size=1, max_size=5), st.sampled_from([3000, 2**20]))
-def test_another_parser_reads_the_same_out_of_a_stream(data, compressed, sizes, limit):
+def test_another_parser_returns_the_same_messages_for_a_stream(data, compressed, sizes, limit):
     """Near the limit without control frames in between, which it counts as part of the message."""
     stream = Stream(data.draw, Compressor() if compressed else None, between=limit > 3000).whole()
     received, verdict = ours(split(stream, sizes), limit, compressed=compressed)
@@ -127,8 +127,8 @@ def test_another_parser_reads_the_same_out_of_a_stream(data, compressed, sizes, 
 
 
 @given(st.data(), st.lists(st.integers(1, 5000), min_size=1, max_size=5))
-def test_another_parser_says_the_same_of_a_stream_with_a_wrong_byte(data, sizes):
-    """But for what it sees later: faults of a header when its payload is there, and a close within a message as one."""
+def test_another_parser_returns_the_same_result_for_a_stream_with_a_wrong_byte(data, sizes):
+    """Except for later detection: errors in a header when the payload is complete, and of a close within a message."""
     stream = bytearray(Stream(data.draw, None).whole())
     stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
     received, verdict = ours(split(bytes(stream), sizes), 2**20, compressed=False)
@@ -137,7 +137,7 @@ def test_another_parser_says_the_same_of_a_stream_with_a_wrong_byte(data, sizes)
         assert received == without_close(expected)
         return
     if their_verdict is None:
-        more = bytes(stream) + bytes(2**17)  # it waits for the rest of the frame before it looks
+        more = bytes(stream) + bytes(2**17)  # it waits for the rest of the frame before it checks it
         expected, their_verdict = theirs(more, 2**20, compressed=False)
     assert {verdict, their_verdict} in (
         {1002},

@@ -1,4 +1,4 @@
-"""The HTTP upgrade: what we ask, and what we believe of the answer."""
+"""The HTTP upgrade: the request, and the validation of the response."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
-def test_the_request_is_this():
+def test_the_request_is_exactly_this_text():
     request = build_request(parse("ws://example.org/chat?room=1"), KEY, {}, [])
     assert request == (
         b"GET /chat?room=1 HTTP/1.1\r\n"
@@ -52,7 +52,7 @@ def lines_of(request):
 
 
 def header_of(request, name):
-    """The only value of this header, whatever the case of its name."""
+    """The only value of this header, with a case-insensitive name."""
     found = [line.partition(": ")[2] for line in lines_of(request)[1] if line.lower().startswith(f"{name.lower()}:")]
     assert len(found) <= 1
     return found[0] if found else None
@@ -70,11 +70,11 @@ def header_of(request, name):
         ("ws://bücher.example/", "xn--bcher-kva.example"),
     ],
 )
-def test_the_host_header_names_the_port_unless_it_goes_without_saying(url, host):
+def test_the_host_header_contains_a_port_other_than_the_default(url, host):
     assert header_of(build_request(parse(url), KEY, {}, []), "Host") == host
 
 
-def test_no_origin_and_no_authorization_go_out_unasked():
+def test_origin_and_authorization_are_not_sent_by_default():
     request = build_request(parse("ws://example.org/"), KEY, {}, [])
     assert header_of(request, "Origin") is None
     assert header_of(request, "Authorization") is None
@@ -92,13 +92,13 @@ def test_user_and_password_become_basic_authentication(userinfo, credentials):
     assert base64.b64decode(token).decode() == credentials
 
 
-def test_the_password_is_nowhere_else():
+def test_the_password_is_in_no_other_header():
     request = build_request(parse("ws://joe:secret@host/path"), KEY, {}, [])
     assert b"secret" not in request
     assert b"joe" not in request
 
 
-def test_headers_of_the_callers_go_out_as_given():
+def test_headers_of_the_caller_are_sent_unchanged():
     headers = {"X-Token": "abc", "Cookie": "a=1; b=2", "X-Latin": "grün", "X-Empty": ""}
     request = build_request(parse("ws://host/"), KEY, headers, [])
     assert {name: header_of(request, name) for name in headers} == headers
@@ -106,7 +106,7 @@ def test_headers_of_the_callers_go_out_as_given():
 
 
 @pytest.mark.parametrize("name", ["User-Agent", "user-agent", "HOST", "authorization", "Authorization"])
-def test_headers_of_the_callers_win_over_ours(name):
+def test_headers_of_the_caller_take_precedence(name):
     request = build_request(parse("ws://joe:secret@host/"), KEY, {name: "mine"}, [])
     assert header_of(request, name) == "mine"
 
@@ -122,18 +122,18 @@ def test_a_key_is_16_random_bytes_in_base64():
     assert {len(base64.b64decode(key, validate=True)) for key in keys} == {16}
 
 
-def test_the_key_is_proven_as_in_the_rfcs_example():
+def test_the_key_is_verified_as_in_the_example_of_the_rfc():
     assert accept_value(KEY) == ACCEPT
 
 
 @given(st.binary(min_size=16, max_size=16))
-def test_every_key_is_proven_by_its_own_value(nonce):
+def test_every_key_is_verified_by_its_own_accept_value(nonce):
     key = base64.b64encode(nonce).decode()
     digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
     assert base64.b64decode(accept_value(key)) == digest
 
 
-# --- the caller's headers ---------------------------------------------------------------------------------------------
+# --- headers of the caller --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -148,24 +148,24 @@ def test_every_key_is_proven_by_its_own_value(nonce):
     ],
     ids=repr,
 )
-def test_good_headers_are_accepted(headers):
+def test_valid_headers_are_accepted(headers):
     check_headers(headers)
 
 
 @pytest.mark.parametrize("headers", [None, [("X", "y")], "X: y", 5, {"X"}], ids=repr)
-def test_headers_are_a_mapping(headers):
+def test_headers_must_be_a_mapping(headers):
     with pytest.raises(TypeError, match=f"^headers must be a mapping .* not {type(headers).__name__}"):
         check_headers(headers)
 
 
 @pytest.mark.parametrize("headers", [{"X": 5}, {"X": None}, {"X": b"y"}, {"X": ["y"]}, {b"X": "y"}, {5: "y"}], ids=repr)
-def test_headers_are_pairs_of_str(headers):
+def test_header_names_and_values_must_be_str(headers):
     with pytest.raises(TypeError, match=r"^headers must be a mapping of str to str"):
         check_headers(headers)
 
 
 @pytest.mark.parametrize("name", ["", " ", "X Y", "X:", "X\r\nY", "X\n", "(X)", "X\x00", "grün", "X\t", "X,Y", 'X"'])
-def test_a_name_that_is_no_token_is_refused(name):
+def test_a_header_name_that_is_not_a_token_is_refused(name):
     with pytest.raises(ValueError, match=r"^headers has .* not a valid header name") as caught:
         check_headers({name: "value"})
     assert repr(name) in str(caught.value)
@@ -173,14 +173,14 @@ def test_a_name_that_is_no_token_is_refused(name):
 
 @pytest.mark.parametrize("bad", [chr(i) for i in range(32) if i != 9] + ["\x7f", "\r\n"], ids=ascii)
 @pytest.mark.parametrize("around", ["hunter2{}x", "{}", "hunter2{}"])
-def test_a_control_character_in_a_value_is_refused_and_the_value_not_shown(bad, around):
+def test_a_control_character_in_a_value_is_refused_without_printing_the_value(bad, around):
     with pytest.raises(ValueError, match=r"^headers\['X-Token'\] contains a line break") as caught:
         check_headers({"X-Token": around.format(bad)})
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["hunter2€", "\u0100", "\ud800"], ids=ascii)
-def test_a_value_beyond_latin_1_is_refused_and_not_shown(value):
+def test_a_value_beyond_latin_1_is_refused_without_printing_it(value):
     with pytest.raises(ValueError, match=r"^headers\['X-Token'\] has a character outside Latin-1") as caught:
         check_headers({"X-Token": value})
     assert "hunter2" not in str(caught.value)
@@ -201,7 +201,7 @@ def test_a_value_beyond_latin_1_is_refused_and_not_shown(value):
     ],
 )
 @pytest.mark.parametrize("case", [str, str.lower, str.upper], ids=["as written", "lower", "upper"])
-def test_what_belongs_to_the_handshake_is_reserved(name, advice, case):
+def test_headers_of_the_handshake_are_reserved(name, advice, case):
     with pytest.raises(ValueError, match=f"headers can't set '{case(name)}': .*{advice}"):
         check_headers({"X-Fine": "x", case(name): "hunter2"})
 
@@ -209,7 +209,7 @@ def test_what_belongs_to_the_handshake_is_reserved(name, advice, case):
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3))
 @example({"X": "a\x0b"})
 @example({"X": "\x85\xa0"})
-def test_headers_that_pass_put_nothing_else_into_the_request(headers):
+def test_accepted_headers_add_nothing_else_to_the_request(headers):
     try:
         check_headers(headers)
     except ValueError:
@@ -221,10 +221,10 @@ def test_headers_that_pass_put_nothing_else_into_the_request(headers):
     assert request.count(b"\r\n\r\n") == 1
 
 
-# --- is it a WebSocket? -----------------------------------------------------------------------------------------------
+# --- the response -----------------------------------------------------------------------------------------------------
 
 
-def test_a_good_upgrade_is_accepted():
+def test_a_valid_upgrade_is_accepted():
     assert check_upgrade(answer(good_head()), KEY, []) is None
 
 
@@ -237,7 +237,7 @@ def test_a_good_upgrade_is_accepted():
         ("websocket", "UPGRADE"),
     ],
 )
-def test_upgrade_and_connection_are_compared_without_case_among_others(upgrade, connection):
+def test_upgrade_and_connection_headers_are_compared_without_case_among_other_values(upgrade, connection):
     check_upgrade(answer(good_head(upgrade=upgrade, connection=connection)), KEY, [])
 
 
@@ -245,7 +245,7 @@ def test_upgrade_and_connection_are_compared_without_case_among_others(upgrade, 
     ("upgrade", "connection"),
     [("h2c", "Upgrade"), ("websocket2", "Upgrade"), ("", "Upgrade"), ("websocket", "close"), ("websocket", "")],
 )
-def test_an_upgrade_to_something_else_is_refused(upgrade, connection):
+def test_an_upgrade_to_another_protocol_is_refused(upgrade, connection):
     with pytest.raises(HandshakeError, match="something else than WebSocket") as caught:
         check_upgrade(answer(good_head(upgrade=upgrade, connection=connection)), KEY, [])
     assert caught.value.status == 101
@@ -253,13 +253,13 @@ def test_an_upgrade_to_something_else_is_refused(upgrade, connection):
     assert caught.value.retry
 
 
-def test_an_upgrade_to_something_else_besides_is_refused():
+def test_an_upgrade_to_several_protocols_is_refused():
     with pytest.raises(HandshakeError):
         check_upgrade(answer(good_head(upgrade="h2c, websocket")), KEY, [])
 
 
 @pytest.mark.parametrize("missing", ["Upgrade", "Connection", "Sec-WebSocket-Accept"])
-def test_each_header_of_the_upgrade_is_needed(missing):
+def test_each_header_of_the_upgrade_is_required(missing):
     lines = [line for line in good_head().decode().split("\r\n")[1:4] if not line.startswith(f"{missing}:")]
     assert len(lines) == 2
     with pytest.raises(HandshakeError):
@@ -281,25 +281,25 @@ def test_each_header_of_the_upgrade_is_needed(missing):
         f'"{ACCEPT}"',
     ],
 )
-def test_a_proof_that_is_not_exact_is_refused(accept):
+def test_an_accept_value_that_is_not_exact_is_refused(accept):
     with pytest.raises(HandshakeError, match="Sec-WebSocket-Accept") as caught:
         check_upgrade(answer(good_head(accept=accept)), KEY, [])
     assert caught.value.retry
 
 
 @pytest.mark.parametrize("second", [ACCEPT, "x"])
-def test_a_proof_that_comes_twice_is_refused(second):
+def test_a_repeated_accept_value_is_refused(second):
     with pytest.raises(HandshakeError, match="Sec-WebSocket-Accept"):
         check_upgrade(answer(good_head(f"Sec-WebSocket-Accept: {second}")), KEY, [])
 
 
-def test_a_proof_of_another_key_is_refused():
+def test_an_accept_value_of_another_key_is_refused():
     with pytest.raises(HandshakeError, match="Sec-WebSocket-Accept"):
         check_upgrade(answer(good_head()), new_key(), [])
 
 
 @pytest.mark.parametrize("extension", ["permessage-deflate", "x", "x; y=z", ", x"])
-def test_an_extension_nobody_offered_is_refused(extension):
+def test_an_extension_that_was_not_offered_is_refused(extension):
     response = answer(good_head(f"Sec-WebSocket-Extensions: {extension}"))
     with pytest.raises(HandshakeError, match="extensions that were not offered") as caught:
         check_extensions(response, None)
@@ -308,17 +308,17 @@ def test_an_extension_nobody_offered_is_refused(extension):
 
 
 @pytest.mark.parametrize("lines", [[], ["Sec-WebSocket-Extensions:"], ["Sec-WebSocket-Extensions: ,"]], ids=repr)
-def test_a_server_that_names_no_extension_uses_none(lines):
+def test_a_server_without_an_extension_header_uses_none(lines):
     assert check_extensions(answer(good_head(*lines)), None) is None
 
 
 @pytest.mark.parametrize("extension", ["permessage-deflate", "x", ""])
-def test_whether_it_is_a_websocket_does_not_depend_on_extensions(extension):
+def test_the_websocket_check_ignores_extensions(extension):
     assert check_upgrade(answer(good_head(f"Sec-WebSocket-Extensions: {extension}")), KEY, []) is None
 
 
 @pytest.mark.parametrize("chosen", ["a", "b"])
-def test_the_subprotocol_is_the_one_the_server_chose(chosen):
+def test_the_subprotocol_is_that_of_the_servers_response(chosen):
     response = answer(good_head(f"sec-websocket-protocol:  {chosen} "))
     assert check_upgrade(response, KEY, ["a", "b"]) == chosen
 
@@ -342,13 +342,13 @@ def test_a_subprotocol_that_was_not_offered_is_fatal(lines, offered, text):
     assert caught.value.retry is False
 
 
-def test_a_subprotocol_that_may_be_a_token_is_not_shown():
+def test_a_subprotocol_that_may_be_a_token_is_not_printed():
     with pytest.raises(HandshakeError, match=r"subprotocol none; .* had offered v1.chat, bearer.a\*\*\*\.") as caught:
         check_upgrade(answer(good_head()), KEY, ["v1.chat", "bearer.authorization.example." + "hunter2" * 5])
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_response_that_is_no_101_is_refused_with_its_status():
+def test_a_response_other_than_101_is_refused_with_its_status():
     response = answer(head("Content-Length: 2", status="403 No") + b"no")
     with pytest.raises(HandshakeError) as caught:
         check_upgrade(response, KEY, [])
@@ -356,13 +356,13 @@ def test_a_response_that_is_no_101_is_refused_with_its_status():
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content"])
-def test_a_perfect_upgrade_of_another_status_is_refused(status):
+def test_a_complete_upgrade_with_another_status_is_refused(status):
     data = good_head().replace(b"101 Switching Protocols", status.encode())
     with pytest.raises(HandshakeError, match=f"HTTP {status}"):
         check_upgrade(answer(data), KEY, [])
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- rejections -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 409, 410, 421, 422, 426, 428, 431, 451, 499])
@@ -379,16 +379,16 @@ def test_every_other_status_is_retried(status):
     assert "trying again" not in str(error)
 
 
-def test_a_refusal_has_all_that_the_server_said():
+def test_a_rejection_has_status_headers_and_body():
     data = head("Retry-After: 7", "Content-Length: 4", status="503 Service Unavailable") + b"busy"
     error = refused(answer(data))
     assert str(error) == "The server refused the upgrade to WebSocket with HTTP 503 Service Unavailable."
     assert (error.status, error.headers["retry-after"], error.body) == (503, "7", b"busy")
 
 
-def test_a_refusal_without_a_phrase_reads_well():
+def test_a_rejection_without_a_reason_phrase_has_a_readable_message():
     assert re.search("with HTTP 503\\.$", str(refused(answer(b"HTTP/1.1 503\r\n\r\n"))))
 
 
-def test_redirects_are_those_that_name_another_place():
+def test_redirects_are_the_statuses_with_another_location():
     assert {301, 302, 303, 307, 308} == REDIRECTS

@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses: heads and bodies in any pieces, and within bounds."""
+"""HTTP/1.1 responses: heads and bodies in any pieces, and within limits."""
 
 import pickle
 import re
@@ -28,7 +28,7 @@ def facts(response):
 # --- the response -----------------------------------------------------------------------------------------------------
 
 
-def test_a_response_has_status_phrase_headers_and_what_came_behind():
+def test_a_response_has_status_phrase_headers_and_the_bytes_after_its_head():
     response = answer(head("Server: x", "X-Y:  z \t", status="403 Not For You") + b"the body")
     assert (response.status, response.phrase, response.rest) == (403, "Not For You", b"the body")
     assert dict(response.headers) == {"server": "x", "x-y": "z"}
@@ -46,7 +46,7 @@ def test_a_response_has_status_phrase_headers_and_what_came_behind():
         (b"HTTP/1.1 500 " + b"x" * 300, 500, "x" * 100),
     ],
 )
-def test_status_lines_that_can_be_read(line, status, phrase):
+def test_valid_status_lines_are_parsed(line, status, phrase):
     response = answer(line + b"\r\n\r\n")
     assert (response.status, response.phrase) == (status, phrase)
 
@@ -72,19 +72,19 @@ def test_status_lines_that_can_be_read(line, status, phrase):
         b"HTTP/1.1 \xb2\xb2\xb2 OK",
     ],
 )
-def test_what_is_no_http_1_1_response_is_refused(line):
+def test_an_invalid_status_line_is_refused(line):
     with pytest.raises(HandshakeError, match=r"^The proxy did not answer with HTTP/1.1 but with "):
         ResponseReader("The proxy").feed(line + b"\r\n\r\n")
 
 
-def test_only_the_beginning_of_nonsense_is_shown():
+def test_the_error_contains_only_the_beginning_of_an_invalid_response():
     with pytest.raises(HandshakeError) as caught:
         answer(b"x" * 1000 + b"\r\n\r\n")
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("status", ["000", "099"])
-def test_a_status_below_100_is_no_informational_one(status):
+def test_a_status_below_100_is_not_informational(status):
     with pytest.raises(HandshakeError):
         ResponseReader("The server").feed(head(status=f"{status} Odd"))
 
@@ -92,13 +92,13 @@ def test_a_status_below_100_is_no_informational_one(status):
 @pytest.mark.parametrize(
     "line", ["no colon", ": no name", " folded: x", "a b: c", "\tX: y", "na\u00efve: x", "X : y", "(X): y"]
 )
-def test_a_header_line_that_can_not_be_read_is_refused(line):
+def test_an_invalid_header_line_is_refused(line):
     with pytest.raises(HandshakeError, match=r"^The server sent a header line that can't be read"):
         answer(head("Server: x", line))
 
 
 @pytest.mark.parametrize("bad", ["a\rb", "a\x00b", "a\r"], ids=ascii)
-def test_no_header_value_holds_a_bare_cr_or_nul(bad):
+def test_a_header_value_with_a_bare_cr_or_nul_is_refused(bad):
     try:
         response = answer(head(f"X: {bad}"))
     except HandshakeError:
@@ -106,7 +106,7 @@ def test_no_header_value_holds_a_bare_cr_or_nul(bad):
     assert not set("\r\x00") & set(response.headers["X"])
 
 
-def test_lines_may_end_in_a_bare_lf():
+def test_lines_can_end_with_a_bare_lf():
     response = answer(b"HTTP/1.1 101 Fine\nUpgrade: websocket\nX: y\n\nrest")
     assert (response.status, response.phrase, response.rest) == (101, "Fine", b"rest")
     assert dict(response.headers) == {"upgrade": "websocket", "x": "y"}
@@ -119,11 +119,11 @@ def test_the_first_empty_line_ends_the_head(end):
     assert response.rest == b"Z: 1\r\n\r\n\n\n"
 
 
-def test_a_head_may_have_no_headers():
+def test_a_head_can_have_no_headers():
     assert len(answer(b"HTTP/1.1 101 Fine\r\n\r\n").headers) == 0
 
 
-def test_half_a_head_is_no_response_yet():
+def test_an_incomplete_head_returns_no_response():
     source = ResponseReader("The server")
     data = good_head()
     assert source.feed(data[:-1]) is None
@@ -140,7 +140,7 @@ HEADS = [
 
 
 def fed(data, cuts):
-    """Feed the pieces until there is a response; it, and all that came behind its head."""
+    """Feed the pieces until there is a response; return it, and all bytes after its head."""
     source = ResponseReader("The server")
     edges = [0, *cuts, len(data)]
     for start, end in zip(edges[:-1], edges[1:], strict=True):  # noqa: RUF007
@@ -151,7 +151,7 @@ def fed(data, cuts):
 
 
 @pytest.mark.parametrize("data", HEADS)
-def test_a_head_may_be_split_anywhere(data):
+def test_a_head_can_be_split_anywhere(data):
     whole = fed(data, [])
     for cut in range(len(data) + 1):
         assert fed(data, [cut]) == whole
@@ -159,7 +159,7 @@ def test_a_head_may_be_split_anywhere(data):
 
 
 @given(data=st.sampled_from(HEADS), draws=st.data())
-def test_a_head_may_come_in_any_pieces(data, draws):
+def test_a_head_can_arrive_in_any_pieces(data, draws):
     cuts = sorted(draws.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     assert fed(data, cuts) == fed(data, [])
 
@@ -167,7 +167,7 @@ def test_a_head_may_come_in_any_pieces(data, draws):
 @given(
     st.lists(st.binary(max_size=40) | st.sampled_from([*HEADS, b"HTTP/1.1 ", b"\r\n", b"\n", b"X: y\r\n"]), max_size=8)
 )
-def test_any_bytes_give_a_response_or_an_error_or_wait_for_more(pieces):
+def test_any_bytes_return_a_response_or_an_error_or_wait_for_more(pieces):
     source = ResponseReader("The server")
     for piece in pieces:
         try:
@@ -193,7 +193,7 @@ def test_many_informational_responses_are_skipped():
     assert source.feed(good_head()).status == 101
 
 
-def test_a_peer_that_sends_nothing_but_informational_responses_is_refused_at_the_limit():
+def test_a_peer_that_sends_only_informational_responses_is_refused_at_the_limit():
     source = ResponseReader("The server")
     one = head(status="102 Processing")
     for _ in range(MAX_HEAD // len(one)):
@@ -202,13 +202,13 @@ def test_a_peer_that_sends_nothing_but_informational_responses_is_refused_at_the
         source.feed(one)
 
 
-def test_a_flood_of_informational_responses_in_one_piece_is_refused_too():
+def test_many_informational_responses_in_one_piece_are_refused_too():
     one = head(status="102 Processing")
     with pytest.raises(HandshakeError, match="exceed"):
         ResponseReader("The server").feed(one * (2 * MAX_HEAD // len(one)))
 
 
-def test_what_a_peer_echoes_is_not_shown_with_its_secrets():
+def test_secrets_that_a_peer_sends_back_are_not_printed():
     with pytest.raises(HandshakeError) as caught:
         answer(b"GET /?token=hunter2 HTTP/1.1\r\n\r\n")
     assert "hunter2" not in str(caught.value)
@@ -217,39 +217,39 @@ def test_what_a_peer_echoes_is_not_shown_with_its_secrets():
     assert "hunter2" not in str(caught.value)
 
 
-def test_after_an_informational_response_the_rest_of_the_head_is_waited_for():
+def test_after_an_informational_response_the_rest_of_the_head_is_read():
     source = ResponseReader("The server")
     assert source.feed(head(status="100 Continue") + good_head()[:-1]) is None
     assert source.feed(b"\n").status == 101
 
 
-# --- bounds -----------------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
 
 def head_of(size):
     return head("X: " + "y" * (size - len(head("X: ", status="200 OK"))), status="200 OK")
 
 
-def test_a_head_may_have_64_kib():
+def test_a_head_can_have_64_kib():
     assert len(head_of(MAX_HEAD)) == MAX_HEAD == 65536
     assert answer(head_of(MAX_HEAD)).status == 200
     assert answer(head_of(MAX_HEAD) + b"x" * MAX_HEAD).rest == b"x" * MAX_HEAD
 
 
 @pytest.mark.parametrize("behind", [b"", b"body"])
-def test_a_head_of_more_is_refused(behind):
+def test_a_larger_head_is_refused(behind):
     with pytest.raises(HandshakeError, match="headers exceed 65536 bytes"):
         answer(head_of(MAX_HEAD + 1) + behind)
 
 
-def test_a_head_without_end_is_refused_at_the_bound():
+def test_a_head_without_an_end_is_refused_at_the_limit():
     source = ResponseReader("The server")
     assert source.feed(b"x" * MAX_HEAD) is None
     with pytest.raises(HandshakeError, match=r"^The server sent a response whose headers exceed"):
         source.feed(b"x")
 
 
-def test_a_head_without_end_takes_no_more_memory_than_the_bound():
+def test_a_head_without_an_end_uses_no_more_memory_than_the_limit():
     source = ResponseReader("The server")
     tracemalloc.start()
     try:
@@ -262,11 +262,11 @@ def test_a_head_without_end_takes_no_more_memory_than_the_bound():
     assert peak < 4 * MAX_HEAD
 
 
-def test_a_head_may_have_128_headers():
+def test_a_head_can_have_128_headers():
     assert len(answer(head(*[f"X-{i}: y" for i in range(128)])).headers) == 128
 
 
-def test_a_head_of_more_headers_is_refused():
+def test_a_head_with_more_headers_is_refused():
     with pytest.raises(HandshakeError, match="more than 128 headers"):
         answer(head(*[f"X-{i}: y" for i in range(129)]))
 
@@ -275,21 +275,21 @@ def limited(**limits):
     return ResponseReader("The proxy", Limits(**limits))
 
 
-def test_the_bytes_of_a_head_may_be_bounded_otherwise():
+def test_the_limit_of_the_bytes_of_a_head_can_be_changed():
     assert limited(max_head_bytes=100).feed(head_of(100) + b"x" * 200).status == 200
     with pytest.raises(HandshakeError, match=r"^The proxy sent a response whose headers exceed 100 bytes\.$"):
         limited(max_head_bytes=100).feed(head_of(101))
     assert limited(max_head_bytes=2 * MAX_HEAD).feed(head_of(2 * MAX_HEAD)).status == 200
 
 
-def test_informational_responses_count_against_another_bound_too():
+def test_informational_responses_count_towards_a_changed_limit_too():
     source = limited(max_head_bytes=100)
     assert source.feed(head(status="102 Processing")) is None
     with pytest.raises(HandshakeError, match="exceed 100 bytes"):
         source.feed(head_of(80))
 
 
-def test_the_headers_of_a_head_may_be_bounded_otherwise():
+def test_the_limit_of_the_headers_of_a_head_can_be_changed():
     two, three = (head(*[f"X-{i}: y" for i in range(n)], status="200 OK") for n in (2, 3))
     assert len(limited(max_headers=2).feed(two).headers) == 2
     with pytest.raises(HandshakeError, match=r"^The proxy sent a response with more than 2 headers\.$"):
@@ -301,7 +301,7 @@ def test_the_headers_of_a_head_may_be_bounded_otherwise():
 COOKIES = Headers([("Set-Cookie", "a=1"), ("Server", "x"), ("set-cookie", "b=2; Expires=Thu, 01 Jan")])
 
 
-def test_headers_are_found_in_any_case():
+def test_header_names_are_case_insensitive():
     for name in ("server", "Server", "SERVER"):
         assert COOKIES[name] == "x"
         assert name in COOKIES
@@ -314,7 +314,7 @@ def test_repeated_headers_are_kept():
     assert COOKIES["Set-Cookie"] == "a=1, b=2; Expires=Thu, 01 Jan"
 
 
-def test_a_header_that_is_not_there_is_missing():
+def test_a_missing_header_returns_none():
     assert COOKIES.get_all("X") == []
     assert COOKIES.get("X") is None
     assert "X" not in COOKIES
@@ -323,24 +323,24 @@ def test_a_header_that_is_not_there_is_missing():
         COOKIES["X"]
 
 
-def test_an_empty_header_is_there():
+def test_an_empty_header_is_present():
     headers = Headers([("X", "")])
     assert "x" in headers
     assert headers["X"] == ""
 
 
-def test_headers_are_a_mapping_of_distinct_names():
+def test_headers_are_a_mapping_of_unique_names():
     assert isinstance(COOKIES, Mapping)
     assert list(COOKIES) == ["set-cookie", "server"]
     assert len(COOKIES) == 2
     assert dict(Headers()) == {}
 
 
-def test_headers_show_no_values():
+def test_the_repr_of_headers_contains_no_values():
     assert repr(COOKIES) == "<Headers set-cookie, server>"
 
 
-def test_headers_survive_pickle():
+def test_headers_can_be_pickled():
     twin = pickle.loads(pickle.dumps(COOKIES))
     assert twin == COOKIES
     assert twin.get_all("set-cookie") == COOKIES.get_all("set-cookie")
@@ -356,36 +356,36 @@ def with_body(body, *lines, status="400 Bad Request"):
 @pytest.mark.parametrize(
     ("body", "whole"), [(b"", False), (b"hell", False), (b"hello", True), (b"hello and more", True)]
 )
-def test_a_content_length_says_when_the_body_is_whole(body, whole):
+def test_a_content_length_determines_when_the_body_is_complete(body, whole):
     response = with_body(body, "Content-Length: 5")
     assert response.body_is_whole() is whole
     assert response.body() == body
 
 
-def test_an_empty_body_is_whole_at_once():
+def test_an_empty_body_is_complete_at_once():
     assert with_body(b"", "Content-Length: 0").body_is_whole()
 
 
 @pytest.mark.parametrize("length", ["five", "-1", "+5", "5.0", "", "5, 5", "\xb2", "0x5"])
-def test_a_content_length_that_is_none_says_nothing(length):
+def test_an_invalid_content_length_is_ignored(length):
     assert not with_body(b"hello", f"Content-Length: {length}").body_is_whole()
 
 
-def test_a_content_length_of_many_digits_does_no_harm():
+def test_a_content_length_with_many_digits_raises_no_error():
     response = with_body(b"hello", "Content-Length: " + "9" * 5000)
     assert not response.body_is_whole()
 
 
-def test_a_body_of_unknown_length_is_never_whole():
+def test_a_body_of_unknown_length_is_never_complete():
     assert not with_body(b"hello").body_is_whole()
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_these_have_no_body_to_wait_for(status):
+def test_these_responses_have_no_body(status):
     assert with_body(b"", "Content-Length: 5", status=status).body_is_whole()
 
 
-def test_a_body_is_whole_when_no_more_of_it_would_be_kept():
+def test_a_body_is_complete_when_its_kept_size_is_reached():
     assert MAX_BODY == 65536
     assert not with_body(b"x" * (MAX_BODY - 1), "Content-Length: 999999").body_is_whole()
     response = with_body(b"x" * MAX_BODY, "Content-Length: 999999")
@@ -428,35 +428,35 @@ def test_the_chunks_of_a_body_are_joined(raw, body):
         (b"5\r\nhello\r\nfffffffff\r\nmore", b"hello"),
     ],
 )
-def test_of_a_broken_chunked_body_there_is_what_came(raw, body):
+def test_an_incomplete_chunked_body_is_kept_as_far_as_it_is_valid(raw, body):
     response = with_body(raw, "Transfer-Encoding: chunked")
     assert response.body() == body
     assert not response.body_is_whole()
 
 
-def test_a_chunked_body_is_bounded():
+def test_a_chunked_body_is_limited():
     response = with_body(b"20000\r\n" + b"x" * 0x20000, "Transfer-Encoding: chunked")
     assert response.body() == b"x" * MAX_BODY
 
 
-def test_chunks_count_more_than_a_content_length():
+def test_chunked_encoding_takes_precedence_over_a_content_length():
     response = with_body(b"5\r\nhel", "Content-Length: 3", "Transfer-Encoding: chunked")
     assert not response.body_is_whole()
 
 
-def test_a_chunk_that_looks_like_the_end_is_not_the_end():
+def test_chunk_data_that_looks_like_the_last_chunk_is_not_the_end():
     raw = b"20\r\n" + b"\r\n" + b"x" * 30 + b"\r\n0\r\n\r\n"
     assert with_body(raw, "Transfer-Encoding: chunked").body_is_whole()
     assert not with_body(raw[:6], "Transfer-Encoding: chunked").body_is_whole()
 
 
-def test_a_chunked_body_with_trailers_is_whole_too():
+def test_a_chunked_body_with_trailers_is_complete_too():
     raw = b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"
     assert with_body(raw, "Transfer-Encoding: chunked").body_is_whole()
 
 
 @given(chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=4))
-def test_the_whole_of_a_chunked_body_is_its_content(chunks):
+def test_a_complete_chunked_body_is_its_content(chunks):
     raw = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     response = with_body(raw, "Transfer-Encoding: chunked")
     assert response.body_is_whole()
@@ -466,7 +466,7 @@ def test_the_whole_of_a_chunked_body_is_its_content(chunks):
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0, b""), (1, b"h"), (5, b"hello"), (6, b"hello")])
-def test_how_much_of_a_body_is_kept_may_be_bounded_otherwise(most, kept):
+def test_the_limit_of_the_kept_body_can_be_changed(most, kept):
     data = head("Content-Length: 5", status="400 Bad Request")
     response = limited(max_body_bytes=most).feed(data)
     assert response.body_is_whole() is (most == 0)
@@ -475,13 +475,13 @@ def test_how_much_of_a_body_is_kept_may_be_bounded_otherwise(most, kept):
     assert response.body() == kept
 
 
-def test_of_a_chunked_body_as_much_is_kept():
+def test_the_limit_of_the_kept_body_applies_to_a_chunked_one_too():
     response = limited(max_body_bytes=4).feed(head("Transfer-Encoding: chunked", status="400 Bad Request"))
     response.rest = b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
     assert response.body() == b"hell"
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["X", "sec-websocket-key", "!#$%&'*+-.^_`|~09azAZ", "9"])
@@ -493,5 +493,5 @@ def test_these_are_tokens(name):
 @pytest.mark.parametrize(
     "name", ["", " ", "a b", "a,b", "a;b", "a=b", "a/b", '"a"', "grün", "a\n", "\x00", "a:", "(a)"]
 )
-def test_these_are_none(name):
+def test_these_are_not_tokens(name):
     assert not is_token(name)

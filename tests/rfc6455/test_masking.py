@@ -22,13 +22,13 @@ keys = st.binary(min_size=4, max_size=4)
 
 
 def masked(data, key):
-    """RFC 6455 §5.3, word for word."""
+    """RFC 6455 §5.3, literally."""
     return bytes(byte ^ key[i % 4] for i, byte in enumerate(data))
 
 
 @given(data=st.binary(max_size=3000), key=keys)
 @example(data=b"", key=b"abcd")
-def test_masking_is_the_xor_of_the_rfc(data, key):
+def test_masking_is_the_xor_defined_in_the_rfc(data, key):
     assert masking.apply_mask(data, key) == masked(data, key)
 
 
@@ -54,7 +54,7 @@ def test_the_masked_data_is_bytes(size):
 
 
 class Entropy:
-    """Stands in for the operating system's: no four bytes of it come twice."""
+    """Replaces that of the operating system: each four bytes of it are unique."""
 
     def __init__(self):
         self.groups = []
@@ -85,7 +85,7 @@ def test_a_key_has_four_bytes(entropy):
     assert {len(new_key()) for _ in range(1500)} == {4}
 
 
-def test_entropy_is_fetched_again_only_when_all_of_it_was_used(entropy):
+def test_entropy_is_read_again_only_when_all_of_it_was_used(entropy):
     taken = {new_key()}
     fetched = len(entropy.groups)
     taken |= {new_key() for _ in range(fetched - 1)}
@@ -94,7 +94,7 @@ def test_entropy_is_fetched_again_only_when_all_of_it_was_used(entropy):
     assert len(entropy.groups) > fetched
 
 
-def test_forgotten_keys_are_not_used(entropy):
+def test_discarded_keys_are_not_used(entropy):
     new_key()
     before = set(entropy.groups)
     forget_keys()
@@ -118,7 +118,7 @@ print(len({theirs[i:i + 4] for i in range(0, 400, 4)} & {ours[i:i + 4] for i in 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_uses_other_keys_than_its_parent():
+def test_a_forked_child_uses_keys_different_from_its_parents():
     root = Path(wsclient.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", FORK], cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 3  # of 100; by chance one run in 400 000 has one
@@ -129,7 +129,7 @@ def test_a_forked_child_uses_other_keys_than_its_parent():
 
 @pytest.fixture
 def unaccelerated(monkeypatch):
-    """As in a process that has masked nothing yet."""
+    """Like a process that has not masked anything yet."""
     monkeypatch.setattr(masking, "apply_mask", masking._mask_and_count)
     monkeypatch.setattr(masking, "_masked", 0)
     monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
@@ -137,7 +137,7 @@ def unaccelerated(monkeypatch):
 
 @given(data=st.binary(max_size=3000), key=keys)
 @example(data=b"", key=b"abcd")
-def test_the_accelerator_gives_the_same(data, key):
+def test_the_accelerator_has_the_same_result(data, key):
     fast = accelerated()
     if fast is None:
         pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
@@ -146,36 +146,36 @@ def test_the_accelerator_gives_the_same(data, key):
     assert type(masked_fast) is bytes
 
 
-def test_a_little_is_masked_without_its_import(unaccelerated):
+def test_a_small_amount_is_masked_without_importing_the_accelerator(unaccelerated):
     for _ in range(1000):
         masking.apply_mask(b"hello", b"abcd")
     assert "websockets.speedups" not in sys.modules
     assert masking.apply_mask is masking._mask_and_count
 
 
-def test_it_is_used_once_there_is_enough_to_mask(unaccelerated):
+def test_the_accelerator_is_used_from_a_certain_amount_on(unaccelerated):
     data, key = os.urandom(2**20), b"abcd"
     for _ in range(13):
         assert masking.apply_mask(data, key) == mask_in_python(data, key)
     assert masking.apply_mask is (accelerated() or mask_in_python)
 
 
-def test_it_is_used_at_once_where_it_is_there_already(unaccelerated):
+def test_the_accelerator_is_used_at_once_if_it_is_already_imported(unaccelerated):
     if accelerated() is None:
         pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
     assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
     assert masking.apply_mask is accelerated()
 
 
-def test_without_it_python_masks_for_good(unaccelerated, monkeypatch):
-    monkeypatch.setitem(sys.modules, "websockets.speedups", None)  # an import of it raises ImportError
+def test_without_the_accelerator_python_masks_permanently(unaccelerated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.speedups", None)  # its import raises ImportError
     assert accelerated() is None
     assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
     assert masking.apply_mask is mask_in_python
 
 
-def test_an_interrupt_leaves_imports_to_others(unaccelerated, monkeypatch):
-    monkeypatch.setattr(masking, "accelerated", lambda: None)  # what strikes in an import is Python's own
+def test_an_interrupted_import_of_the_accelerator_is_left_to_other_threads(unaccelerated, monkeypatch):
+    monkeypatch.setattr(masking, "accelerated", lambda: None)  # an interrupt of a real import would be Python's
     for moment in itertools.count():
         struck = strikes(moment, masking._accelerate)
         free = []

@@ -1,4 +1,4 @@
-"""How much is read at once."""
+"""The size of a read."""
 
 import subprocess
 import sys
@@ -10,29 +10,29 @@ from wsclient._rfc6455.read_size import LARGE_READ_SIZE, READ_SIZE, appetite_aft
 HEADER = 10
 
 
-def test_less_is_read_at_once_until_a_read_is_full():
+def test_the_read_size_is_small_until_a_read_is_full():
     assert appetite_after(0, 0, 0) == READ_SIZE
     assert appetite_after(READ_SIZE - 1, 1, 2**20) == READ_SIZE
 
 
 @pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE, LARGE_READ_SIZE + HEADER])
-def test_more_is_read_at_once_while_messages_are_large(size):
+def test_the_read_size_grows_while_messages_are_large(size):
     assert appetite_after(size, 0, 1) == LARGE_READ_SIZE
     assert appetite_after(size, size // 1024, 0) == LARGE_READ_SIZE
 
 
 @pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE])
-def test_of_small_messages_no_more_is_read_at_once(size):
+def test_the_read_size_stays_small_for_small_messages(size):
     assert appetite_after(size, size // 1024 + 1, 0) == READ_SIZE
 
 
 @pytest.mark.parametrize("missing", [LARGE_READ_SIZE // 2 + 1, LARGE_READ_SIZE - 1, LARGE_READ_SIZE])
-def test_a_large_message_is_read_to_its_end_and_the_next_header_with_it(missing):
+def test_a_large_message_is_read_to_its_end_together_with_the_next_header(missing):
     assert appetite_after(READ_SIZE, 0, missing) == missing + HEADER
 
 
 @pytest.mark.parametrize("missing", [LARGE_READ_SIZE + 1, 2**63 - 1])
-def test_what_a_header_announces_is_not_asked_for_at_once(missing):
+def test_one_read_is_limited_whatever_length_a_header_announces(missing):
     assert appetite_after(READ_SIZE, 0, missing) == LARGE_READ_SIZE + HEADER
 
 
@@ -59,13 +59,13 @@ print((faults() - before) // 20)
 
 
 def faults_a_message(size):
-    """How many pages a message of a MiB costs in a program of its own that has read large ones, or has not."""
+    """How many pages a MiB message costs in a separate program that has read large ones, or has not."""
     program = [sys.executable, "-c", FAULTS, size]
     return int(subprocess.run(program, check=True, capture_output=True, text=True, timeout=60).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is the GNU C library's malloc that learns")
-def test_what_large_messages_give_back_is_kept_for_the_next_ones():
+def test_memory_released_by_large_messages_is_kept_for_the_next_ones():
     if faults_a_message("small") < 100:
         pytest.skip("this malloc keeps it by itself")
     assert faults_a_message("large") < 10

@@ -1,1 +1,1 @@
-"""Programs that tests run in a process of their own."""
+"""Programs that tests run in a separate process."""

@@ -1,4 +1,4 @@
-"""A client that eight threads keep busy, in a process that becomes another program.
+"""A client that eight threads keep busy, in a process that executes another program.
 
 python -m tests.scripts.busy URL PROGRAM
 """

@@ -1,4 +1,4 @@
-"""A thousand clients in one process; tells when each of them tried to connect again.
+"""A thousand clients in one process; prints the times at which each of them tried to reconnect.
 
 python -m tests.scripts.herd URL COUNT
 """
@@ -17,13 +17,13 @@ DEFAULT = wsclient.Reconnect().wait
 
 
 class Member:
-    """One client, on the default back-off, and what it did when."""
+    """One client with the default back-off, and the times of its attempts."""
 
     def __init__(self, url):
         self._url = url
         self.attempts = []  # when each began
-        self.losses = []  # when the back-off was asked
-        self.delays = []  # what it said
+        self.losses = []  # when the back-off was called
+        self.delays = []  # its results
         self.client = wsclient.Client(self.ask, reconnect=wsclient.Reconnect(wait=self.wait))
 
     def ask(self):
@@ -47,7 +47,7 @@ def main():
     herd = [Member(url) for _ in range(count)]
     for member in herd:
         member.client.start(60)
-    eventually(lambda: threads() <= count + 1, 60)  # each start() had a helper for a moment
+    eventually(lambda: threads() <= count + 1, 60)  # each start() had a helper thread for a moment
     say(open=count, threads=threads(), resident=resident())
     eventually(lambda: all(one.client.stats.connections > 1 and one.client.state is State.OPEN for one in herd), 60)
     back = time.monotonic()

@@ -1,4 +1,4 @@
-"""Interrupts while clients are made, started, used and closed; none may stay behind half started.
+"""Interrupts while clients are made, started, used and closed; no client may remain half started.
 
     python -m tests.scripts.interrupted_start SECONDS SEED
 

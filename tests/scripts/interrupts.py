@@ -2,7 +2,7 @@
 
     python -m tests.scripts.interrupts SECONDS SEED deflate|plain
 
-Only what is plain the main thread writes itself.
+The main thread writes directly only without compression.
 
 Prints one line of JSON.
 """

@@ -1,9 +1,9 @@
-"""A WebSocket server on one thread that a thousand clients don't impress, made to be killed.
+"""A WebSocket server on one thread that can serve a thousand clients, made to be killed.
 
 python -m tests.scripts.lean_server PORT [answers-held]
 
-Answers ``{"id": ..., "method": "echo", "params": ...}``, pings and closes; ``"held"`` it answers only where told to.
-Knows short messages only (below 126 bytes), whole in one frame.
+Answers ``{"id": ..., "method": "echo", "params": ...}``, pings and closes; ``"held"`` only with ``answers-held``.
+Supports short messages only (below 126 bytes), in one frame.
 """
 
 import base64

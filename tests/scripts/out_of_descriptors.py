@@ -1,7 +1,7 @@
-"""A proxy in a process that has no descriptor left: says what it costs, and whether it goes on when there are some.
+"""A proxy in a process without free descriptors: prints its processor time, and whether it continues with free ones.
 
-The number of descriptors that it gets back in the end for a client who waits in the backlog: 1 accepts him, and is not
-enough to reach the target.
+The argument is the number of descriptors that are released at the end for a client in the backlog: with 1 the client
+can be accepted, but the target cannot be connected.
 """
 
 import json

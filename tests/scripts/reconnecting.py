@@ -1,4 +1,4 @@
-"""A client whose connections all end at once; tells what it holds after so many of them.
+"""A client whose connections all end at once; prints its resources after certain numbers of them.
 
 python -m tests.scripts.reconnecting URL MARK...
 """
@@ -20,7 +20,7 @@ class Counting(wsclient.Client):
 
     def on_open(self):
         depths["hooks"].add(depth())
-        self.send("subscribe")  # lost with its connection, mostly
+        self.send("subscribe")  # usually lost with its connection
 
     def on_close(self, code, reason):
         depths["hooks"].add(depth())

@@ -1,4 +1,4 @@
-"""A client with a request under way, in a process that is stopped and goes on; tells what it finds then.
+"""A client with a request in flight, in a process that is stopped and continued; prints its state afterwards.
 
 python -m tests.scripts.suspended URL
 """

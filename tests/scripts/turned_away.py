@@ -1,4 +1,4 @@
-"""Clients whose servers end each connection at once; tells what that costs this process.
+"""Clients whose servers end each connection at once; prints the cost for this process.
 
 python -m tests.scripts.turned_away SECONDS URL...
 """
@@ -13,7 +13,7 @@ import wsclient
 from tests.support.figures import descriptors, resident, threads
 
 WARM = 2.0
-"""Seconds after which memory is taken for settled: all code has run once."""
+"""Seconds after which memory use is stable: all code has run once."""
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
     clients = [wsclient.Client(url, retry_first=True) for url in urls]
     for client in clients:
         threading.Thread(target=swallow, args=(client.start,), daemon=True).start()
-    rest = threading.Event()  # the time itself is what is measured
+    rest = threading.Event()  # the time itself is measured
     rest.wait(WARM)
     gc.collect()
     before, cpu = resident(), time.process_time()

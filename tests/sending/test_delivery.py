@@ -1,4 +1,4 @@
-"""What became of a message: queued, written, confirmed; or expired, lost, unknown."""
+"""The state of a delivery: queued, written, confirmed; or expired, lost, unknown."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ def test_a_message_is_queued_then_written_then_confirmed_by_a_pong(raw):
     assert delivery.state == "confirmed"
 
 
-def test_a_later_reply_is_a_proof_too(raw):
+def test_a_later_reply_confirms_a_message_too(raw):
     client, peer = open_pair(raw, ping_interval=None)
     delivery = client.send("x")
     future = client.submit({"a": 1})
@@ -50,7 +50,7 @@ def test_a_later_reply_is_a_proof_too(raw):
     client.close(timeout=0)
 
 
-def test_waiting_asks_for_the_proof_at_once(server):
+def test_waiting_for_a_delivery_sends_a_ping_at_once(server):
     with wsclient.connect(server.url, ping_interval=3600) as client:
         delivery = client.send("x")
         assert delivery.wait(LONG)
@@ -58,14 +58,14 @@ def test_waiting_asks_for_the_proof_at_once(server):
         assert repr(delivery) == "<Delivery confirmed>"
 
 
-def test_without_pings_waiting_ends_when_it_is_written(raw):
+def test_without_pings_a_wait_ends_when_the_message_is_written(raw):
     client, peer = open_pair(raw, ping_interval=None)
     assert client.send("x").wait(LONG)
     assert peer.receive_text() == "x"
     client.close(timeout=0)
 
 
-def test_waiting_ends_at_its_timeout(raw):
+def test_a_wait_ends_at_its_timeout(raw):
     client, _ = open_pair(raw)
     delivery = client.send("x")
     assert not delivery.wait(SHORT)
@@ -73,14 +73,14 @@ def test_waiting_ends_at_its_timeout(raw):
     client.close(timeout=0)
 
 
-def test_a_message_written_whole_and_not_proven_is_unknown_after_the_loss(raw):
+def test_a_message_written_completely_and_not_confirmed_is_unknown_after_the_loss(raw):
     client, peer = open_pair(raw)
     delivery = client.send("x")
     assert peer.receive_text() == "x"
     waited = []
     waiter = threading.Thread(target=lambda: waited.append(delivery.wait()))
     waiter.start()
-    peer.receive_frame()  # the ping that asks for the proof
+    peer.receive_frame()  # the ping that asks for the confirmation
     peer.reset()
     waiter.join(LONG)
     assert waited == [False]
@@ -88,7 +88,7 @@ def test_a_message_written_whole_and_not_proven_is_unknown_after_the_loss(raw):
     client.close(timeout=0)
 
 
-def test_a_message_cut_in_mid_frame_stays_queued_and_goes_out_again(raw):
+def test_a_message_cut_in_the_middle_of_a_frame_stays_queued_and_is_sent_again(raw):
     client, peer = open_pair(raw)
     deliveries = [client.send(bytes([n]) * 2**22) for n in range(4)]
     assert deliveries[-1].state == "queued"
@@ -107,7 +107,7 @@ def test_a_message_cut_in_mid_frame_stays_queued_and_goes_out_again(raw):
     client.close(timeout=0)
 
 
-def test_a_message_expires_while_it_waits_and_is_never_sent(mute_server):
+def test_a_message_that_expires_in_the_queue_is_never_sent(mute_server):
     with FaultProxy(mute_server.port) as proxy:
         client = wsclient.connect(proxy.url, reconnect=wsclient.Reconnect(wait=tenacity.wait_fixed(0.1)))
         proxy.refuse()
@@ -124,7 +124,7 @@ def test_a_message_expires_while_it_waits_and_is_never_sent(mute_server):
         client.close()
 
 
-def test_messages_still_queued_at_the_end_are_lost(server, proxy):
+def test_messages_still_queued_when_the_client_closes_are_lost(server, proxy):
     client = wsclient.connect(proxy.url, reconnect=NEVER)
     proxy.cut()
     eventually(lambda: client.state is State.WAITING)
@@ -139,7 +139,7 @@ def test_messages_still_queued_at_the_end_are_lost(server, proxy):
 
 
 @pytest.mark.parametrize("expires", [0, -1, "5"])
-def test_a_bad_expiry_is_refused(server, expires):
+def test_a_wrong_expiry_is_refused(server, expires):
     with wsclient.connect(server.url) as client, pytest.raises((TypeError, ValueError), match="expires"):
         client.send("x", expires=expires)
 
@@ -147,7 +147,7 @@ def test_a_bad_expiry_is_refused(server, expires):
 # --- flush -----------------------------------------------------------------------------------------------------------
 
 
-def test_flush_waits_for_the_peers_pong(raw):
+def test_flush_waits_for_the_pong_of_the_peer(raw):
     client, peer = open_pair(raw)
     client.send("x")
     flusher = threading.Thread(target=client.flush)
@@ -163,7 +163,7 @@ def test_flush_waits_for_the_peers_pong(raw):
     client.close(timeout=0)
 
 
-def test_a_later_pong_will_do(raw):
+def test_flush_accepts_a_later_pong(raw):
     client, peer = open_pair(raw)
     flushers = [threading.Thread(target=client.flush) for _ in range(3)]
     for flusher in flushers:
@@ -176,7 +176,7 @@ def test_a_later_pong_will_do(raw):
     client.close(timeout=0)
 
 
-def test_flush_without_pings_waits_for_the_writing_only(raw):
+def test_flush_without_pings_waits_only_until_everything_is_written(raw):
     client, _ = open_pair(raw, ping_interval=None)
     client.send("x")
     client.flush(LONG)
@@ -204,7 +204,7 @@ def test_flush_raises_when_the_connection_changes(raw):
     client.close(timeout=0)
 
 
-def test_flush_times_out_and_says_in_which_phase(raw):
+def test_flush_reports_at_its_timeout_in_which_phase_it_was(raw):
     client, _ = open_pair(raw)
     with pytest.raises(wsclient.FlushTimeout) as caught:
         client.flush(SHORT)
@@ -239,13 +239,13 @@ def test_flush_before_start_raises():
         wsclient.Client("ws://127.0.0.1:9/").flush()
 
 
-# --- when reading is paused, and other odd moments -------------------------------------------------------------------
+# --- when reading is paused, and other special moments ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "prove", [lambda client: client.send("x").wait(LONG), lambda client: client.flush(LONG) is None]
 )
-def test_a_hook_may_wait_for_a_proof_though_it_holds_up_the_reading(raw, prove):
+def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove):
     proven = []
 
     def on_message(client, message):
@@ -262,21 +262,21 @@ def test_a_hook_may_wait_for_a_proof_though_it_holds_up_the_reading(raw, prove):
     client.close(timeout=0)
 
 
-def test_who_waits_for_a_message_hears_that_it_was_thrown_out(raw):
+def test_a_wait_for_a_message_ends_when_the_queue_drops_the_message(raw):
     client = wsclient.Client(raw.url, send_queue=wsclient.SendQueue(max_messages=1, overflow="drop_oldest"))
     delivery = client.send("old")
-    told = []
-    waiting = threading.Thread(target=lambda: told.append(delivery.wait()))
+    reported = []
+    waiting = threading.Thread(target=lambda: reported.append(delivery.wait()))
     waiting.start()
     eventually(lambda: client._wsclient.core.progress.latches)
     client.send("new")
     waiting.join(LONG)
-    assert told == [False]
+    assert reported == [False]
     assert delivery.state == "lost"
     client.close()
 
 
-def test_whoever_asks_often_leaves_no_pings_behind(raw):
+def test_frequent_waits_leave_no_pings_in_the_queue(raw):
     client, _ = open_pair(raw)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
@@ -293,7 +293,7 @@ def test_whoever_asks_often_leaves_no_pings_behind(raw):
 
 
 @pytest.mark.parametrize("end", ["time-out", "cancel"])
-def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
+def test_a_drain_ends_with_the_last_request(mute_server, end):
     with wsclient.connect(mute_server.url, ping_interval=None) as client:
         last = client.submit({"method": "add"}, timeout=SHORT if end == "time-out" else None)
         mute_server.wait_for(1)
@@ -301,14 +301,14 @@ def test_a_drain_is_done_when_the_last_request_is(mute_server, end):
         draining = threading.Thread(target=lambda: done.append(client.drain(3600)))
         draining.start()
         if end == "cancel":
-            # The I/O thread has looked, and sleeps until the drain's deadline.
+            # The I/O thread has checked, and sleeps until the drain's deadline.
             eventually(lambda: client._wsclient.core.commands.sleeps_until < float("inf"))
             last.cancel()
         draining.join(LONG)
         assert done == [True]
 
 
-def test_while_draining_a_proof_may_still_be_waited_for(raw):
+def test_a_wait_for_a_confirmation_is_allowed_while_the_client_drains(raw):
     client, peer = open_pair(raw)
     client.submit({"method": "add"}, timeout=None)
     delivery = client.send("x")
@@ -327,7 +327,7 @@ def test_while_draining_a_proof_may_still_be_waited_for(raw):
     client.close(timeout=0)
 
 
-def test_a_place_that_was_kept_beyond_its_deadline_costs_the_connection_though_nothing_else_happens(raw):
+def test_a_position_in_the_reply_order_kept_beyond_its_deadline_ends_the_connection_without_other_events(raw):
     client, peer = open_pair(raw, protocol=wsclient.Fifo(), ping_interval=None)
     core = client._wsclient.core
     request = core.requests.make("ask", Deadline.after(SHORT, time.monotonic()))

@@ -1,4 +1,4 @@
-"""Many small messages in a row: who writes them, in what order, and what becomes of a small queue."""
+"""Many small messages in quick succession: which thread writes them, their order, and the effect on a small queue."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ import pytest
 
 import wsclient
 from tests.support import LONG, eventually
-from tests.support.peers import beginning, open_against
+from tests.support.peers import open_against, start_call
 from wsclient._sending.message import QUEUED, WRITTEN
 from wsclient._sending.sender import BURST, SMALL
 
@@ -18,7 +18,7 @@ MANY = 200
 
 @contextlib.contextmanager
 def busy(client, peer):
-    """Meanwhile the I/O thread is inside a user's function, and writes nothing."""
+    """While this runs, the I/O thread executes a user's function, and writes nothing."""
     reached, go_on = threading.Event(), threading.Event()
 
     def match(message):
@@ -41,13 +41,13 @@ def texts(peer, count):
 
 
 def flood(client, count=MANY, **options):
-    """So many messages, from a thread of their own, and what ``send`` gave for each."""
-    return beginning(lambda: [client.send(str(n), **options) for n in range(count)]).result(LONG)
+    """Send this many messages in a separate thread; return the result of each ``send``."""
+    return start_call(lambda: [client.send(str(n), **options) for n in range(count)]).result(LONG)
 
 
 @pytest.fixture
 def slow_switching():
-    """A thread keeps the interpreter for long."""
+    """A thread holds the interpreter for a long time."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(0.05)
     yield
@@ -61,7 +61,7 @@ def pair(raw):
     client.close(timeout=0)
 
 
-def test_the_first_few_are_written_by_the_sender_and_the_others_left(pair):
+def test_the_sender_writes_the_first_few_messages_and_leaves_the_others_queued(pair):
     client, peer = pair
     with busy(client, peer):
         sent = flood(client)
@@ -72,33 +72,35 @@ def test_the_first_few_are_written_by_the_sender_and_the_others_left(pair):
     assert texts(peer, MANY - BURST) == [str(n) for n in range(BURST, MANY)]
 
 
-def test_what_was_left_goes_out_though_nobody_sends_any_more(pair):
+def test_queued_messages_are_written_although_no_thread_sends_any_more(pair):
     client, peer = pair
     flood(client)
     assert texts(peer, MANY) == [str(n) for n in range(MANY)]
 
 
-def test_what_comes_behind_them_does_not_overtake_them(pair):
+def test_later_messages_do_not_overtake_queued_ones(pair):
     client, peer = pair
     with busy(client, peer):
         flood(client)
-        asked = beginning(lambda: client.request({"ask": 1}, timeout=LONG))
-        received = texts(peer, MANY + 1)  # who asks is waiting already, and takes along what others left
+        asked = start_call(lambda: client.request({"ask": 1}, timeout=LONG))
+        received = texts(
+            peer, MANY + 1
+        )  # the caller of request() is waiting already, and writes what the other threads left queued
     assert received[:-1] == [str(n) for n in range(MANY)]
     peer.send_text(received[-1])
     assert asked.result(LONG) == json.loads(received[-1])
 
 
 @pytest.mark.parametrize("message", ["x" * (SMALL + 1), b"x" * (SMALL + 1)], ids=["text", "binary"])
-def test_a_large_message_takes_along_what_was_left(pair, message):
+def test_a_large_message_is_written_together_with_the_queued_ones(pair, message):
     client, peer = pair
     with busy(client, peer):
         flood(client)
-        assert beginning(lambda: client.send(message)).result(LONG).state == WRITTEN
+        assert start_call(lambda: client.send(message)).result(LONG).state == WRITTEN
         assert texts(peer, MANY) == [str(n) for n in range(MANY)]
 
 
-def test_what_expires_is_not_left(pair):
+def test_a_message_with_an_expiry_is_not_left_queued(pair):
     client, peer = pair
     with busy(client, peer):
         assert flood(client, expires=LONG)[-1].state == WRITTEN
@@ -109,7 +111,7 @@ def test_what_expires_is_not_left(pair):
     "bounds", [{"max_messages": 8}, {"max_messages": 10**6, "max_bytes": 64}], ids=["messages", "bytes"]
 )
 @pytest.mark.parametrize("overflow", ["raise", "drop_newest", "drop_oldest"])
-def test_a_small_queue_is_emptied_by_the_sender_before_it_is_full(raw, bounds, overflow):
+def test_the_sender_writes_a_small_queue_before_it_is_full(raw, bounds, overflow):
     client, peer, _ = open_against(raw, send_queue=wsclient.SendQueue(**bounds, overflow=overflow))
     with busy(client, peer):
         flood(client)
@@ -119,33 +121,33 @@ def test_a_small_queue_is_emptied_by_the_sender_before_it_is_full(raw, bounds, o
 
 
 def test_a_small_queue_does_not_overflow_while_the_io_thread_waits_for_the_interpreter(raw, slow_switching):
-    """It has the way out, and can't go on as long as the sender keeps the interpreter busy."""
+    """The I/O thread holds the write lock, and cannot continue while the sender holds the interpreter."""
     client, peer, _ = open_against(raw, send_queue=wsclient.SendQueue(max_messages=8, overflow="raise"))
-    received = beginning(lambda: texts(peer, 20 * MANY))
+    received = start_call(lambda: texts(peer, 20 * MANY))
     flood(client, 20 * MANY)
     assert received.result(LONG) == [str(n) for n in range(20 * MANY)]
     client.close(timeout=0)
 
 
-def test_what_has_expired_by_the_time_it_is_encoded_is_not_sent(raw):
+def test_a_message_that_expires_while_it_is_encoded_is_not_sent(raw):
     class Slow(wsclient.JsonId):
         def encode(self, message):
-            threading.Event().wait(0.05)  # longer than the message may take
+            threading.Event().wait(0.05)  # longer than the expiry of the message
             return super().encode(message)
 
     client, peer, _ = open_against(raw, protocol=Slow())
-    sent = beginning(lambda: client.send("late", expires=0.001)).result(LONG)
+    sent = start_call(lambda: client.send("late", expires=0.001)).result(LONG)
     assert sent.state == "expired"
     client.send("in time")
     assert peer.receive_text() == "in time"
     client.close(timeout=0)
 
 
-def test_several_threads_keep_their_own_orders(pair):
+def test_the_messages_of_each_thread_keep_their_order(pair):
     client, peer = pair
-    received = beginning(lambda: [tuple(map(int, text.split())) for text in texts(peer, 8 * MANY)])
+    received = start_call(lambda: [tuple(map(int, text.split())) for text in texts(peer, 8 * MANY)])
     senders = [
-        beginning(lambda name=name: [client.send(f"{name} {n}") for n in range(MANY)]) for name in range(8)
+        start_call(lambda name=name: [client.send(f"{name} {n}") for n in range(MANY)]) for name in range(8)
     ]  # fmt: skip
     for sender in senders:
         sender.result(LONG)
@@ -153,7 +155,7 @@ def test_several_threads_keep_their_own_orders(pair):
         assert [n for who, n in received.result(LONG) if who == name] == list(range(MANY))
 
 
-def test_while_there_is_no_connection_they_wait_for_the_next(pair, raw):
+def test_messages_sent_without_a_connection_wait_for_the_next_one(pair, raw):
     client, peer = pair
     peer.reset()
     eventually(lambda: client.state is not wsclient.State.OPEN)

@@ -1,4 +1,4 @@
-"""An outgoing message, and what can be told of its fate."""
+"""An outgoing message, and its state."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def message(**options):
 
 
 def on(progress, end):
-    """A message that ends at this offset of the connection."""
+    """A message that ends at this offset of the connection's output."""
     out = message()
     out.put_on(progress, end)
     return out
@@ -34,15 +34,15 @@ def test_a_lone_surrogate_is_refused():
         encoded("\ud800")
 
 
-# --- passages ---------------------------------------------------------------------------------------------------------
+# --- write progress ---------------------------------------------------------------------------------------------------
 
 
-def test_a_passage_begins_with_nothing_sent():
+def test_write_progress_begins_with_nothing_sent():
     progress = WriteProgress(7)
     assert (progress.number, progress.taken, progress.sent, progress.confirmed, progress.ended) == (7, 0, 0, 0, False)
 
 
-def test_what_is_confirmed_only_grows():
+def test_the_confirmed_offset_only_grows():
     progress = WriteProgress(1)
     progress.confirm(50)
     progress.confirm(20)
@@ -51,7 +51,7 @@ def test_what_is_confirmed_only_grows():
     assert progress.confirmed == 51
 
 
-# --- what became of a message -----------------------------------------------------------------------------------------
+# --- the state of a message -------------------------------------------------------------------------------------------
 
 
 def test_a_new_message_is_queued():
@@ -60,7 +60,7 @@ def test_a_new_message_is_queued():
     assert not out.written()
 
 
-def test_a_message_of_which_some_was_sent_is_still_queued():
+def test_a_partly_sent_message_is_still_queued():
     progress = WriteProgress(1)
     out = on(progress, 100)
     progress.sent = 99
@@ -68,7 +68,7 @@ def test_a_message_of_which_some_was_sent_is_still_queued():
     assert not out.written()
 
 
-def test_a_message_all_of_which_was_sent_is_written():
+def test_a_completely_sent_message_is_written():
     progress = WriteProgress(1)
     out = on(progress, 100)
     progress.sent = 100
@@ -77,7 +77,7 @@ def test_a_message_all_of_which_was_sent_is_written():
 
 
 @pytest.mark.parametrize(("confirmed", "state"), [(99, "written"), (100, "confirmed"), (101, "confirmed")])
-def test_a_message_is_confirmed_once_its_last_byte_is(confirmed, state):
+def test_a_message_is_confirmed_with_its_last_byte(confirmed, state):
     progress = WriteProgress(1)
     out = on(progress, 100)
     progress.sent = 200
@@ -85,7 +85,7 @@ def test_a_message_is_confirmed_once_its_last_byte_is(confirmed, state):
     assert out.state == state
 
 
-def test_a_written_message_without_proof_is_unknown_after_the_end():
+def test_a_written_message_without_confirmation_is_unknown_after_the_end():
     progress = WriteProgress(1)
     out = on(progress, 100)
     progress.sent = 100
@@ -103,7 +103,7 @@ def test_a_confirmed_message_stays_confirmed_after_the_end():
     assert out.state == "confirmed"
 
 
-def test_a_message_cut_in_mid_frame_is_queued_for_the_next_connection():
+def test_a_message_cut_in_the_middle_of_a_frame_is_queued_for_the_next_connection():
     progress = WriteProgress(1)
     out = on(progress, 100)
     progress.sent = 99
@@ -111,7 +111,7 @@ def test_a_message_cut_in_mid_frame_is_queued_for_the_next_connection():
     assert out.state == "queued"
 
 
-def test_a_message_follows_the_connection_it_was_put_on_last():
+def test_a_message_belongs_to_the_connection_on_which_it_was_put_last():
     first, second = WriteProgress(1), WriteProgress(2)
     out = on(first, 100)
     first.sent, first.ended = 99, True
@@ -122,7 +122,7 @@ def test_a_message_follows_the_connection_it_was_put_on_last():
 
 
 @pytest.mark.parametrize("fate", ["expired", "lost"])
-def test_a_sealed_fate_is_what_counts(fate):
+def test_the_outcome_of_a_discarded_message_is_its_state(fate):
     out = message()
     out.discarded_as = fate
     assert out.state == fate
@@ -132,14 +132,14 @@ def test_a_sealed_fate_is_what_counts(fate):
     assert out.state == fate
 
 
-def test_the_fates_are_the_words_callers_see():
+def test_the_outcomes_are_the_public_strings():
     assert (EXPIRED, LOST) == ("expired", "lost")
 
 
-# --- what it is made of -----------------------------------------------------------------------------------------------
+# --- attributes -------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_may_go_anywhere_at_any_time_by_default():
+def test_a_message_has_no_expiry_and_no_connection_by_default():
     out = message()
     assert (out.opcode, out.payload, out.size) == (Opcode.TEXT, b"hello", 5)
     assert (out.expires_at, out.connection_number, out.queued, out.position, out.discarded_as) == (
@@ -158,15 +158,15 @@ def test_a_message_keeps_its_expiry_and_its_connection():
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
-def test_messages_take_room_in_the_queue(opcode):
+def test_messages_count_towards_the_size_of_the_queue(opcode):
     assert Outgoing(opcode, b"", 0).counted
 
 
 @pytest.mark.parametrize("opcode", [Opcode.CLOSE, Opcode.PING, Opcode.PONG])
-def test_our_own_marks_take_no_room_in_the_queue(opcode):
+def test_control_entries_do_not_count_towards_the_size_of_the_queue(opcode):
     assert not Outgoing(opcode, b"", 0).counted
 
 
-def test_a_draft_has_no_payload_of_its_own():
+def test_an_encoder_without_an_implementation_raises():
     with pytest.raises(NotImplementedError):
         Encoder()(1)

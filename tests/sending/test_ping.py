@@ -1,4 +1,4 @@
-"""``client.ping()``: the round trip of a ping of its own."""
+"""``client.ping()``: the round trip time of a separate ping."""
 
 import json
 import threading
@@ -11,14 +11,14 @@ import wsclient
 from wsclient import State
 
 from ..support import LONG, SHORT, FaultProxy, eventually
-from ..support.peers import beginning, open_pair, taken
-from ..support.threads import Asking
+from ..support.peers import open_pair, start_call, taken
+from ..support.threads import BlockingCall
 
 QUIET = {"ping_interval": None}
 
 
 def receive_ping(peer):
-    """The payload of the client's next ping."""
+    """The payload of the client's next ping frame."""
     while True:
         opcode, payload = peer.receive_frame()
         if opcode == 9:
@@ -26,7 +26,7 @@ def receive_ping(peer):
 
 
 def is_pending(call):
-    """Whether a call has not returned after a while in which it must not."""
+    """Whether a call is still running after a period in which it must not return."""
     threading.Event().wait(SHORT)
     return not call.done()
 
@@ -43,9 +43,9 @@ def test_a_ping_returns_the_round_trip(server, interval):
         assert client.latency is not None
 
 
-def test_the_round_trip_is_the_time_until_the_pong(raw):
+def test_the_round_trip_ends_when_the_pong_arrives(raw):
     client, peer = open_pair(raw, **QUIET)
-    call = beginning(client.ping)
+    call = start_call(client.ping)
     payload = receive_ping(peer)
     began = time.monotonic()
     threading.Event().wait(SHORT)
@@ -56,14 +56,12 @@ def test_the_round_trip_is_the_time_until_the_pong(raw):
     client.close(timeout=0)
 
 
-def test_only_a_pong_ends_it_and_no_reply_nor_another_pong(raw):
+def test_only_the_pong_of_its_own_ping_ends_it(raw):
     client, peer = open_pair(raw, **QUIET)
-    call = beginning(client.ping)
+    call = start_call(client.ping)
     payload = receive_ping(peer)
     future = client.submit({"a": 1})
-    peer.send_text(
-        json.dumps({"id": taken(peer)["id"]})
-    )  # proves that the ping has arrived, and says nothing of its pong
+    peer.send_text(json.dumps({"id": taken(peer)["id"]}))  # confirms that the ping has arrived; it is not the pong
     future.result(LONG)
     peer.send_frame(10, b"another")
     assert is_pending(call)
@@ -74,11 +72,11 @@ def test_only_a_pong_ends_it_and_no_reply_nor_another_pong(raw):
 
 def test_the_pong_of_a_later_ping_answers_the_earlier_ones(raw):
     client, peer = open_pair(raw, **QUIET)
-    first = beginning(client.ping)
+    first = start_call(client.ping)
     receive_ping(peer)
-    second = beginning(client.ping)
+    second = start_call(client.ping)
     last = receive_ping(peer)
-    third = beginning(client.ping)
+    third = start_call(client.ping)
     receive_ping(peer)
     peer.send_frame(10, last)
     assert first.result(LONG) >= second.result(LONG) > 0.0
@@ -86,29 +84,29 @@ def test_the_pong_of_a_later_ping_answers_the_earlier_ones(raw):
     client.close(timeout=0)
 
 
-def test_its_pong_proves_deliveries(raw):
+def test_its_pong_confirms_deliveries(raw):
     client, peer = open_pair(raw, **QUIET)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
-    call = beginning(client.ping)
+    call = start_call(client.ping)
     peer.send_frame(10, receive_ping(peer))
     call.result(LONG)
     assert delivery.state == "confirmed"
     client.close(timeout=0)
 
 
-def test_many_threads_may_ping_at_once(server):
+def test_many_threads_can_ping_at_the_same_time(server):
     with wsclient.connect(server.url, ping_interval=0.01) as client:
-        askings = [Asking(lambda: [client.ping(LONG) for _ in range(5)]) for _ in range(20)]
+        askings = [BlockingCall(lambda: [client.ping(LONG) for _ in range(5)]) for _ in range(20)]
         assert all(seconds > 0.0 for asking in askings for seconds in asking.result())
         assert client.stats.connections == 1
 
 
-def test_it_goes_ahead_of_requests_that_wait_for_their_turn(raw):
+def test_it_is_written_before_queued_requests(raw):
     client, peer = open_pair(raw, protocol=wsclient.Fifo(max_in_flight=1), **QUIET)
     first, second = client.submit("a", timeout=None), client.submit("b", timeout=None)
     assert peer.receive_text() == "a"
-    call = beginning(client.ping)
+    call = start_call(client.ping)
     peer.send_frame(10, receive_ping(peer))
     assert call.result(LONG) > 0.0
     peer.send_text("A")
@@ -119,7 +117,7 @@ def test_it_goes_ahead_of_requests_that_wait_for_their_turn(raw):
     client.close(timeout=0)
 
 
-def test_a_hook_may_ping_though_it_holds_up_the_reading(raw):
+def test_a_hook_can_ping_while_it_blocks_reading(raw):
     results = []
 
     def on_message(client, message):
@@ -138,7 +136,7 @@ def test_a_hook_may_ping_though_it_holds_up_the_reading(raw):
 # --- no pong ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_ping_without_a_pong_times_out_and_says_in_which_phase(raw):
+def test_a_ping_without_a_pong_reports_at_its_timeout_in_which_phase_it_was(raw):
     client, _ = open_pair(raw, **QUIET)
     with pytest.raises(wsclient.RequestTimeout, match=r"ping\(\) got no pong within 0\.2 s") as caught:
         client.ping(SHORT)
@@ -154,9 +152,9 @@ def test_a_ping_without_a_pong_times_out_and_says_in_which_phase(raw):
 
 
 @pytest.mark.parametrize("end", ["reset", "close"])
-def test_a_connection_that_ends_meanwhile(raw, end):
+def test_a_connection_that_ends_during_a_ping_ends_the_ping(raw, end):
     client, peer = open_pair(raw, **QUIET)
-    call = beginning(lambda: client.ping(LONG))
+    call = start_call(lambda: client.ping(LONG))
     receive_ping(peer)
     peer.reset() if end == "reset" else client.close(timeout=0)
     with pytest.raises(wsclient.ConnectionLost, match="before the pong came") as caught:
@@ -165,12 +163,12 @@ def test_a_connection_that_ends_meanwhile(raw, end):
     client.close(timeout=0)
 
 
-def test_a_connection_that_ends_after_a_reply_confirmed_the_ping(raw):
-    """The peer answers a request that was sent behind the ping, not the ping."""
+def test_a_connection_that_ends_after_a_reply_confirmed_the_ping_ends_the_ping(raw):
+    """The peer answers a request that was sent after the ping, but not the ping."""
     client, peer = open_pair(raw, **QUIET)
-    call = beginning(lambda: client.ping(LONG))
+    call = start_call(lambda: client.ping(LONG))
     receive_ping(peer)
-    asked = beginning(lambda: client.request({"method": "x"}, timeout=LONG))
+    asked = start_call(lambda: client.request({"method": "x"}, timeout=LONG))
     peer.send_text(json.dumps({"id": taken(peer)["id"], "result": 1}))
     asked.result(LONG)
     peer.reset()
@@ -193,7 +191,7 @@ def test_it_waits_for_the_next_connection(server):
         client.close()
 
 
-def test_it_needs_a_client_that_runs(server):
+def test_it_needs_a_running_client(server):
     client = wsclient.Client(server.url)
     with pytest.raises(wsclient.ClientClosed, match="start"):
         client.ping()
@@ -203,7 +201,7 @@ def test_it_needs_a_client_that_runs(server):
         client.ping()
 
 
-def test_on_the_io_thread_it_would_wait_for_itself(raw):
+def test_on_the_io_thread_it_is_refused_since_it_would_deadlock(raw):
     errors = []
 
     def match(message):
@@ -227,7 +225,7 @@ def test_the_timeout_is_checked(server, timeout):
         client.ping(timeout)
 
 
-def test_a_client_whose_thread_was_left_behind_ends_every_wait_for_a_proof(raw):
+def test_a_client_whose_io_thread_hangs_ends_every_wait_for_a_confirmation_at_close(raw):
     entered, leave = threading.Event(), threading.Event()
 
     def hang(message):
@@ -238,7 +236,7 @@ def test_a_client_whose_thread_was_left_behind_ends_every_wait_for_a_proof(raw):
     client.submit({"a": 1}, match=hang)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
-    waits = [beginning(lambda: client.ping(LONG)), beginning(lambda: client.flush(LONG)), beginning(delivery.wait)]
+    waits = [start_call(lambda: client.ping(LONG)), start_call(lambda: client.flush(LONG)), start_call(delivery.wait)]
     for _ in waits:
         receive_ping(peer)
     peer.send_text("{}")
@@ -252,23 +250,23 @@ def test_a_client_whose_thread_was_left_behind_ends_every_wait_for_a_proof(raw):
     leave.set()
 
 
-# --- many without an answer ------------------------------------------------------------------------------------------
+# --- many pings without a pong ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def few_are_recognised(monkeypatch):
-    """The bound on unanswered pings, lowered so that a test can reach it."""
+    """The limit of unanswered pings, lowered so that a test can reach it."""
     monkeypatch.setattr("wsclient._sending.pings.MAX_PINGS", 3)
     monkeypatch.setattr("wsclient._sending.writer.MAX_PINGS", 3)
 
 
-def test_a_pong_is_recognised_however_many_pings_have_no_answer(raw, few_are_recognised):
+def test_a_pong_is_recognised_with_any_number_of_unanswered_pings(raw, few_are_recognised):
     client, peer = open_pair(raw, **QUIET)
     for _ in range(10):
         with pytest.raises(wsclient.RequestTimeout) as caught:
             client.ping(0.02)
         assert caught.value.phase in ("waiting", "queued")
-    call = beginning(lambda: client.ping(LONG))
+    call = start_call(lambda: client.ping(LONG))
     eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.core.link.proofs)))
     client.send("behind it")  # the newest ping is the one before this message
     payload = b""
@@ -283,7 +281,7 @@ def test_each_of_many_waiting_pings_is_recognised(raw, few_are_recognised):
     client, peer = open_pair(raw, **QUIET)
     calls, payloads = [], []
     for _ in range(10):
-        calls.append(beginning(lambda: client.ping(LONG)))
+        calls.append(start_call(lambda: client.ping(LONG)))
         payloads.append(receive_ping(peer))
     for call, payload in zip(calls, payloads, strict=True):
         assert not call.done()
@@ -292,13 +290,13 @@ def test_each_of_many_waiting_pings_is_recognised(raw, few_are_recognised):
     client.close(timeout=0)
 
 
-def test_flush_recognises_its_pong_however_many_pings_have_no_answer(raw, few_are_recognised):
+def test_flush_recognises_its_pong_with_any_number_of_unanswered_pings(raw, few_are_recognised):
     client, peer = open_pair(raw)
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
     for _ in range(10):
         assert not delivery.wait(0.02)
-    call = beginning(lambda: client.flush(LONG))
+    call = start_call(lambda: client.flush(LONG))
     eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.core.link.proofs)))
     client.send("behind it")
     payload = b""

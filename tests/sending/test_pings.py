@@ -21,7 +21,7 @@ def test_a_pong_answers_its_ping_and_every_earlier_one():
     assert len(pings) == 1
 
 
-def test_a_pong_answers_once():
+def test_a_pong_answers_its_pings_only_once():
     pings = sent(b"a")
     assert pings.answer(b"a", 1.0) is not None
     assert pings.answer(b"a", 1.0) is None
@@ -33,13 +33,13 @@ def test_a_pong_with_an_unknown_payload_answers_nothing():
     assert len(pings) == 1
 
 
-def test_beyond_the_bound_a_ping_is_not_recognised():
+def test_a_ping_above_the_limit_is_not_recognised():
     pings = sent(b"a", b"b", b"c", most=2)
     assert pings.answer(b"c", 1.0) is None
     assert pings.answer(b"b", 1.0) is not None
 
 
-def test_a_ping_for_which_a_thread_waits_is_recognised_beyond_the_bound():
+def test_a_ping_for_which_a_thread_waits_is_recognised_above_the_limit():
     pings = sent(b"a", b"b", most=2)
     mark = Mark(b"c", connection_number=1)
     pings.add(b"c", end=20, now=2.0, most=2, mark=mark)
@@ -47,7 +47,7 @@ def test_a_ping_for_which_a_thread_waits_is_recognised_beyond_the_bound():
     assert mark.round_trip == 3.0
 
 
-def test_a_ping_without_a_waiting_thread_is_kept_up_to_the_bound():
+def test_a_ping_without_a_waiting_thread_is_kept_up_to_the_limit():
     pings = sent(*(number.to_bytes(2, "big") for number in range(MAX_PINGS)), most=MAX_PINGS)
     pings.forget(b"\0\0")
     assert len(pings) == MAX_PINGS
@@ -59,7 +59,7 @@ def test_a_ping_without_a_waiting_thread_is_kept_up_to_the_bound():
 
 
 @given(st.lists(st.binary(min_size=1, max_size=2), unique=True, max_size=20), st.data())
-def test_each_ping_is_answered_once_whatever_pongs_come(payloads, data):
+def test_any_sequence_of_pongs_answers_each_ping_at_most_once(payloads, data):
     pings = sent(*payloads)
     answered = []
     for pong in data.draw(st.lists(st.sampled_from(payloads or [b""]), max_size=30)):

@@ -1,4 +1,4 @@
-"""What goes out ahead of the queue."""
+"""Frames that are sent before the queue."""
 
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import Outgoing
@@ -9,7 +9,7 @@ def entry(opcode=Opcode.TEXT, size=1):
     return Outgoing(opcode, bytes(size), size)
 
 
-def test_all_are_taken_at_once_in_their_order():
+def test_all_entries_are_taken_together_in_their_order():
     urgent = Urgent()
     entries = [entry(), entry(Opcode.PING), entry(Opcode.CLOSE)]
     for one in entries:
@@ -19,7 +19,7 @@ def test_all_are_taken_at_once_in_their_order():
     assert urgent.take() == []
 
 
-def test_what_is_put_while_all_are_taken_waits_for_the_next_time():
+def test_entries_added_during_a_take_are_returned_by_the_next_take():
     class Meanwhile(list):
         def __getitem__(self, index):
             taken = super().__getitem__(index)
@@ -33,7 +33,7 @@ def test_what_is_put_while_all_are_taken_waits_for_the_next_time():
     assert urgent.take()[0] is late
 
 
-def test_bytes_are_those_that_wait():
+def test_the_byte_count_is_that_of_the_waiting_entries():
     urgent = Urgent()
     for size in (3, 4):
         urgent.put(entry(size=size))
@@ -44,7 +44,7 @@ def test_bytes_are_those_that_wait():
     assert urgent.bytes == 5
 
 
-def test_pongs_beyond_the_bound_are_dropped_and_nothing_else_is():
+def test_above_the_limit_only_pongs_are_dropped():
     urgent = Urgent()
     for _ in range(MAX_URGENT + 5):
         urgent.put(entry(Opcode.PONG))
@@ -55,7 +55,7 @@ def test_pongs_beyond_the_bound_are_dropped_and_nothing_else_is():
     assert urgent.take()[-1] is close
 
 
-def test_what_is_put_back_comes_first_and_counts_again():
+def test_entries_that_are_put_back_come_first_and_count_again():
     urgent = Urgent()
     entries = [entry(), entry(size=2), entry(size=4)]
     for one in entries:

@@ -1,4 +1,4 @@
-"""The send queue: order, bounds, policies, and who may take a message back."""
+"""The send queue: order, limits, policies, and the withdrawal of messages."""
 
 import math
 import threading
@@ -46,7 +46,7 @@ def make(*entries, **bounds):
 
 
 def put_in_thread(queue, entry, deadline=FOREVER):
-    """Put an entry that finds no room, in a thread that waits for it by the time this returns; gives its outcome."""
+    """Put an entry that must wait for room, in a thread which is waiting when this returns; return its outcome."""
     outcome = []
 
     def work():
@@ -63,15 +63,15 @@ def put_in_thread(queue, entry, deadline=FOREVER):
     return thread, outcome
 
 
-# --- order and bounds ------------------------------------------------------------------------------------------------
+# --- order and limits ------------------------------------------------------------------------------------------------
 
 
-def test_messages_leave_in_the_order_they_came():
+def test_messages_are_taken_in_the_order_in_which_they_were_put():
     entries = [message(), request(), mark(), message()]
     assert make(*entries).take(ANY_SIZE, None) == entries
 
 
-def test_take_joins_as_many_bytes_as_it_may_and_no_more():
+def test_take_joins_messages_up_to_its_byte_limit():
     a, b, c = message(4), message(6), message(1)
     queue = make(a, b, c)
     assert queue.take(10, None) == [a, b]
@@ -79,8 +79,8 @@ def test_take_joins_as_many_bytes_as_it_may_and_no_more():
     assert queue.take(10, None) == []
 
 
-def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
-    """Else whoever has the line would look at it for ever."""
+def test_a_batch_with_more_requests_than_the_limit_allows_is_not_ready():
+    """Otherwise the writer would check it in an endless loop."""
     queue = MessageQueue(SendQueue())
     batch = Batch([request(), request()], deadline=FOREVER, connection_number=None)
     queue.put(batch, FOREVER, [])
@@ -89,7 +89,7 @@ def test_what_holds_more_requests_than_there_is_room_for_is_not_ready():
     assert queue.take(ANY_SIZE, 2) == [batch]
 
 
-def test_a_message_larger_than_a_batch_comes_alone():
+def test_a_message_larger_than_a_batch_is_taken_alone():
     small, large, last = message(1), message(50), message(1)
     queue = make(small, large, last)
     assert queue.take(10, None) == [small]
@@ -97,7 +97,7 @@ def test_a_message_larger_than_a_batch_comes_alone():
     assert queue.take(10, None) == [last]
 
 
-def test_a_request_beyond_the_limit_holds_up_what_is_behind_it():
+def test_a_request_above_the_limit_blocks_the_entries_behind_it():
     first, second, behind = request(), request(), message()
     queue = make(first, second, behind)
     assert queue.take(ANY_SIZE, 1) == [first]
@@ -105,12 +105,12 @@ def test_a_request_beyond_the_limit_holds_up_what_is_behind_it():
     assert queue.take(ANY_SIZE, 1) == [second, behind]
 
 
-def test_messages_are_no_requests_and_pass_any_limit():
+def test_messages_are_not_requests_and_are_not_limited():
     entries = [message(), message()]
     assert make(*entries).take(ANY_SIZE, 0) == entries
 
 
-def test_ready_tells_whether_there_is_something_to_take():
+def test_ready_reports_whether_an_entry_can_be_taken():
     queue = make()
     assert not queue.entries
     assert not queue.ready(1)
@@ -126,7 +126,7 @@ def test_ready_tells_whether_there_is_something_to_take():
     assert queue.ready(0)
 
 
-def test_a_message_that_never_fits_is_refused_at_once_and_changes_nothing():
+def test_a_message_larger_than_the_queue_is_refused_at_once_and_changes_nothing():
     queue = make(max_bytes=10)
     with pytest.raises(MessageTooBig, match=r"11 bytes.*holds 10"):
         queue.put(message(11), PASSED, [])
@@ -134,7 +134,7 @@ def test_a_message_that_never_fits_is_refused_at_once_and_changes_nothing():
     assert (queue.messages, queue.bytes, queue.dropped) == (1, 10, 0)
 
 
-def test_marks_take_no_room():
+def test_marks_do_not_count_towards_the_size():
     queue = make(message(), max_messages=1, overflow="raise")
     entry = mark()
     queue.put(entry, PASSED, [])
@@ -142,7 +142,7 @@ def test_marks_take_no_room():
     assert entry.queued
 
 
-def test_what_comes_back_may_exceed_the_bounds_and_goes_first():
+def test_restored_entries_may_exceed_the_limits_and_come_first():
     a, b, c = message(3), message(3), message(3)
     queue = make(a, b, max_messages=2, overflow="raise")
     assert queue.take(ANY_SIZE, None) == [a, b]
@@ -159,7 +159,7 @@ def test_what_comes_back_may_exceed_the_bounds_and_goes_first():
 # --- policies --------------------------------------------------------------------------------------------------------
 
 
-def test_raise_refuses_without_waiting():
+def test_overflow_raise_refuses_without_waiting():
     queue = make(message(), max_messages=1, overflow="raise")
     with pytest.raises(SendQueueFull, match="1 messages, 1 bytes"):
         queue.put(message(), FOREVER, [])
@@ -173,7 +173,7 @@ def test_drop_newest_marks_the_new_message_as_lost():
     assert queue.take(ANY_SIZE, None) == [old]
 
 
-def test_drop_oldest_reports_whom_it_threw_out():
+def test_drop_oldest_reports_the_messages_that_it_dropped():
     a, b, new = message(4), request(4), message(7)
     queue = make(a, b, max_bytes=10, overflow="drop_oldest")
     evicted = []
@@ -184,7 +184,7 @@ def test_drop_oldest_reports_whom_it_threw_out():
     assert queue.take(ANY_SIZE, None) == [new]
 
 
-def test_drop_oldest_throws_out_no_more_than_it_must():
+def test_drop_oldest_drops_no_more_than_necessary():
     a, b, new = message(4), message(4), message(5)
     queue = make(a, b, max_bytes=10, overflow="drop_oldest")
     evicted = []
@@ -193,7 +193,7 @@ def test_drop_oldest_throws_out_no_more_than_it_must():
     assert queue.take(ANY_SIZE, None) == [b, new]
 
 
-def test_drop_oldest_reports_nobody_who_had_been_withdrawn():
+def test_drop_oldest_does_not_report_withdrawn_messages():
     a, b, new = message(), message(), message()
     queue = make(a, b, max_messages=2, overflow="drop_oldest")
     queue.withdraw(a)
@@ -204,7 +204,7 @@ def test_drop_oldest_reports_nobody_who_had_been_withdrawn():
     assert queue.dropped == 1
 
 
-def test_drop_oldest_leaves_marks_alone_since_they_take_no_room():
+def test_drop_oldest_keeps_marks_since_they_have_no_size():
     ping, old, new = mark(), message(), message()
     queue = make(ping, old, max_messages=1, overflow="drop_oldest")
     evicted = []
@@ -249,7 +249,7 @@ def test_put_waits_until_there_is_room(make_room):
     assert queue.take(ANY_SIZE, None) == [new]
 
 
-def test_put_goes_on_waiting_while_the_room_is_too_small():
+def test_put_continues_to_wait_while_there_is_too_little_room():
     small, large, new = message(1), message(8), message(5)
     queue = make(small, large, max_bytes=10)
     thread, outcome = put_in_thread(queue, new)
@@ -262,7 +262,7 @@ def test_put_goes_on_waiting_while_the_room_is_too_small():
     assert new.queued
 
 
-def test_put_waits_no_longer_than_its_deadline():
+def test_put_waits_until_its_deadline_at_most():
     queue = make(message(), max_messages=1)
     thread, outcome = put_in_thread(queue, message(), Deadline(time.monotonic() + 0.05))
     thread.join(LONG)
@@ -277,7 +277,7 @@ def test_put_does_not_wait_without_time_or_where_it_must_not(deadline, may_wait)
         queue.put(message(), deadline, [], may_wait=may_wait)
 
 
-def test_seal_releases_everyone_who_waits_each_with_an_error_of_its_own():
+def test_seal_releases_each_waiting_thread_with_a_separate_error():
     queue = make(message(), max_messages=1)
     waits = [put_in_thread(queue, message()) for _ in range(3)]
     error = ClientClosed("over")
@@ -297,7 +297,7 @@ def test_seal_releases_everyone_who_waits_each_with_an_error_of_its_own():
 
 @pytest.mark.parametrize("overflow", POLICIES)
 @pytest.mark.parametrize("entry", [message(), mark()])
-def test_a_sealed_queue_refuses_everything_and_gives_what_it_has(overflow, entry):
+def test_a_sealed_queue_refuses_new_entries_and_returns_those_it_has(overflow, entry):
     old, last = message(), mark()
     queue = make(old, overflow=overflow)
     queue.seal(ClientClosed("first"), last)
@@ -308,7 +308,7 @@ def test_a_sealed_queue_refuses_everything_and_gives_what_it_has(overflow, entry
     assert queue.take(ANY_SIZE, None) == [old, last]
 
 
-def test_a_sealed_queue_takes_back_what_a_connection_did_not_finish():
+def test_a_sealed_queue_accepts_unfinished_messages_of_a_connection():
     entry = message()
     queue = make(entry)
     queue.take(ANY_SIZE, None)
@@ -320,7 +320,7 @@ def test_a_sealed_queue_takes_back_what_a_connection_did_not_finish():
 # --- withdraw, expire, sweep -----------------------------------------------------------------------------------------
 
 
-def test_a_withdrawn_message_is_never_taken_and_gone_for_good():
+def test_a_withdrawn_message_is_never_taken():
     a, b = message(), message()
     queue = make(a, b)
     assert queue.withdraw(a)
@@ -330,7 +330,7 @@ def test_a_withdrawn_message_is_never_taken_and_gone_for_good():
     assert queue.take(ANY_SIZE, None) == [b]
 
 
-def test_a_message_that_was_taken_can_not_be_withdrawn():
+def test_a_message_that_was_taken_cannot_be_withdrawn():
     entry = message()
     queue = make(entry)
     queue.take(ANY_SIZE, None)
@@ -338,14 +338,14 @@ def test_a_message_that_was_taken_can_not_be_withdrawn():
     assert (entry.discarded_as, entry.payload) == (None, b"\0")
 
 
-def test_a_withdrawn_request_uses_up_nothing_of_the_limit():
+def test_a_withdrawn_request_does_not_count_towards_the_limit_of_requests():
     gone, kept = request(), request()
     queue = make(gone, kept)
     queue.withdraw(gone)
     assert queue.take(ANY_SIZE, 1) == [kept]
 
 
-def test_withdrawn_messages_leave_nothing_behind():
+def test_withdrawn_messages_release_their_memory():
     first = message()
     queue = make(first)
     for _ in range(5_000):
@@ -368,7 +368,7 @@ def test_withdrawing_keeps_the_order_of_the_others():
     assert queue.take(ANY_SIZE, None) == kept
 
 
-def test_take_lets_expired_messages_go_and_gives_the_others():
+def test_take_removes_expired_messages_and_returns_the_others():
     stale, fresh = message(expires_at=LONG_AGO), message(expires_at=math.inf)
     queue = make(stale, fresh)
     assert queue.take(ANY_SIZE, None) == [fresh]
@@ -376,7 +376,7 @@ def test_take_lets_expired_messages_go_and_gives_the_others():
     assert (queue.messages, queue.bytes) == (0, 0)
 
 
-def test_expire_only_ends_what_is_queued_and_past_its_time():
+def test_expire_ends_only_messages_that_are_queued_and_past_their_expiry():
     stale, fresh, timeless, taken = (message(expires_at=at) for at in (LONG_AGO, math.inf, None, math.inf))
     queue = make(taken)
     queue.take(ANY_SIZE, None)
@@ -389,7 +389,7 @@ def test_expire_only_ends_what_is_queued_and_past_its_time():
     assert queue.messages == 2
 
 
-def test_sweep_removes_what_belongs_to_the_connection_that_ended():
+def test_sweep_removes_the_messages_of_the_connection_that_ended():
     a, b, c = message(connection_number=1), message(connection_number=2), message()
     queue = make(a, b, c)
     assert queue.sweep(1) == [a]
@@ -397,7 +397,7 @@ def test_sweep_removes_what_belongs_to_the_connection_that_ended():
     assert queue.take(ANY_SIZE, None) == [b, c]
 
 
-def test_sweep_at_the_end_removes_everything_that_is_left():
+def test_sweep_at_the_end_removes_all_entries():
     a, b, c = message(connection_number=1), message(), mark()
     queue = make(a, b, c)
     queue.withdraw(a)
@@ -406,10 +406,10 @@ def test_sweep_at_the_end_removes_everything_that_is_left():
     assert queue.take(ANY_SIZE, None) == []
 
 
-# --- everything at once, against a list ------------------------------------------------------------------------------
+# --- all operations, compared with a list ----------------------------------------------------------------------------
 
 
-class OutboxMachine(RuleBasedStateMachine):
+class QueueMachine(RuleBasedStateMachine):
     """The model is a list of the entries in the queue; all counts are computed from it."""
 
     @initialize(overflow=st.sampled_from(POLICIES), max_messages=st.integers(1, 4), max_bytes=st.sampled_from([5, 9]))
@@ -426,7 +426,7 @@ class OutboxMachine(RuleBasedStateMachine):
         counted = [one for one in self.line if one.counted]
         return len(counted) >= self.max_messages or sum(one.size for one in counted) + entry.size > self.max_bytes
 
-    def leave(self, entry, discarded_as):
+    def discard(self, entry, discarded_as):
         self.line.remove(entry)
         assert (entry.queued, entry.discarded_as) == (False, discarded_as)
 
@@ -456,7 +456,7 @@ class OutboxMachine(RuleBasedStateMachine):
         evicted, expected, error = [], [], None
         expired = []
         may_enter = entry.size <= self.max_bytes and not self.sealed and entry.counted
-        if may_enter and self.is_full_for(entry):  # what would not be sent any more makes room
+        if may_enter and self.is_full_for(entry):  # expired messages make room
             expired = [one for one in self.line if one.counted and one.expires_at == LONG_AGO]
             self.line = [one for one in self.line if one not in expired]
         if entry.size > self.max_bytes:
@@ -502,9 +502,9 @@ class OutboxMachine(RuleBasedStateMachine):
         if max_bytes == ANY_SIZE and limit is None:
             assert batch == living
         for entry in batch:
-            self.leave(entry, None)
+            self.discard(entry, None)
         for entry in [one for one in self.line if one.expires_at == LONG_AGO and not one.queued]:
-            self.leave(entry, EXPIRED)
+            self.discard(entry, EXPIRED)
         self.on_the_line = batch or self.on_the_line
 
     @precondition(lambda self: self.known)
@@ -513,7 +513,7 @@ class OutboxMachine(RuleBasedStateMachine):
         entry = data.draw(st.sampled_from(self.known))
         assert self.queue.withdraw(entry) is (entry in self.line)
         if entry in self.line:
-            self.leave(entry, LOST)
+            self.discard(entry, LOST)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -521,7 +521,7 @@ class OutboxMachine(RuleBasedStateMachine):
         entry = data.draw(st.sampled_from(self.known))
         self.queue.expire(entry)
         if entry in self.line and entry.expires_at == LONG_AGO:
-            self.leave(entry, EXPIRED)
+            self.discard(entry, EXPIRED)
 
     @precondition(lambda self: self.on_the_line)
     @rule(data=st.data())
@@ -540,7 +540,7 @@ class OutboxMachine(RuleBasedStateMachine):
         gone = [entry for entry in self.line if number is None or entry.connection_number == number]
         assert self.queue.sweep(number) == gone
         for entry in gone:
-            self.leave(entry, LOST)
+            self.discard(entry, LOST)
 
     @precondition(lambda self: len(self.known) > 20)
     @rule(last=st.sampled_from([None, mark]))
@@ -559,7 +559,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.queue.dropped == self.dropped
 
     @invariant()
-    def every_entry_knows_whether_it_is_queued(self):
+    def every_entry_reports_whether_it_is_queued(self):
         queued = set(map(id, self.line))
         for entry in self.known:
             assert entry.queued is (id(entry) in queued)
@@ -572,14 +572,14 @@ class OutboxMachine(RuleBasedStateMachine):
             assert self.queue.ready(0) or self.line[0].requests
 
 
-TestOutboxAgainstAModel = OutboxMachine.TestCase
+TestQueueAgainstAModel = QueueMachine.TestCase
 
 
-# --- expired messages keep no room -----------------------------------------------------------------------------------
+# --- expired messages take no room -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("overflow", POLICIES)
-def test_what_has_expired_makes_room_before_anything_is_refused_or_dropped(overflow):
+def test_expired_messages_make_room_before_an_entry_is_refused_or_dropped(overflow):
     old, new = message(expires_at=LONG_AGO), message()
     queue = make(old, max_messages=1, overflow=overflow)
     evicted = []
@@ -588,14 +588,14 @@ def test_what_has_expired_makes_room_before_anything_is_refused_or_dropped(overf
     assert queue.take(ANY_SIZE, None) == [new]
 
 
-def test_who_waits_for_room_gets_it_when_a_message_expires():
+def test_a_thread_that_waits_for_room_continues_when_a_message_expires():
     old, new = message(expires_at=time.monotonic() + SHORT), message()
     queue = make(old, max_messages=1)
     queue.put(new, Deadline(time.monotonic() + LONG), [])
     assert (old.state, new.state) == ("expired", "queued")
 
 
-def test_what_returns_to_the_queue_expires_there_too():
+def test_a_restored_message_still_expires():
     old, new = message(expires_at=LONG_AGO), message()
     queue = make(max_messages=1)
     queue.restore([old])
@@ -603,7 +603,7 @@ def test_what_returns_to_the_queue_expires_there_too():
     assert old.state == "expired"
 
 
-def test_marks_may_be_queued_behind_a_seal_that_takes_them():
+def test_marks_can_be_queued_behind_a_seal_that_takes_them():
     queue = make(message())
     queue.seal(ClientClosed("draining"), takes_marks=True)
     ping = mark()

@@ -1,4 +1,4 @@
-"""The way out of one connection, from the queue to a real socket whose other end the test reads."""
+"""The writer of one connection, from the queue to a real socket whose other end the test reads."""
 
 import contextlib
 import functools
@@ -28,11 +28,11 @@ from wsclient._threads.wakeup import Wakeup
 
 PASSED = Deadline(-math.inf)
 BIG = 4 * 2**20
-"""Bytes that no socket buffer takes at once."""
+"""More bytes than any socket buffer holds."""
 
 
 class Ends:
-    """A wire that takes from the queue of a client which does not run, and the peer that reads what goes through it."""
+    """A writer for the queue of a client that does not run, and the peer that reads what it writes."""
 
     def __init__(self, near, far, protocol=None):
         self.near = near
@@ -60,7 +60,7 @@ class Ends:
             poller.close()
 
     def ask(self, payload):
-        """Queue a request that somebody waits for."""
+        """Queue a request for which a caller waits."""
         entry = request(payload)
         self.core.table.add(entry, timed=False)
         self.queue.put(entry, PASSED, [])
@@ -73,20 +73,20 @@ class Ends:
         return entries
 
     def read_on_thread(self, count):
-        """Read so many frames while the test goes on; gives a list that fills, and the thread."""
+        """Read this many frames in a thread; return a list that fills, and the thread."""
         frames = []
         thread = threading.Thread(target=lambda: frames.extend(self.peer.receive_frame() for _ in range(count)))
         thread.start()
         return frames, thread
 
     def write_all(self):
-        """What the I/O thread does whenever there is room."""
+        """What the I/O thread does when the socket has room."""
         while self.writer.blocked or self.writer.has_work():
             self.writer.unblock()
 
 
 def nothing_follows(ends):
-    """Whether the peer has read all that was written, what came along with earlier frames included."""
+    """Whether the peer has read everything that was written, including what arrived with earlier frames."""
     ends.near.shutdown(socket.SHUT_WR)
     try:
         return not ends.peer.exactly(1)
@@ -138,7 +138,7 @@ def texts(frames):
     return [payload.decode() for _, payload in frames]
 
 
-def test_what_is_queued_goes_out_masked_and_in_order(ends):
+def test_queued_messages_are_written_masked_and_in_order(ends):
     ends.put("a", "b", "c")
     ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(3)] == [(1, b"a"), (1, b"b"), (1, b"c")]
@@ -147,16 +147,16 @@ def test_what_is_queued_goes_out_masked_and_in_order(ends):
 
 
 @pytest.mark.parametrize("size", [100, BIG], ids=["at once", "in pieces"])
-def test_what_was_sent_does_not_stay_in_memory(ends, size, way):
+def test_sent_messages_are_released_from_memory(ends, size, way):
     frames, reader = ends.read_on_thread(1)
-    past_the_queue(ends, text("x" * size), way)
+    written_directly(ends, text("x" * size), way)
     ends.write_all()
     reader.join(LONG)
     assert len(frames[0][1]) == size
     assert not ends.writer.rest.obj, "an empty slice of the frame keeps it all"
 
 
-def test_nothing_that_is_queued_goes_out_before_the_wire_is_open(ends):
+def test_no_queued_message_is_written_before_the_connection_is_open(ends):
     ends.writer.is_open = False
     ends.put("later")
     ends.writer.flush()
@@ -174,7 +174,7 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     assert ends.woken()
     assert (big.state, small.state) == (QUEUED, QUEUED)
     assert not big.written()
-    ends.writer.flush()  # nobody tries again while the socket is full
+    ends.writer.flush()  # no further attempt while the socket is full
     sent = ends.writer.write_progress.sent
     ends.writer.flush()
     assert ends.writer.write_progress.sent == sent
@@ -185,7 +185,7 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     assert (big.state, small.state) == (WRITTEN, WRITTEN)
 
 
-def test_many_small_messages_are_joined_and_large_ones_go_alone(ends):
+def test_many_small_messages_are_joined_and_large_ones_are_written_alone(ends):
     ends.put(*["m" * 1000] * 100)
     batch = ends.queue.take(JOINED_BYTES, None)
     assert len(batch) == JOINED_BYTES // 1000
@@ -208,7 +208,7 @@ def test_control_frames_overtake_the_queue_but_never_a_frame_that_has_begun(ends
     assert frames[2] == (1, b"queued")
 
 
-def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
+def test_pongs_to_a_peer_that_does_not_read_do_not_fill_the_memory(ends):
     ends.put("x" * BIG)
     ends.writer.flush()
     for _ in range(10_000):
@@ -216,7 +216,7 @@ def test_pongs_of_a_peer_that_reads_nothing_do_not_fill_the_memory(ends):
     assert len(ends.writer.urgent.entries) < 200
 
 
-def test_nothing_follows_a_close_frame(ends):
+def test_no_frame_follows_a_close_frame(ends):
     ends.put("before")
     ends.queue.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
     ends.writer.flush()
@@ -228,23 +228,23 @@ def test_nothing_follows_a_close_frame(ends):
     assert nothing_follows(ends)
 
 
-def test_a_ping_that_was_on_its_way_when_a_close_frame_was_taken_does_not_follow_it(ends):
+def test_a_ping_taken_at_the_same_time_as_a_close_frame_does_not_follow_it(ends):
     ends.queue.seal(ConnectionError(), Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
     ends.writer.flush()
-    ends.writer.urgent.put(ping())  # the I/O thread had looked before another thread took the close frame
+    ends.writer.urgent.put(ping())  # the I/O thread had checked before another thread took the close frame
     ends.writer.flush()
-    with ends.writer._owner:  # and so had whoever takes the line now
+    with ends.writer._owner:  # and so had the thread that holds the write lock now
         ends.writer._write()
     assert not ends.writer.has_work()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)
 
 
-def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
+def test_entries_behind_an_urgent_close_frame_are_not_sent(ends):
     ends.writer.is_open = False
     ends.put("x" * BIG)
     ends.writer.is_open = True
-    ends.writer.flush()  # full: what follows waits
+    ends.writer.flush()  # full: the following entries wait
     ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
     ends.writer.send_first(ping())
     frames, thread = ends.read_on_thread(2)
@@ -255,7 +255,7 @@ def test_what_stands_behind_an_urgent_close_frame_is_not_sent(ends):
     assert nothing_follows(ends)
 
 
-def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
+def test_a_request_that_has_ended_is_skipped(ends):
     a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
     ends.core.table.take(b, FAILED)
     ends.writer.flush()
@@ -263,7 +263,7 @@ def test_a_request_that_nobody_waits_for_any_more_is_passed_over(ends):
     assert (a.state, b.position, c.state) == (WRITTEN, None, WRITTEN)
 
 
-def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
+def test_no_more_requests_are_written_than_the_limit_allows(ends):
     for payload in (b"a", b"b", b"c"):
         ends.ask(payload)
     ends.core.protocol.max_in_flight = 2
@@ -273,7 +273,7 @@ def test_only_as_many_requests_go_out_as_there_is_room_for(ends):
     assert ends.queue.messages == 1
 
 
-def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
+def test_a_broken_connection_is_reported_to_the_io_thread_and_not_used_again(ends):
     ends.peer.sock.close()
     (entry,) = ends.put("x")
     ends.writer.flush()
@@ -282,7 +282,7 @@ def test_a_broken_line_is_told_to_the_io_thread_and_nothing_more_is_tried(ends):
     assert ends.writer.end() == [entry]
 
 
-def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing(ends, monkeypatch):
+def test_a_frame_that_cannot_be_built_ends_the_connection_since_bytes_are_missing(ends, monkeypatch):
     (entry,) = ends.put("x")
 
     def fall(*args):
@@ -299,7 +299,7 @@ def test_what_can_not_be_made_into_a_frame_ends_the_line_since_bytes_are_missing
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
+def test_the_end_reports_the_messages_that_were_cut_and_not_those_that_were_written(ends):
     done, big, behind = ends.put("done", "x" * BIG, "behind")
     ends.writer.flush()
     assert ends.writer.blocked
@@ -312,7 +312,7 @@ def test_the_end_names_what_was_cut_and_not_what_was_written(ends):
     assert ends.writer.write_progress.ended
 
 
-def test_after_the_end_nothing_is_written(ends):
+def test_nothing_is_written_after_the_end(ends):
     ends.writer.end()
     ends.put("too late")
     ends.writer.flush()
@@ -320,9 +320,9 @@ def test_after_the_end_nothing_is_written(ends):
     assert nothing_follows(ends)
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["behind it", "in one batch with it"])
-def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end(ends, together):
-    """Somebody waits for it; who only gets silence would wait for ever."""
+@pytest.mark.parametrize("together", [False, True], ids=["after it", "in one batch with it"])
+def test_a_request_behind_a_close_frame_is_not_sent_and_is_returned_at_the_end(ends, together):
+    """A caller waits for it, and would wait forever if it were dropped silently."""
     request = Request(b"ask", 3, deadline=Deadline(None), match=bool)
     with ends.writer._owner if together else contextlib.nullcontext():
         ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
@@ -337,7 +337,7 @@ def test_a_request_behind_a_close_frame_is_not_sent_and_is_given_back_at_the_end
 # --- pings -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
+def test_a_pong_confirms_the_messages_before_its_ping_and_none_behind_it(ends):
     (before,) = ends.put("before")
     ends.writer.flush()
     ends.writer.send_first(ping(b"p1"))
@@ -349,7 +349,7 @@ def test_a_pong_confirms_what_went_before_its_ping_and_nothing_behind_it(ends):
     assert (before.state, behind.state) == (CONFIRMED, WRITTEN)
 
 
-def test_a_pong_answers_earlier_pings_too_and_stays_unmatched_the_second_time(ends):
+def test_a_pong_answers_earlier_pings_too_and_is_unmatched_the_second_time(ends):
     for payload in (b"p1", b"p2", b"p3"):
         ends.writer.send_first(ping(payload))
     assert ends.writer.pong(b"p2", math.inf).payloads == [b"p1", b"p2"]
@@ -362,7 +362,7 @@ def test_a_pong_answers_earlier_pings_too_and_stays_unmatched_the_second_time(en
 # --- many writers ----------------------------------------------------------------------------------------------------
 
 
-def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers_in_order(ends):
+def test_messages_of_sixteen_writers_all_arrive_in_the_order_of_each_writer(ends):
     writers, each = 16, 500
     stop = threading.Event()
 
@@ -372,7 +372,7 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
             ends.writer.flush()
 
     def look_after():
-        """The I/O thread's part: to go on when there is room again, or when it is woken."""
+        """The I/O thread's part: continue when there is room again, or when it is woken."""
         while not stop.is_set():
             ends.woken(0.01)
             ends.writer.unblock()
@@ -384,7 +384,7 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
     last = [-1] * writers
     for count in range(writers * each):
         if count % 1000 == 0:
-            stop.wait(0.02)  # let the socket fill up
+            stop.wait(0.02)  # the socket fills up
         number, n, _ = ends.peer.receive_frame()[1].split()
         assert int(n) == last[int(number)] + 1
         last[int(number)] = int(n)
@@ -395,13 +395,13 @@ def test_messages_of_sixteen_writers_to_a_pausing_reader_all_arrive_each_writers
     assert ends.counters.messages_sent == writers * each
 
 
-def test_who_looks_whether_the_wire_is_idle_is_not_told_so_while_somebody_takes_a_message(ends):
+def test_a_writer_is_not_idle_while_a_thread_takes_a_message(ends):
     assert ends.writer.idle()
     with ends.writer._owner:
         assert not ends.writer.idle()
 
 
-def test_whoever_found_the_line_taken_by_a_mere_look_is_not_forgotten(ends):
+def test_a_message_left_queued_because_of_a_mere_idle_check_is_not_forgotten(ends):
     ends.put("left behind")
     assert ends.writer.idle()
     assert ends.peer.receive_frame() == (1, b"left behind")
@@ -410,7 +410,7 @@ def test_whoever_found_the_line_taken_by_a_mere_look_is_not_forgotten(ends):
     assert ends.peer.receive_frame() == (1, b"left behind too")
 
 
-def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
+def test_the_ping_of_the_keepalive_is_recognised_with_any_number_of_other_pings(ends):
     frames, thread = ends.read_on_thread(10_001)
     for n in range(10_000):
         ends.queue.put(ping(b"%d" % n), PASSED, [])
@@ -424,11 +424,11 @@ def test_the_keepalives_own_ping_is_recognised_however_many_others_wait(ends):
     assert len(answered) < 10_000
 
 
-def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger(ends):
+def test_a_reply_that_arrives_before_its_write_is_recorded_is_matched(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
     router = ends.core.make_router(ends.writer)
-    with ends.writer._owner:  # as a writer that stands between its send() and its note of it
+    with ends.writer._owner:  # like a writer between its send() and the record of it
         (taken,) = ends.writer._next_entries()
         assert taken.payload_for(ends.writer._backend) == b"ask"
         taken.put_on(ends.writer.write_progress, 9)
@@ -441,8 +441,8 @@ def test_a_reply_that_comes_before_its_writer_has_noted_the_write_is_no_stranger
     assert waiter.value == "the answer"
 
 
-def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
-    """It had looked before the end came, and found work to do."""
+def test_a_thread_that_acquires_the_write_lock_after_the_end_takes_no_message(ends):
+    """It had checked before the end, and found work to do."""
     ends.writer.end()
     (entry,) = ends.put("for the next connection")
     ends.writer.is_open = True
@@ -451,7 +451,7 @@ def test_who_takes_the_line_after_its_end_takes_nothing_else(ends):
     assert entry.queued
 
 
-def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgotten(ends, monkeypatch):
+def test_messages_behind_a_frame_that_could_not_be_built_are_cut_and_not_forgotten(ends, monkeypatch):
     entries = ends.put("first", "second", "third")
 
     def fail_second(opcode, payload):
@@ -466,7 +466,7 @@ def test_what_stands_behind_a_frame_that_could_not_be_made_is_cut_and_not_forgot
     assert not any(entry.written() for entry in entries)
 
 
-def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(ends):
+def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_message(ends):
     router = ends.core.make_router(ends.writer)
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
@@ -480,7 +480,7 @@ def test_by_order_one_that_was_given_up_keeps_its_place_until_its_last_message(e
     assert second.waiter.value == "the second's"
 
 
-def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connection(ends):
+def test_in_fifo_order_a_request_cancelled_by_its_own_until_does_not_end_the_connection(ends):
     router = ends.core.make_router(ends.writer)
     entry = ends.ask(b"ask")
     entry.until = lambda message: ends.core.table.take(entry, CANCELLED) and False
@@ -489,17 +489,17 @@ def test_by_order_a_request_that_is_given_up_by_its_own_until_costs_no_connectio
     assert ends.core.table.holds_place(entry)
 
 
-# --- past the queue ---------------------------------------------------------------------------------------------------
+# --- direct writes ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["in a row", "alone", "in the main thread"])
 def way(request):
-    """How a message goes past the queue."""
+    """How a message is written directly."""
     return {"alone": request.param != "in a row", "in_main": request.param == "in the main thread"}
 
 
-def past_the_queue(ends, entry, way=None):
-    """Whether it has gone there. The main thread leaves to the I/O thread what others left to it."""
+def written_directly(ends, entry, way=None):
+    """Whether it was written directly. The main thread leaves to the I/O thread what other threads left queued."""
     way = way or {"alone": False, "in_main": False}
     gone = ends.writer.write_now(entry, **way)
     if way["in_main"] and ends.woken():
@@ -508,9 +508,9 @@ def past_the_queue(ends, entry, way=None):
     return gone
 
 
-def test_where_nothing_is_before_it_a_message_goes_past_the_queue(ends, way):
+def test_a_message_is_written_directly_if_the_queue_is_empty(ends, way):
     entry = text("now")
-    assert past_the_queue(ends, entry, way)
+    assert written_directly(ends, entry, way)
     assert ends.peer.receive_frame() == (1, b"now")
     assert (entry.state, ends.counters.messages_sent, entry.payload) == (WRITTEN, 1, None)
 
@@ -519,48 +519,48 @@ NOT_CLEAR = {
     "not open": lambda ends: setattr(ends.writer, "is_open", False),
     "full": lambda ends: setattr(ends.writer, "blocked", True),
     "broken": lambda ends: setattr(ends.writer, "error", ConnectionError()),
-    "over": lambda ends: ends.writer.end(),
-    "something is half written": lambda ends: setattr(ends.writer, "rest", memoryview(b"rest")),
-    "something urgent waits": lambda ends: ends.writer.urgent.put(ping()),
-    "something is queued": lambda ends: ends.put("first"),
-    "the queue takes no more": lambda ends: ends.queue.seal(ConnectionError()),
-    "the queue takes none so large": lambda ends: setattr(ends.queue, "largest", 2),
-    "somebody is writing": lambda ends: ends.writer._owner.acquire(),
+    "ended": lambda ends: ends.writer.end(),
+    "a frame is half written": lambda ends: setattr(ends.writer, "rest", memoryview(b"rest")),
+    "an urgent frame waits": lambda ends: ends.writer.urgent.put(ping()),
+    "a message is queued": lambda ends: ends.put("first"),
+    "the queue is sealed": lambda ends: ends.queue.seal(ConnectionError()),
+    "the message is too large": lambda ends: setattr(ends.queue, "largest", 2),
+    "another thread is writing": lambda ends: ends.writer._owner.acquire(),
 }
 
 
 @pytest.mark.parametrize("why", NOT_CLEAR)
-def test_where_something_is_before_it_a_message_must_be_queued(ends, why, way):
-    """What is before it is written, since others may have left it to who looked."""
+def test_a_message_is_queued_if_other_entries_are_before_it(ends, why, way):
+    """The earlier entries are written, since other threads may have left them to the thread that checked."""
     NOT_CLEAR[why](ends)
     entry = text("now")
-    assert not past_the_queue(ends, entry, way)
+    assert not written_directly(ends, entry, way)
     assert entry.state == QUEUED
     if ends.writer._owner.locked():
         ends.writer._owner.release()
-    if why != "something is half written":
+    if why != "a frame is half written":
         assert b"now" not in all_that_follows(ends)
 
 
-def test_past_the_queue_there_are_no_more_requests_in_flight_than_may_be(ends, way):
+def test_direct_writes_obey_the_limit_of_requests_in_flight(ends, way):
     ends.core.protocol.max_in_flight = 1
     first, second = request(b"1"), request(b"2")
     for entry in (first, second):
         ends.core.table.add(entry, timed=False)
-    assert past_the_queue(ends, first, way)
-    assert not past_the_queue(ends, second, way)
-    assert past_the_queue(ends, text("no request"), way)
+    assert written_directly(ends, first, way)
+    assert not written_directly(ends, second, way)
+    assert written_directly(ends, text("no request"), way)
 
 
-def test_a_request_that_nobody_waits_for_any_more_does_not_go_past_the_queue_either(ends, way):
+def test_a_request_that_has_ended_is_not_written_directly_either(ends, way):
     entry = request(b"forgotten")
-    assert past_the_queue(ends, entry, way)
+    assert written_directly(ends, entry, way)
     assert all_that_follows(ends) == []
 
 
-def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends, way):
+def test_a_direct_write_to_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends, way):
     large = text("x" * BIG)
-    assert ends.writer.write_now(large, **way)  # what the socket takes of it
+    assert ends.writer.write_now(large, **way)  # the part that fits into the socket
     assert ends.woken()
     on_thread(ends.writer.flush)
     assert (ends.writer.blocked, large.state) == (True, QUEUED)
@@ -570,8 +570,8 @@ def test_past_the_queue_too_a_full_socket_stops_the_writers_and_wakes_the_io_thr
     assert frames == [(1, large.payload or b"x" * BIG)]
 
 
-def test_a_full_socket_and_a_broken_one_are_found_at_once(way):
-    with other_ends() as ends:
+def test_a_full_socket_and_a_broken_one_are_detected_at_once(way):
+    with ends_with_replies() as ends:
         fill(ends.near)
         assert ends.writer.write_now(text("full"), **way)
         assert ends.writer.blocked
@@ -582,13 +582,13 @@ def test_a_full_socket_and_a_broken_one_are_found_at_once(way):
         assert ends.woken()
 
 
-def test_who_waits_for_progress_hears_of_what_went_past_the_queue(ends, way):
+def test_a_direct_write_notifies_threads_that_wait_for_progress(ends, way):
     with ends.core.progress.watch() as latch:
-        assert past_the_queue(ends, text("now"), way)
+        assert written_directly(ends, text("now"), way)
         assert latch.wait(PASSED)
 
 
-def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue(ends):
+def test_messages_with_a_connection_number_or_an_expiry_are_not_written_directly(ends):
     ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
     bound = text("bound")
     bound.connection_number = 7
@@ -601,7 +601,7 @@ def test_what_is_bound_to_a_connection_and_what_expires_do_not_go_past_the_queue
     assert not on_thread(lambda: ends.core.sender.write_now(text("nowhere")))
 
 
-def test_a_request_behind_which_more_come_waits_for_them(ends):
+def test_a_request_with_more_requests_behind_it_waits_for_them(ends):
     ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
     first, second = request(b"1"), request(b"2")
     on_thread(lambda: ends.core.requests.begin(first, None, timed=False, more=True))
@@ -612,8 +612,8 @@ def test_a_request_behind_which_more_come_waits_for_them(ends):
     ends.core.sender.writer = None
 
 
-def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, monkeypatch):
-    """The I/O thread has it, and can't go on as long as the sender keeps the interpreter busy."""
+def test_a_sender_with_a_full_queue_waits_for_the_thread_that_holds_the_write_lock(ends, monkeypatch):
+    """The I/O thread holds the write lock, and cannot continue while the sender holds the interpreter."""
     monkeypatch.setattr(writer, "_MOMENT", LONG)
     ends.core.sender.writer = ends.writer
     with ends.writer._owner:
@@ -629,8 +629,8 @@ def test_a_sender_whose_queue_fills_up_waits_for_whoever_has_the_way_out(ends, m
 
 
 @contextlib.contextmanager
-def other_ends():
-    """Replies are told apart by their ids, and the client knows its connection."""
+def ends_with_replies():
+    """Replies are matched by their ids, and the client knows its connection."""
     with made(wsclient.JsonId()) as ends:
         ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
         yield ends
@@ -655,8 +655,8 @@ def written_in_main(ends, **options):
     return ends.core.sender.write_now(entry)
 
 
-def test_the_main_thread_writes_what_leaves_nothing_undone_if_it_is_interrupted(ends):
-    with other_ends() as plain:
+def test_the_main_thread_writes_if_an_interrupt_leaves_nothing_unfinished(ends):
+    with ends_with_replies() as plain:
         assert written_in_main(plain)
         assert not written_in_main(plain, until=bool)
         for part in ("is_uncompressed_tcp", "is_open"):
@@ -683,8 +683,8 @@ def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):
     ends.core.sender.writer = None
 
 
-def test_who_waits_for_a_drain_is_woken_by_what_goes_past_the_queue():
-    with other_ends() as ends:
+def test_a_direct_write_wakes_the_thread_that_drains():
+    with ends_with_replies() as ends:
         send(ends)
         assert not ends.woken()
         ends.core.commands.drain = PASSED
@@ -707,7 +707,7 @@ class Limit(int):
 
 
 def left_by_another_thread(ends):
-    """Another thread finds the way out taken, by the main thread, and leaves its message."""
+    """Another thread fails to acquire the write lock, which the main thread holds, and leaves its message queued."""
     profile = sys.getprofile()
     sys.setprofile(None)
     ends.put("left")
@@ -716,9 +716,9 @@ def left_by_another_thread(ends):
 
 
 @pytest.mark.parametrize("act", [send, ask])
-def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_behind(act):
+def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_unwritten(act):
     for moment in itertools.count():
-        with other_ends() as ends:
+        with ends_with_replies() as ends:
             ends.queue.largest = Limit(ends.queue.largest, functools.partial(left_by_another_thread, ends))
             struck = strikes(moment, functools.partial(act, ends))
             assert bool(ends.queue.entries or ends.writer.rest) <= ends.woken()
@@ -732,14 +732,14 @@ def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_beh
     [(send, KeyboardInterrupt), (send, TimeoutError), (send, BlockingIOError), (ask, KeyboardInterrupt)],
 )
 def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or_not(act, error):
-    """``TimeoutError`` is what handlers of SIGALRM raise, and an OSError, as what the socket raises."""
+    """``TimeoutError`` is what handlers of SIGALRM raise, and it is an OSError, like the errors of a socket."""
     seen = set()
     for moment in itertools.count():
-        with other_ends() as ends:
+        with ends_with_replies() as ends:
             struck = strikes(moment, functools.partial(act, ends), error)
             assert not ends.writer._owner.locked()
             assert ends.writer.error is None
-            assert bool(ends.writer.rest) <= ends.woken()  # the I/O thread goes on
+            assert bool(ends.writer.rest) <= ends.woken()  # the I/O thread continues
             on_thread(ends.writer.flush)
             on_thread(functools.partial(ends.writer.write_now, text("second"), alone=moment % 2 == 0, in_main=False))
             assert ends.writer.write_progress.sent == ends.writer.write_progress.taken
@@ -766,6 +766,6 @@ def test_a_message_queued_while_a_writer_checks_whether_it_may_pass_the_queue_is
         on_thread(ends.writer.flush)  # fails to acquire the write lock
 
     ends.queue.largest = Limit(ends.queue.largest if clear else 2, while_another_thread_queues)
-    assert past_the_queue(ends, text("now"), way) is clear
+    assert written_directly(ends, text("now"), way) is clear
     received = [ends.peer.receive_frame()[1] for _ in range(1 + clear)]
     assert received == ([b"now", b"left"] if clear else [b"left"])

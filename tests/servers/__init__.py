@@ -1,1 +1,1 @@
-"""Servers that this project did not write."""
+"""Servers of other projects."""

@@ -1,4 +1,4 @@
-"""aria2: a download manager that is told by JSON-RPC 2.0 over WebSocket, with a token, and tells what becomes of it."""
+"""aria2: a download manager with JSON-RPC 2.0 over WebSocket, a token, and notifications about its downloads."""
 
 import concurrent.futures
 import contextlib
@@ -28,7 +28,7 @@ STARTED, COMPLETE = "aria2.onDownloadStart", "aria2.onDownloadComplete"
 
 
 class Aria2(Program):
-    """It keeps what it downloads in ``downloads``."""
+    """It stores its downloads in ``downloads``."""
 
     def __init__(self, home):
         self.port = free_port()
@@ -67,14 +67,14 @@ class Page(http.server.BaseHTTPRequestHandler):
         if self.path == "/held":
             self.server.asked.set()
             assert self.server.released.wait(LONG)
-        with contextlib.suppress(OSError):  # whoever asked is gone
+        with contextlib.suppress(OSError):  # the peer that sent the request is gone
             self.send_response(200)
             self.send_header("Content-Length", str(len(self.server.content)))
             self.end_headers()
             self.wfile.write(self.server.content)
 
     def log_message(self, *_):
-        """Be quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def gids(event):
 def test_calls_with_a_token_get_their_results_from_many_threads(aria2):
     with aria2.connect() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
 
-        def name_of(number):  # each asks for another name, so that no result could pass for another's
+        def name_of(number):  # each uses another name, so that each result is different
             options = {"pause": "true", "out": f"file {number}"}
             return call(client, "aria2.getOption", call(client, "aria2.addUri", ["http://127.0.0.1/"], options))["out"]
 
@@ -124,7 +124,7 @@ def test_calls_with_a_token_get_their_results_from_many_threads(aria2):
         ("aria2.getVersion", {"named": "params"}, -32602, "Invalid params."),
     ],
 )
-def test_an_error_is_raised_with_its_code_and_its_words(aria2, method, params, code, words):
+def test_an_error_is_raised_with_its_code_and_its_message(aria2, method, params, code, words):
     with aria2.connect() as client:
         with pytest.raises(RemoteError) as caught:
             client.call(method, params, timeout=LONG)
@@ -170,7 +170,7 @@ def test_an_error_in_a_batch_is_raised(aria2):
 # --- downloads -------------------------------------------------------------------------------------------------------
 
 
-def test_what_becomes_of_a_download_is_heard_by_topic_and_by_listeners(aria2, web):
+def test_notifications_about_a_download_reach_topics_and_listeners(aria2, web):
     started, complete = queue.Queue(), queue.Queue()
     with aria2.connect() as client, client.listen() as everything:
         client.on(STARTED, started.put)
@@ -184,8 +184,8 @@ def test_what_becomes_of_a_download_is_heard_by_topic_and_by_listeners(aria2, we
     assert (aria2.downloads / "file").read_bytes() == web.content
 
 
-def test_a_call_from_within_a_notification_is_answered(aria2, web):
-    """The hook thread may wait, for it is not the one that reads."""
+def test_a_call_inside_a_notification_handler_is_answered(aria2, web):
+    """The hook thread may wait, since it does not read the socket."""
     files = queue.Queue()
     with aria2.connect() as client:
         client.on(COMPLETE, lambda event: files.put(call(client, "aria2.getFiles", *gids(event))))
@@ -194,7 +194,7 @@ def test_a_call_from_within_a_notification_is_answered(aria2, web):
         assert file["path"] == str(aria2.downloads / "file")
 
 
-def test_a_topic_is_heard_no_more_when_its_handler_is_removed(aria2, web):
+def test_a_removed_handler_receives_no_more_notifications(aria2, web):
     kept, removed = queue.Queue(), queue.Queue()
     with aria2.connect() as client:
         remove = client.on(COMPLETE, removed.put)
@@ -210,7 +210,7 @@ def test_a_topic_is_heard_no_more_when_its_handler_is_removed(aria2, web):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_a_restart_in_the_middle_of_a_download_costs_the_download_but_not_the_client(aria2, web, how):
+def test_a_restart_in_the_middle_of_a_download_ends_the_download_but_not_the_client(aria2, web, how):
     complete = queue.Queue()
     with aria2.connect() as client:
         client.on(COMPLETE, complete.put)
@@ -222,14 +222,14 @@ def test_a_restart_in_the_middle_of_a_download_costs_the_download_but_not_the_cl
         meanwhile = client.submit({"method": "aria2.addUri", "params": [TOKEN, [web.url("file")]]}, timeout=LONG)
         assert not meanwhile.done()
         aria2.start()
-        assert gids(complete.get(timeout=LONG)) == [meanwhile.result(LONG)]  # the handler is still there
+        assert gids(complete.get(timeout=LONG)) == [meanwhile.result(LONG)]  # the handler is still registered
         with pytest.raises(RemoteError, match=lost):
             call(client, "aria2.tellStatus", lost)
         assert client.stats.connections == 2
     assert (aria2.downloads / "file").read_bytes() == web.content
 
 
-def test_one_restart_after_another_is_survived(aria2):
+def test_the_client_survives_repeated_restarts(aria2):
     with aria2.connect() as client:
         for number, how in enumerate(("SIGKILL", "SIGTERM", "SIGKILL"), start=2):
             aria2.stop(how)

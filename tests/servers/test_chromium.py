@@ -1,6 +1,6 @@
 """Headless Chromium: the DevTools protocol, with flat sessions beside ids, calls never answered, errors without an id.
 
-Its URL changes with every start. It answers no call of a target that has gone, and closes the line without a word.
+Its URL changes with every start. It answers no call of a closed target, and ends the connection without a close frame.
 """
 
 import base64
@@ -30,19 +30,19 @@ pytestmark = pytest.mark.skipif(
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 HELD = "new Promise(resolve => globalThis.release = resolve)"
-"""An expression whose value comes when ``release(value)`` is called in the same page."""
+"""An expression whose value is set when ``release(value)`` is called in the same page."""
 
 LOADED_TITLE = """new Promise(resolve => {
     const tell = () => resolve(document.title);
     document.readyState === "complete" ? tell() : addEventListener("load", tell);
 })"""
-"""An expression for the title of a page, once the whole of it is there."""
+"""An expression for the title of a page, when it is completely loaded."""
 
 # --- Chromium and its pages ------------------------------------------------------------------------------------------
 
 
 class Chromium(Program):
-    """A browser with a profile of its own, thrown away at each stop."""
+    """A browser with a separate profile, which is deleted at each stop."""
 
     def __init__(self, home, port=0):
         self._asked_port = port
@@ -92,10 +92,10 @@ def client(chromium):
 
 
 class Page:
-    """A page in a flat session: each of its messages bears a ``sessionId`` beside the id."""
+    """A page in a flat session: each of its messages has a ``sessionId`` beside the id."""
 
     def __init__(self, caller):
-        """The caller is a client, or a session being set up."""
+        """The caller is a client, or a session during its setup."""
         self.target = caller.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         self.id = caller.call("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
 
@@ -106,7 +106,7 @@ class Page:
         return self.message("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
 
     def event(self, method):
-        """Matches that event of this page."""
+        """Matches this event of this page."""
         return lambda message: message.get("method") == method and message.get("sessionId") == self.id
 
 
@@ -119,14 +119,14 @@ def evaluate(client, page, expression):
 
 
 def written(event):
-    """What a page wrote to its console."""
+    """The text that a page wrote to its console."""
     return event["params"]["args"][0]["value"]
 
 
-# --- calls and their answers -----------------------------------------------------------------------------------------
+# --- calls and their replies -----------------------------------------------------------------------------------------
 
 
-def test_calls_of_two_flat_sessions_at_once_get_each_their_own_answers(client):
+def test_simultaneous_calls_of_two_flat_sessions_get_their_own_replies(client):
     pages = [Page(client), Page(client)]
     for number, page in enumerate(pages):
         evaluate(client, page, f"globalThis.name = 'page {number}'")
@@ -137,7 +137,7 @@ def test_calls_of_two_flat_sessions_at_once_get_each_their_own_answers(client):
     assert client.stats.requests_late == 0
 
 
-def test_an_error_of_a_method_is_raised_and_bears_its_code(client):
+def test_an_error_of_a_method_is_raised_with_its_code(client):
     page = Page(client)
     with pytest.raises(RemoteError, match=r"No\.such") as caught:
         ask(client, page, "No.such")
@@ -170,7 +170,7 @@ def test_a_screenshot_of_more_than_a_megabyte_is_one_reply(client):
     assert evaluate(client, page, "'x'.repeat(3_000_000)") == "x" * 3_000_000
 
 
-def test_calls_of_a_closed_target_are_never_answered_and_others_don_t_care(client):
+def test_calls_of_a_closed_target_are_never_answered_and_other_calls_are_not_affected(client):
     doomed, other = Page(client), Page(client)
     with client.listen(lambda message: message.get("method") == "Target.detachedFromTarget") as goodbyes:
         lost = [client.submit(doomed.evaluation(HELD), timeout=3 * SHORT) for _ in range(3)]
@@ -189,7 +189,7 @@ def test_calls_of_a_closed_target_are_never_answered_and_others_don_t_care(clien
     assert client.stats.connections == 1
 
 
-def test_errors_without_an_id_reach_on_message_and_no_caller(client):
+def test_errors_without_an_id_go_to_on_message_and_to_no_caller(client):
     errors = queue.Queue()
     client.on_message = lambda client, message: errors.put(message["error"]["code"]) if "error" in message else None
     page = Page(client)
@@ -206,7 +206,7 @@ def test_errors_without_an_id_reach_on_message_and_no_caller(client):
     assert waiting.result(LONG)["result"]["value"] == "unharmed"
 
 
-def test_an_own_id_in_flight_is_refused_here_and_the_first_keeps_its_answer(client):
+def test_an_own_id_in_flight_is_refused_by_the_client_and_the_first_request_gets_its_reply(client):
     page = Page(client)
     first = client.submit({"id": 500, **page.evaluation(HELD)}, timeout=LONG)
     with pytest.raises(ValueError, match="500"):
@@ -216,7 +216,7 @@ def test_an_own_id_in_flight_is_refused_here_and_the_first_keeps_its_answer(clie
     assert client.request({"id": 500, **page.evaluation("'third'")}, timeout=LONG)["result"]["value"] == "third"
 
 
-def test_a_duplicate_that_chromium_refuses_fails_the_id_and_the_real_reply_is_late(client):
+def test_a_duplicate_that_chromium_refuses_ends_the_request_and_the_real_reply_is_late(client):
     late = queue.Queue()
     client.on_message = lambda client, message: late.put(message) if "result" in message else None
     page = Page(client)
@@ -224,7 +224,7 @@ def test_a_duplicate_that_chromium_refuses_fails_the_id_and_the_real_reply_is_la
     duplicate = {"id": 500, **page.evaluation("'duplicate'")}
     with pytest.raises(ValueError, match="in flight already"):
         client.send(duplicate)
-    client.send(json.dumps(duplicate))  # nobody looks into text
+    client.send(json.dumps(duplicate))  # ids in text are not checked
     with pytest.raises(RemoteError, match="Duplicate"):
         first.result(LONG)
     assert late.get(timeout=LONG)["result"]["result"]["value"] == "duplicate"
@@ -235,7 +235,7 @@ def test_a_duplicate_that_chromium_refuses_fails_the_id_and_the_real_reply_is_la
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-def test_events_reach_handlers_streams_and_subscriptions_each_its_own(client):
+def test_events_go_to_their_handlers_streams_and_subscriptions(client):
     one, two = Page(client), Page(client)
     handled = queue.Queue()
     remove = client.on("Runtime.consoleAPICalled", lambda event: handled.put((event["sessionId"], written(event))))
@@ -245,7 +245,7 @@ def test_events_reach_handlers_streams_and_subscriptions_each_its_own(client):
         with client.subscribe(enable, match=one.event("Runtime.consoleAPICalled"), timeout=LONG) as of_one:
             evaluate(client, one, "console.log('from one')")
             evaluate(client, two, "console.log('from two')")
-            assert written(of_one.get(LONG)) == "from one"  # a subscription's alone
+            assert written(of_one.get(LONG)) == "from one"  # only of a subscription
             assert written(of_two.get(LONG)) == "from two"
             assert handled.get(timeout=LONG) == (two.id, "from two")
             with pytest.raises(TimeoutError):
@@ -258,7 +258,7 @@ def test_events_reach_handlers_streams_and_subscriptions_each_its_own(client):
 
 @contextlib.contextmanager
 def site():
-    """Serves one page over HTTP, and notes what is asked for."""
+    """Serves one page over HTTP, and records the requests."""
     paths = queue.Queue()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -301,7 +301,7 @@ def test_a_worker_answers_paused_requests_while_a_hook_waits_for_the_page(chromi
         page = Page(client)
         ask(client, page, "Fetch.enable", patterns=[{"resourceType": "Document"}])
         for name in ("mocked", "real"):
-            ask(client, page, "Page.navigate", url=f"{address}/{name}")  # is answered once the worker has answered
+            ask(client, page, "Page.navigate", url=f"{address}/{name}")  # its reply comes after the worker has answered
             steps.append("navigated")
             results.put(evaluate(client, page, LOADED_TITLE))
 
@@ -311,7 +311,7 @@ def test_a_worker_answers_paused_requests_while_a_hook_waits_for_the_page(chromi
         with client:
             assert [results.get(timeout=LONG), results.get(timeout=LONG)] == ["from the worker", "from the server"]
         assert steps == ["mocked", "navigated", "real", "navigated"]
-        assert "/real" in paths.queue  # and an icon, perhaps
+        assert "/real" in paths.queue  # and perhaps an icon
         assert "/mocked" not in paths.queue
 
 
@@ -319,7 +319,7 @@ def test_a_worker_answers_paused_requests_while_a_hook_waits_for_the_page(chromi
 
 
 def recovers(chromium, url, how):
-    """Chromium is ended and started in mid-work; each connection attaches a page and subscribes to its events."""
+    """Chromium is ended and started during the work; each connection attaches a page and subscribes to its events."""
     pages = []
     client = devtools(url, on_session=lambda client, session: pages.append(Page(session)))
     with client:
@@ -330,7 +330,7 @@ def recovers(chromium, url, how):
             evaluate(client, pages[-1], "console.log('before')")
             assert written(console.get(LONG)) == "before"
             cut = client.submit(pages[-1].evaluation(HELD), timeout=LONG)
-            evaluate(client, pages[-1], "1")  # so that the one before has gone out
+            evaluate(client, pages[-1], "1")  # so that the one before has been sent
             first = chromium.url
             chromium.stop(how)
             with pytest.raises(ConnectionLost) as caught:
@@ -352,12 +352,12 @@ def recovers(chromium, url, how):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_the_client_recovers_from_a_restart_though_the_url_is_another(chromium, how):
+def test_the_client_recovers_from_a_restart_with_another_url(chromium, how):
     recovers(chromium, lambda: chromium.url, how)
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_a_url_callable_that_asks_chromium_itself_may_fail_while_it_is_down(tmp_path, how):
+def test_a_url_function_that_asks_chromium_can_fail_while_it_is_not_running(tmp_path, how):
     def discover():
         with urllib.request.urlopen(f"http://127.0.0.1:{chromium.port}/json/version", timeout=LONG) as reply:
             return json.load(reply)["webSocketDebuggerUrl"]

@@ -1,6 +1,6 @@
-"""ganache of npm, an Ethereum node: subscriptions by the name that the server gives, and errors with data.
+"""ganache from npm, an Ethereum node: subscriptions with a key from the server, and errors with data.
 
-Sent SIGTERM, it closes with 1000, as if somebody had asked it to.
+After SIGTERM it closes with 1000, like at the request of the client.
 """
 
 import concurrent.futures
@@ -27,7 +27,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 NEW_HEADS = {"method": "eth_subscribe", "params": ["newHeads"]}
 
 REVERTS = "0x602a60005260206000fd"
-"""A program that gives up and says 42: mstore(0, 42); revert(0, 32)."""
+"""A program that reverts with 42: mstore(0, 42); revert(0, 32)."""
 
 
 class Ganache(Program):
@@ -44,8 +44,8 @@ class Ganache(Program):
 
 
 @pytest.fixture(scope="module")
-def lasting(tmp_path_factory):
-    """One for all tests that do not end it: it takes its time to start."""
+def shared_ganache(tmp_path_factory):
+    """One for all tests that do not end it: its start takes long."""
     with Ganache(tmp_path_factory.mktemp("ganache")) as ganache:
         yield ganache
 
@@ -61,7 +61,7 @@ def call(client, method, *params, **options):
 
 
 def mine(client):
-    """One more block, by hand."""
+    """Mine one block."""
     assert call(client, "evm_mine", idempotent=True) == "0x0"
 
 
@@ -76,8 +76,8 @@ def number(head):
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
-def test_calls_get_their_results_from_many_threads(lasting):
-    with lasting.connect() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+def test_calls_get_their_results_from_many_threads(shared_ganache):
+    with shared_ganache.connect() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         texts = [f"0x{n:04x}" for n in range(50)]
         hashes = [call(client, "web3_sha3", text) for text in texts]
         assert len(set(hashes)) == 50
@@ -85,8 +85,8 @@ def test_calls_get_their_results_from_many_threads(lasting):
         assert client.stats.connections == 1
 
 
-def test_a_batch_gives_the_results_in_order(lasting):
-    with lasting.connect() as client:
+def test_a_batch_gives_the_results_in_order(shared_ganache):
+    with shared_ganache.connect() as client:
         batch = [{"method": "eth_chainId"}, {"method": "web3_sha3", "params": ["0x"]}, {"method": "net_listening"}]
         assert client.request(batch, timeout=LONG) == [
             "0x539",
@@ -95,8 +95,8 @@ def test_a_batch_gives_the_results_in_order(lasting):
         ]
 
 
-def test_an_error_has_the_data_that_came_with_it(lasting):
-    with lasting.connect() as client:
+def test_an_error_has_its_data(shared_ganache):
+    with shared_ganache.connect() as client:
         with pytest.raises(RemoteError, match="revert") as caught:
             call(client, "eth_call", {"data": REVERTS}, "latest")
         assert caught.value.code == -32000
@@ -112,8 +112,8 @@ def test_an_error_has_the_data_that_came_with_it(lasting):
         ("eth_subscribe", ["nonsense"], "nonsense"),
     ],
 )
-def test_an_error_without_data_has_its_code_and_its_words(lasting, method, params, words):
-    with lasting.connect() as client:
+def test_an_error_without_data_has_its_code_and_its_message(shared_ganache, method, params, words):
+    with shared_ganache.connect() as client:
         with pytest.raises(RemoteError, match=words) as caught:
             call(client, method, *params)
         assert isinstance(caught.value.code, int)
@@ -125,9 +125,9 @@ def test_an_error_without_data_has_its_code_and_its_words(lasting, method, param
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
 
-def test_a_subscription_hands_out_every_new_block_in_order_and_nobody_else_sees_them(lasting):
+def test_a_subscription_receives_every_new_block_in_order_and_no_other_receiver_does(shared_ganache):
     seen = queue.Queue()
-    with lasting.connect(on_message=lambda _, message: seen.put(message)) as client, client.listen() as others:
+    with shared_ganache.connect(on_message=lambda _, message: seen.put(message)) as client, client.listen() as others:
         with client.subscribe(NEW_HEADS) as heads:
             first = height(client) + 1
             for _ in range(30):
@@ -139,8 +139,8 @@ def test_a_subscription_hands_out_every_new_block_in_order_and_nobody_else_sees_
         assert seen.empty()
 
 
-def test_each_subscription_gets_its_own(lasting):
-    with lasting.connect() as client:
+def test_each_subscription_receives_its_own_events(shared_ganache):
+    with shared_ganache.connect() as client:
         with client.subscribe(NEW_HEADS) as heads:
             with client.subscribe({"method": "eth_subscribe", "params": ["newPendingTransactions"]}) as pending:
                 assert heads.reply != pending.reply
@@ -155,19 +155,19 @@ def test_each_subscription_gets_its_own(lasting):
                     pending.get(0)
 
 
-def test_a_subscription_that_is_closed_is_closed_at_the_server_too(lasting):
-    with lasting.connect() as client, client.subscribe(NEW_HEADS) as left:
+def test_a_closed_subscription_is_closed_at_the_server_too(shared_ganache):
+    with shared_ganache.connect() as client, client.subscribe(NEW_HEADS) as left:
         with client.subscribe(NEW_HEADS) as closed:
             assert closed.reply != left.reply
-        with client.subscribe(NEW_HEADS):  # goes out behind the unsubscribe
+        with client.subscribe(NEW_HEADS):  # is sent after the unsubscribe
             assert call(client, "eth_unsubscribe", closed.reply) is False
         mine(client)
         assert number(left.get(LONG)) == height(client)
         assert call(client, "eth_unsubscribe", left.reply) is True
 
 
-def test_a_subscription_that_is_refused_raises(lasting):
-    with lasting.connect() as client:
+def test_a_refused_subscription_raises(shared_ganache):
+    with shared_ganache.connect() as client:
         with pytest.raises(RemoteError, match="nonsense"):
             client.subscribe({"method": "eth_subscribe", "params": ["nonsense"]})
         assert call(client, "net_version")
@@ -177,7 +177,7 @@ def test_a_subscription_that_is_refused_raises(lasting):
 
 
 @pytest.mark.parametrize(("how", "code"), [("SIGTERM", 1000), ("SIGKILL", None)])
-def test_a_subscription_goes_on_under_another_name_after_a_restart(ganache, how, code):
+def test_a_subscription_continues_with_another_key_after_a_restart(ganache, how, code):
     closes, gaps = queue.Queue(), []
     with ganache.connect(on_close=lambda _, *told: closes.put(told)) as client:
         client.subscribe(NEW_HEADS).close()
@@ -187,14 +187,14 @@ def test_a_subscription_goes_on_under_another_name_after_a_restart(ganache, how,
             assert [number(heads.get(LONG)) for _ in range(2)] == [1, 2]
             name = heads.reply
             ganache.stop(how)
-            assert closes.get(timeout=LONG)[0] == code  # 1000 that nobody here asked for is a loss like any other
+            assert closes.get(timeout=LONG)[0] == code  # a 1000 that the client did not request is a loss
             assert client.last_disconnect.initiator == ("remote" if code else "network")
             meanwhile = client.submit({"method": "evm_mine"}, timeout=LONG)
             assert not meanwhile.done()
             ganache.start()
             assert meanwhile.result(LONG) == "0x0"
-            assert heads.gaps == 0  # nothing behind the gap has been handed out
-            assert number(heads.get(LONG)) == 1  # the block was mined by the call that waited
+            assert heads.gaps == 0  # no message after the gap has been returned
+            assert number(heads.get(LONG)) == 1  # the call that waited has mined the block
             assert (heads.gaps, gaps) == (1, [(heads, 1)])
             assert heads.reply != name
             mine(client)
@@ -203,7 +203,7 @@ def test_a_subscription_goes_on_under_another_name_after_a_restart(ganache, how,
         assert client.stats.connections == 2
 
 
-def test_one_restart_after_another_is_survived_by_a_subscription(ganache):
+def test_a_subscription_survives_repeated_restarts(ganache):
     with ganache.connect() as client, client.subscribe(NEW_HEADS) as heads:
         for count, how in enumerate(("SIGKILL", "SIGTERM"), start=1):
             ganache.stop(how)
@@ -215,7 +215,7 @@ def test_one_restart_after_another_is_survived_by_a_subscription(ganache):
             assert client.stats.connections == count + 1
 
 
-def test_a_subscription_that_shall_not_resume_ends_with_the_connection(ganache):
+def test_a_subscription_without_resume_ends_with_the_connection(ganache):
     with ganache.connect() as client, client.subscribe(NEW_HEADS, resume=False) as heads:
         mine(client)
         assert number(heads.get(LONG)) == 1

@@ -1,4 +1,4 @@
-"""graphql-ws of npm, the reference implementation of GraphQL's subprotocol ``graphql-transport-ws``."""
+"""graphql-ws from npm, the reference implementation of GraphQL's subprotocol ``graphql-transport-ws``."""
 
 import concurrent.futures
 import itertools
@@ -27,14 +27,14 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 
 
 class GraphQL(Program):
-    """What it serves stands in its file."""
+    """Its file contains the schema."""
 
     def __init__(self, home):
         self.port = free_port()
         super().__init__(home, [NODE, SERVER, str(self.port)])
 
     def client(self, params=None, **options):
-        """A client of it, not started."""
+        """A client for it, not started."""
         protocol = wsclient.GraphQLTransportWs(params)
         return wsclient.Client(f"ws://127.0.0.1:{self.port}/", **{"protocol": protocol, "reconnect": SOON, **options})
 
@@ -65,7 +65,7 @@ def test_queries_get_their_results_from_many_threads(graphql):
         assert client.stats.connections == 1
 
 
-def test_variables_and_an_operation_name_are_passed_on(graphql):
+def test_variables_and_an_operation_name_are_sent(graphql):
     operations = "query sum($a: Int!, $b: Int!) { add(a: $a, b: $b) } query other { live }"
     with graphql.client() as client:
         message = {"query": operations, "operationName": "sum", "variables": {"a": 2, "b": 40}}
@@ -79,7 +79,7 @@ def test_errors_beside_data_are_part_of_the_result(graphql):
         assert [error["message"] for error in result["errors"]] == ["no such luck"]
 
 
-def test_an_operation_that_is_refused_raises_with_all_its_errors(graphql):
+def test_a_refused_operation_raises_with_all_its_errors(graphql):
     with graphql.client() as client:
         with pytest.raises(RemoteError, match='Cannot query field "nope"') as caught:
             client.request({"query": "{ nope live nada }"}, timeout=LONG)
@@ -92,12 +92,12 @@ def test_an_operation_that_is_refused_raises_with_all_its_errors(graphql):
 # --- subscriptions ---------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_hands_out_every_result_and_ends_when_it_is_complete(graphql):
+def test_a_stream_returns_every_result_and_ends_with_complete(graphql):
     with graphql.client() as client, client.stream(subscription("count(to: 500)")) as numbers:
         assert [result["data"]["count"] for result in numbers] == list(range(1, 501))
 
 
-def test_a_subscription_that_the_server_completes_is_over(graphql):
+def test_a_subscription_that_the_server_completes_ends(graphql):
     with graphql.client() as client, client.subscribe(subscription("count(to: 3)")) as numbers:
         assert [result["data"]["count"] for result in numbers] == [1, 2, 3]
         client.reconnect()
@@ -107,13 +107,13 @@ def test_a_subscription_that_the_server_completes_is_over(graphql):
             next(numbers)
 
 
-def test_request_gives_the_last_of_many_results(graphql):
+def test_request_returns_the_last_of_many_results(graphql):
     with graphql.client() as client:
         assert client.request(subscription("count(to: 7)"), timeout=LONG) == {"data": {"count": 7}}
 
 
 @pytest.mark.parametrize("way", ["stream", "subscribe"])
-def test_an_error_ends_what_follows_a_subscription(graphql, way):
+def test_an_error_ends_a_subscription(graphql, way):
     with graphql.client() as client, getattr(client, way)(subscription("breaks")) as numbers:
         assert numbers.get(LONG) == {"data": {"breaks": 1}}
         with pytest.raises(RemoteError, match="it broke"):
@@ -134,13 +134,13 @@ def test_the_server_stops_when_a_subscription_is_closed(graphql, way):
             assert second.get(LONG) == {"data": {"ticks": 2}}
         eventually(lambda: ask(client, "live") == 0)
         assert client.stats.connections == 1
-        assert all("ticks" in message["payload"]["data"] for message in late.queue)  # on their way when we left
+        assert all("ticks" in message["payload"]["data"] for message in late.queue)  # under way at the unsubscribe
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_servers_pings_are_answered_with_what_they_carry_and_seen_by_nobody(graphql):
+def test_pings_of_the_server_are_answered_with_their_payload_and_not_delivered(graphql):
     seen = queue.Queue()
     with graphql.client(on_message=lambda _, message: seen.put(message)) as client, client.listen() as messages:
         for number in range(3):
@@ -151,7 +151,7 @@ def test_the_servers_pings_are_answered_with_what_they_carry_and_seen_by_nobody(
         assert seen.empty()
 
 
-def test_a_pong_of_the_servers_is_seen_by_nobody(graphql):
+def test_a_pong_of_the_server_is_not_delivered(graphql):
     seen = queue.Queue()
     with graphql.client(on_message=lambda _, message: seen.put(message)) as client, client.listen() as messages:
         received = client.stats.messages_received
@@ -171,7 +171,7 @@ def test_params_are_sent_with_connection_init(graphql):
         assert ask(client, "inits") == ["sesame"]
 
 
-def test_params_are_asked_for_on_every_connection(graphql):
+def test_the_params_function_is_called_for_every_connection(graphql):
     tokens = iter([None, {"token": "sesame"}, {}])
     with graphql.client(lambda: next(tokens)) as client:
         for number in (2, 3):
@@ -180,15 +180,15 @@ def test_params_are_asked_for_on_every_connection(graphql):
         assert ask(client, "inits", idempotent=True) == [None, "sesame", None]
 
 
-def test_a_token_that_is_stale_is_asked_for_anew(graphql):
-    """4403 is not for ever: whoever is refused may be let in later."""
+def test_the_params_function_is_called_again_after_a_stale_token(graphql):
+    """4403 is not fatal: a rejected client may be accepted later."""
     tokens = iter(["stale", "sesame"])
     with graphql.client(lambda: {"token": next(tokens)}, retry_first=True).start(LONG) as client:
         assert ask(client, "inits") == ["stale", "sesame"]
         assert client.stats.failed_attempts == 1
 
 
-def test_whoever_is_unauthorized_fails_at_once_and_for_good(graphql):
+def test_an_unauthorized_client_fails_at_once(graphql):
     asked = itertools.count(1)
     client = graphql.client(lambda: {"token": f"wrong {next(asked)}"}, retry_first=True)
     with pytest.raises(wsclient.ConnectError, match="4401"):
@@ -199,7 +199,7 @@ def test_whoever_is_unauthorized_fails_at_once_and_for_good(graphql):
         assert ask(other, "inits") == ["wrong 1", None]
 
 
-# --- closes for a fault of ours --------------------------------------------------------------------------------------
+# --- closes for an error of the client -------------------------------------------------------------------------------
 
 TICKS = {"id": "mine", "type": "subscribe", "payload": subscription("ticks")}
 
@@ -213,7 +213,7 @@ TICKS = {"id": "mine", "type": "subscribe", "payload": subscription("ticks")}
         ([TICKS, TICKS], 4409),
     ],
 )
-def test_a_close_for_what_would_happen_again_fails_for_good(graphql, messages, code):
+def test_a_close_for_a_permanent_error_is_fatal(graphql, messages, code):
     closes, errors = queue.Queue(), queue.Queue()
     hooks = {"on_close": lambda _, *told: closes.put(told), "on_error": lambda _, error: errors.put(error)}
     with graphql.client(**hooks) as client, client.subscribe(subscription("ticks")) as ticks:
@@ -236,7 +236,7 @@ def test_a_close_for_what_would_happen_again_fails_for_good(graphql, messages, c
 
 
 @pytest.mark.parametrize(("how", "code"), [("SIGTERM", 1001), ("SIGKILL", None)])
-def test_a_subscription_goes_on_after_a_restart_of_the_server(graphql, how, code):
+def test_a_subscription_continues_after_a_restart_of_the_server(graphql, how, code):
     closes, gaps = queue.Queue(), []
     with graphql.client({"token": "sesame"}, on_close=lambda _, *told: closes.put(told)) as client:
         with client.subscribe(subscription("ticks"), on_gap=gaps.append) as ticks:
@@ -267,7 +267,7 @@ def test_a_stream_ends_with_the_connection(graphql, how):
         assert ask(client, "live", idempotent=True) == 0
 
 
-def test_one_restart_after_another_is_survived_by_a_subscription(graphql):
+def test_a_subscription_survives_repeated_restarts(graphql):
     with graphql.client() as client, client.subscribe(subscription("ticks")) as ticks:
         assert ticks.get(LONG)
         for number, how in enumerate(("SIGKILL", "SIGTERM", "SIGKILL"), start=1):

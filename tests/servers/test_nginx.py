@@ -1,6 +1,6 @@
-"""nginx in front of a server: TLS ends there, idle lines are cut, and it answers for an upstream that is down.
+"""nginx in front of a server: it terminates TLS, cuts idle connections, and answers if the upstream is down.
 
-A real nginx with a configuration of its own; its master and its worker form a process group.
+A real nginx with a test configuration; its master and its worker form a process group.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 ADD = {"method": "add", "params": [1, 2]}
 
 IDLE = 2
-"""Seconds after which nginx cuts an idle line here; 60 by default, 5 in the wild."""
+"""Seconds after which nginx cuts an idle connection here; 60 by default, often 5 in production."""
 
 
 # --- nginx -----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ http {
 
 
 class Nginx(Program):
-    """``/`` leads to the upstream; ``/one`` too, for one client at a time: others get a 429 and are to wait 2 s."""
+    """``/`` leads to the upstream; ``/one`` too, for one client at a time: others get a 429 with ``Retry-After: 2``."""
 
     def __init__(self, home, upstream, authority, trusting, *, idle=60, main=""):
         self.port = free_port()
@@ -93,19 +93,19 @@ class Nginx(Program):
         super().__init__(home, [NGINX, "-p", f"{home}/", "-c", configuration])
 
     def client(self, path="", **options):
-        """A client of it, not started."""
+        """A client for it, not started."""
         options = {"reconnect": SOON, "ssl_context": self._trusting, **options}
         return wsclient.Client(f"wss://localhost:{self.port}/{path}", **options)
 
     def reload(self):
-        """Returns when the new worker serves, and the old one takes no new connection any more."""
+        """Returns when the new worker serves, and the old one accepts no new connections."""
         self.signal("SIGHUP")
         eventually(lambda: "gracefully shutting down" in self._log.read_text())
 
 
 @pytest.fixture
 def launch(tmp_path, authority, trusting):
-    """``launch(port)`` puts an nginx in front of that port."""
+    """``launch(port)`` starts an nginx in front of that port."""
     with contextlib.ExitStack() as stack:
         yield lambda port, **options: stack.enter_context(Nginx(tmp_path, port, authority, trusting, **options))
 
@@ -116,7 +116,7 @@ def nginx(launch, server):
 
 
 def add(client):
-    """Proves that the client works; asked again should the line be cut, so that it does on a slow machine too."""
+    """Check that the client works; the request is repeated if the connection is cut, which helps on a slow machine."""
     assert client.request(ADD, timeout=LONG, idempotent=True)["result"] == 3
 
 
@@ -128,7 +128,7 @@ def submit(client):
     return client.submit(ADD, timeout=LONG, idempotent=True)
 
 
-# --- what passes -----------------------------------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------------------------------
 
 
 def test_a_request_gets_its_reply_over_tls_that_ends_at_nginx(nginx):
@@ -137,7 +137,7 @@ def test_a_request_gets_its_reply_over_tls_that_ends_at_nginx(nginx):
         assert client.stats.connections == 1
 
 
-def test_a_megabyte_crosses_nginx_both_ways(nginx):
+def test_a_megabyte_passes_nginx_in_both_directions(nginx):
     noise = secrets.token_bytes(1_000_000)
     with nginx.client() as client:
         assert client.request(noise, match=lambda message: isinstance(message, bytes), timeout=LONG) == noise
@@ -145,8 +145,8 @@ def test_a_megabyte_crosses_nginx_both_ways(nginx):
         assert client.stats.connections == 1
 
 
-def test_compressible_text_crosses_nginx_both_ways(nginx):
-    """nginx hands extensions through, so text is deflated end to end where both ends can."""
+def test_compressible_text_passes_nginx_in_both_directions(nginx):
+    """nginx forwards extensions, so text is compressed end to end if both ends support it."""
     text = "".join(f"{number}: the quick brown fox jumps over the lazy dog\n" for number in range(2_200))
     assert len(text) > 100_000
     with nginx.client() as client:
@@ -155,17 +155,17 @@ def test_compressible_text_crosses_nginx_both_ways(nginx):
             assert echo(client, text) == text
 
 
-def test_many_threads_share_one_line_through_nginx(nginx):
+def test_many_threads_share_one_connection_through_nginx(nginx):
     with nginx.client() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         texts = [str(number) * 10 ** (number % 5) for number in range(100)]
         assert list(pool.map(lambda text: echo(client, text), texts)) == texts
         assert client.stats.connections == 1
 
 
-# --- idle lines ------------------------------------------------------------------------------------------------------
+# --- idle connections ------------------------------------------------------------------------------------------------
 
 
-def test_nginx_cuts_an_idle_line_and_the_client_reconnects_by_itself(launch, server):
+def test_nginx_cuts_an_idle_connection_and_the_client_reconnects(launch, server):
     nginx = launch(server.port, idle=IDLE)
     closes = queue.Queue()
     with nginx.client(ping_interval=None, on_close=lambda _, *told: closes.put(told)) as client:
@@ -177,7 +177,7 @@ def test_nginx_cuts_an_idle_line_and_the_client_reconnects_by_itself(launch, ser
         assert client.stats.connections >= 2
 
 
-def test_keepalive_holds_a_line_that_nginx_would_cut(launch, server):
+def test_the_keepalive_keeps_a_connection_open_that_nginx_would_cut(launch, server):
     nginx = launch(server.port, idle=IDLE)
     cut = threading.Event()
     with nginx.client(ping_interval=IDLE / 8, on_close=lambda *_: cut.set()) as client:
@@ -203,7 +203,7 @@ def test_the_client_survives_a_restart_of_nginx(nginx, how):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_of_the_requests_under_way_only_the_idempotent_are_asked_again(launch, how):
+def test_of_the_requests_in_flight_only_the_idempotent_ones_are_sent_again(launch, how):
     answers = threading.Event()
 
     def handler(connection, message):
@@ -226,7 +226,7 @@ def test_of_the_requests_under_way_only_the_idempotent_are_asked_again(launch, h
             assert len(server.received) == 3
 
 
-def test_a_reload_of_nginx_leaves_an_open_line_alone(nginx):
+def test_a_reload_of_nginx_keeps_an_open_connection(nginx):
     with nginx.client() as client:
         add(client)
         nginx.reload()
@@ -236,7 +236,7 @@ def test_a_reload_of_nginx_leaves_an_open_line_alone(nginx):
         assert client.stats.connections == 1
 
 
-def test_the_client_moves_over_when_a_reloaded_nginx_is_tired_of_old_lines(launch, server):
+def test_the_client_reconnects_when_a_reloaded_nginx_closes_old_connections(launch, server):
     nginx = launch(server.port, main="worker_shutdown_timeout 100ms;")
     closes = queue.Queue()
     with nginx.client(on_close=lambda _, *told: closes.put(told)) as client:
@@ -247,7 +247,7 @@ def test_the_client_moves_over_when_a_reloaded_nginx_is_tired_of_old_lines(launc
         assert client.stats.connections == 2
 
 
-# --- what nginx answers in the server's place ------------------------------------------------------------------------
+# --- responses of nginx in place of the server -----------------------------------------------------------------------
 
 
 def check_502(error):
@@ -258,7 +258,7 @@ def check_502(error):
     assert error.retry
 
 
-def test_a_502_is_told_by_the_first_attempt(launch, dead):
+def test_a_502_is_reported_by_the_first_attempt(launch, dead):
     with pytest.raises(HandshakeError) as caught:
         launch(dead).client().start()
     check_502(caught.value)
@@ -312,7 +312,7 @@ def test_a_429_is_not_fatal_and_its_retry_after_is_obeyed(nginx):
         assert attempt.error.status == 429
         assert attempt.next_delay >= 2
         add(first)
-    starter.join(LONG)  # there is a place now, but the client was told to wait
+    starter.join(LONG)  # there is room now, but the client must wait
     assert client.state is State.OPEN
     assert time.monotonic() - began >= 2 * client.stats.failed_attempts
     add(client)

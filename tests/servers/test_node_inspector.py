@@ -22,7 +22,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 
 
 class Inspector:
-    """A Node process that waits for a debugger on a port of its own choice."""
+    """A Node process that waits for a debugger on a port that it chooses."""
 
     def __init__(self):
         self.start()
@@ -57,7 +57,7 @@ def evaluate(client, expression, **options):
 
 
 def connect(inspector, **options):
-    """Keepalive is off: the inspector ends the line at a ping."""
+    """Keepalive is off: the inspector closes the connection at a ping."""
     options.setdefault("reconnect", SOON)
     return wsclient.connect(lambda: inspector.url, ping_interval=None, **options)
 
@@ -71,13 +71,13 @@ def test_expressions_are_evaluated_by_id_from_many_threads(inspector):
         assert client.stats.connections == 1
 
 
-def test_an_error_is_a_reply_like_any_other(inspector):
+def test_an_error_is_a_normal_reply(inspector):
     with connect(inspector) as client:
         reply = client.request({"method": "No.such"}, timeout=LONG)
         assert reply["error"]["code"] == -32601
 
 
-def test_events_reach_hooks_and_streams(inspector):
+def test_events_go_to_hooks_and_streams(inspector):
     seen = []
     with connect(inspector, on_message=lambda _, message: seen.append(message)) as client:
         with client.listen(lambda m: m.get("method") == "Runtime.consoleAPICalled") as console:
@@ -88,7 +88,7 @@ def test_events_reach_hooks_and_streams(inspector):
         assert any(message["method"] == "Runtime.executionContextCreated" for message in seen)
 
 
-def test_the_client_recovers_by_itself_though_the_url_is_another(inspector):
+def test_the_client_reconnects_to_another_url(inspector):
     with connect(inspector) as client:
         assert evaluate(client, "1") == 1
         first = inspector.url
@@ -103,7 +103,7 @@ def test_the_client_recovers_by_itself_though_the_url_is_another(inspector):
         assert client.stats.connections == 2
 
 
-def test_a_ping_ends_the_line_so_keepalive_is_off_by_choice(inspector):
+def test_a_ping_ends_the_connection_so_keepalive_is_off(inspector):
     with wsclient.connect(inspector.url, ping_interval=0.1, reconnect=None) as client:
         assert client.wait_closed(LONG)
         assert client.last_disconnect.initiator in ("network", "remote")

@@ -1,6 +1,6 @@
-"""Through proxies that this project did not write: tinyproxy (HTTP), microsocks and Dante (SOCKS).
+"""Proxies of other projects: tinyproxy (HTTP), microsocks and Dante (SOCKS).
 
-They listen on loopback only, and keep a log of where they were asked to go.
+They listen on loopback only, and log the requested targets.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ ADD = {"method": "add", "params": [1, 2]}
 
 
 class Proxy(Program):
-    """A proxy. Its log names where it was asked to go, as host and port, or as address and port."""
+    """A proxy. Its log contains the requested targets, as host and port, or as address and port."""
 
     def __init__(self, home, login=None, allowed=None):
         self.port = free_port()
@@ -36,11 +36,11 @@ class Proxy(Program):
         return f"{scheme or self.scheme}://{login and f'{login}@'}127.0.0.1:{self.port}"
 
     def times(self, port):
-        """How often it was asked to go to a port."""
+        """How often a port was requested."""
         return len(re.findall(rf"[:.]{port}\b", self.output))
 
     def freeze(self):
-        """It takes connections, as the system does that for it, and says nothing."""
+        """The system still accepts its connections, and it does not answer."""
         self.signal_all("SIGSTOP")
 
     def thaw(self):
@@ -66,7 +66,7 @@ class MicroSocks(Proxy):
     program = find("microsocks")
 
     def command(self, home, login, allowed):
-        # With -b it takes an IPv4 address of a name, where there are others too.
+        # With -b it uses an IPv4 address of a name that has others too.
         command = [self.program, "-i", "127.0.0.1", "-b", "127.0.0.1", "-p", str(self.port)]
         return command if login is None else [*command, "-u", login[0], "-P", login[1]]
 
@@ -83,7 +83,7 @@ socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 log: connect }
 
 
 class Dante(Proxy):
-    """Its users are those of the system, so it is tested without."""
+    """Its users are those of the system, so it is tested without authentication."""
 
     scheme = "socks5h"
     program = find("danted") or find("sockd")
@@ -113,19 +113,19 @@ def launch(tmp_path):
 
 @pytest.fixture(params=PROXIES)
 def relay(request, launch):
-    """Each of the proxies, open to everyone."""
+    """Each of the proxies, without authentication."""
     return launch(request.param)
 
 
 @pytest.fixture(params=["ws", "wss"])
 def behind(request, server_tls):
-    """A server to reach through a proxy, without TLS and with it."""
+    """A server behind a proxy, without TLS and with it."""
     with Server(tls=server_tls if request.param == "wss" else None) as server:
         yield server
 
 
 def add(client):
-    """Proves that the client works; asked again should the line be cut, so that it does on a slow machine too."""
+    """Check that the client works; the request is repeated if the connection is cut, which helps on a slow machine."""
     assert client.request(ADD, timeout=LONG, idempotent=True)["result"] == 3
 
 
@@ -137,10 +137,10 @@ def echo(client, message):
     return client.request(message, match=lambda reply: isinstance(reply, type(message)), timeout=LONG)
 
 
-# --- what passes -----------------------------------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------------------------------
 
 
-def test_requests_and_large_messages_pass(relay, behind, trusting):
+def test_requests_and_large_messages_pass_through_a_proxy(relay, behind, trusting):
     noise = secrets.token_bytes(1_000_000)
     with wsclient.connect(behind.url, proxy=relay.url(), ssl_context=trusting) as client:
         assert client.request(ADD, timeout=LONG) == {"id": 1, "result": 3}
@@ -150,7 +150,7 @@ def test_requests_and_large_messages_pass(relay, behind, trusting):
     eventually(lambda: relay.times(behind.port) == 1)
 
 
-def test_many_threads_share_one_line(relay, server):
+def test_many_threads_share_one_connection(relay, server):
     with wsclient.connect(server.url, proxy=relay.url()) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         numbers = range(200)
         replies = pool.map(lambda n: client.request({"method": "add", "params": [n, n]}, timeout=LONG), numbers)
@@ -158,10 +158,10 @@ def test_many_threads_share_one_line(relay, server):
         assert client.stats.connections == 1
 
 
-# --- what ends and comes back ----------------------------------------------------------------------------------------
+# --- reconnecting ----------------------------------------------------------------------------------------------------
 
 
-def test_the_client_comes_back_through_the_proxy_when_the_server_cuts_the_line(relay, behind, trusting):
+def test_the_client_reconnects_through_the_proxy_when_the_server_cuts_the_connection(relay, behind, trusting):
     with wsclient.connect(behind.url, proxy=relay.url(), ssl_context=trusting, reconnect=SOON) as client:
         for times in (1, 2, 3):
             add(client)
@@ -171,7 +171,7 @@ def test_the_client_comes_back_through_the_proxy_when_the_server_cuts_the_line(r
             eventually(lambda times=times: client.stats.connections > times)
 
 
-def test_a_server_that_is_down_behind_the_proxy_is_retried_until_it_is_up(relay):
+def test_a_server_that_is_down_behind_the_proxy_is_retried_until_it_is_running(relay):
     port = free_port()
     failures = queue.Queue()
     client = wsclient.Client(
@@ -195,7 +195,7 @@ def test_a_server_that_is_down_behind_the_proxy_is_retried_until_it_is_up(relay)
         client.close()
 
 
-def test_the_client_survives_that_the_proxy_is_killed_and_comes_back(relay, behind, trusting):
+def test_the_client_reconnects_after_a_restart_of_the_proxy(relay, behind, trusting):
     failures = queue.Queue()
     with wsclient.connect(
         behind.url,
@@ -222,7 +222,7 @@ def took_too_long(error):
     return isinstance(error, ProxyError) and "took too long" in str(error) and isinstance(error.last, TimeoutError)
 
 
-def test_a_proxy_that_hangs_meets_the_open_timeout(relay, server):
+def test_a_proxy_that_hangs_ends_at_the_open_timeout(relay, server):
     relay.freeze()
     client = wsclient.Client(server.url, proxy=relay.url(), open_timeout=SHORT)
     began = time.monotonic()
@@ -233,7 +233,7 @@ def test_a_proxy_that_hangs_meets_the_open_timeout(relay, server):
     assert SHORT <= time.monotonic() - began < LONG
 
 
-def test_a_proxy_that_hangs_for_a_while_is_found_out_and_asked_again(relay, server):
+def test_a_proxy_that_hangs_for_a_while_is_detected_and_retried(relay, server):
     failures = queue.Queue()
     with wsclient.connect(
         server.url,
@@ -246,7 +246,7 @@ def test_a_proxy_that_hangs_for_a_while_is_found_out_and_asked_again(relay, serv
         on_connect_error=lambda _, attempt: failures.put(attempt.error),
     ) as client:
         add(client)
-        while not failures.empty():  # on a busy machine half a second may not do for the first attempt
+        while not failures.empty():  # on a busy machine the first attempt may take more than half a second
             failures.get()
         relay.freeze()
         while not took_too_long(failures.get(timeout=LONG)):
@@ -257,7 +257,7 @@ def test_a_proxy_that_hangs_for_a_while_is_found_out_and_asked_again(relay, serv
         assert meanwhile.result(LONG)["result"] == 3
 
 
-def test_close_is_bounded_though_the_proxy_hangs(relay, server):
+def test_close_is_bounded_while_the_proxy_hangs(relay, server):
     with wsclient.connect(server.url, proxy=relay.url()) as client:
         add(client)
         relay.freeze()
@@ -267,11 +267,11 @@ def test_close_is_bounded_though_the_proxy_hangs(relay, server):
         assert client.state is State.CLOSED
 
 
-# --- log-in and permission -------------------------------------------------------------------------------------------
+# --- authentication and permission -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tinyproxy", "microsocks"])
-def test_the_log_in_of_the_proxys_url_is_used(launch, server, name):
+def test_the_credentials_of_the_proxy_url_are_used(launch, server, name):
     relay = launch(name, login=("me", "secret"))
     with wsclient.connect(server.url, proxy=relay.url("me:secret"), reconnect=SOON) as client:
         add(client)
@@ -280,8 +280,8 @@ def test_the_log_in_of_the_proxys_url_is_used(launch, server, name):
         add(client)
 
 
-def test_signs_in_a_password_are_quoted_in_the_url(launch, server):
-    relay = launch("microsocks", login=("me", "s:cr@t"))  # tinyproxy knows letters and digits only
+def test_special_characters_in_a_password_are_quoted_in_the_url(launch, server):
+    relay = launch("microsocks", login=("me", "s:cr@t"))  # tinyproxy supports letters and digits only
     with wsclient.connect(server.url, proxy=relay.url("me:s%3Acr%40t")) as client:
         add(client)
 
@@ -297,7 +297,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "login", "why"), WRONG)
-def test_a_wrong_log_in_is_a_proxy_error_that_says_so(launch, server, name, login, why):
+def test_wrong_credentials_are_a_proxy_error_with_the_reason(launch, server, name, login, why):
     relay = launch(name, login=("me", "secret"))
     with pytest.raises(ProxyError, match=why) as caught:
         wsclient.connect(server.url, proxy=relay.url(login))
@@ -306,25 +306,25 @@ def test_a_wrong_log_in_is_a_proxy_error_that_says_so(launch, server, name, logi
 
 
 @pytest.mark.parametrize("login", ["", "me:hush"])
-def test_an_http_proxy_that_refuses_the_log_in_fails_the_client(launch, server, login):
+def test_an_http_proxy_that_rejects_the_credentials_ends_the_client(launch, server, login):
     relay = launch("tinyproxy", login=("me", "secret"))
     fails_for_good(wsclient.Client(server.url, proxy=relay.url(login), reconnect=SOON, retry_first=True))
 
 
-def test_an_http_proxy_that_forbids_the_port_fails_the_client(launch, server):
+def test_an_http_proxy_that_forbids_the_port_ends_the_client(launch, server):
     relay = launch("tinyproxy", allowed=443)
     client = wsclient.Client(server.url, proxy=relay.url(), reconnect=SOON, retry_first=True)
     assert "403" in str(fails_for_good(client))
 
 
-def test_an_http_proxy_that_allows_the_port_lets_it_pass(launch, server):
+def test_an_http_proxy_that_allows_the_port_forwards_the_connection(launch, server):
     relay = launch("tinyproxy", allowed=server.port)
     with wsclient.connect(server.url, proxy=relay.url()) as client:
         add(client)
 
 
 def fails_for_good(client):
-    """The client's first attempt is its last; gives the error."""
+    """The client's first attempt is its last; return the error."""
     with pytest.raises(ProxyError) as caught:
         client.start(LONG)
     assert client.state is State.FAILED
@@ -332,12 +332,12 @@ def fails_for_good(client):
     return caught.value
 
 
-# --- who looks names up ----------------------------------------------------------------------------------------------
+# --- name lookups ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The names that are looked up in this process; ``here.test`` is known here only."""
+    """The names that are looked up in this process; ``here.test`` is known only here."""
     names = []
     look_up = socket.getaddrinfo
 
@@ -353,7 +353,7 @@ def asked(monkeypatch):
     ("name", "scheme"),
     [("tinyproxy", "http"), ("microsocks", "socks5h"), ("dante", "socks5h")],
 )
-def test_the_proxy_looks_the_name_up(launch, server, asked, name, scheme):
+def test_the_proxy_looks_up_the_name(launch, server, asked, name, scheme):
     relay = launch(name)
     with wsclient.connect(f"ws://localhost:{server.port}/", proxy=relay.url(scheme=scheme)) as client:
         add(client)
@@ -362,7 +362,7 @@ def test_the_proxy_looks_the_name_up(launch, server, asked, name, scheme):
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("microsocks", "socks5"), ("dante", "socks5"), ("dante", "socks4")])
-def test_without_the_letter_the_client_looks_the_name_up(launch, server, asked, name, scheme):
+def test_with_socks5_and_socks4_the_client_looks_up_the_name(launch, server, asked, name, scheme):
     relay = launch(name)
     with wsclient.connect(f"ws://here.test:{server.port}/", proxy=relay.url(scheme=scheme)) as client:
         add(client)
@@ -370,7 +370,7 @@ def test_without_the_letter_the_client_looks_the_name_up(launch, server, asked, 
     eventually(lambda: relay.times(server.port) == 1)
 
 
-def test_a_name_that_the_proxy_can_not_find_is_a_proxy_error(launch, server, asked):
+def test_a_name_that_the_proxy_cannot_resolve_is_a_proxy_error(launch, server, asked):
     relay = launch("microsocks")
     with pytest.raises(ProxyError, match="refused a tunnel"):
         wsclient.connect(f"ws://here.test:{server.port}/", proxy=relay.url())
@@ -388,7 +388,7 @@ def test_a_name_that_the_proxy_can_not_find_is_a_proxy_error(launch, server, ask
         ("all_proxy", "wss", "microsocks"),
     ],
 )
-def test_the_environment_names_the_proxy(launch, server_tls, trusting, monkeypatch, variable, scheme, name):
+def test_the_proxy_is_taken_from_the_environment(launch, server_tls, trusting, monkeypatch, variable, scheme, name):
     relay = launch(name, login=("me", "secret"))
     monkeypatch.setenv(variable, relay.url("me:secret"))
     with Server(tls=server_tls if scheme == "wss" else None) as server:
@@ -409,7 +409,7 @@ def test_no_proxy_exempts_a_server(launch, server, monkeypatch, exempt):
         add(client)
 
 
-def test_a_proxy_sees_nothing_of_a_server_that_is_exempt(launch, server, monkeypatch):
+def test_a_proxy_receives_no_request_for_an_exempt_server(launch, server, monkeypatch):
     relay = launch("tinyproxy")
     monkeypatch.setenv("HTTP_PROXY", relay.url())
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

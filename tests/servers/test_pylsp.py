@@ -1,6 +1,6 @@
-"""python-lsp-server over WebSocket: JSON-RPC both ways, and a server that doesn't answer what it can't read.
+"""python-lsp-server over WebSocket: JSON-RPC in both directions, and a server that does not answer invalid messages.
 
-It logs broken messages and lives on. It ends when a client leaves with a call open: it then writes to a closed line.
+It logs invalid messages and continues. It ends when a client disconnects during a call: it writes to a closed socket.
 """
 
 import concurrent.futures
@@ -28,7 +28,7 @@ def has(module):
     try:
         python = pathlib.Path(PYLSP).resolve().with_name("python3")
         return subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0
-    except OSError:  # no Python stands beside it
+    except OSError:  # not beside a Python installation
         return False
 
 
@@ -43,7 +43,7 @@ needs_pyflakes = pytest.mark.skipif(
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {"window": {"workDoneProgress": True}}}
 UNANSWERED = {"jsonrpc": "1.0", "method": "initialize", "params": INITIALIZE}
-"""A version that it knows not: it says nothing."""
+"""A version that it does not support: it sends no answer."""
 
 
 class Pylsp(Program):
@@ -53,7 +53,7 @@ class Pylsp(Program):
         super().__init__(home, command, XDG_CACHE_HOME=str(cache))
 
     def client(self, **options):
-        """A client of it, not started; each connection is initialized before anything else."""
+        """A client for it, not started; each connection is initialized before anything else."""
         options = {"reconnect": SOON, "on_session": initialize, **options}
         return wsclient.Client(f"ws://127.0.0.1:{self.port}/", protocol=wsclient.JsonRpc(), **options)
 
@@ -65,7 +65,7 @@ def initialize(client, session):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """What it has learnt of Python's own modules, which takes it its time."""
+    """Its cache of Python's own modules, which takes long to build."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -76,7 +76,7 @@ def pylsp(tmp_path, cache):
 
 
 def opening(name, text):
-    """What opens a document."""
+    """The notification that opens a document."""
     return {"textDocument": {"uri": f"file:///{name}.py", "languageId": "python", "version": 1, "text": text}}
 
 
@@ -103,7 +103,7 @@ def completes(client, name="greeter"):
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_that_was_opened_is_completed(pylsp):
+def test_an_opened_document_is_completed(pylsp):
     with pylsp.client(on_session=None) as client:
         assert client.call("initialize", INITIALIZE, timeout=LONG)["capabilities"]["completionProvider"]
         client.notify("initialized", {})
@@ -112,7 +112,7 @@ def test_a_document_that_was_opened_is_completed(pylsp):
         assert client.stats.connections == 1
 
 
-def test_calls_from_many_threads_get_each_their_own_answer(pylsp):
+def test_calls_from_many_threads_get_their_own_replies(pylsp):
     def symbols(number):
         document = {"textDocument": {"uri": f"file:///number{number}.py"}}
         return [one["name"] for one in client.call("textDocument/documentSymbol", document, timeout=LONG)]
@@ -136,7 +136,7 @@ def test_errors_are_raised_with_code_and_data(pylsp):
         assert wrong.value.data["traceback"]
 
 
-def test_it_never_answers_what_it_cannot_read_and_both_live_on(pylsp):
+def test_an_invalid_message_is_never_answered_and_client_and_server_continue(pylsp):
     heard = queue.Queue()
     with pylsp.client(on_message=lambda client, message: heard.put(message)) as client:
         for broken in ("{broken", "[]", "null", {"jsonrpc": "2.0"}, {"id": 5}):
@@ -152,11 +152,11 @@ def test_it_never_answers_what_it_cannot_read_and_both_live_on(pylsp):
     assert "Failed to process request {broken" in pylsp.output
 
 
-# --- what it asks and tells ------------------------------------------------------------------------------------------
+# --- calls and notifications of the server ---------------------------------------------------------------------------
 
 
 def linted(pylsp, client, told):
-    """Have a document linted; gives the kinds of progress in their order, and what pyflakes found."""
+    """Have a document linted; return the kinds of progress in order, and the findings of pyflakes."""
     client.notify("textDocument/didOpen", opening("unused", "import json\n"))
     tokens, kinds = set(), []
     while (message := told.get(LONG))["method"] != "textDocument/publishDiagnostics":
@@ -166,13 +166,13 @@ def linted(pylsp, client, told):
     return tokens.pop(), kinds, [found["message"] for found in message["params"]["diagnostics"]]
 
 
-def told_by(client):
+def notifications_of(client):
     return client.listen(lambda message: message.get("method") in ("$/progress", "textDocument/publishDiagnostics"))
 
 
 @needs_pyflakes
 @pytest.mark.parametrize("way", ["handlers=", "handle()", "handle(workers=1)"])
-def test_its_call_is_answered_and_progress_and_findings_follow(pylsp, way):
+def test_a_call_of_the_server_is_answered_and_progress_and_findings_follow(pylsp, way):
     asked = []
 
     def create(params):
@@ -182,7 +182,7 @@ def test_its_call_is_answered_and_progress_and_findings_follow(pylsp, way):
     client = pylsp.client(handlers={method: create} if way == "handlers=" else None)
     if way != "handlers=":
         client.handle(method, workers=int("workers" in way))(create)
-    with client, told_by(client) as told:
+    with client, notifications_of(client) as told:
         progress = queue.Queue()
         client.on("$/progress", progress.put)
         token, kinds, found = linted(pylsp, client, told)
@@ -190,13 +190,13 @@ def test_its_call_is_answered_and_progress_and_findings_follow(pylsp, way):
         assert kinds == ["begin", "end"]
         assert found == ["'json' imported but unused"]
         assert [progress.get(timeout=LONG)["params"]["value"]["kind"] for _ in kinds] == kinds
-    assert "error while trying to initialize progress" not in pylsp.output  # what it says after a second in vain
+    assert "error while trying to initialize progress" not in pylsp.output  # logged after a second without an answer
 
 
 @needs_pyflakes
-def test_a_call_that_nobody_handles_is_refused_in_its_terms(pylsp):
+def test_a_call_without_a_handler_is_refused_with_its_error_code(pylsp):
     seen = queue.Queue()
-    with pylsp.client(on_message=lambda client, message: seen.put(message)) as client, told_by(client) as told:
+    with pylsp.client(on_message=lambda client, message: seen.put(message)) as client, notifications_of(client) as told:
         assert linted(pylsp, client, told)[1] == ["begin", "end"]
         assert seen.get(timeout=LONG)["method"] == "window/workDoneProgress/create"
     eventually(lambda: "Method not found: window/workDoneProgress/create" in pylsp.output)
@@ -206,7 +206,7 @@ def test_a_call_that_nobody_handles_is_refused_in_its_terms(pylsp):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_the_client_recovers_from_a_restart_initialized_anew(pylsp, how):
+def test_the_client_recovers_from_a_restart_and_initializes_again(pylsp, how):
     numbers = []
 
     def set_up(client, session):

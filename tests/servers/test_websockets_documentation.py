@@ -1,4 +1,4 @@
-"""Servers of ``websockets``, each in a process of its own: as its documentation has one, and as our examples do."""
+"""Servers of ``websockets``, each in a separate process: one from its documentation, and one from our examples."""
 
 import pathlib
 import re
@@ -84,7 +84,7 @@ def test_text_binary_and_json_are_echoed_in_order(echo):
         assert client.latency > 0
 
 
-def test_json_with_ids_is_echoed_to_its_asker(echo):
+def test_json_with_ids_is_echoed_to_its_sender(echo):
     with wsclient.connect(echo.url) as client:
         assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
 
@@ -118,4 +118,4 @@ def test_the_client_survives_a_restart_of_the_server(request, which, how):
         echo.start()
         assert future.result(LONG) == f"{prefix}queued meanwhile"
         assert client.stats.connections == 2
-    assert closes == [None, 1000]  # the process dies without a word, and our own close is answered
+    assert closes == [None, 1000]  # the process ends without a close frame, and our own close is answered

@@ -141,8 +141,8 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         for key, times in asked.items():
             yield f"connection {connection.number}: {key} came {times} times." if times > 1 else None
         ahead = connection.keys[1 : 1 + len(known)]  # fewer, if the connection ended early
-        strangers = [key for key in ahead if key not in known]
-        yield f"connection {connection.number}: {strangers[0]} came before subscriptions." if strangers else None
+        unexpected = [key for key in ahead if key not in known]
+        yield f"connection {connection.number}: {unexpected[0]} came before subscriptions." if unexpected else None
         known |= asked.keys()
     by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for heard in history.heard:

@@ -139,7 +139,7 @@ class Round:
                 history.slack = meter.slack()
         finally:
             logger.removeHandler(alarm)
-        history.surprises += alarm.told
+        history.surprises += alarm.reported
         return self._judged(history)
 
     def _run(self, history: History) -> None:
@@ -206,9 +206,9 @@ class _Alarm(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self._text = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Store the record's text."""
-        self.told.append(f"logged: {self._text.format(record)}")
+        self.reported.append(f"logged: {self._text.format(record)}")

@@ -18,7 +18,7 @@ ROUND_SECONDS: Final = 60.0
 LOOK: Final = 0.25
 """Seconds between two updates of the screen."""
 
-TOLD: Final = 20
+REPORTED: Final = 20
 """How many broken promises of a run are shown; one defect of the library breaks many."""
 
 
@@ -100,8 +100,8 @@ def _tell(screen: Screen, result: Result, again: str) -> None:
         screen.note(f"Run with seed {result.seed}: every promise kept ({circumstances}).")
         return
     screen.note(f"Run with seed {result.seed}: {len(result.verdict.broken)} broken promises ({circumstances}).")
-    for sentence in result.verdict.broken[:TOLD]:
+    for sentence in result.verdict.broken[:REPORTED]:
         screen.note(f"  {sentence}")
-    if len(result.verdict.broken) > TOLD:
-        screen.note(f"  … and {len(result.verdict.broken) - TOLD} more.")
+    if len(result.verdict.broken) > REPORTED:
+        screen.note(f"  … and {len(result.verdict.broken) - REPORTED} more.")
     screen.note(f"Repeat it with: {again}")

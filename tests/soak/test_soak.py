@@ -53,7 +53,7 @@ def honest():
     )
 
 
-def test_an_honest_history_breaks_nothing_and_is_held_against_every_promise():
+def test_a_correct_history_breaks_no_promise_and_is_checked_against_every_promise():
     checked, broken = judge(honest())
     assert broken == []
     assert list(checked) == list(PROMISES)
@@ -195,7 +195,7 @@ FORGERIES = {
 @pytest.mark.parametrize(
     ("promise", "name"), [(promise, name) for promise, forgeries in FORGERIES.items() for name in forgeries]
 )
-def test_the_ledger_tells_a_forged_history(promise, name):
+def test_the_ledger_detects_a_forged_history(promise, name):
     forge, sentence = FORGERIES[promise][name]
     history = honest()
     forge(history)
@@ -206,20 +206,20 @@ def test_every_promise_has_a_forgery_that_breaks_it():
     assert set(FORGERIES) == set(PROMISES)
 
 
-def test_what_an_idempotent_request_does_twice_breaks_nothing():
+def test_an_idempotent_request_executed_twice_breaks_no_promise():
     history = honest()
     assert sum(connection.keys.count("a:5") for connection in history.connections) == 2
     change(4, "asked", idempotent=False)(history)
     assert "nothing arrives twice: a:5 arrived 2 times." in judge(history).broken
 
 
-def test_a_seed_gives_the_same_plan_again_and_another_one_another():
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another_plan():
     assert plan(7, 60) == plan(7, 60)
     assert plan(7, 60) != plan(8, 60)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_plan_holds_every_kind_and_faults_follow_each_other(seed):
+def test_a_plan_has_every_kind_and_faults_do_not_overlap(seed):
     faults = plan(seed, 60)
     assert {fault.kind for fault in faults} == set(KINDS)
     for before, after in itertools.pairwise(faults):
@@ -233,13 +233,13 @@ def test_a_plan_holds_every_kind_and_faults_follow_each_other(seed):
 
 
 @pytest.mark.parametrize("first", [0, 5])
-def test_four_runs_dial_in_each_way_once_unless_told_otherwise(first):
+def test_four_runs_use_each_kind_of_connection_once_by_default(first):
     assert len({dialing(seed) for seed in range(first, first + 4)}) == 4
     assert {dialing(seed, tls=True).tls for seed in range(4)} == {True}
     assert {dialing(seed, tls=False).tls for seed in range(4)} == {False}
 
 
-def test_slack_is_measured_and_bounded():
+def test_slack_is_measured_and_limited():
     with LagMeter() as meter:
         threading.Event().wait(0.1)
         assert LEAST <= meter.slack() <= MOST
@@ -267,7 +267,7 @@ def run(*arguments):
         ("1", ["--no-tls"], "without TLS, through sock="),
     ],
 )
-def test_the_command_runs_a_soak_and_sums_it_up(seed, wanted, dialed):
+def test_the_command_runs_a_soak_and_prints_a_summary(seed, wanted, dialed):
     done = run("--seconds", "4", "--seed", seed, "--plain", *wanted)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Run with seed {seed}: every promise kept ({dialed}; " in done.stdout
@@ -277,11 +277,11 @@ def test_the_command_runs_a_soak_and_sums_it_up(seed, wanted, dialed):
 
 
 @pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--minutes", "soon"], ["--seconds", "1", "--minutes", "1"]])
-def test_the_command_refuses_a_length_that_is_none(wrong):
+def test_the_command_refuses_an_invalid_length(wrong):
     assert run(*wrong).returncode == 2
 
 
-def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(monkeypatch, capsys):
+def test_a_broken_promise_is_reported_with_the_command_to_repeat_it_and_changes_the_exit_code(monkeypatch, capsys):
     """A promise that is never kept is added."""
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
     assert main(["--seconds", "2.5", "--seed", "5", "--plain", "--no-tls"]) == 1
@@ -290,7 +290,7 @@ def test_a_broken_promise_is_told_with_what_replays_it_and_costs_the_exit_code(m
     assert "Repeat it with: python -m tests.soak --seconds 2.5 --seed 5 --no-tls\n" in out
 
 
-def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
+def test_a_long_soak_is_reported_in_runs_that_can_be_repeated_separately(monkeypatch, capsys):
     monkeypatch.setattr(_run, "ROUND_SECONDS", 1.5)
     monkeypatch.setitem(PROMISES, "pigs fly", lambda history: iter(["they do not."]))
     results = _run.soak(2.5, 40)
@@ -300,7 +300,7 @@ def test_a_long_soak_is_told_in_runs_that_replay_alone(monkeypatch, capsys):
     assert "Repeat it with: python -m tests.soak --seconds 1 --seed 41\n" in out
 
 
-def test_the_live_screen_shows_the_table_and_the_bar(capsys):
+def test_the_live_screen_shows_the_table_and_the_progress_bar(capsys):
     from .live import LiveScreen
 
     screen = LiveScreen()

@@ -34,7 +34,7 @@ SLACK = 5.0
 
 
 def eventually(condition, timeout=LONG):
-    """Wait for what another thread is about to do and gives no event for."""
+    """Wait for an action of another thread that sets no event."""
     import threading
     import time
 

@@ -38,9 +38,9 @@ def in_child(function):
 
 
 class Script:
-    """One of ``tests.scripts`` in a process of its own, from construction to ``end()``.
+    """One of ``tests.scripts`` in a separate process, from construction to ``end()``.
 
-    It prints one JSON value per line, which ``said()`` returns in order, and reads the lines that ``tell()`` writes.
+    It prints one JSON value per line, which ``read_value()`` returns in order, and reads those of ``write_line()``.
     """
 
     def __init__(self, name, *arguments):
@@ -59,12 +59,12 @@ class Script:
             self._lines.put(line)
         self._lines.put(None)
 
-    def said(self, timeout=LONG):
+    def read_value(self, timeout=LONG):
         line = self._lines.get(timeout=timeout)
         assert line is not None, f"the script ended: {self.process.wait(LONG)}"
         return json.loads(line)
 
-    def tell(self, word=""):
+    def write_line(self, word=""):
         self.process.stdin.write(f"{word}\n")
         self.process.stdin.flush()
 

@@ -22,5 +22,5 @@ def threads(name):
 
 
 def request_sum(client):
-    """Make a request, and check its reply."""
+    """Send a request, and check its reply."""
     assert client.request(add(1, 2), timeout=LONG)["result"] == 3

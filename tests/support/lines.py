@@ -84,7 +84,7 @@ def rest_of(sock):
     return data
 
 
-def say_and_reset(far, sock, line):
+def send_and_reset(far, sock, line):
     """Send last bytes from the other end, and close its socket with unread bytes, which resets the connection."""
     far.sendall(b"last words")
     with selectors.DefaultSelector() as selector:
@@ -95,7 +95,7 @@ def say_and_reset(far, sock, line):
 
 
 def send_until_refused(line):
-    """Send single bytes until the line raises."""
+    """Send single bytes until the transport raises."""
     deadline = time.monotonic() + LONG
     pause = threading.Event()
     while time.monotonic() < deadline:

@@ -37,8 +37,8 @@ def open_against(raw, **options):
 ASK = {"method": "eth_subscribe", "params": ["newHeads"]}
 
 
-def beginning(call):
-    """Start a call on a thread of its own, and return a future of its result."""
+def start_call(call):
+    """Start a call in a separate thread, and return a future of its result."""
     future = concurrent.futures.Future()
 
     def run():
@@ -70,7 +70,7 @@ def reply(asked, result):
 
 
 def subscribing(client, message=ASK, *, timeout=LONG, **options):
-    return beginning(lambda: client.subscribe(message, timeout=timeout, **options))
+    return start_call(lambda: client.subscribe(message, timeout=timeout, **options))
 
 
 def subscribed(client, peer, name, message=ASK, **options):
@@ -93,7 +93,7 @@ def cut(client, peer, raw):
     return peer
 
 
-def nothing_is_kept(client):
+def has_no_entries(client):
     """Whether no table contains a request, stream or subscription."""
     core = client._wsclient.core
     return not (

@@ -1,4 +1,4 @@
-"""Programs of other projects, each in a process of its own."""
+"""Programs of other projects, each in a separate process."""
 
 import contextlib
 import os
@@ -79,7 +79,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a process group of its own, so that its children get signals too
+                start_new_session=True,  # a separate process group, so that its children get signals too
             )
         try:
             eventually(self._is_up)

@@ -6,10 +6,10 @@ from wsclient.testing import Peer, RawServer, frame
 from wsclient.testing._servers.peer import GUID
 from wsclient.testing._servers.sockets import abort
 
-__all__ = ["GUID", "Peer", "RawServer", "come_and_go", "frame"]
+__all__ = ["GUID", "Peer", "RawServer", "connect_and_reset", "frame"]
 
 
-def come_and_go(port, count=200):
+def connect_and_reset(port, count=200):
     """Connect ``count`` times and reset each connection at once, in part before the server accepts it."""
     for _ in range(count):
         abort(socket.create_connection(("127.0.0.1", port)))

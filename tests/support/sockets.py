@@ -17,7 +17,7 @@ full_backlogs_wait = pytest.mark.skipif(sys.platform != "linux", reason="elsewhe
 
 
 class Silent:
-    """An address that does not answer: a listener whose backlog is full. ``relent()`` makes it answer."""
+    """An address that does not answer: a listener whose backlog is full. ``accept_all()`` makes it answer."""
 
     def __init__(self):
         self._listener = socket.create_server((LOOPBACK, 0), backlog=0)
@@ -36,7 +36,7 @@ class Silent:
             return False
         return True
 
-    def relent(self):
+    def accept_all(self):
         """Accept all waiting connections, once."""
         self._listener.settimeout(LONG)
         while self._callers:

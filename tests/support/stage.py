@@ -16,7 +16,7 @@ from . import LONG
 from .raw import RawServer
 
 PLENTY = 2**23
-"""More bytes than any socket takes at once."""
+"""More bytes than any socket buffer holds."""
 
 
 def within(seconds):
@@ -24,7 +24,7 @@ def within(seconds):
 
 
 class Waiter:
-    """Waits as the I/O thread does; ``order()`` ends its wait like an order."""
+    """Waits like the I/O thread; ``order()`` ends its wait like a command."""
 
     def __init__(self):
         self.waits = threading.Event()
@@ -136,7 +136,7 @@ def redirect(location, status="302 Found"):
     return respond(status, f"Location: {location}")
 
 
-def say(data):
+def answer_with_bytes(data):
     """Answer the request with these bytes, and keep the connection open."""
 
     def act(peer):
@@ -148,7 +148,7 @@ def say(data):
 
 
 def trickle(peer, data=b"x"):
-    """Send the same bytes again and again, until the client closes the connection."""
+    """Send the same bytes repeatedly, until the client closes the connection."""
     pause = threading.Event()
     with contextlib.suppress(OSError):
         while True:

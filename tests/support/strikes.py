@@ -1,4 +1,4 @@
-"""Calls a function again and again, and runs other code at each moment of the call in turn."""
+"""Calls a function repeatedly, and runs other code at each moment of the call in turn."""
 
 import gc
 import sys

@@ -16,7 +16,7 @@ def stacks():
 
 
 def on_thread(call):
-    """Call a function on another thread than the main one, and return its result."""
+    """Call a function in a thread other than the main one, and return its result."""
     gave = []
     thread = threading.Thread(target=lambda: gave.append(call()))
     thread.start()
@@ -31,8 +31,8 @@ def fill(sock):
             sock.send(b"\0" * 65536)
 
 
-class Asking:
-    """A blocking call, on a thread of its own."""
+class BlockingCall:
+    """A blocking call, in a separate thread."""
 
     def __init__(self, fn, *args, **options):
         self._call = (fn, args, options)

@@ -1,4 +1,4 @@
-"""``python -m wsclient.testing``, from a shell."""
+"""``python -m wsclient.testing``, run from a shell."""
 
 import signal
 import subprocess
@@ -15,7 +15,7 @@ from ..support import LONG
 
 @pytest.fixture
 def started():
-    """Starts the command; ends what is left of it."""
+    """Starts the command; ends its processes afterwards."""
     processes = []
 
     def start(*arguments):
@@ -41,7 +41,7 @@ def typed(process, line):
     return process.stdout.readline().strip()
 
 
-def test_a_proxy_from_a_shell_leads_to_its_target_and_obeys(started):
+def test_a_proxy_from_a_shell_forwards_to_its_target_and_executes_commands(started):
     with Server() as server:
         process = started("proxy", server.url, "--latency", "0.01", "--jitter", "0.005", "--seed", "3")
         url = process.stdout.readline().split()[0]
@@ -57,7 +57,7 @@ def test_a_proxy_from_a_shell_leads_to_its_target_and_obeys(started):
         assert process.stderr.read() == ""
 
 
-def test_it_goes_on_when_nobody_can_type_and_ends_by_an_interrupt(started):
+def test_it_continues_without_input_and_ends_by_an_interrupt(started):
     with Server() as server:
         process = started("proxy", str(server.port))
         url = process.stdout.readline().split()[0]
@@ -71,12 +71,12 @@ def test_it_goes_on_when_nobody_can_type_and_ends_by_an_interrupt(started):
 
 
 @pytest.mark.parametrize("arguments", [["proxy", "tcp://host/"], ["proxy", "8765", "--jitter", "1"]])
-def test_what_can_not_run_says_why(arguments, capsys):
+def test_an_invalid_command_line_prints_the_reason(arguments, capsys):
     assert main(arguments) == 2
     assert "The proxy can't start: " in capsys.readouterr().err
 
 
-def test_without_a_command_it_says_which_there_are(capsys):
+def test_without_a_command_it_prints_the_commands(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "COMMAND" in capsys.readouterr().err

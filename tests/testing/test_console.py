@@ -1,4 +1,4 @@
-"""What may be typed at a proxy."""
+"""The console commands of a proxy."""
 
 import pytest
 
@@ -33,16 +33,16 @@ def test_each_verb_is_answered_with_the_figures(tcp, line):
         ("exit", QUIT),
     ],
 )
-def test_what_else_may_be_typed(tcp, line, answer):
+def test_other_valid_input_is_accepted(tcp, line, answer):
     assert carry_out(tcp, line) == answer
 
 
-def test_a_wrong_word_is_told_with_the_usage(tcp):
+def test_an_unknown_word_is_answered_with_the_usage(tcp):
     assert "direction must be" in carry_out(tcp, "drop sideways")
     assert "jitter must be" in carry_out(tcp, "latency 0.1 5")
 
 
-def test_help_names_every_verb(tcp):
+def test_help_lists_every_verb(tcp):
     answer = carry_out(tcp, "help")
     for verb in ("cut", "reset", "freeze", "thaw", "latency", "bandwidth", "cut-after", "drop", "refuse", "accept",
                  "status", "quit"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether a message is the recorded one: JSON as values, the rest to the byte, secrets as anything."""
+"""Whether a message matches the recorded one: JSON by value, other data by its bytes, secrets by any value."""
 
 import json
 
@@ -16,17 +16,17 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st
 
 
 def matches(test, wanted, got):
-    return getattr(MATCHER, test)(MATCHER.read(wanted), MATCHER.read(got))  # a recorded one is redacted already
+    return getattr(MATCHER, test)(MATCHER.read(wanted), MATCHER.read(got))  # a recorded one is already redacted
 
 
 @given(values)
-def test_a_value_is_the_same_as_itself_however_it_is_written(value):
+def test_a_value_equals_itself_in_any_formatting(value):
     assert same(value, json.loads(json.dumps(value)))
     assert matches("same", json.dumps(value), json.dumps(value, indent=1, sort_keys=True))
 
 
 @given(values, values)
-def test_two_values_are_the_same_if_their_canonical_json_is(one, other):
+def test_two_values_are_equal_if_their_canonical_json_is_equal(one, other):
     def canonical(value):
         if isinstance(value, dict):
             return "dict", sorted((key, canonical(member)) for key, member in value.items())
@@ -42,7 +42,7 @@ def test_two_values_are_the_same_if_their_canonical_json_is(one, other):
 
 
 @given(values, values, st.data())
-def test_what_was_redacted_equals_anything(value, instead, data):
+def test_a_redacted_value_equals_any_value(value, instead, data):
     wanted = {"plain": value, "deep": [{"secret": REDACTED}]}
     assert same(wanted, {"plain": value, "deep": [{"secret": instead}]})
     assert not same(wanted, {"plain": value, "deep": [{}]})
@@ -51,12 +51,12 @@ def test_what_was_redacted_equals_anything(value, instead, data):
 @pytest.mark.parametrize(
     ("wanted", "got"), [(1, True), (0, False), (1, "1"), (None, False), ([], {}), ([1], [1, 2]), ({"a": 1}, {"b": 1})]
 )
-def test_these_differ(wanted, got):
+def test_these_messages_differ(wanted, got):
     assert not same(wanted, got)
     assert not same(got, wanted)
 
 
-def test_text_that_is_no_json_and_binary_are_compared_to_the_byte():
+def test_text_that_is_not_json_and_binary_are_compared_by_their_bytes():
     assert matches("same", "hello", "hello")
     assert not matches("same", "hello", "hello ")
     assert not matches("same", "5", b"5")
@@ -64,21 +64,21 @@ def test_text_that_is_no_json_and_binary_are_compared_to_the_byte():
     assert recorded("hello").value is ABSENT
 
 
-def test_a_secret_of_now_is_redacted_as_the_recorded_one_was_wherever_it_stands():
+def test_a_secret_in_a_new_message_is_redacted_like_the_recorded_one_at_any_position():
     wanted = '42["login",{"password":"[redacted]"}]'
     assert matches("same", wanted, '42["login",{"password":"other"}]')
     assert not matches("same", wanted, '42["logout",{"password":"other"}]')
     assert "other" not in str(MATCHER.read('{"password":"other"}'))
 
 
-def test_what_is_nested_too_deep_is_compared_as_text():
+def test_json_with_too_deep_nesting_is_compared_as_text():
     deep = "[" * 100_000
     assert matches("same", deep, deep)
     assert not matches("same", deep, deep + "[")
 
 
 @given(st.dictionaries(st.text(), values), st.integers() | st.text(), st.integers() | st.text())
-def test_ids_do_not_count_if_they_are_not_to(message, first, second):
+def test_ids_can_be_excluded_from_the_comparison(message, first, second):
     wanted, got = json.dumps({**message, "id": first}), json.dumps({**message, "id": second})
     assert matches("same_but_ids", wanted, got)
     assert matches("same_but_ids", f"[{wanted}]", f"[{got}]")
@@ -101,11 +101,11 @@ def test_ids_do_not_count_if_they_are_not_to(message, first, second):
         ('{"method":"add"}', b'{"method":"add"}', False),
     ],
 )
-def test_messages_about_the_same_are_alike(wanted, got, are):
+def test_messages_with_the_same_content_are_similar(wanted, got, are):
     assert matches("alike", wanted, got) is are
 
 
-def test_ids_are_learned_and_put_in():
+def test_ids_are_learned_and_inserted():
     ids = {}
     MATCHER.learn([{"id": 1}, {"id": "b"}], [{"id": 11}, {"id": "z"}], ids)
     assert json.loads(MATCHER.relabelled(recorded('[{"id":"b","result":1},{"id":1}]'), ids)) == [
@@ -113,5 +113,5 @@ def test_ids_are_learned_and_put_in():
         {"id": 11},
     ]
     for untouched in ('{"id": "1"}', '{ "x": 1 }', '{"id":1,"method":"ask"}', "hello", '{"id":null}'):
-        assert MATCHER.relabelled(recorded(untouched), ids) == untouched  # to the byte
+        assert MATCHER.relabelled(recorded(untouched), ids) == untouched  # byte by byte
     assert MATCHER.relabelled(recorded(b'{"id":1}'), ids) == b'{"id":11}'

@@ -1,4 +1,4 @@
-"""One recorded connection, played back without a socket or a clock."""
+"""One recorded connection, replayed without a socket or a clock."""
 
 import json
 
@@ -15,7 +15,7 @@ MATCHER = Matcher(Redactor())
 
 
 def made(player, *script, lost=("network", None), speed=None):
-    """``">text"`` is sent by the client, ``"<text"`` by the server; one second lies between two of them."""
+    """``">text"`` is sent by the client, ``"<text"`` by the server; they are one second apart."""
     entries = []
     for number, one in enumerate(script, 1):
         if isinstance(one, str):
@@ -37,7 +37,7 @@ def said(player, now=100.0):
 # --- strict ----------------------------------------------------------------------------------------------------------
 
 
-def test_strictly_the_server_speaks_when_the_client_has_said_what_comes_before():
+def test_strictly_the_server_sends_after_the_client_has_sent_the_messages_before():
     player = made(StrictPlayer, "<welcome", ">a", "<1", "<2", ">b", "<3")
     assert said(player) == ["welcome"]
     assert said(player) == []
@@ -49,7 +49,7 @@ def test_strictly_the_server_speaks_when_the_client_has_said_what_comes_before()
     assert player.differences == []
 
 
-def test_messages_that_come_early_wait_for_their_turn():
+def test_early_messages_wait_for_their_turn():
     player = made(StrictPlayer, ">a", "<1", ">b", "<2")
     player.take("a", 100)
     player.take("b", 100)
@@ -57,7 +57,7 @@ def test_messages_that_come_early_wait_for_their_turn():
 
 
 @pytest.mark.parametrize("sent", [["b"], ["a", "c"], ["b", "a"]])
-def test_another_message_is_a_difference_and_ends_the_connection(sent):
+def test_a_different_message_is_a_difference_and_ends_the_connection(sent):
     player = made(StrictPlayer, ">a", ">b", "<1", lost=("local", 1000))
     for one in sent:
         player.take(one, 100)
@@ -70,14 +70,14 @@ def test_another_message_is_a_difference_and_ends_the_connection(sent):
     assert player.missing() == []
 
 
-def test_what_was_never_sent_is_told():
+def test_a_missing_message_is_reported():
     player = made(StrictPlayer, ">a", "<1", ">b", ">c", lost=("local", 1000))
     player.take("a", 100)
     assert said(player) == ["1"]
     assert player.missing() == ["connection 1, line 5: never sent: b.", "connection 1, line 6: never sent: c."]
 
 
-def test_more_than_was_recorded_is_a_difference_unless_the_server_has_left():
+def test_an_additional_message_is_a_difference_unless_the_server_has_closed():
     player = made(StrictPlayer, ">a", lost=("local", 1000))
     player.take("a", 100)
     player.take("b", 100)
@@ -105,13 +105,13 @@ def test_the_close_code_of_the_client_is_compared():
 
 
 @pytest.mark.parametrize("player", [StrictPlayer, LenientPlayer])
-def test_the_servers_close_and_pings_are_played_and_the_clients_pings_are_not(player):
+def test_the_close_and_pings_of_the_server_are_replayed_and_pings_of_the_client_are_not_compared(player):
     script = (("ping", RECEIVED, b"p", None), ("pong", SENT, b"p", None), ("ping", SENT, b"q", None),
               ("pong", RECEIVED, b"q", None), ("close", RECEIVED, "bye", 1012), ("close", SENT, "", 1012))  # fmt: skip
     assert made(player, *script).steps(100) == [Step(PING, b"p"), Step(CLOSE, "bye", 1012)]
 
 
-def test_strictly_the_recorded_gaps_are_kept_at_the_speed_asked_for():
+def test_strictly_the_recorded_delays_are_kept_at_the_requested_speed():
     player = made(StrictPlayer, ">a", "<1", "<2", speed=2.0)
     assert player.next_at() is None
     player.take("a", 107)
@@ -125,7 +125,7 @@ def test_strictly_the_recorded_gaps_are_kept_at_the_speed_asked_for():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.text(max_size=3)), max_size=12), st.data())
-def test_the_recorded_script_is_never_a_difference_whenever_its_messages_come(script, data):
+def test_the_recorded_script_is_never_a_difference_with_any_timing(script, data):
     entries = [(">" if by_client else "<") + text for by_client, text in script]
     player = made(StrictPlayer, *entries)
     heard = []
@@ -154,7 +154,7 @@ def lenient(*script, **options):
     return made(LenientPlayer, *script, **options)
 
 
-def test_leniently_replies_go_by_the_ids_of_now_in_any_order():
+def test_leniently_replies_use_the_new_ids_in_any_order():
     player = lenient(">" + ask(1, "a"), ">" + ask(2, "b"), "<" + reply(2, "B"), "<" + reply(1, "A"))
     player.take(ask(70, "b"), 100)
     assert said(player) == [reply(70, "B")]
@@ -162,7 +162,7 @@ def test_leniently_replies_go_by_the_ids_of_now_in_any_order():
     assert said(player) == [reply("x", "A"), CUT]
 
 
-def test_leniently_the_equal_message_is_preferred_to_one_that_is_alike():
+def test_leniently_an_equal_message_is_preferred_to_a_similar_one():
     player = lenient(">" + ask(1, params=1), ">" + ask(2, params=2), "<" + reply(1, "one"), "<" + reply(2, "two"))
     player.take(ask(5, params=2), 100)
     assert said(player) == [reply(5, "two")]
@@ -173,7 +173,7 @@ def test_leniently_the_equal_message_is_preferred_to_one_that_is_alike():
     assert player.unexpected == [ask(7, params=9)]
 
 
-def test_leniently_what_is_new_is_noted_and_not_answered_and_what_is_missing_is_no_difference():
+def test_leniently_a_new_message_is_recorded_without_an_answer_and_a_missing_one_is_no_difference():
     player = lenient(">a", "<1", ">b", "<2")
     player.take("new", 100)
     player.take("b", 100)
@@ -182,7 +182,7 @@ def test_leniently_what_is_new_is_noted_and_not_answered_and_what_is_missing_is_
     assert player.differences == player.missing() == []
 
 
-def test_leniently_pushes_come_in_their_order_once_the_client_is_past_them():
+def test_leniently_events_are_sent_in_order_after_the_client_has_sent_the_messages_before():
     player = lenient(
         "<hello", ">" + ask(1, "a"), "<tick 1", "<" + reply(1, "A"), "<tick 2", ">" + ask(2, "b"), "<tick 3"
     )
@@ -193,7 +193,7 @@ def test_leniently_pushes_come_in_their_order_once_the_client_is_past_them():
     assert said(player) == [reply(9, "A"), CUT]
 
 
-def test_leniently_where_nothing_has_an_id_an_answer_goes_with_the_message_before_it():
+def test_leniently_without_ids_an_answer_follows_the_message_before_it():
     player = lenient(">a", "<1", ">b", "<2")
     player.take("b", 100)
     player.take("a", 100)
@@ -203,7 +203,7 @@ def test_leniently_where_nothing_has_an_id_an_answer_goes_with_the_message_befor
     assert said(player) == ["2"]
 
 
-def test_leniently_a_call_of_the_servers_keeps_its_id_and_answers_nothing():
+def test_leniently_a_call_of_the_server_keeps_its_id_and_answers_nothing():
     call = ask(1, "confirm")
     player = lenient(">" + ask(1, "a"), "<" + call, ">" + reply(1, "yes"), "<" + reply(1, "A"))
     player.take(ask(50, "a"), 100)
@@ -212,14 +212,14 @@ def test_leniently_a_call_of_the_servers_keeps_its_id_and_answers_nothing():
     assert player.unexpected == []
 
 
-def test_leniently_a_call_that_bears_the_id_of_a_request_is_a_push_all_the_same():
+def test_leniently_a_call_with_the_id_of_a_request_is_an_event():
     call = ask(1, "confirm")
     player = lenient(">" + ask(1, "a"), ">" + ask(2, "b"), "<" + call, "<" + reply(1, "A"), "<" + reply(2, "B"))
     player.take(ask(2, "b"), 100)
     assert said(player) == [call, reply(2, "B")]
 
 
-def test_leniently_what_answers_two_messages_waits_for_both():
+def test_leniently_the_answer_to_two_messages_waits_for_both():
     player = lenient(">" + ask(1, "a"), ">" + ask(2, "b"), f"<[{reply(1, 'A')},{reply(2, 'B')}]")
     player.take(ask(1, "a"), 100)
     assert said(player) == []
@@ -227,13 +227,13 @@ def test_leniently_what_answers_two_messages_waits_for_both():
     assert len(said(player)) == 2
 
 
-def test_leniently_the_batch_of_now_gets_the_answers_under_its_ids():
+def test_leniently_a_new_batch_gets_the_answers_with_its_ids():
     player = lenient(f">[{ask(1)},{ask(2)}]", f"<[{reply(2, 'B')},{reply(1, 'A')}]")
     player.take(f"[{ask(11)},{ask(12)}]", 100)
     assert json.loads(said(player)[0]) == [{"id": 12, "result": "B"}, {"id": 11, "result": "A"}]
 
 
-def test_leniently_the_recorded_gaps_are_kept_too():
+def test_leniently_the_recorded_delays_are_kept_too():
     player = lenient("<hello", ">" + ask(1), "<" + reply(1, 1), "<" + reply(1, 2), speed=1.0)
     assert (said(player), player.next_at()) == ([], 101)
     assert said(player, 101) == ["hello"]
@@ -245,7 +245,7 @@ def test_leniently_the_recorded_gaps_are_kept_too():
 
 
 @given(st.permutations(range(6)), st.integers(1, 1000))
-def test_leniently_every_order_and_numbering_gets_every_reply(order, first):
+def test_leniently_with_any_order_and_ids_every_request_gets_its_reply(order, first):
     script = [">" + ask(n + 1, f"m{n}") for n in range(6)] + ["<" + reply(n + 1, f"r{n}") for n in range(6)]
     player = lenient(*script)
     for place, n in enumerate(order):
@@ -256,7 +256,7 @@ def test_leniently_every_order_and_numbering_gets_every_reply(order, first):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=10))
-def test_leniently_the_recorded_script_gets_all_that_was_recorded(script):
+def test_leniently_the_recorded_script_gets_all_recorded_messages(script):
     entries = [(">" if by_client else "<") + text for by_client, text in script]
     player = lenient(*entries)
     heard = said(player)

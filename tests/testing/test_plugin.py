@@ -1,4 +1,4 @@
-"""The pytest plugin, in sessions of its own."""
+"""The pytest plugin, in separate sessions."""
 
 import pytest
 
@@ -12,17 +12,17 @@ pytestmark = pytest.mark.ws_no_leaks
 
 @pytest.fixture
 def run(pytester):
-    """Run a test file with the plugin as it is installed; gives the outcome."""
+    """Run a test file with the plugin as it is installed; return the outcome."""
 
     def run(text, *arguments):
         pytester.makepyfile(text)
-        without = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist")  # half of the time
+        without = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist")  # reduces the time by half
         return pytester.runpytest_subprocess(*without, "-W", "error", *arguments)
 
     return run
 
 
-def test_the_fixtures_serve_a_client(run):
+def test_the_fixtures_work_with_a_client(run):
     run("""
         import wsclient
 
@@ -51,7 +51,7 @@ def test_the_fixtures_serve_a_client(run):
 
 
 @pytest.mark.slow
-def test_a_strict_replay_fails_the_test_that_does_something_else(run):
+def test_a_strict_replay_fails_a_test_with_different_messages(run):
     result = run("""
         import wsclient
 
@@ -70,7 +70,7 @@ def test_a_strict_replay_fails_the_test_that_does_something_else(run):
 
 
 @pytest.mark.slow
-def test_the_marker_is_known_and_a_test_without_it_is_left_alone(run):
+def test_the_marker_is_registered_and_a_test_without_it_is_not_affected(run):
     run(
         """
         import pytest, wsclient
@@ -88,7 +88,7 @@ def test_the_marker_is_known_and_a_test_without_it_is_left_alone(run):
 
 
 @pytest.mark.slow
-def test_a_clean_test_passes(run):
+def test_a_test_without_leaks_passes(run):
     run(
         NO_LEAKS
         + """
@@ -105,8 +105,8 @@ def test_closed_without_waiting(ws_server):
 
 
 @pytest.mark.slow
-def test_a_client_that_still_closes_is_given_the_time_for_it(run):
-    """Its peer never answers the close frame, so it is not over when the test is."""
+def test_a_client_that_is_still_closing_gets_time_to_end(run):
+    """Its peer never answers the close frame, so it is still closing when the test ends."""
     run(
         NO_LEAKS
         + """
@@ -133,7 +133,7 @@ def test_for_which_the_server_stays(server):
     ).assert_outcomes(passed=2)
 
 
-def test_an_open_client_fails_the_test_and_harms_no_other(run):
+def test_an_open_client_fails_its_test_and_no_other(run):
     result = run(
         NO_LEAKS
         + """
@@ -151,7 +151,7 @@ def test_next():
 
 
 @pytest.mark.slow
-def test_a_thread_that_stays_fails_the_test(run):
+def test_a_remaining_thread_fails_the_test(run):
     result = run(
         NO_LEAKS
         + """
@@ -173,7 +173,7 @@ def test_next():
 
 
 @pytest.mark.slow
-def test_a_descriptor_that_stays_fails_the_test(run):
+def test_a_remaining_descriptor_fails_the_test(run):
     result = run(
         NO_LEAKS
         + """
@@ -191,7 +191,7 @@ def test_next():
 
 
 @pytest.mark.slow
-def test_what_a_fixture_of_a_wider_scope_holds_is_no_leak(run):
+def test_a_resource_of_a_fixture_with_a_wider_scope_is_not_a_leak(run):
     run(
         NO_LEAKS
         + """
@@ -212,7 +212,7 @@ def test_second(client):
 
 
 @pytest.mark.slow
-def test_the_failure_of_the_test_itself_is_told_beside_its_leak(run):
+def test_the_failure_of_the_test_is_reported_together_with_its_leak(run):
     result = run(
         NO_LEAKS
         + """
@@ -228,7 +228,7 @@ def test_leaks(ws_server):
 
 
 @pytest.mark.slow
-def test_what_is_about_to_end_is_no_leak(run):
+def test_a_resource_that_is_ending_is_not_a_leak(run):
     run(
         NO_LEAKS
         + """
@@ -244,7 +244,7 @@ def test_clean():
 
 
 @pytest.mark.slow
-def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
+def test_a_fixture_that_fails_in_its_teardown_fails_no_other_test(run):
     result = run("""
         import pytest, socket, wsclient
         from wsclient._threads import processes as _processes
@@ -274,7 +274,7 @@ def test_a_fixture_that_fails_in_its_teardown_harms_no_other_test(run):
 HEAVY = {"wsclient._client.client", "websocket", "websockets", "trustme", "tenacity"}
 
 
-def test_it_imports_nothing_heavy_for_a_suite_that_does_not_use_it(run):
+def test_the_plugin_imports_no_large_module_in_a_suite_that_does_not_use_it(run):
     run(f"""
         import sys
 

@@ -1,4 +1,4 @@
-"""Each fault of the proxy: on plain TCP, byte by byte, and under a client of ours."""
+"""Each fault of the proxy: with plain TCP, byte by byte, and with a client."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ needs_limit = pytest.mark.skipif(os.name == "nt", reason="no limit of descriptor
 
 
 class Target:
-    """A TCP server that hands its connections to the test."""
+    """A TCP server that passes its connections to the test."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -55,7 +55,7 @@ def tcp(target):
 
 @pytest.fixture
 def connected(target, tcp):
-    """The two ends of a connection through the proxy."""
+    """Both ends of a connection through the proxy."""
     with socket.create_connection(("127.0.0.1", tcp.port), LONG) as near:
         yield near, target.accept()
 
@@ -70,7 +70,7 @@ def exactly(sock, size):
 
 
 def silent(sock):
-    """Whether nothing comes for a while, not even the end."""
+    """Whether nothing arrives for a while, not even the end."""
     sock.settimeout(SHORT)
     try:
         sock.recv(1)
@@ -88,18 +88,18 @@ def is_reset(sock):
         return True
 
 
-def is_turned_away(proxy):
+def is_rejected(proxy):
     try:
         with socket.create_connection(("127.0.0.1", proxy.port), LONG) as sock:
             return is_reset(sock)
-    except ConnectionResetError:  # so early that connecting itself notices
+    except ConnectionResetError:  # so early that connecting itself raises it
         return True
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_pass_unchanged_both_ways_and_are_counted(tcp, connected):
+def test_bytes_are_forwarded_unchanged_in_both_directions_and_counted(tcp, connected):
     near, far = connected
     large = bytes(range(256)) * 4096
     writer = threading.Thread(target=near.sendall, args=(large,))
@@ -112,7 +112,7 @@ def test_bytes_pass_unchanged_both_ways_and_are_counted(tcp, connected):
     assert (stats.accepted, stats.open, stats.bytes_up, stats.bytes_down) == (1, 1, len(large), 4)
 
 
-def test_an_end_is_handed_on_behind_the_bytes_and_the_other_way_goes_on(connected):
+def test_an_end_is_forwarded_after_the_bytes_and_the_other_direction_continues(connected):
     near, far = connected
     near.sendall(b"last")
     near.shutdown(socket.SHUT_WR)
@@ -122,21 +122,21 @@ def test_an_end_is_handed_on_behind_the_bytes_and_the_other_way_goes_on(connecte
     assert exactly(near, 6) == b"answer"
 
 
-def test_a_reset_of_one_end_reaches_the_other(connected):
+def test_a_reset_of_one_end_is_forwarded(connected):
     near, far = connected
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     assert is_reset(near)
 
 
-def test_a_sender_that_nobody_reads_is_held_up(connected):
+def test_a_sender_is_blocked_while_the_receiver_does_not_read(connected):
     near, _ = connected
     near.settimeout(SHORT)
     with pytest.raises(TimeoutError):
-        near.sendall(bytes(64 * 2**20))  # far more than any buffer on the way
+        near.sendall(bytes(64 * 2**20))  # far more than any buffer between them
 
 
-def test_a_line_that_is_held_up_costs_no_time_and_goes_on_when_somebody_reads(connected):
+def test_a_blocked_connection_uses_no_processor_time_and_continues_when_the_receiver_reads(connected):
     near, far = connected
     near.settimeout(SHORT)
     sent = 0
@@ -145,7 +145,7 @@ def test_a_line_that_is_held_up_costs_no_time_and_goes_on_when_somebody_reads(co
             sent += near.send(bytes(2**16))
     used = time.process_time()
     assert silent(near)
-    assert time.process_time() - used < SHORT / 2  # a loop that is woken in vain would use all of it
+    assert time.process_time() - used < SHORT / 2  # a loop that is woken without a reason would use all of it
     assert exactly(far, sent) == bytes(sent)
     near.sendall(b"more")
     assert exactly(far, 4) == b"more"
@@ -154,14 +154,14 @@ def test_a_line_that_is_held_up_costs_no_time_and_goes_on_when_somebody_reads(co
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
-def test_cut_ends_both_sides_with_a_fin(tcp, connected):
+def test_cut_closes_both_sides_with_a_fin(tcp, connected):
     near, far = connected
     tcp.cut()
     assert (near.recv(1), far.recv(1)) == (b"", b"")
     assert (tcp.stats.cut, tcp.stats.open) == (1, 0)
 
 
-def test_cut_is_a_fin_although_bytes_come_in_meanwhile(tcp, connected):
+def test_cut_sends_a_fin_although_bytes_arrive_meanwhile(tcp, connected):
     near, _ = connected
     tcp.freeze()
     near.sendall(b"unread" * 1000)
@@ -170,8 +170,8 @@ def test_cut_is_a_fin_although_bytes_come_in_meanwhile(tcp, connected):
     assert near.recv(1) == b""
 
 
-def test_a_cut_takes_nothing_back_that_was_handed_on(target, tcp):
-    """The receiver is slow, so most of what it was sent waits in the proxy's socket, and has sent more than is read."""
+def test_cut_does_not_discard_forwarded_bytes(target, tcp):
+    """The receiver is slow, so most of the data waits in the proxy's socket, and it has sent more than is read."""
     with socket.socket() as near:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         near.settimeout(SHORT)
@@ -188,7 +188,7 @@ def test_a_cut_takes_nothing_back_that_was_handed_on(target, tcp):
         assert near.recv(1) == b""
 
 
-def test_reset_ends_both_sides_with_a_rst(tcp, connected):
+def test_reset_closes_both_sides_with_a_rst(tcp, connected):
     near, far = connected
     tcp.reset()
     assert is_reset(near)
@@ -198,7 +198,7 @@ def test_reset_ends_both_sides_with_a_rst(tcp, connected):
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.parametrize("count", [1, 5, 100_000])
-def test_cut_after_lets_exactly_so_many_bytes_through(tcp, connected, direction, count):
+def test_cut_after_forwards_exactly_this_number_of_bytes(tcp, connected, direction, count):
     near, far = connected
     sender, receiver = (near, far) if direction == "up" else (far, near)
     tcp.cut_after(count, direction)
@@ -215,7 +215,7 @@ def test_cut_after_lets_exactly_so_many_bytes_through(tcp, connected, direction,
     assert tcp.wait_for(cut=1).cut == 1
 
 
-def test_cut_after_happens_once(target, tcp, connected):
+def test_cut_after_takes_effect_once(target, tcp, connected):
     near, _ = connected
     tcp.cut_after(1, "up")
     near.sendall(b"xy")
@@ -226,10 +226,10 @@ def test_cut_after_happens_once(target, tcp, connected):
         assert exactly(far, 9) == b"all of it"
 
 
-def test_refuse_turns_new_connections_away_and_keeps_the_old(target, tcp, connected):
+def test_refuse_rejects_new_connections_and_keeps_existing_ones(target, tcp, connected):
     near, far = connected
     tcp.refuse()
-    assert is_turned_away(tcp)
+    assert is_rejected(tcp)
     near.sendall(b"still")
     assert exactly(far, 5) == b"still"
     tcp.accept()
@@ -240,16 +240,16 @@ def test_refuse_turns_new_connections_away_and_keeps_the_old(target, tcp, connec
     assert tcp.stats.refused == 1
 
 
-def test_a_target_that_is_gone_resets_its_client(dead):
+def test_a_proxy_whose_target_is_gone_resets_the_connection(dead):
     with FaultProxy(dead) as proxy:
-        assert is_turned_away(proxy)
+        assert is_rejected(proxy)
         assert proxy.wait_for(refused=1).refused == 1
 
 
-# --- silences --------------------------------------------------------------------------------------------------------
+# --- silence ---------------------------------------------------------------------------------------------------------
 
 
-def test_freeze_holds_bytes_and_ends_and_thaw_lets_them_go_on_in_order(tcp, connected):
+def test_freeze_holds_bytes_and_ends_and_thaw_forwards_them_in_order(tcp, connected):
     near, far = connected
     tcp.freeze()
     near.sendall(b"one")
@@ -261,7 +261,7 @@ def test_freeze_holds_bytes_and_ends_and_thaw_lets_them_go_on_in_order(tcp, conn
     assert far.recv(1) == b""
 
 
-def test_a_frozen_proxy_accepts_and_says_nothing(target, tcp):
+def test_a_frozen_proxy_accepts_and_sends_nothing(target, tcp):
     tcp.freeze()
     with socket.create_connection(("127.0.0.1", tcp.port), LONG) as near:
         near.sendall(b"hello")
@@ -271,7 +271,7 @@ def test_a_frozen_proxy_accepts_and_says_nothing(target, tcp):
 
 
 @pytest.mark.parametrize("direction", ["up", "down", "both"])
-def test_drop_direction_swallows_one_way_and_the_line_stays(tcp, connected, direction):
+def test_drop_direction_discards_one_direction_and_keeps_the_connection(tcp, connected, direction):
     near, far = connected
     tcp.drop_direction(direction)
     for sender, receiver, way in ((near, far, "up"), (far, near, "down")):
@@ -283,10 +283,10 @@ def test_drop_direction_swallows_one_way_and_the_line_stays(tcp, connected, dire
     assert tcp.stats.dropped == (10 if direction == "both" else 5)
     tcp.drop_direction(None)
     near.sendall(b"new")
-    assert exactly(far, 3) == b"new"  # what was swallowed does not come back
+    assert exactly(far, 3) == b"new"  # discarded data is not sent later
 
 
-def test_an_end_that_was_swallowed_is_handed_on_afterwards(tcp, connected):
+def test_an_end_that_was_discarded_is_forwarded_afterwards(tcp, connected):
     near, far = connected
     tcp.drop_direction("up")
     near.sendall(b"lost")
@@ -301,7 +301,7 @@ def test_an_end_that_was_swallowed_is_handed_on_afterwards(tcp, connected):
 # --- slowness --------------------------------------------------------------------------------------------------------
 
 
-def test_latency_delays_what_comes_in_from_then_on(tcp, connected):
+def test_latency_delays_later_bytes(tcp, connected):
     near, far = connected
     tcp.latency(0.3, 0.1)
     began = time.monotonic()
@@ -313,8 +313,8 @@ def test_latency_delays_what_comes_in_from_then_on(tcp, connected):
     assert exactly(far, 4) == b"soon"
 
 
-def test_what_falls_due_between_two_looks_is_not_forgotten(tcp, connected):
-    """A few bytes fall due within microseconds, while the proxy's thread is still busy with those before them."""
+def test_bytes_that_become_due_between_two_checks_are_forwarded(tcp, connected):
+    """A few bytes become due within microseconds, while the proxy's thread is still busy with earlier ones."""
     near, far = connected
     tcp.bandwidth(2_000_000)
     for _ in range(300):
@@ -322,7 +322,7 @@ def test_what_falls_due_between_two_looks_is_not_forgotten(tcp, connected):
         assert exactly(far, 10) == b"0123456789"
 
 
-def test_bandwidth_slows_down_and_off_ends_it(tcp, connected):
+def test_bandwidth_limits_the_rate_and_off_removes_the_limit(tcp, connected):
     near, far = connected
     tcp.bandwidth(20_000)
     began = time.monotonic()
@@ -345,12 +345,12 @@ def test_bandwidth_slows_down_and_off_ends_it(tcp, connected):
         ("drop_direction", ("sideways",), "direction"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tcp, verb, arguments, words):
+def test_an_invalid_argument_is_refused(tcp, verb, arguments, words):
     with pytest.raises(ValueError, match=words):
         getattr(tcp, verb)(*arguments)
 
 
-# --- where it leads --------------------------------------------------------------------------------------------------
+# --- the target ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_what_makes_no_sense_is_refused(tcp, verb, arguments, words):
         ("ws://user:word@127.0.0.1:8765/x", "ws://user:word@127.0.0.1:{}/x"),
     ],
 )
-def test_its_url_is_the_targets_with_another_port(target, url):
+def test_the_url_of_a_proxy_is_that_of_its_target_with_another_port(target, url):
     with FaultProxy(target) as proxy:
         assert proxy.url == url.format(proxy.port)
 
@@ -380,7 +380,7 @@ def test_a_target_of_another_type_is_refused(target):
         FaultProxy(target)
 
 
-def test_a_closed_proxy_refuses_every_order_and_closes_once_more(target):
+def test_a_closed_proxy_refuses_every_command_and_can_be_closed_again(target):
     proxy = FaultProxy(target.port)
     proxy.close()
     proxy.close()
@@ -389,12 +389,12 @@ def test_a_closed_proxy_refuses_every_order_and_closes_once_more(target):
         proxy.cut()
 
 
-def test_wait_for_says_how_it_stands(tcp):
+def test_wait_for_reports_the_state_at_its_timeout(tcp):
     with pytest.raises(TimeoutError, match="accepted=0"):
         tcp.wait_for(SHORT, accepted=1)
 
 
-def test_its_thread_and_descriptors_are_given_back(target):
+def test_the_thread_and_the_descriptors_are_released(target):
     before = threading.active_count()
     for _ in range(20):
         with FaultProxy(target.port) as proxy:
@@ -405,10 +405,10 @@ def test_its_thread_and_descriptors_are_given_back(target):
 
 
 @needs_limit
-def test_without_descriptors_it_pauses_turns_away_whom_it_can_not_connect_and_goes_on():
+def test_without_descriptors_a_proxy_pauses_and_closes_connections_it_cannot_forward_and_continues():
     with Script("out_of_descriptors") as script:
-        used, paused, turned_away, heard, warnings = script.said()
-    assert used < 0.25  # of 0.5 s; a loop that spins uses all of it
+        used, paused, turned_away, heard, warnings = script.read_value()
+    assert used < 0.25  # of 0.5 s; a busy loop uses all of it
     assert len(paused) == 1
     assert "can't accept" in paused[0]
     assert turned_away
@@ -416,12 +416,12 @@ def test_without_descriptors_it_pauses_turns_away_whom_it_can_not_connect_and_go
     assert heard == "hello"
 
 
-# --- under a client --------------------------------------------------------------------------------------------------
+# --- with a client ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def pair():
-    """An echo server and a proxy before it."""
+    """An echo server and a proxy in front of it."""
     with Server() as server, FaultProxy(server.url) as proxy:
         yield server, proxy
 
@@ -431,7 +431,7 @@ def client_of(proxy, **options):
 
 
 @pytest.mark.parametrize("end", ["cut", "reset"])
-def test_a_client_reconnects_after_an_end(pair, end):
+def test_a_client_reconnects_after_the_end_of_a_connection(pair, end):
     _, proxy = pair
     with client_of(proxy) as client:
         getattr(proxy, end)()
@@ -442,7 +442,7 @@ def test_a_client_reconnects_after_an_end(pair, end):
 
 
 @pytest.mark.parametrize("silence", ["freeze", "drop_direction"])
-def test_keepalive_finds_a_silence(pair, silence):
+def test_the_keepalive_detects_silence(pair, silence):
     _, proxy = pair
     with client_of(proxy, ping_interval=0.1, ping_timeout=1.0) as client:
         getattr(proxy, silence)()
@@ -453,7 +453,7 @@ def test_keepalive_finds_a_silence(pair, silence):
         assert client.request("x", timeout=LONG) == "x"
 
 
-def test_attempts_fail_while_it_refuses(pair):
+def test_attempts_fail_while_the_proxy_refuses(pair):
     _, proxy = pair
     attempts = []
     with client_of(proxy, on_connect_error=lambda _, attempt: attempts.append(attempt)) as client:
@@ -466,8 +466,8 @@ def test_attempts_fail_while_it_refuses(pair):
 
 
 @pytest.mark.parametrize("mark", [1, 7, 500])
-def test_a_message_cut_off_on_its_way_arrives_once_after_the_reconnect(pair, mark):
-    """The proxy has taken it whole, so it may have arrived: `unknown`, unless its bytes did not fit in at once."""
+def test_a_message_cut_by_the_proxy_arrives_once_after_the_reconnect(pair, mark):
+    """The proxy has received all of it, so it may have arrived: `unknown`, unless its bytes did not fit in at once."""
     server, proxy = pair
     with client_of(proxy, compression=None) as client:
         proxy.cut_after(mark, "up")
@@ -479,7 +479,7 @@ def test_a_message_cut_off_on_its_way_arrives_once_after_the_reconnect(pair, mar
         assert arrived == (0 if delivery.state == "unknown" else 1)
 
 
-def test_a_slow_line_slows_a_client_and_loses_nothing(pair):
+def test_a_slow_connection_loses_no_message(pair):
     _, proxy = pair
     with client_of(proxy) as client:
         proxy.latency(0.02, 0.02)
@@ -489,7 +489,7 @@ def test_a_slow_line_slows_a_client_and_loses_nothing(pair):
         assert client.stats.connections == 1
 
 
-def test_tls_passes_through_untouched():
+def test_tls_is_forwarded_unchanged():
     with Server(tls=True) as server, FaultProxy(server.url) as proxy:
         with client_of(proxy, ssl_context=server.client_context) as client:
             assert client.request("secret", timeout=LONG) == "secret"

@@ -1,4 +1,4 @@
-"""The kit's raw server: exact bytes at exact moments, each of them met by a real client."""
+"""The raw server of the testing kit: exact bytes at exact times, with a real client."""
 
 import contextlib
 import selectors
@@ -12,11 +12,11 @@ import wsclient
 from wsclient.testing import RawServer, frame
 
 from ..support import LONG, SHORT, eventually
-from ..support.raw import come_and_go
+from ..support.raw import connect_and_reset
 
 
 def started(client):
-    """The client's start, on a thread of its own; its error lands in the list."""
+    """The client's start, in a separate thread; its error is added to the list."""
     errors = []
 
     def start():
@@ -30,7 +30,7 @@ def started(client):
     return thread, errors
 
 
-def test_half_a_frame_is_nothing_until_the_rest_comes():
+def test_half_a_frame_has_no_effect_until_the_rest_arrives():
     heard = []
     with RawServer() as raw:
         client = wsclient.Client(raw.url, on_message=lambda _, message: heard.append(message))
@@ -45,7 +45,7 @@ def test_half_a_frame_is_nothing_until_the_rest_comes():
         client.close(timeout=0)
 
 
-def test_a_trickle_arrives_whole():
+def test_a_frame_sent_byte_by_byte_arrives_completely():
     def script(peer):
         peer.upgrade()
         peer.trickle(frame(1, b"slow"), 0.005)
@@ -75,7 +75,7 @@ def test_an_oversized_header_is_refused():
         wsclient.connect(raw.url)
 
 
-def test_silence_holds_the_line_until_the_test_says_so():
+def test_silence_keeps_the_connection_open_until_the_test_ends_it():
     heard = []
 
     def script(peer):
@@ -91,7 +91,7 @@ def test_silence_holds_the_line_until_the_test_says_so():
         heard[0].release()
 
 
-def test_a_close_without_a_frame_is_a_loss():
+def test_a_close_without_a_close_frame_is_a_lost_connection():
     def script(peer):
         peer.upgrade()
         peer.finish()
@@ -107,7 +107,7 @@ def test_a_close_without_a_frame_is_a_loss():
         assert client.last_disconnect.initiator == "network"
 
 
-def test_what_a_script_raises_is_raised_at_the_end(caplog):
+def test_an_exception_of_a_script_is_raised_at_the_end(caplog):
     def script(peer):
         raise ZeroDivisionError("the script's")
 
@@ -119,7 +119,7 @@ def test_what_a_script_raises_is_raised_at_the_end(caplog):
         use()
 
 
-def test_over_tls_by_one_argument():
+def test_one_argument_enables_tls():
     def script(peer):
         peer.upgrade()
         peer.send(frame(1, b"in the dark"))
@@ -133,19 +133,19 @@ def test_over_tls_by_one_argument():
         client.close(timeout=0)
 
 
-def test_a_client_that_stalls_in_its_tls_handshake_holds_up_neither_others_nor_the_end():
+def test_a_client_that_stalls_in_its_tls_handshake_blocks_neither_other_clients_nor_the_end():
     with RawServer(tls=True) as raw, socket.create_connection(("127.0.0.1", raw.port)):
         began = time.monotonic()
         with socket.create_connection(("127.0.0.1", raw.port)) as sock:
             with raw.client_context.wrap_socket(sock, server_hostname="localhost") as secure:
                 raw.accept().send(b"hello")
                 assert secure.recv(5) == b"hello"
-    assert time.monotonic() - began < 10  # the stalled handshake alone would be given 15 s
+    assert time.monotonic() - began < 10  # the stalled handshake alone would have 15 s
 
 
-def test_clients_that_are_gone_before_their_tls_handshake_are_not_the_end():
+def test_clients_that_disconnect_before_their_tls_handshake_do_not_end_the_server():
     with RawServer(tls=True) as raw:
-        come_and_go(raw.port)
+        connect_and_reset(raw.port)
         with socket.create_connection(("127.0.0.1", raw.port), LONG) as sock:
             with raw.client_context.wrap_socket(sock, server_hostname="localhost") as secure:
                 raw.accept().send(b"hello")
@@ -154,7 +154,7 @@ def test_clients_that_are_gone_before_their_tls_handshake_are_not_the_end():
 
 def test_the_end_wakes_scripts_that_wait_for_several_sockets():
     waiting = threading.Semaphore(0)
-    scripts, rounds = 16, 20  # where the sockets were closed too early, a few of them waited until they were tired
+    scripts, rounds = 16, 20  # when the sockets were closed too early, a few of them waited until their timeout
 
     def watch(peer):
         near, far = socket.socketpair()
@@ -162,7 +162,7 @@ def test_the_end_wakes_scripts_that_wait_for_several_sockets():
             selector.register(peer.sock, selectors.EVENT_READ)
             selector.register(near, selectors.EVENT_READ)
             waiting.release()
-            assert selector.select(LONG), "it was not told of the end"
+            assert selector.select(LONG), "it was not notified of the end"
 
     for _ in range(rounds):
         with contextlib.ExitStack() as stack:
@@ -174,7 +174,7 @@ def test_the_end_wakes_scripts_that_wait_for_several_sockets():
             raw.close()
 
 
-def test_the_end_stops_a_script_that_reads_on_and_on():
+def test_the_end_stops_a_script_that_reads_in_an_endless_loop():
     reading = threading.Event()
 
     def read_on(peer):

@@ -1,4 +1,4 @@
-"""A recorded session, played back to the script that was recorded, to a changed one, and to one with other ids."""
+"""A recorded session, replayed to the script that was recorded, to a changed one, and to one with other ids."""
 
 import contextlib
 import gc
@@ -22,7 +22,7 @@ SECRET = "s3sam3"
 
 
 def serve(connection, message):
-    """A server with calls, subscriptions, binary, faults: what a script may meet."""
+    """A server with calls, subscriptions, binary messages, faults: everything that a script may use."""
     if isinstance(message, bytes):
         connection.send(message[::-1])
         return
@@ -43,7 +43,7 @@ def serve(connection, message):
 
 
 def script(url, **options):
-    """An automation script: it logs in, calls, listens, sends binary, and lives through a cut and a restart."""
+    """An automation script: it logs in, calls, listens, sends binary messages, and survives a cut and a restart."""
     seen = []
     opened = threading.Semaphore(0)
     ended = []
@@ -94,7 +94,7 @@ def test_the_same_script_gets_the_same_replies_cuts_and_close_codes(recording):
     assert replay.mismatches == []
 
 
-def test_the_subprotocol_and_the_headers_are_those_that_were_recorded(tmp_path):
+def test_the_subprotocol_and_the_headers_are_the_recorded_ones(tmp_path):
     def respond(connection, request, response):
         response.headers["X-Region"] = "north"
         response.headers["X-Auth-Token"] = SECRET
@@ -113,7 +113,7 @@ def test_the_subprotocol_and_the_headers_are_those_that_were_recorded(tmp_path):
     assert found == [("v1", "north", True), ("v1", "north", False)]
 
 
-def test_a_changed_script_is_told_what_differs_and_the_connection_is_closed_with_1008(recording):
+def test_a_changed_script_gets_the_difference_as_an_error_and_a_close_with_1008(recording):
     with pytest.raises(ReplayMismatch) as caught, Replay(recording) as replay:  # noqa: PT012
         with pytest.raises(wsclient.ConnectionLost):
             script(replay.url, second=3)
@@ -141,19 +141,19 @@ def test_the_close_code_of_a_mismatch(recording):
     replay.close()
 
 
-def test_what_was_never_sent_is_told_at_the_end_of_the_block(recording):
+def test_a_missing_message_is_reported_at_the_end_of_the_block(recording):
     with pytest.raises(ReplayMismatch, match=r"connection 1, line \d+: never sent: .*login"):
         with Replay(recording) as replay:
             wsclient.connect(replay.url, subprotocols=["v1"]).close()
 
 
-def test_an_error_of_the_block_is_not_covered(recording):
+def test_an_error_of_the_block_is_not_replaced(recording):
     with pytest.raises(KeyError):
         with Replay(recording):
             raise KeyError
 
 
-def test_a_secret_of_the_script_is_in_no_sentence(recording):
+def test_a_secret_of_the_script_is_in_no_error_message(recording):
     replay = Replay(recording)
     with wsclient.connect(replay.url, subprotocols=["v1"]) as client:
         client.send({"method": "logon", "params": {"password": SECRET}})
@@ -163,10 +163,10 @@ def test_a_secret_of_the_script_is_in_no_sentence(recording):
     assert SECRET not in replay.mismatches[0]
 
 
-def test_a_subprotocol_that_is_not_offered_any_more_is_a_difference(recording):
+def test_a_subprotocol_that_is_no_longer_offered_is_a_difference(recording):
     replay = Replay(recording)
     client = wsclient.Client(replay.url)
-    with contextlib.suppress(wsclient.WebSocketClientError):  # closed with 1008 in the same breath
+    with contextlib.suppress(wsclient.WebSocketClientError):  # closed immediately with 1008
         client.start()
     client.close()
     replay.close()
@@ -197,12 +197,12 @@ def test_leniently_the_same_script_works_with_other_ids(recording):
     assert replay.unexpected == []
 
 
-def test_leniently_a_changed_script_is_answered_as_what_is_alike_was(recording):
+def test_leniently_a_changed_script_gets_the_answers_of_similar_messages(recording):
     with Replay(recording, strict=False) as replay:
         assert script(replay.url, second=3) == (EXPECTED, ENDED)
 
 
-def test_leniently_what_nothing_is_like_is_noted_and_not_answered(recording):
+def test_leniently_a_message_without_a_similar_one_is_recorded_and_not_answered(recording):
     with Replay(recording, strict=False) as replay:
         with wsclient.connect(replay.url, subprotocols=["v1"], protocol=wsclient.JsonRpc()) as client:
             with pytest.raises(wsclient.RequestTimeout):
@@ -213,7 +213,7 @@ def test_leniently_what_nothing_is_like_is_noted_and_not_answered(recording):
     replay.check()
 
 
-def test_leniently_the_last_connection_is_played_again(tmp_path):
+def test_leniently_the_last_connection_is_replayed_again(tmp_path):
     path = written(tmp_path, opened(1), line("message", SENT, text="a"), line("message", RECEIVED, text="b"))
     with Replay(path, strict=False) as replay:
         for _ in range(3):
@@ -221,7 +221,7 @@ def test_leniently_the_last_connection_is_played_again(tmp_path):
                 assert client.request("a", match=lambda message: True) == "b"
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+# --- both modes ------------------------------------------------------------------------------------------------------
 
 
 def written(tmp_path, *lines):
@@ -239,7 +239,7 @@ def line(kind, direction, at=0.0, **members):
 
 
 @pytest.mark.parametrize("code", [1000, 1005, 1006, 1011, 4321])
-def test_every_close_code_that_came_comes_again(tmp_path, code):
+def test_every_received_close_code_is_replayed(tmp_path, code):
     path = written(tmp_path, opened(1), line("close", RECEIVED, code=code, reason="" if code == 1005 else "why"))
     with Replay(path) as replay:
         ended = []
@@ -251,8 +251,8 @@ def test_every_close_code_that_came_comes_again(tmp_path, code):
     assert ended == [(code, "" if code == 1005 else "why")]
 
 
-def greeted(replay):
-    """A socket on which the upgrade is done."""
+def upgraded(replay):
+    """A socket after its upgrade."""
     sock = socket.create_connection(("127.0.0.1", replay.port), LONG)
     lines = ["GET / HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
              "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]  # fmt: skip
@@ -263,16 +263,16 @@ def greeted(replay):
     return sock
 
 
-def test_an_empty_close_frame_comes_again_as_an_empty_one(tmp_path):
+def test_an_empty_close_frame_is_replayed_as_an_empty_one(tmp_path):
     with Replay(written(tmp_path, opened(1), line("close", RECEIVED, code=1005, reason=""))) as replay:
-        with greeted(replay) as sock:
+        with upgraded(replay) as sock:
             assert sock.recv(2) == b"\x88\0"
 
 
-def test_a_last_message_and_a_wrong_close_code_in_one_breath_are_told_apart(tmp_path):
+def test_a_last_message_and_a_wrong_close_code_together_are_distinguished(tmp_path):
     path = written(tmp_path, opened(1), line("message", SENT, text="a"), line("close", SENT, code=1000, reason=""))
     replay = Replay(path)
-    with greeted(replay) as sock:
+    with upgraded(replay) as sock:
         close = build_frame(Opcode.CLOSE, build_close_payload(4000, ""), bytes(4))
         sock.sendall(build_frame(Opcode.TEXT, b"a", bytes(4)) + close)
         assert sock.recv(4) == b"\x88\x02\x0f\xa0"
@@ -281,9 +281,9 @@ def test_a_last_message_and_a_wrong_close_code_in_one_breath_are_told_apart(tmp_
 
 
 def test_fragments_are_one_message(tmp_path):
-    with Replay(written(tmp_path, opened(1), line("message", SENT, text="grün"))) as replay, greeted(replay) as sock:
+    with Replay(written(tmp_path, opened(1), line("message", SENT, text="grün"))) as replay, upgraded(replay) as sock:
         first, second = bytearray(build_frame(Opcode.TEXT, "grü".encode()[:-1], bytes(4))), "ü".encode()[1:] + b"n"
-        first[0] &= 0x7F  # more is to come
+        first[0] &= 0x7F  # another fragment follows
         sock.sendall(first + build_frame(Opcode.PING, b"", bytes(4)))
         sock.sendall(build_frame(Opcode.CONTINUATION, second, bytes(4)))
         sock.sendall(build_frame(Opcode.CLOSE, b"", bytes(4)))
@@ -291,7 +291,7 @@ def test_fragments_are_one_message(tmp_path):
         assert sock.recv(2) == b"\x88\0"
 
 
-def test_pings_of_the_server_are_played(tmp_path):
+def test_pings_of_the_server_are_replayed(tmp_path):
     pinged = threading.Event()
     with Replay(written(tmp_path, opened(1), line("ping", RECEIVED, base64="YWJj"))) as replay:
         with wsclient.connect(replay.url, on_ping=lambda client, data: data == b"abc" and pinged.set()):
@@ -299,14 +299,14 @@ def test_pings_of_the_server_are_played(tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])
-def test_large_messages_are_played_with_and_without_compression(tmp_path, compression):
+def test_large_messages_are_replayed_with_and_without_compression(tmp_path, compression):
     text = json.dumps({"text": "x" * 2**20})
     path = written(tmp_path, opened(1), line("message", SENT, text=text), line("message", RECEIVED, text=text))
     with Replay(path) as replay, wsclient.connect(replay.url, compression=compression) as client:
         assert client.request(text, match=lambda message: True) == json.loads(text)
 
 
-def test_the_recorded_gaps_are_kept_and_close_ends_the_wait(tmp_path):
+def test_the_recorded_delays_are_kept_and_close_ends_the_wait(tmp_path):
     path = written(
         tmp_path,
         opened(1),
@@ -330,7 +330,7 @@ def test_the_recorded_gaps_are_kept_and_close_ends_the_wait(tmp_path):
     quick.close()
 
 
-def test_a_message_right_before_the_end_of_the_block_counts(tmp_path):
+def test_a_message_directly_before_the_end_of_the_block_counts(tmp_path):
     path = written(tmp_path, opened(1), line("message", SENT, text="last"))
     with Replay(path) as replay:
         client = wsclient.connect(replay.url)
@@ -338,7 +338,7 @@ def test_a_message_right_before_the_end_of_the_block_counts(tmp_path):
         client.close()
 
 
-def test_closing_gives_everything_back(tmp_path):
+def test_close_releases_all_resources(tmp_path):
     path = written(tmp_path, opened(1))
     before = threading.active_count()
     replay = Replay(path)
@@ -353,7 +353,7 @@ def test_closing_gives_everything_back(tmp_path):
     gc.collect()  # a socket left open would be a ResourceWarning, which is an error here
 
 
-def test_a_damaged_or_foreign_file_is_refused_and_the_line_named(tmp_path):
+def test_a_damaged_file_is_refused_with_the_line_number(tmp_path):
     path = written(tmp_path, opened(1), b'{"at":0,"kind":"message"}\n')
     with pytest.raises(ValueError, match=r"made\.jsonl, line 3: "):
         Replay(path)
@@ -372,7 +372,7 @@ def test_options_are_checked(tmp_path, options, error):
         Replay(written(tmp_path, opened(1)), **options)
 
 
-def test_other_ids_can_be_named(tmp_path):
+def test_other_members_for_ids_can_be_set(tmp_path):
     path = written(
         tmp_path,
         opened(1),
@@ -384,7 +384,7 @@ def test_other_ids_can_be_named(tmp_path):
             assert client.request({"ref": 99, "method": "a"}) == {"ref": 99, "ok": True}
 
 
-def test_what_a_client_sends_that_does_not_speak_http_harms_nobody(tmp_path):
+def test_a_client_that_does_not_speak_http_does_not_end_the_server(tmp_path):
     with Replay(written(tmp_path, opened(1))) as replay:
         with socket.create_connection(("127.0.0.1", replay.port), LONG) as sock:
             sock.sendall(b"nonsense\r\n\r\n")

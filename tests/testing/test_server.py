@@ -1,4 +1,4 @@
-"""The kit's server: a real one, as a user's test drives it."""
+"""The server of the testing kit: a real server, used like in a user's test."""
 
 import threading
 
@@ -8,7 +8,7 @@ import wsclient
 from wsclient.testing import Server
 
 from ..support import LONG, SHORT
-from ..support.raw import come_and_go
+from ..support.raw import connect_and_reset
 
 
 def ask(server, message, **options):
@@ -16,7 +16,7 @@ def ask(server, message, **options):
         return client.request(message, timeout=LONG)
 
 
-def test_by_default_it_sends_back_what_comes():
+def test_by_default_it_echoes_messages():
     with Server() as server:
         assert ask(server, "text") == "text"
         assert ask(server, b"\x00bytes") == b"\x00bytes"
@@ -25,12 +25,12 @@ def test_by_default_it_sends_back_what_comes():
 @pytest.mark.parametrize(
     ("answer", "arrives"), [("text", "text"), (b"\x01", b"\x01"), ({"a": 1}, {"a": 1}), ([1], [1]), (0, "0")]
 )
-def test_what_the_handler_returns_is_sent(answer, arrives):
+def test_the_result_of_the_handler_is_sent(answer, arrives):
     with Server(lambda connection, message: answer) as server:
         assert ask(server, "x") == arrives
 
 
-def test_a_handler_that_returns_nothing_may_send_by_itself_and_be_replaced():
+def test_a_handler_without_a_result_can_send_itself_and_be_replaced():
     def twice(connection, message):
         connection.send(message)
         connection.send(message.upper())
@@ -43,7 +43,7 @@ def test_a_handler_that_returns_nothing_may_send_by_itself_and_be_replaced():
         assert heard.get(LONG) == "new"
 
 
-def test_received_has_everything_in_order_and_wait_for_waits():
+def test_received_has_all_messages_in_order_and_wait_for_waits_for_them():
     with Server() as server, wsclient.connect(server.url) as client:
         sender = threading.Timer(SHORT, lambda: [client.send(text) for text in "abc"])
         sender.start()
@@ -52,7 +52,7 @@ def test_received_has_everything_in_order_and_wait_for_waits():
         sender.join()
 
 
-def test_wait_for_says_what_came_when_it_was_not_enough():
+def test_wait_for_reports_the_received_messages_at_its_timeout():
     with Server() as server, wsclient.connect(server.url) as client:
         client.send("only one")
         server.wait_for(1)
@@ -60,7 +60,7 @@ def test_wait_for_says_what_came_when_it_was_not_enough():
             server.wait_for(2, SHORT)
 
 
-def test_close_all_closes_with_its_code_and_the_client_comes_back():
+def test_close_all_closes_with_its_code_and_the_client_reconnects():
     with Server() as server, wsclient.connect(server.url) as client:
         server.opened.get(timeout=LONG)
         server.close_all(4001, "enough")
@@ -69,7 +69,7 @@ def test_close_all_closes_with_its_code_and_the_client_comes_back():
         assert client.last_disconnect.reason == "enough"
 
 
-def test_reject_refuses_so_many_handshakes_and_then_lets_in():
+def test_reject_refuses_this_number_of_handshakes_and_then_accepts():
     attempts = []
     with Server() as server:
         server.reject(503, {"Retry-After": "0", "X-Why": "test"}, times=2)
@@ -83,12 +83,12 @@ def test_reject_refuses_so_many_handshakes_and_then_lets_in():
 
 
 @pytest.mark.parametrize("status", [101, 99, "503", 1000])
-def test_reject_takes_statuses_that_refuse(status):
+def test_reject_accepts_error_statuses(status):
     with Server() as server, pytest.raises(ValueError, match="status"):
         server.reject(status)
 
 
-def test_a_restart_keeps_port_and_received_and_cuts_what_is_open():
+def test_a_restart_keeps_port_and_received_and_cuts_open_connections():
     with Server() as server, wsclient.connect(server.url) as client:
         client.send("before")
         server.wait_for(1)
@@ -101,7 +101,7 @@ def test_a_restart_keeps_port_and_received_and_cuts_what_is_open():
         assert client.last_disconnect.code is None  # no close frame: it was cut
 
 
-def test_a_server_that_is_stopped_refuses_and_starts_again():
+def test_a_stopped_server_refuses_connections_and_can_start_again():
     with Server() as server:
         server.stop()
         with pytest.raises(wsclient.ConnectError):
@@ -112,28 +112,28 @@ def test_a_server_that_is_stopped_refuses_and_starts_again():
             server.start()
 
 
-def test_tls_by_one_argument():
+def test_one_argument_enables_tls():
     with Server(tls=True) as server:
         assert server.url.startswith("wss://localhost:")
         assert ask(server, "secret", ssl_context=server.client_context) == "secret"
         with pytest.raises(wsclient.TLSError):
-            wsclient.connect(server.url)  # nobody else trusts it
+            wsclient.connect(server.url)  # only the server's own authority trusts it
 
 
-def test_tls_with_a_context_of_ones_own(server_tls, trusting):
+def test_tls_with_a_context_of_the_user(server_tls, trusting):
     with Server(tls=server_tls) as server:
         assert ask(server, "secret", ssl_context=trusting) == "secret"
         with pytest.raises(AttributeError, match="your own"):
             _ = server.client_context
 
 
-def test_clients_that_are_gone_before_their_tls_handshake_are_not_the_end():
+def test_clients_that_disconnect_before_their_tls_handshake_do_not_end_the_server():
     with Server(tls=True) as server:
-        come_and_go(server.port)
+        connect_and_reset(server.port)
         assert ask(server, "still here", ssl_context=server.client_context) == "still here"
 
 
-def test_what_a_handler_raises_is_raised_at_the_end_and_closes_with_1011(caplog):
+def test_an_exception_of_a_handler_is_raised_at_the_end_and_closes_with_1011(caplog):
     def broken(connection, message):
         raise KeyError("the handler's")
 
@@ -141,7 +141,7 @@ def test_what_a_handler_raises_is_raised_at_the_end_and_closes_with_1011(caplog)
         with Server(broken) as server, wsclient.connect(server.url) as client:
             server.opened.get(timeout=LONG)
             client.send("x")
-            server.opened.get(timeout=LONG)  # closed, and come back
+            server.opened.get(timeout=LONG)  # closed, and reconnected
             assert client.last_disconnect.code == 1011
 
     with pytest.raises(KeyError, match="the handler's"):
@@ -149,7 +149,7 @@ def test_what_a_handler_raises_is_raised_at_the_end_and_closes_with_1011(caplog)
     assert "failed at message" in caplog.text
 
 
-def test_the_error_of_the_block_is_not_hidden_by_a_handlers():
+def test_an_exception_of_a_handler_does_not_replace_that_of_the_block():
     def broken(connection, message):
         raise KeyError("the handler's")
 
@@ -163,7 +163,7 @@ def test_the_error_of_the_block_is_not_hidden_by_a_handlers():
         use()
 
 
-def test_cut_all_and_reset_all_end_lines_without_a_close_frame():
+def test_cut_all_and_reset_all_end_connections_without_a_close_frame():
     with Server() as server, wsclient.connect(server.url) as client:
         for end in (server.cut_all, server.reset_all):
             server.opened.get(timeout=LONG)
@@ -176,6 +176,6 @@ def test_cut_all_and_reset_all_end_lines_without_a_close_frame():
             server.opened.put(server.connections[-1])
 
 
-def test_options_of_websockets_are_passed_on():
+def test_options_of_websockets_are_passed_through():
     with Server(subprotocols=["chat"]) as server, wsclient.connect(server.url, subprotocols=["chat"]):
         assert server.opened.get(timeout=LONG).subprotocol == "chat"

@@ -1,4 +1,4 @@
-"""The arithmetic of slow lines: pure, with the clock in the test's hands."""
+"""The computations for slow connections: pure, with a clock that the test sets."""
 
 import random
 
@@ -13,7 +13,7 @@ def flow(limit=1000, **shape):
 
 
 def drained(flow, now):
-    """All that is due at one moment."""
+    """All bytes that are due at one time."""
     out = b""
     while (data := flow.due(now)) is not None:
         out += bytes(data)
@@ -21,7 +21,7 @@ def drained(flow, now):
     return out
 
 
-def test_a_plain_line_hands_out_at_once():
+def test_without_shaping_bytes_are_forwarded_at_once():
     line = flow()
     line.feed(b"abc", 5.0)
     assert line.next_at(5.0) <= 5.0
@@ -30,7 +30,7 @@ def test_a_plain_line_hands_out_at_once():
     assert line.next_at(5.0) is None
 
 
-def test_latency_holds_every_byte_and_the_end_so_long():
+def test_latency_delays_every_byte_and_the_end():
     line = flow(latency=0.5)
     line.feed(b"abc", 1.0)
     line.end(1.25)
@@ -41,7 +41,7 @@ def test_latency_holds_every_byte_and_the_end_so_long():
     assert line.over(1.75)
 
 
-def test_bandwidth_gives_so_many_bytes_a_second():
+def test_bandwidth_is_a_number_of_bytes_per_second():
     line = flow(bandwidth=100.0)
     line.feed(bytes(100), 0.0)
     now, out = 0.0, 0
@@ -53,15 +53,15 @@ def test_bandwidth_gives_so_many_bytes_a_second():
     assert 0.9 < now < 1.1
 
 
-def test_an_idle_line_saves_no_bandwidth_up():
+def test_an_idle_connection_does_not_accumulate_bandwidth():
     line = flow(bandwidth=100.0)
     line.feed(b"x", 0.0)
     drained(line, 1.0)
     line.feed(bytes(100), 1000.0)
-    assert len(drained(line, 1000.0)) <= 2  # 20 ms' worth, as ever
+    assert len(drained(line, 1000.0)) <= 2  # 20 ms' worth, as always
 
 
-def test_room_shrinks_with_what_is_under_way_and_ends_with_the_end():
+def test_room_decreases_with_the_bytes_under_way_and_is_zero_after_the_end():
     line = flow(limit=10, latency=1.0)
     line.feed(b"12345678", 0.0)
     assert line.room == 2
@@ -71,7 +71,7 @@ def test_room_shrinks_with_what_is_under_way_and_ends_with_the_end():
     assert line.room == 0
 
 
-def test_a_change_of_bandwidth_counts_at_once():
+def test_a_change_of_bandwidth_applies_at_once():
     line = flow(bandwidth=1.0)
     line.feed(b"abcdef", 0.0)
     assert len(drained(line, 0.0)) <= 1
@@ -86,7 +86,7 @@ def test_a_change_of_bandwidth_counts_at_once():
     st.floats(0, 1),
     st.none() | st.floats(1, 10_000),
 )
-def test_bytes_come_out_in_order_each_once_and_never_too_early(pieces, latency, share, bandwidth):
+def test_bytes_are_forwarded_in_order_and_once_and_never_too_early(pieces, latency, share, bandwidth):
     line = flow(limit=10**6, latency=latency, jitter=latency * share, bandwidth=bandwidth)
     now, sent, out = 0.0, b"", b""
     for data, pause in pieces:
@@ -106,8 +106,8 @@ def test_bytes_come_out_in_order_each_once_and_never_too_early(pieces, latency, 
 
 
 @given(st.floats(0, 0.5), st.none() | st.floats(1, 10_000), st.floats(0, 2))
-def test_whatever_became_due_between_two_looks_is_not_slept_over(latency, bandwidth, later):
-    """A loop that hands out at one moment and asks a little later how long it may sleep."""
+def test_bytes_that_become_due_between_two_calls_are_not_delayed_by_the_wait(latency, bandwidth, later):
+    """A loop that forwards at one time and asks a little later how long it may sleep."""
     line = flow(latency=latency, bandwidth=bandwidth)
     line.feed(b"abc", 0.0)
     line.end(0.0)
@@ -121,7 +121,7 @@ def test_whatever_became_due_between_two_looks_is_not_slept_over(latency, bandwi
 
 
 @given(st.floats(0.01, 1), st.integers(0, 10))
-def test_the_same_seed_gives_the_same_delays(latency, seed):
+def test_the_same_seed_produces_the_same_delays(latency, seed):
     def releases():
         line = Flow(Shape(latency=latency, jitter=latency), random.Random(seed))
         moments = []

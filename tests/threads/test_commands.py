@@ -1,4 +1,4 @@
-"""Commands: one assignment and one wake-up each, and what becomes of several."""
+"""Commands: one assignment and one wake-up each, and how several are combined."""
 
 import functools
 import itertools
@@ -32,7 +32,7 @@ def has_wake_up(wakeup):
         poller.close()
 
 
-def test_each_order_wakes_the_io_thread():
+def test_each_command_wakes_the_io_thread():
     wakeup = Wakeup()
     commands = Commands()
     commands.attach(wakeup)
@@ -43,7 +43,7 @@ def test_each_order_wakes_the_io_thread():
     wakeup.close()
 
 
-def test_orders_given_before_there_is_an_io_thread_are_kept():
+def test_commands_given_before_the_io_thread_exists_are_kept():
     commands = Commands()
     for give in ORDERS.values():
         give(commands)
@@ -53,7 +53,7 @@ def test_orders_given_before_there_is_an_io_thread_are_kept():
     assert commands.drop[0] == 3
 
 
-def test_the_first_close_gives_code_and_reason_and_the_shortest_deadline_counts():
+def test_the_code_and_reason_of_the_first_close_and_the_shortest_deadline_apply():
     commands = Commands()
     commands.order_close(1001, "first", Deadline(10.0))
     commands.order_close(1000, "second", Deadline(5.0))
@@ -62,21 +62,21 @@ def test_the_first_close_gives_code_and_reason_and_the_shortest_deadline_counts(
     assert (order.code, order.reason, order.deadline.at) == (1001, "first", 5.0)
 
 
-def test_the_shortest_deadline_of_several_drains_counts():
+def test_the_shortest_deadline_of_several_drains_applies():
     commands = Commands()
     for at in (10.0, None, 5.0, 7.0):
         commands.order_drain(Deadline(at))
     assert commands.drain.at == 5.0
 
 
-def test_the_last_reconnect_gives_the_reason():
+def test_the_reason_of_the_last_reconnect_applies():
     commands = Commands()
     commands.order_reconnect("one")
     commands.order_reconnect("")
     assert commands.reconnect == ""
 
 
-def test_without_an_io_thread_wake_ups_do_nothing():
+def test_without_an_io_thread_wake_ups_have_no_effect():
     commands = Commands()
     commands.wake()
     commands.close_descriptors()
@@ -90,7 +90,7 @@ def test_without_an_io_thread_wake_ups_do_nothing():
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_an_interrupted_order_is_given_as_a_whole_or_not_at_all(name):
+def test_an_interrupted_command_is_given_completely_or_not_at_all(name):
     for moment in itertools.count():
         commands = Commands()
         struck = strikes(moment, functools.partial(ORDERS[name], commands))

@@ -1,4 +1,4 @@
-"""Deadlines and keepalive: arithmetic on moments that the tests make up."""
+"""Deadlines and keepalive: computed at times that the tests choose."""
 
 import math
 import tracemalloc
@@ -16,11 +16,11 @@ moments = st.integers(0, 1000)
 # --- Deadline ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_deadline_is_so_many_seconds_from_now():
+def test_a_deadline_is_a_number_of_seconds_from_now():
     assert Deadline.after(5, 100).at == 105
 
 
-def test_a_deadline_after_none_never_comes():
+def test_a_deadline_after_none_never_passes():
     never = Deadline.after(None, 100)
     assert never.at is None
     assert never.left(10**9) is None
@@ -32,7 +32,7 @@ def test_a_deadline_of_zero_seconds_has_passed_at_once():
 
 
 @pytest.mark.parametrize(("now", "left", "passed"), [(99, 6, False), (104, 1, False), (105, 0, True), (200, 0, True)])
-def test_what_is_left_of_a_deadline_is_never_negative(now, left, passed):
+def test_the_remaining_time_of_a_deadline_is_never_negative(now, left, passed):
     deadline = Deadline(105)
     assert deadline.left(now) == left
     assert deadline.passed(now) is passed
@@ -41,21 +41,21 @@ def test_what_is_left_of_a_deadline_is_never_negative(now, left, passed):
 @pytest.mark.parametrize(
     ("one", "other", "sooner"), [(1, 2, 1), (2, 1, 1), (1, 1, 1), (None, 3, 3), (3, None, 3), (None, None, None)]
 )
-def test_of_two_deadlines_the_earlier_counts(one, other, sooner):
+def test_the_earlier_of_two_deadlines_applies(one, other, sooner):
     assert Deadline(one).sooner(Deadline(other)).at == sooner
 
 
 # --- Heartbeat --------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_ping_falls_due_one_interval_after_the_opening():
+def test_the_first_ping_is_due_one_interval_after_the_opening():
     heartbeat = Heartbeat(20, 5, now=100)
     assert not heartbeat.ping_due(119)
     assert heartbeat.ping_due(120)
     assert heartbeat.next_at == 120
 
 
-def test_the_next_ping_falls_due_one_interval_after_the_last():
+def test_the_next_ping_is_due_one_interval_after_the_last():
     heartbeat = Heartbeat(20, None, now=100)
     heartbeat.pinged(b"a", 123)
     assert not heartbeat.ping_due(142)
@@ -63,7 +63,7 @@ def test_the_next_ping_falls_due_one_interval_after_the_last():
     assert heartbeat.next_at == 143
 
 
-def test_bytes_that_come_in_do_not_put_off_a_ping():
+def test_incoming_bytes_do_not_delay_a_ping():
     heartbeat = Heartbeat(20, 5, now=100)
     heartbeat.heard(119)
     assert heartbeat.ping_due(120)
@@ -77,12 +77,12 @@ def test_a_silent_peer_is_dead_one_timeout_after_the_ping():
     assert heartbeat.next_at == 125
 
 
-def test_a_peer_is_not_dead_before_it_was_pinged():
+def test_a_peer_is_not_dead_before_the_first_ping():
     heartbeat = Heartbeat(20, 5, now=100)
     assert not heartbeat.dead(10**6)
 
 
-def test_the_oldest_unanswered_ping_counts():
+def test_the_oldest_unanswered_ping_applies():
     heartbeat = Heartbeat(2, 5, now=100)
     heartbeat.pinged(b"a", 102)
     heartbeat.pinged(b"b", 104)
@@ -99,7 +99,7 @@ def test_any_byte_is_a_sign_of_life():
     assert heartbeat.dead(129)
 
 
-def test_bytes_from_before_the_ping_do_not_make_death_come_sooner():
+def test_bytes_from_before_the_ping_do_not_count():
     heartbeat = Heartbeat(20, 5, now=100)
     heartbeat.heard(101)
     heartbeat.pinged(b"a", 120)
@@ -107,7 +107,7 @@ def test_bytes_from_before_the_ping_do_not_make_death_come_sooner():
     assert heartbeat.dead(125)
 
 
-def test_an_answered_ping_does_no_harm():
+def test_an_answered_ping_has_no_deadline():
     heartbeat = Heartbeat(20, 5, now=100)
     heartbeat.pinged(b"a", 120)
     heartbeat.answered(b"a")
@@ -132,7 +132,7 @@ def test_a_pong_does_not_answer_later_pings():
     assert heartbeat.dead(109)
 
 
-def test_a_pong_nobody_asked_for_answers_nothing():
+def test_an_unrequested_pong_answers_nothing():
     heartbeat = Heartbeat(20, 5, now=100)
     heartbeat.answered(b"")
     heartbeat.pinged(b"a", 120)
@@ -140,7 +140,7 @@ def test_a_pong_nobody_asked_for_answers_nothing():
     assert heartbeat.dead(125)
 
 
-def test_a_pong_that_comes_twice_counts_once():
+def test_a_repeated_pong_counts_once():
     heartbeat = Heartbeat(2, 5, now=100)
     heartbeat.pinged(b"a", 102)
     heartbeat.answered(b"a")
@@ -149,13 +149,13 @@ def test_a_pong_that_comes_twice_counts_once():
     assert heartbeat.dead(109)
 
 
-def test_without_an_interval_no_ping_falls_due():
+def test_without_an_interval_no_ping_is_due():
     heartbeat = Heartbeat(None, 5, now=100)
     assert not heartbeat.ping_due(10**6)
     assert heartbeat.next_at == math.inf
 
 
-def test_without_an_interval_a_ping_of_somebody_elses_is_watched_all_the_same():
+def test_without_an_interval_a_ping_of_the_user_has_a_timeout_too():
     heartbeat = Heartbeat(None, 5, now=100)
     heartbeat.pinged(b"a", 120)
     assert not heartbeat.ping_due(10**6)
@@ -170,13 +170,13 @@ def test_without_a_timeout_no_peer_is_dead():
     assert heartbeat.next_at == 140
 
 
-def test_without_either_nothing_ever_happens():
+def test_without_interval_and_timeout_no_event_is_due():
     heartbeat = Heartbeat(None, None, now=100)
     heartbeat.pinged(b"a", 120)
     assert (heartbeat.ping_due(10**6), heartbeat.dead(10**6), heartbeat.next_at) == (False, False, math.inf)
 
 
-def test_the_sooner_of_ping_and_death_comes_next():
+def test_the_earlier_of_ping_and_timeout_is_next():
     heartbeat = Heartbeat(20, 50, now=100)
     heartbeat.pinged(b"a", 120)
     assert heartbeat.next_at == 140
@@ -185,7 +185,7 @@ def test_the_sooner_of_ping_and_death_comes_next():
     assert heartbeat.next_at == 170
 
 
-def test_a_peer_that_never_answers_and_may_not_takes_no_memory():
+def test_a_peer_that_never_answers_uses_no_memory():
     heartbeat = Heartbeat(1, None, now=0)
     tracemalloc.start()
     try:
@@ -203,7 +203,7 @@ def test_a_peer_that_never_answers_and_may_not_takes_no_memory():
     gaps=st.lists(st.integers(1, 40), max_size=20),
     answers=st.booleans(),
 )
-def test_a_half_open_peer_is_found_within_interval_and_timeout(interval, timeout, gaps, answers):
+def test_a_half_open_peer_is_detected_within_interval_and_timeout(interval, timeout, gaps, answers):
     heartbeat = Heartbeat(interval, timeout, now=0)
     heard_at = [sum(gaps[: i + 1]) for i in range(len(gaps))]
     last_byte, pings = 0, 0
@@ -227,7 +227,7 @@ def test_a_half_open_peer_is_found_within_interval_and_timeout(interval, timeout
     timeout=st.none() | st.integers(1, 30),
     steps=st.lists(st.tuples(st.sampled_from(["ping", "hear", "answer"]), st.integers(0, 20)), max_size=20),
 )
-def test_nothing_changes_before_the_moment_that_was_announced(interval, timeout, steps):
+def test_nothing_changes_before_the_announced_time(interval, timeout, steps):
     heartbeat, now, pings = Heartbeat(interval, timeout, now=0), 0, 0
     for step, gap in steps:
         now += gap

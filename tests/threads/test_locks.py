@@ -1,4 +1,4 @@
-"""Locks under interrupts: at every moment of a block, in the main thread and in others."""
+"""Locks and interrupts: at every moment of a block, in the main thread and in others."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ class Struck(Exception):
 
 @pytest.fixture
 def alarm():
-    """``alarm(seconds)`` has the main thread struck by ``Struck`` after so long."""
+    """``alarm(seconds)`` raises ``Struck`` in the main thread after this time."""
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no interval timer")
 
@@ -49,7 +49,7 @@ def alarm():
 
 
 def is_free(lock):
-    """Whether another thread could take it."""
+    """Whether another thread could acquire it."""
     return on_thread(lambda: lock.acquire(blocking=False) and (lock.release() or True)) is True
 
 
@@ -58,19 +58,19 @@ def within(lock):
         return len("x")
 
 
-def test_it_is_taken_inside_the_block_and_free_after_it(lock):
+def test_the_lock_is_held_inside_the_block_and_released_after_it(lock):
     with lock:
         assert not is_free(lock)
     assert is_free(lock)
 
 
-def test_a_block_that_raises_frees_it(lock):
+def test_a_block_that_raises_releases_the_lock(lock):
     with pytest.raises(ZeroDivisionError), lock:
         raise ZeroDivisionError
     assert is_free(lock)
 
 
-def test_others_wait_for_it(lock):
+def test_other_threads_wait_for_the_lock(lock):
     order = []
 
     def enter():
@@ -86,16 +86,16 @@ def test_others_wait_for_it(lock):
     assert order == ["the first", "the other"]
 
 
-def test_an_interrupt_at_any_moment_of_the_block_leaves_it_free(lock):
+def test_an_interrupt_at_any_moment_of_the_block_leaves_the_lock_released(lock):
     moment = 0
     while strikes(moment, lambda: within(lock)):
         assert is_free(lock), f"it is still taken after an interrupt at moment {moment}"
         moment += 1
-    assert moment >= 2  # the function's own, and what it calls
+    assert moment >= 2  # the function's own, and those of its calls
     assert is_free(lock)
 
 
-def test_real_interrupts_leave_it_free(lock, alarm):
+def test_real_interrupts_leave_the_lock_released(lock, alarm):
     struck = 0
     until = time.monotonic() + 0.3
     while not struck or time.monotonic() < until:
@@ -109,7 +109,7 @@ def test_real_interrupts_leave_it_free(lock, alarm):
             assert is_free(lock), f"it is still taken after {struck} interrupts"
 
 
-def test_an_interrupt_of_the_wait_takes_nothing(lock, alarm):
+def test_an_interrupt_of_the_wait_acquires_nothing(lock, alarm):
     held, done = threading.Event(), threading.Event()
 
     def hold():
@@ -134,7 +134,7 @@ def test_an_interrupt_of_the_wait_takes_nothing(lock, alarm):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
-def test_who_forks_is_the_childs_main_thread():
+def test_the_thread_that_forks_is_the_main_thread_of_the_child():
     from wsclient._threads import locks
 
     def fork():
@@ -145,5 +145,5 @@ def test_who_forks_is_the_childs_main_thread():
     assert on_thread(fork) == 0
 
 
-def test_where_the_interpreter_suffices_it_is_the_plain_lock():
+def test_on_an_interpreter_that_is_safe_it_is_the_standard_lock():
     assert isinstance(make_lock(), type(threading.Lock()) if sys.version_info < (3, 14) else InterruptSafeLock)

@@ -1,4 +1,4 @@
-"""Clients at the end of the process and in a forked child; the real thing is in ``test_exit.py``."""
+"""Clients at the end of the process and in a forked child; ``test_exit.py`` tests real processes."""
 
 import os
 import warnings
@@ -31,13 +31,13 @@ def resident():
     processes.unregister(resident)
 
 
-def test_one_who_stays_is_warned_of_and_given_a_short_time(resident):
+def test_an_open_client_at_exit_causes_a_warning_and_is_closed_in_a_short_time(resident):
     with pytest.warns(ResourceWarning, match="^<the client 'feed'> was never closed; use it in a with block"):
         processes._at_exit()
     assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
-def test_one_is_closed_even_where_warnings_are_errors(resident):
+def test_an_open_client_is_closed_even_if_warnings_are_errors(resident):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ResourceWarning):
@@ -45,14 +45,14 @@ def test_one_is_closed_even_where_warnings_are_errors(resident):
     assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
-def test_one_who_has_left_hears_nothing(resident):
+def test_an_unregistered_client_is_not_notified(resident):
     processes.unregister(resident)
-    processes.unregister(resident)  # twice does no harm: a client may be given up and end later
+    processes.unregister(resident)  # a second call has no effect: a client may be abandoned and end later
     processes._at_exit()
     assert resident.exits == []
 
 
-def test_a_child_tells_the_copies_once_and_forgets_them(resident):
+def test_in_a_forked_child_the_copies_are_notified_once_and_then_unregistered(resident):
     kept = dict(processes._residents)
     processes._after_fork()
     processes._after_fork()
@@ -63,7 +63,7 @@ def test_a_child_tells_the_copies_once_and_forgets_them(resident):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_is_noticed_before_any_code_of_the_child(resident):
+def test_a_fork_is_handled_before_any_code_of_the_child(resident):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: the tests have threads
         child = os.fork()
@@ -73,7 +73,7 @@ def test_a_fork_is_noticed_before_any_code_of_the_child(resident):
     assert resident.forks == 0
 
 
-def test_a_copy_that_can_not_give_back_its_descriptors_does_not_keep_the_others_from_it(caplog):
+def test_a_copy_whose_cleanup_fails_does_not_prevent_the_cleanup_of_others(caplog):
     class Broken(Resident):
         def after_fork(self):
             raise OSError("no such descriptor")

@@ -1,7 +1,7 @@
-"""The client's state: every move, and every way to wait for one.
+"""The client's state: every transition, and every way to wait for one.
 
-The waits need no second thread here: a deadline is asked how long is left when a wait begins, so it can move the state
-in that very moment.
+The waits need no second thread here: a wait reads the remaining time of its deadline when it begins, so the deadline
+can change the state at that moment.
 """
 
 import functools
@@ -47,7 +47,7 @@ def names(pair):
 
 
 class NoWaiting(Deadline):
-    """Whoever gets it may not wait."""
+    """A deadline that fails the test if it is waited for."""
 
     def __init__(self):
         super().__init__(None)
@@ -57,7 +57,7 @@ class NoWaiting(Deadline):
 
 
 class Moves(Deadline):
-    """Each time somebody waits, the cell makes the next of these moves."""
+    """At each wait, the cell makes the next of these transitions."""
 
     def __init__(self, cell, *moves):
         super().__init__(time.monotonic() + LONG)
@@ -73,14 +73,14 @@ class Moves(Deadline):
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_is_new_at_first():
+def test_a_client_is_new_initially():
     cell = StateCell()
     assert cell.current is State.NEW
     assert cell.error is None
 
 
 @pytest.mark.parametrize(("here", "to"), [pair for pair in PAIRS if legal(*pair)], ids=names)
-def test_a_legal_move_is_made(here, to):
+def test_a_transition_in_the_table_is_made(here, to):
     cell = cell_at(here)
     assert cell.move(to) is True
     assert cell.current is to
@@ -91,7 +91,7 @@ def test_a_legal_move_is_made(here, to):
     [(here, to) for here, to in PAIRS if here is not to and not legal(here, to) and here not in FINAL],
     ids=names,
 )
-def test_an_illegal_move_is_an_error_and_changes_nothing(here, to):
+def test_a_transition_not_in_the_table_is_an_error_and_changes_nothing(here, to):
     cell = cell_at(here)
     with pytest.raises(RuntimeError, match=f"^The client can't go from {here} to {to}; please report this"):
         cell.move(to, OSError("not to be kept"))
@@ -101,7 +101,7 @@ def test_an_illegal_move_is_an_error_and_changes_nothing(here, to):
 
 
 @pytest.mark.parametrize(("here", "to"), [pair for pair in PAIRS if pair[0] in FINAL], ids=names)
-def test_a_final_state_is_never_left(here, to):
+def test_a_final_state_does_not_change(here, to):
     cell = cell_at(here)
     assert cell.move(to, OSError("not to be kept")) is False
     assert cell.current is here
@@ -109,19 +109,19 @@ def test_a_final_state_is_never_left(here, to):
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in FINAL])
-def test_to_move_to_the_present_state_changes_nothing(state):
+def test_a_transition_to_the_present_state_changes_nothing(state):
     cell = cell_at(state)
     assert cell.move(state, OSError("not to be kept")) is True
     assert cell.current is state
     assert cell.error is None
 
 
-def test_the_final_states_are_those_that_nothing_follows():
+def test_the_final_states_have_no_successor():
     assert {State.CLOSED, State.FAILED} == FINAL == {state for state in State if not MOVES[state]}
 
 
 @given(st.lists(st.sampled_from(State), max_size=12))
-def test_any_walk_keeps_to_the_table(walk):
+def test_any_sequence_of_transitions_follows_the_table(walk):
     cell, here = StateCell(), State.NEW
     for to in walk:
         if here in FINAL:
@@ -141,26 +141,26 @@ def test_the_reason_is_kept():
     assert cell.error is error
 
 
-def test_a_move_without_a_reason_keeps_the_last_one():
+def test_a_transition_without_a_reason_keeps_the_last_one():
     cell, error = cell_at(State.CONNECTING), OSError("down")
     cell.move(State.WAITING, error)
     cell.move(State.CONNECTING)
     assert cell.error is error
 
 
-def test_a_later_reason_takes_the_place_of_an_earlier():
+def test_a_later_reason_replaces_an_earlier_one():
     cell, error = cell_at(State.CONNECTING), OSError("down again")
     cell.move(State.WAITING, OSError("down"))
     cell.move(State.FAILED, error)
     assert cell.error is error
 
 
-# --- what may still come ----------------------------------------------------------------------------------------------
+# --- reachable states -------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def everything_after(start):
-    """By brute force: add what one step leads to, as many times as there are states."""
+    """By brute force: add the successors, as many times as there are states."""
     ends = {start}
     for _ in State:
         ends |= {goal for goal in State for end in ends if legal(end, goal)}
@@ -168,7 +168,7 @@ def everything_after(start):
 
 
 @pytest.mark.parametrize("start", State, ids=names)
-def test_what_is_reachable_is_what_some_way_leads_to(start):
+def test_the_reachable_states_are_those_of_all_paths(start):
     for goal in State:
         assert reachable(start, goal) is (goal in everything_after(start))
 
@@ -177,7 +177,7 @@ def test_what_is_reachable_is_what_some_way_leads_to(start):
 
 
 @pytest.mark.parametrize("state", State, ids=names)
-def test_waiting_for_the_present_state_does_not_wait(state):
+def test_waiting_for_the_present_state_returns_at_once(state):
     assert cell_at(state).wait_for(state, NoWaiting()) is True
     assert cell_at(state).wait_for(state, NOW) is True
 
@@ -185,7 +185,7 @@ def test_waiting_for_the_present_state_does_not_wait(state):
 @pytest.mark.parametrize(
     ("here", "goal"), [pair for pair in PAIRS if pair[1] not in everything_after(pair[0])], ids=names
 )
-def test_waiting_for_a_state_that_can_not_come_does_not_wait(here, goal):
+def test_waiting_for_an_unreachable_state_returns_at_once(here, goal):
     assert cell_at(here).wait_for(goal, NoWaiting()) is False
 
 
@@ -194,25 +194,25 @@ def test_waiting_ends_at_the_deadline():
     assert StateCell().wait_for(State.OPEN, Deadline(time.monotonic() + 0.01)) is False
 
 
-def test_waiting_ends_when_the_state_comes():
+def test_waiting_ends_when_the_state_is_reached():
     cell = cell_at(State.CONNECTING)
     assert cell.wait_for(State.OPEN, Moves(cell, State.OPEN)) is True
 
 
-def test_waiting_goes_on_through_other_states():
+def test_waiting_continues_through_other_states():
     cell = StateCell()
     ways = Moves(cell, State.CONNECTING, State.WAITING, State.CONNECTING, State.OPEN)
     assert cell.wait_for(State.OPEN, ways) is True
     assert ways.moves == []
 
 
-def test_waiting_ends_when_the_state_can_come_no_more():
+def test_waiting_ends_when_the_state_becomes_unreachable():
     cell = StateCell()
     assert cell.wait_for(State.OPEN, Moves(cell, State.CONNECTING, State.CLOSING)) is False
     assert cell.current is State.CLOSING
 
 
-def test_waiting_for_the_end_ends_with_the_other_end():
+def test_waiting_for_one_final_state_ends_with_the_other():
     cell = cell_at(State.OPEN)
     assert cell.wait_for(State.CLOSED, Moves(cell, State.FAILED)) is False
 
@@ -222,21 +222,21 @@ def test_waiting_for_the_end_ends_with_the_other_end():
 BUSY = frozenset({State.CONNECTING, State.WAITING})
 
 
-def test_a_state_that_is_none_of_them_is_given_at_once():
+def test_another_state_is_returned_at_once():
     assert cell_at(State.OPEN).wait_while(BUSY, NoWaiting()) is State.OPEN
 
 
-def test_the_state_that_ends_the_wait_is_given():
+def test_the_state_that_ends_the_wait_is_returned():
     cell = cell_at(State.CONNECTING)
     assert cell.wait_while(BUSY, Moves(cell, State.WAITING, State.CONNECTING, State.OPEN)) is State.OPEN
 
 
-def test_at_the_deadline_the_present_state_is_given():
+def test_at_the_deadline_the_present_state_is_returned():
     assert cell_at(State.WAITING).wait_while(BUSY, NOW) is State.WAITING
 
 
-class MovesWhenLookedAt(frozenset):
-    """The state moves right after the first look at it, before the wait begins."""
+class MovesAfterCheck(frozenset):
+    """The state changes directly after the first check, before the wait begins."""
 
     def __contains__(self, state):
         found = super().__contains__(state)
@@ -244,8 +244,8 @@ class MovesWhenLookedAt(frozenset):
         return found
 
 
-def test_a_move_between_the_look_and_the_wait_is_not_missed():
+def test_a_transition_between_the_check_and_the_wait_is_noticed():
     cell = cell_at(State.CONNECTING)
-    states = MovesWhenLookedAt(BUSY)
+    states = MovesAfterCheck(BUSY)
     states.happens = lambda: cell.move(State.OPEN)
     assert cell.wait_while(states, NoWaiting()) is State.OPEN

@@ -1,4 +1,4 @@
-"""A background thread: started at most once, or sealed; waited for by anybody."""
+"""A background thread: started at most once, or sealed; any thread can wait for it."""
 
 import threading
 
@@ -14,11 +14,11 @@ PASSED = Deadline(0.0)
 
 @pytest.fixture
 def work():
-    """Work that reports and then holds until it is let go."""
-    return Work()
+    """Work that reports its start and then blocks until it is released."""
+    return BlockingWork()
 
 
-class Work:
+class BlockingWork:
     def __init__(self):
         self.runs = []
         self.begun = threading.Event()
@@ -30,7 +30,7 @@ class Work:
         assert self.go_on.wait(LONG)
 
 
-def test_a_worker_runs_its_work_on_a_daemon_thread_of_its_name(work):
+def test_a_worker_runs_its_work_in_a_daemon_thread_with_its_name(work):
     worker = Worker("feed-io", work)
     worker.start("me")
     assert work.begun.wait(LONG)
@@ -66,7 +66,7 @@ def test_a_sealed_worker_never_starts(work):
     assert work.runs == []
 
 
-def test_a_started_worker_can_not_be_sealed(work):
+def test_a_started_worker_cannot_be_sealed(work):
     worker = Worker("w", work)
     worker.start("me")
     assert not worker.seal()
@@ -74,7 +74,7 @@ def test_a_started_worker_can_not_be_sealed(work):
     assert worker.join(FOREVER)
 
 
-def test_a_join_ends_at_its_deadline_and_many_may_wait(work):
+def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
     worker = Worker("w", work)
     worker.start("me")
     assert not worker.join(PASSED)
@@ -90,7 +90,7 @@ def test_a_join_ends_at_its_deadline_and_many_may_wait(work):
     assert results == [True] * 5
 
 
-def test_a_worker_knows_itself(work):
+def test_a_worker_recognises_its_own_thread(work):
     here = []
     worker = Worker("w", lambda: here.append(worker.here()))
     worker.start("me")
@@ -99,7 +99,7 @@ def test_a_worker_knows_itself(work):
     assert not worker.here()
 
 
-def test_whoever_joins_a_worker_whose_work_fell_does_not_wait(monkeypatch):
+def test_a_join_of_a_worker_whose_work_raised_does_not_wait(monkeypatch):
     seen = []
     monkeypatch.setattr(threading, "excepthook", seen.append)
 
@@ -112,7 +112,7 @@ def test_whoever_joins_a_worker_whose_work_fell_does_not_wait(monkeypatch):
     assert [hook.exc_type for hook in seen] == [ValueError]
 
 
-def test_a_system_without_threads_to_give_is_an_error_and_nobody_waits(monkeypatch, work):
+def test_a_thread_that_cannot_start_is_an_error_and_no_join_waits(monkeypatch, work):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
@@ -126,14 +126,14 @@ def test_a_system_without_threads_to_give_is_an_error_and_nobody_waits(monkeypat
 # --- shielded --------------------------------------------------------------------------------------------------------
 
 
-def test_in_the_main_thread_a_shielded_call_runs_elsewhere_and_is_waited_for():
+def test_in_the_main_thread_a_shielded_call_runs_in_another_thread_and_is_waited_for():
     seen = []
     shielded(lambda: seen.append(threading.get_ident()))
     assert len(seen) == 1
     assert seen[0] != threading.get_ident()
 
 
-def test_in_another_thread_a_shielded_call_runs_there():
+def test_in_another_thread_a_shielded_call_runs_in_that_thread():
     seen = []
     thread = threading.Thread(target=lambda: shielded(lambda: seen.append(threading.get_ident())))
     thread.start()
@@ -141,7 +141,7 @@ def test_in_another_thread_a_shielded_call_runs_there():
     assert seen == [thread.ident]
 
 
-def test_what_a_shielded_call_raises_is_raised():
+def test_an_exception_of_a_shielded_call_is_raised():
     def fall():
         raise OSError("no")
 

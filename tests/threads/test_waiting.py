@@ -1,7 +1,7 @@
-"""Latches, signals and the condition that interrupts can't break.
+"""Latches, notifiers and the condition that interrupts cannot break.
 
-Most tests need no second thread: a deadline is asked how long is left when a wait begins, so it can do what another
-thread would have done in that very moment.
+Most tests need no second thread: a wait reads the remaining time of its deadline when it begins, so the deadline can
+act as another thread at that moment.
 """
 
 import signal
@@ -21,14 +21,14 @@ from ..support.strikes import disturb, strikes
 from ..support.threads import on_thread
 
 EVENTS = ("call", "c_return")
-"""When a signal handler may run."""
+"""The events at which a signal handler may run."""
 
 NOW = Deadline(0.0)
 """A deadline that has passed."""
 
 
-class Meanwhile(Deadline):
-    """While somebody waits for it, something happens, once."""
+class RunsDuringWait(Deadline):
+    """Runs a function once when it is waited for."""
 
     def __init__(self, happens):
         super().__init__(time.monotonic() + LONG)
@@ -45,7 +45,7 @@ class Interrupted(Exception):
 
 
 class Struck(Deadline):
-    """Whoever waits for it, for ever, is interrupted in a moment."""
+    """Interrupts an endless wait for it after a moment."""
 
     def __init__(self):
         super().__init__(None)
@@ -71,11 +71,11 @@ def struck():
 # --- Latch ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_latch_is_shut():
+def test_a_new_latch_is_closed():
     assert Latch().wait(NOW) is False
 
 
-def test_an_open_latch_lets_through_at_once():
+def test_an_open_latch_does_not_wait():
     latch = Latch()
     latch.open()
     assert latch.wait(NOW) is True
@@ -87,12 +87,12 @@ def test_a_latch_without_a_deadline_waits_until_it_opens():
     assert latch.wait(Deadline(None)) is True
 
 
-def test_a_latch_opened_during_the_wait_lets_through():
+def test_a_latch_opened_during_the_wait_ends_it():
     latch = Latch()
-    assert latch.wait(Meanwhile(latch.open)) is True
+    assert latch.wait(RunsDuringWait(latch.open)) is True
 
 
-def test_a_latch_that_was_not_opened_in_time_may_be_asked_again():
+def test_a_latch_can_be_waited_for_again_after_a_timeout():
     latch = Latch()
     assert latch.wait(NOW) is False
     latch.open()
@@ -103,8 +103,8 @@ def test_a_wait_ends_at_its_deadline():
     assert Latch().wait(Deadline(time.monotonic() + 0.01)) is False
 
 
-class AtTheThirdLook(Deadline):
-    """Something happens when somebody looks for the third time how long is left."""
+class RunsAtThirdCheck(Deadline):
+    """Runs a function when the remaining time is read for the third time."""
 
     def __init__(self, at, happens):
         super().__init__(at)
@@ -115,11 +115,11 @@ class AtTheThirdLook(Deadline):
         return super().left(now)
 
 
-@pytest.mark.parametrize("at", [None, time.monotonic() + 3600], ids=["for ever", "for long"])
-def test_a_wait_in_slices_goes_on_until_the_latch_opens(at, monkeypatch):
+@pytest.mark.parametrize("at", [None, time.monotonic() + 3600], ids=["no deadline", "a long deadline"])
+def test_a_wait_in_slices_continues_until_the_latch_opens(at, monkeypatch):
     monkeypatch.setattr(waiting, "_SLICE", 0.001)
     latch = Latch()
-    assert latch.wait(AtTheThirdLook(at, latch.open)) is True
+    assert latch.wait(RunsAtThirdCheck(at, latch.open)) is True
 
 
 def test_a_wait_in_slices_ends_at_its_deadline(monkeypatch):
@@ -127,7 +127,7 @@ def test_a_wait_in_slices_ends_at_its_deadline(monkeypatch):
     assert Latch().wait(Deadline(time.monotonic() + 0.01)) is False
 
 
-def test_a_deadline_too_far_for_the_system_can_be_waited_for():
+def test_a_deadline_too_large_for_the_system_can_be_waited_for():
     latch = Latch()
     latch.open()
     assert latch.wait(Deadline(time.monotonic() + 1e12)) is True
@@ -144,7 +144,7 @@ def test_an_interrupt_ends_a_wait_and_the_latch_still_works(struck):
 # --- Notifier ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_announcement_opens_every_latch_that_watches():
+def test_announce_opens_every_latch_that_watches():
     changed = Notifier()
     with changed.watch() as one, changed.watch() as other:
         changed.announce()
@@ -152,25 +152,25 @@ def test_an_announcement_opens_every_latch_that_watches():
         assert other.wait(NOW)
 
 
-def test_an_announcement_during_the_wait_is_noticed():
+def test_announce_during_the_wait_is_noticed():
     changed = Notifier()
     with changed.watch() as latch:
-        assert latch.wait(Meanwhile(changed.announce))
+        assert latch.wait(RunsDuringWait(changed.announce))
 
 
-def test_without_an_announcement_the_latch_stays_shut():
+def test_without_announce_the_latch_stays_closed():
     with Notifier().watch() as latch:
         assert not latch.wait(NOW)
 
 
-def test_an_announcement_before_the_watch_does_not_count():
+def test_an_announce_before_the_watch_does_not_count():
     changed = Notifier()
     changed.announce()
     with changed.watch() as latch:
         assert not latch.wait(NOW)
 
 
-def test_two_announcements_in_a_row_do_no_harm():
+def test_two_announces_in_a_row_have_the_effect_of_one():
     changed = Notifier()
     with changed.watch() as latch:
         changed.announce()
@@ -178,7 +178,7 @@ def test_two_announcements_in_a_row_do_no_harm():
         assert latch.wait(NOW)
 
 
-def test_who_watches_no_more_is_not_told():
+def test_a_latch_is_not_notified_after_its_watch():
     changed = Notifier()
     with changed.watch() as gone:
         pass
@@ -188,7 +188,7 @@ def test_who_watches_no_more_is_not_told():
     assert not gone.wait(NOW)
 
 
-def test_a_watch_that_ends_in_an_error_is_over_too():
+def test_a_watch_that_raises_is_removed():
     changed = Notifier()
     with pytest.raises(ZeroDivisionError), changed.watch() as latch:
         raise ZeroDivisionError
@@ -196,7 +196,7 @@ def test_a_watch_that_ends_in_an_error_is_over_too():
     assert not latch.wait(NOW)
 
 
-def test_the_end_of_one_watch_leaves_the_others_alone():
+def test_the_end_of_one_watch_does_not_affect_the_others():
     changed = Notifier()
     with changed.watch() as one:
         with changed.watch():
@@ -205,15 +205,15 @@ def test_the_end_of_one_watch_leaves_the_others_alone():
         assert one.wait(NOW)
 
 
-def test_an_interrupted_watch_leaves_the_signal_in_order(struck):
+def test_an_interrupted_watch_leaves_the_notifier_consistent(struck):
     changed = Notifier()
     with pytest.raises(Interrupted), changed.watch() as latch:
         latch.wait(struck)
     with changed.watch() as latch:
-        assert latch.wait(Meanwhile(changed.announce))
+        assert latch.wait(RunsDuringWait(changed.announce))
 
 
-def test_an_interrupt_at_any_moment_of_an_announcement_opens_all_latches_or_leaves_all_to_the_next():
+def test_an_interrupt_at_any_moment_of_announce_opens_all_latches_or_leaves_all_to_the_next():
     moment, struck, opened = 0, True, set()
     while struck:
         changed = Notifier()
@@ -230,7 +230,7 @@ def test_an_interrupt_at_any_moment_of_an_announcement_opens_all_latches_or_leav
     assert opened == {True, False}
 
 
-def test_a_signal_handler_may_announce_at_any_moment_of_a_watch_and_of_an_announcement():
+def test_a_signal_handler_can_announce_at_any_moment_of_a_watch_and_of_announce():
     for act in (lambda changed: changed.watch().__enter__(), lambda changed: changed.announce()):
         moment, more = 1, True
         while more:
@@ -246,21 +246,21 @@ def test_a_signal_handler_may_announce_at_any_moment_of_a_watch_and_of_an_announ
 # --- InterruptSafeCondition -------------------------------------------------------------------------------------------
 
 
-def test_inside_the_block_the_lock_is_taken_and_after_it_free():
+def test_inside_the_block_the_lock_is_held_and_after_it_released():
     condition = InterruptSafeCondition()
     with condition:
         assert on_thread(lambda: condition.acquire(blocking=False)) is False
     assert on_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
 
 
-def test_a_block_that_raises_frees_the_lock():
+def test_a_block_that_raises_releases_the_lock():
     condition = InterruptSafeCondition()
     with pytest.raises(ZeroDivisionError), condition:
         raise ZeroDivisionError
     assert on_thread(lambda: condition.acquire(blocking=False) and (condition.release() or True)) is True
 
 
-def test_one_thread_may_enter_the_block_twice():
+def test_one_thread_can_enter_the_block_twice():
     condition = InterruptSafeCondition()
     with condition, condition:
         pass
@@ -268,10 +268,10 @@ def test_one_thread_may_enter_the_block_twice():
 
 
 @pytest.mark.parametrize("method", ["__enter__", "__exit__"] if sys.version_info < (3, 14) else ["__exit__"])
-def test_the_block_is_entered_and_left_in_c(method):
+def test_the_block_is_entered_and_left_in_c_code(method):
     condition = InterruptSafeCondition()
     assert isinstance(getattr(condition, method), types.BuiltinMethodType)
-    found = getattr(type(condition), method).__get__(condition)  # as the with statement does
+    found = getattr(type(condition), method).__get__(condition)  # like the with statement
     assert isinstance(found, types.BuiltinMethodType)
 
 
@@ -289,10 +289,10 @@ def test_a_notification_ends_a_wait():
         assert condition.wait_for(lambda: ready, LONG)
 
 
-def test_it_is_a_condition_for_those_who_check():
+def test_it_is_an_instance_of_condition():
     assert isinstance(InterruptSafeCondition(), threading.Condition)
 
 
-def test_waiting_without_the_lock_is_an_error():
+def test_waiting_without_the_lock_raises():
     with pytest.raises(RuntimeError):
         InterruptSafeCondition().wait(0)

@@ -1,4 +1,4 @@
-"""Waiting for a socket, and being woken from it."""
+"""Waiting for a socket, and waking the waiting thread."""
 
 import itertools
 import os
@@ -42,7 +42,7 @@ def pair():
 
 
 def is_woken(poller, seconds=LONG):
-    """Whether a wait ends before its time is over."""
+    """Whether a wait ends before its timeout."""
     started = time.monotonic()
     assert poller.wait(None, 0, seconds) == 0
     return time.monotonic() - started < seconds / 2
@@ -56,10 +56,10 @@ def has_wake_up(wakeup):
 
 
 SIGNALS = ("call", "c_return")
-"""CPython handles signals where a Python function begins and where a call returns."""
+"""CPython runs signal handlers when a Python function begins and when a call returns."""
 
 THREADS = (*SIGNALS, "c_call")
-"""Other threads may come in between as well."""
+"""Other threads can run between these calls as well."""
 
 
 # --- waking ----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_a_wake_up_during_the_wait_ends_it(wakeup, poller):
     timer.join()
 
 
-def test_a_wake_up_ends_one_wait_only(wakeup, poller):
+def test_a_wake_up_ends_only_one_wait(wakeup, poller):
     wakeup.wake()
     assert is_woken(poller)
     assert not is_woken(poller, SHORT)
@@ -90,7 +90,7 @@ def test_many_wake_ups_end_one_wait(wakeup, poller):
     assert not has_wake_up(wakeup)
 
 
-def test_the_next_wake_up_works_as_the_first_did(wakeup, poller):
+def test_a_later_wake_up_works_like_the_first(wakeup, poller):
     for _ in range(100):
         wakeup.wake()
         assert is_woken(poller)
@@ -102,7 +102,7 @@ def test_one_byte_is_sent_for_many_wake_ups(wakeup):
     assert wakeup._inner.recv(64) == b"\0"
 
 
-def test_clear_takes_all_that_is_there(wakeup):
+def test_clear_reads_all_wake_ups(wakeup):
     fill(wakeup._outer)
     wakeup.clear()
     assert not has_wake_up(wakeup)
@@ -114,13 +114,13 @@ def test_clear_without_a_wake_up_returns_at_once(wakeup, poller):
     assert is_woken(poller)
 
 
-def test_a_full_pipe_neither_blocks_nor_fails_a_wake_up(wakeup, poller):
+def test_a_full_pipe_neither_blocks_a_wake_up_nor_makes_it_fail(wakeup, poller):
     fill(wakeup._outer)
     wakeup.wake()
     assert is_woken(poller)
 
 
-def test_a_wake_up_after_close_does_nothing(wakeup, poller):
+def test_a_wake_up_after_close_has_no_effect(wakeup, poller):
     wakeup.close()
     wakeup.wake()
     assert wakeup.fileno() == -1
@@ -131,13 +131,13 @@ def test_a_wake_up_that_races_with_close_does_not_fail(wakeup):
     wakeup.wake()
 
 
-def test_a_wake_up_that_the_system_refuses_does_not_lose_the_next_one(wakeup):
+def test_a_wake_up_that_the_system_refuses_does_not_prevent_the_next_one(wakeup):
     wakeup._inner.close()
     wakeup.wake()
     assert not wakeup._pending
 
 
-def test_close_gives_both_descriptors_back():
+def test_close_closes_both_descriptors():
     wakeup = Wakeup()
     descriptors = [wakeup._inner.fileno(), wakeup._outer.fileno()]
     wakeup.close()
@@ -147,7 +147,7 @@ def test_close_gives_both_descriptors_back():
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
-def test_a_signal_handler_may_wake(wakeup, poller):
+def test_a_signal_handler_can_wake_the_thread(wakeup, poller):
     previous = signal.signal(signal.SIGUSR1, lambda *_: wakeup.wake())
     main = threading.get_ident()
     timer = threading.Timer(SHORT / 2, lambda: signal.pthread_kill(main, signal.SIGUSR1))
@@ -159,7 +159,7 @@ def test_a_signal_handler_may_wake(wakeup, poller):
         signal.signal(signal.SIGUSR1, previous)
 
 
-def test_a_signal_handler_may_wake_within_a_wake_up(wakeup):
+def test_a_signal_handler_can_wake_the_thread_during_a_wake_up(wakeup):
     moment = 1
     while disturb(wakeup.wake, moment, wakeup.wake, SIGNALS):
         assert has_wake_up(wakeup), f"lost at moment {moment}"
@@ -168,7 +168,7 @@ def test_a_signal_handler_may_wake_within_a_wake_up(wakeup):
     assert moment > 1
 
 
-def test_a_wake_up_within_clear_does_not_lose_the_next_one(wakeup):
+def test_a_wake_up_during_clear_does_not_prevent_the_next_one(wakeup):
     moment = 1
     wakeup.wake()
     while disturb(wakeup.clear, moment, wakeup.wake, THREADS):
@@ -179,7 +179,7 @@ def test_a_wake_up_within_clear_does_not_lose_the_next_one(wakeup):
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError, BlockingIOError, OSError])
-def test_what_a_signal_handler_raises_within_a_wake_up_comes_out_and_does_not_lose_the_next_one(wakeup, kind):
+def test_an_exception_of_a_signal_handler_during_a_wake_up_is_raised_and_does_not_prevent_the_next_one(wakeup, kind):
     def strike():
         raise kind
 
@@ -218,7 +218,7 @@ def test_no_wake_up_of_many_threads_is_lost(wakeup, poller):
 
 
 def test_a_wake_up_that_races_with_clear_is_not_lost(wakeup, poller):
-    # One side writes its number down and wakes, the other must see it: each round is a race of wake with clear.
+    # One side writes its number and wakes, the other must read it: each round is a race of wake with clear.
     rounds = 5000
     asked = answered = 0
     change = threading.Semaphore(0)
@@ -244,25 +244,25 @@ def test_a_wake_up_that_races_with_clear_is_not_lost(wakeup, poller):
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_wait_without_a_socket_lasts_as_long_as_asked(poller):
+def test_a_wait_without_a_socket_takes_the_requested_time(poller):
     assert not is_woken(poller, SHORT)
 
 
-def test_a_wait_of_no_time_only_looks(poller, pair):
+def test_a_wait_of_zero_seconds_only_polls(poller, pair):
     assert poller.wait(pair[0], READ, 0.0) == 0
     pair[1].send(b"x")
     assert poller.wait(pair[0], READ, 0.0) == READ
 
 
 @pytest.mark.parametrize("seconds", [None, 1e12])
-def test_a_wait_may_be_of_any_length(wakeup, poller, seconds):
+def test_a_wait_can_have_any_length(wakeup, poller, seconds):
     wakeup.wake()
     assert poller.wait(None, 0, seconds) == 0
     wakeup.wake()
     assert poller.wait_any({}, seconds) == []
 
 
-def test_wait_gives_the_events_that_are_ready(poller, pair):
+def test_wait_returns_the_events_that_are_ready(poller, pair):
     near, far = pair
     assert poller.wait(near, WRITE, LONG) == WRITE
     assert poller.wait(near, READ | WRITE, LONG) == WRITE
@@ -271,7 +271,7 @@ def test_wait_gives_the_events_that_are_ready(poller, pair):
     assert poller.wait(near, READ | WRITE, LONG) == READ | WRITE
 
 
-def test_the_end_of_a_stream_is_something_to_read(poller, pair):
+def test_the_end_of_a_stream_is_readable(poller, pair):
     pair[1].close()
     assert poller.wait(pair[0], READ, LONG) == READ
 
@@ -284,7 +284,7 @@ def test_a_socket_with_no_events_is_not_watched(poller, pair):
     assert poller.wait(near, READ, LONG) == READ
 
 
-def test_a_socket_and_a_wake_up_together_are_both_seen(wakeup, poller, pair):
+def test_an_event_of_a_socket_and_a_wake_up_are_both_returned(wakeup, poller, pair):
     pair[1].send(b"x")
     wakeup.wake()
     assert poller.wait(pair[0], READ, LONG) == READ
@@ -298,7 +298,7 @@ def test_a_wake_up_ends_the_wait_for_a_socket(wakeup, poller, pair):
     assert time.monotonic() - started < LONG / 2
 
 
-def test_another_socket_takes_the_place_of_the_first(poller, pair):
+def test_another_socket_replaces_the_first(poller, pair):
     near, far = pair
     far.send(b"x")
     assert poller.wait(near, READ, LONG) == READ
@@ -310,7 +310,7 @@ def test_another_socket_takes_the_place_of_the_first(poller, pair):
 
 
 def closed_and_reused(sock):
-    """Close a socket, and give a new pair of which one has its descriptor number."""
+    """Close a socket, and return a new pair of which one has its descriptor number."""
     number = sock.fileno()
     sock.close()
     near, far = socket.socketpair()
@@ -323,7 +323,7 @@ def closed_and_reused(sock):
 
 
 @pytest.mark.parametrize("forget", [True, False])
-def test_a_descriptor_number_that_was_used_before_belongs_to_its_new_socket(poller, pair, forget):
+def test_a_descriptor_number_used_before_belongs_to_its_new_socket(poller, pair, forget):
     old, _ = pair
     assert poller.wait(old, READ, 0.0) == 0
     if forget:
@@ -336,7 +336,7 @@ def test_a_descriptor_number_that_was_used_before_belongs_to_its_new_socket(poll
         assert poller.wait(new, WRITE, LONG) == WRITE
 
 
-def test_a_forgotten_socket_is_not_watched_under_its_number(poller, pair):
+def test_a_forgotten_socket_is_not_watched_by_its_descriptor_number(poller, pair):
     old, _ = pair
     assert poller.wait(old, READ, 0.0) == 0
     poller.forget()
@@ -346,7 +346,7 @@ def test_a_forgotten_socket_is_not_watched_under_its_number(poller, pair):
         assert poller._selector.select(0) == []
 
 
-def test_a_socket_closed_while_it_was_watched_leaves_the_wake_up_working(wakeup, poller, pair):
+def test_a_socket_closed_while_it_was_watched_does_not_disable_the_wake_up(wakeup, poller, pair):
     assert poller.wait(pair[0], READ, 0.0) == 0
     pair[0].close()
     assert not is_woken(poller, SHORT)
@@ -354,7 +354,7 @@ def test_a_socket_closed_while_it_was_watched_leaves_the_wake_up_working(wakeup,
     assert is_woken(poller)
 
 
-def test_forget_may_be_called_twice_and_without_a_socket(poller, pair):
+def test_forget_can_be_called_twice_and_without_a_socket(poller, pair):
     poller.forget()
     assert poller.wait(pair[0], READ, 0.0) == 0
     poller.forget()
@@ -362,7 +362,7 @@ def test_forget_may_be_called_twice_and_without_a_socket(poller, pair):
     assert poller.wait(pair[0], WRITE, LONG) == WRITE
 
 
-def test_close_gives_the_selector_back(wakeup):
+def test_close_closes_the_selector(wakeup):
     poller = Poller(wakeup)
     poller.close()
     with pytest.raises((RuntimeError, KeyError, ValueError)):
@@ -370,7 +370,7 @@ def test_close_gives_the_selector_back(wakeup):
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="this system has no poll")
-def test_waiting_takes_no_descriptor_of_its_own(wakeup):
+def test_waiting_opens_no_descriptor(wakeup):
     lowest = os.dup(0)
     os.close(lowest)
     poller = Poller(wakeup)
@@ -381,10 +381,10 @@ def test_waiting_takes_no_descriptor_of_its_own(wakeup):
     assert again == lowest
 
 
-# --- waiting for several ---------------------------------------------------------------------------------------------
+# --- waiting for several sockets -------------------------------------------------------------------------------------
 
 
-def test_wait_any_gives_the_sockets_that_are_ready(poller, pair):
+def test_wait_any_returns_the_sockets_that_are_ready(poller, pair):
     near, far = pair
     other, peer = socket.socketpair()
     with other, peer:
@@ -407,7 +407,7 @@ def test_a_wake_up_ends_wait_any_and_is_not_among_its_results(wakeup, poller, pa
     assert not has_wake_up(wakeup)
 
 
-def test_wait_any_lasts_as_long_as_asked(poller, pair):
+def test_wait_any_takes_the_requested_time(poller, pair):
     started = time.monotonic()
     assert poller.wait_any({pair[0]: READ}, SHORT) == []
     assert time.monotonic() - started > SHORT / 2
@@ -421,7 +421,7 @@ def test_wait_any_leaves_nothing_registered(poller, pair):
     assert poller._selector.select(0) == []
 
 
-def test_wait_and_wait_any_may_take_turns_on_one_socket(poller, pair):
+def test_wait_and_wait_any_can_alternate_on_one_socket(poller, pair):
     near, far = pair
     far.send(b"x")
     for _ in range(3):
@@ -429,7 +429,7 @@ def test_wait_and_wait_any_may_take_turns_on_one_socket(poller, pair):
         assert poller.wait_any({near: READ}, LONG) == [near]
 
 
-def test_the_sockets_that_are_waited_for_are_known_and_none_after_the_end():
+def test_the_watched_sockets_are_known_and_none_after_the_end():
     wakeup = Wakeup()
     poller = Poller(wakeup)
     near, far = socket.socketpair()

@@ -1,7 +1,7 @@
-"""Many clients in one process which have nothing to do: memory, threads, CPU time.
+"""Many idle clients in one process: memory, threads, CPU time.
 
-Each is as its documentation would have it, keepalive included, has sent one message and has received one. Memory and
-threads are what the process has more than when it had one client alone, with all modules loaded.
+Each follows its documentation, keepalive included, has sent one message and has received one. Memory and
+threads are the increase over a process with one client, with all modules loaded.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ REST = 20.0
 
 
 class Arrival:
-    """Lets us wait for what one client after the other is to get: one for all, since it is no part of a client."""
+    """Waits for the message of one client after the other: shared by all, since it is not part of a client."""
 
     def __init__(self) -> None:
         self._arrived = threading.Event()
 
     def note(self, *ignored: object) -> None:
-        """It has come."""
+        """The message has arrived."""
         self._arrived.set()
 
     def wait(self) -> None:
-        """Until it has; then for the next."""
+        """Wait for it, and prepare for the next one."""
         if not self._arrived.wait(TIMEOUT):
             raise TimeoutError("a client got no answer")
         self._arrived.clear()
@@ -83,7 +83,7 @@ MAKERS: dict[str, Callable[[str], Any]] = {
 
 
 def figures(clients: int, seconds: float, memory: int | None, threads: int, rest: float) -> dict[str, float | None]:
-    """Look at the process as it is, then see what its rest costs."""
+    """Measure the process, then the cost while it is idle."""
     gc.collect()
     used = resident_memory()
     cpu = time.process_time()
@@ -99,11 +99,11 @@ def figures(clients: int, seconds: float, memory: int | None, threads: int, rest
 
 
 def main(peer: str, url: str, sizes: str, rest: str = str(REST)) -> None:
-    """Connect more and more clients; each size keeps those of the size before."""
+    """Connect more and more clients; each size keeps those of the smaller sizes."""
     pin(CLIENT_CORE)
     allow_many_descriptors()
     make = MAKERS[peer]
-    # Loads what is loaded at the first use, which is no client's own. Kept, so that no late end of it is measured.
+    # Loads all modules of the first use, which belong to no client. Kept, so that its end is not measured.
     first = make(url)
     gc.collect()
     memory, threads = resident_memory(), threading.active_count()
@@ -115,7 +115,7 @@ def main(peer: str, url: str, sizes: str, rest: str = str(REST)) -> None:
         spent += time.process_time() - began
         print(json.dumps(figures(size, spent, memory, threads, float(rest))), flush=True)
     del first
-    os._exit(0)  # how they close is not measured here
+    os._exit(0)  # closing is not measured
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Many requests in flight at once: what one more costs, and what it costs when time is over.
+"""Many requests in flight at once: the cost of one more, and of timeouts.
 
-The server keeps the first ``size`` requests back. CPU time, in microseconds, for each of
+The server delays the answers to the first ``size`` requests. CPU time, in microseconds, for each of
 
 * ``begin``: those requests, until the server has them;
 * ``round_trip``: a request that is answered, while they are in flight;
 * ``time_out``: a request that is not answered in time, while they are in flight;
-* ``reply``: the answers to all of them, when the server gives them at last.
+* ``reply``: the answers to all of them, when the server finally sends them.
 
 ``kib`` is the memory of one request in flight.
 """
@@ -30,11 +30,11 @@ from ..peers.base import QUESTION, TIMEOUT
 ASKED = 2000
 """Requests that are answered at once."""
 EXPIRING = 1000
-"""Requests that run out of time."""
+"""Requests that time out."""
 SHORT = 0.5
-"""Seconds that they have: enough to begin them all."""
+"""Their timeout in seconds: enough to begin them all."""
 LONG = 600.0
-"""Seconds that those have which the server keeps back."""
+"""The timeout in seconds of the requests whose answers are delayed."""
 
 
 class Asker:
@@ -45,18 +45,18 @@ class Asker:
         self.client = wsclient.connect(url, on_message=self._heard, proxy=None, compression=None, ping_interval=None)
 
     def _heard(self, client: Any, message: Any) -> None:
-        if message == "ready":  # anything else is the late answer to one that ran out of time
+        if message == "ready":  # other messages are late answers to requests that timed out
             self._ready.set()
 
     def order(self, text: str) -> None:
-        """Tell the server, and wait until it knows."""
+        """Send a command to the server, and wait until it is ready."""
         self._ready.clear()
         self.client.send(text)
         if not self._ready.wait(TIMEOUT):
             raise TimeoutError(f"no answer to {text}")
 
     def begin(self, count: int, timeout: float) -> list[Any]:
-        """Ask so many things without waiting, until all are written and the server has them."""
+        """Send this many requests without waiting, until all are written and the server has received them."""
         futures = [self.client.submit(QUESTION, timeout=timeout) for _ in range(count)]
         self.client.flush(TIMEOUT)
         return futures
@@ -85,7 +85,7 @@ def measure(asker: Asker, size: int) -> dict[str, float | None]:
 
     cpu = time.process_time()
     asker.client.send("!release")
-    futures[-1].result(TIMEOUT)  # answers come in the order of the questions
+    futures[-1].result(TIMEOUT)  # answers are in the order of the requests
     reply = time.process_time() - cpu
     if not all(future.done() for future in futures):
         raise RuntimeError("some were not answered")
@@ -100,7 +100,7 @@ def measure(asker: Asker, size: int) -> dict[str, float | None]:
 
 
 def main(peer: str, url: str, sizes: str) -> None:
-    """Each size with a client of its own. There is no peer that could be asked: none keeps a table of requests."""
+    """Each size with a separate client. There is no peer to compare: none has a table of requests."""
     pin(CLIENT_CORE)
     for size in map(int, sizes.split(",")):
         with ThreadPoolExecutor(1) as pool:  # not the main thread, which leaves the writing to another one

@@ -1,7 +1,7 @@
-"""Many messages in the send queue: queued before there is a connection, then drained into the server.
+"""Many messages in the send queue: queued before there is a connection, then sent to the server.
 
-CPU time, in microseconds, of queueing one message (``put``) and of sending one (``drain``), and the memory of one that
-waits (``kib``; its own 128 bytes are in it).
+CPU time, in microseconds, of queueing one message (``put``) and of sending one (``drain``), and the memory of one in
+the queue (``kib``; including its 128 bytes).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..machine import CLIENT_CORE, pin, resident_memory
 from ..texts import text_of
 
 DRAINING = 600.0
-"""Seconds that a million messages may take at most."""
+"""Maximum seconds for a million messages."""
 
 
 def measure(url: str, size: int) -> dict[str, float | None]:
@@ -57,7 +57,7 @@ def measure(url: str, size: int) -> dict[str, float | None]:
 
 
 def main(peer: str, url: str, sizes: str) -> None:
-    """Each size with a client of its own. There is no peer that could be asked: none has a queue."""
+    """Each size with a separate client. There is no peer to compare: none has a queue."""
     pin(CLIENT_CORE)
     for size in map(int, sizes.split(",")):
         print(json.dumps(measure(url, size)), flush=True)

@@ -1,4 +1,4 @@
-"""Who takes part. Each is written as its own documentation would have it, and no slower than need be."""
+"""The compared libraries. Each is used as in its documentation, as efficiently as possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODULES = {
     "aiohttp": "aiohttp_client",
     "picows": "picows_client",
 }
-"""Name in the tables, and module here; who is not installed is left out."""
+"""Name in the tables, and module here; a library that is not installed is omitted."""
 
 ASYNCHRONOUS = ("aiohttp", "picows")
 
@@ -23,10 +23,10 @@ def make(name: str, url: str, deflated: bool):
     """Connect a peer.
 
     Args:
-        name: which.
+        name: its name.
         url: the server.
-        deflated: whether permessage-deflate is agreed on.
+        deflated: whether permessage-deflate is negotiated.
     """
-    ours = name.split(" without: ")[0]  # of ours there may be one that lacks a trick
+    ours = name.split(" without: ")[0]  # there may be variants of this library without an optimisation
     module = importlib.import_module(f".{MODULES[ours]}", __name__)
     return module.make(name, url, deflated)

@@ -1,4 +1,4 @@
-"""What the two asyncio peers share: a loop that runs as long as a case does, and futures for answers."""
+"""Shared code of the two asyncio peers: a loop that runs as long as a case, and futures for answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import QUESTION, TIMEOUT, Peer
 
 
 class Asynchronous(Peer):
-    """Subclasses connect in ``open`` and give each text to ``took``."""
+    """Subclasses connect in ``open`` and pass each text to ``took``."""
 
     one_thread = True
 
@@ -31,7 +31,7 @@ class Asynchronous(Peer):
         raise NotImplementedError
 
     def took(self, text):
-        """A text has come."""
+        """A text was received."""
         if self._left:
             self._left -= 1
             if not self._left:

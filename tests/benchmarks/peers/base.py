@@ -1,4 +1,4 @@
-"""What every peer can be asked to do, and the usual way to tell replies apart where a library has none."""
+"""The interface of every peer, and the usual way to match replies if a library has none."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 QUESTION = {"op": "echo", "data": "x" * 85}
-"""With its id it has 128 bytes, about."""
+"""With its id it has about 128 bytes."""
 TIMEOUT = 60.0
 
 
 class Peer:
-    """A connected client. What a peer can't do it does not override; the worker tells so.
+    """A connected client. It does not override what it does not support; the worker reports that.
 
-    Every ``request`` sends ``QUESTION`` with an id of its own as JSON, and decodes the answer.
+    Every ``request`` sends ``QUESTION`` with a new id as JSON, and decodes the answer.
     """
 
     one_thread = False
     """Whether everything must run in the main thread."""
 
     def order(self, text: str) -> None:
-        """Send an order to the server and wait for ``ready``."""
+        """Send a command to the server and wait for ``ready``."""
         raise NotImplementedError
 
     def receive(self, count: int) -> None:
-        """Say ``!go``, and get so many messages."""
+        """Send ``!go``, and receive this many messages."""
         raise NotImplementedError
 
     def send(self, payloads: list[str]) -> None:
@@ -36,15 +36,15 @@ class Peer:
         raise NotImplementedError
 
     def request(self) -> None:
-        """Ask, and wait for the answer."""
+        """Send a request, and wait for the answer."""
         raise NotImplementedError
 
     def request_many(self, count: int) -> None:
-        """Ask so many things at once, and wait for all answers."""
+        """Send this many requests at once, and wait for all answers."""
         raise NotImplementedError
 
     def requests(self, count: int) -> list[float]:
-        """Ask so many times, one after the other; gives the seconds that each took."""
+        """Send this many requests, one after the other; return the seconds of each."""
         clock, ask = time.perf_counter, self.request
         took = []
         for _ in range(count):
@@ -54,7 +54,7 @@ class Peer:
         return took
 
     def parallel(self, threads: int, count: int) -> None:
-        """Ask so many things in all, from so many threads."""
+        """Send this many requests in total, from this many threads."""
         with ThreadPoolExecutor(threads) as pool:
             jobs = [pool.submit(self.requests, count // threads) for _ in range(threads)]
         for job in jobs:
@@ -62,7 +62,7 @@ class Peer:
 
 
 class Answers:
-    """The usual recipe: a table of ids, an ``Event`` and a place for the answer for each."""
+    """The usual solution: a table of ids, an ``Event`` and a field for the answer for each."""
 
     def __init__(self) -> None:
         self._ids = itertools.count()
@@ -75,7 +75,7 @@ class Answers:
         return id, json.dumps({**QUESTION, "id": id})
 
     def take(self, text: str) -> None:
-        """An answer has come."""
+        """An answer was received."""
         answer = json.loads(text)
         entry = self._waiting[answer["id"]]
         entry[1] = answer
@@ -97,17 +97,17 @@ class Countdown:
         self._reached = threading.Event()
 
     def expect(self, count: int) -> None:
-        """From now on, so many."""
+        """Wait for this many from now on."""
         self._reached.clear()
         self._left = count
 
     def tick(self) -> None:
-        """One more."""
+        """One more was received."""
         self._left -= 1
         if not self._left:
             self._reached.set()
 
     def wait(self) -> None:
-        """Until all have come."""
+        """Wait until all were received."""
         if not self._reached.wait(TIMEOUT):
             raise TimeoutError(f"{self._left} messages are missing")

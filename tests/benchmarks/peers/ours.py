@@ -15,7 +15,7 @@ class Ours(Peer):
         deflate = wsclient.Deflate(
             threshold=1, level=LEVEL, memory_level=MEMORY_LEVEL, client_max_window_bits=WINDOW_BITS
         )  # fmt: skip
-        # What is compressed is JSON, and nobody else decodes it.
+        # Compressed messages are JSON, and the other libraries do not decode it.
         options = {"compression": deflate, "json": None} if deflated else {"compression": None}
         self._client = wsclient.connect(
             url, ping_interval=None, on_message=self._on_message, proxy=None, **options

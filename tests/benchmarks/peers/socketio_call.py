@@ -1,4 +1,4 @@
-"""python-socketio: ``call()``, over WebSocket from the first byte, against its own server (``..socketio_server``)."""
+"""python-socketio: ``call()``, over WebSocket from the start, with its own server (``..socketio_server``)."""
 
 from __future__ import annotations
 

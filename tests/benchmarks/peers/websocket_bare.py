@@ -1,4 +1,4 @@
-"""websocket-client's ``WebSocket``: blocking calls in one thread, and nothing beside."""
+"""websocket-client's ``WebSocket``: blocking calls in one thread, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``websockets.sync``: its own thread reads; with several threads that ask, one more gives answers out."""
+"""``websockets.sync``: its own thread reads; with several requesting threads, one more distributes the answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Sync(Peer):
         )] if deflated else None  # fmt: skip
         self._connection = connect(
             url, compression=None, extensions=extensions, ping_interval=None, max_size=2**26, proxy=None
-        ).__enter__()  # version 17 warns of connections that are used otherwise
+        ).__enter__()  # version 17 warns of connections that are used differently
         self._answers = Answers()
 
     def order(self, text):

@@ -11,7 +11,7 @@ import wsclient
 
 
 def credentials():
-    return {"token": "sesame"}  # called for every connection, so the token may change
+    return {"token": "sesame"}  # called for each connection, so the token may change
 
 
 def main(url):
@@ -23,7 +23,7 @@ def main(url):
 
         with client.subscribe({"query": "subscription { ticks }"}) as ticks:
             print("ticks:", *(result["data"]["ticks"] for result in itertools.islice(ticks, 3)))
-            client.reconnect()  # as after a restart of the server, the client subscribes again
+            client.reconnect()  # the client subscribes again, as after a restart of the server
             after = itertools.dropwhile(lambda _: ticks.gaps == 0, ticks)
             print("ticks:", *(result["data"]["ticks"] for result in itertools.islice(after, 3)))
             print(client.stats.connections, "connections,", ticks.gaps, "gap")

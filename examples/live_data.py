@@ -1,4 +1,4 @@
-"""Live data: a feed whose connection is cut from time to time. The client subscribes again on every connection.
+"""Live data: a feed whose connection is lost from time to time. The client subscribes again on each connection.
 
 Run: python examples/live_data.py
 """
@@ -22,7 +22,7 @@ def feed(connection):
 
 
 class Ticker(wsclient.Client):
-    def on_open(self):  # called on every reconnect too
+    def on_open(self):  # called after each reconnect too
         self.send({"op": "subscribe", "channel": "prices"})
 
     def on_close(self, code, reason):

@@ -1,4 +1,4 @@
-"""A message protocol of your own: lines of text; a message has several lines or a part of one. Needs `websockets` only.
+"""A user-defined protocol: lines of text; a message has several lines or a part of one. Needs only `websockets`.
 
 Run: python examples/own_protocol.py
 """

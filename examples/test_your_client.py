@@ -1,4 +1,4 @@
-"""Tests of a program that uses wsclient, with a real server and a connection that is cut. Copy it as a start.
+"""Tests of a program that uses wsclient, with a real server and a lost connection. Copy this file and change it.
 
 pip install pytest 'wsclient-sdk[testing]' && pytest test_your_client.py
 """

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import trustme
 
-from wsclient.testing._leaks import Belongings, close_clients, left_since, told
+from wsclient.testing._leaks import Belongings, close_clients, describe, left_since
 
 from .support import LONG, FaultProxy, RawServer, Server
 from .support.peers import open_against
@@ -122,7 +122,7 @@ def nothing_left():
     yield
     left = left_since(before, LONG, Belongings.of_clients)
     if left:
-        words = told(left)
+        words = describe(left)
         close_clients(left.clients)
         pytest.fail(words, pytrace=False)
 

@@ -228,9 +228,9 @@ def declared(path):
 
 @pytest.mark.parametrize("package", [wsclient, wsclient.testing])
 def test_type_checkers_find_the_same_names_in_the_same_modules(package):
-    assert declared(pathlib.Path(package.__file__)) == package._HOMES
+    assert declared(pathlib.Path(package.__file__)) == package._MODULE_OF
     assert set(package.__all__) == {
-        *package._HOMES,
+        *package._MODULE_OF,
         *({"__version__"} & vars(package).keys() if package is wsclient else ()),
     }
 

@@ -1,11 +1,11 @@
 """A synchronous WebSocket client that keeps itself connected.
 
-Everything public is here; modules whose name begins with an underscore are not public. ``wsclient.protocols`` is the
-place to import what message protocols are made of (``Reply``, ``Event``, ``Call`` ...); they are found here, too.
+All public names are here; modules whose name begins with an underscore are not public. The classes for message
+protocols (``Reply``, ``Event``, ``Call`` ...) are also in ``wsclient.protocols``.
 
-Each name is loaded when it is first used, so ``import wsclient`` costs little. A program that first uses one where an
-import is a bad idea, as in a signal handler or after a ``chroot``, has ``from wsclient import Client`` at its top: that
-loads the client at once.
+Each name is imported when it is first used, so ``import wsclient`` is fast. A program that first uses a name where an
+import may fail, as in a signal handler or after a ``chroot``, should begin with ``from wsclient import Client``, which
+imports the client at once.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ __all__ = [
     "connect",
 ]
 
-_HOMES: Final = {
+_MODULE_OF: Final = {
     "Attempt": "_models",
     "Call": "protocols",
     "Client": "_client.client",
@@ -190,16 +190,16 @@ _HOMES: Final = {
     "WouldDeadlock": "_errors",
     "connect": "_client.connect",
 }
-"""Where each public name lives."""
+"""The module that defines each public name."""
 
-if not TYPE_CHECKING:  # a type checker would take each misspelt name for one that is found when it runs
+if not TYPE_CHECKING:  # otherwise a type checker would accept each misspelt name
 
     def __getattr__(name: str) -> Any:
         if name == "protocols":
             with importing:
                 return importlib.import_module(".protocols", __name__)
-        value = loaded(__name__, _HOMES, name)
-        globals()[name] = value  # threads may do so at once: it is the same object
+        value = loaded(__name__, _MODULE_OF, name)
+        globals()[name] = value  # several threads may do this at the same time, with the same object
         return value
 
     def __dir__() -> list[str]:

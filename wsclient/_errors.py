@@ -1,12 +1,12 @@
-"""The error tree: everything this package raises on its own account.
+"""The classes of the errors that this package raises.
 
 Guarantees:
-    * Each message reads as a sentence: what happened, to what, and what to do about it.
-    * Each error survives ``pickle`` and ``copy.copy`` with its public attributes.
-    * An error that stands for a foreign one is raised ``from`` it, and names it in ``__cause__``.
+    * Each text is a sentence that says what happened, to which object, and what to do.
+    * ``pickle`` and ``copy.copy`` keep the public attributes of each error.
+    * An error that replaces an error of other code is raised ``from`` it, so its ``__cause__`` is that error.
 
-The classes double as the built-in error a caller may already catch: ``ConnectionError`` for what
-happens to a line, ``TimeoutError`` for what took too long.
+Some classes also derive from a built-in class that callers may already catch: ``ConnectionError`` for errors of a
+connection, ``TimeoutError`` for deadlines that passed.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ __all__ = [
 
 
 class WebSocketClientError(Exception):
-    """The root of every error of this package; catch it to catch them all.
+    """The base class of all errors of this package.
 
-    All of them can be pickled, as a process pool does. A foreign error within that can not is replaced by its words.
+    All of them can be pickled, as a process pool requires. A value in an error that can't be pickled is replaced by its
+    text.
 
     Attributes:
-        results: where one request of a batch failed, what became of all of them: results, and errors in their places.
-            None otherwise.
+        results: if a request of a batch failed: the results of all its requests, in order, with an error in the place
+            of each failed request. None for other errors.
     """
 
     results: list[Any] | None = None
@@ -70,9 +71,9 @@ class ConnectError(WebSocketClientError, ConnectionError):
     """A connection could not be opened.
 
     Attributes:
-        attempts: how many attempts were made before giving up.
+        attempts: how many attempts were made.
         last: the error of the last attempt (``OSError``, ``TimeoutError``, another ``ConnectError`` ...).
-        retry: whether another attempt may succeed; where False, the client goes to ``State.FAILED``.
+        retry: whether another attempt may succeed; if it is False, the client's state becomes ``State.FAILED``.
     """
 
     attempts: int
@@ -89,11 +90,11 @@ class ConnectError(WebSocketClientError, ConnectionError):
 
 
 class HandshakeError(ConnectError):
-    """The server answered the WebSocket upgrade with something else than a good ``101`` (RFC 6455 §4.1).
+    """The server did not answer the request for the WebSocket upgrade with a valid 101 response (RFC 6455 §4.1).
 
     Attributes:
         status: the HTTP status code.
-        headers: the response's headers; look-up is not case-sensitive.
+        headers: the response's headers; names are not case-sensitive.
         body: the first bytes of the response's body, at most 64 KiB.
     """
 
@@ -117,23 +118,24 @@ class HandshakeError(ConnectError):
 
 
 class TLSError(ConnectError):
-    """TLS failed; the sentence says how.
+    """TLS failed; the text says why.
 
-    That the server's certificate was refused, or that there is no TLS version in common, is fatal (``retry`` is False).
-    No TLS at all, no common cipher and a certificate the server wants of us may pass, and are retried.
+    Two reasons are fatal (``retry`` is False): the client refused the server's certificate, or the two sides have no
+    TLS version in common. After other reasons another attempt is made: the server does not use TLS, there is no cipher
+    in common, or the server requires a certificate of the client.
     """
 
 
 class ProxyError(ConnectError):
-    """The proxy could not be reached, refused the tunnel, or spoke nonsense."""
+    """The proxy could not be reached, refused the tunnel, or sent an invalid answer."""
 
 
 class SessionError(ConnectError):
-    """The set-up of a connection (``on_session``) failed; raise it there yourself to refuse a connection.
+    """The set-up of a connection failed. ``on_session`` may raise it to reject a connection.
 
     Args:
-        message: a sentence for the log and for whoever waits.
-        retry: False makes it fatal: the client goes to ``State.FAILED`` instead of trying again.
+        message: the text of the error, for the log and for waiting callers.
+        retry: False makes the error fatal: the client does not connect again, and its state becomes ``State.FAILED``.
     """
 
     def __init__(self, message: str, *, retry: bool = True) -> None:
@@ -141,11 +143,11 @@ class SessionError(ConnectError):
 
 
 class ConnectionLost(WebSocketClientError, ConnectionError):
-    """The connection ended before the answer came.
+    """The connection ended before the answer was received.
 
     Attributes:
-        sent: True when the whole message had been handed to the operating system (the server may have acted
-            on it), False when it certainly never arrived, None when that is unknown.
+        sent: True if the operating system had accepted the whole message, so that the server may have processed it;
+            False if the message did not arrive; None if this is unknown.
         disconnect: how the connection ended.
     """
 
@@ -159,11 +161,11 @@ class ConnectionLost(WebSocketClientError, ConnectionError):
 
 
 class RequestTimeout(WebSocketClientError, TimeoutError):
-    """No answer within the deadline.
+    """No answer was received before the deadline.
 
     Attributes:
-        phase: ``"queued"`` when the message never left this process (it will not be sent any more),
-            ``"waiting"`` when it was sent and the answer did not come; see ``Phase``.
+        phase: ``"queued"`` if the message was not sent (and will not be sent), ``"waiting"`` if it was sent but no
+            answer was received; see ``Phase``.
     """
 
     phase: Phase
@@ -174,16 +176,16 @@ class RequestTimeout(WebSocketClientError, TimeoutError):
 
 
 class FlushTimeout(RequestTimeout):
-    """``flush()`` did not finish within its timeout: messages are still queued, or not yet proven to have arrived."""
+    """``flush()`` did not finish within its timeout: messages are still queued, or are not confirmed yet."""
 
 
 class RemoteError(WebSocketClientError):
     """The server answered the request with an error.
 
     Attributes:
-        code: the server's error code, of whatever type it sent; None if it sent none.
+        code: the server's error code, of any type; None if the server sent none.
         message: the server's text.
-        data: whatever else the server attached.
+        data: further data of the error; None if there is none.
     """
 
     code: Any
@@ -203,22 +205,22 @@ class RemoteError(WebSocketClientError):
 
 
 class SendQueueFull(WebSocketClientError):
-    """The send queue had no room; send less, wait longer (``timeout=``), or give ``send_queue=`` more room."""
+    """The send queue was full; send less, wait longer (``timeout=``), or raise the limits of ``send_queue=``."""
 
 
 class SlowConsumer(WebSocketClientError):
-    """Messages came faster than they were taken, beyond the bound of ``receive_queue=`` or ``maxsize=``."""
+    """The unprocessed incoming messages exceed the limit of ``receive_queue=`` or ``maxsize=``."""
 
 
 class MessageTooBig(WebSocketClientError):
-    """A message is larger than the limit that was set for it (``max_message_size=``, ``send_queue=``)."""
+    """A message is larger than its limit (``max_message_size=``, ``send_queue=``)."""
 
 
 class ProtocolError(WebSocketClientError):
-    """The peer broke the protocol, or a message could not be decoded.
+    """The peer violated the protocol, or a message could not be decoded.
 
     Attributes:
-        payload: the offending message where there is one, else None.
+        payload: the message that caused the error; None if no message did.
     """
 
     payload: Any
@@ -233,27 +235,27 @@ class ClientClosed(WebSocketClientError):
 
 
 class ClientNotStarted(ClientClosed):
-    """A call that needs a running client came before ``start()``."""
+    """A call that needs a running client was made before ``start()``."""
 
 
 class ForkedClient(WebSocketClientError):
-    """This process is a fork of the one the client belongs to; make a new client here."""
+    """This process is a forked child of the client's process; make a new client in it."""
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call that waits was made on the thread it would wait for; the message says what to call instead."""
+    """A call was made on the thread for which it would wait; the text says what to call instead."""
 
 
 def _portable(value: Any) -> Any:
-    """The value, if it can be pickled and read again; else words in its place."""
+    """The value if it can be pickled and unpickled; else a text in its place."""
     if isinstance(value, (str, int, float, bytes)) or value is None or type(value).__module__ == __name__:
-        return value  # an error of ours minds what is in it by itself
+        return value  # an error of this package replaces its own values
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
         return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
-    import pickle  # whoever asks has loaded it: spares everybody else 2 ms
+    import pickle  # its caller has imported it; other programs save 2 ms
 
     try:
-        pickle.loads(pickle.dumps(value))  # noqa: S301 - what was written here a moment ago
+        pickle.loads(pickle.dumps(value))  # noqa: S301 - the data was written one call before
     except Exception:
         words = f"{type(value).__name__}: {value}"
         return WebSocketClientError(words) if isinstance(value, BaseException) else words
@@ -261,19 +263,19 @@ def _portable(value: Any) -> Any:
 
 
 def copy_exception(error: BaseException) -> BaseException:
-    """A fresh instance of the same error, for one more waiter.
+    """A copy of an error, to be raised in another thread.
 
-    One exception object must not be raised in two threads: each ``raise`` writes its traceback into it.
+    One exception object must not be raised in two threads, since each ``raise`` changes its traceback.
 
     Args:
         error: any exception.
 
     Returns:
-        A copy with the same class and attributes, its cause kept; the error itself where it can't be copied.
+        A copy with the same class, attributes and cause; the error itself if it can't be copied.
     """
     try:
         twin = copy.copy(error)
-    except Exception:  # a foreign class whose constructor can't be replayed
+    except Exception:  # a class of other code whose constructor takes other arguments
         return error
     if type(twin) is not type(error):
         return error

@@ -1,4 +1,4 @@
-"""What callers see of a client: its state, words with a fixed set of values, and frozen records of what happened."""
+"""The public values of a client: its state, enumerations, and frozen records of connections and attempts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class State(enum.Enum):
     """The state of a client. ``RECONNECTING`` is another name of ``WAITING``."""
 
     NEW = "new"
-    """Created, not started; ``send()`` and ``submit()`` queue."""
+    """Created, not started; ``send()`` and ``submit()`` queue their messages."""
     CONNECTING = "connecting"
     """Opening a connection: DNS, TCP, proxy, TLS, upgrade, ``on_session``."""
     OPEN = "open"
@@ -31,8 +31,8 @@ class State(enum.Enum):
     """A fatal error occurred, or no retry is left. Final."""
 
 
-class _Word(str, enum.Enum):
-    """A word of a fixed set. It is equal to the plain ``str``, has its hash, and prints as it, on every Python."""
+class _StringEnum(str, enum.Enum):
+    """An enumeration of strings. Each member has the equality, hash and text of its value, in all Python versions."""
 
     def __str__(self) -> str:
         return str.__str__(self)
@@ -41,34 +41,34 @@ class _Word(str, enum.Enum):
         return str.__format__(self, spec)
 
 
-class DeliveryState(_Word):
-    """The state of a message given to ``send()``; each member equals its value and prints as it."""
+class DeliveryState(_StringEnum):
+    """The state of a message of ``send()``. Each member is equal to its value and prints as it."""
 
     QUEUED = "queued"
-    """Not yet written, or cut off before its last byte: it can't have arrived."""
+    """Not written, or not to its last byte: it can't have arrived."""
     WRITTEN = "written"
-    """All of it was handed to the operating system."""
+    """The operating system has accepted the whole message."""
     CONFIRMED = "confirmed"
-    """A later pong or reply proves that the peer's WebSocket layer has it. Final."""
+    """A later pong or reply proves that the peer's WebSocket layer has received the message. Final."""
     EXPIRED = "expired"
-    """Its ``expires=`` passed while it was queued; it is not sent. Final."""
+    """The time ``expires=`` passed while the message was queued; it is not sent. Final."""
     LOST = "lost"
-    """It certainly never arrived, and is not sent any more. Final."""
+    """The message did not arrive, and will not be sent again. Final."""
     UNKNOWN = "unknown"
-    """Written whole, and the connection ended before a proof. Final."""
+    """The whole message was written, and the connection ended before it was confirmed. Final."""
 
 
-class Phase(_Word):
-    """How far a request had come when its time ended; each member equals its value and prints as it."""
+class Phase(_StringEnum):
+    """How far a request had come when its deadline passed. Each member is equal to its value and prints as it."""
 
     QUEUED = "queued"
-    """The message was not sent, and will not be."""
+    """The message was not sent, and will not be sent."""
     WAITING = "waiting"
-    """The message was sent, and the answer did not come."""
+    """The message was sent, but no answer was received."""
 
 
-class Initiator(_Word):
-    """What ended a connection; each member equals its value and prints as it."""
+class Initiator(_StringEnum):
+    """What ended a connection. Each member is equal to its value and prints as it."""
 
     LOCAL = "local"
     """This client closed it."""
@@ -81,12 +81,12 @@ class Initiator(_Word):
 
 
 class Uptime:
-    """A stopwatch: how long one connection has been open.
+    """A stopwatch that measures how long one connection is open.
 
     Guarantees:
-        * The I/O thread alone starts and stops it, each by assignments of one attribute; any thread reads it.
-        * A copy, also one made by ``pickle``, is stopped at what the original showed: the monotonic clock of another
-          process may count from another moment.
+        * Only the I/O thread starts and stops it, by assignments of single attributes. Any thread may read it.
+        * A copy, including one made by ``pickle``, is stopped at the value that the original had: the monotonic clock
+          of another process may count from another moment.
     """
 
     __slots__ = ("_opened_at", "_total")
@@ -94,23 +94,23 @@ class Uptime:
     def __init__(self, total: float = 0.0) -> None:
         """
         Args:
-            total: seconds that it shows until it is started.
+            total: the value before the start, in seconds.
         """
         self._opened_at: float | None = None
         self._total = total
 
     def start(self, now: float) -> None:
-        """The connection is open from now on (``time.monotonic()``)."""
+        """Start at this time (``time.monotonic()``): the connection is open."""
         self._opened_at = now
 
     def stop(self, now: float) -> None:
-        """The connection has ended now; nothing happens if it was never open."""
+        """Stop at this time: the connection has ended. No effect if it was never open."""
         if self._opened_at is not None:
             self._total = now - self._opened_at
             self._opened_at = None
 
     def seconds(self) -> float:
-        """Seconds from the opening until now, or until the end."""
+        """Seconds from the start until now, or until the stop."""
         opened_at = self._opened_at
         return self._total if opened_at is None else time.monotonic() - opened_at
 
@@ -120,23 +120,23 @@ class Uptime:
 
 @dataclass(frozen=True)
 class ConnectionInfo:
-    """Facts about one connection, as ``client.connection`` and ``session.connection`` return them.
+    """Facts about one connection; the type of ``client.connection`` and ``session.connection``.
 
-    The object is frozen: each attribute keeps its value for the life of the connection and after it. ``uptime`` is the
-    exception, a property that reads the monotonic clock. Any thread may read all of it at any time.
+    The object is frozen: each attribute keeps its value during the connection and afterwards. The exception is the
+    property ``uptime``, which reads the monotonic clock. Any thread may read any attribute at any time.
 
     Attributes:
         number: 1 for the client's first connection, 2 for the next one, and so on.
-        url: where the connection leads, after redirects; user info and the values of the query are redacted.
-        subprotocol: the subprotocol agreed on with the server, or None. It may hold a token, so ``repr()`` omits it.
-        headers: the headers of the server's response; look-up ignores case. ``repr()`` shows their names alone.
-        local_address: this end of the socket, as ``socket.getsockname()`` returns it; None if the socket had none.
-        remote_address: the other end of the socket, as ``socket.getpeername()`` returns it: the server, the proxy if
-            there is one, or the path of a ``unix://`` server; None if the peer was gone at once.
+        url: the server's URL, after redirects; user info and the values of the query are redacted.
+        subprotocol: the negotiated subprotocol, or None. It may contain a secret token, so ``repr()`` omits it.
+        headers: the headers of the server's response; names are not case-sensitive. ``repr()`` shows only their names.
+        local_address: the address of this side, as ``socket.getsockname()`` returns it; None if the socket had none.
+        remote_address: the address of the other side, as ``socket.getpeername()`` returns it: that of the server, that
+            of the proxy if there is one, or the path of a ``unix://`` server; None if the connection had already ended.
         compression: ``"deflate"`` (RFC 7692) if the server accepted the option ``compression``, else None.
         tls_version: ``"TLSv1.3"``, ``"TLSv1.2"``...; None without TLS to the server. TLS that ends at an ``https``
             proxy does not count.
-        cipher: OpenSSL's name of the TLS cipher suite; None where ``tls_version`` is None.
+        cipher: OpenSSL's name of the TLS cipher suite; None if ``tls_version`` is None.
     """
 
     number: int
@@ -152,10 +152,10 @@ class ConnectionInfo:
 
     @property
     def uptime(self) -> float:
-        """Seconds for which the connection has been open, as of now.
+        """How long the connection has been open, in seconds.
 
-        0.0 inside ``on_session``, where it is not open yet. After its end: the seconds it was open. A copy made by
-        ``pickle`` or ``copy.deepcopy`` keeps the value it was made with.
+        Inside ``on_session``, where the connection is not open yet, it is 0.0. After the connection's end it keeps its
+        value. A copy made by ``pickle`` or ``copy.deepcopy`` keeps the value of the moment when it was made.
         """
         return self._uptime.seconds()
 
@@ -166,10 +166,11 @@ class Disconnect:
 
     Attributes:
         initiator: what ended it: ``"local"``, ``"remote"``, ``"network"`` or ``"keepalive"``; see ``Initiator``.
-        code: the close code (RFC 6455 §7.4); 1005 for a close frame without one, None where no close frame came.
-        reason: the text of the close frame, or a few words of ours.
-        error: the error behind it, if there was one.
-        uptime: seconds from open to end.
+        code: the close code (RFC 6455 §7.4); 1005 for a close frame without a code, None if no close frame was
+            received.
+        reason: the text of the close frame, or a text of this package.
+        error: the error that ended it, or None.
+        uptime: seconds from the opening to the end.
         idle: seconds between the last byte received and the end.
     """
 
@@ -183,12 +184,12 @@ class Disconnect:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One failed attempt to connect, as ``on_connect_error`` gets it.
+    """One failed attempt to connect; the argument of ``on_connect_error``.
 
     Attributes:
         error: why it failed.
         number: 1 for the first failed attempt since the last healthy connection.
-        next_delay: seconds until the next attempt; None when there will be none.
+        next_delay: seconds until the next attempt; None if there will be no further attempt.
     """
 
     error: BaseException

@@ -1,6 +1,6 @@
-"""Options that are objects of their own: limits on peer input, bounds of queues, and ``DEFAULT``.
+"""Options that are objects: limits on peer input, limits of queues, and ``DEFAULT``.
 
-All of them are frozen, so clients and threads may share them; they can be pickled, and are equal if their values are.
+They are frozen, so clients and threads may share them. They can be pickled, and are equal if their values are equal.
 """
 
 from __future__ import annotations
@@ -23,35 +23,37 @@ __all__ = [
 ]
 
 MAX_FRAGMENTS: Final = 2**17
-"""Fragments one message may come in. Autobahn's 9.3.1 sends 65 536 of them; nobody known sends more."""
+"""Largest number of fragments of a message. Autobahn's test 9.3.1 sends 65 536; no known peer sends more."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""Bytes of status line and headers; ``http.client`` allows as much for one line alone."""
+"""Limit of the status line and headers, in bytes; ``http.client`` allows as much for a single line."""
 
 MAX_HEADERS: Final = 128
-"""Header lines; ``http.client`` allows 100, ``websockets`` 128."""
+"""Largest number of header lines; ``http.client`` allows 100, ``websockets`` 128."""
 
 MAX_BODY_BYTES: Final = 64 * 1024
-"""Bytes of an error's body that are kept; ``websockets`` keeps 1 MiB, nobody reads that much of an error page."""
+"""How many bytes of an error response's body are kept. ``websockets`` keeps 1 MiB, more than an error page needs."""
 
 MAX_REDIRECTS: Final = 5
-"""Redirects followed for one connection; urllib3 allows 3, ``websockets`` 10, browsers none."""
+"""Largest number of redirects for one connection; urllib3 allows 3, ``websockets`` 10, browsers none."""
 
 ATTEMPT_DELAY: Final = 0.25
-"""Seconds an address has for itself before the next is tried beside it (RFC 8305 §5, "Connection Attempt Delay")."""
+"""Seconds between the attempts for two addresses of a host (RFC 8305 §5, "Connection Attempt Delay")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits on peer input that rarely need a change.
+    """Limits on peer input that programs rarely need to change.
 
     Args:
-        max_fragments: frames one message may come in; more close the connection with 1009.
-        max_head_bytes: bytes of the status line and headers with which a server or proxy answers.
-        max_headers: header lines of such an answer.
-        max_body_bytes: bytes kept of the body that comes with a refusal (``HandshakeError.body``).
-        max_redirects: redirects followed for one connection; 0 follows none.
-        attempt_delay: seconds after which the next address of a host is tried beside the one that has not answered.
+        max_fragments: largest number of frames of a message; a message with more frames closes the connection with
+            1009.
+        max_head_bytes: limit of the status line and headers of a server's or proxy's response, in bytes.
+        max_headers: largest number of header lines of such a response.
+        max_body_bytes: how many bytes of an error response's body are kept (``HandshakeError.body``).
+        max_redirects: largest number of redirects for one connection; with 0 no redirect is followed.
+        attempt_delay: seconds after which the next address of a host is tried too, if the previous one has not
+            answered.
     """
 
     max_fragments: int = MAX_FRAGMENTS
@@ -76,7 +78,7 @@ Overflow = Literal["block", "raise", "drop_oldest", "drop_newest", "latest"]
 
 MAX_QUEUED_MESSAGES: Final = 10_000
 MAX_QUEUED_BYTES: Final = 64 * 2**20
-"""Bounds of both queues; nats.go's pending limits are 524 288 messages and 64 MiB."""
+"""Default limits of both queues; nats.go's pending limits are 524 288 messages and 64 MiB."""
 
 OVERFLOWS: Final = ("block", "raise", "drop_oldest", "drop_newest", "latest")
 
@@ -94,20 +96,20 @@ class _Default:
 
 
 DEFAULT: Final[Any] = _Default()
-"""As a time-out: take the one the client was made with."""
+"""As a time-out: the value of the client's option."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """Bounds of a queue of messages, and what to do with a message that finds no room.
+    """The limits of a queue of messages, and the policy for messages beyond them.
 
     Args:
-        max_messages: messages it may hold.
-        max_bytes: payload bytes it may hold.
-        overflow: ``"block"`` waits for room, ``"raise"`` refuses, ``"drop_oldest"`` and ``"drop_newest"`` drop a
-            message, ``"latest"`` (incoming only) keeps the newest: of all that waits for ``on_message``, of what waits
-            for each function given to ``on()``, and of each key of a stream. Calls of the server do not take each
-            other's place.
+        max_messages: largest number of messages.
+        max_bytes: largest number of payload bytes.
+        overflow: the policy. ``"block"`` waits for room, ``"raise"`` raises an error, ``"drop_oldest"`` and
+            ``"drop_newest"`` drop a message. ``"latest"`` (incoming messages only) keeps only the newest message: one
+            for ``on_message``, one for each function registered with ``on()``, and one for each key of a stream. Calls
+            of the server are not replaced by later ones.
     """
 
     max_messages: int = MAX_QUEUED_MESSAGES
@@ -123,10 +125,10 @@ class Queue:
 
 
 class SendQueue(Queue):
-    """What waits to be sent: 10 000 messages, 64 MiB; ``send()`` blocks when it is full."""
+    """The queue of messages to send: by default 10 000 messages and 64 MiB; ``send()`` blocks if it is full."""
 
     _CHOICES = SEND_OVERFLOWS
 
 
 class ReceiveQueue(Queue):
-    """What waits for hooks and streams: 10 000 messages, 64 MiB; reading pauses when it is full."""
+    """The queues for hooks and streams: by default 10 000 messages and 64 MiB; reading pauses if one is full."""

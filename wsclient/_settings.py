@@ -1,7 +1,8 @@
-"""The options of a client as its parts use them, their defaults, and the checks of those that are plain data.
+"""The options of a client as its parts use them, their defaults, and the checks of options that are plain data.
 
-Each check takes the name of the option and the value, returns what the client keeps, and raises a ``TypeError`` or
-``ValueError`` that begins with the name and says what the value should be. Nothing is opened here.
+Each check takes the option's name and value, and returns the value that the client stores. It raises a ``TypeError`` or
+``ValueError`` whose text begins with the name and says what the value must be. No file or socket is opened, except the
+file of ``ssl_ca``.
 """
 
 from __future__ import annotations
@@ -66,25 +67,26 @@ UrlOption = str | Sequence[str] | Callable[[], str]
 HeadersOption = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
 
 OPEN_TIMEOUT: Final = 10.0
-"""Seconds for TCP, proxy, TLS and upgrade together; ``websockets`` has the same."""
+"""Seconds for TCP, proxy, TLS and upgrade together; the same as in ``websockets``."""
 
 SESSION_TIMEOUT: Final = 30.0
-"""Seconds for ``on_session``; as long as a request may take."""
+"""Seconds for ``on_session``; the same as for a request."""
 
 PING_INTERVAL: Final = 20.0
 PING_TIMEOUT: Final = 20.0
-"""Seconds; both as in ``websockets``, below the 30-60 s after which proxies and NATs drop an idle line."""
+"""Seconds. Both are as in ``websockets``, below the 30 to 60 s after which proxies and NATs drop an idle connection."""
 
 REQUEST_TIMEOUT: Final = 30.0
 """Seconds for a reply; between the 5 s of httpx and the 60 s of gRPC tutorials."""
 
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
-"""Bytes of an incoming message; ``websockets`` allows 1 MiB, browsers and aiohttp 4 MiB and more, DevTools sends 10."""
+"""Largest incoming message, in bytes. ``websockets`` allows 1 MiB, browsers and aiohttp 4 MiB and more, and DevTools
+sends messages of 10 MiB."""
 
 _PROXY_PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
 _HOST_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
-"""A name in ASCII; with the underscore, which no host name has by RFC 1123, but many in test networks."""
+"""A host name in ASCII. RFC 1123 does not allow the underscore, but many names in test networks contain it."""
 
 _Group = TypeVar("_Group", "HandshakeOptions", NetworkOptions, "Bounds")
 
@@ -125,7 +127,7 @@ class Bounds(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The options that are plain data, checked."""
+    """The options that are plain data, after their checks."""
 
     urls: tuple[str, ...]
     ask_url: Callable[[], str] | None
@@ -144,11 +146,11 @@ class Settings(NamedTuple):
 
 
 def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
-    """Give each part of the client the options that are its own.
+    """Group the options by the part of the client that uses them.
 
     Args:
         url: the client's ``url``.
-        values: every other option, checked; fields of the same names take them over.
+        values: all other options, already checked; they are copied to the fields of the same names.
 
     Raises:
         TypeError: ``url`` has the wrong type.
@@ -173,13 +175,13 @@ def _picked(group: type[_Group], values: Mapping[str, Any]) -> _Group:
 
 
 def check_combinations(values: Mapping[str, Any]) -> None:
-    """Refuse options that exclude each other, or one without another that it needs.
+    """Check that no option excludes another one or lacks another one that it needs.
 
     Args:
-        values: every option but ``url``, each of them checked.
+        values: all options but ``url``, already checked one by one.
 
     Raises:
-        ValueError: two of them do; it names both.
+        ValueError: two options can't be combined; the text contains both names.
     """
     if values["retry_first"] and values["reconnect"] is None:
         raise ValueError("retry_first=True needs reconnect=, which says how to retry; it is None.")
@@ -201,7 +203,7 @@ def _checked_url(url: UrlOption) -> tuple[tuple[str, ...], Callable[[], str] | N
 
 
 def check_headers(name: str, headers: HeadersOption) -> HeadersOption:
-    """``headers``: a mapping that can be sent, as a copy; a function that is asked for one; or None."""
+    """``headers``: a mapping that can be sent, which is copied; a function that returns one; or None."""
     if headers is None or callable(headers):
         return check_callable(name, headers)  # type: ignore[no-any-return]
     handshake.check_headers(headers)
@@ -215,7 +217,7 @@ def check_subprotocols(name: str, subprotocols: Sequence[str]) -> tuple[str, ...
     for one in subprotocols:
         if not isinstance(one, str) or not is_token(one):
             words = redacted(one) if isinstance(one, str) else one
-            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words!r} is none.")
+            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words!r} is not a token.")
     if len(set(subprotocols)) < len(subprotocols):
         words = ", ".join(map(redacted, subprotocols))
         raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {words}.")
@@ -271,7 +273,7 @@ def check_ssl_context(name: str, context: Any) -> ContextOption:
     """``ssl_context``: a TLS context for clients, a function that makes one, or None."""
     if isinstance(context, ssl.SSLContext):
         if context.protocol is ssl.PROTOCOL_TLS_SERVER:
-            raise ValueError("ssl_context must be one for clients; this one is for servers (PROTOCOL_TLS_SERVER).")
+            raise ValueError("ssl_context must be a context for clients, not for servers (PROTOCOL_TLS_SERVER).")
         return context
     if context is not None and (isinstance(context, type) or not callable(context)):
         raise TypeError(f"ssl_context must be an ssl.SSLContext, a function that makes one, or None, not {context!r}.")
@@ -279,7 +281,7 @@ def check_ssl_context(name: str, context: Any) -> ContextOption:
 
 
 def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
-    """``ssl_ca``: the path of a PEM file, as a context that trusts what is in it; or None."""
+    """``ssl_ca``: the path of a PEM file; the result is a context that trusts its certificates. Or None."""
     if ca is None:
         return None
     if not isinstance(ca, str):
@@ -302,7 +304,7 @@ def check_server_hostname(name: str, host: Any) -> str | None:
         raise TypeError(f"server_hostname must be a str or None, not {host!r}.")
     try:
         return str(ipaddress.ip_address(host))
-    except ValueError:  # it is no address, so it must be a name
+    except ValueError:  # not an address, so it must be a name
         pass
     try:
         ascii_name = host.encode("idna").decode("ascii").removesuffix(".")
@@ -314,7 +316,7 @@ def check_server_hostname(name: str, host: Any) -> str | None:
 
 
 def check_proxy(name: str, proxy: str | bool | None) -> str | None:
-    """``proxy``: a URL, ``"env"`` or True for the environment's, None or False for none."""
+    """``proxy``: a URL, ``"env"`` or True for the proxy in the environment, None or False for no proxy."""
     if isinstance(proxy, bool):
         return "env" if proxy else None
     if proxy is None or proxy == "env":
@@ -349,7 +351,7 @@ def _pair(source: Any) -> tuple[Any, Any]:
 
 
 def check_send_queue(name: str, queue: Any) -> Queue:
-    """``send_queue``: a ``Queue`` whose policy is one for outgoing messages."""
+    """``send_queue``: a ``Queue`` with a policy for outgoing messages."""
     return _checked_queue(name, queue, SEND_OVERFLOWS)
 
 
@@ -370,13 +372,13 @@ def check_record(name: str, record: Any) -> Recording | None:
     if record is None:
         return None
     with importing:
-        from ._recording.recorder import checked_recording  # 3 ms, which clients without a recording are spared
+        from ._recording.recorder import checked_recording  # 3 ms, which clients without a recording save
 
     return checked_recording(record)
 
 
 def check_json(name: str, codec: Any) -> Any:
-    """``json``: a codec, as an object with ``dumps`` and ``loads``; or None."""
+    """``json``: a codec; the result is an object with ``dumps`` and ``loads``. Or None."""
     return checked_json(codec)
 
 
@@ -394,7 +396,7 @@ def check_protocol(name: str, protocol: Any) -> Protocol:
 
 
 def check_handlers(name: str, handlers: Any) -> dict[str, Callable[[Any], Any]]:
-    """``handlers``: a mapping of methods to functions, as a copy; or None."""
+    """``handlers``: a mapping of methods to functions, which is copied; or None."""
     if handlers is not None and not isinstance(handlers, Mapping):
         raise TypeError(f"handlers must be a mapping of methods to functions, not {type(handlers).__name__}.")
     return dict(handlers or {})

@@ -1,8 +1,8 @@
-"""``client.stats``, and the counters behind it.
+"""``client.stats``, and the counters that its values come from.
 
 Guarantees:
-    * Each counter has one writer at a time (named below), so additions lose nothing and need no lock.
-    * A reader may see one counter a moment earlier than another; the value of each is correct.
+    * Only one thread at a time changes each counter (see below), so no addition is lost and no lock is needed.
+    * A reader may get the values of two counters from slightly different moments; each value is correct.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ __all__ = ["Counters", "Stats"]
 
 
 class Counters:
-    """Counters that belong to no other object.
+    """The counters that no other object has.
 
     Attributes:
-        messages_sent: text and binary messages handed to the operating system whole. Under the write lock.
+        messages_sent: text and binary messages whose last byte the operating system has accepted. Under the write lock.
         bytes_sent: their payload bytes. Under the write lock.
-        messages_received: text and binary messages. I/O thread, as all below.
+        messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
-        late: replies that no request was waiting for.
+        late: replies for which no request was waiting.
     """
 
     __slots__ = (
@@ -52,37 +52,37 @@ class Counters:
 
     @property
     def rtt_mean(self) -> float | None:
-        """The mean round trip; None before the first."""
+        """The mean round trip; None before the first pong."""
         return self._rtt_sum / self._rtt_count if self._rtt_count else None
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counters since the client was created, and a few values of the present.
+    """Counters since the client was created, and a few present values.
 
-    Sizes are bytes of message payload (not of frames), times are seconds.
+    Sizes are bytes of message payloads, not of frames. Times are in seconds.
 
     Attributes:
-        messages_sent: messages handed to the operating system whole.
+        messages_sent: messages whose last byte the operating system has accepted.
         messages_received: text and binary messages received.
         bytes_sent: payload bytes of the messages sent.
         bytes_received: payload bytes of the messages received.
         connections: connections that reached ``State.OPEN``.
         failed_attempts: attempts to connect that failed.
-        requests_ok: requests answered.
-        requests_failed: requests that ended with an error other than a timeout, cancelled ones included.
+        requests_ok: requests that were answered.
+        requests_failed: requests that ended with an error other than a timeout, including cancelled ones.
         requests_timed_out: requests whose deadline passed.
-        requests_late: replies that no request was waiting for (late, or with an unknown id).
-        requests_in_flight: requests that were taken to the present connection and have no final answer yet. Not those
-            still queued, nor subscriptions that are established. Where replies are told apart by their order, a request
-            that was given up counts until its reply comes.
+        requests_late: replies for which no request was waiting (late, or with an unknown id).
+        requests_in_flight: requests that were assigned to the present connection and have no final answer yet. Queued
+            requests and established subscriptions do not count. If replies are correlated by their order, a request
+            that timed out or was cancelled counts until its reply is received.
         queue_depth: messages waiting to be sent.
         queue_bytes: their payload bytes.
-        dropped: messages that full queues dropped, outgoing and incoming ones.
-        rtt_last: round trip of the last ping that was answered; None before the first.
-        rtt_min: the shortest so far.
-        rtt_mean: the mean so far.
-        uptime: seconds the present connection has been open; 0.0 while there is none.
+        dropped: outgoing and incoming messages that full queues dropped.
+        rtt_last: round trip of the last answered ping; None before the first pong.
+        rtt_min: the shortest round trip so far.
+        rtt_mean: the mean round trip so far.
+        uptime: how long the present connection has been open; 0.0 while there is none.
     """
 
     messages_sent: int = 0

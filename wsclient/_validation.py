@@ -1,4 +1,4 @@
-"""Checks of single values that a caller gave. Each error names the option and says what it should be."""
+"""Checks of single values of options. Each error text contains the option's name and says what the value must be."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["check_bool", "check_callable", "check_choice", "check_count", "check
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
-    """A length of time in seconds: a finite number above 0 (``zero=True``: 0 will do).
+    """Check a duration in seconds: a finite number above 0; with ``zero=True``, 0 is allowed too.
 
     Raises:
-        TypeError: it is no number.
-        ValueError: it is negative, infinite, NaN, or 0 where that makes no sense.
+        TypeError: it is not a number.
+        ValueError: it is negative, infinite or NaN, or 0 without ``zero=True``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}.")
@@ -29,7 +29,7 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
 
 
 def check_count(name: str, value: Any, *, zero: bool = False) -> int:
-    """A whole number of at least 1 (``zero=True``: 0 will do)."""
+    """Check a whole number: at least 1; with ``zero=True``, 0 is allowed too."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}.")
     if value < (0 if zero else 1):
@@ -38,14 +38,14 @@ def check_count(name: str, value: Any, *, zero: bool = False) -> int:
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
-    """One of a few words."""
+    """Check that the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}.")
     return value
 
 
 def check_callable(name: str, value: Any) -> Any:
-    """None or a plain function; a coroutine function would never be awaited here."""
+    """Check that the value is None or a function. A coroutine function is rejected, since it would never be awaited."""
     if value is None:
         return None
     if not callable(value):
@@ -56,7 +56,7 @@ def check_callable(name: str, value: Any) -> Any:
 
 
 def check_bool(name: str, value: bool) -> bool:
-    """True or False, and nothing that merely counts as one of them."""
+    """Check that the value is True or False, not another true or false object."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}.")
     return value

@@ -29,7 +29,7 @@ def _no_large_reads() -> None:
     from wsclient._rfc6455 import frames
 
     read_size._keep_memory()  # which is a separate optimisation
-    frames.appetite_after = lambda size, messages, missing: read_size.READ_SIZE
+    frames.next_read_size = lambda size, messages, missing: read_size.READ_SIZE
 
 
 def _no_kept_memory() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
-from wsclient._network.connector import _BODY_PATIENCE, Connector
+from wsclient._network.connector import _BODY_TIMEOUT, Connector
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
 from wsclient._network.transport import Line, TLSLine
@@ -244,7 +244,7 @@ def test_a_redirect_can_change_to_tls(stage, opening, server_tls, trusting):
 def test_a_redirect_from_tls_to_no_tls_is_refused(stage, opening, watcher, server_tls, trusting, scheme):
     there = stage()
     here = stage(redirect(f"{scheme}://127.0.0.1:{there.port}/?token=hush"), tls=server_tls)
-    with pytest.raises(HandshakeError, match="leaves TLS") as caught:
+    with pytest.raises(HandshakeError, match="is not encrypted") as caught:
         opening(here.url, tls=trusting)
     assert not caught.value.retry
     assert caught.value.status == 302
@@ -418,7 +418,7 @@ def test_the_wait_for_a_body_ends_at_the_deadline(stage, opening, watcher, then)
         then(peer)
 
     with pytest.raises(HandshakeError, match="500"):
-        opening(stage(act).url, timeout=_BODY_PATIENCE - SHORT)
+        opening(stage(act).url, timeout=_BODY_TIMEOUT - SHORT)
     assert len(set(watcher.deadlines)) == 1
 
 
@@ -523,7 +523,7 @@ def test_a_server_with_another_tls_version_is_fatal(authority, stage, opening, w
     authority.issue_cert("localhost").configure_cert(old)
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     trusting.minimum_version = ssl.TLSVersion.TLSv1_3
-    with pytest.raises(TLSError, match=r"speaks no TLS version of ours \(TLS 1\.3 or newer\)") as caught:
+    with pytest.raises(TLSError, match=r"supports no TLS version of this client \(TLS 1\.3 or newer\)") as caught:
         opening(stage(tls=old).url, tls=trusting)
     assert not caught.value.retry
     assert not watcher.open()
@@ -547,7 +547,7 @@ def test_a_server_that_requires_a_client_certificate_is_reported(authority, stag
                     pass
 
     server = stage(act)
-    with pytest.raises(TLSError, match=r"wants a certificate of this client.*load_cert_chain") as caught:
+    with pytest.raises(TLSError, match=r"requires a certificate of this client.*load_cert_chain") as caught:
         opening(f"wss://localhost:{server.port}/", tls=trusting)
     assert caught.value.retry
     assert not watcher.open()

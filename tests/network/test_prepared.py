@@ -19,9 +19,7 @@ from ..support import LONG, SHORT, Peer, RawServer, Server
 from ..support.stage import redirect, respond, until_the_end, upgrade
 
 AT_ONCE = wsclient.Reconnect(wait=tenacity.wait_none())
-USED_UP = (
-    "The socket given as sock= has served its one connection; give a function as sock= to provide a socket for each"
-)
+USED_UP = "The socket given as sock= was already used for a connection; pass a function as sock="
 
 
 @pytest.fixture
@@ -148,7 +146,7 @@ def test_a_socket_serves_one_connection_and_then_the_client_has_failed(server):
     with pytest.raises(ClientClosed) as caught:
         client.send("more")
     assert isinstance(caught.value.__cause__, ConnectError)
-    assert str(caught.value.__cause__) == f"{USED_UP}."
+    assert str(caught.value.__cause__) == f"{USED_UP} that returns a socket for each connection."
     assert not caught.value.__cause__.retry
     assert client.stats.connections == 1
     assert errors.get(timeout=LONG) is caught.value.__cause__
@@ -342,7 +340,7 @@ def test_a_function_that_raises_is_called_again(server, error):
 @pytest.mark.parametrize("nonsense", [None, 5, "socket", socket.socket], ids=repr)
 def test_a_function_that_returns_an_invalid_value_ends_the_client(nonsense):
     client = wsclient.Client("ws://example.org/", sock=lambda: nonsense, reconnect=AT_ONCE, retry_first=True)
-    with pytest.raises(ConnectError, match=r"^The sock function returned .*, which is no socket\.$") as caught:
+    with pytest.raises(ConnectError, match=r"^The sock function returned .*, which is not a socket\.$") as caught:
         client.start(LONG)
     assert not caught.value.retry
     assert repr(nonsense) in str(caught.value)

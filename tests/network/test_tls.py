@@ -160,7 +160,7 @@ def test_a_context_function_that_raised_is_called_again(server_tls, trusting):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (None, "returned None, which is no ssl.SSLContext."),
+        (None, "returned None, which is not an ssl.SSLContext."),
         (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "returned a context for servers"),
     ],
     ids=["none", "for servers"],
@@ -211,11 +211,11 @@ def shown(authority, kind):
 @pytest.mark.parametrize(
     ("kind", "host", "says"),
     [
-        ("expired", "localhost", r"it has expired.* renewed.* clock"),
+        ("expired", "localhost", r"it or a certificate of its chain has expired.* clock.* renew"),
         ("not valid yet", "localhost", r"it is not valid yet.* clock"),
-        ("wrong host", "localhost", r"it is not for 'localhost'.* URL"),
-        ("wrong address", "127.0.0.1", r"it is not for '127\.0\.0\.1'.* URL"),
-        ("good", "127.0.0.1", r"it is not for '127\.0\.0\.1'.* host name"),
+        ("wrong host", "localhost", r"it is not valid for 'localhost'.* URL"),
+        ("wrong address", "127.0.0.1", r"it is not valid for '127\.0\.0\.1'.* URL"),
+        ("good", "127.0.0.1", r"it is not valid for '127\.0\.0\.1'.* host name"),
     ],
 )
 def test_a_refused_certificate_is_fatal_and_the_message_contains_the_reason(authority, trusting, kind, host, says):
@@ -227,7 +227,9 @@ def test_a_refused_certificate_is_fatal_and_the_message_contains_the_reason(auth
 def test_an_unknown_authority_is_reported_as_such(server_tls):
     with Server(tls=server_tls) as server:
         sentence = refusal(server.url)
-    assert re.fullmatch(r"The certificate of 'localhost' was refused: its authority is unknown.* ssl_ca=.*\.", sentence)
+    assert re.fullmatch(
+        r"The certificate of 'localhost' was refused: its authority is not trusted here.* ssl_ca=.*\.", sentence
+    )
 
 
 def test_an_authority_in_the_chain_of_the_server_is_not_trusted(authority):
@@ -235,7 +237,7 @@ def test_an_authority_in_the_chain_of_the_server_is_not_trusted(authority):
     certificate.cert_chain_pems.append(authority.cert_pem)
     with Server(tls=with_the_whole_chain(certificate)) as server:
         sentence = refusal(server.url)
-    assert re.search(r"self-signed certificate, of an authority that is unknown here.* ssl_ca=", sentence)
+    assert re.search(r"self-signed certificate of an authority that is not trusted here.* ssl_ca=", sentence)
 
 
 def with_the_whole_chain(certificate):
@@ -252,7 +254,7 @@ def test_an_authority_above_the_given_one_can_be_the_unknown_one(authority, tmp_
     context.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN  # set by Python 3.13, and sufficient there
     with Server(tls=serving(between.issue_cert("localhost"))) as server:
         sentence = refusal(server.url, ssl_context=context)
-    assert re.search(r"its authority is unknown here; have the server send its whole chain", sentence)
+    assert re.search(r"its authority is not trusted here; make the server send its whole chain", sentence)
 
 
 def self_signed(path):
@@ -308,7 +310,9 @@ def test_a_server_that_restarts_with_an_expired_certificate_ends_the_client(auth
         assert client.wait_closed(LONG)
     assert client.state is State.FAILED
     for wait in (lambda: written.result(LONG), lambda: queued.result(LONG), lambda: stream.get(LONG)):
-        with pytest.raises(TLSError, match="'localhost' was refused: it has expired") as caught:
+        with pytest.raises(
+            TLSError, match="'localhost' was refused: it or a certificate of its chain has expired"
+        ) as caught:
             wait()
         assert not caught.value.retry
     with pytest.raises(wsclient.ClientClosed) as caught:
@@ -365,7 +369,8 @@ def test_a_server_with_an_old_tls_version_is_fatal_and_reported_as_such(old_tls,
         for options in ({}, {"ssl_ca": ca_file}, {"ssl_context": trusting}):
             sentence = refusal(server.url, **options)
             assert re.match(
-                rf"wss://localhost:{server.port}/ speaks no TLS version of ours \(TLS 1\.2 or newer\)", sentence
+                rf"wss://localhost:{server.port}/ supports no TLS version of this client \(TLS 1\.2 or newer\)",
+                sentence,
             )
 
 
@@ -374,7 +379,7 @@ def test_tls_is_1_2_or_newer_even_if_the_system_allows_older_versions(old_tls, c
     monkeypatch.setattr(ssl, "create_default_context", lambda **options: allow_tls_1_1(create(**options)))
     with Server(tls=old_tls) as server:
         for options in ({}, {"ssl_ca": ca_file}):
-            assert "no TLS version of ours (TLS 1.2 or newer)" in refusal(server.url, **options)
+            assert "no TLS version of this client (TLS 1.2 or newer)" in refusal(server.url, **options)
 
 
 def test_the_callers_context_can_allow_an_old_version(old_tls, trusting):
@@ -410,13 +415,13 @@ def neither_1_2_nor_1_3():
 def test_every_openssl_error_about_versions_is_fatal(make):
     with RawServer(answer_in_tls_1_1) as server:
         sentence = refusal(server.url.replace("ws:", "wss:"), ssl_context=make())
-        assert f"wss://127.0.0.1:{server.port}/ speaks no TLS version of ours" in sentence
+        assert f"wss://127.0.0.1:{server.port}/ supports no TLS version of this client" in sentence
 
 
 def test_the_versions_of_the_callers_context_are_in_the_message(authority, trusting, old_tls):
     no_newer_than_tls_1_1(allow_tls_1_1(trusting))
     with Server(tls=serving(authority.issue_cert("localhost"))) as server:
-        assert "no TLS version of ours (TLS 1.1 to TLS 1.1)" in refusal(server.url, ssl_context=trusting)
+        assert "no TLS version of this client (TLS 1.1 to TLS 1.1)" in refusal(server.url, ssl_context=trusting)
 
 
 # --- temporary errors ------------------------------------------------------------------------------------------------
@@ -497,7 +502,7 @@ def test_a_client_certificate_is_sent_to_the_server(authority, trusting, strict)
 
 def test_a_server_that_requires_a_client_certificate_is_reported(trusting, strict):
     """With TLS 1.3 the rejection comes after the handshake is complete for the client."""
-    with pytest.raises(TLSError, match=r"wants a certificate of this client.*load_cert_chain") as caught:
+    with pytest.raises(TLSError, match=r"requires a certificate of this client.*load_cert_chain") as caught:
         wsclient.connect(strict.url, ssl_context=trusting)
     assert caught.value.retry
 
@@ -506,7 +511,7 @@ def test_a_server_that_requires_a_client_certificate_is_reported(trusting, stric
 def test_a_client_certificate_that_the_server_refuses_is_reported(authority, trusting, strict, kind):
     issuer = trustme.CA() if kind == "of an unknown authority" else authority
     issuer.issue_cert("me@example.org", not_after=on(2020 if kind == "expired" else 2090)).configure_cert(trusting)
-    with pytest.raises(TLSError, match=r"wants a certificate of this client, and one that it trusts") as caught:
+    with pytest.raises(TLSError, match=r"requires a certificate of this client that it trusts") as caught:
         wsclient.connect(strict.url, ssl_context=trusting)
     assert caught.value.retry
 

@@ -28,15 +28,15 @@ def explained(error, context=None):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (2, "authority is unknown"),
+        (2, "authority is not trusted"),
         (9, "not valid yet"),
         (10, "has expired"),
         (18, "is self-signed"),
-        (19, "ends in a self-signed certificate"),
-        (20, "authority is unknown"),
-        (21, "authority is unknown"),
-        (62, "is not for 'example.org'"),
-        (64, "is not for 'example.org'"),
+        (19, "ends in the self-signed certificate"),
+        (20, "authority is not trusted"),
+        (21, "authority is not trusted"),
+        (62, "is not valid for 'example.org'"),
+        (64, "is not valid for 'example.org'"),
         (23, "words of OpenSSL"),
     ],
 )
@@ -58,7 +58,7 @@ def test_no_common_version_is_fatal_and_the_message_contains_the_supported_ones(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     found = explained(made(reason), context)
     assert not found.retry
-    assert f"{WHERE} speaks no TLS version of ours (TLS 1.2 or newer)" in str(found)
+    assert f"{WHERE} supports no TLS version of this client (TLS 1.2 or newer)" in str(found)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     assert "(TLS 1.2 to TLS 1.2)" in str(explained(made(reason), context))
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED

@@ -442,7 +442,7 @@ def test_without_the_option_nothing_is_recorded(server):
 
 
 def test_a_missing_folder_is_reported_at_construction(tmp_path):
-    with pytest.raises(ValueError, match=r"^record: the folder '.*nowhere' does not exist; make it first\.$"):
+    with pytest.raises(ValueError, match=r"^record: the folder '.*nowhere' does not exist; create it first\.$"):
         wsclient.Client("ws://localhost/", record=tmp_path / "nowhere" / "x.jsonl")
 
 
@@ -468,5 +468,5 @@ def test_a_recording_has_its_redaction_options_and_cannot_be_changed(tmp_path, m
     for names in ("pin", 5, [1]):
         with pytest.raises(TypeError, match="redact must be a list of names"):
             wsclient.Recording("x.jsonl", redact=names)
-    with pytest.raises(ValueError, match="keep holds an empty name"):
+    with pytest.raises(ValueError, match="keep contains an empty name"):
         wsclient.Recording("x.jsonl", keep=[""])

@@ -5,40 +5,40 @@ import sys
 
 import pytest
 
-from wsclient._rfc6455.read_size import LARGE_READ_SIZE, READ_SIZE, appetite_after
+from wsclient._rfc6455.read_size import LARGE_READ_SIZE, READ_SIZE, next_read_size
 
 HEADER = 10
 
 
 def test_the_read_size_is_small_until_a_read_is_full():
-    assert appetite_after(0, 0, 0) == READ_SIZE
-    assert appetite_after(READ_SIZE - 1, 1, 2**20) == READ_SIZE
+    assert next_read_size(0, 0, 0) == READ_SIZE
+    assert next_read_size(READ_SIZE - 1, 1, 2**20) == READ_SIZE
 
 
 @pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE, LARGE_READ_SIZE + HEADER])
 def test_the_read_size_grows_while_messages_are_large(size):
-    assert appetite_after(size, 0, 1) == LARGE_READ_SIZE
-    assert appetite_after(size, size // 1024, 0) == LARGE_READ_SIZE
+    assert next_read_size(size, 0, 1) == LARGE_READ_SIZE
+    assert next_read_size(size, size // 1024, 0) == LARGE_READ_SIZE
 
 
 @pytest.mark.parametrize("size", [READ_SIZE, LARGE_READ_SIZE])
 def test_the_read_size_stays_small_for_small_messages(size):
-    assert appetite_after(size, size // 1024 + 1, 0) == READ_SIZE
+    assert next_read_size(size, size // 1024 + 1, 0) == READ_SIZE
 
 
 @pytest.mark.parametrize("missing", [LARGE_READ_SIZE // 2 + 1, LARGE_READ_SIZE - 1, LARGE_READ_SIZE])
 def test_a_large_message_is_read_to_its_end_together_with_the_next_header(missing):
-    assert appetite_after(READ_SIZE, 0, missing) == missing + HEADER
+    assert next_read_size(READ_SIZE, 0, missing) == missing + HEADER
 
 
 @pytest.mark.parametrize("missing", [LARGE_READ_SIZE + 1, 2**63 - 1])
 def test_one_read_is_limited_whatever_length_a_header_announces(missing):
-    assert appetite_after(READ_SIZE, 0, missing) == LARGE_READ_SIZE + HEADER
+    assert next_read_size(READ_SIZE, 0, missing) == LARGE_READ_SIZE + HEADER
 
 
 FAULTS = """
 import resource, sys
-from wsclient._rfc6455.read_size import READ_SIZE, appetite_after
+from wsclient._rfc6455.read_size import READ_SIZE, next_read_size
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -48,7 +48,7 @@ def one_message():
     b"".join(pieces).decode()
 
 if sys.argv[1] == "large":
-    appetite_after(READ_SIZE, 0, 0)
+    next_read_size(READ_SIZE, 0, 0)
 for _ in range(5):
     one_message()
 before = faults()

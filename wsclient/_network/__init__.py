@@ -1,4 +1,4 @@
 """From a URL to a socket with an answered upgrade: name look-up, TCP, Unix sockets, proxies, TLS.
 
-Everything is non-blocking; the caller passes in how to wait.
+All operations except name look-ups are non-blocking; the caller passes in the object that waits.
 """

@@ -1,6 +1,6 @@
 """Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
 
-One deadline (``open_timeout``) covers all of it except name look-ups. A command to close ends it at once.
+One deadline (``open_timeout``) covers all steps except name look-ups. A command to close ends the attempt at once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connector", "UpgradedConnection"]
 
-_BODY_PATIENCE: Final = 1.0
+_BODY_TIMEOUT: Final = 1.0
 """Seconds to wait for the rest of the body of an error response."""
 
 _PIECE: Final = 16 * 1024
@@ -40,13 +40,13 @@ class UpgradedConnection(NamedTuple):
     """A connection that has just been upgraded.
 
     Attributes:
-        line: the open connection, as bytes.
+        line: the transport of the open connection.
         target: the server, after redirects.
-        subprotocol: the one that the server accepted, or None.
+        subprotocol: the subprotocol that the server accepted, or None.
         headers: the server's response headers.
         rest: bytes that followed the headers; they belong to frames.
         agreement: how messages are compressed; None if they are not.
-        tls_version, cipher: of TLS up to the server; None without it.
+        tls_version, cipher: those of TLS to the server; None without it.
     """
 
     line: Line
@@ -60,11 +60,11 @@ class UpgradedConnection(NamedTuple):
 
 
 class Connector:
-    """Opens the connections of one client. Owned by the I/O thread.
+    """Opens the connections of one client. Only the I/O thread may use it, except ``abort``.
 
     Attributes:
-        sock: the socket of the connection that is being opened, or was opened last. A forked child closes its copy, and
-            ``abort`` cuts it.
+        sock: the socket of the connection that is being opened, or was opened last. A forked child closes its copy of
+            it.
     """
 
     __slots__ = ("_compression", "_context", "_given", "_options", "_subprotocols", "_watch", "sock")
@@ -79,17 +79,17 @@ class Connector:
         """
         Args:
             options: time-outs, TLS, proxy, source address, limits.
-            subprotocols: offered in this order.
-            watch: how to wait.
-            compression: what is offered to the server; None offers no compression.
+            subprotocols: the subprotocols to offer, in this order.
+            watch: waits for sockets.
+            compression: the compression to offer; None for none.
         """
         self._options = options
         self._compression = compression
-        self._given = options.sock  # a socket serves one connection
+        self._given = options.sock  # a socket given by the caller is used for one connection
         self._subprotocols = subprotocols
         self._watch = watch
         self.sock: socket.socket | None = None
-        self._context: ssl.SSLContext | None = None  # made at the first wss: it loads every CA of the system
+        self._context: ssl.SSLContext | None = None  # created for the first wss URL: it loads all CAs of the system
 
     def close(self) -> None:
         """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
@@ -97,7 +97,7 @@ class Connector:
             self._given.close()
 
     def abort(self) -> None:
-        """Cut the connection that is being opened, or was opened last. Any thread."""
+        """Abort the connection that is being opened, or was opened last. Thread-safe."""
         sock = self.sock
         if sock is not None:
             transport.abort(sock)
@@ -107,14 +107,14 @@ class Connector:
 
         Args:
             url: the server.
-            headers: the caller's headers, checked.
+            headers: the caller's headers, already checked.
 
         Raises:
-            ConnectError: the connection could not be opened; class and message say why.
+            ConnectError: the connection could not be opened; its class and text say why.
         """
         target = _url.parse(url)
         if callable(self._options.ssl_context):
-            self._context = None  # asked again for each attempt
+            self._context = None  # the function is called again for each attempt
         deadline: Deadline | None = None
         most = self._options.limits.max_redirects
         for _ in range(most + 1):
@@ -122,7 +122,7 @@ class Connector:
                 addresses, proxy = self._look_up(target)
                 speaks_tls = target.secure or (proxy is not None and proxy.scheme == "https")
                 if speaks_tls and not isinstance(self._given, ssl.SSLSocket):
-                    self._tls()  # before a socket is open: the caller's function may fail
+                    self._tls()  # before a socket is opened, since the caller's function may fail
                 if deadline is None:
                     deadline = Deadline.after(self._options.open_timeout, time.monotonic())
                 outcome = self._try(target, headers, addresses, proxy, deadline)
@@ -138,15 +138,18 @@ class Connector:
     def _follow(
         self, target: Target, headers: Mapping[str, str], response: Response
     ) -> tuple[Target, Mapping[str, str]]:
-        """Return the target of a redirect, and the headers to send there: none of the caller's to another origin.
+        """Return the target of a redirect, and the headers to send there.
 
-        Any header may be a secret, whatever its name. User and password of the URL are not sent there either.
+        None of the caller's headers is sent to another origin, since any header may contain a secret. User and password
+        of the URL are not sent there either.
         """
         try:
             found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
             stays = found.origin == target.origin
             if not stays and any(map(handshake.may_be_secret, self._subprotocols)):
-                raise ValueError("It is another origin, and one of subprotocols= is so long that it may be a secret.")
+                raise ValueError(
+                    "It leads to another origin, and one of subprotocols= is so long that it may be a secret."
+                )
             if isinstance(self._options.sock, socket.socket) or (self._options.sock is not None and not stays):
                 raise ValueError("The socket given as sock= is connected to one server only.")
         except ValueError as error:
@@ -193,7 +196,7 @@ class Connector:
         except BaseException:
             line.close()
             raise
-        to_server = target.secure or proxy is None  # otherwise TLS, if there is any, ends at the proxy
+        to_server = target.secure or proxy is None  # otherwise TLS ends at the proxy, or there is none
         tls_version, cipher = line.encryption() if to_server else (None, None)
         return UpgradedConnection(
             line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
@@ -219,7 +222,7 @@ class Connector:
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                self.sock = None  # the TLS socket takes over the descriptor, and the poller knows it at once
+                self.sock = None  # the TLS socket will own the descriptor, and the poller registers it
                 line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
                 line = start_nested_tls(sock, self._name(target), self._tls(), self._watch, deadline)
@@ -240,19 +243,19 @@ class Connector:
         )  # fmt: skip
 
     def _prepared(self) -> socket.socket:
-        """Return the socket that the caller has connected."""
+        """Return the connected socket that the caller provides."""
         given = self._given
         if isinstance(given, socket.socket):
             self._given = None
             sock = given
         elif given is None:
             raise ConnectError(
-                "The socket given as sock= has served its one connection; give a function as sock= to provide a socket "
-                "for each.",
+                "The socket given as sock= was already used for a connection; pass a function as sock= that returns a "
+                "socket for each connection.",
                 retry=False,
             )
         else:
-            sock = _asked(given)
+            sock = _call_sock_function(given)
         try:
             sock.getpeername()
             sock.setblocking(False)
@@ -265,7 +268,7 @@ class Connector:
         try:
             _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._options.limits)
         except OSError as error:
-            if isinstance(error, (ConnectError, socket.gaierror)):  # for socks4 and socks5 the client looks names up
+            if isinstance(error, (ConnectError, socket.gaierror)):  # with socks4 and socks5 the client looks up names
                 raise
             raise ProxyError(f"The proxy {proxy!r} opened no tunnel: {_reason(error)}.", last=error) from error
 
@@ -275,7 +278,7 @@ class Connector:
         return self._context
 
     def _name(self, target: Target) -> str:
-        """The name that the server's certificate must be for."""
+        """The name that the server's certificate must be valid for."""
         return self._options.server_hostname or target.tls_name
 
     def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
@@ -283,7 +286,7 @@ class Connector:
             self._send(line, request, deadline)
         except TimeoutError:
             raise
-        except OSError as error:  # a server may refuse before it has read all; its response says more than the reset
+        except OSError as error:  # a server may send a response and reset before it reads the whole request
             try:
                 return self._receive_head(line, deadline)
             except OSError as answer:
@@ -312,8 +315,8 @@ class Connector:
                 return response
 
     def _read_body(self, line: Line, response: Response, deadline: Deadline) -> None:
-        """Read the body of an error response, as far as it arrives soon."""
-        soon = Deadline.after(_BODY_PATIENCE, time.monotonic()).sooner(deadline)
+        """Read the body of an error response, for at most ``_BODY_TIMEOUT`` seconds."""
+        soon = Deadline.after(_BODY_TIMEOUT, time.monotonic()).sooner(deadline)
         try:
             while not response.body_is_whole():
                 data = line.receive(_PIECE)
@@ -324,7 +327,7 @@ class Connector:
                 else:
                     return
         except OSError:
-            return  # an incomplete body is no error of its own: the status says enough
+            return  # an incomplete body is not reported: the error with the status follows
 
     def _explain(self, error: OSError, target: Target) -> ConnectError:
         where = _url.redact(target.url)
@@ -337,13 +340,13 @@ class Connector:
         return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
 
 
-def _asked(give: Callable[[], socket.socket]) -> socket.socket:
+def _call_sock_function(give: Callable[[], socket.socket]) -> socket.socket:
     try:
         sock = give()
     except Exception as error:
         raise ConnectError(f"The sock function raised {type(error).__name__}: {error}", last=error) from error
     if not isinstance(sock, socket.socket):
-        raise ConnectError(f"The sock function returned {sock!r}, which is no socket.", retry=False)
+        raise ConnectError(f"The sock function returned {sock!r}, which is not a socket.", retry=False)
     return sock
 
 
@@ -354,7 +357,7 @@ def _reason(error: OSError) -> str:
 
 
 def _as_text(value: str) -> str:
-    """Decode a header value as UTF-8, which servers use in practice for a ``Location`` that is not ASCII."""
+    """Decode a header value as UTF-8, the encoding in which servers send a ``Location`` that is not ASCII."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

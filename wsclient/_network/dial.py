@@ -1,7 +1,7 @@
 """From a host name to a connected socket.
 
-Nothing here blocks, one deadline covers all attempts, and a command to close ends them at once. The exception is the
-name look-up: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
+Connecting does not block: one deadline covers all attempts, and a command to close ends them at once. The name look-up
+does: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from .poller import WRITE, Watch
 
 __all__ = ["Address", "connect", "connect_unix", "resolve"]
 
-_FULL_BACKLOG_LOOK: Final = 0.02
-"""Seconds between two attempts to connect to a ``unix://`` server whose backlog is full: no event reports when it has
-room."""
+_FULL_BACKLOG_DELAY: Final = 0.02
+"""Seconds between two attempts to connect to a ``unix://`` server whose backlog is full: no event reports that the
+backlog has room."""
 
 Address = tuple[int, Any]
 """Address family and socket address."""
 
-_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)})
+_IN_PROGRESS: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)})
 
 
 def resolve(host: str, port: int) -> list[Address]:
-    """Look up the addresses of a host, with the address families in turn (RFC 8305 §4).
+    """Look up the addresses of a host, and sort them so that the address families alternate (RFC 8305 §4).
 
     Raises:
-        ConnectError: the name has no address now.
+        ConnectError: the look-up found no address.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -60,15 +60,16 @@ def connect(
     Args:
         addresses: the addresses to try, in order.
         source: the local address and port to connect from; None for any.
-        watch: how to wait.
-        deadline: for all of them together.
-        attempt_delay: seconds after which the next address is tried beside those that have not answered.
+        watch: waits for sockets.
+        deadline: when all attempts end.
+        attempt_delay: seconds after which the next address is tried too, while the attempts for the earlier ones
+            continue.
 
     Returns:
         A connected, non-blocking socket.
 
     Raises:
-        OSError: no address answered; it is the last error. ``TimeoutError`` at the deadline.
+        OSError: no attempt succeeded; the error of the last one. ``TimeoutError`` at the deadline.
     """
     race = _Race(addresses, source)
     try:
@@ -93,7 +94,7 @@ def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
         A connected, non-blocking socket.
 
     Raises:
-        OSError: no server listens there; ``TimeoutError`` at the deadline, where the server's backlog stays full.
+        OSError: no server listens there. ``TimeoutError`` at the deadline, if the server's backlog stays full.
     """
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -102,7 +103,7 @@ def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
             code = sock.connect_ex(path)
             if not code:
                 return sock
-            if code not in _UNDER_WAY:
+            if code not in _IN_PROGRESS:
                 raise OSError(code, os.strerror(code))
         except BaseException:
             sock.close()
@@ -110,27 +111,27 @@ def connect_unix(path: str, watch: Watch, deadline: Deadline) -> socket.socket:
         sock.close()
         if deadline.passed(time.monotonic()):
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        watch.wait_any({}, Deadline.after(_FULL_BACKLOG_LOOK, time.monotonic()).sooner(deadline))
+        watch.wait_any({}, Deadline.after(_FULL_BACKLOG_DELAY, time.monotonic()).sooner(deadline))
 
 
 class _Race:
-    """Attempts to connect to several addresses, each started a little later than the one before it."""
+    """Concurrent attempts to connect to several addresses, each started some time after the previous one."""
 
     def __init__(self, addresses: list[Address], source: tuple[str, int] | None) -> None:
         self.waiting = deque(addresses)
         self.trying: dict[socket.socket, int] = {}
         self.last: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        self._backend = source
+        self._source = source
 
     def start_next(self) -> None:
         """Start an attempt with the next address. If it fails at once, its error is kept in ``last``."""
         try:
-            self.trying[_begin(*self.waiting.popleft(), self._backend)] = WRITE
+            self.trying[_begin(*self.waiting.popleft(), self._source)] = WRITE
         except OSError as error:
             self.last = error
 
     def run(self, watch: Watch, turn: Deadline) -> socket.socket | None:
-        """Wait for a connected socket, until an attempt fails or the turn is over; None then."""
+        """Wait for a connected socket and return it; None if an attempt fails or the deadline ``turn`` passes first."""
         while self.trying and not turn.passed(time.monotonic()):
             for sock in watch.wait_any(self.trying, turn):
                 del self.trying[sock]
@@ -157,7 +158,7 @@ def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.
         if source is not None:
             sock.bind(source)
         code = sock.connect_ex(address)
-        if code not in _UNDER_WAY:
+        if code not in _IN_PROGRESS:
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
@@ -166,7 +167,7 @@ def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.
 
 
 def _outcome(sock: socket.socket) -> OSError | None:
-    """Return None if the socket is connected to another socket, else why not."""
+    """Return None if the socket is connected to another socket, else the error."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         return OSError(code, os.strerror(code))
@@ -175,5 +176,5 @@ def _outcome(sock: socket.socket) -> OSError | None:
             return None
     except OSError as error:
         return error
-    # On loopback the system may assign the very port that the socket connects to; it is then connected to itself.
+    # On loopback the system may assign the port that the socket connects to; the socket is then connected to itself.
     return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))

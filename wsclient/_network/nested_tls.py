@@ -31,7 +31,7 @@ _RECORDS: Final = 64 * 1024
 class NestedTLSLine(Line):
     """A TLS connection inside another one."""
 
-    __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_promised", "_unsent")
+    __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_unreported", "_unsent")
 
     short_means_empty = False  # one call returns the content of one record
     may_hold = True
@@ -51,7 +51,7 @@ class NestedTLSLine(Line):
         self._outgoing = ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._unsent = b""  # records that the outer layer has not accepted yet
-        self._promised = 0  # bytes of the caller in those records that no call of send() has returned as sent
+        self._unreported = 0  # bytes of the caller in those records that send() has not reported as sent yet
 
     def handshake(self) -> int:
         """Continue the inner handshake; return 0 once it is complete, else the event to wait for.
@@ -70,7 +70,7 @@ class NestedTLSLine(Line):
                         return self.read_event
                 except ssl.SSLError:
                     with contextlib.suppress(OSError):
-                        self._flush()  # the alert, which reports the reason to the server
+                        self._flush()  # the alert, which contains the reason for the server
                     raise
                 else:
                     return 0 if self._flush() else self.write_event
@@ -81,9 +81,9 @@ class NestedTLSLine(Line):
                 try:
                     return self._inner.read(size)
                 except ssl.SSLWantReadError:
-                    if not self._promised:  # otherwise send() reports the error
-                        with contextlib.suppress(OSError):  # the next send() reports it; received data is still read
-                            self._flush()  # the answer to a key update; the next send() would send it, too
+                    if not self._unreported:  # otherwise send() reports the error
+                        with contextlib.suppress(OSError):  # the next send() reports it; reading must continue
+                            self._flush()  # the answer to a key update, sent now and not only by the next send()
                     if not self._fill():
                         return None
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -93,15 +93,15 @@ class NestedTLSLine(Line):
         with self._lock:
             if not self._flush():
                 return 0
-            if not self._promised:
+            if not self._unreported:
                 try:
-                    self._promised = self._inner.write(data[:RECORD])
-                except ssl.SSLWantReadError:  # TLS 1.2 may negotiate again
+                    self._unreported = self._inner.write(data[:RECORD])
+                except ssl.SSLWantReadError:  # a TLS 1.2 server may renegotiate
                     self.write_event = READ
                     return 0
                 if not self._flush():
-                    return 0  # the caller repeats these bytes, and a later call returns their number
-            sent, self._promised = self._promised, 0
+                    return 0  # the caller passes these bytes again, and a later call returns their number
+            sent, self._unreported = self._unreported, 0
             return sent
 
     def pending(self) -> int:
@@ -152,10 +152,10 @@ class NestedTLSLine(Line):
 def start_nested_tls(
     outer: ssl.SSLSocket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
 ) -> NestedTLSLine:
-    """Make a TLS handshake with the server inside the TLS connection to the proxy, which stays open if that fails.
+    """Make a TLS handshake with the server inside the TLS connection to the proxy. If it fails, the latter stays open.
 
     Raises:
-        OSError: the handshake failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+        OSError: the handshake failed; ``ssl.SSLError`` if TLS is the reason, ``TimeoutError`` at the deadline.
     """
     line = NestedTLSLine(outer, host, context)
     while events := line.handshake():

@@ -20,7 +20,7 @@ class NetworkOptions(NamedTuple):
     """How a connection is opened and kept alive; times in seconds. ``Client`` documents the options.
 
     Attributes:
-        limits: bounds on what a peer may send during the handshake, and more.
+        limits: limits on peer input.
     """
 
     open_timeout: float

@@ -1,7 +1,7 @@
 """Waiting for sockets and for the wake-up at the same time.
 
 ``selectors`` exists on Linux, macOS and Windows. ``poll`` is preferred to ``epoll``: with two descriptors it is as
-fast, needs no descriptor of its own, and shares no state with a forked child.
+fast, it needs no additional descriptor, and it shares no state with a forked child.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ WRITE: Final = selectors.EVENT_WRITE
 
 _Selector = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
 _MAX_WAIT: Final = 3600.0
-"""Seconds one wait may last; ``poll`` counts milliseconds in a C int."""
+"""Longest single wait in seconds; ``poll`` counts milliseconds in a C int."""
 
 
 class Poller:
-    """Waits for one socket and the wake-up together. Owned by the I/O thread."""
+    """Waits for one socket and the wake-up together. Only the I/O thread may use it."""
 
     __slots__ = ("_events", "_selector", "_sock", "_wakeup")
 
@@ -37,10 +37,10 @@ class Poller:
         self._events = 0
 
     def wait(self, sock: socket.socket | None, events: int, seconds: float | None) -> int:
-        """Wait until the socket is ready, another thread wakes this one, or the time is over.
+        """Wait until the socket is ready, another thread wakes this one, or the time has passed.
 
         Args:
-            sock: the socket, or None to wait for the wake-up alone.
+            sock: the socket, or None to wait only for the wake-up.
             events: ``READ``, ``WRITE``, both, or 0 for none.
             seconds: the longest wait; None waits without a limit.
 
@@ -72,12 +72,12 @@ class Poller:
         return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
 
     def sockets(self) -> list[socket.socket]:
-        """Return the sockets that are being waited for."""
+        """Return the sockets that are registered."""
         watched = [key.fileobj for key in (self._selector.get_map() or {}).values()]
         return [sock for sock in watched if isinstance(sock, socket.socket)]
 
     def forget(self) -> None:
-        """Forget the socket, which is about to be closed."""
+        """Stop watching the socket. Must be called before the socket is closed."""
         self._watch(None, 0)
 
     def close(self) -> None:
@@ -95,10 +95,10 @@ class Poller:
 
 
 class Watch(Protocol):
-    """How the I/O thread waits while a connection is being opened. Both methods raise ``Interrupted`` on a command."""
+    """The waits of the I/O thread while it opens a connection. Both methods raise ``Interrupted`` on a command."""
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until the socket is ready; raise ``TimeoutError`` at the deadline."""
 
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
-        """Wait until some of the sockets are ready, and return those; none at the deadline."""
+        """Wait until some of the sockets are ready, and return those; an empty list at the deadline."""

@@ -1,8 +1,8 @@
-"""Proxies: which one to use, and how to request a tunnel.
+"""Proxies: selects the proxy for a URL, and requests a tunnel from it.
 
 An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request. SOCKS is implemented by python-socks (Apache-2.0), the
-extra ``proxy``: its connectors implement the protocol, and their bytes pass through ``_Stream``, so the one deadline
-and the order to close are valid for a proxy as well.
+extra ``proxy``: its connectors implement the protocol. Their bytes pass through ``_Stream``, so the deadline and a
+command to close end their waits too.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "soc
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
 _PIECE: Final = 16 * 1024
 _LOGIN_REFUSED: Final = ("authentication failure", "No acceptable authentication methods")
-"""Parts of the messages with which python-socks reports a refused login, for which it has no code. Fatal, like HTTP's
-407."""
+"""Parts of the texts with which python-socks reports a refused login, since it has no code for it. Fatal, like the HTTP
+status 407."""
 
 
 class Proxy:
     """The parts of a proxy's URL.
 
     Attributes:
-        scheme: ``http``, ``https`` (TLS up to the proxy), ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; with an
+        scheme: ``http``, ``https`` (TLS to the proxy), ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; with an
             ``a`` or ``h`` at the end, and with HTTP, the proxy looks up the server's name.
         host: its name or address.
         port: its port.
@@ -54,9 +54,10 @@ class Proxy:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError:  # its message may quote a part of a password
+        except ValueError:  # its text may contain a part of a password
             raise ProxyError(
-                "The environment names a proxy whose URL can't be parsed; set proxy=None to use no proxy.", retry=False
+                "The proxy in the environment has a URL that can't be parsed; set proxy=None to use no proxy.",
+                retry=False,
             ) from None
         self.scheme = parts.scheme
         self.host = parts.hostname or ""
@@ -65,7 +66,7 @@ class Proxy:
         self.password = unquote(parts.password or "")
         if self.scheme not in _PORTS or not self.host:
             raise ProxyError(
-                f"The environment names a proxy that this client can't use ({self.scheme or 'no scheme'}); "
+                f"The proxy in the environment is one that this client can't use ({self.scheme or 'no scheme'}); "
                 "set proxy=None to use no proxy.",
                 retry=False,
             )
@@ -84,13 +85,13 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         target: the server.
 
     Raises:
-        ProxyError: the environment names a proxy that can't be used.
+        ProxyError: the client can't use the proxy in the environment.
     """
     if option is None:
         return None
     if option != "env":
         return Proxy(option)
-    if not _environment_may_name_one():
+    if not _environment_may_have_proxy():
         return None
     with importing:
         import urllib.request
@@ -102,10 +103,11 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     return Proxy(url if "://" in url else f"http://{url}")
 
 
-def _environment_may_name_one() -> bool:
-    """Whether to import ``urllib.request``, which brings ``http.client`` and ``email`` and takes 10 ms.
+def _environment_may_have_proxy() -> bool:
+    """Whether to import ``urllib.request``, which imports ``http.client`` and ``email`` and takes 10 ms.
 
-    On Windows and macOS it reads the system's settings as well, elsewhere only the variables named here.
+    On Windows and macOS it also reads the system's settings, elsewhere only variables with names that end with
+    ``_proxy``.
     """
     return os.name == "nt" or sys.platform == "darwin" or any(name.lower().endswith("_proxy") for name in os.environ)
 
@@ -113,10 +115,10 @@ def _environment_may_name_one() -> bool:
 def open_tunnel(
     line: Line, proxy: Proxy, target: Target, watch: Watch, deadline: Deadline, limits: Limits = DEFAULT_LIMITS
 ) -> None:
-    """Make the proxy connect to the target.
+    """Make the proxy open a tunnel to the target.
 
     Raises:
-        ProxyError: it refused, or its answer breaks the protocol.
+        ProxyError: the proxy refused, or its answer violates the protocol.
         OSError: the connection broke; ``TimeoutError`` at the deadline.
     """
     stream = _Stream(line, watch, deadline)
@@ -135,7 +137,8 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
     stream.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
     reader = ResponseReader("The proxy", limits)
     try:
-        # Reading byte by byte would be safe, but slow. The proxy must send nothing after its answer before we do.
+        # Reads may contain more than the answer, which is checked below: a proxy must send nothing more before the
+        # client does.
         while (response := reader.feed(stream.read())) is None:
             pass
     except HandshakeError as error:
@@ -160,7 +163,7 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
             from python_socks.sync._resolver import SyncResolver
     except ImportError as error:
         raise ProxyError(
-            f"The proxy {proxy!r} speaks SOCKS, which needs python-socks: pip install 'wsclient-sdk[proxy]'.",
+            f"The proxy {proxy!r} uses SOCKS, which needs python-socks: pip install 'wsclient-sdk[proxy]'.",
             last=error,
             retry=False,
         ) from error
@@ -189,7 +192,7 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
 
 
 class _Stream:
-    """The connection as python-socks needs it: its calls block, each of them under the one deadline."""
+    """The connection with the interface that python-socks requires: its calls block, until the deadline at most."""
 
     def __init__(self, line: Line, watch: Watch, deadline: Deadline) -> None:
         self._line = line
@@ -197,7 +200,7 @@ class _Stream:
         self._deadline = deadline
 
     def write(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         rest = memoryview(data)
         while rest:
             sent = self._line.send(rest)
@@ -205,10 +208,10 @@ class _Stream:
                 self._watch.wait(self._line.sock, self._line.write_event, self._deadline)
             rest = rest[sent:]
 
-    write_all = write  # its name before python-socks 3
+    write_all = write  # the method's name before python-socks 3
 
     def read(self, max_bytes: int = _PIECE) -> bytes:
-        """Return bytes that have arrived, at least one."""
+        """Wait for received bytes and return them, at least one."""
         while (data := self._line.receive(max_bytes)) is None:
             self._watch.wait(self._line.sock, self._line.read_event or READ, self._deadline)
         if not data:

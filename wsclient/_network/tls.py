@@ -1,4 +1,4 @@
-"""TLS on a connected socket. If the handshake fails, the socket is closed."""
+"""TLS on a connected socket. If TLS can't be set up, the socket is closed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["start_tls", "tls_context", "wrap_tls"]
 def wrap_tls(
     sock: socket.socket, context: ssl.SSLContext, *, server_hostname: str | None = None, server_side: bool = False
 ) -> ssl.SSLSocket:
-    """Wrap a socket in TLS, without the handshake. The socket is closed if that fails.
+    """Wrap a socket in TLS, without the handshake. If that fails, the socket is closed.
 
     Args:
         sock: a connected socket; its descriptor belongs to the returned socket afterwards.
         context: the TLS settings.
         server_hostname: on a client, the name that the server's certificate must have.
-        server_side: whether this is the server.
+        server_side: whether this side is the server.
 
     Raises:
-        OSError: the peer has closed the connection already.
+        OSError: the peer has already closed the connection.
         ValueError: the context can't be used for that name.
     """
     try:
@@ -38,46 +38,48 @@ def wrap_tls(
             sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
         )
     except BaseException as error:
-        _close_half_made(error, sock.fileno())
+        _close_leftover(error, sock.fileno())
         sock.close()
         raise
 
 
-def _close_half_made(error: BaseException, shared: int) -> None:
+def _close_leftover(error: BaseException, shared: int) -> None:
     """Close the new socket that a failed ``wrap_socket`` left open, if there is one.
 
-    Before Python 3.13 the new socket owns the descriptor already when ``wrap_socket`` finds that the peer has reset the
-    connection, and is not closed. Only the frame that raised has a reference to it.
+    If the peer has reset the connection, ``wrap_socket`` of Python below 3.13 raises when the new socket already owns
+    the descriptor, and does not close it. Only the frame that raised has a reference to this socket.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        half_made = frame.f_locals.get("self")
-        if isinstance(half_made, ssl.SSLSocket) and half_made.fileno() not in (-1, shared):
-            half_made.close()
+        leftover = frame.f_locals.get("self")
+        if isinstance(leftover, ssl.SSLSocket) and leftover.fileno() not in (-1, shared):
+            leftover.close()
 
 
 def tls_context(options: NetworkOptions) -> ssl.SSLContext:
-    """The caller's context, or one that verifies and speaks TLS 1.2 or newer (RFC 8996).
+    """The caller's context, or a default one that verifies certificates and requires TLS 1.2 or newer (RFC 8996).
 
     Raises:
-        ConnectError: the caller's function raised, or what it returned is no context for clients.
+        ConnectError: the caller's function raised an error, or returned something other than a context for clients.
     """
     given = options.ssl_context
     if isinstance(given, ssl.SSLContext):
         return given
     if given is not None:
-        return _asked(given)
+        return _call_context_function(given)
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def _asked(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     try:
         context = make()
     except Exception as error:
         raise ConnectError(f"The ssl_context function raised {type(error).__name__}: {error}", last=error) from error
     if not isinstance(context, ssl.SSLContext):
-        raise ConnectError(f"The ssl_context function returned {context!r}, which is no ssl.SSLContext.", retry=False)
+        raise ConnectError(
+            f"The ssl_context function returned {context!r}, which is not an ssl.SSLContext.", retry=False
+        )
     if context.protocol is ssl.PROTOCOL_TLS_SERVER:
         raise ConnectError(
             "The ssl_context function returned a context for servers (PROTOCOL_TLS_SERVER); make one for clients, such "
@@ -90,10 +92,10 @@ def _asked(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
 def start_tls(
     sock: socket.socket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
 ) -> ssl.SSLSocket:
-    """Make the TLS handshake on a connected socket. The socket is closed if that fails.
+    """Make the TLS handshake on a connected socket. If it fails, the socket is closed.
 
     Raises:
-        OSError: the handshake failed; ``ssl.SSLError`` where TLS is the reason, ``TimeoutError`` at the deadline.
+        OSError: the handshake failed; ``ssl.SSLError`` if TLS is the reason, ``TimeoutError`` at the deadline.
     """
     tls = wrap_tls(sock, context, server_hostname=host)
     try:

@@ -10,36 +10,36 @@ from .._errors import TLSError
 __all__ = ["explain", "is_fatal"]
 
 _UNKNOWN_AUTHORITY: Final = (
-    "its authority is unknown here; have the server send its whole chain, and where the authority is one of your own,"
+    "its authority is not trusted here; make the server send its whole chain, or, if the authority is a private one,"
     " pass its certificate as ssl_ca= or load it into ssl_context="
 )
-# By OpenSSL's verify codes. All are fatal: a certificate has to be renewed or trusted first.
+# By OpenSSL's verify codes. All are fatal: the certificate must be replaced, or the client must trust it.
 _REFUSED_CERTIFICATES: Final = {
-    9: "it is not valid yet; check the clock of this machine, then the clock of the machine that made it",
-    10: "it has expired, or one of its chain has; have it renewed, unless the clock of this machine is wrong",
-    18: "it is self-signed; if it is to be trusted, pass it as ssl_ca= or load it into ssl_context=",
-    19: "its chain ends in a self-signed certificate, of an authority that is unknown here; if that is to be trusted,"
-    " pass it as ssl_ca= or load it into ssl_context=",
-    62: "it is not for {host!r}; use a name in the URL that it is for, or have this one added to it",
-    64: "it is not for {host!r}; use a host name in the URL that it is for, or have this address added to it",
+    9: "it is not valid yet; check the clock of this machine, then the clock of the machine that issued it",
+    10: "it or a certificate of its chain has expired; check the clock of this machine, then renew the certificate",
+    18: "it is self-signed; to trust it, pass it as ssl_ca= or load it into ssl_context=",
+    19: "its chain ends in the self-signed certificate of an authority that is not trusted here; to trust that"
+    " certificate, pass it as ssl_ca= or load it into ssl_context=",
+    62: "it is not valid for {host!r}; use a name in the URL that it is valid for, or add this name to it",
+    64: "it is not valid for {host!r}; use a host name in the URL that it is valid for, or add this address to it",
     **dict.fromkeys((2, 20, 21), _UNKNOWN_AUTHORITY),
 }
 
-# OpenSSL's reasons where both sides speak TLS, but no common version. Fatal: a restart of the server changes nothing.
+# OpenSSL's reasons if both sides use TLS, but have no version in common. Fatal: a restart of the server has no effect.
 _NO_COMMON_VERSION: Final = frozenset({
     "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "NO_PROTOCOLS_AVAILABLE",
 })  # fmt: skip
 
 _NO_TLS: Final = "answered with something that is not TLS; if it always does, the scheme or the port is wrong"
-_NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another there, or in ssl_context="
+_NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another cipher there, or in ssl_context="
 _OUR_CERTIFICATE: Final = (
-    "wants a certificate of this client, and one that it trusts; load it into ssl_context= (load_cert_chain)"
+    "requires a certificate of this client that it trusts; load one into ssl_context= (load_cert_chain)"
 )
-# OpenSSL's reasons for a failed handshake with a peer that speaks other TLS, or none. Retried like any failure: a load
-# balancer that is restarting may cause the same.
+# OpenSSL's reasons for a failed handshake with a peer that uses TLS differently, or not at all. Another attempt is
+# made, since a load balancer that is restarting may cause the same errors.
 _NO_COMMON_TLS: Final = {
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it wants a"
-    " certificate of this client; load it into ssl_context= (load_cert_chain)",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it requires a"
+    " certificate of this client; load one into ssl_context= (load_cert_chain)",
     **dict.fromkeys((
         "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
     ), _NO_TLS),
@@ -53,23 +53,23 @@ _NO_COMMON_TLS: Final = {
 
 
 def explain(error: ssl.SSLError, where: str, host: str, context: ssl.SSLContext) -> TLSError | None:
-    """Return the error to raise in place of an error of OpenSSL.
+    """Return the error to raise instead of an error of OpenSSL.
 
     Args:
         error: the error of the handshake.
         where: the URL, redacted.
-        host: the name or address that the certificate had to be for.
+        host: the name or address that the certificate had to be valid for.
         context: the TLS settings of the attempt.
 
     Returns:
-        A ``TLSError`` whose message says what is wrong and what to do; None where TLS is not the reason.
+        A ``TLSError`` whose message says what is wrong and what to do; None if TLS is not the reason.
     """
     fatal = is_fatal(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         words = f"The certificate of {host!r} was refused: {_refused_certificate(error, host)}."
         return TLSError(words, last=error, retry=not fatal)
     if fatal:
-        words = f"speaks no TLS version of ours ({_versions(context)}); let it speak a newer one"
+        words = f"supports no TLS version of this client ({_versions(context)}); enable a newer one there"
     elif error.reason in _NO_COMMON_TLS:
         words = _NO_COMMON_TLS[error.reason]
     else:
@@ -78,7 +78,7 @@ def explain(error: ssl.SSLError, where: str, host: str, context: ssl.SSLContext)
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether a retry can't succeed before a certificate, or the TLS versions of one side, have been changed."""
+    """Whether a retry can't succeed until a certificate, or the TLS versions of one side, have been changed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return True
     return isinstance(error, ssl.SSLError) and error.reason in _NO_COMMON_VERSION

@@ -1,11 +1,11 @@
-"""One open connection as bytes: plain TCP or TLS, never blocking.
+"""Transports: non-blocking reads and writes on one open connection, TCP or TLS.
 
 Guarantees:
-    * ``receive`` and ``send`` return at once, whatever the peer does.
-    * One thread may receive while another sends. On TLS a lock keeps the two calls apart: on CPython below 3.13 they
-      race and report an end of file that never was (python/cpython#77271). It covers one non-blocking call.
-    * ``send`` has one caller at a time. After a 0 the caller repeats the same bytes first: TLS may have begun a record
-      of them.
+    * ``receive`` and ``send`` never block.
+    * One thread may receive while another sends. On TLS a lock serializes the two calls: on CPython below 3.13 a race
+      between them can report a false end of file (python/cpython#77271). The lock is held for one non-blocking call.
+    * Only one thread at a time may call ``send``. After a result of 0 it must pass the same bytes again first, since
+      TLS may have begun a record with them.
     * Only the owner of the connection closes the socket, and only while no thread sends: the descriptor of a closed
       socket may already belong to another file.
 """
@@ -22,24 +22,25 @@ from .poller import READ, WRITE
 __all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
 
 RECORD = 16 * 1024
-"""Bytes of one TLS record (RFC 8446 §5.1). One call sends one record at most: of several, OpenSSL would not report the
-ones sent before the socket was full, and their content would be sent again on the next connection."""
+"""Bytes of one TLS record (RFC 8446 §5.1). One call sends at most one record: with several records, OpenSSL would not
+report those that it sent before the socket's buffer was full, and their content would be sent again on the next
+connection."""
 
 
 class Line:
     """A plain TCP connection.
 
     Attributes:
-        sock: the socket, for waiting on it.
+        sock: the socket to wait for.
         read_event: the event after which ``receive`` can return more.
         write_event: the event after which ``send`` can accept more.
-        is_plain: whether ``send`` of ``sock`` is that of ``socket.socket``, in C.
+        is_plain: whether ``sock.send`` is the method of ``socket.socket``, which is C code.
     """
 
     __slots__ = ("is_plain", "read_event", "sock", "write_event")
 
     short_means_empty = True
-    """Whether nothing more is there when ``receive`` returns fewer bytes than were asked for."""
+    """Whether the socket's buffer is empty when ``receive`` returns fewer bytes than requested."""
 
     may_hold = False
     """Whether ``pending`` can be larger than 0."""
@@ -51,7 +52,7 @@ class Line:
         self.write_event = WRITE
 
     def receive(self, size: int) -> bytes | None:
-        """Return bytes that have arrived, at most ``size``; ``b""`` at the end of the stream, None if none are there.
+        """Return at most ``size`` received bytes; ``b""`` at the end of the stream, None if there are no bytes now.
 
         Raises:
             OSError: the connection is broken.
@@ -73,7 +74,7 @@ class Line:
             return 0
 
     def pending(self) -> int:
-        """How many bytes ``receive`` can return although the socket itself is not readable."""
+        """How many bytes ``receive`` can return even if the socket itself is not readable."""
         return 0
 
     def encryption(self) -> tuple[str | None, str | None]:
@@ -142,8 +143,8 @@ class TLSLine(Line):
 
 
 def abort(sock: socket.socket) -> None:
-    """End a connection for every thread that uses it, without closing the socket. Any thread."""
-    # The plain shutdown: SSLSocket.shutdown() takes TLS away, and a later send() would go out in clear.
+    """Shut down a connection, for all threads that use it, without closing the socket. Thread-safe."""
+    # Not SSLSocket.shutdown(), which removes TLS, so that a later send() would send unencrypted bytes.
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""Recordings: the messages and control frames of a client's connections in a file, with secrets redacted.
+"""Recordings: files with the messages and control frames of a client's connections, with secrets redacted.
 
 The package is imported only if ``record=`` is set.
 """

@@ -1,4 +1,4 @@
-"""The format of recordings: one JSON object a line, UTF-8. Pure; the client writes it, ``wsclient.testing`` reads it.
+"""The format of recordings: one JSON object per line, UTF-8. Pure. The client writes it, ``wsclient.testing`` reads it.
 
 The first line is the head: ``{"format": "wsclient-recording", "version": 1, "client": ..., "redact": [...], "keep":
 [...]}``. Each further line describes one event, in the order of the events on the connection. ``"at"`` is its time, in
@@ -36,7 +36,7 @@ SENT: Final = "sent"
 RECEIVED: Final = "received"
 
 _DIGITS: Final = 6
-"""Decimal places of ``at``: microseconds. The times of two threads are not comparable more precisely."""
+"""Decimal places of ``at``: microseconds. The times of two threads can't be compared more precisely."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -102,7 +102,7 @@ class RecordedConnection:
 
 @dataclass
 class RecordedSession:
-    """A recording that was read from a file.
+    """The content of a recording file.
 
     Attributes:
         client: the recorded client's name.
@@ -159,7 +159,8 @@ def parse(lines: Iterable[bytes], name: str) -> RecordedSession:
         name: the file's name, for error texts.
 
     Raises:
-        ValueError: the file is not a recording, is damaged, or has a newer version. The error text names the line.
+        ValueError: the file is not a recording, is damaged, or has a newer version. The error text contains the line's
+            number.
     """
     session: RecordedSession | None = None
     for number, text in enumerate(lines, 1):

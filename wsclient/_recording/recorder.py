@@ -1,13 +1,14 @@
 """``record=``: writes the messages and control frames of a client's connections to a file.
 
 Guarantees:
-    * The order of the file is the order on the connection. The writer (the thread that holds the write lock) notes a
-      message by one atomic append, when the operating system has accepted its last byte and before it releases the
-      write lock. So a message that was cut off and sent again is recorded once. The I/O thread notes incoming messages,
-      after it has waited for the notes of all messages that they may answer.
-    * Only the I/O thread redacts, formats and writes, in its turns. No lock is taken for this.
-    * The notes are bounded: beyond ``MAX_BACKLOG`` bytes, messages stay in the send queue until the I/O thread has
-      written.
+    * The file has the order of the connection. The writer (the thread that holds the write lock) notes a message by one
+      atomic append, after the operating system has accepted the message's last byte and before the writer releases the
+      lock. So a message that was partly sent and then sent again is recorded once. The I/O thread notes incoming
+      messages, after it has waited for the notes of all messages that they may answer.
+    * Only the I/O thread redacts and formats the notes and writes them to the file, in its turns. It takes no lock for
+      this.
+    * The size of the notes is limited: while it exceeds ``MAX_BACKLOG`` bytes, messages stay in the send queue until
+      the I/O thread has written the notes.
     * If the file can't be written, the recording ends, and the error is logged and passed to ``on_error`` once. The
       client continues.
     * A forked child writes nothing.
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "Recording", "checked_recording"]
 
 MAX_BACKLOG: Final = 256 * 1024
-"""Limit of the notes that writers have made and the I/O thread has not written, in bytes: four of the largest writes,
-about 20 ms of the I/O thread's time."""
+"""Limit, in bytes, of notes that writers have made and the I/O thread has not written yet. It is four times the largest
+write, and takes the I/O thread about 20 ms."""
 
 _NOTE_BYTES: Final = 100
-"""Bytes that a note counts in addition to its payload, so that the number of notes is bounded too."""
+"""Bytes that are counted for each note in addition to its payload, so that the number of notes is limited too."""
 
 _FACTS: Final = frozenset({"open", "lost", "failed"})
 _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: "ping", Opcode.PONG: "pong"}
@@ -61,7 +62,7 @@ class Recording:
             passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
             authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` are
             ignored.
-        keep: names that end like one of those but whose values are not secret.
+        keep: names that end like one of those, but whose values are not secret.
 
     Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
     recorded.
@@ -72,7 +73,7 @@ class Recording:
     keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", _checked_path(self.path))  # absolute: the program may change its folder
+        object.__setattr__(self, "path", _checked_path(self.path))  # absolute: the program may change its directory
         object.__setattr__(self, "redact", _checked_names("redact", self.redact))
         object.__setattr__(self, "keep", _checked_names("keep", self.keep))
 
@@ -173,7 +174,7 @@ class Recorder:
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload)))
             if not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG:
-                self.write()  # a decompressed message may be a thousand times larger than the bytes of one read
+                self.write()  # a decompressed message may have a thousand times the bytes of one read
 
     def lost(self, connection: int, disconnect: Disconnect) -> None:
         """Note that a connection has ended."""
@@ -197,7 +198,7 @@ class Recorder:
             return
         try:
             self._put(b"".join(self._lines()))
-        except Exception as error:  # a defect of the redaction must not end the client
+        except Exception as error:  # a defect in the redaction must not end the client
             self._stop(error)
 
     def close(self) -> None:
@@ -266,12 +267,12 @@ class Recorder:
         self._whole += len(data)
 
     def _stop(self, cause: Exception) -> None:
-        """End the recording after an error. The file is cut after its last whole line, if possible."""
+        """End the recording after an error. If possible, the file is truncated after its last whole line."""
         file, self._file = self._file, None
         self._notes.clear()
         self._written = self._noted
         if file is not None:
-            with contextlib.suppress(OSError):  # the disk is full or gone; the error below reports it
+            with contextlib.suppress(OSError):  # the disk may be full; the error below reports this
                 file.truncate(self._whole)
             with contextlib.suppress(OSError):
                 file.close()
@@ -289,7 +290,7 @@ def _checked_path(path: Any) -> str:
     if not os.fspath(path) or "\0" in whole:
         raise ValueError(f"record must be the path of a file, not {os.fspath(path)!r}.")
     if not os.path.isdir(folder):
-        raise ValueError(f"record: the folder {folder!r} does not exist; make it first.")
+        raise ValueError(f"record: the folder {folder!r} does not exist; create it first.")
     if os.path.exists(whole):
         mode = os.stat(whole).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
@@ -301,5 +302,5 @@ def _checked_names(option: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{option} must be a list of names, not {names!r}.")
     if not all(names):
-        raise ValueError(f"{option} holds an empty name, which would match every name.")
+        raise ValueError(f"{option} contains an empty name, which would match every name.")
     return tuple(names)

@@ -1,8 +1,8 @@
-"""Redaction: replaces the values of JSON members and headers whose names mark them as secret. Pure.
+"""Redaction: replaces the values of JSON members and headers that are secret by their name. Pure.
 
-The text is searched, not decoded, so the rest of it keeps each byte. For the same reason secrets are also found in JSON
-that no decoder accepts (truncated, nested a thousand levels deep, after the digits of a Socket.IO frame), and in JSON
-inside a string of other JSON.
+The text is searched, not decoded, so all other bytes stay the same. Therefore secrets are also found in JSON that no
+decoder accepts (truncated, nested a thousand levels deep, after the digits of a Socket.IO frame), and in JSON inside a
+string of other JSON.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"?'  # the closing quote is missing in
 _STRINGS: Final = re.compile(_STRING, re.DOTALL)
 _TOKENS: Final = re.compile(_STRING + r"|[\[\]{}]", re.DOTALL)
 _COLON: Final = re.compile(r"\s*:\s*")
-_PLAIN: Final = re.compile(r"[^\s,\]}]*")
+_SCALAR: Final = re.compile(r"[^\s,\]}]*")
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 
 
 def normal(name: str) -> str:
-    """The form of a name that is compared: lower case, without separators and punctuation."""
+    """The form of a name for comparisons: lower case, without separators and punctuation."""
     return _SEPARATORS.sub("", name.lower())
 
 
@@ -51,20 +51,20 @@ class Redactor:
         """
         Args:
             redact: names of secrets in addition to ``SECRET_NAMES``.
-            keep: names that are not secret, although they end like a secret's name.
+            keep: names that are not secret, although they end like the name of a secret.
         """
         self._endings = tuple(dict.fromkeys(normal(name) for name in (*SECRET_NAMES, *redact)))
         self._kept = frozenset(normal(name) for name in keep)
 
     def is_secret(self, name: str) -> bool:
         """Whether the value of a member or header with this name is secret."""
-        plain = normal(name)
-        return plain.endswith(self._endings) and plain not in self._kept
+        compared = normal(name)
+        return compared.endswith(self._endings) and compared not in self._kept
 
     def text(self, text: str) -> str:
         """The text, with the value of each secret JSON member replaced by ``"[redacted]"``."""
         pieces: list[str] = []
-        done = at = 0  # the text before these positions was copied, and searched
+        done = at = 0  # the text before ``done`` was copied, the text before ``at`` was searched
         while (string := _STRINGS.search(text, at)) is not None:
             at = string.end()
             colon = _COLON.match(text, at)
@@ -79,7 +79,7 @@ class Redactor:
         return "".join([*pieces, text[done:]]) if pieces else text
 
     def data(self, data: bytes) -> bytes:
-        """The same for a binary payload that is UTF-8, since some servers send JSON in binary messages."""
+        """As ``text``, for a binary payload that is UTF-8, since some servers send JSON in binary messages."""
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -92,7 +92,7 @@ class Redactor:
         return REDACTED if self.is_secret(name) or normal(name).endswith(_HEADER_NAMES) else value
 
     def _in_string(self, string: str) -> str:
-        """Redact JSON inside a JSON string (SockJS and many logs nest it so). Each level doubles its backslashes."""
+        """Redact JSON inside a JSON string, as in SockJS and many logs. Each level doubles the backslashes."""
         if '\\"' not in string and "\\u0022" not in string:
             return string
         inner = _unquoted(string)
@@ -119,9 +119,9 @@ def _value_end(text: str, start: int) -> int:
         assert string is not None
         return string.end()
     if text[start : start + 1] not in ("{", "["):
-        plain = _PLAIN.match(text, start)
-        assert plain is not None
-        return plain.end()
+        scalar = _SCALAR.match(text, start)
+        assert scalar is not None
+        return scalar.end()
     depth = 0
     for token in _TOKENS.finditer(text, start):
         if token[0] in "{[":

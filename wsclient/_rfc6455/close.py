@@ -44,7 +44,7 @@ _CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015
 CLOSE_CODES_WE_MAY_SEND: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
 """Codes that ``close()`` accepts: those of RFC 6455 §7.4.1 that a client may need, and 3000-4999 (§7.4.2).
 
-The answer to a close frame of the server may have any code."""
+The answer to a close frame of the server may have other codes, see ``Close.answer``."""
 
 
 class Close(NamedTuple):
@@ -62,7 +62,7 @@ class Close(NamedTuple):
 
 
 def parse_close(payload: bytes) -> Close:
-    """Parse the payload of a close frame. A malformed payload is no exception: ``Close.answer`` is its error code."""
+    """Parse the payload of a close frame. A malformed payload raises nothing: ``Close.answer`` is its error code."""
     if not payload:
         return Close(CloseCode.NO_STATUS, "", CloseCode.NORMAL)
     if len(payload) == 1:
@@ -72,7 +72,7 @@ def parse_close(payload: bytes) -> Close:
         reason = payload[2:].decode()
     except UnicodeDecodeError:
         return Close(code, payload[2:].decode(errors="replace"), CloseCode.INVALID_DATA)
-    # Some servers send codes that RFC 6455 reserves (NATS: 1006). The connection is closed in this case too.
+    # Some servers send reserved codes (NATS sends 1006). The connection is closed in this case too.
     return Close(code, reason, code if code in _CODES_ON_THE_WIRE else CloseCode.PROTOCOL_ERROR)
 
 

@@ -27,13 +27,13 @@ takes 108 µs and compresses to 23.0 %."""
 
 MEMORY_LEVEL: Final = 5
 WINDOW_BITS: Final = 12
-"""With ``MEMORY_LEVEL``: 32 KiB per connection instead of the 256 KiB of zlib's defaults (8 and 15). Messages of a few
-KiB are compressed equally well. ``websockets`` has the same defaults."""
+"""With ``MEMORY_LEVEL``, a compressor takes 32 KiB instead of the 256 KiB of zlib's defaults (8 and 15). Messages of a
+few KiB are compressed equally well. ``websockets`` has the same defaults."""
 
 MAX_RESTARTS: Final = 64
 """How many blocks with the "last block" mark one call of ``Inflater.inflate`` accepts. A sender that sets the mark
-sends one or two of them per message. Each of them needs a new decompressor, so a peer could make the client create
-thousands of them with few bytes."""
+sends one or two such blocks per message. Each of them requires a new decompressor, so a peer could make the client
+create thousands of decompressors with few bytes."""
 
 PIECE: Final = 256 * 1024
 """Bytes inflated at a time: the most memory that a decompression bomb can take beyond the limit."""
@@ -91,7 +91,7 @@ class Agreement(NamedTuple):
         client_bits: largest window size of the client's compressor, as a power of 2.
         server_bits: largest window size of the server's compressor, as a power of 2.
         client_resets: whether the client compresses each message independently.
-        server_resets: whether the server does.
+        server_resets: whether the server compresses each message independently.
     """
 
     client_bits: int
@@ -140,7 +140,7 @@ class Deflater:
         Raises:
             GaveUp: ``wanted`` returned False. No more messages can be compressed on this connection.
         """
-        compressor, self._compressor = self._compressor, None  # after an exception, no partial message stays inside
+        compressor, self._compressor = self._compressor, None  # after an exception it contains a partial message
         if compressor is None:
             compressor = zlib.compressobj(*self._settings)
         pieces = []
@@ -200,7 +200,7 @@ class Inflater:
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise zlib.error("too many last blocks")
-            if not data:  # bytes that zlib still holds come out with the next ones, at the latest with those of _TAIL
+            if not data:  # zlib returns bytes that it still buffers with the next input, at the latest with _TAIL
                 break
         self._decompressor = source
         return pieces

@@ -1,9 +1,9 @@
 """Frames of RFC 6455 and RFC 7692: parses bytes into messages, and builds frames. No I/O, no clock, no thread.
 
-A ``MessageReader`` is fed with any number of bytes and returns whole messages; one ``feed`` may return none or
-thousands. It stores a byte once and joins the pieces of a message once, so its time is linear in the number of bytes,
-and its memory is bounded by its limits. Text is checked as it arrives: an invalid byte fails the connection before the
-rest of the message is received (RFC 6455 §8.1).
+``MessageReader.feed`` takes any number of bytes and returns the messages that they complete: none, one or thousands.
+Each byte is stored once and the pieces of a message are joined once, so the time is linear in the number of bytes. The
+limits bound the memory. Text is checked as it arrives: an invalid byte fails the connection before the rest of the
+message is received (RFC 6455 §8.1).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .._options import DEFAULT_LIMITS
 from . import masking
 from .close import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
 from .deflate import Inflater, TooMuch
-from .read_size import READ_SIZE, appetite_after
+from .read_size import READ_SIZE, next_read_size
 
 __all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
 
@@ -47,11 +47,11 @@ _WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1:
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
-_FEW: Final = 1024  # number of pieces of a message at which they are joined; each piece has an overhead of 50 bytes
+_PIECES_TO_JOIN: Final = 1024  # the pieces of a message are joined at this number: each has an overhead of 50 bytes
 
 
 class Failure(NamedTuple):
-    """A violation of the protocol by the peer.
+    """A violation of the protocol or of a limit by the peer.
 
     Attributes:
         code: the close code to send.
@@ -68,7 +68,7 @@ Received = tuple[Opcode, Any, int]
 
 
 class _Message:
-    """A message that is not received completely.
+    """A message that is not completely received yet.
 
     Attributes:
         fragments: number of its frames so far.
@@ -82,7 +82,7 @@ class _Message:
         self._limit = limit
         self._inflater = inflater
         self._is_text = opcode is _TEXT
-        self._cut = b""  # the first bytes of a character that is not received completely
+        self._cut = b""  # the first bytes of a character whose last byte is not received yet
         self._chunks: list[str | bytes] = []
         self._pieces: list[str | bytes] = []
         self.fragments = 0
@@ -106,15 +106,15 @@ class _Message:
             self.size = self.on_the_wire
         else:
             # Compression makes incompressible data a little larger, and adds a few bytes per fragment. The compressed
-            # size needs a limit too, since a deflate stream may be endless and inflate to nothing.
+            # size needs a limit too, since an endless deflate stream may inflate to no bytes at all.
             most += most // 8 + 8 * self.fragments + 64
         if self.on_the_wire > most:
             raise _too_big(self.on_the_wire, self._limit)
         if self.fragments > max_fragments:
             raise _Broken(
                 CloseCode.MESSAGE_TOO_BIG,
-                f"The server sent a message in more than {max_fragments} fragments; raise max_fragments of limits= if "
-                "that is wanted.",
+                f"The server sent a message in more than {max_fragments} fragments; raise max_fragments of limits= "
+                "to accept it.",
             )
 
     def add(self, data: bytes, start: int, end: int) -> None:
@@ -155,7 +155,7 @@ class _Message:
 
     def _keep(self, piece: str | bytes) -> None:
         self._pieces.append(piece)
-        if len(self._pieces) == _FEW:
+        if len(self._pieces) == _PIECES_TO_JOIN:
             parts: list[Any] = self._pieces
             self._chunks.append("".join(parts) if self._is_text else b"".join(parts))
             self._pieces = []
@@ -192,10 +192,10 @@ class MessageReader:
         self._inflater = inflater
         self._at_once = min(max_message_size, 2**16 - 1)
         self._tail = b""  # an incomplete header or control frame
-        self._message: _Message | None = None  # the message that is not received completely
+        self._message: _Message | None = None  # the message that is not completely received yet
         self._missing = 0  # payload bytes of its present frame that are not received yet
         self._fin = True  # whether this frame is its last one
-        self.appetite = appetite_after(0, 0, 0)
+        self.appetite = next_read_size(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
 
@@ -257,15 +257,15 @@ class MessageReader:
             self.failure = _too_big(self._max_size, self._max_size).failure
         except _Broken as broken:
             self.failure = broken.failure
-        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # else it stays as it is
-            self.appetite = appetite_after(arrived, len(received), self._missing)
+        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # else the present value is right
+            self.appetite = next_read_size(arrived, len(received), self._missing)
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:
         self.failure = _Broken(code, text).failure
 
     def _parse_frame(self, data: bytes, position: int, received: list[Received]) -> int | None:
-        """Parse a frame of any kind, or the beginning of one that holds a message.
+        """Parse a frame of any kind, or the beginning of a frame of a message.
 
         Returns:
             Where the next frame begins; None if its header, or its control frame, is not complete.
@@ -281,14 +281,14 @@ class MessageReader:
                 return None
             received.append((opcode, self._control(opcode, data[start:end]), length))
         elif self._message is None and fin and end <= len(data) and self._is_simple(opcode, first, length):
-            received.append((opcode, _whole_payload(opcode, data, start, end), length))  # a large message, whole
+            received.append((opcode, _whole_payload(opcode, data, start, end), length))  # a large message
         else:
             self._begin_frame(opcode, fin, length, bool(first & RSV1))
             return self._take_payload(data, start, received)
         return end
 
     def _is_simple(self, opcode: Opcode, first: int, length: int) -> bool:
-        """Whether a final frame is a whole message that is not compressed and not over the limit."""
+        """Whether a final frame is a whole, uncompressed message within the limit."""
         return opcode is not Opcode.CONTINUATION and not first & RSV1 and length <= self._max_size
 
     def _inflated(self, opcode: Opcode, payload: bytes) -> Received:
@@ -346,7 +346,7 @@ class _Broken(Exception):
 
 
 def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | bytes:
-    """The payload of a large message that was received whole. Text is decoded without a copy of its bytes."""
+    """The payload of a large message in one frame. Text is decoded without a copy of its bytes."""
     return utf_8_decode(memoryview(data)[start:end], "strict", True)[0] if opcode is _TEXT else data[start:end]
 
 
@@ -354,7 +354,7 @@ def _too_big(size: int, limit: int) -> _Broken:
     return _Broken(
         CloseCode.MESSAGE_TOO_BIG,
         f"The server sent a message of {size} bytes or more, over the limit of {limit}; "
-        "raise max_message_size= if it is wanted.",
+        "raise max_message_size= to accept it.",
     )
 
 

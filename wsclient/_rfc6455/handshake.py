@@ -1,9 +1,9 @@
 """The HTTP/1.1 upgrade (RFC 6455 §4): builds the request and checks the response. No I/O.
 
-websocket-client's handshake is not used, since it does not meet the contract when it is given a prepared socket: it
-reads one byte per call and joins the line each time (55 s and 2.7 GB for a header line of 20 MB), keeps only the last
-of a repeated header, compares the accept key without regard to case, drops ``;params`` of the path, and uses one cookie
-jar for the whole process. This module is shorter than an adapter that corrects these points.
+websocket-client's handshake is not used. With a prepared socket it reads one byte per call and joins the line each time
+(55 s and 2.7 GB for a header line of 20 MB), keeps only the last value of a repeated header, ignores case when it
+compares the accept key, drops ``;params`` of the path, and uses one cookie jar for the whole process. This module is
+shorter than an adapter that corrects these points.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 """Status codes of redirects (RFC 9110 §15.4)."""
 
 _LONGEST_NAME: Final = 40
-"""Longest subprotocol, in characters, that is shown in full. The longest name in IANA's registry has 34; a longer one
-may be a token."""
+"""Longest subprotocol, in characters, that is shown in full. The longest name in IANA's registry has 34 characters; a
+longer subprotocol may be a secret token."""
 
 _SHOWN: Final = 8
 """Characters that are shown of a longer subprotocol."""
 
-_RETRIED_4XX: Final = frozenset({408, 425, 429})
+_RETRYABLE_4XX: Final = frozenset({408, 425, 429})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_OURS: Final = {
+_RESERVED: Final = {
     "upgrade": "it is part of the handshake",
     "connection": "it is part of the handshake",
     "sec-websocket-key": "it is part of the handshake",
@@ -80,7 +80,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
         TypeError: a name or value is not a ``str``.
         ValueError: a value contains a control character such as a line break, or a character outside Latin-1; a name
             is not a token (RFC 9110 §5.1, §5.5); or the header is one that the handshake sets. The error text contains
-            the header's name, never its value.
+            the header's name, but never its value.
     """
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of str to str, not {type(headers).__name__}.")
@@ -97,8 +97,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ValueError(
                 f"headers[{name!r}] has a character outside Latin-1, which HTTP can't carry; encode it first."
             ) from None
-        if name.lower() in _OURS:
-            raise ValueError(f"headers can't set {name!r}: {_OURS[name.lower()]}.")
+        if name.lower() in _RESERVED:
+            raise ValueError(f"headers can't set {name!r}: {_RESERVED[name.lower()]}.")
 
 
 def build_request(
@@ -111,7 +111,7 @@ def build_request(
     """Build the upgrade request.
 
     Args:
-        target: the server's URL; its user and password become Basic authentication (RFC 7617).
+        target: the server's URL; its user and password are sent as Basic authentication (RFC 7617).
         key: the ``Sec-WebSocket-Key``.
         headers: the caller's headers, accepted by ``check_headers``; they replace the client's headers of the same
             name.
@@ -160,9 +160,9 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
         raise refused(response)
     headers = response.headers
-    upgrades, wishes = _tokens(headers.get("Upgrade", "")), _tokens(headers.get("Connection", ""))
-    if upgrades != {"websocket"} or "upgrade" not in wishes:
-        raise _bad(response, "The server's 101 response upgrades to something else than WebSocket.")
+    upgrades, connection_options = _tokens(headers.get("Upgrade", "")), _tokens(headers.get("Connection", ""))
+    if upgrades != {"websocket"} or "upgrade" not in connection_options:
+        raise _bad(response, "The server's 101 response upgrades to something other than WebSocket.")
     if headers.get_all("Sec-WebSocket-Accept") != [accept_value(key)]:
         raise _bad(
             response, "The server's 101 response has a Sec-WebSocket-Accept that does not match the request's key."
@@ -199,11 +199,11 @@ def check_extensions(response: Response, compression: Deflate | None) -> Agreeme
 
 
 def is_retryable(status: int) -> bool:
-    """Whether another attempt may succeed after a refusal with this status.
+    """Whether another attempt may succeed after a response with this status.
 
     4xx statuses are final, except 408 (timeout), 425 (too early) and 429 (too many requests).
     """
-    return not 400 <= status < 500 or status in _RETRIED_4XX
+    return not 400 <= status < 500 or status in _RETRYABLE_4XX
 
 
 def refused(response: Response) -> HandshakeError:
@@ -225,7 +225,7 @@ def _bad(response: Response, text: str, *, retry: bool = True) -> HandshakeError
 
 
 def may_be_secret(subprotocol: str) -> bool:
-    """Whether a subprotocol may contain a token, because it is longer than any name (Kubernetes takes tokens so)."""
+    """Whether a subprotocol is so long that it may be a secret token, as Kubernetes clients send it."""
     return len(subprotocol) > _LONGEST_NAME
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses (RFC 9110, RFC 9112): parses bytes to status, headers and body, within ``Limits``. No I/O."""
+"""HTTP/1.1 responses (RFC 9110, RFC 9112): parses bytes into status, headers and body, within ``Limits``. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._options import DEFAULT_LIMITS, Limits
 __all__ = ["NAME_PATTERN", "Headers", "Response", "ResponseReader", "is_token"]
 
 _SHOWN: Final = 8
-"""Bytes that an error text shows of a line that is not HTTP."""
+"""How many bytes of a line that is not HTTP an error text shows."""
 
 NAME_PATTERN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 """Regular expression for a token: a header's name or a subprotocol (RFC 9110 §5.6.2)."""
@@ -78,7 +78,7 @@ class Response:
         self.rest = rest
 
     def body_is_whole(self) -> bool:
-        """Whether ``rest`` contains the whole body, or as much of it as is kept."""
+        """Whether ``rest`` contains the whole body, or the limit of ``Limits.max_body_bytes`` is reached."""
         if len(self.rest) >= self._max_body or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             return True
         if self._is_chunked():  # Transfer-Encoding overrides Content-Length (RFC 9112 §6.3)
@@ -137,13 +137,13 @@ class ResponseReader:
                 response.rest = bytes(self._data)
                 return response
             look_from = 0
-            self._skipped += end  # counts as well: a peer could send informational responses without end
+            self._skipped += end  # counts too: a peer could send any number of informational responses
 
     def _parse(self, head: bytes) -> Response:
         first, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
         match = _STATUS_LINE.fullmatch(first.rstrip())
         if match is None:
-            # Only a few bytes are shown: a peer that echoes the request would put URL and headers into the text.
+            # Only a few bytes are shown: the line may be an echo of the request, whose URL and headers may be secret.
             raise HandshakeError(f"{self._peer} did not answer with HTTP/1.1 but with {first[:_SHOWN]!r}.")
         if len(lines) > self._limits.max_headers:
             raise HandshakeError(f"{self._peer} sent a response with more than {self._limits.max_headers} headers.")

@@ -5,7 +5,8 @@ Guarantees:
       is replaced by a function that returns the same bytes.
 
 If ``websockets`` is installed (the extra ``[speed]``), its C function is used; it is 25 times as fast as that of
-``wsaccel``, and the package is maintained. Its import takes 30 ms, so it happens only after ``_PATIENCE`` bytes.
+``wsaccel``, and the package is maintained. Its import takes 30 ms, so the function is imported only after
+``_IMPORT_THRESHOLD`` bytes were masked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _INTEGER_LIMIT = 1024
 """Largest size in bytes for which one XOR of two big integers is the fastest method in pure Python (measured). For more
 bytes four table look-ups are faster."""
 
-_PATIENCE = 12 * 2**20
+_IMPORT_THRESHOLD = 12 * 2**20
 """Bytes masked in Python before the C function is imported: masking them takes about as long as the import, 30 ms."""
 
 _BYTES_A_CALL = 256
@@ -40,7 +41,7 @@ keys: deque[bytes] = deque()
 
 
 def new_key() -> bytes:
-    """Four bytes from the operating system's entropy source, returned only once (RFC 6455 §10.3)."""
+    """Four bytes from the operating system's entropy source; no call returns them again (RFC 6455 §10.3)."""
     try:
         return keys.pop()
     except IndexError:
@@ -50,12 +51,12 @@ def new_key() -> bytes:
 
 
 def forget_keys() -> None:
-    """Empty the pool of keys. Runs in a forked child, since the parent will use the same keys."""
+    """Empty the pool of keys. Called in a forked child, since the parent process uses the same pool."""
     keys.clear()
 
 
 def mask_in_python(data: bytes, key: bytes) -> bytes:
-    """``apply_mask`` in Python."""
+    """The implementation of ``apply_mask`` in Python."""
     size = len(data)
     if size <= _INTEGER_LIMIT:
         mask = (key * (size // 4 + 1))[:size]
@@ -67,25 +68,25 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
 
 
 def _mask_and_count(data: bytes, key: bytes) -> bytes:
-    """Mask in Python; import the C function after ``_PATIENCE`` bytes, or if the program has imported it.
+    """Mask in Python; import the C function after ``_IMPORT_THRESHOLD`` bytes, or if the program has imported it.
 
-    The count is not exact if several threads mask at the same time, which does no harm.
+    The count is not exact if several threads mask at the same time, which is harmless.
     """
     global _masked
     _masked += len(data) + _BYTES_A_CALL
-    if _masked > _PATIENCE or "websockets.speedups" in sys.modules:
+    if _masked > _IMPORT_THRESHOLD or "websockets.speedups" in sys.modules:
         _accelerate()
     return mask_in_python(data, key)
 
 
 def _accelerate() -> None:
-    """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock taken."""
+    """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock locked."""
     global apply_mask
     owned: list[bool] = []
     try:
         owned.extend(map(importing.acquire, (False,)))
         if owned[0]:
-            apply_mask = mask_in_python  # stays if the import fails
+            apply_mask = mask_in_python  # the result if the import fails
             apply_mask = accelerated() or mask_in_python
     finally:
         if owned and owned[0]:
@@ -95,14 +96,14 @@ def _accelerate() -> None:
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:
     """Import the C function of ``websockets``.
 
-    The caller is building a frame, so it must not wait for ``importing``, which a thread holds that is about to fork.
+    The caller must not wait for the lock ``importing`` while it builds a frame: another thread may hold it for a fork.
 
     Returns:
         The function; None if there is none, as on PyPy.
     """
     try:
         from websockets.speedups import apply_mask as fast
-    except Exception:  # not installed, another package of this name, or one too old for this Python
+    except Exception:  # not installed, an unrelated package of this name, or too old for this Python
         return None
     return fast
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-__all__ = ["LARGE_READ_SIZE", "READ_SIZE", "appetite_after"]
+__all__ = ["LARGE_READ_SIZE", "READ_SIZE", "next_read_size"]
 
 READ_SIZE: Final = 64 * 1024
-"""Bytes per read. It is enough for hundreds of small messages, and few enough that other work is not delayed."""
+"""Bytes per read. This is enough for hundreds of small messages, and small enough not to delay other work."""
 
 LARGE_READ_SIZE: Final = 1024 * 1024
 """Bytes per read while messages are large. Between two reads another thread may run, and the switch costs as much as
-reading 64 KiB. Measured with messages of 64 KiB: 51 µs per message with reads of 256 KiB, 37 µs with 1 MiB, no less
-with 2 MiB."""
+reading 64 KiB. Measured with messages of 64 KiB: 51 µs per message with reads of 256 KiB, 37 µs with 1 MiB, and not
+less with 2 MiB."""
 
 _LARGE: Final = 1024
 """Messages are large if the average message of a read has at least this many bytes."""
@@ -25,13 +25,13 @@ _LARGE: Final = 1024
 _LONGEST_HEADER: Final = 10
 """Largest header of an unmasked frame, in bytes (RFC 6455 §5.2)."""
 
-_PRACTICE: Final = 4 * 1024 * 1024
-"""Bytes of the block in ``_keep_memory``. ``malloc`` then keeps up to twice this size at the top of each heap, which is
-enough for several reads and messages of 1 MiB. Measured with messages of 1 MiB: up to 145 page faults per message
-without the block, up to 26 with a block of 2 MiB, none with 4 MiB."""
+_FREED_BLOCK: Final = 4 * 1024 * 1024
+"""Size of the block that ``_keep_memory`` frees, in bytes. ``malloc`` then keeps up to twice this size at the top of
+each heap, which is enough for several reads and messages of 1 MiB. Measured with messages of 1 MiB: up to 145 page
+faults per message without the block, up to 26 with a block of 2 MiB, none with 4 MiB."""
 
 
-def appetite_after(size: int, messages: int, missing: int) -> int:
+def next_read_size(size: int, messages: int, missing: int) -> int:
     """The largest number of bytes to read next.
 
     Args:
@@ -42,7 +42,7 @@ def appetite_after(size: int, messages: int, missing: int) -> int:
     if size < READ_SIZE or size < messages * _LARGE:
         return READ_SIZE
     _keep_memory()
-    if missing > LARGE_READ_SIZE // 2:  # read to the frame's end: the next one may come whole and need no joining
+    if missing > LARGE_READ_SIZE // 2:  # read only to the frame's end: the next read may then contain a whole frame
         return min(missing, LARGE_READ_SIZE) + _LONGEST_HEADER
     return LARGE_READ_SIZE
 
@@ -57,4 +57,4 @@ def _keep_memory() -> None:
     allocated and freed here. It is never written to, so it occupies no physical memory. With other C libraries this has
     no effect.
     """
-    bytes(_PRACTICE)
+    bytes(_FREED_BLOCK)

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urljoin,
 __all__ = ["Target", "parse", "redact", "redirected"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
-_HTTP_TWINS = {"http": "ws", "https": "wss"}
+_WS_SCHEMES = {"http": "ws", "https": "wss"}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 # Characters that need no quoting in a request target (RFC 3986 §3.3, §3.4), and "%", since the URL may be quoted.
 _TARGET_SAFE = "/:@!$&'()*+,;=-._~?%"
@@ -22,7 +22,7 @@ class Target(NamedTuple):
     """A parsed WebSocket URL.
 
     Attributes:
-        url: the URL as given, including its secrets; it must never be printed, see ``redact``.
+        url: the URL as the caller passed it, with its secrets; it must never be printed, see ``redact``.
         host: host name or IP address, without brackets, in ASCII.
         port: TCP port.
         secure: whether TLS is used (``wss``).
@@ -74,7 +74,7 @@ def parse(url: str) -> Target:
 
     Raises:
         TypeError: the URL is not a ``str``.
-        ValueError: a WebSocket client can't use the URL. The error text says why and contains no secret.
+        ValueError: a WebSocket client can't use the URL. The error text states the reason and contains no secret.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be a str such as 'wss://example.org/ws', not {type(url).__name__}.")
@@ -98,9 +98,9 @@ def parse(url: str) -> Target:
     if parts.scheme == "unix":
         return _parse_unix(url, parts, shown)
     if not parts.hostname:
-        raise ValueError(f"url {shown!r} names no host.")
+        raise ValueError(f"url {shown!r} has no host.")
     if parts.port == 0:
-        raise ValueError(f"url {shown!r} names port 0.")
+        raise ValueError(f"url {shown!r} has port 0.")
     return Target(
         url=url,
         host=_ascii_host(parts.hostname, shown),
@@ -117,9 +117,9 @@ def _parse_unix(url: str, parts: SplitResult, shown: str) -> Target:
     if path and not path.startswith("/"):
         raise ValueError(f"url {shown!r}: the path of the request, after the colon, must begin with a slash.")
     if parts.netloc:
-        raise ValueError(f"url {shown!r} names a host; unix:// takes three slashes and a path: unix:///run/app.sock.")
+        raise ValueError(f"url {shown!r} has a host; unix:// takes three slashes and a path: unix:///run/app.sock.")
     if len(where) < 2 or not where.startswith("/") or "%00" in where:
-        raise ValueError(f"url {shown!r} names no path; write unix:///run/app.sock.")
+        raise ValueError(f"url {shown!r} has no path; write unix:///run/app.sock.")
     if not hasattr(socket, "AF_UNIX"):
         raise ValueError(f"url {shown!r}: this platform has no unix:// sockets.")
     return Target(
@@ -149,7 +149,7 @@ def redact(url: str) -> str:
     path = parts.path if host else _without_user(parts.path)
     if "@" in url and not _has_port(parts):
         path = _without_user(path)
-        host = "***"  # urlsplit takes a part of a password that contains "/", "?" or "#" for the port
+        host = "***"  # if a password contains "/", "?" or "#", urlsplit returns a part of it as the port
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
     shown = urlunsplit(SplitResult(parts.scheme, host, path, query, "***" if parts.fragment else ""))
     if parts.scheme == "unix" and not host:  # older Python versions leave out the empty host
@@ -175,14 +175,14 @@ def redirected(target: Target, location: str) -> Target:
     base = f"http{target.url[2:]}" if target.path is None else f"http://{target.host}{target.resource}"
     url = urljoin(base, location)
     parts = urlsplit(url)
-    scheme = _HTTP_TWINS.get(parts.scheme, parts.scheme)
+    scheme = _WS_SCHEMES.get(parts.scheme, parts.scheme)
     if scheme == "unix":
         raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.path is not None and found.origin == (*target.origin[:3], None):
-        return found._replace(path=target.path)  # the server calls itself localhost: stay on its Unix domain socket
+        return found._replace(path=target.path)  # the server uses the name localhost: keep its Unix domain socket
     if target.secure and not found.secure:
-        raise ValueError(f"The redirect to {redact(found.url)!r} leaves TLS; it is not followed.")
+        raise ValueError(f"The redirect to {redact(found.url)!r} is not encrypted; it is not followed.")
     if found.origin == target.origin and found.user is None:
         found = found._replace(user=target.user, password=target.password)
     return found
@@ -215,7 +215,7 @@ def _redact_pair(pair: str) -> str:
 
 
 def _ascii_host(host: str, shown: str) -> str:
-    bare, _, zone = host.partition("%")  # an IPv6 address may carry a zone, written "%25eth0" or "%eth0" (RFC 6874)
+    bare, _, zone = host.partition("%")  # an IPv6 address may have a zone, written "%25eth0" or "%eth0" (RFC 6874)
     try:
         ipaddress.ip_address(bare)
     except ValueError:
@@ -223,10 +223,11 @@ def _ascii_host(host: str, shown: str) -> str:
     else:
         return f"{bare}%{zone.removeprefix('25') or zone}" if zone else bare
     try:
-        # An underscore is not allowed in a host name (RFC 1123), but names in Docker and in private networks have it.
+        # An underscore is not allowed in a host name (RFC 1123), but names in Docker and in private networks contain
+        # it.
         encoded = host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ValueError(f"url {shown!r} names a host that IDNA can't encode: {error}.") from None
+        raise ValueError(f"url {shown!r} has a host that IDNA can't encode: {error}.") from None
     if _FORBIDDEN.search(encoded):
-        raise ValueError(f"url {shown!r} names a host with a space or a control character in it.")
+        raise ValueError(f"url {shown!r} has a host with a space or a control character in it.")
     return encoded

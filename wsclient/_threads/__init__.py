@@ -1,5 +1,5 @@
-"""Threads, locks and waits: everything that the client needs from the operating system's threads and processes.
+"""Threads, locks and waits: the parts of the client that use the operating system's threads and processes.
 
-No module of this room knows WebSocket frames. Client states and close codes are known here: a command to close carries
-a close code.
+No module of this room uses WebSocket frames. Client states and close codes appear here, since a command to close the
+client contains a close code.
 """

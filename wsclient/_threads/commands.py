@@ -1,9 +1,11 @@
 """Commands from other threads to the I/O thread: close, drain, reconnect, drop a connection.
 
 Guarantees:
-    * A command is one assignment and one wake-up. It takes no lock and never blocks, so a signal handler may give one.
-    * The I/O thread sees a command after the wake-up that belongs to it, in each of its waits: connecting, the TLS
-      handshake, back-off, reading. The only exception is user code on the I/O thread, which it can't interrupt.
+    * A command consists of assignments and one wake-up. It takes no lock and never blocks, so a signal handler may
+      issue one.
+    * The wake-up ends each wait of the I/O thread (connecting, the TLS handshake, back-off, reading), and the I/O
+      thread then reads the command. The only exception is user code that runs on the I/O thread: a command can't
+      interrupt it.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class CloseCommand:
     Attributes:
         code: the close code of the close frame (RFC 6455 §7.4).
         reason: the text of the close frame.
-        deadline: when to stop waiting for the peer's close frame and cut the connection. Another close command can only
-            move it to an earlier moment.
+        deadline: when to stop waiting for the peer's close frame and abort the connection. A further close command can
+            make it earlier, but not later.
     """
 
     __slots__ = ("code", "deadline", "reason")
@@ -44,18 +46,19 @@ class CloseCommand:
 
 
 class Commands:
-    """The commands of one client. Any thread writes them; the I/O thread reads them and resets what it has carried out.
+    """The commands of one client. Any thread writes them; the I/O thread executes and resets them.
 
     Attributes:
-        given: whether there was ever a command; while it is False, the other attributes need no look. It is set before
-            the command itself, since a KeyboardInterrupt may strike between the two assignments.
-        close: close the client, finally. The code and reason of the first close command are used.
-        drain: close the client once all work is finished, or at this deadline.
-        reconnect: end the connection, or the wait for one, and connect at once; the text is the reason.
-        drop: end the connection with this number because of this error.
-        nudge: ``Wakeup.nudge`` of the attached wake-up; a function without effect while none is attached.
-        sleeps_until: when the I/O thread looks at everything again at the latest if it is not woken, on the monotonic
-            clock; infinity while it is about to find out. The I/O thread assigns it.
+        given: whether a command was ever issued; while it is False, the other commands need not be checked. It is set
+            before the command itself, since a KeyboardInterrupt may occur between the two assignments.
+        close: close the client permanently. The code and reason of the first close command are used.
+        drain: close the client when all its work is finished, at the latest at this deadline.
+        reconnect: end the present connection, or the wait before the next attempt, and connect at once; the text is the
+            reason.
+        drop: number and error: end the connection with this number because of this error.
+        nudge: ``Wakeup.nudge`` of the attached wake-up; a function without effect while no wake-up is attached.
+        sleeps_until: the time on the monotonic clock at which the present wait of the I/O thread ends without a
+            wake-up; infinity while the I/O thread computes that time. Only the I/O thread assigns it.
     """
 
     __slots__ = ("_wakeup", "close", "drain", "drop", "given", "nudge", "reconnect", "sleeps_until")
@@ -71,7 +74,7 @@ class Commands:
         self.sleeps_until = math.inf
 
     def attach(self, wakeup: Wakeup | None) -> None:
-        """From now on, commands wake the thread that waits on this wake-up; None: the I/O thread has ended."""
+        """Set the wake-up that commands use; None after the I/O thread has ended."""
         self._wakeup = wakeup
         self.nudge = bytes if wakeup is None else wakeup.nudge
 
@@ -87,12 +90,12 @@ class Commands:
             wakeup.wake()
 
     def wake_by(self, deadline: Deadline) -> None:
-        """Have the I/O thread look at everything again by this deadline."""
+        """Wake the I/O thread if its present wait would end after this deadline."""
         if deadline.at is not None and deadline.at < self.sleeps_until:
             self.wake()
 
     def order_close(self, code: int, reason: str, deadline: Deadline) -> None:
-        """Close the client, finally; see ``CloseCommand``."""
+        """Close the client permanently; see ``CloseCommand``."""
         self.given = True
         command = self.close
         if command is None:
@@ -114,7 +117,7 @@ class Commands:
         self.wake()
 
     def order_drop(self, number: int, error: WebSocketClientError) -> None:
-        """End the connection with this number; without effect if it has already ended."""
+        """End the connection with this number; no effect if it has already ended."""
         self.given = True
         self.drop = (number, error)
         self.wake()

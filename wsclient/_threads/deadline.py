@@ -12,7 +12,7 @@ __all__ = ["NEVER", "Deadline"]
 
 
 class Deadline:
-    """The moment at which all waits of one call end; without a moment they never end by time.
+    """The moment at which all waits of one call end. A deadline without a moment sets no time limit.
 
     Immutable, so any number of threads may share one.
 
@@ -52,4 +52,4 @@ class Deadline:
 
 
 NEVER: Final = Deadline(None)
-"""The deadline of what waits as long as it takes."""
+"""The deadline of waits without a time limit."""

@@ -1,4 +1,4 @@
-"""Checks that refuse a call where it can't work: on the I/O thread, inside ``on_session``, in a forked child, and on a
+"""Checks that reject calls which can't work: on the I/O thread, inside ``on_session``, in a forked child, and on a
 client that does not run.
 
 Guarantees:
@@ -17,7 +17,7 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Refuses the calls of one client that would deadlock or would use a forked copy.
+    """Rejects the calls of one client that would deadlock or that use the client's copy in a forked child.
 
     Attributes:
         name: the client's name.
@@ -44,9 +44,9 @@ class Guard:
         self.forked = False
 
     def check_fork(self, call: str) -> None:
-        """Refuse a call on the copy of a client in a forked child.
+        """Reject a call on the copy of a client in a forked child.
 
-        It takes no lock: the fork may have copied a lock as taken, and no thread of the child would release it.
+        It takes no lock: the fork may have copied a locked lock, which no thread of the child would release.
 
         Args:
             call: the call's name, for the error text.
@@ -60,7 +60,7 @@ class Guard:
             )
 
     def check(self, call: str) -> None:
-        """Refuse a call that does not wait, where it can't work.
+        """Reject a call that does not wait, where it can't work.
 
         Args:
             call: the call's name, for the error text.
@@ -77,7 +77,7 @@ class Guard:
             )
 
     def check_may_wait(self, call: str, instead: str) -> None:
-        """Refuse a call that waits, where it can't work.
+        """Reject a call that waits, where it can't work.
 
         Args:
             call: the call's name, for the error text.
@@ -85,7 +85,7 @@ class Guard:
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: the caller is on the I/O thread, for which the call would wait.
+            WouldDeadlock: the caller is on the I/O thread, and the call would wait for that thread.
         """
         if not self.forked and self.io_ident != threading.get_ident():  # the common case, with the fewest calls
             return
@@ -132,5 +132,5 @@ class Guard:
         return self.io_ident == threading.get_ident()
 
     def on_main_thread(self) -> bool:
-        """Whether the caller is on the main thread, the only one in which a KeyboardInterrupt can be raised."""
+        """Whether the caller is on the main thread, the only one on which a KeyboardInterrupt can be raised."""
         return self.main_ident == threading.get_ident()

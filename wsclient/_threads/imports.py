@@ -1,9 +1,9 @@
-"""Late imports, and the lock that keeps a fork from happening in the middle of one.
+"""Imports on first use, and the lock that prevents a fork during such an import.
 
 Guarantees:
     * ``os.fork()`` waits while another thread of the process imports something under ``importing`` (60 ms for the whole
-      client). Without this, the child could inherit a module that is marked as being imported by a thread which does
-      not exist in the child, and the next import of that module in the child would wait for ever.
+      client). Without this, the child could inherit a partly imported module. The importing thread does not exist in
+      the child, so the next import of that module there would wait forever.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .locks import interrupt_safe
 
 __all__ = ["importing", "loaded"]
 
-# Guards the moment of a fork: each late import and each fork happen under it. It is reentrant, since a signal handler
-# that runs during an import may import too. A thread that holds it waits for imports only.
+# Each import on first use and each fork hold this lock. It is reentrant, since a signal handler that runs during an
+# import may import too. A thread that holds it waits for nothing but imports.
 importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
 
 
-def loaded(package: str, homes: Mapping[str, str], name: str) -> Any:
+def loaded(package: str, modules: Mapping[str, str], name: str) -> Any:
     """Import the object behind a public name of a package that loads its names on first use (PEP 562).
 
     Args:
         package: the package's name.
-        homes: for each public name, the module that defines it, relative to the package.
+        modules: for each public name, the module that defines it, relative to the package.
         name: the public name.
 
     Returns:
@@ -40,8 +40,8 @@ def loaded(package: str, homes: Mapping[str, str], name: str) -> Any:
     Raises:
         AttributeError: the package has no such name.
     """
-    if name not in homes:
+    if name not in modules:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     with importing:
-        module = importlib.import_module(f".{homes[name]}", package)
+        module = importlib.import_module(f".{modules[name]}", package)
     return getattr(module, name)

@@ -1,15 +1,15 @@
-"""Locks that a KeyboardInterrupt can't leave taken.
+"""Locks that are always released when a KeyboardInterrupt ends their ``with`` block.
 
 Guarantees:
-    * Wherever an interrupt strikes in ``with make_lock():``, the lock is free once the block has been left.
+    * Wherever an interrupt occurs in ``with make_lock():``, the lock is released when the block has been left.
     * Where the interpreter itself guarantees this, ``make_lock()`` returns a plain lock, at no extra cost.
 
 CPython 3.10 to 3.13 guarantees it: the interpreter handles signals when a call returns and when a loop jumps back, and
 entering a ``with`` block is neither. Since 3.14 ``__enter__`` is called like any other function. If it is the lock's
-own method, which is C code, an interrupt can strike after the lock was taken and before the block begins
+own method, which is C code, an interrupt can occur after the lock was acquired and before the block begins
 (python/cpython#74174). For a function written in Python the interpreter handles signals before the first line, but not
-when the function returns. So on 3.14 a Python function takes the lock, and C code appends the result of ``acquire()``
-to a list; after an interrupt that list says whether the lock was taken.
+when the function returns. So on 3.14 a Python function acquires the lock, and C code appends the result of
+``acquire()`` to a list; after an interrupt that list shows whether the lock was acquired.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class _MainThread:
     __slots__ = ("ident",)
 
     def __init__(self) -> None:
-        self.note()
+        self.update()
 
-    def note(self) -> None:
+    def update(self) -> None:
         """Read the identity again: in a forked child, the main thread is the thread that called ``os.fork()``."""
         self.ident = threading.main_thread().ident
 
 
 _main: Final = _MainThread()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_main.note)
+    os.register_at_fork(after_in_child=_main.update)
 
 
 class InterruptSafeLock:
-    """A lock whose ``with`` block an interrupt can't leave with the lock taken, on Python 3.14 and later.
+    """A lock that is released even if an interrupt occurs on entering its ``with`` block (Python 3.14 and later).
 
-    ``__enter__`` is Python code, for the reason above; ``__exit__`` is the lock's own method, which is C code.
+    ``__enter__`` is Python code, for the reason given above; ``__exit__`` is the lock's own method, which is C code.
     """
 
     __slots__ = ("__exit__", "acquire", "locked", "release")

@@ -1,9 +1,9 @@
-"""Running clients when the process forks or ends.
+"""What happens to running clients when the process forks or ends.
 
 Guarantees:
     * In a forked child, the copy of a client is marked before user code runs there. Its file descriptors are closed,
-      which sends nothing to the peer. No lock is taken: the fork may have copied a lock as taken, and no thread of the
-      child would release it.
+      which sends nothing to the peer. No lock is taken: the fork may have copied a locked lock, which no thread of the
+      child would release.
     * When the interpreter ends, each client that is still open causes a ``ResourceWarning`` and gets ``EXIT_TIMEOUT``
       seconds to close.
 """
@@ -23,7 +23,7 @@ EXIT_TIMEOUT: Final = 1.0
 
 
 class Resident(Protocol):
-    """A running client, as this module sees it."""
+    """The methods of a running client that this module calls."""
 
     @property
     def name(self) -> str:
@@ -49,12 +49,12 @@ _residents: dict[int, Resident] = {}
 
 
 def register(resident: Resident) -> None:
-    """Add a client that starts to the running clients."""
+    """Add a client to the running clients when it starts."""
     _residents[id(resident)] = resident
 
 
 def unregister(resident: Resident) -> None:
-    """Remove a client that has ended from the running clients."""
+    """Remove a client from the running clients when it has ended."""
     _residents.pop(id(resident), None)
 
 

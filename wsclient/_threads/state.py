@@ -1,8 +1,9 @@
-"""The client's state: the table of legal moves, and the wait for a state.
+"""The client's state: the table of transitions, and the wait for a state.
 
 Guarantees:
-    * Only the supervisor, on the I/O thread, moves the state, with one exception: if user code blocks the I/O thread,
-      ``close()`` moves the state to CLOSED on the caller's thread. ``move`` returns False to the second of the two.
+    * Only the supervisor, on the I/O thread, changes the state, with one exception: if user code blocks the I/O thread,
+      ``close()`` changes the state to CLOSED on the caller's thread. Of two threads that call ``move`` to a final
+      state, the second gets False.
     * CLOSED and FAILED are final.
     * Reading ``current`` takes no lock.
 """
@@ -60,14 +61,14 @@ class StateCell:
     __slots__ = ("_changed", "_lock", "current", "error")
 
     def __init__(self) -> None:
-        # Guards the step from one state to the next.
+        # Guards the change from one state to the next.
         self._lock = make_lock()
         self._changed = Notifier()
         self.current = State.NEW
         self.error: BaseException | None = None
 
     def move(self, to: State, error: BaseException | None = None) -> bool:
-        """Move to another state and wake all threads that wait for one.
+        """Change to another state and wake all threads that wait for a state.
 
         Args:
             to: the next state; the present state is accepted and changes nothing.
@@ -77,7 +78,7 @@ class StateCell:
             False if the present state is final, so that nothing changed.
 
         Raises:
-            RuntimeError: the table has no such move, which is a defect of this package.
+            RuntimeError: the table has no such transition, which is a defect of this package.
         """
         with self._lock:
             here = self.current
@@ -110,8 +111,8 @@ class StateCell:
         """Wait for one state.
 
         Returns:
-            True if the client is in this state. False if the deadline passed, or at once if the state can't be reached
-            any more.
+            True if the client is in this state. False if the deadline passed, or immediately if the client can no
+            longer reach this state.
         """
         while (state := self.current) is not goal:
             if not reachable(state, goal) or deadline.passed(time.monotonic()):

@@ -1,14 +1,14 @@
 """A background thread that starts at most once, and whose start and join are safe against interrupts.
 
 Guarantees:
-    * ``start`` and ``seal`` exclude each other: the first of them takes effect.
+    * Of ``start`` and ``seal`` only the first call takes effect.
     * A KeyboardInterrupt in ``start`` leaves the thread either started or not started. ``Thread.start()`` waits on an
-      ``Event``; an interrupt could leave that event's lock taken, and the new thread would wait for the lock for ever.
-      So ``Thread.start()`` is called on a short-lived helper thread, where no interrupt is raised.
-    * Any number of threads may call ``join``, and an interrupt may end it at any point. Neither holds for
-      ``Thread.join()``: on CPython below 3.13 an interrupt inside it marks a running thread as ended
-      (python/cpython#90882), and two concurrent calls can fail an assertion. So ``join`` has its own wait for the end
-      of the thread's work, and calls ``Thread.join()`` only after that.
+      ``Event``; an interrupt could leave that event's lock locked, and the new thread would wait for it forever. So
+      ``Thread.start()`` is called on a short-lived helper thread, where no interrupt is raised.
+    * Any number of threads may call ``join``, and an interrupt may end it at any point. ``Thread.join()`` allows
+      neither: on CPython below 3.13 an interrupt inside it marks a running thread as ended (python/cpython#90882), and
+      two concurrent calls can fail an assertion. So ``join`` has its own wait for the end of the thread's work, and
+      calls ``Thread.join()`` only after that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .waiting import Latch, Notifier
 
 __all__ = ["Worker", "shielded"]
 
-_LAST_STEPS: Final = 1.0
-"""Limit, in seconds, of the wait for a thread that has finished its work to end; normally it takes microseconds."""
+_EXIT_TIMEOUT: Final = 1.0
+"""Longest wait, in seconds, for the end of a thread that has finished its work; normally it takes microseconds."""
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
         self.starter: object = None
 
     def start(self, starter: object) -> None:
-        """Start the thread, unless it was started or sealed before.
+        """Start the thread, unless ``start`` or ``seal`` was called before.
 
         Args:
             starter: any object but None. The caller compares it with ``self.starter`` to see whether its own call
@@ -91,9 +91,9 @@ class Worker:
                 if not self._done and not latch.wait(deadline):
                     return False
         if self.starter is not None:
-            with self._lock:  # one Thread.join() at a time, see above; the ended work can't need this lock
+            with self._lock:  # one Thread.join() at a time, see above; the thread no longer needs this lock
                 if self._thread.ident is not None:
-                    self._thread.join(_LAST_STEPS)
+                    self._thread.join(_EXIT_TIMEOUT)
         return True
 
     def _start(self, starter: object) -> None:

@@ -1,14 +1,14 @@
-"""Waits that a KeyboardInterrupt ends, and that leave no lock taken when it does.
+"""Waits that a KeyboardInterrupt can end without leaving a lock locked.
 
 Guarantees:
-    * A KeyboardInterrupt ends a wait at once and leaves no lock taken.
+    * A KeyboardInterrupt ends a wait at once and leaves no lock locked.
     * ``Latch.open()`` never blocks and may be called from any thread.
 
 ``threading.Event`` and ``Condition`` do not guarantee this: their ``__enter__`` is Python code, so an interrupt can
-strike after the lock was taken and before the ``with`` block begins; the lock then stays taken for ever. Measured with
-``concurrent.futures.Future``, which uses them: 193 of 802 interrupts left its lock taken. A plain ``threading.Lock`` in
-a ``with`` statement: none. Since CPython 3.10 interrupts are handled only when a call returns or a loop jumps back
-(python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see ``locks``.)
+occur after the lock was acquired and before the ``with`` block begins; the lock then stays locked forever. Measured
+with ``concurrent.futures.Future``, which uses them: 193 of 802 interrupts left its lock locked. With a plain
+``threading.Lock`` in a ``with`` statement: none. Since CPython 3.10 interrupts are handled only when a call returns or
+a loop jumps back (python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see ``locks``.)
 
 Rule for each critical section that the main thread may run: first make all calls, then change the data by plain
 assignments; the call or assignment that commits the change comes last.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
-# On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait there is a series of short ones.
+# On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait consists of short ones there.
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 
 
@@ -46,7 +46,7 @@ class Latch:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards no data: it is taken until open() releases it
+        self._lock = threading.Lock()  # guards no data: it is locked until open() releases it
         self._lock.acquire()
 
     def open(self) -> None:
@@ -106,12 +106,12 @@ class Notifier:
 
     def __init__(self) -> None:
         # Guards the set of latches. It is reentrant: from Python 3.14 on a signal handler may run when the main thread
-        # has just taken it, and the handler may need it too.
+        # has just acquired it, and the handler may acquire it too.
         self._lock = interrupt_safe(threading.RLock())
         self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
-        """Wake all waiting threads; if an interrupt strikes before the set of latches was taken, none of them."""
+        """Wake all waiting threads, or none of them if an interrupt occurs before the set of latches was replaced."""
         if not self.latches:
             return
         woken: list[Iterable[Latch]] = [()]
@@ -128,7 +128,8 @@ class Notifier:
 
         At the end of the block the latch is removed.
         """
-        # The latch is made here: a constructor inside a constructor would take one more page of stack per thread.
+        # The latch is created here, since a constructor inside a constructor would take one more page of stack per
+        # thread.
         return _Watch(self, Latch())
 
 
@@ -155,7 +156,7 @@ class _Watch:
 
 
 class InterruptSafeCondition(threading.Condition):
-    """A ``Condition`` whose ``with`` block an interrupt can't leave with the lock taken.
+    """A ``Condition`` whose lock is released even if an interrupt occurs on entering or leaving its ``with`` block.
 
     The two slots replace the methods of ``Condition``, which are Python code: the ``with`` statement finds the slot's
     descriptor on the type, and the descriptor returns the lock's own ``__enter__`` and ``__exit__``.

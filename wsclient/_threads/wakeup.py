@@ -1,10 +1,10 @@
-"""A wake-up: it ends the wait of the I/O thread, from any thread.
+"""A wake-up: any thread can end the wait of the I/O thread with it.
 
 Guarantees:
-    * ``Wakeup.wake`` takes no lock, never blocks, and is legal in a signal handler.
+    * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler.
     * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
-    * The file descriptors are open as long as the client's I/O thread runs, not only as long as one connection: threads
-      that send do so across connections.
+    * The file descriptors stay open as long as the client's I/O thread runs, since threads also send messages, and so
+      wake the I/O thread, while there is no connection.
 
 It is a ``socketpair``, since Linux, macOS and Windows all have it.
 """
@@ -20,8 +20,9 @@ class Wakeup:
     """A pair of connected sockets: a byte written to one wakes the thread that waits for the other to be readable.
 
     Attributes:
-        nudge: called with one byte, it wakes too, in C code only; for callers that must not be interrupted before the
-            byte is sent. Raises OSError if the buffer is full (harmless: a byte is there) or the pair is closed.
+        nudge: called with one byte, it has the effect of ``wake``, in C code only; for callers that must not be
+            interrupted before the byte is sent. Raises OSError if the buffer is full (harmless: it contains a byte) or
+            the pair is closed.
     """
 
     __slots__ = ("_inner", "_outer", "_pending", "nudge")
@@ -31,7 +32,7 @@ class Wakeup:
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        self._pending = False  # a byte was sent and not read. Only a hint: two threads may both send one, harmlessly
+        self._pending = False  # a byte was sent and not read. Only a hint: a second byte is harmless
 
     def fileno(self) -> int:
         """The file descriptor to wait for: it is readable after ``wake()``."""
@@ -49,7 +50,7 @@ class Wakeup:
         except BaseException as error:
             if sent:
                 raise  # the exception is a signal handler's; the byte was sent
-            # If the buffer is full, a byte is there. After a KeyboardInterrupt, or if the system had no memory, the
+            # If the buffer is full, it contains a byte. After a KeyboardInterrupt, or if the system had no memory, the
             # next wake-up must send one. If the pair is closed, the I/O thread has ended.
             self._pending = isinstance(error, BlockingIOError)
             if not isinstance(error, OSError):

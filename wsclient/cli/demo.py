@@ -1,4 +1,4 @@
-"""The demonstration: a client sends requests while its server disappears and returns.
+"""The demonstration: a client sends requests while its server stops and starts again.
 
 All numbers shown are counted, and compared with what the server received. If a check fails, the exit code is 1.
 """
@@ -45,7 +45,7 @@ class DemoClient(Client):
         self.screen = screen
 
     def on_session(self, session: Session) -> None:
-        """Log in before anything else is sent."""
+        """Log in before other messages are sent."""
         reply = session.request({"method": "login", "params": PASSWORD})
         self.screen.note(f"connection {session.number}: logged in, the server says {reply['result']!r}")
 

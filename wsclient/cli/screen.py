@@ -1,4 +1,4 @@
-"""Two ways to show the demonstration: live on a terminal, line by line otherwise."""
+"""The output of the demonstration: a live display on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server of the demonstration: a server of ``websockets`` on loopback that can go away and come back."""
+"""The server of the demonstration: a server of ``websockets`` on loopback that can become unavailable for some time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ..testing._servers.sockets import make_reset
 
 __all__ = ["DemoServer"]
 
-PASSWORD = "open sesame"  # noqa: S105 - it guards nothing
+PASSWORD = "open sesame"  # noqa: S105 - not a secret
 _THINKING = (0.02, 0.06)
-"""Shortest and longest time of an answer, in seconds, so that some requests are in flight at any time."""
+"""Shortest and longest time until an answer, in seconds, so that there are always some requests in flight."""
 
 _PATIENCE = 5.0
 """Longest wait for requests before the connections are cut, in seconds; normally they come within 10 ms."""
@@ -45,7 +45,7 @@ class DemoServer:
         self._away = False
         self._under_way: set[tuple[ServerConnection, Any]] = set()  # unanswered requests: connection and id
         self._connections: set[ServerConnection] = set()
-        self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._greet)
+        self._listening = Listening(self._serve, "127.0.0.1", 0, None, process_request=self._process_request)
 
     @property
     def url(self) -> str:
@@ -56,7 +56,7 @@ class DemoServer:
         """Stop answering, then end every connection with a RST, and refuse new ones.
 
         Args:
-            under_way: wait before the RST until so many requests are unanswered, at most ``_PATIENCE`` seconds.
+            under_way: wait before the RST until this many requests are unanswered, at most ``_PATIENCE`` seconds.
         """
         end = time.monotonic() + _PATIENCE
         with self._changed:
@@ -73,11 +73,11 @@ class DemoServer:
             self._under_way.clear()
 
     def stop(self) -> None:
-        """Stop listening, and end every connection."""
+        """Stop listening, and end all connections."""
         self.go_away()
         self._listening.stop()
 
-    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "restarting\n") if self._away else None
 
     def _serve(self, connection: ServerConnection) -> None:

@@ -1,8 +1,8 @@
 """Message protocols: what messages mean, and how replies are correlated with requests.
 
-Import what a protocol of your own is made of from here: ``Protocol``, and what its ``decode`` returns (``Reply``,
-``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``, with ``OLDEST`` and ``Request``). The same names are
-found in ``wsclient``. Everything here is pure: no I/O, no clock, no threads.
+A module that defines a protocol imports from here: ``Protocol``, the classes that its ``decode`` returns (``Reply``,
+``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
+same names. Everything here is pure: no I/O, no clock, no threads.
 """
 
 from ._base import Protocol

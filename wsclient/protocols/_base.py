@@ -27,21 +27,20 @@ __all__ = ["Encoder", "Protocol"]
 class Protocol:
     """Encodes messages, decodes payloads into their meaning, and correlates replies with requests.
 
-    Make a subclass for a protocol of your own. One object serves one client, so two protocols are equal only if they
-    are the same object. A protocol that serves no client yet can be pickled if its options can. A protocol that serves
-    a client can't be pickled.
+    Other protocols are subclasses. One object serves one client, so two protocols are equal only if they are the same
+    object. A protocol can be pickled if its options can, but only before a client is made with it.
 
     Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``stream_of``, ``reset`` and ``on_session``
-    run on the I/O thread. Any threads call the other methods, several at the same time. No method may wait.
+    run on the I/O thread. Any number of threads may call the other methods at the same time. No method may wait.
 
     Attributes:
         subprotocols: offered to the server if the client was made without ``subprotocols=`` (RFC 6455 §1.9).
-        fatal_codes: close codes after which the client does not reconnect.
+        fatal_codes: close codes of the server after which the client does not reconnect.
         max_in_flight: how many requests may be unanswered at the same time; None for any number. Further requests wait
             in the send queue. A subscription counts until its first answer, or not at all if no answer is awaited.
         replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). If so, a request
-            that times out or is cancelled after it was written ends the connection, since later replies could not be
-            assigned to their requests any more. The first reply with the id ``OLDEST`` sets it too.
+            that times out or is cancelled after it was written ends the connection, since later replies could no longer
+            be assigned to their requests. The first reply with the id ``OLDEST`` sets it too.
         heartbeat: seconds between two heartbeat messages of the protocol, and a function that makes such a message. If
             the function returns a ``Request``, the heartbeat gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.
@@ -67,12 +66,12 @@ class Protocol:
         return vars(self).copy()
 
     def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))  # a copy may serve the same client, as a pickled one may not
+        twin = type(self).__new__(type(self))  # unlike a pickled protocol, a copy may serve the same client
         twin.__dict__.update(vars(self))
         return twin
 
     def reset(self) -> None:
-        """Called before each connection: discard state of the previous one, such as a partly received message."""
+        """Called before each connection; discards the state of the previous one, such as a partly received message."""
 
     def new_id(self) -> Any:
         """A new id for a request.
@@ -84,7 +83,7 @@ class Protocol:
         raise NotImplementedError
 
     def id_of(self, message: Any) -> Any | None:
-        """The id that a message already has.
+        """The id that a message has already.
 
         Args:
             message: the message, as the caller passed it.
@@ -163,7 +162,7 @@ class Protocol:
         Raises:
             TypeError: the protocol can't answer calls.
         """
-        raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_result().")
+        raise TypeError(f"{type(self).__name__} can't answer calls of the server: it has no encode_result().")
 
     def encode_error(self, id: Any, error: BaseException) -> str | bytes:
         """Encode the error answer to a call that the server made.
@@ -175,7 +174,7 @@ class Protocol:
         Raises:
             TypeError: the protocol can't answer calls.
         """
-        raise TypeError(f"{type(self).__name__} can't answer calls of the server's: it has no encode_error().")
+        raise TypeError(f"{type(self).__name__} can't answer calls of the server: it has no encode_error().")
 
     def on_session(self, session: Session) -> None:
         """Set up a connection, on the I/O thread, before the user's ``on_session`` and before other messages are sent.
@@ -193,7 +192,7 @@ class Protocol:
         Args:
             request: a copy of the subscription's message.
             id: the id that the message was sent with.
-            reply: the server's answer; None before it has come.
+            reply: the server's answer; None before it was received.
 
         Returns:
             The key; None if there is none or it is not known yet. Without a key, ``match=`` of ``subscribe()`` selects
@@ -210,14 +209,14 @@ class Protocol:
             reply: the server's answer; None if there was none.
 
         Returns:
-            The message; a ``Request`` gets an id and an answer of its own. None if no message is to be sent.
+            The message; a ``Request`` gets its own id and answer. None to send no message.
         """
         return None
 
     def _serve(self, codec: Any) -> None:
         """Called when a client is made for this object, before any other thread calls ``new_id``."""
         self.json = codec
-        self._is_judge = self._judges()
+        self._is_judge = self._overrides_final()
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # the protocol has no requests
                 self._sample_id = self.new_id()
@@ -227,10 +226,10 @@ class Protocol:
         return None
 
     def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
-        """The payload to send when a call has been answered; None while the other calls of its batch have no answer."""
+        """The payload to send when a call has been answered; None while other calls of its batch have no answer."""
         return payload
 
-    def _judges(self) -> bool:
+    def _overrides_final(self) -> bool:
         """Whether ``final`` is overridden, so that requests must keep a copy of their message for it."""
         return type(self).final is not Protocol.final
 
@@ -238,7 +237,7 @@ class Protocol:
         """Called, on any thread, when a message with an id of the caller is sent: ``new_id`` must not return it."""
 
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
-        """The ids under which the server may answer a message of ``send()``, which awaits no answer."""
+        """The ids that an answer of the server to a message of ``send()`` may have, although no answer is awaited."""
         if type(self).id_of is Protocol.id_of:
             return ()
         try:
@@ -269,13 +268,14 @@ class Protocol:
 
         The id is assigned when the message is written, so that ids rise in the order of writing; on the next connection
         the request may get another id. For a protocol that defines ``encode_request`` itself, a copy of the message is
-        kept until then, and encoded once now, so that a message that can't be encoded is refused at once.
+        kept until then. It is also encoded once now, so that a message that can't be encoded raises its error on the
+        caller's thread.
         """
-        return _Kept(self, copy.deepcopy(message))
+        return _StoredRequest(self, copy.deepcopy(message))
 
 
-class _Kept(Encoder):
-    """A request kept as a message, for protocols that can encode it only together with its id."""
+class _StoredRequest(Encoder):
+    """A request that is stored as a message, for protocols that can encode it only together with its id."""
 
     __slots__ = ("_message", "_protocol")
 

@@ -1,4 +1,4 @@
-"""Conversion between messages, as callers pass and receive them, and payloads, as they are sent.
+"""Conversion between the messages of callers and the payloads on the wire.
 
 Outgoing: ``str`` becomes a text message, ``bytes``-like objects become binary messages, every other object becomes a
 text message of JSON. Incoming: text that is a JSON object or array is decoded; other text is returned as ``str``, a
@@ -37,10 +37,10 @@ class StandardJson:
         self.dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
         decoder = json.JSONDecoder()
         self._decode = decoder.decode
-        self.scan = getattr(decoder, "scan_once", decoder.raw_decode)  # CPython has it; one Python call less
+        self.scan = getattr(decoder, "scan_once", decoder.raw_decode)  # scan_once of CPython saves one Python call
 
     def __reduce__(self) -> str:
-        return "JSON"  # the one instance: its C part can't be pickled
+        return "JSON"  # pickle refers to the only instance: its C part can't be pickled
 
     def loads(self, text: str | bytes) -> Any:
         """Decode JSON text.
@@ -54,7 +54,7 @@ class StandardJson:
             value, end = self.scan(text, 0)
         except (StopIteration, ValueError):  # the text may begin with white space
             return self._decode(text)
-        # Many servers end each message with a line feed, which is no reason to decode it twice.
+        # Many servers end each message with a line feed; such a message need not be decoded a second time.
         return value if end == len(text) or not text[end:].strip(_JSON_SPACE) else self._decode(text)
 
 
@@ -89,7 +89,7 @@ def encode(message: Any, codec: Any) -> str | bytes:
     """Encode a message.
 
     Args:
-        message: what the caller wants to send; it is neither changed nor kept.
+        message: the caller's message; it is neither changed nor stored.
         codec: the client's ``json=`` option.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The encoded form of a message: opcode and bytes, and for a request the form that lacks only the id."""
+"""The encoded form of a message: opcode and bytes; for a request, a form without the id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Encoder", "encoded"]
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
-"""Both are looked up once here: the attribute of an enum class is slow to read (hot path)."""
+"""Both are looked up once here, since reading an attribute of an enum class is slow and this is a hot path."""
 
 
 def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:

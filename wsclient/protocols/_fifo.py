@@ -20,8 +20,8 @@ class Fifo(Protocol):
     """Each reply answers the oldest unanswered request that was written on this connection.
 
     ``send()`` expects no answer. A request that times out or is cancelled after it was written ends the connection,
-    since later replies could not be assigned to their requests any more. A request whose caller was interrupted stays
-    in the order until its deadline.
+    since later replies could no longer be assigned to their requests. A request whose caller was interrupted keeps its
+    position in the order until its deadline.
 
     Args:
         event: returns True for a message that is no reply; called with each decoded message, on the I/O thread.
@@ -38,7 +38,7 @@ class Fifo(Protocol):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_numbers"]  # from Python 3.14 on a count can't be pickled
+        del state["_numbers"]  # since Python 3.14 itertools.count can't be pickled
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

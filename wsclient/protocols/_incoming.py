@@ -1,6 +1,6 @@
-"""The meanings of incoming messages, as ``Protocol.decode`` returns them.
+"""The meanings of incoming messages: the classes of the objects that ``Protocol.decode`` returns.
 
-One WebSocket message may have no meaning, one, or several in their order.
+One WebSocket message may have no meaning, one, or several in order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Oldest:
 
 
 OLDEST: Final[Any] = _Oldest()
-"""Used as the id of a reply: it answers the oldest unanswered request that was written on this connection."""
+"""An id for replies: the reply answers the oldest unanswered request that was written on this connection."""
 
 
 class _Absent:
@@ -133,7 +133,7 @@ class Call:
     """A call that the server makes; the handler registered with ``client.handle(method)`` answers it.
 
     Attributes:
-        id: the call's id; the answer carries the same one.
+        id: the call's id; the answer has the same id.
         method: the method's name.
         params: what the handler receives.
         message: what ``on_message`` receives if the method has no handler; by default the call itself.
@@ -147,7 +147,7 @@ class Call:
 
 @dataclass(slots=True)
 class Control:
-    """A message that only the protocol uses; it reaches no stream and no hook.
+    """A message that only the protocol uses. It reaches no stream and no hook.
 
     Attributes:
         answer: a payload that is sent at once, before the messages in the queue; None for no answer.
@@ -158,7 +158,7 @@ class Control:
 
 @dataclass(slots=True)
 class Request:
-    """Wraps a heartbeat or unsubscribe message that needs an id and an answer. No stream and no hook gets the answer.
+    """Wraps a heartbeat or unsubscribe message that needs an id. Its answer reaches no stream and no hook.
 
     Attributes:
         message: the message to send as a request.

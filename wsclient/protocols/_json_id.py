@@ -30,7 +30,7 @@ class JsonId(Protocol):
     A message without an id gets one from a counter; a message with an id keeps it. Ids from the counter are never used
     twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply.
 
-    Each argument that names a member may also be a path into nested objects, as a tuple: ``("header", "msg_id")``.
+    Each argument that is a member's name may also be a path into nested objects, as a tuple: ``("header", "msg_id")``.
 
     Args:
         key: the member that contains the id.
@@ -48,7 +48,7 @@ class JsonId(Protocol):
         batch: whether a message may be an array of requests or replies; then ``request([...])`` sends an array.
         method: the member that only calls and events have; None if there is no such member.
         topic: the member of an event that ``client.on()`` compares with its topic; None if there is no such member.
-        stream: the member of an event that contains the key of the subscription it belongs to; None if there is none.
+        stream: the member of an event that contains the key of its subscription; None if there is no such member.
         name: the member of the reply to a subscription that contains this key; None if the reply itself is the key.
     """
 
@@ -93,7 +93,7 @@ class JsonId(Protocol):
             not self._whole
             and kind.id_of is JsonId.id_of
             and kind._encoder is JsonId._encoder
-            and kind._dressed is JsonId._dressed
+            and kind._with_fixed_members is JsonId._with_fixed_members
         )
 
     # --- ids ---------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class JsonId(Protocol):
         return () if ids and self._is_answer(message) else ids
 
     def _is_answer(self, message: dict[str, Any]) -> bool:
-        """Whether the message looks like an answer to a call of the server; its id was chosen by the server then."""
+        """Whether the message looks like an answer to a call of the server, so that the server chose its id."""
         if self._method is None or found(message, self._method) is not NOTHING:
             return False
         members = (self._result or ("result",), self._error or ("error",))
@@ -149,14 +149,14 @@ class JsonId(Protocol):
 
     def encode(self, message: Any) -> str | bytes:
         """Encode a message that expects no answer."""
-        return _codec.encode(self._dressed(message), self.json)
+        return _codec.encode(self._with_fixed_members(message), self.json)
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
         """Encode the message with this id; the other members are unchanged."""
-        return _codec.encode(placed(self._dressed(message), self._key, id), self.json)
+        return _codec.encode(placed(self._with_fixed_members(message), self._key, id), self.json)
 
     def build(self, method: str, params: Any, notify: bool) -> Any:
-        """An object with the method and, unless they are None, the params."""
+        """An object with the method and, if they are not None, the params."""
         if self._method is None:
             return super().build(method, params, notify)
         message = placed({}, self._method, method)
@@ -169,14 +169,14 @@ class JsonId(Protocol):
     def encode_error(self, id: Any, error: BaseException) -> str | bytes:
         """An object with the call's id and an error: ``code``, ``message`` and, unless it is None, ``data``."""
         if isinstance(error, RemoteError):
-            said = {"code": _INTERNAL_ERROR if error.code is None else error.code, "message": error.message}
+            details = {"code": _INTERNAL_ERROR if error.code is None else error.code, "message": error.message}
             if error.data is not None:
-                said["data"] = error.data
+                details["data"] = error.data
         else:
-            said = {"code": _INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"}
-        return self.encode(placed(placed({}, self._reply_key, id), self._error or ("error",), said))
+            details = {"code": _INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"}
+        return self.encode(placed(placed({}, self._reply_key, id), self._error or ("error",), details))
 
-    def _dressed(self, message: Any) -> Any:
+    def _with_fixed_members(self, message: Any) -> Any:
         """The message with the members that every message of this protocol has."""
         return message
 
@@ -219,7 +219,7 @@ class JsonId(Protocol):
             if error is not None:
                 return Failure(id, error, message)
         value = message if self._result is None else found(message, self._result)
-        if value is NOTHING:  # the reply may be an acknowledgement; the caller gets it whole
+        if value is NOTHING:  # the reply may be an acknowledgement; request() returns it whole
             value = message
         if self._is_item is not None and self._is_item(message):
             return Item(id, value, message)
@@ -243,20 +243,20 @@ class JsonId(Protocol):
 
     def _error_in(self, message: dict[str, Any]) -> RemoteError | None:
         if self._find_error is not None:
-            said = self._find_error(message)
+            details = self._find_error(message)
         else:
-            said = None if self._error is None else found(message, self._error)
-        if said is None or said is NOTHING:
+            details = None if self._error is None else found(message, self._error)
+        if details is None or details is NOTHING:
             return None
-        if not isinstance(said, dict):
-            return RemoteError(None, said) if isinstance(said, str) else RemoteError(None, "", said)
-        words = said.get("message", said.get("reason", ""))
-        return RemoteError(said.get("code"), words if isinstance(words, str) else str(words), said.get("data"))
+        if not isinstance(details, dict):
+            return RemoteError(None, details) if isinstance(details, str) else RemoteError(None, "", details)
+        text = details.get("message", details.get("reason", ""))
+        return RemoteError(details.get("code"), text if isinstance(text, str) else str(text), details.get("data"))
 
     # --- more than one answer ----------------------------------------------------------------------------------------
 
     def final(self, request: Any, value: Any) -> bool:
-        """The result of the function ``final``; True without one."""
+        """The result of the function ``final``; True if there is no such function."""
         return self._final is None or bool(self._final(request, value))
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
@@ -268,7 +268,7 @@ class JsonId(Protocol):
         name = reply if self._name is None else found(reply, self._name)
         return name if isinstance(name, (str, int, float)) and not isinstance(name, bool) else None
 
-    def _judges(self) -> bool:
+    def _overrides_final(self) -> bool:
         return self._final is not None or type(self).final is not JsonId.final
 
     # --- encoded before the id is known ------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class JsonId(Protocol):
         if self._whole:
             return super()._encoder(message)
         key = self._key[0]
-        others = self._dressed(message)
+        others = self._with_fixed_members(message)
         if key in others:
             others = {name: value for name, value in others.items() if name != key}
         text = _codec.to_json(others, self.json)

@@ -18,9 +18,9 @@ class JsonRpc(JsonId):
 
     Params may be a list or a dict. ``request([...])`` sends a list of messages as one batch. A call of the server is
     answered by the handler that ``client.handle()`` registered for its method; a call without a handler is answered
-    with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions in the
-    style of Ethereum nodes need no options: the reply is the subscription's key, its events have it in
-    ``params.subscription``, and ``x_unsubscribe`` ends what ``x_subscribe`` began.
+    with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions as
+    Ethereum nodes offer them need no options: the reply to ``x_subscribe`` is the subscription's key, its events have
+    the key in ``params.subscription``, and ``x_unsubscribe`` ends the subscription.
 
     Args:
         version: the value of the member ``"jsonrpc"`` of every message; None to leave this member out, as the Chrome
@@ -34,15 +34,15 @@ class JsonRpc(JsonId):
         self._version = version
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
-        """``x_unsubscribe`` for ``x_subscribe``, with the key that the server's reply gave."""
+        """The call of ``x_unsubscribe`` for a request of ``x_subscribe``, with the key in the server's reply."""
         method = request.get("method") if isinstance(request, dict) else None
         if reply is None or not isinstance(method, str) or not method.endswith("_subscribe"):
             return None
         return Request(self.build(f"{method.removesuffix('subscribe')}unsubscribe", [reply], False))
 
-    def _dressed(self, message: Any) -> Any:
+    def _with_fixed_members(self, message: Any) -> Any:
         if isinstance(message, list):
-            return [self._dressed(one) for one in message]
+            return [self._with_fixed_members(one) for one in message]
         if self._version is None or not isinstance(message, dict) or "jsonrpc" in message:
             return message
         return {"jsonrpc": self._version, **message}

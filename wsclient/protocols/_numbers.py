@@ -1,4 +1,4 @@
-"""A counter for ids that stays above all ids used so far."""
+"""A counter for ids that stays above all ids that were used so far."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .._threads.locks import make_lock
 __all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
-"""A JavaScript peer can't represent larger integers exactly (RFC 8259 §6), so it could not return such an id."""
+"""A JavaScript peer can't represent larger integers exactly (RFC 8259 §6), so its reply would have another id."""
 
 
 class Numbers:
@@ -18,7 +18,7 @@ class Numbers:
     def __init__(self, highest: int = 0) -> None:
         """
         Args:
-            highest: the first number is one more.
+            highest: the number before the first one that the counter returns.
         """
         # Guards the highest number that was returned or skipped.
         self._lock = make_lock()
@@ -34,11 +34,11 @@ class Numbers:
         return number
 
     def step_over(self, number: float) -> None:
-        """From now on return only higher numbers than this one.
+        """Make the counter return only numbers above this one.
 
         Args:
             number: an id of a caller. Above ``LARGEST_SAFE_INTEGER`` it is ignored, since the counter must stay below.
         """
         with self._lock:
             if self._highest < number <= LARGEST_SAFE_INTEGER:
-                self._highest = int(number)  # also for 7.0: the reply to it may carry the id 7
+                self._highest = int(number)  # 7.0 counts too: the reply to it may have the id 7

@@ -1,4 +1,4 @@
-"""Servers and network faults for the tests of your own program. Needs the extra ``testing``.
+"""Servers and network faults for the tests of a program that uses this package. Needs the extra ``testing``.
 
     from wsclient.testing import FaultProxy, Server
 
@@ -7,7 +7,7 @@
             proxy.cut()                                           # the client reconnects
 
 Each server and proxy listens on loopback, on a free port unless another is given. It is ready when its constructor
-returns, is a context manager, and may be called from any thread. Each name is imported when it is first used.
+returns, is a context manager, and may be used from any thread. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FaultProxy", "Peer", "ProxyStats", "RawServer", "Replay", "ReplayMismatch", "Server", "frame"]
 
-_HOMES: Final = {
+_MODULE_OF: Final = {
     "FaultProxy": "_fault_proxy.proxy",
     "Peer": "_servers.peer",
     "ProxyStats": "_fault_proxy.proxy_stats",
@@ -42,7 +42,7 @@ if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any missp
 
     def __getattr__(name: str) -> Any:
         try:
-            return loaded(__name__, _HOMES, name)
+            return loaded(__name__, _MODULE_OF, name)
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name

@@ -1,4 +1,4 @@
-"""Finds what a test did not clean up: open clients, their threads, file descriptors."""
+"""Finds resources that a test did not release: open clients, their threads, file descriptors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .._threads import processes
 from .._threads.deadline import Deadline
 from .._threads.waiting import Latch
 
-__all__ = ["Belongings", "close_clients", "left_since", "told"]
+__all__ = ["Belongings", "close_clients", "describe", "left_since"]
 
 GRACE: Final = 2.0
 """Seconds that the threads of a client closed with ``wait=False``, or of a test's server, may take to end."""
 
 _PAUSE: Final = 0.01
-"""Seconds between two checks while something is about to end."""
+"""Seconds between two checks while resources are about to be released."""
 
 _THREADS: Final = re.compile(r"-(io|hooks|worker-\d+-\d+)$")
 """The end of the names of a client's threads; they begin with the client's name."""
@@ -81,7 +81,7 @@ class Belongings:
 
 
 def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
-    """The resources that exist now and did not exist before, after a wait for those that are about to end.
+    """The resources that exist now and did not exist before, after a wait for those that are about to be released.
 
     A client whose ``close()`` was called will end, and so may the threads of closed clients and the sockets of a
     server's threads (``websockets`` before 17 does not wait for them). If an open client was not asked to close, there
@@ -109,13 +109,13 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
 
 
 def close_clients(clients: Iterable[Any]) -> None:
-    """Close the clients that a test left open, so that they do not disturb the next test."""
+    """Close the clients that a test left open, so that they do not affect the next test."""
     for client in clients:
         client.close(1000, "", 0, wait=True)
 
 
-def told(left: Belongings) -> str:
-    """The text of the failure: one sentence for each remaining resource, with the remedy."""
+def describe(left: Belongings) -> str:
+    """The text of the failure: for each remaining resource one sentence, which says how to release it."""
     lines = ["The test did not clean up:"]
     lines += [f"  {client!r} is open: close() it, or use it in a with block." for client in left.clients]
     lines += [f"  The thread {thread.name!r} of a client still runs: close(wait=True) waits for it." for thread in

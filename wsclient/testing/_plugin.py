@@ -1,7 +1,7 @@
 """The pytest plugin: fixtures for servers and network faults, and a marker for tests that must clean up.
 
-pytest loads it wherever ``wsclient-sdk`` is installed, also for test suites that do not use it. So every other import
-is made inside the function that needs it; the packages above it import their names late too.
+pytest loads it in each environment in which ``wsclient-sdk`` is installed, even for test suites that do not use it. So
+all other imports are inside the functions that need them; the packages above it import their names on first use too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def ws_proxy(ws_server: Server) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def ws_replay() -> Iterator[Callable[..., Replay]]:
-    """Plays recordings back: ``ws_replay("session.jsonl", strict=False)`` returns a running ``Replay``.
+    """Replays recordings: ``ws_replay("session.jsonl", strict=False)`` returns a running ``Replay``.
 
     The arguments are those of ``Replay``. At the end of the test each replay is closed; a strict one fails the test if
     the client did not do what was recorded.
@@ -83,7 +83,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
-    """Except the resources that a fixture of a wider scope creates: they rightly exist after the test."""
+    """Exclude the resources that a fixture of a wider scope creates, since they must still exist after the test."""
     before = None if fixturedef.scope == "function" else request.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
@@ -102,18 +102,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     before = item.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
-    from ._leaks import close_clients, left_since, told
+    from ._leaks import close_clients, describe, left_since
 
     try:
         result = yield
-    except BaseException:  # the fixture's own failure is more important; still close the clients for the next test
+    except BaseException:  # the failure of the fixture is reported; the clients are closed for the next test
         close_clients(left_since(before).clients)
         raise
     finally:
         del item.config.stash[_BEFORE]
     left = left_since(before)
     if left:
-        words = told(left)
+        words = describe(left)
         close_clients(left.clients)
         pytest.fail(f"Marker {MARKER}. {words}", pytrace=False)
     return result

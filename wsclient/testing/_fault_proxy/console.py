@@ -57,7 +57,7 @@ _VERBS: Final = {
 
 
 def carry_out(proxy: FaultProxy, line: str) -> str:
-    """Carry out a command.
+    """Execute a command.
 
     Args:
         proxy: the proxy.

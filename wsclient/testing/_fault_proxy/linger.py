@@ -1,4 +1,4 @@
-"""Sockets of connections that were cut. They are read for a moment, so that their peers see a FIN and no RST.
+"""Sockets of connections that were cut. They are read for some time, so that their peers receive a FIN and no RST.
 
 Only the proxy's thread uses this module.
 """
@@ -17,7 +17,7 @@ __all__ = ["Linger"]
 
 LINGER: Final = 1.0
 """Seconds in which incoming bytes are read and discarded. A socket that is closed with unread bytes sends a RST, which
-the peer would see instead of the FIN (RFC 2525 §2.17)."""
+the peer would receive instead of the FIN (RFC 2525 §2.17)."""
 
 _PIECE: Final = 64 * 1024
 
@@ -45,7 +45,7 @@ class Linger:
         self._until[sock] = time.monotonic() + LINGER
         self._selector.register(sock, READ)
 
-    def throw_away(self, sock: socket.socket) -> None:
+    def discard(self, sock: socket.socket) -> None:
         """Discard the bytes of a readable socket, and close it at the end of its stream."""
         try:
             over = not sock.recv(_PIECE)
@@ -66,7 +66,7 @@ class Linger:
             self._forget(sock)
 
     def close(self) -> None:
-        """Read what has come so far, and close all sockets now."""
+        """Read the bytes that were received so far, and close all sockets now."""
         for sock in list(self._until):
             with contextlib.suppress(OSError):  # there are no more bytes, or the peer has ended the connection
                 while sock.recv(_PIECE):

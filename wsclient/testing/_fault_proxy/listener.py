@@ -17,11 +17,11 @@ from ..._network.poller import READ
 __all__ = ["Listener"]
 
 PAUSE: Final = 1.0
-"""Seconds until the next attempt after a lack of file descriptors or memory; asyncio has the same
-(``ACCEPT_RETRY_DELAY``). The listener stays readable all the time, so without a pause the loop would spin."""
+"""Seconds until the next attempt after a lack of file descriptors or memory; the same as in asyncio
+(``ACCEPT_RETRY_DELAY``). The listener stays readable, so without a pause the loop would run without waiting."""
 
-_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors of ``accept`` in this case (accept(2)); the client stays in the backlog."""
+_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The errors of ``accept`` in this case (accept(2)); the client stays in the backlog."""
 
 _AT_ONCE: Final = 64
 _log = logging.getLogger("wsclient.testing")
@@ -42,9 +42,9 @@ class Listener:
         selector.register(listener, READ)
         self._listener = listener
         self._selector = selector
-        self._resume_at: float | None = None  # the end of a pause; the listener is in the selector while it is None
+        self._resume_at: float | None = None  # the end of a pause; while it is None, the listener is in the selector
 
-    def is_behind(self, fileobj: object) -> bool:
+    def is_listener(self, fileobj: object) -> bool:
         """Whether ``fileobj``, which the selector has reported, is the listening socket."""
         return fileobj is self._listener
 
@@ -65,7 +65,7 @@ class Listener:
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:  # usually there are no more clients, or the client has disconnected
-                if error.errno in _SHORT:
+                if error.errno in _NO_RESOURCES:
                     self._pause(error)
                 break
             taken.append(sock)

@@ -1,10 +1,11 @@
 """The thread of a ``FaultProxy``: accepts connections, forwards bytes and applies the faults.
 
 Guarantees:
-    * One thread owns all sockets, flows and faults. Other threads give it *orders* (through a deque and a wake-up) and
-      wait until an order is carried out, so its effect is visible when their call returns.
-    * This thread blocks only in ``select``: all sockets are non-blocking, and the target's name is looked up before.
-    * If the thread fails, the error is logged, and each further order raises.
+    * One thread owns all sockets, flows and faults. Other threads give it *commands* (through a deque and a wake-up)
+      and wait until a command is executed, so its effect is visible when their call returns.
+    * This thread blocks only in ``select``: all sockets are non-blocking, and the target's name is looked up before it
+      starts.
+    * If the thread fails, the error is logged, and each further command raises an error.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from .proxy_stats import ProxyStats
 from .relay import Relay
 from .shaping import Shape
 
-__all__ = ["Loop", "Order"]
+__all__ = ["Command", "Loop"]
 
 _log = logging.getLogger("wsclient.testing")
 
 
-class Order:
-    """A function that another thread wants the proxy's thread to call.
+class Command:
+    """A function that the proxy's thread must call for another thread.
 
     Attributes:
         call: the function.
@@ -52,15 +53,15 @@ class Loop:
     """The proxy's loop. ``run`` is the body of its thread; only ``submit`` and ``stats`` may run on other threads.
 
     Attributes:
-        relay: the connections and their faults; other threads change them through orders only.
-        changed: announced when a count may have changed.
+        relay: the connections and their faults; other threads change them only through commands.
+        changed: notifies threads when a count may have changed.
         failure: the exception that ended the thread; None if there is none.
     """
 
     __slots__ = (
+        "_commands",
         "_linger",
         "_listener",
-        "_orders",
         "_running",
         "_selector",
         "_wakeup",
@@ -79,7 +80,7 @@ class Loop:
         """
         self.changed = Notifier()
         self.failure: Exception | None = None
-        self._orders: deque[Order] = deque()
+        self._commands: deque[Command] = deque()
         self._running = True
         self._wakeup = Wakeup()
         self._selector = selectors.DefaultSelector()
@@ -88,15 +89,15 @@ class Loop:
         self._linger = Linger(self._selector)
         self.relay = Relay(self._selector, self._linger, addresses, shape, seed)
 
-    def submit(self, order: Order) -> None:
-        """Give an order to the proxy's thread. Any thread."""
-        self._orders.append(order)
+    def submit(self, command: Command) -> None:
+        """Give a command to the proxy's thread. Thread-safe."""
+        self._commands.append(command)
         self._wakeup.wake()
-        if not self._running:  # the thread may have checked its orders for the last time
-            self._carry_out_orders()
+        if not self._running:  # the thread may have checked its commands for the last time
+            self._run_commands()
 
     def stats(self) -> ProxyStats:
-        """The counts. Any thread."""
+        """The counts. Thread-safe."""
         return self.relay.stats()
 
     def run(self) -> None:
@@ -109,8 +110,8 @@ class Loop:
             _log.exception("The thread of a FaultProxy failed.")
         finally:
             self._running = False
-            self._give_everything_back()
-            self._carry_out_orders()
+            self._release_all()
+            self._run_commands()
             self.changed.announce()
 
     def stop(self) -> None:
@@ -118,26 +119,26 @@ class Loop:
         self._running = False
 
     def cut(self) -> None:
-        """End every connection with a FIN, including those that wait to be accepted."""
-        self._let_in()
+        """End all connections with a FIN, including those that wait to be accepted."""
+        self._accept_clients()
         self.relay.cut(self.relay.pipes())
 
     def reset(self) -> None:
-        """End every connection with a RST, including those that wait to be accepted."""
-        self._let_in()
+        """End all connections with a RST, including those that wait to be accepted."""
+        self._accept_clients()
         self.relay.reset(self.relay.pipes())
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(self._patience(time.monotonic())):
+        for key, _ in self._selector.select(self._next_wait(time.monotonic())):
             if key.fileobj is self._wakeup:
                 self._wakeup.clear()
-            elif self._listener.is_behind(key.fileobj):
-                self._let_in()
+            elif self._listener.is_listener(key.fileobj):
+                self._accept_clients()
             elif key.data is not None:
-                self.relay.look_at(key.data, key.fd)
+                self.relay.handle_event(key.data, key.fd)
             else:
-                self._linger.throw_away(key.fileobj)  # type: ignore[arg-type]
-        self._carry_out_orders()
+                self._linger.discard(key.fileobj)  # type: ignore[arg-type]
+        self._run_commands()
         now = time.monotonic()
         self.relay.move(now)
         self._linger.expire(now)
@@ -145,30 +146,30 @@ class Loop:
         self.relay.watch()
         self.changed.announce()
 
-    def _patience(self, now: float) -> float | None:
+    def _next_wait(self, now: float) -> float | None:
         moments = (self._listener.next_at(), self._linger.next_at(), self.relay.next_at(now))
         soonest = min((at for at in moments if at is not None), default=None)
         return None if soonest is None else max(0.0, soonest - now)
 
-    def _let_in(self) -> None:
+    def _accept_clients(self) -> None:
         for near in self._listener.take():
-            self.relay.welcome(near)
+            self.relay.add(near)
 
-    def _carry_out_orders(self) -> None:
-        while self._orders:
+    def _run_commands(self) -> None:
+        while self._commands:
             try:
-                order = self._orders.popleft()
-            except IndexError:  # the loop has ended, and submit() on another thread has taken the order
+                command = self._commands.popleft()
+            except IndexError:  # the loop has ended, and submit() on another thread executes the command
                 return
             try:
                 if not self._running:
                     raise RuntimeError("The FaultProxy is closed, or its thread has failed.") from self.failure
-                order.call()
-            except Exception as error:  # the thread that gave the order raises it
-                order.error = error
-            order.done.open()
+                command.call()
+            except Exception as error:  # the thread that gave the command raises it
+                command.error = error
+            command.done.open()
 
-    def _give_everything_back(self) -> None:
+    def _release_all(self) -> None:
         self.relay.cut(self.relay.pipes())
         self._linger.close()
         self._selector.close()

@@ -1,7 +1,6 @@
 """One connection through the proxy: the client's socket, the target's socket, and the bytes between them.
 
-Only the proxy's thread uses this module. Nothing here blocks, and nothing here knows the faults: ``relay`` applies
-them.
+Only the proxy's thread uses this module. No call blocks. The faults are applied by ``relay``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ DOWN: Final = "down"
 CHUNK: Final = 64 * 1024
 """Bytes per read."""
 
-_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
+_IN_PROGRESS: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 Address = tuple[socket.AddressFamily, Any]
 """An address family and an address, as ``socket.getaddrinfo`` returns them."""
@@ -35,9 +34,9 @@ class Pipe:
         near: the client's socket.
         far: the target's socket; None until a connection to the target is begun.
         connected: whether the connection to the target is established.
-        flows: the bytes under way, by direction.
+        flows: the bytes in transit, by direction.
         shut: the directions whose end was forwarded.
-        stuck: the directions whose receiving socket took no more bytes at the last attempt.
+        stuck: the directions whose receiving socket did not accept all bytes at the last attempt.
     """
 
     __slots__ = ("_addresses", "connected", "far", "flows", "near", "shut", "stuck")
@@ -54,11 +53,11 @@ class Pipe:
         self._addresses = list(addresses)
 
     def source(self, direction: str) -> socket.socket | None:
-        """The socket from which the bytes of a direction come."""
+        """The socket from which the bytes of a direction are read."""
         return self.near if direction == UP else self.far
 
     def sink(self, direction: str) -> socket.socket | None:
-        """The socket to which they go."""
+        """The socket to which they are written."""
         return self.far if direction == UP else self.near
 
     def sockets(self) -> list[socket.socket]:
@@ -76,7 +75,7 @@ class Pipe:
             self.far = socket.socket(family, socket.SOCK_STREAM)
             self.far.setblocking(False)
             _send_at_once(self.far)
-            if self.far.connect_ex(address) in _UNDER_WAY:
+            if self.far.connect_ex(address) in _IN_PROGRESS:
                 return True
             self.far.close()
             self.far = None
@@ -95,7 +94,7 @@ class Pipe:
             self.far = None
 
     def read(self, direction: str, now: float) -> None:
-        """Read from the sender of a direction, as far as its flow has room.
+        """Read from the sender of a direction, at most as many bytes as its flow has room for.
 
         Raises:
             OSError: the sender has reset the connection.
@@ -115,7 +114,7 @@ class Pipe:
         """Write to the receiver of a direction.
 
         Returns:
-            How many bytes its socket took.
+            How many bytes its socket accepted.
 
         Raises:
             OSError: the receiver has ended the connection.
@@ -132,7 +131,7 @@ class Pipe:
             self.stuck.discard(direction)
         return sent
 
-    def pass_end_on(self, direction: str) -> None:
+    def forward_end(self, direction: str) -> None:
         """Forward the end of a stream: send a FIN."""
         self.shut.add(direction)
         sink = self.sink(direction)
@@ -151,5 +150,5 @@ class Pipe:
 
 
 def _send_at_once(sock: socket.socket) -> None:
-    """Turn off Nagle's algorithm, so that pieces which a test sends arrive as pieces."""
+    """Turn off Nagle's algorithm, so that pieces of data are forwarded separately."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,8 +1,8 @@
 """A TCP proxy between any client and any server that causes the faults of real networks.
 
 Guarantees:
-    * Every method may be called from any thread, and has taken effect when it returns, so no test needs to sleep. It
-      raises ``TimeoutError`` if that takes more than 10 s.
+    * All methods may be called from any thread. A fault has taken effect when its method returns, so no test needs to
+      sleep; the method raises ``TimeoutError`` if that takes more than 10 s.
     * Bytes are never changed, duplicated or reordered; TLS is forwarded without decryption.
     * One thread serves all connections (``_fault_proxy.loop``).
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..._threads.deadline import Deadline
 from ..._validation import check_choice, check_count, check_seconds
 from .._servers.sockets import listen
-from .loop import Loop, Order
+from .loop import Command, Loop
 from .pipe import DOWN, UP
 from .proxy_stats import ProxyStats
 from .shaping import Shape
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FaultProxy"]
 
-ORDER_TIMEOUT: Final = 10.0
-"""Seconds that the proxy's thread may take to carry out an order; normally it takes less than a millisecond."""
+COMMAND_TIMEOUT: Final = 10.0
+"""Seconds that the proxy's thread may take to execute a command; normally it takes less than a millisecond."""
 
 WAIT: Final = 15.0
 """Default timeout of ``wait_for``, in seconds; ``Server.wait_for`` has the same."""
@@ -44,7 +44,7 @@ class FaultProxy:
 
         with Server() as server, FaultProxy(server.url) as proxy:
             with wsclient.connect(proxy.url, ping_interval=0.5, ping_timeout=0.5) as client:
-                proxy.freeze()                     # half-open: the client's keepalive detects it,
+                proxy.freeze()                     # half-open: the client's keepalive detects this,
                 proxy.wait_for(accepted=2)         # and the client connects again; the proxy is still frozen
                 proxy.thaw()
 
@@ -124,12 +124,12 @@ class FaultProxy:
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """End every connection with a FIN on both sides. Bytes that are under way in the proxy are lost."""
-        self._order(self._loop.cut)
+        """End all connections with a FIN on both sides. Bytes that are still in the proxy are lost."""
+        self._command(self._loop.cut)
 
     def reset(self) -> None:
-        """End every connection with a RST on both sides."""
-        self._order(self._loop.reset)
+        """End all connections with a RST on both sides."""
+        self._command(self._loop.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
         """Forward ``count`` more bytes in one direction, then end the connection of the last byte with a FIN.
@@ -143,56 +143,57 @@ class FaultProxy:
         """
         check_count("count", count)
         check_choice("direction", direction, (UP, DOWN))
-        self._order(partial(self._loop.relay.faults.cut_after.__setitem__, direction, count))
+        self._command(partial(self._loop.relay.faults.cut_after.__setitem__, direction, count))
 
     def refuse(self) -> None:
-        """Refuse new connections, until ``accept()``: each is reset at once. Open connections stay.
+        """Refuse new connections, until ``accept()``: each is reset at once. Open connections are not affected.
 
         The proxy still listens, so that no other program can take its port and each refusal is counted.
         """
-        self._order(partial(setattr, self._loop.relay.faults, "refusing", True))
+        self._command(partial(setattr, self._loop.relay.faults, "refusing", True))
 
     def accept(self) -> None:
         """Accept new connections again, after ``refuse()``."""
-        self._order(partial(setattr, self._loop.relay.faults, "refusing", False))
+        self._command(partial(setattr, self._loop.relay.faults, "refusing", False))
 
     # --- silences ----------------------------------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Forward nothing, until ``thaw()``, and end no connection: half-open, as with an unplugged cable.
+        """Forward no bytes until ``thaw()``, and end no connection: they are half-open, as with an unplugged cable.
 
         The end of a connection is not forwarded either. New connections are accepted, and receive nothing.
         """
-        self._order(partial(setattr, self._loop.relay.faults, "frozen", True))
+        self._command(partial(setattr, self._loop.relay.faults, "frozen", True))
 
     def thaw(self) -> None:
-        """Forward again, after ``freeze()``; all bytes that were kept follow in order. ``drop_direction`` stays set."""
-        self._order(partial(setattr, self._loop.relay.faults, "frozen", False))
+        """Forward again, after ``freeze()``; all stored bytes follow in order. ``drop_direction`` stays set."""
+        self._command(partial(setattr, self._loop.relay.faults, "frozen", False))
 
     def drop_direction(self, direction: str | None = "up") -> None:
-        """Discard all bytes of one direction. The connections stay, and the other direction works.
+        """Discard all bytes of one direction. The connections stay open, and the other direction works.
 
         The end of a stream is not forwarded either, but is forwarded after ``drop_direction(None)``; discarded bytes
         are lost.
 
         Args:
-            direction: ``"up"``, ``"down"`` or ``"both"``; None to discard nothing any more.
+            direction: ``"up"``, ``"down"`` or ``"both"``; None to end the fault.
         """
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction must be 'up', 'down', 'both' or None, not {direction!r}.")
-        self._order(partial(setattr, self._loop.relay.faults, "dropping", _DIRECTIONS[direction]))
+        self._command(partial(setattr, self._loop.relay.faults, "dropping", _DIRECTIONS[direction]))
 
     # --- slowness ----------------------------------------------------------------------------------------------------
 
     def latency(self, seconds: float, jitter: float = 0.0) -> None:
-        """Delay all bytes that come in from now on, in both directions. Their order stays.
+        """Delay all bytes that are received after this call, in both directions. Their order does not change.
 
         Args:
             seconds: the delay; 0 for none.
-            jitter: the delay varies by up to so many seconds, up and down, uniformly distributed; at most the delay.
+            jitter: largest deviation from the delay, in seconds, in both directions, uniformly distributed; at most the
+                delay.
         """
         checked = _shape(seconds, jitter, None)
-        self._order(partial(self._reshape, latency=checked.latency, jitter=checked.jitter))
+        self._command(partial(self._reshape, latency=checked.latency, jitter=checked.jitter))
 
     def bandwidth(self, bytes_per_second: float | None) -> None:
         """Limit the bandwidth of each direction of each connection.
@@ -200,7 +201,7 @@ class FaultProxy:
         Args:
             bytes_per_second: the limit; None for no limit.
         """
-        self._order(partial(self._reshape, bandwidth=_shape(0.0, 0.0, bytes_per_second).bandwidth))
+        self._command(partial(self._reshape, bandwidth=_shape(0.0, 0.0, bytes_per_second).bandwidth))
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -217,14 +218,14 @@ class FaultProxy:
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """End every connection, and stop listening. Further calls have no effect.
+        """End all connections, and stop listening. Further calls have no effect.
 
         Raises:
             RuntimeError: the proxy's thread had failed.
         """
         if self._thread.is_alive():
-            self._loop.submit(Order(self._loop.stop))
-            self._thread.join(ORDER_TIMEOUT)
+            self._loop.submit(Command(self._loop.stop))
+            self._thread.join(COMMAND_TIMEOUT)
         if self._loop.failure is not None:
             raise RuntimeError("The thread of the FaultProxy has failed.") from self._loop.failure
 
@@ -236,13 +237,13 @@ class FaultProxy:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _order(self, call: Callable[[], Any]) -> None:
-        order = Order(call)
-        self._loop.submit(order)
-        if not order.done.wait(Deadline.after(ORDER_TIMEOUT, time.monotonic())):
-            raise TimeoutError(f"The thread of the FaultProxy has not carried out an order within {ORDER_TIMEOUT:g} s.")
-        if order.error is not None:
-            raise order.error
+    def _command(self, call: Callable[[], Any]) -> None:
+        command = Command(call)
+        self._loop.submit(command)
+        if not command.done.wait(Deadline.after(COMMAND_TIMEOUT, time.monotonic())):
+            raise TimeoutError(f"The thread of the FaultProxy has not executed a command within {COMMAND_TIMEOUT:g} s.")
+        if command.error is not None:
+            raise command.error
 
     def _reshape(self, **changes: Any) -> None:
         self._loop.relay.reshape(replace(self._loop.relay.faults.shape, **changes))

@@ -13,7 +13,7 @@ class ProxyStats:
 
     Attributes:
         accepted: connections accepted from clients, including those that are still open.
-        refused: connections refused, because of ``refuse()`` or because the target could not be connected to.
+        refused: connections refused, because of ``refuse()`` or because the proxy could not connect to the target.
         open: connections that are open now.
         cut: connections ended by ``cut()`` or ``cut_after()``.
         reset: connections ended by ``reset()``.

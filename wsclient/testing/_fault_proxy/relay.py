@@ -1,7 +1,7 @@
 """The connections of a ``FaultProxy``, the faults that are applied to their bytes, and the counts.
 
-Only the proxy's thread uses this module, except ``stats``. At most ``BUFFER_SIZE`` bytes are under way in each
-direction of each connection; beyond that, nothing more is read from the sender.
+Only the proxy's thread uses this module, except ``stats``. At most ``BUFFER_SIZE`` bytes are in transit in each
+direction of each connection; at this limit, no more bytes are read from the sender.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Relay:
         """
         Args:
             selector: the proxy's selector.
-            linger: takes over the sockets of connections that are cut.
+            linger: receives the sockets of connections that are cut.
             addresses: the target's addresses, tried in order.
             shape: the initial latency, jitter and bandwidth.
             seed: the seed of the jitter's random numbers.
@@ -83,7 +83,7 @@ class Relay:
         self._pipes: dict[Pipe, None] = {}
 
     def stats(self) -> ProxyStats:
-        """The counts. Any thread."""
+        """The counts. Thread-safe."""
         counts = self._counts.copy()
         return ProxyStats(open=len(self._pipes), **counts)
 
@@ -96,7 +96,7 @@ class Relay:
         return min((at for at in moments if at is not None), default=None)
 
     def move(self, now: float) -> None:
-        """Forward what is due; nothing while the proxy is frozen."""
+        """Forward the bytes that are due; none while the proxy is frozen."""
         if not self.faults.frozen:
             for pipe in list(self._pipes):
                 self._move(pipe, now)
@@ -107,14 +107,14 @@ class Relay:
             self._watch(pipe)
 
     def _can_move(self, pipe: Pipe, direction: str) -> bool:
-        """Whether time alone can make something due: not if a socket event is needed first, nor after the end."""
+        """Whether bytes can become due by time alone: not if a socket event is needed first, nor after the end."""
         if not pipe.connected or direction in pipe.stuck or direction in pipe.shut:
             return False
         return direction not in self.faults.dropping or pipe.flows[direction].size > 0
 
     # --- one pipe's bytes --------------------------------------------------------------------------------------------
 
-    def welcome(self, near: socket.socket) -> None:
+    def add(self, near: socket.socket) -> None:
         """Add the connection of a client, or refuse it."""
         if self.faults.refusing:
             self._counts["refused"] += 1
@@ -123,10 +123,10 @@ class Relay:
         self._counts["accepted"] += 1
         self._pipes[Pipe(near, self._addresses, self.faults.shape, self._chance)] = None
 
-    def look_at(self, pipe: Pipe, descriptor: int) -> None:
+    def handle_event(self, pipe: Pipe, descriptor: int) -> None:
         """Handle an event of one of a connection's sockets."""
         if pipe not in self._pipes:
-            return  # an earlier event, or an order, has ended the connection
+            return  # an earlier event or a command has ended the connection
         if pipe.far is not None and not pipe.connected and descriptor == pipe.far.fileno():
             if not pipe.check_connected():
                 self._selector.unregister(pipe.far)
@@ -142,7 +142,7 @@ class Relay:
                 self._end_with_reset(pipe)
 
     def _move(self, pipe: Pipe, now: float) -> None:
-        """Begin to connect to the target, forward what is due, and close the connection if both streams have ended."""
+        """Begin to connect to the target, forward the bytes that are due, and close the connection at its end."""
         if pipe.far is None and not self._connects(pipe):
             self._counts["refused"] += 1
             self._end_with_reset(pipe)
@@ -151,7 +151,7 @@ class Relay:
             return
         try:
             for direction in _BOTH:
-                self._hand_on(pipe, direction, now)
+                self._forward(pipe, direction, now)
         except OSError:
             if pipe in self._pipes:
                 self._end_with_reset(pipe)
@@ -167,7 +167,7 @@ class Relay:
             _log.warning("A FaultProxy can't connect to its target (%s), so it refuses the client.", error)
             return False
 
-    def _hand_on(self, pipe: Pipe, direction: str, now: float) -> None:
+    def _forward(self, pipe: Pipe, direction: str, now: float) -> None:
         flow, faults = pipe.flows[direction], self.faults
         while pipe in self._pipes and (data := flow.due(now)) is not None:
             if direction in faults.dropping:
@@ -186,7 +186,7 @@ class Relay:
                     del faults.cut_after[direction]
                     self.cut([pipe])
         if pipe in self._pipes and direction not in pipe.shut and direction not in faults.dropping and flow.over(now):
-            pipe.pass_end_on(direction)
+            pipe.forward_end(direction)
 
     def _watch(self, pipe: Pipe) -> None:
         """Register the events that a connection can use: writable if bytes are due, readable if its flow has room."""
@@ -222,7 +222,7 @@ class Relay:
         return list(self._pipes)
 
     def cut(self, pipes: Iterable[Pipe]) -> None:
-        """End connections with a FIN on both sides; bytes that are under way are lost."""
+        """End connections with a FIN on both sides; bytes in transit are lost."""
         for pipe in pipes:
             self._remove(pipe)
             self._counts["cut"] += 1

@@ -1,4 +1,5 @@
-"""Latency, jitter and bandwidth as pure arithmetic: when bytes come out, and how many at a time. No socket, no clock.
+"""Latency, jitter and bandwidth as pure arithmetic: when bytes are forwarded, and how many at a time. No socket, no
+clock.
 
 A ``Flow`` is one direction of one connection. ``feed(data, now)`` adds bytes; ``due(now)`` returns them in order, each
 exactly once. ``next_at(now)`` returns when to call ``due`` again. Only one thread may use a flow.
@@ -14,21 +15,22 @@ from typing import Final
 __all__ = ["BUFFER_SIZE", "PLAIN", "Flow", "Shape"]
 
 BUFFER_SIZE: Final = 256 * 1024
-"""Limit of the bytes under way in one direction of one connection. At the limit nothing more is read, so the sender has
-to wait, as on a real network. With a latency of 0.1 s it allows 2.5 MB/s."""
+"""Limit of the bytes in transit in one direction of one connection. At the limit no more bytes are read, so the sender
+has to wait, as on a real network. With a latency of 0.1 s it allows 2.5 MB/s."""
 
 _BURST: Final = 0.02
-"""With a bandwidth, the bytes of so many seconds may come out at once, so that the loop does not wake for each byte."""
+"""With a bandwidth, the bytes of this many seconds may be forwarded at once, so that the loop does not wake for each
+byte."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a connection is slowed down.
+    """Latency, jitter and bandwidth of a connection.
 
     Attributes:
         latency: the delay of each byte, in seconds.
-        jitter: the latency varies by up to so many seconds, up and down, uniformly distributed; the order of bytes
-            stays.
+        jitter: largest deviation from the latency, in seconds, in both directions, uniformly distributed; the order of
+            bytes does not change.
         bandwidth: bytes per second in each direction of each connection; None for no limit.
     """
 
@@ -42,12 +44,12 @@ PLAIN: Final = Shape()
 
 
 class Flow:
-    """The bytes under way in one direction.
+    """The bytes in transit in one direction.
 
     Attributes:
-        shape: how the bytes are slowed down; may be assigned. A new latency applies to the bytes that are added later,
-            a new bandwidth at once.
-        size: the number of bytes under way.
+        shape: latency, jitter and bandwidth; may be assigned. A new latency applies to bytes that are added later, a
+            new bandwidth to all.
+        size: the number of bytes in transit.
     """
 
     __slots__ = ("_credit", "_credited_at", "_ended", "_limit", "_pieces", "_random", "_released_at", "shape", "size")
@@ -55,9 +57,9 @@ class Flow:
     def __init__(self, shape: Shape, chance: random.Random, limit: int = BUFFER_SIZE) -> None:
         """
         Args:
-            shape: how the bytes are slowed down.
-            chance: the random numbers of the jitter; seeded, so that a run can be repeated.
-            limit: how many bytes may be under way.
+            shape: latency, jitter and bandwidth.
+            chance: the random numbers for the jitter; seeded, so that a run can be repeated.
+            limit: the largest number of bytes in transit.
         """
         self.shape = shape
         self.size = 0
@@ -75,7 +77,7 @@ class Flow:
         return 0 if self._ended else max(0, self._limit - self.size)
 
     def feed(self, data: bytes, now: float) -> None:
-        """Add bytes that came at ``now``."""
+        """Add bytes that were received at ``now``."""
         self._pieces.append((self._release(now), memoryview(data)))
         self.size += len(data)
 
@@ -85,7 +87,7 @@ class Flow:
         self._ended = True
 
     def due(self, now: float) -> memoryview | None:
-        """The bytes that may come out at ``now``; None if there are none. ``taken`` must be called for those used."""
+        """The bytes to forward at ``now``; None if there are none. ``taken`` must be called for the forwarded ones."""
         if not self._pieces or self._pieces[0][0] > now:
             return None
         piece = self._pieces[0][1]
@@ -107,14 +109,15 @@ class Flow:
             self._credited_at = now
 
     def over(self, now: float) -> bool:
-        """Whether the end of the stream is due, after all bytes."""
+        """Whether all bytes were forwarded and the end of the stream is due."""
         return self._ended and not self._pieces and now >= self._released_at
 
     def next_at(self, now: float) -> float | None:
         """When to call ``due`` or ``over`` again.
 
         Returns:
-            A moment on the clock of ``now``, in the past if something is due already; None if nothing is under way.
+            A moment on the clock of ``now``, in the past if bytes or the end are already due; None if nothing is in
+            transit.
         """
         if not self._pieces:
             return self._released_at if self._ended else None

@@ -1,1 +1,1 @@
-"""``Replay``: a server that plays a recording back to the client that made it."""
+"""``Replay``: a server that replays a recording to a client."""

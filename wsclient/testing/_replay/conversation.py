@@ -1,7 +1,7 @@
 """One connection of a ``Replay``: passes the client's messages to a player, and performs the player's steps.
 
-The protocol is that of ``websockets`` (``ServerProtocol``, without I/O). The socket and the waits are handled here,
-since a connection must be cut without a close frame, and a wait must end when the server is closed.
+The protocol implementation is that of ``websockets`` (``ServerProtocol``, without I/O). This module handles the socket
+and the waits, since a connection must be ended without a close frame, and a wait must end when the server is closed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .playing import CLOSE, CUT, PING, Player, Step
 
 __all__ = ["Conversation"]
 
-_GREETING_SECONDS: Final = 10.0
-"""Seconds that a client may take for its upgrade request; a client's default ``open_timeout`` is the same."""
+_HANDSHAKE_SECONDS: Final = 10.0
+"""Seconds that a client may take for its upgrade request; the same as the default ``open_timeout``."""
 
 _LINGER: Final = 5.0
 """Seconds that a client may take to close the connection after the server has sent its close frame."""
@@ -57,7 +57,7 @@ class _Protocol(ServerProtocol):
 
 
 class Conversation:
-    """One connection. All methods except ``abort`` run on its own thread."""
+    """One connection. All methods except ``abort`` run on the connection's thread."""
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class Conversation:
         self._player: Player | None = None
         self._pieces: list[bytes] = []
         self._is_text = False
-        self._until = Deadline.after(_GREETING_SECONDS, time.monotonic())
+        self._until = Deadline.after(_HANDSHAKE_SECONDS, time.monotonic())
 
     def abort(self) -> None:
-        """End the connection, from another thread. Bytes that have come are still read."""
+        """End the connection, from another thread. Bytes that were already received are still read."""
         shut(self._sock)
 
     def run(self) -> None:
@@ -117,14 +117,14 @@ class Conversation:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
             if isinstance(event, Request):
-                self._greet(event)
+                self._answer_handshake(event)
             elif isinstance(event, Frame):
                 self._take(event)
         if not data:
             self._act()  # checks the last messages too
         return bool(data)
 
-    def _greet(self, request: Request) -> None:
+    def _answer_handshake(self, request: Request) -> None:
         self._until = Deadline(None)
         player = self._next_player()
         protocol = self._protocol

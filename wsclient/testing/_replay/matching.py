@@ -19,10 +19,10 @@ ID_KEYS: Final = ("id", "req_id", "reqId", "request_id", "requestId", "msg_id", 
 """Members of a message that contain a request's id; see ``Replay(ids=)``."""
 
 _KINDS: Final = ("method", "type", "op", "action", "command", "cmd", "event", "query")
-"""Members that name the kind of a message; two objects with the same values of them are alike."""
+"""Members that contain the kind of a message; two objects with the same values of these members are alike."""
 
 _SHOWN: Final = 200
-"""Characters of a message that an error text quotes."""
+"""How many characters of a message an error text shows."""
 
 ABSENT: Final[Any] = object()
 """The value of a message that is not JSON."""
@@ -75,7 +75,7 @@ class Matcher:
         return same(wanted.value, got.value)
 
     def same_but_ids(self, wanted: Message, got: Message) -> bool:
-        """Whether a message equals the recorded one, without regard to the values of ids."""
+        """Whether a message equals the recorded one except for the values of ids."""
         return self.same(self._without_ids(wanted), self._without_ids(got))
 
     def alike(self, wanted: Message, got: Message) -> bool:
@@ -100,7 +100,7 @@ class Matcher:
         return isinstance(value, dict) and "method" in value and bool(self.ids_of(value))
 
     def learn(self, wanted: Any, got: Any, ids: Ids) -> None:
-        """Add to ``ids`` the ids of a recorded message, with those of the message that was sent in its place."""
+        """Add to ``ids`` the ids of a recorded message, with those of the client's message that is assigned to it."""
         pairs = zip(wanted, got, strict=True) if isinstance(wanted, list) and isinstance(got, list) else [(wanted, got)]
         for one, other in pairs:
             if isinstance(one, dict) and isinstance(other, dict):
@@ -160,7 +160,7 @@ def recorded(payload: str | bytes) -> Message:
 
 def same(wanted: Any, got: Any) -> bool:
     """Whether two JSON values are equal; ``"[redacted]"`` in the recorded one equals any value."""
-    waiting = [(wanted, got)]  # no recursion, since the peer decides how deep a message is nested
+    waiting = [(wanted, got)]  # no recursion, since a peer may nest a message to any depth
     while waiting:
         one, other = waiting.pop()
         if isinstance(one, str) and one == REDACTED:

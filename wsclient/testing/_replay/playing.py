@@ -1,6 +1,6 @@
-"""Plays one recorded connection back: decides what the server does next, and checks what the client does. Pure.
+"""Replays one recorded connection: determines the server's next steps, and checks the client's messages. Pure.
 
-Nothing here waits or sends: the caller passes the time and the client's messages, and performs the returned steps.
+The code neither waits nor sends: the caller passes the time and the client's messages, and performs the returned steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CUT: Final = "cut"
 """Steps of the server: send a message, send a ping, send a close frame, end the connection without a close frame."""
 
 EXPECT: Final = "expect"
-GOODBYE: Final = "goodbye"
+CLIENT_CLOSE: Final = "client_close"
 """Steps of the client: it sends a message, or ends the connection."""
 
 _REFUSAL: Final = "the recording has another message here"
@@ -66,7 +66,7 @@ class Player:
 
     Attributes:
         differences: one sentence for each difference between the recording and what the client did.
-        unexpected: payloads that are like no recorded message.
+        unexpected: payloads that correspond to no recorded message.
         subprotocol: the recorded subprotocol, or None.
         headers: the headers of the recorded response.
     """
@@ -110,7 +110,7 @@ class Player:
         return []
 
     def differ(self, what: str) -> None:
-        """Note that the client did something else than was recorded."""
+        """Note a difference between the client and the recording."""
 
     def _gap(self, earlier: float, later: float) -> float:
         return 0.0 if self._speed is None else max(0.0, later - earlier) / self._speed
@@ -122,7 +122,7 @@ class StrictPlayer(Player):
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         super().__init__(connection, matcher, speed)
         self._scenes = scenes(connection)
-        self._place = 0
+        self._position = 0
         self._inbox: deque[Message] = deque()
         self._done_at = 0.0
         self._recorded_at = connection.at
@@ -138,7 +138,7 @@ class StrictPlayer(Player):
 
     def client_closed(self, code: int) -> None:
         scene = self._scene()
-        if scene is not None and scene.what is GOODBYE and scene.code not in (None, code):
+        if scene is not None and scene.what is CLIENT_CLOSE and scene.code not in (None, code):
             self._differ(scene.line, f"the client should close with {scene.code}, but closed with {code}")
 
     def steps(self, now: float) -> list[Step]:
@@ -151,13 +151,13 @@ class StrictPlayer(Player):
                 if not self._matcher.same(scene.message, message):
                     self._differ(scene.line, f"expected {scene.message}, got {message}")
                     break
-            elif scene.what is GOODBYE or now < self._due(scene):
+            elif scene.what is CLIENT_CLOSE or now < self._due(scene):
                 break
             else:
                 found.append(_step(scene, scene.message.payload))
             self._done_at, self._recorded_at = now, scene.at
-            self._place += 1
-        if self._inbox and (scene is None or scene.what is GOODBYE) and not self._has_ended():
+            self._position += 1
+        if self._inbox and (scene is None or scene.what is CLIENT_CLOSE) and not self._has_ended():
             self._differ(scene.line if scene else None, f"expected nothing more, got {self._inbox.popleft()}")
         if self._has_differed and not self._refused:
             self._refused = True
@@ -166,7 +166,7 @@ class StrictPlayer(Player):
 
     def next_at(self) -> float | None:
         scene = self._scene()
-        return None if scene is None or scene.what in (EXPECT, GOODBYE) else self._due(scene)
+        return None if scene is None or scene.what in (EXPECT, CLIENT_CLOSE) else self._due(scene)
 
     def differ(self, what: str) -> None:
         self._differ(self._opened_on, what)
@@ -176,19 +176,19 @@ class StrictPlayer(Player):
             return []  # everything after the first difference differs too
         return [
             f"connection {self._number}, line {scene.line}: never sent: {scene.message}."
-            for scene in self._scenes[self._place :]
+            for scene in self._scenes[self._position :]
             if scene.what is EXPECT
         ]
 
     def _scene(self) -> Scene | None:
-        return None if self._refused or self._place == len(self._scenes) else self._scenes[self._place]
+        return None if self._refused or self._position == len(self._scenes) else self._scenes[self._position]
 
     def _due(self, scene: Scene) -> float:
         return self._done_at + self._gap(self._recorded_at, scene.at)
 
     def _has_ended(self) -> bool:
         """Whether the server has ended the connection, so that it reads no more messages."""
-        return self._refused or (self._place > 0 and self._scenes[self._place - 1].what in (CLOSE, CUT))
+        return self._refused or (self._position > 0 and self._scenes[self._position - 1].what in (CLOSE, CUT))
 
     def _differ(self, line: int | None, what: str) -> None:
         self._has_differed = True
@@ -199,11 +199,11 @@ class StrictPlayer(Player):
 class LenientPlayer(Player):
     """The client may send messages in any order, leave some out and add others.
 
-    A message of the client is assigned to the first recorded one that is like it. A message of the server is sent after
-    the client's message that it answers by its id. If it answers none, it is sent after the client's message before it;
-    but if other replies of this connection have ids, it is a push: pushes keep their recorded order, and one is sent
-    when the client's message before it, or a later one, was played. Messages of the server before the client's first
-    one are sent at once.
+    A message of the client is assigned to the first recorded message that corresponds to it. A message of the server is
+    sent after the client's message that it answers by its id. If it answers none, it is sent after the client's message
+    before it; but if other replies of this connection have ids, it is a push. Pushes keep their recorded order, and a
+    push is sent when the client's message before it, or a later one, was received. Messages of the server before the
+    client's first message are sent at once.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
@@ -289,7 +289,7 @@ class LenientPlayer(Player):
             heapq.heappush(self._waiting, (now + self._gap(recorded_at, scene.at), scene.line, scene))
 
     def _end_at(self) -> float | None:
-        """When the server ends the connection: after all other steps. None while a step is left, or if it does not."""
+        """When the server ends the connection; None while another step is left, or if it does not end it."""
         if self._end is None or self._unplayed or self._waiting or self._pushes:
             return None
         now, recorded_at = self._last_at
@@ -303,11 +303,11 @@ def scenes(connection: RecordedConnection) -> list[Scene]:
         what = _WHAT.get((entry.kind, entry.direction))
         if what is not None:
             found.append(_scene(what, entry))
-        if what in (CLOSE, GOODBYE):
+        if what in (CLOSE, CLIENT_CLOSE):
             return found
     if connection.lost is not None:
         initiator, code = connection.lost
-        what = CUT if initiator in ("network", "keepalive") else GOODBYE
+        what = CUT if initiator in ("network", "keepalive") else CLIENT_CLOSE
         found.append(Scene(what, connection.lost_at, connection.line, Message("", None), code))
     return found
 
@@ -316,7 +316,7 @@ _WHAT: Final = {
     ("message", SENT): EXPECT,
     ("message", RECEIVED): SAY,
     ("ping", RECEIVED): PING,
-    ("close", SENT): GOODBYE,
+    ("close", SENT): CLIENT_CLOSE,
     ("close", RECEIVED): CLOSE,
 }
 

@@ -1,7 +1,7 @@
-"""A server that plays a recording back, so that a script can be tested without its server.
+"""A server that replays a recording, so that a script can be tested without its server.
 
-Each connection has a thread of its own; only this thread uses its socket and its player. ``close`` ends the threads by
-shutting the sockets down. Several threads add to ``mismatches``, ``unexpected`` and the connections, by atomic appends
+Each connection has a separate thread; only this thread uses its socket and its player. ``close`` ends the threads by
+shutting down the sockets. Several threads add to ``mismatches``, ``unexpected`` and the connections, by atomic appends
 or under the lock.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Replay", "ReplayMismatch"]
 
-_LAST_STEPS: Final = 5.0
+_EXIT_TIMEOUT: Final = 5.0
 """Seconds that the threads may take to end after their sockets were shut down; normally they take milliseconds."""
 
 
@@ -42,7 +42,7 @@ class ReplayMismatch(AssertionError):
     """The client did not do what was recorded.
 
     Attributes:
-        differences: a sentence for each.
+        differences: one sentence for each difference.
     """
 
     def __init__(self, differences: Sequence[str]) -> None:
@@ -54,9 +54,9 @@ class ReplayMismatch(AssertionError):
 
 
 class Replay:
-    """A WebSocket server on loopback that plays back what ``Client(url, record=path)`` has recorded.
+    """A WebSocket server on loopback that replays a recording of ``Client(url, record=path)``.
 
-    It listens from its construction to ``close()``, in threads of its own. Use it in a ``with`` block, which calls
+    It listens from its construction to ``close()``, in separate threads. Use it in a ``with`` block, which calls
     ``check()`` at its end::
 
         with Replay("session.jsonl") as replay:
@@ -64,23 +64,23 @@ class Replay:
 
     The client's first connection is answered with the first recorded one, and so on, with its subprotocol and response
     headers. A message or ping of the server is sent after all messages of the client that precede it in the recording
-    have come. The end of a connection is played too: the server's close frame with its code, or, for a lost connection,
-    the end without a close frame. Failed attempts, pongs and the client's pings are not played.
+    were received. The end of a connection is replayed too: the server's close frame with its code, or, for a lost
+    connection, the end without a close frame. Failed attempts, pongs and the client's pings are not replayed.
 
     Strict: the client must send the recorded messages in their order. JSON is compared as values; redacted values match
     any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are
     refused with 503.
 
-    Lenient: messages may come in any order, be left out or be new. A message is assigned to the first recorded one, not
-    played yet, that equals it except for ids; else to the first one with the same method or type (or, if it has
-    neither, with the same members). Answers to the recorded message are sent with the id that the client uses now; see
-    ``LenientPlayer`` for other messages. A message that is like no recorded one is stored in ``unexpected`` and not
-    answered. Connections after the last recorded one play the last one again.
+    Lenient: the client may send messages in any order, leave some out and add others. A message is assigned to the
+    first recorded message that was not replayed yet and equals it except for ids; else to the first one with the same
+    method or type (or, if it has neither, with the same members). Answers to the recorded message are sent with the id
+    that the client uses now; see ``LenientPlayer`` for other messages. A message that corresponds to no recorded one is
+    stored in ``unexpected`` and not answered. Connections after the last recorded one replay the last one again.
 
     Attributes:
         mismatches: one sentence for each difference; strict only.
-        unexpected: payloads that are like no recorded message; lenient only.
-        port: the TCP port it listens on.
+        unexpected: payloads that correspond to no recorded message; lenient only.
+        port: the TCP port.
     """
 
     def __init__(
@@ -97,15 +97,16 @@ class Replay:
         Args:
             path: the recording's file.
             strict: see above.
-            speed: 1.0 keeps the recorded pauses between the server's messages, 2.0 halves them; None plays as fast as
+            speed: 1.0 keeps the recorded pauses between the server's messages, 2.0 halves them; None replays as fast as
                 possible.
             host: the address to listen on.
             port: the port; 0 for a free one.
             ids: top-level members of messages that contain a request's id; lenient only.
 
         Raises:
-            ValueError: the file is not a recording, is damaged, or has a newer version; the error text names the line.
-            OSError: the file can't be read, or the address can't be listened on.
+            ValueError: the file is not a recording, is damaged, or has a newer version; the error text contains the
+                line's number.
+            OSError: the file can't be read, or the server can't listen on the address.
         """
         self._strict = check_bool("strict", strict)
         self._speed = None if speed is None else check_seconds("speed", speed)
@@ -134,7 +135,7 @@ class Replay:
         return url_of(self._host, self.port, None)
 
     def check(self) -> None:
-        """Raise if the client did not do what was recorded. To be called after the client was closed.
+        """Raise an error if the client did not do what was recorded. Call it after the client was closed.
 
         Raises:
             ReplayMismatch: the client sent something else, or did not send something; strict only.
@@ -145,7 +146,7 @@ class Replay:
                 raise ReplayMismatch(differences)
 
     def close(self) -> None:
-        """End every connection, and stop listening. Any thread; further calls have no effect."""
+        """End all connections, and stop listening. Thread-safe; further calls have no effect."""
         with self._lock:
             if self._closed:
                 return
@@ -158,7 +159,7 @@ class Replay:
             left = dict(self._open)
         for conversation in left:
             conversation.abort()
-        until = Deadline.after(_LAST_STEPS, time.monotonic())
+        until = Deadline.after(_EXIT_TIMEOUT, time.monotonic())
         for thread in left.values():
             thread.join(until.left(time.monotonic()))
 
@@ -197,11 +198,11 @@ class Replay:
                 if not poller.wait(self._listener, READ, None):
                     continue
                 with contextlib.suppress(OSError):  # the client disconnected before it was accepted
-                    self._converse(self._listener.accept()[0])
+                    self._serve(self._listener.accept()[0])
         finally:
             poller.close()
 
-    def _converse(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket) -> None:
         sock.setblocking(True)
         conversation = Conversation(sock, self._next_player, self._left)
         thread = threading.Thread(target=conversation.run, name=f"replay-{self.port}", daemon=True)

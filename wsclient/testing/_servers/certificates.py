@@ -1,4 +1,4 @@
-"""Certificates for servers on loopback, and contexts that trust them. Each server gets new ones; nothing is stored."""
+"""Certificates for servers on loopback, and contexts that trust them. No certificate is stored or used twice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def certificate_for(tls: bool | ssl.SSLContext | None, host: str) -> Certificate
         return Certificate(tls)
     if tls is not True:
         raise TypeError(f"tls must be True, False or an ssl.SSLContext for servers, not {tls!r}.")
-    import trustme  # slow to import, and needed here only
+    import trustme  # slow to import, and needed only here
 
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -61,7 +61,7 @@ def client_context_of(certificate: Certificate | None) -> ssl.SSLContext:
         raise AttributeError("This server has no client_context, as it does not use TLS; construct it with tls=True.")
     if certificate.client_context is None:
         raise AttributeError(
-            "This server has no client_context, as it uses an SSLContext of your own; with tls=True it makes both."
+            "This server has no client_context, as it uses the SSLContext that was passed as tls=; tls=True makes both."
         )
     return certificate.client_context
 

@@ -20,7 +20,7 @@ from .sockets import listen
 __all__ = ["Listening"]
 
 STOP_TIMEOUT: Final = 15.0
-"""Seconds that the handlers of a stopping server may take to return; its connections have been cut before."""
+"""Seconds that the handlers of a stopping server may take to return after its connections were cut."""
 
 CLOSE_TIMEOUT: Final = 1.0
 """Seconds that a closing handshake may take. The default of ``websockets``, 10, is too long for a test with a peer that
@@ -31,7 +31,7 @@ QUIET.setLevel(logging.CRITICAL)  # tests break connections on purpose; set anot
 
 
 class Listening:
-    """A ``websockets`` server that runs in a thread of its own, with one more thread for each connection.
+    """A ``websockets`` server that runs in a separate thread, with one more thread for each connection.
 
     Attributes:
         port: its TCP port; 0 for a Unix domain socket.
@@ -80,7 +80,7 @@ class Listening:
         if helper.is_alive() or self._thread.is_alive():
             raise TimeoutError(
                 f"A handler of the test server has not returned within {STOP_TIMEOUT:g} s after its connection was "
-                "cut; let it wait with a timeout, or end its wait before the server is closed."
+                "cut; use a timeout for its waits, or end them before the server is closed."
             )
         for pipe in (getattr(self._server, name, None) for name in ("shutdown_watcher", "shutdown_notifier")):
             if isinstance(pipe, int):  # websockets before 17 leaves both ends of this pipe open

@@ -1,6 +1,6 @@
-"""The server's end of one connection, which a test controls byte by byte.
+"""The server's side of one connection, which a test controls byte by byte.
 
-One thread uses a peer; only ``release()`` and ``close()`` may be called from other threads too.
+Only one thread may use a peer, except that any thread may call ``release()`` and ``close()``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Peer:
     """One connection of a ``RawServer``.
 
     Attributes:
-        sock: the socket, with a time-out of 15 s, so that no test waits for ever.
+        sock: the socket, with a time-out of 15 s, so that no test waits forever.
         request: the head of the client's upgrade request; empty until it was received.
     """
 
@@ -73,7 +73,7 @@ class Peer:
 
         Raises:
             ConnectionError: the client closed the connection before its request was complete.
-            TimeoutError: the request did not come within 15 s.
+            TimeoutError: the request was not received within 15 s.
         """
         while b"\r\n\r\n" not in self._buffer:
             self._receive("the client closed the connection before its request was complete")
@@ -91,14 +91,14 @@ class Peer:
     def accept(self) -> str:
         """The correct ``Sec-WebSocket-Accept`` for the request (RFC 6455 §4.2.2)."""
         key = (self.header("Sec-WebSocket-Key") or "").encode()
-        return base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()  # noqa: S324 - the protocol wants it
+        return base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()  # noqa: S324 - the protocol requires it
 
     def upgrade(self, *lines: str, accept: str | None = None, then: bytes = b"") -> Peer:
         """Receive the request and answer with 101.
 
         Args:
             lines: further header lines: ``"Sec-WebSocket-Protocol: chat"``.
-            accept: the value of ``Sec-WebSocket-Accept``, if it is to be another than the correct one.
+            accept: the value of ``Sec-WebSocket-Accept``; None for the correct one.
             then: bytes to send after the response, in the same call of ``send``.
 
         Returns:
@@ -194,8 +194,8 @@ class Peer:
         """Receive the next ``size`` bytes.
 
         Raises:
-            ConnectionError: the client closed the connection before.
-            TimeoutError: no byte came for 15 s.
+            ConnectionError: the client closed the connection before it had sent them.
+            TimeoutError: no byte was received for 15 s.
         """
         while len(self._buffer) < size:
             self._receive("the client closed the connection")
@@ -234,7 +234,7 @@ class Peer:
         """Receive until the client closes the connection.
 
         Returns:
-            All bytes that came.
+            All bytes that were received.
         """
         with contextlib.suppress(ConnectionError):
             while True:

@@ -1,4 +1,4 @@
-"""A server that sends exactly the bytes that a test gives it, so that it can break every rule of the protocol.
+"""A server that sends exactly the bytes that a test gives it, so that it can violate any rule of the protocol.
 
 Half of a frame, and later its rest::
 
@@ -6,10 +6,10 @@ Half of a frame, and later its rest::
         client = wsclient.Client(raw.url)
         starting = threading.Thread(target=client.start); starting.start()
         peer = raw.accept().upgrade()
-        rest = peer.send_half(1, b"hello")          # the client has no message yet
-        peer.send(rest)                             # now it has
+        rest = peer.send_half(1, b"hello")          # the client has received no message yet
+        peer.send(rest)                             # now it has received the message
 
-A script is called for every connection, on a thread of its own::
+A script is called for each connection, on a separate thread::
 
     def trickle(peer):
         peer.upgrade()
@@ -23,7 +23,7 @@ A script is called for every connection, on a thread of its own::
         peer.upgrade("X-Filler: " + "x" * 1_000_000)
 
     def silence(peer):
-        peer.receive_head()                         # may be left out too
+        peer.receive_head()                         # optional
         peer.silence()                              # until peer.release() is called, or the server ends
 
     def close_without_a_frame(peer):
@@ -60,8 +60,8 @@ from .sockets import listen, shut
 
 __all__ = ["RawServer"]
 
-_LAST_WORDS: Final = 0.5
-"""Seconds between the shutdown of a script's socket and its close. In this time the script's reads report the end."""
+_SCRIPT_GRACE: Final = 0.5
+"""Seconds between the shutdown of a script's socket and its close, so that the script's reads report the end."""
 
 STOP_TIMEOUT: Final = 15.0
 """Seconds that a script may take to return after its socket was closed."""
@@ -87,7 +87,7 @@ class RawServer(Service):
     ) -> None:
         """
         Args:
-            script: ``script(peer)`` is called for each connection, on a thread of its own; when it returns, the
+            script: ``script(peer)`` is called for each connection, on a separate thread; when it returns, the
                 connection is closed. Without a script, the test gets each connection from ``accept()``.
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
@@ -147,15 +147,15 @@ class RawServer(Service):
             TimeoutError: a script does not return.
         """
         self._closing = True
-        shut(self._listener)  # wakes accept() on Linux; on other systems the connection below does
+        shut(self._listener)  # ends accept() on Linux; on other systems the connection below ends it
         with contextlib.suppress(OSError):
             socket.create_connection(self._listener.getsockname()[:2], 1.0).close()
         self._listener.close()
         self._thread.join(STOP_TIMEOUT)
         for peer in self._peers:
-            shut(peer.sock)  # wakes a script that reads
+            shut(peer.sock)  # ends the reads of a script
             peer.release()
-        self._join(_LAST_WORDS)  # a selector reports no more events of a socket that is closed
+        self._join(_SCRIPT_GRACE)  # a selector reports no events of a closed socket
         for peer in self._peers:
             peer.close()
         self._join(STOP_TIMEOUT)
@@ -183,9 +183,9 @@ class RawServer(Service):
             if self._closing:
                 sock.close()
                 return
-            self._welcome(sock)
+            self._begin(sock)
 
-    def _welcome(self, sock: socket.socket) -> None:
+    def _begin(self, sock: socket.socket) -> None:
         if self._certificate is not None:
             # The handshake is made on the connection's thread, so a client that stalls in it delays no other client.
             try:

@@ -1,8 +1,9 @@
-"""A WebSocket server for tests, made of the threaded server of ``websockets``.
+"""A WebSocket server for tests, based on the threaded server of ``websockets``.
 
 Guarantees:
-    * Every method may be called from any thread, except ``stop``, ``restart`` and ``close`` from a handler: they wait
-      until all handlers have returned. ``received`` only grows, in the order in which the messages came.
+    * All methods may be called from any thread, except that a handler must not call ``stop``, ``restart`` and
+      ``close``, which wait until all handlers have returned. Messages are only added to ``received``, in the order in
+      which they were received.
     * ``wait_for`` and ``stop`` have a timeout.
     * An exception of a handler is logged at once, stored in ``errors``, and raised by ``close``.
 """
@@ -52,12 +53,12 @@ class Server(Service):
 
     Attributes:
         handler: the function that answers messages. It may be assigned at any time; the next message uses it.
-        received: all messages that came (``str`` or ``bytes``), in order, over all connections.
+        received: all messages that were received (``str`` or ``bytes``), in order, on all connections.
         opened: a ``queue.Queue`` of the connections (``websockets``' ``ServerConnection``), in order.
         errors: the exceptions that handlers raised. ``close()`` raises the first of them, unless the ``with`` block has
-            raised one itself. Remove expected ones with ``clear()``.
+            raised an exception itself. Remove expected exceptions with ``clear()``.
         host: the address it listens on.
-        port: the TCP port; a restart keeps it.
+        port: the TCP port; it stays the same after a restart.
     """
 
     def __init__(
@@ -106,14 +107,14 @@ class Server(Service):
         """
         if self._listening is not None:
             raise RuntimeError("The server runs already; stop() it first, or call restart().")
-        options = {**self._options, "process_request": self._greet}
+        options = {**self._options, "process_request": self._process_request}
         if self._certificate is not None:
             options["ssl"] = self._certificate.server_context
         self._listening = Listening(self._serve, self.host, self.port, self._path, **options)
         self.port = self._listening.port
 
     def stop(self) -> None:
-        """Stop listening, and end all connections with a FIN and no close frame, as if the server had been killed.
+        """Stop listening, and end all connections with a FIN and no close frame, as if the process had been killed.
 
         Raises:
             TimeoutError: a handler does not return.
@@ -124,7 +125,7 @@ class Server(Service):
             listening.stop()
 
     def restart(self) -> None:
-        """Call ``stop()`` and ``start()``: all connections end; the port and ``received`` stay."""
+        """Call ``stop()`` and ``start()``: all connections end; the port and ``received`` do not change."""
         self.stop()
         self.start()
 
@@ -160,7 +161,8 @@ class Server(Service):
             The first ``count`` messages.
 
         Raises:
-            TimeoutError: they did not come within the timeout; the error text shows the messages that came.
+            TimeoutError: they were not received within the timeout; the error text shows the messages that were
+                received.
         """
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         check_count("count", count, zero=True)
@@ -168,7 +170,7 @@ class Server(Service):
             with self._changed.watch() as latch:
                 if len(self.received) < count and not latch.wait(deadline):
                     raise TimeoutError(
-                        f"{len(self.received)} of {count} messages came within {timeout:g} s, on "
+                        f"{len(self.received)} of {count} messages were received within {timeout:g} s, on "
                         f"{len(self.connections)} open connections. The last of them: {self.received[-5:]!r}"
                     )
         return self.received[:count]
@@ -202,7 +204,7 @@ class Server(Service):
         Args:
             status: the status, such as 503; from 200 to 999.
             headers: further headers, such as ``{"Retry-After": "2"}``.
-            times: the number of handshakes. The handshakes of several calls add up, in the order of the calls.
+            times: the number of handshakes. Several calls apply one after the other.
         """
         if not isinstance(status, int) or not 200 <= status <= 999:
             raise ValueError(f"status must be an HTTP status from 200 on, not {status!r}.")
@@ -211,7 +213,7 @@ class Server(Service):
 
     # --- the server's threads ----------------------------------------------------------------------------------------
 
-    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         try:
             status, headers = self._refusals.popleft()
         except IndexError:
@@ -221,7 +223,7 @@ class Server(Service):
 
     def _serve(self, connection: ServerConnection) -> None:
         self._connections[connection] = None
-        if self._listening is None:  # stopped after the handshake; older releases of websockets leave it open
+        if self._listening is None:  # stopped after the handshake; old releases of websockets leave the socket open
             shut(connection.socket)
         self.opened.put(connection)
         try:

@@ -1,4 +1,4 @@
-"""How the servers of the testing kit end: they stop, and then raise the first exception of the test's own code."""
+"""The end of the testing kit's servers: they stop, and then raise the first exception of the test's code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Service:
 
     Attributes:
         errors: the exceptions of that code. ``close()`` raises the first of them, unless the ``with`` block has raised
-            one itself. Remove expected ones with ``clear()``.
+            an exception itself. Remove expected exceptions with ``clear()``.
     """
 
     def __init__(self) -> None:
@@ -47,4 +47,4 @@ class Service:
         if kind is None:
             self.close()
         else:
-            self.stop()  # the exception of the block is more important
+            self.stop()  # the exception of the block is reported

@@ -20,7 +20,6 @@ ORDER = """
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
     "tenacity": ("_connection/reconnect.py",),
-    "python_socks": ("_network/proxy.py",),
     "rich": ("cli/screen.py",),
     "websockets": ("_rfc6455/masking.py", "cli/", "testing/"),
     "pytest": ("testing/",),

@@ -165,7 +165,6 @@ def test_close_is_bounded_while_a_name_lookup_for_a_proxy_hangs(hang, monkeypatc
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     hang.result = []
-    pytest.importorskip("python_socks")
     with RawServer() as proxy:
         client = wsclient.Client("ws://far.invalid/", proxy=f"socks5://127.0.0.1:{proxy.port}")
         with starting(client):

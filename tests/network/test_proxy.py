@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import ssl
-import sys
 import threading
 
 import pytest
@@ -41,16 +40,9 @@ SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 SCHEMES = ("http", *SOCKS)
 
 
-@pytest.fixture(scope="module")
-def socks():
-    pytest.importorskip("python_socks", reason="SOCKS needs python-socks: pip install 'wsclient-sdk[proxy]'")
-
-
 @pytest.fixture(params=SCHEMES)
 def scheme(request):
     """Each kind of proxy that is reached without TLS."""
-    if request.param in SOCKS:
-        request.getfixturevalue("socks")
     return request.param
 
 
@@ -426,7 +418,7 @@ ASK5 = b"\x05\x01\x00\x03\x0bexample.org\x00\x50"
         ("socks5", [HELLO5, (b"\x05\x01\x00\x01\xc0\x00\x02\x07\x00\x50", GRANTED5)]),
     ],
 )
-def test_socks_is_sent_an_address_that_the_client_looks_up(socks, tunnel, known, scheme, turns):
+def test_socks_is_sent_an_address_that_the_client_looks_up(tunnel, known, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme)
     assert known == ["example.org"]
 
@@ -438,7 +430,7 @@ def test_socks_is_sent_an_address_that_the_client_looks_up(socks, tunnel, known,
         ("socks5h", [HELLO5, (ASK5, GRANTED5)]),
     ],
 )
-def test_socks5h_and_socks4a_are_sent_the_name(socks, tunnel, known, scheme, turns):
+def test_socks5h_and_socks4a_are_sent_the_name(tunnel, known, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme)
     assert not known
 
@@ -455,7 +447,7 @@ def test_socks5h_and_socks4a_are_sent_the_name(socks, tunnel, known, scheme, tur
         ),
     ],
 )
-def test_an_address_is_sent_as_an_address(socks, tunnel, scheme, url, turns):
+def test_an_address_is_sent_as_an_address(tunnel, scheme, url, turns):
     tunnel(conversation(*turns), url, scheme)
 
 
@@ -468,12 +460,12 @@ def test_an_address_is_sent_as_an_address(socks, tunnel, scheme, url, turns):
     ],
     ids=["4a", "5h", "5h without authentication"],
 )
-def test_socks_is_sent_the_credentials_of_its_url(socks, tunnel, scheme, turns):
+def test_socks_is_sent_the_credentials_of_its_url(tunnel, scheme, turns):
     tunnel(conversation(*turns), scheme=scheme, user="m%40e:s%3Acret@")
 
 
 @pytest.mark.parametrize("credentials", ["me:h%C3%BCsh@", f"me:{'h' * 256}@"], ids=["not ASCII", "too long"])
-def test_credentials_that_socks_cannot_transmit_are_fatal_and_not_printed(socks, tunnel, credentials):
+def test_credentials_that_socks_cannot_transmit_are_fatal_and_not_printed(tunnel, credentials):
     def act(peer):
         peer.exactly(4)
         peer.send(b"\x05\x02")
@@ -496,14 +488,14 @@ def test_credentials_that_socks_cannot_transmit_are_fatal_and_not_printed(socks,
         ("socks5h", [(HELLO5[0], b"HTTP/1.1 400 Bad Request\r\n\r\n")], "version"),
     ],
 )
-def test_a_rejection_by_socks_is_a_proxy_error(socks, tunnel, scheme, turns, why):
+def test_a_rejection_by_socks_is_a_proxy_error(tunnel, scheme, turns, why):
     with pytest.raises(ProxyError, match=rf"(?i)socks.* refused a tunnel: .*{why}") as caught:
         tunnel(conversation(*turns), scheme=scheme)
     assert caught.value.retry
     assert caught.value.__cause__ is caught.value.last
 
 
-def test_a_socks_proxy_that_rejects_the_password_is_a_proxy_error_without_it(socks, tunnel):
+def test_a_socks_proxy_that_rejects_the_password_is_a_proxy_error_without_it(tunnel):
     turns = [HELLO5_WITH_PASSWORD, (b"\x01\x02me\x04hush", b"\x01\x01")]
     with pytest.raises(ProxyError, match="authentication failure") as caught:
         tunnel(conversation(*turns), scheme="socks5h", user="me:hush@")
@@ -511,7 +503,7 @@ def test_a_socks_proxy_that_rejects_the_password_is_a_proxy_error_without_it(soc
     assert not caught.value.retry
 
 
-def test_a_socks_proxy_that_requires_another_authentication_is_fatal(socks, tunnel):
+def test_a_socks_proxy_that_requires_another_authentication_is_fatal(tunnel):
     with pytest.raises(ProxyError, match="No acceptable authentication") as caught:
         tunnel(conversation((HELLO5[0], b"\x05\xff")), scheme="socks5h")
     assert not caught.value.retry
@@ -526,7 +518,7 @@ def test_a_socks_proxy_that_requires_another_authentication_is_fatal(socks, tunn
         ("socks5h", [HELLO5, (ASK5, b"\x05\x00\x00\x04" + bytes(18))]),
     ],
 )
-def test_socks_can_answer_byte_by_byte_and_later_bytes_are_not_read(socks, tunnel, watcher, scheme, answers):
+def test_socks_can_answer_byte_by_byte_and_later_bytes_are_not_read(tunnel, watcher, scheme, answers):
     def act(peer):
         peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for expected, answer in answers:
@@ -545,7 +537,7 @@ def test_socks_can_answer_byte_by_byte_and_later_bytes_are_not_read(socks, tunne
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks5"])
-def test_a_name_without_an_address_is_reported(socks, stage, watcher, monkeypatch, scheme):
+def test_a_name_without_an_address_is_reported(stage, watcher, monkeypatch, scheme):
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host, *args, **options):
@@ -559,15 +551,6 @@ def test_a_name_without_an_address_is_reported(socks, stage, watcher, monkeypatc
         opener(watcher, f"{scheme}://127.0.0.1:{proxy.port}").open("ws://nowhere/", {})
     assert caught.value.retry
     assert not watcher.open()
-
-
-@pytest.mark.parametrize("scheme", SOCKS)
-def test_without_python_socks_the_error_contains_the_command_to_install_it(monkeypatch, tunnel, scheme):
-    monkeypatch.setitem(sys.modules, "python_socks", None)
-    with pytest.raises(ProxyError, match=r"pip install 'wsclient-sdk\[proxy\]'") as caught:
-        tunnel(until_the_end, scheme=scheme)
-    assert not caught.value.retry
-    assert isinstance(caught.value.last, ImportError)
 
 
 # --- errors, without a socket left open ------------------------------------------------------------------------------

@@ -104,8 +104,6 @@ def launch(tmp_path):
         def launch(name, **options):
             if PROXIES[name].program is None:
                 pytest.skip(f"{name.upper()} IS MISSING: the client is not tested through it")
-            if name != "tinyproxy":
-                pytest.importorskip("python_socks", reason="SOCKS needs python-socks: pip install '.[proxy]'")
             return stack.enter_context(PROXIES[name](tmp_path, **options))
 
         yield launch

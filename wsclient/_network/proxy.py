@@ -1,8 +1,7 @@
 """Proxies: selects the proxy for a URL, and requests a tunnel from it.
 
-An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request. SOCKS is implemented by python-socks (Apache-2.0), the
-extra ``proxy``: its connectors implement the protocol. Their bytes pass through ``_Stream``, so the deadline and a
-command to close end their waits too.
+An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request; ``socks`` opens a SOCKS tunnel. The bytes of both pass
+through ``_Stream``, so the deadline and a command to close end their waits.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from .._errors import HandshakeError, ProxyError, WebSocketClientError
+from .._errors import HandshakeError, ProxyError
 from .._options import DEFAULT_LIMITS, Limits
 from .._rfc6455.handshake import is_retryable
 from .._rfc6455.http11 import ResponseReader
 from .._threads.imports import importing
 from .poller import READ
+from .socks import SocksError, open_socks_tunnel
 
 if TYPE_CHECKING:
     from .._rfc6455.url import Target
@@ -31,9 +31,6 @@ __all__ = ["Proxy", "choose", "open_tunnel"]
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
 _PIECE: Final = 16 * 1024
-_LOGIN_REFUSED: Final = ("authentication failure", "No acceptable authentication methods")
-"""Parts of the texts with which python-socks reports a refused login, since it has no code for it. Fatal, like the HTTP
-status 407."""
 
 
 class Proxy:
@@ -156,17 +153,6 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
 
 
 def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
-    try:
-        with importing:
-            from python_socks import ProxyType
-            from python_socks._connectors.factory_sync import create_connector
-            from python_socks.sync._resolver import SyncResolver
-    except ImportError as error:
-        raise ProxyError(
-            f"The proxy {proxy!r} uses SOCKS, which needs python-socks: pip install 'wsclient-sdk[proxy]'.",
-            last=error,
-            retry=False,
-        ) from error
     if proxy.scheme.startswith("socks5") and not all(
         text.isascii() and len(text) < 256 for text in (proxy.user or "", proxy.password)
     ):
@@ -175,24 +161,14 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
             "ASCII characters.",
             retry=False,
         )
-    connector = create_connector(
-        proxy_type=ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else ProxyType.SOCKS5,
-        username=proxy.user,
-        password=proxy.password,
-        rdns=proxy.scheme in ("socks4a", "socks5h"),
-        resolver=SyncResolver(),
-    )
     try:
-        connector.connect(stream=stream, host=target.host, port=target.port)  # type: ignore[arg-type]
-    except (OSError, WebSocketClientError):  # the connection broke, or a command ended the wait
-        raise
-    except Exception as error:  # python-socks has its own errors, and raises ValueError for a malformed answer
-        retry = not any(words in str(error) for words in _LOGIN_REFUSED)
-        raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error, retry=retry) from error
+        open_socks_tunnel(stream, proxy.scheme, proxy.user, proxy.password, target.host, target.port)
+    except SocksError as error:
+        raise ProxyError(f"The proxy {proxy!r} refused a tunnel: {error}.", last=error, retry=error.retry) from error
 
 
 class _Stream:
-    """The connection with the interface that python-socks requires: its calls block, until the deadline at most."""
+    """The connection to the proxy; its calls block, until the deadline at most."""
 
     def __init__(self, line: Line, watch: Watch, deadline: Deadline) -> None:
         self._line = line
@@ -208,8 +184,6 @@ class _Stream:
                 self._watch.wait(self._line.sock, self._line.write_event, self._deadline)
             rest = rest[sent:]
 
-    write_all = write  # the method's name before python-socks 3
-
     def read(self, max_bytes: int = _PIECE) -> bytes:
         """Wait for received bytes and return them, at least one."""
         while (data := self._line.receive(max_bytes)) is None:
@@ -224,6 +198,3 @@ class _Stream:
         while len(data) < n:
             data += self.read(n - len(data))
         return data
-
-    def close(self) -> None:
-        """Do nothing: the owner of the connection closes it."""

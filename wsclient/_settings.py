@@ -111,17 +111,17 @@ class Bounds(NamedTuple):
     max_message_size: int
 
     def deadline(self, timeout: float | None) -> Deadline:
-        """The one deadline of a call, from its option ``timeout``.
+        """The deadline of a call, from its option ``timeout``.
 
         Args:
-            timeout: seconds; ``DEFAULT`` stands for ``request_timeout``, None waits without end.
+            timeout: seconds; ``DEFAULT`` for ``request_timeout``, None for no limit.
 
         Raises:
-            TypeError, ValueError: it is no number of seconds.
+            TypeError, ValueError: it is not a number of seconds.
         """
         if timeout is DEFAULT:
             timeout = self.request_timeout
-        elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # mostly it is
+        elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # the common case
             timeout = check_seconds("timeout", timeout, zero=True)
         return Deadline(None if timeout is None else time.monotonic() + timeout)
 

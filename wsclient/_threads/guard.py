@@ -25,7 +25,7 @@ class Guard:
         io_ident: the identity of the I/O thread (``threading.get_ident()``); None while there is none.
         setting_up: whether the I/O thread is inside ``on_session``. Only that thread writes it.
         forked: whether this process is a forked child of the process that the client belongs to.
-        main_ident: the identity of the main thread, the only one in which a KeyboardInterrupt can be raised.
+        main_ident: the identity of the main thread, the only one on which a KeyboardInterrupt can be raised.
     """
 
     __slots__ = ("forked", "io_ident", "main_ident", "name", "setting_up", "state")
@@ -33,8 +33,8 @@ class Guard:
     def __init__(self, name: str, state: StateCell) -> None:
         """
         Args:
-            name: see above, like the next.
-            state: see there.
+            name: the client's name.
+            state: the client's state.
         """
         self.name = name
         self.state = state
@@ -97,7 +97,7 @@ class Guard:
             )
 
     def check_started(self, call: str) -> None:
-        """Refuse a call on a client that does not run.
+        """Reject a call on a client that does not run.
 
         Args:
             call: the call's name, for the error text.
@@ -109,7 +109,7 @@ class Guard:
             raise self.closed_error(call)
 
     def closed_error(self, call: str) -> ClientClosed:
-        """The error for a call before ``start()`` or after the end; its text says the client's state and what to do.
+        """The error for a call before ``start()`` or after the client's end; it names the state and says what to do.
 
         Args:
             call: the call's name, for the error text.

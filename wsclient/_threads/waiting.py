@@ -72,7 +72,7 @@ class Waiter(Latch):
     """A latch with an outcome: one thread waits for it, another thread completes it.
 
     Attributes:
-        value: the result, once it was completed without an error.
+        value: the result, if the latch was completed without an error.
         error: the error; None if there is none.
     """
 

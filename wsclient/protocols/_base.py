@@ -255,12 +255,12 @@ class Protocol:
         return True
 
     def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
-        """The caller's own id of a request and None, or None and the encoder of a request that gets an id of ours."""
+        """The id that a request has already, and None; else None, and the encoder for a request without an id."""
         id = self.id_of(message)
         return (id, None) if id is not None else (None, self._encoder(message))
 
     def _id_source(self) -> Callable[[], Any]:
-        """The function that gives a request its id, as ``new_id`` does."""
+        """The function that returns ids for requests: ``new_id``, or a faster one with the same results."""
         return self.new_id
 
     def _encoder(self, message: Any) -> Encoder:

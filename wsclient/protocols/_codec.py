@@ -29,8 +29,8 @@ class StandardJson:
     Attributes:
         dumps: encodes a value as JSON text. Raises ValueError for NaN and infinities, and TypeError for an object that
             JSON can't represent.
-        scan: decodes the value at an index of a text, and returns it with the index behind it. Raises StopIteration or
-            ValueError if there is none.
+        scan: decodes the value at an index of a text, and returns the value and the index after it. Raises
+            StopIteration or ValueError if there is no value.
     """
 
     def __init__(self) -> None:

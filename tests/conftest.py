@@ -49,7 +49,7 @@ are the same few in each run; with ``EXPLORE`` in the environment (``nox -s long
 
 NOT_RUN = {
     "slow": "minutes of load, thousands of reconnects, time that has to pass",
-    "network": "pulled cables and lost packets between network namespaces",
+    "network": "unplugged cables and lost packets between network namespaces",
     "servers": "nginx, Chromium, aria2 and other programs; see tests/README.md",
 }
 """The markers that the plain command omits, and the subjects of their tests."""

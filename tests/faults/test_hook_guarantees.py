@@ -146,7 +146,7 @@ def test_1_each_blocking_call_ends_at_its_timeout(kind, scene):
         else:
             assert ended is False, name
     delivery = one.client.send("one more")
-    assert delivery.wait(LONG), "a pong is taken for a proof beside the hook"
+    assert delivery.wait(LONG), "a pong is counted as a confirmation in addition to the hook"
     one.client.flush(LONG)
     assert one.client.request(add(1, 2), timeout=LONG)["result"] == 3
     began = time.monotonic()
@@ -220,7 +220,7 @@ def test_2_a_request_lost_or_answered_while_the_hook_acts_has_one_outcome_and_it
     eventually(lambda: threads("first") == [])
     assert set(ends.values()) == {1}
     stats = one.client.stats
-    assert stats.requests_ok + stats.requests_failed == len(futures) + refused, "one end was counted for each"
+    assert stats.requests_ok + stats.requests_failed == len(futures) + refused, "one outcome was counted for each"
     assert stats.requests_ok == sum(future.exception() is None for future in futures)
 
 
@@ -235,7 +235,7 @@ def test_3_close_returns_in_time(kind, wait, scene, caplog):
     assert time.monotonic() - began < LATE
     assert one.client.state is State.CLOSED
     if kind == "closes":
-        assert one.returned.wait(LONG / 2), "close() on the hook thread waits for itself"
+        assert one.returned.wait(LONG / 2), "close() waits for its own thread, the hook thread"
         assert "does not return" not in caplog.text
 
 

@@ -95,7 +95,7 @@ def test_a_hook_that_does_not_return_blocks_nothing_else(server):
         assert client.request(add(3, 4), timeout=LONG)["result"] == 7, "the hook delays a reconnect"
         assert sleeper.seen == ["good night"]
         assert threads("first") == ["hooks", "io"]
-        assert client.stats.connections == 2, "the hook was taken for a dead peer"
+        assert client.stats.connections == 2, "the hook was mistaken for a dead peer"
         sleeper.go.set()
         eventually(lambda: sleeper.seen == ["good night", "a second one"])
 
@@ -216,7 +216,7 @@ def test_a_hook_can_close_its_client_immediately(name, server, caplog):
         server.wait_for(1)
         ready.set()
         ENDINGS[name](server, client)
-        assert returned.wait(LONG), "close() on the hook thread waits for itself"
+        assert returned.wait(LONG), "close() waits for its own thread, the hook thread"
         assert client.wait_closed(LONG)
         assert isinstance(waiting.exception(LONG), (wsclient.ClientClosed, wsclient.ConnectionLost))
         assert client.state is State.CLOSED
@@ -399,7 +399,7 @@ def test_a_slow_stream_loses_messages_by_its_policy_with_one_warning_per_episode
             assert [stream.get(LONG)["n"] for _ in kept] == kept
             with pytest.raises(TimeoutError):
                 stream.get(0)
-            assert [other.get(LONG)["n"] for _ in range(10)] == list(range(10)), "another stream lost by it"
+            assert [other.get(LONG)["n"] for _ in range(10)] == list(range(10)), "another stream lost messages too"
             assert len(slow_consumer_warnings(caplog)) == episode
         assert other.dropped == 0
 
@@ -432,10 +432,10 @@ def test_block_stops_reading_at_the_limit_and_continues_for_a_request_and_loses_
         eventually(lambda: client.stats.messages_received >= 3)
         sender.join(SHORT)
         received = client.stats.messages_received
-        assert received < 50, "reading went on"
+        assert received < 50, "reading continued"
         threading.Event().wait(SHORT)
         assert client.stats.messages_received == received
-        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the request does not keep the line moving"
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the request does not continue the reading"
         sender.join(LONG)
         assert client.stats.connections == 1
         hook.go.set()
@@ -475,7 +475,7 @@ def test_above_the_byte_limit_a_request_makes_a_hook_lose_the_newest_and_ends_a_
                 seen.extend(message["n"] for message in iter(lambda: stream.get(LONG), None))
             assert stream.dropped == client.stats.dropped == 1
         assert len(slow_consumer_warnings(caplog)) == 1
-        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client lives on"
+        assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client continues"
 
 
 def test_paused_reading_is_not_mistaken_for_a_dead_peer(server):

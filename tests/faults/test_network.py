@@ -80,7 +80,7 @@ def test_a_cable_unplugged_for_five_seconds_only_delays_messages(network, remote
         for n in range(20):
             client.send(f"message {n}")
         done, _ = concurrent.futures.wait(pending, timeout=5)
-        assert not done, "the cable was pulled and yet a request has ended"
+        assert not done, "a request ended although the cable was unplugged"
         assert time.monotonic() - pulled >= 5
         network.plug()
         assert [future.result(PATIENT) for future in pending] == [{"id": n + 2, "result": 2 * n} for n in range(5)]
@@ -184,7 +184,7 @@ def test_with_thirty_percent_packet_loss_each_request_gets_its_own_reply_and_mes
         f"{narrow.partial} of {narrow.writes} writes partial"
     )
     assert min(lost) > 50, "few packets were lost"
-    assert narrow.partial > 10, "nearly all writes were whole"
+    assert narrow.partial > 10, "nearly all writes were complete"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="NO DELAY TESTED: there is no /dev/net/tun")
@@ -204,8 +204,8 @@ def test_with_three_hundred_milliseconds_latency_the_keepalive_drops_no_connecti
             assert [reply["result"] for reply in replies] == list(range(50))
             for _ in range(8):
                 assert pongs.acquire(timeout=LONG)
-            assert 0.3 <= client.latency < 1, "not the way there and back"
-            assert 0.3 <= client.stats.rtt_min < 0.3 + 0.2, "a pong was taken for that of another ping"
+            assert 0.3 <= client.latency < 1, "not the time in both directions"
+            assert 0.3 <= client.stats.rtt_min < 0.3 + 0.2, "a pong was matched to another ping"
             assert client.stats.connections == 1
             assert client.last_disconnect is None
     finally:

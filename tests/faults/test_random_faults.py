@@ -40,6 +40,6 @@ def test_no_promise_is_broken_under_random_faults(capfd, tls):
     assert not broken, f"again: {replay_command(SEED + 2 * tls, SECONDS, tls)}\n{shown}"
     # A soak without requests proves nothing.
     unchecked = {promise for promise in PROMISES if not sum(result.verdict.checked[promise] for result in results)}
-    assert unchecked <= {"the client recovers in time"}, f"seed {SEED}: nothing was held against {unchecked}"
+    assert unchecked <= {"the client recovers in time"}, f"seed {SEED}: nothing was checked for {unchecked}"
     assert sum(result.faults.total() for result in results) >= SECONDS / 10
     assert sum(result.outcomes["answered"] for result in results) >= 10 * SECONDS

@@ -157,7 +157,7 @@ def test_if_one_address_never_answers_the_client_connects_to_the_one_of_the_othe
         assert client.stats.failed_attempts == 0
     assert host.tried == [LOOPBACK[first], LOOPBACK[second]]
     (_, began), (_, followed) = host.attempts
-    assert HEAD_START <= followed - began < LONG / 2, "the second was tried too soon, or too late to be of help"
+    assert HEAD_START <= followed - began < LONG / 2, "the second was tried too early or too late"
 
 
 @pytest.mark.parametrize(("first", "second"), FAMILIES, ids=["IPv6 first", "IPv4 first"])

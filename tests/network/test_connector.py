@@ -312,7 +312,7 @@ def test_a_redirected_connection_is_closed_before_the_next_one_is_opened(stage, 
         over.set()
 
     def second(peer):
-        assert over.wait(LONG), "the first line is still open"
+        assert over.wait(LONG), "the first connection is still open"
         upgrade()(peer)
 
     opening(stage(first, second).url)

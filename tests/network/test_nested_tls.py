@@ -261,7 +261,7 @@ def test_pending_reports_decrypted_bytes(nested):
 def test_many_inner_records_in_one_outer_record_are_all_pending(nested):
     line, far = nested
     records = far.records(*[b"%03d" % n for n in range(300)])
-    assert len(records) < 16384, "they are to fit into one outer record"
+    assert len(records) < 16384, "they must fit into one outer record"
     far.outer.sendall(records)
     got = [receive(line, 100)]
     while line.pending():  # without waiting: no more data arrives in the outer layer
@@ -276,7 +276,7 @@ def test_half_an_inner_record_is_not_pending(nested):
         far.outer.sendall(part)
         wait_for(line, READ)
         assert line.receive(100) is None
-        assert line.pending() == 0, "who believes that asks again and again"
+        assert line.pending() == 0, "a caller that relies on it would poll"
     far.outer.sendall(records[-1:])
     assert receive(line, 100) == b"hello"
 
@@ -462,7 +462,7 @@ def test_a_failed_handshake_does_not_close_the_outer_socket(outer, client_tls, w
     with pytest.raises(TimeoutError):
         start_nested_tls(near, "localhost", client_tls, watcher, within(SHORT))
     assert near.fileno() != -1
-    assert watcher.count < 20, "it did not wait but asked again and again"
+    assert watcher.count < 20, "it did not wait but polled"
     assert len(set(watcher.deadlines)) == 1
 
 
@@ -789,7 +789,7 @@ def test_a_stall_in_the_inner_handshake_ends_at_the_open_timeout(secure_proxy, t
             opener(watcher, secure_proxy.url, trusting).open(url, {})
     assert watcher.over.is_set()
     assert isinstance(caught.value.last, TimeoutError)
-    assert type(caught.value) is ConnectError, "the proxy did its part"
+    assert type(caught.value) is ConnectError, "the proxy forwarded it"
     assert len(watcher.given) == 1, "all waits have one deadline"
     assert not watcher.open()
 
@@ -847,7 +847,7 @@ def test_a_cut_in_the_middle_of_a_message_is_a_loss_at_once(reach, secure_proxy,
     assert client.wait_closed(LONG)
     last = client.last_disconnect
     assert (last.initiator, last.code) == ("network", None)
-    assert client.stats.bytes_received == bytes_in, "half a message is none"
+    assert client.stats.bytes_received == bytes_in, "half a message was delivered"
 
 
 def test_after_a_cut_the_client_reconnects_through_the_proxy(secure_proxy, server_tls, trusting):

@@ -88,7 +88,7 @@ def test_a_socket_of_the_caller_is_used_with_the_path_and_host_of_the_url(pair, 
         peer.send_text("world")
         assert stream.get(LONG) == "world"
     client.close(timeout=0)
-    assert near.fileno() == -1, "the client closes what it was given"
+    assert near.fileno() == -1, "the client closes the socket of the function"
 
 
 def test_a_client_works_on_a_socket_connected_to_a_server(server, no_lookups):

@@ -563,7 +563,7 @@ def test_messages_of_2_mib_arrive_unchanged_while_the_connection_is_full(authori
             deliveries = [client.send(blob) for blob in blobs]
             peer.send(b"".join(frame(2, blob) for blob in blobs))
             assert [stream.get(LONG) for _ in blobs] == blobs
-            assert deliveries[-1].state == "queued", "the line was never full"
+            assert deliveries[-1].state == "queued", "the connection was never full"
             assert [peer.receive_frame() for _ in blobs] == [(2, blob) for blob in blobs]
         assert client.stats.connections == 1
         client.close(timeout=0)

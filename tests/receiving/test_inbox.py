@@ -108,7 +108,7 @@ def test_items_are_taken_one_at_a_time_after_the_queue_has_lost_some():
     assert inbox.put("lost", 1, must_keep_reading=True) is Put.FIRST_LOSS
     sizes = [len(inbox.get_several(PASSED)) for _ in range(40)]
     assert sizes == [1] * 40
-    assert inbox.put("a second loss", 100, must_keep_reading=True) is Put.KEPT, "a queue with room keeps what comes"
+    assert inbox.put("a second loss", 100, must_keep_reading=True) is Put.KEPT, "a queue with room keeps new items"
 
 
 def test_a_reader_of_several_items_waits_like_any_other_reader():
@@ -378,7 +378,7 @@ def test_an_episode_of_the_byte_limit_ends_when_half_of_the_bytes_are_read():
     for _ in range(3):
         inbox.get(PASSED)  # 4 of 10 bytes are left after the third
     inbox.put("fits", 4)
-    assert inbox.put("lost", 4) is Put.LOSS, "one look below half is no end yet"
+    assert inbox.put("lost", 4) is Put.LOSS, "one check below half does not end it"
     inbox.get(PASSED)
     inbox.get(PASSED)
     inbox.put("fits", 10)

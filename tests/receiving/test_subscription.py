@@ -985,7 +985,7 @@ def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against,
         asked = taken(peer)
         assert asked["ask"] == 2
         assert client._wsclient.core.table.in_flight == 1
-        assert client.stats.queue_depth == 1, "the bound holds for requests all the same"
+        assert client.stats.queue_depth == 1, "the limit applies to requests too"
         put(peer, {"id": asked["id"], "v": 2})
         put(peer, {"id": taken(peer)["id"], "v": 3})
         assert [first.result(LONG), second.result(LONG)] == [2, 3]

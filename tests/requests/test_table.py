@@ -89,7 +89,7 @@ def test_a_request_without_an_end_is_not_counted_in_flight_while_it_is_streaming
     answers = fed(table, 2, endless=False, streaming=False)
     table.begin_streaming(answers)
     assert table.find(1) is subscription
-    assert table.in_flight == 1, "the answers have an end"
+    assert table.in_flight == 1, "the answers are limited"
     if end == "take":
         assert table.take(subscription, CANCELLED)
         assert table.in_flight == 1

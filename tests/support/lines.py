@@ -89,7 +89,7 @@ def send_and_reset(far, sock, line):
     far.sendall(b"last words")
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_READ)
-        assert selector.select(LONG), "the bytes that are to stay unread did not come"
+        assert selector.select(LONG), "the bytes that must stay unread did not arrive"
     sock.close()
     wait_for(line, READ)
 

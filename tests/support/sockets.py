@@ -24,7 +24,7 @@ class Silent:
         self.address = socket.AF_INET, self._listener.getsockname()
         self._callers = []
         while self._queue_another():
-            assert len(self._callers) < 20, "the backlog has no end here"
+            assert len(self._callers) < 20, "the backlog is unlimited here"
 
     def _queue_another(self):
         sock = socket.socket()
@@ -72,7 +72,7 @@ class Busy:
         self._callers = []
         self.taken = []
         while self._queue_another(path):
-            assert len(self._callers) < 20, "the backlog has no end here"
+            assert len(self._callers) < 20, "the backlog is unlimited here"
 
     def _queue_another(self, path):
         sock = socket.socket(socket.AF_UNIX)

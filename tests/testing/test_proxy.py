@@ -64,7 +64,7 @@ def exactly(sock, size):
     data = b""
     while len(data) < size:
         piece = sock.recv(size - len(data))
-        assert piece, f"the line ended after {data!r}"
+        assert piece, f"the connection ended after {data!r}"
         data += piece
     return data
 

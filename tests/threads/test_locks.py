@@ -89,7 +89,7 @@ def test_other_threads_wait_for_the_lock(lock):
 def test_an_interrupt_at_any_moment_of_the_block_leaves_the_lock_released(lock):
     moment = 0
     while strikes(moment, lambda: within(lock)):
-        assert is_free(lock), f"it is still taken after an interrupt at moment {moment}"
+        assert is_free(lock), f"it is still held after an interrupt at moment {moment}"
         moment += 1
     assert moment >= 2  # the function's own, and those of its calls
     assert is_free(lock)
@@ -106,7 +106,7 @@ def test_real_interrupts_leave_the_lock_released(lock, alarm):
                     pass
         except Struck:
             struck += 1
-            assert is_free(lock), f"it is still taken after {struck} interrupts"
+            assert is_free(lock), f"it is still held after {struck} interrupts"
 
 
 def test_an_interrupt_of_the_wait_acquires_nothing(lock, alarm):

@@ -1,5 +1,6 @@
 """The size of a read."""
 
+import os
 import subprocess
 import sys
 
@@ -58,10 +59,13 @@ print((faults() - before) // 20)
 """
 
 
-def faults_a_message(size):
+def faults_a_message(size, **environment):
     """How many pages a MiB message costs in a separate program that has read large ones, or has not."""
     program = [sys.executable, "-c", FAULTS, size]
-    return int(subprocess.run(program, check=True, capture_output=True, text=True, timeout=60).stdout)
+    done = subprocess.run(
+        program, check=True, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+    return int(done.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is the GNU C library's malloc that learns")
@@ -69,3 +73,4 @@ def test_memory_released_by_large_messages_is_kept_for_the_next_ones():
     if faults_a_message("small") < 100:
         pytest.skip("this malloc keeps it by itself")
     assert faults_a_message("large") < 10
+    assert faults_a_message("large", WSCLIENT_KEEP_MEMORY="0") > 100

@@ -7,6 +7,7 @@ Each read allocates a new object. This costs little if ``malloc`` keeps freed me
 from __future__ import annotations
 
 import functools
+import os
 from typing import Final
 
 __all__ = ["LARGE_READ_SIZE", "READ_SIZE", "next_read_size"]
@@ -55,6 +56,7 @@ def _keep_memory() -> None:
     soon as it is freed. Of the free memory at the top of a heap it keeps only 128 KiB. Freeing such a block raises both
     limits: the first to the block's size, the second to twice that (mallopt(3), ``M_MMAP_THRESHOLD``). So a block is
     allocated and freed here. It is never written to, so it occupies no physical memory. With other C libraries this has
-    no effect.
+    no effect. The environment variable ``WSCLIENT_KEEP_MEMORY=0`` switches it off.
     """
-    bytes(_FREED_BLOCK)
+    if os.environ.get("WSCLIENT_KEEP_MEMORY") != "0":
+        bytes(_FREED_BLOCK)

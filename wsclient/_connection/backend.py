@@ -35,10 +35,11 @@ class ClientBackend:
         progress: notifies the threads that wait for written bytes.
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
+        counters: count what was sent.
         depart, refuse, is_free: as in ``Requests``.
     """
 
-    __slots__ = ("_commands", "_counters", "_table", "depart", "is_free", "nudge", "number", "progress", "protocol",
+    __slots__ = ("_commands", "_table", "counters", "depart", "is_free", "nudge", "number", "progress", "protocol",
                  "queue", "refuse", "wake")  # fmt: skip
 
     def __init__(
@@ -64,7 +65,7 @@ class ClientBackend:
         """
         self._table = table
         self.protocol = protocol
-        self._counters = counters
+        self.counters = counters
         self._commands = commands
         self.number = number
         self.queue = sender.queue
@@ -87,19 +88,6 @@ class ClientBackend:
     def has_room_for(self, entry: Outgoing) -> bool:
         """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
         return entry.requests <= self._room()
-
-    def written(self, batch: list[Outgoing]) -> None:
-        """Count messages that the operating system has accepted. Each leaves the list as it is counted, also if a
-        KeyboardInterrupt strikes.
-        """
-        counters = self._counters
-        while batch:
-            entry = batch[-1]
-            if not entry.requests:
-                entry.payload = None
-            counters.messages_sent += entry.counted
-            counters.bytes_sent += entry.size * entry.counted
-            del batch[-1]
 
     def is_wanted(self) -> bool:
         """Whether there is time left to send anything: not after the deadline of ``close()``."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .._models import Disconnect
     from .._network.transport import Line
     from .._rfc6455.deflate import Deflater
+    from .._stats import Counters
     from .._threads.waiting import Notifier
     from ..protocols import Protocol as MessageProtocol
     from .queue import MessageQueue
@@ -66,6 +67,7 @@ class WriterBackend(Carrier, Protocol):
 
     queue: MessageQueue
     progress: Notifier
+    counters: Counters
     protocol: MessageProtocol
     nudge: Callable[[bytes], object]
 
@@ -77,9 +79,6 @@ class WriterBackend(Carrier, Protocol):
 
     def has_room_for(self, entry: Outgoing) -> bool:
         """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
-
-    def written(self, batch: list[Outgoing]) -> None:
-        """Count messages that the operating system has accepted whole. Empties the list."""
 
     def wake(self) -> None:
         """Wake the I/O thread."""
@@ -249,7 +248,20 @@ class Writer:
                 progress.sent += sent[0]
                 self.rest = rest[sent[0] :] or _NOTHING
         if not self.rest:
-            self._backend.written(batch)
+            self._count(batch)
+
+    def _count(self, batch: list[Outgoing]) -> None:
+        """Count messages that the operating system has accepted whole. Each leaves the list as it is counted, also if a
+        KeyboardInterrupt is raised.
+        """
+        counters = self._backend.counters
+        while batch:
+            entry = batch[-1]
+            if not entry.requests:
+                entry.payload = None
+            counters.messages_sent += entry.counted
+            counters.bytes_sent += entry.size * entry.counted
+            del batch[-1]
 
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
@@ -325,7 +337,7 @@ class Writer:
                 self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
                 self._backend.wake()
         if not rest:
-            self._backend.written(self._batch)
+            self._count(self._batch)
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
         """The connection can't go on; these are cut, like any that was not written whole."""
@@ -442,7 +454,7 @@ class Writer:
         with self._owner:  # others hold it for one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
-            self._backend.written(written)
+            self._count(written)
             self.write_progress.ended = True
             self.is_open = False
             self._batch = []

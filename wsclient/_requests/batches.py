@@ -1,7 +1,8 @@
 """Several requests that are sent as one message, an array (JSON-RPC 2.0 §6), and have one result.
 
 Guarantees:
-    * Each request of a batch ends on its own, on any thread. The last one to end completes the batch's waiter, once.
+    * Each request of a batch ends separately, on any thread. When the last one ends, the batch's waiter is completed,
+      once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Batch(Outgoing):
 
     Attributes:
         members: the requests.
-        deadline: theirs.
+        deadline: the deadline of all of them.
     """
 
     __slots__ = ("deadline", "members")
@@ -43,32 +44,32 @@ class Batch(Outgoing):
 
     @property
     def outcome(self) -> str | None:
-        """``"cancelled"`` once the caller has withdrawn it; None otherwise."""
+        """``"cancelled"`` once the caller has withdrawn the batch; None otherwise."""
         return CANCELLED if any(one.outcome is CANCELLED for one in self.members) else None
 
     @property
     def requests(self) -> int:  # type: ignore[override]
-        """How many answers are awaited."""
+        """The number of expected replies."""
         return len(self.members)
 
     @property
     def has_ended(self) -> bool:
         """Whether all its requests have ended."""
-        # The last one first: mostly they end in their order.
+        # From the last to the first: they mostly end in order, so the last one usually decides.
         return all(one.outcome is not None for one in reversed(self.members))
 
     def reply_requests(self) -> Sequence[Request]:
-        """Its members."""
+        """Return the members."""
         return self.members
 
     def put_on(self, progress: WriteProgress, end: int) -> None:
-        """It is the next on this connection, with all its members. Only the thread that holds the write lock."""
+        """Record the position of the batch and of its members on a connection. Only the writer calls this."""
         super().put_on(progress, end)
         for member in self.members:
             member.put_on(progress, end)
 
     def payload_for(self, connection: Carrier) -> bytes | None:
-        """The array of those members that have not ended; None if all have. As for ``Request``."""
+        """Return the array of the members that have not ended; None if all have. See ``Outgoing.payload_for``."""
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
         members = [payload for one in self.members if (payload := one.payload_for(connection)) is not None]
@@ -94,7 +95,7 @@ class BatchResult:
         self._waiter = waiter
 
     def add(self, index: int, value: Any, error: BaseException | None) -> None:
-        """The request at this index of the batch has ended."""
+        """Store the outcome of the request at this index; complete the waiter after the last one."""
         with self._lock:
             self._results[index] = value if error is None else error
             if error is not None and (self._first is None or index < self._first):
@@ -115,19 +116,19 @@ class BatchResult:
 
 
 class BatchMember:
-    """The waiter of one request of a batch."""
+    """The waiter of one request of a batch; passes the outcome to the ``BatchResult``."""
 
     __slots__ = ("_index", "_result")
 
     def __init__(self, result: BatchResult, index: int) -> None:
         """
         Args:
-            result: the batch's.
+            result: the result of the batch.
             index: the request's index in the batch.
         """
         self._result = result
         self._index = index
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """The request has ended."""
+        """Store the outcome of the request."""
         self._result.add(self._index, value, error)

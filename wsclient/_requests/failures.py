@@ -1,4 +1,4 @@
-"""Errors with which a request ends, each for one cause."""
+"""The errors that end a request, one function per cause."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ __all__ = ["connection_lost", "ended_before", "timed_out"]
 
 
 def timed_out(phase: str) -> RequestTimeout:
-    """The error for a request whose deadline has passed: still ``"queued"``, or ``"waiting"`` for its reply."""
+    """Return the error for a request whose deadline has passed.
+
+    Args:
+        phase: ``"queued"`` if the request was not sent yet, ``"waiting"`` if it was waiting for its reply.
+    """
     if phase == "queued":
         return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
     return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
 
 
 def ended_before() -> ConnectionLost:
-    """The error for a request whose connection has ended before it was queued or written."""
+    """Return the error for a request whose connection ended before the request was queued or written."""
     return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
 
 
 def connection_lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
-    """The error for a request whose connection ended before the reply came."""
+    """Return the error for a request whose connection ended before the reply was received."""
     how = f" ({disconnect.reason})" if disconnect.reason else ""
-    fate = (
+    consequence = (
         "the request had been sent, so the server may have acted on it; idempotent=True would send it again"
         if sent
         else "the request was not sent"
     )
     error = ConnectionLost(
-        f"The connection ended{how} before the reply came; {fate}.", sent=sent, disconnect=disconnect
+        f"The connection ended{how} before the reply came; {consequence}.", sent=sent, disconnect=disconnect
     )
     error.__cause__ = disconnect.error
     return error

@@ -1,4 +1,4 @@
-"""The future of a request, as ``submit()`` returns it."""
+"""The future that ``submit()`` returns for a request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RequestFuture(Future[Any]):
     """
 
     _ended: Notifier | None = None
-    """Notifies the threads that wait; made by the first of them."""
+    """Notifies the waiting threads; the first thread that waits creates it."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class RequestFuture(Future[Any]):
     ) -> None:
         """
         Args:
-            request: what it stands for.
+            request: the request or batch whose outcome the future holds.
             withdraw: ends the request as cancelled, if it has not ended.
             post: runs a function on the hook thread.
         """
         super().__init__()
-        # Measured: with the standard one, a quarter of the interrupts that struck here left it locked for ever.
+        # Measured: with the standard condition, a quarter of the interrupts that occurred here left it locked for ever.
         self._condition = InterruptSafeCondition()
         self._request = request
         self._withdraw = withdraw
@@ -49,14 +49,14 @@ class RequestFuture(Future[Any]):
         self._is_cancel_notified = False
 
     def cancel(self) -> bool:
-        """Withdraw the request: it is not sent any more if it was queued, and its reply counts as late.
+        """Withdraw the request: if it is still queued it is not sent, and its reply is treated as late.
 
         Returns:
-            True if the future is cancelled; False if an outcome was there first.
+            True if the future is cancelled; False if it already had an outcome.
         """
         try:
             self._withdraw(self._request)
-        finally:  # an interrupt may have struck after the request was taken: finish what was decided
+        finally:  # an interrupt may have occurred after the request was ended as cancelled: cancel the future as well
             if self._request.outcome is CANCELLED:
                 try:
                     super().cancel()
@@ -64,16 +64,16 @@ class RequestFuture(Future[Any]):
                 finally:
                     try:
                         self._wake()
-                    except BaseException:  # an interrupt may have struck at its first line
+                    except BaseException:  # an interrupt may have occurred before `_wake` did anything
                         self._wake()
                         raise
         return self.cancelled()
 
     def result(self, timeout: float | None = None) -> Any:
-        """The reply; waits up to ``timeout`` seconds, None for as long as it takes.
+        """Return the reply; wait for it up to ``timeout`` seconds, or without a limit if it is None.
 
         Raises:
-            TimeoutError: there was no outcome within the timeout. The request goes on.
+            TimeoutError: there was no outcome within the timeout. The request is not cancelled.
             CancelledError: the future was cancelled.
             WebSocketClientError: the request failed.
         """
@@ -81,19 +81,19 @@ class RequestFuture(Future[Any]):
             self._await_outcome(timeout)
             return super().result(0)
         finally:
-            del self  # or the traceback of the error would keep the future, and so the error
+            del self  # otherwise the error's traceback refers to the future, and the future to the error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The error the request failed with, None if it did not fail; waits and raises as ``result`` does."""
+        """Return the error of the request, None if it did not fail; wait and raise as ``result`` does."""
         self._await_outcome(timeout)
         return super().exception(0)
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Have ``fn(future)`` called on the hook thread once the outcome is there."""
+        """Schedule a call of ``fn(future)`` on the hook thread for when the future has an outcome."""
         super().add_done_callback(partial(self._post_callback, fn))
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Keep the outcome, and wake the threads that wait for it."""
+        """Store the outcome, and wake the threads that wait for it."""
         try:
             if error is not None:
                 self.set_exception(error)
@@ -103,12 +103,12 @@ class RequestFuture(Future[Any]):
             self._wake()
 
     def _await_outcome(self, timeout: float | None) -> None:
-        """Wait, not as the base class does: an interrupt as ``Condition.wait()`` has just given its lock back comes
-        out as a ``RuntimeError``, since the block gives it back once more.
+        """Wait without ``Condition.wait()``, which the base class uses: if an interrupt occurs just after it has
+        released its lock, the ``with`` block releases the lock again and raises ``RuntimeError``.
         """
         if self.done():
             return
-        ended: Notifier = self.__dict__.setdefault("_ended", Notifier())  # in one step: others may come to wait, too
+        ended: Notifier = self.__dict__.setdefault("_ended", Notifier())  # atomic: other threads may start to wait too
         deadline = Deadline.after(timeout, time.monotonic())
         while not self.done():
             with ended.watch() as latch:
@@ -116,7 +116,7 @@ class RequestFuture(Future[Any]):
                     raise FutureTimeout
 
     def _wake(self) -> None:
-        """Wake the threads that wait here."""
+        """Wake the threads that wait for the outcome."""
         if self._ended is not None:
             self._ended.announce()
 
@@ -124,7 +124,7 @@ class RequestFuture(Future[Any]):
         self._post(partial(fn, future))
 
     def _notify_of_cancel(self) -> None:
-        """Wake ``concurrent.futures.wait()``, which does not notice ``cancel()`` alone. Once only."""
+        """Wake ``concurrent.futures.wait()``, once only: ``cancel()`` alone does not notify it."""
         with self._condition:
             if not self._is_cancel_notified:
                 self._is_cancel_notified = True

@@ -1,4 +1,4 @@
-"""One request: a message that wants an answer, and what is known of it until it ends."""
+"""One request: a message that expects a reply, and its state until it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 _TEXT: Final = Opcode.TEXT
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 NEW: Final = "new"
 WAITING: Final = "waiting"
@@ -39,10 +39,10 @@ TRANSITIONS: Final = {
     TIMED_OUT: frozenset[str](),
     CANCELLED: frozenset[str](),
 }
-"""The states of a request, and those that may follow each.
+"""The states of a request, and the states that may follow each.
 
-``NEW``: made, not yet in the table of requests. ``WAITING``: its first answer is awaited, until its deadline.
-``STREAMING``: the first of many answers has come, or none is awaited; more may come, and the deadline plays no part.
+``NEW``: created, not yet in the table of requests. ``WAITING``: waits for its first reply, until its deadline.
+``STREAMING``: the first of many replies was received, or none is required; more may follow, and there is no deadline.
 The other four are final: ``OK``, ``FAILED``, ``TIMED_OUT``, ``CANCELLED``.
 """
 
@@ -51,34 +51,34 @@ ENDED: Final = frozenset(state for state, following in TRANSITIONS.items() if no
 
 
 class Completable(Protocol):
-    """Whoever is told how a request ended; called once, outside of every lock."""
+    """Receives the outcome of a request. ``complete`` is called once, while no lock is held."""
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Take the reply, or the error if there is one."""
+        """Receive the reply, or the error if the request failed."""
 
 
 class Request(Outgoing):
-    """A message that wants an answer.
+    """A message that expects a reply.
 
     Attributes:
-        encoder: makes the payload once the id is known; None where ``payload`` stands already.
-        id: the caller's own id, or the one given when the request was taken to the line; None before.
-        caller_key: the table's key of the caller's own id, which stays through every re-send; None if it has none.
-        match: accepts the reply, instead of correlation by id.
-        until: refuses replies that are only an acknowledgement.
-        takes_any: whether it waits for one answer, and takes any.
-        idempotent: whether it may be sent once more after its connection was lost.
-        departed: whether it was taken to the present connection's line, to be written; False again where it was cut
-            off. Guarded by the table's lock, until its connection is over.
-        deadline: for queue, wire and reply together.
-        waiter: who is told the outcome.
-        feed: gets each of many answers; None where one is awaited.
-        message: a copy of what was asked, for a protocol that wants to see it again; else ``ABSENT``.
-        batch: the message it goes out in with others; None where it goes alone.
-        last: the last of many answers, where one is awaited; ``ABSENT`` before the first.
+        encoder: makes the payload once the id is known; None where ``payload`` is already set.
+        id: the caller's id, or the id assigned just before the request is written; None before that.
+        caller_key: the table's key of the caller's id, the same for every re-send; None if the caller gave no id.
+        match: returns True for the reply; replaces correlation by id.
+        until: returns False for replies that are only an acknowledgement.
+        takes_any: whether it expects one reply and any reply ends it.
+        idempotent: whether it may be sent again after its connection was lost.
+        departed: whether the writer of the present connection has taken it, to write it; False again if it was cut
+            off before its last byte. Guarded by the table's lock, until its connection is over.
+        deadline: limits the time in the queue, on the wire and until the reply, together.
+        waiter: receives the outcome.
+        feed: receives each of many replies; None if one reply is expected.
+        message: a copy of the caller's message, if the protocol needs it to judge the replies; else ``ABSENT``.
+        batch: the batch it is sent in; None if it is sent alone.
+        last: the latest of many replies, if one reply is expected; ``ABSENT`` before the first.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
-        counts_in_flight: whether it uses up room where the number of requests in flight is bounded. Guarded likewise.
-        sent_before: whether a connection that is over had carried it, so that the server may have it.
+        counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
+        sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 
     __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "departed", "encoder", "feed", "id",
@@ -101,7 +101,7 @@ class Request(Outgoing):
         idempotent: bool = False,
         connection_number: int | None = None,
     ) -> None:
-        # What `Outgoing.__init__` does, without the call: each request() would pay for it.
+        # The same as `Outgoing.__init__`, without the call, which would slow down every request().
         self.opcode = opcode
         self.payload = payload
         self.size = size
@@ -132,15 +132,15 @@ class Request(Outgoing):
 
     @property
     def outcome(self) -> str | None:
-        """How it ended; None while it has not."""
+        """The final state; None while the request has not ended."""
         return self.stage if self.stage in ENDED else None
 
     def reply_requests(self) -> tuple[Request]:
-        """Itself."""
+        """Return the request itself."""
         return (self,)
 
     def payload_for(self, connection: Carrier) -> bytes | None:
-        """The payload, as a connection is about to write it; the request gets its id now.
+        """Assign the request its id, and return the payload that the connection is about to write.
 
         A request that can't be written ends here. Args and result are those of ``Outgoing.payload_for``.
         """
@@ -158,12 +158,12 @@ class Request(Outgoing):
                 self.payload = payload
                 self.size = len(payload)
                 return payload
-        except Exception as error:  # raised by a protocol of the user's own
+        except Exception as error:  # raised by a user-defined protocol
             connection.refuse(self, error)
             return None
         return self.payload
 
 
 def key_of(id: Any) -> Any:
-    """An id as a key of the tables. JSON's ``true`` is no ``1``, though Python's ``True == 1``."""
+    """Return the table key of an id. It keeps JSON's ``true`` and ``1`` apart, which are equal in Python."""
     return (bool, id) if isinstance(id, bool) else id

@@ -1,10 +1,10 @@
 """Requests of one client: how each begins, is sent, and ends.
 
 Guarantees:
-    * Any thread may call a ``Requests``, except where a method names the one that may.
-    * A reply, a timeout, a cancel, a lost connection and a close may come at the same moment. Each calls
-      ``RequestTable.take`` first, and only the one that takes the request completes its waiter.
-    * No lock of this room is held while a waiter is completed or a message is queued.
+    * Any thread may call a ``Requests``, unless a method names the one thread that may.
+    * A reply, a timeout, a cancel, a lost connection and a close may occur at the same moment. Each calls
+      ``RequestTable.take`` first, and only the caller for which it returns True completes the waiter.
+    * No lock of this package is held while a waiter is completed or a message is queued.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Requests"]
 _log = logging.getLogger("wsclient")
 
 _MAX_ID_TRIES: Final = 2**17
-"""Times a protocol is asked for an id that is not in flight; MQTT has 65 535 of them."""
+"""How many ids are requested from a protocol before giving up, if all are in flight; MQTT has 65 535 ids."""
 
 
 class Requests:
@@ -59,7 +59,7 @@ class Requests:
             protocol: encodes requests and gives them their ids.
             table: the requests that have not ended.
             sender: writes or queues messages.
-            commands: wakes the I/O thread, and has it drop a connection.
+            commands: wakes the I/O thread, and orders it to drop a connection.
             settings: the client's name and ``request_timeout``.
         """
         self._protocol = protocol
@@ -80,10 +80,10 @@ class Requests:
         idempotent: bool,
         connection_number: int | None,
     ) -> Request | Batch:
-        """Check the options of a call, and encode its request; a batch, where the protocol sends a list as one.
+        """Check the options of a call, and encode its request; a list becomes a batch if the protocol has batches.
 
         Args:
-            message: what the caller wants to ask.
+            message: the caller's message.
             timeout: seconds; ``DEFAULT`` is the client's ``request_timeout``, None has no limit.
             match: as for ``client.request``, like the next two.
             until: see there.
@@ -114,18 +114,18 @@ class Requests:
         idempotent: bool = False,
         connection_number: int | None = None,
     ) -> Request:
-        """Encode a request; nothing is kept of the message itself.
+        """Encode a request. The message itself is not kept.
 
         Args:
-            message: what the caller wants to ask.
-            deadline: until when.
+            message: the caller's message.
+            deadline: when the request times out.
             match: as for ``client.request``, like the next two.
             until: see there.
             idempotent: see there.
             connection_number: the number of the one connection that may take it; None for any.
 
         Raises:
-            TypeError: the message can't be encoded, or no reply to it could be recognised.
+            TypeError: the message can't be encoded, or a reply to it could not be recognised.
             ValueError: likewise.
         """
         protocol = self._protocol
@@ -133,7 +133,7 @@ class Requests:
         if match is None:
             id, encoder = protocol._id_and_encoder(message)
         elif protocol._by_order:
-            raise ValueError("match= can't be used where replies are told apart by their order, as Fifo does.")
+            raise ValueError("match= can't be used if replies are correlated by their order alone, as with Fifo.")
         if encoder is not None:
             request = Request(
                 None,
@@ -171,12 +171,12 @@ class Requests:
         idempotent: bool = False,
         connection_number: int | None = None,
     ) -> Batch:
-        """Encode several requests that are sent as one message; nothing is kept of the messages themselves.
+        """Encode several requests that are sent as one message. The messages themselves are not kept.
 
         Args and errors are those of ``make``.
 
         Raises:
-            ValueError: they can't be a batch.
+            ValueError: the messages can't be sent as a batch.
         """
         most = self._protocol.max_in_flight
         if match is not None or until is not None:
@@ -184,7 +184,7 @@ class Requests:
         if not messages:
             raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
         if most is not None and len(messages) > most:
-            raise ValueError(f"A batch of {len(messages)} requests never has room: max_in_flight is {most}.")
+            raise ValueError(f"A batch of {len(messages)} requests exceeds max_in_flight, which is {most}.")
         members = [
             self.make(message, deadline, idempotent=idempotent, connection_number=connection_number)
             for message in messages
@@ -194,8 +194,8 @@ class Requests:
     def encode_one_way(
         self, message: Any, *, expires_at: float | None = None, connection_number: int | None = None
     ) -> Outgoing:
-        """Encode a message that wants no answer. If the server might answer it all the same, that answer must not be
-        taken for a request's: no request will get an id that the message contains.
+        """Encode a message that expects no reply. A reply that the server sends nevertheless must not be assigned to a
+        request, so no request is given an id that the message contains.
 
         Args:
             message: what to send.
@@ -204,7 +204,7 @@ class Requests:
 
         Raises:
             TypeError: it can't be encoded.
-            ValueError: likewise; or a request waits under its id.
+            ValueError: likewise; or a request with an id of the message waits for its reply.
         """
         protocol = self._protocol
         opcode, payload = encoded(protocol.encode(message))
@@ -226,17 +226,17 @@ class Requests:
         streaming: bool = False,
         more: bool = False,
     ) -> None:
-        """A request or a batch begins to wait, and is written or queued. After an error its waiter is not completed.
+        """Add a request or a batch to the table, and write or queue it. If this raises, the waiter is not completed.
 
         Args:
-            request: what ``make`` or ``make_batch`` gave.
-            waiter: is completed once it has ended; None where nothing waits for that.
+            request: the result of ``make`` or ``make_batch``.
+            waiter: is completed when the request has ended; None if no code waits for that.
             timed: whether the I/O thread ends it at its deadline; False if the caller does.
-            streaming: whether its first answer is not waited for.
-            more: whether others follow, with which it is to be written.
+            streaming: whether it starts as ``STREAMING``, without a wait for the first reply.
+            more: whether further requests follow, and it is written together with them.
 
         Raises:
-            ValueError: the caller's id is in flight.
+            ValueError: a request with the caller's id is in flight.
             RequestTimeout: the send queue had no room until the deadline.
             SendQueueFull, MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
         """
@@ -252,7 +252,7 @@ class Requests:
             self.queue(request, request.deadline)
         except WebSocketClientError:
             if not self.table.take(request, FAILED):
-                return  # it has ended meanwhile, and its waiter is completed
+                return  # the request has already ended, and its waiter is completed
             raise
         except BaseException:
             self.cancel(request, interrupted=True)
@@ -284,7 +284,7 @@ class Requests:
 
         Args:
             entry: the message.
-            deadline: until when to wait for room, where the queue's policy is to block.
+            deadline: until when to wait for room, if the queue's policy is ``"block"``.
 
         Raises:
             RequestTimeout: it is a request, and there was no room until its deadline.
@@ -311,13 +311,13 @@ class Requests:
             if evicted:
                 sender.progress.announce()
         if entry.connection_number is not None and sender.is_too_late(entry):
-            queue.withdraw(entry)  # no later connection may take it
+            queue.withdraw(entry)  # its connection has ended, and no other one may send it
 
     def send_unseen(self, message: Any, *, connection_number: int) -> None:
-        """Send a message on one connection; if it is wrapped as a request, its answer is dropped.
+        """Send a message on one connection; if it is wrapped as a request, its reply is dropped.
 
         Args:
-            message: what to send, maybe wrapped in ``protocols.Request``.
+            message: what to send, possibly wrapped in ``protocols.Request``.
             connection_number: the connection's number.
 
         Raises:
@@ -333,7 +333,9 @@ class Requests:
         self._commands.wake_by(deadline)
 
     def _refused(self, entry: Outgoing) -> WebSocketClientError:
-        """The error for what the queue did not take: its connection is over, or the policy is to drop the newest."""
+        """Return the error for a message that was not queued: its connection has ended, or the queue is full and drops
+        the newest message.
+        """
         if self._sender.is_too_late(entry):
             return failures.ended_before()
         return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
@@ -341,12 +343,12 @@ class Requests:
     # --- being written: the thread that holds the write lock ---------------------------------------------------------
 
     def depart(self, request: Request) -> bool:
-        """Give a request the id under which it is written, before its reply can come. False if it has ended.
+        """Assign a request the id under which it is written, before its reply can come. False if it has ended.
 
-        Ids are given here, so they rise on the wire. Only the thread that holds the write lock.
+        Ids are assigned here, so that they increase in the order of writing. Only the writer calls this.
 
         Raises:
-            Exception: the protocol's own code raised it, or gave no id that is free.
+            Exception: the protocol's code raised it, or did not return a free id.
         """
         table, protocol = self.table, self._protocol
         if request.match is not None:
@@ -362,15 +364,15 @@ class Requests:
         raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")
 
     def refuse(self, request: Request, error: BaseException) -> None:
-        """A request can't be written, and ends. Only the thread that holds the write lock."""
+        """End a request that can't be written, with an error. Only the writer calls this."""
         self.fail(request, error)
         self.table.drop_place(request)
 
     def is_free(self, ids: Iterable[Any]) -> bool:
-        """Whether no answer to a message with these ids of the caller's could be taken for a request's.
+        """Return whether a reply to a message with these ids, chosen by the caller, can't be assigned to a request.
 
-        ``encode_one_way`` has checked them, and set them aside; a request that had taken one at that same moment has
-        departed by now. Only the thread that holds the write lock.
+        ``encode_one_way`` has checked and reserved them. A request that was given one of them at the same moment is
+        already in flight, so this second check finds it. Only the writer calls this.
         """
         clash = next((id for id in ids if self.table.find(id) is not None), None)
         if clash is None:
@@ -382,7 +384,7 @@ class Requests:
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request, value: Any) -> bool:
-        """The reply has come. False if the request had ended before."""
+        """End a request with its reply. False if the request had already ended."""
         if not self.table.take(request, OK):
             return False
         if request.waiter is not None:
@@ -392,7 +394,7 @@ class Requests:
         return True
 
     def fail(self, request: Request, error: BaseException) -> bool:
-        """The request ends with an error. False if it had ended before."""
+        """End a request with an error. False if it had already ended."""
         if not self.table.take(request, FAILED):
             return False
         self._take_back(request)
@@ -402,7 +404,7 @@ class Requests:
         return True
 
     def time_out(self, request: Request) -> bool:
-        """The deadline has passed. False if the request had ended before."""
+        """End a request whose deadline has passed. False if it had already ended."""
         if not self.table.take(request, TIMED_OUT):
             return False
         self._take_back(request)
@@ -414,25 +416,28 @@ class Requests:
         return True
 
     def cancel(self, request: Request, *, interrupted: bool = False) -> bool:
-        """The caller wants no reply any more; the waiter is not completed. True if it ended so, and may have been sent.
+        """End a request because the caller no longer waits. The waiter is not completed.
 
         Args:
-            request: which.
-            interrupted: where replies come by order, a request in flight then keeps its place until its deadline,
-                instead of costing the connection at once.
+            request: the request.
+            interrupted: whether an interrupt ended the wait. If replies come by order, a request in flight then keeps
+                its position in the order until its deadline; otherwise the connection is dropped at once.
+
+        Returns:
+            True if this call ended the request, and it may have been sent.
         """
         if not self.table.take(request, CANCELLED):
             return False
         self._take_back(request)
-        went_out = request.departed  # or will, the next moment
-        if went_out:
+        may_be_sent = request.departed  # the writer has taken it, and may not have written it yet
+        if may_be_sent:
             if not interrupted or request.deadline.at is None:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
             elif self.table.holds_place(request):
                 self._commands.wake()  # for its new timer
         self._make_room()
-        return went_out
+        return may_be_sent
 
     def withdraw(self, entry: Outgoing, *, interrupted: bool = False) -> None:
         """Cancel every request of a message."""
@@ -453,14 +458,14 @@ class Requests:
                 self._drop_if_by_order(request, failures.timed_out("waiting"))
 
     def keep_order(self) -> None:
-        """Replies are found by their order alone, as it turns out. I/O thread only."""
+        """Switch to correlation by order alone, when the protocol first reports it. I/O thread only."""
         self._sender.replies_in_order = True
         self.table.keep_order()
 
     # --- the end of a connection, or of the client -------------------------------------------------------------------
 
     def lose_written(self, disconnect: Disconnect) -> None:
-        """The connection is ending: requests that were written on it end at once, since no reply can come any more.
+        """End the requests that were written on the connection that is ending, since no reply can come any more.
         I/O thread only.
         """
         for request in self.table.everything():
@@ -468,19 +473,20 @@ class Requests:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
     def connection_ended(self, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
-        """The connection has ended: what goes to the next one returns to the queue, the rest ends here. I/O thread.
+        """Sort the requests of a connection that has ended: return those that the next connection may send to the
+        queue, and end the others. I/O thread only.
 
         Args:
             number: the connection's number.
-            cut: messages cut off before their last byte, in order.
+            cut: messages that were not written completely, in order.
             disconnect: how it ended.
         """
-        back: dict[Outgoing, None] = {}  # a batch once, whole: members that have ended are left out as it departs
+        back: dict[Outgoing, None] = {}  # each batch once, complete: ended members are left out as it is written
         for request in self.table.end_connection():
             if request.connection_number is not None:
                 self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
             elif not request.written():
-                pass  # it is among those cut off
+                pass  # it is in `cut`
             elif request.idempotent and request.outcome is None:
                 request.sent_before = True
                 request.departed = False
@@ -505,8 +511,8 @@ class Requests:
                 self.fail(request, failures.connection_lost(disconnect, sent=False))
 
     def end_all(self, error: BaseException) -> None:
-        """Every request ends with this error. The I/O thread, or the thread that closes a client whose I/O thread does
-        not react.
+        """End every request with this error. Called by the I/O thread, or by the thread that closes a client whose I/O
+        thread does not respond.
         """
         for request in self.table.everything():
             self.fail(request, copy_exception(error))
@@ -514,7 +520,7 @@ class Requests:
     # --- helpers -----------------------------------------------------------------------------------------------------
 
     def _take_back(self, request: Request) -> None:
-        """Take a request that has ended out of the queue, if it is there; a batch, once all its requests have ended."""
+        """Remove a request that has ended from the queue, if it is there; a batch, when all its requests have ended."""
         batch = request.batch
         if batch is None:
             self._sender.queue.withdraw(request)
@@ -522,15 +528,19 @@ class Requests:
             self._sender.queue.withdraw(batch)
 
     def _make_room(self) -> None:
-        """A request has ended: where their number is bounded the next may be sent, and a drain may be done."""
+        """Use the room of a request that has ended: if ``max_in_flight`` is set, the next request may be written; a
+        drain may be complete.
+        """
         if self._protocol.max_in_flight is not None:
             self._sender.write_queued()
         if self._commands.drain is not None:
             self._commands.wake()
 
     def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
-        """A reply that is found by its order is still to come: later ones could not be told apart from it."""
+        """Order the I/O thread to drop the connection if an ended request still keeps its position in the order: its
+        reply, if it came, would be assigned to a later request.
+        """
         if self.table.holds_place(request):
-            # Without a position it is being written just now, on the present connection.
+            # Without a position it is being written at this moment, on the present connection.
             number = request.position[0].number if request.position else self._sender.connection_number
             self._commands.order_drop(number, error)

@@ -1,11 +1,11 @@
-"""Requests that wait for their reply: whose reply is whose, and who may end a request.
+"""The table of requests that wait for their reply. It assigns replies to requests, and lets each request end once.
 
 Guarantees:
-    * A request ends exactly once. Reply, timeout, cancel, loss and close may race; whoever ``take``s the request
-      decides, and everyone else is told that it is gone.
-    * Nothing in here calls anybody while the lock is held, and nothing scans: look-up, end and the next deadline cost
+    * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``take`` returns True to the first
+      of them, whose outcome counts, and False to the others.
+    * No callback is called while the lock is held, and nothing is scanned: look-up, end and the next deadline cost
       the same with ten requests in flight as with a hundred thousand.
-    * An interrupt leaves every table whole: critical sections are assignments, and end with their one commit.
+    * An interrupt leaves every table consistent: a critical section consists of assignments, and its last step commits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSIT
 __all__ = ["Clash", "RequestTable"]
 
 _SLACK: Final = 64
-"""Timers of ended requests that may stay in the heap before it is rebuilt without them."""
+"""The number of timers of ended requests that may stay in the heap before it is rebuilt without them."""
 
 
 class Clash(ValueError):
@@ -39,11 +39,11 @@ class RequestTable:
     Attributes:
         by_id: the requests in flight, by the key of their id, or by themselves where ``match`` finds the reply. The I/O
             thread looks up replies in it; only this class changes it.
-        by_order: whether replies are told apart by their order alone.
+        by_order: whether replies are correlated by their order alone.
         counts: requests that have ended, by their final state; one that is ``STREAMING`` has counted as ``OK``.
-        waiting: how many are ``WAITING``; for others to look at only.
-        matches: those in flight that have a match function. I/O thread reads.
-        timers: a heap of deadlines, of requests that have ended too; for others to look at only whether it is empty.
+        waiting: the number of ``WAITING`` requests; other classes only read it.
+        matches: the requests in flight that have a match function. The I/O thread reads it.
+        timers: a heap of deadlines, some of requests that have ended; other classes only check whether it is empty.
     """
 
     __slots__ = ("_begun", "_by_caller_key", "_lock", "_numbers", "_uncounted", "by_id", "by_order", "counts",
@@ -52,52 +52,52 @@ class RequestTable:
     def __init__(self, *, by_order: bool = False) -> None:
         """
         Args:
-            by_order: replies are told apart by their order alone. A request that was written and then withdrawn keeps
-                its place in the row, so that its reply is not taken for another's.
+            by_order: replies are correlated by their order alone. A request that was written and then withdrawn keeps
+                its position in the order, so that its reply is not assigned to another request.
         """
-        # Guards all tables and counts below and, of every request, `stage`, `counts_in_flight` and `departed`.
+        # Guards all tables and counts below, and `stage`, `counts_in_flight` and `departed` of every request.
         self._lock = make_lock()
         self.by_order = by_order
-        self._begun: dict[Request, None] = {}  # those that have begun and not ended, in their order
+        self._begun: dict[Request, None] = {}  # requests that have begun and not ended, in this order
         self.waiting = 0
-        # In the order they were taken to the line. Where the first is asked for again and again it is an OrderedDict: a
-        # dict looks for it past all that have left.
+        # In the order in which they were taken for writing. If replies come by order, the oldest is looked up for each
+        # of them: an OrderedDict finds it at once, a dict first skips all deleted entries.
         self.by_id: dict[Any, Request] = OrderedDict() if by_order else {}
-        self._uncounted = 0  # how many of those have `counts_in_flight` unset
-        self._by_caller_key: dict[Any, Request] = {}  # those with an id of the caller's, queued or in flight
+        self._uncounted = 0  # the number of requests in `by_id` with `counts_in_flight` unset
+        self._by_caller_key: dict[Any, Request] = {}  # requests with an id from the caller, queued or in flight
         self.matches: dict[Request, None] = {}
         self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
 
     def keep_order(self) -> None:
-        """Replies are told apart by their order, as it turns out."""
+        """Switch to correlation by order alone, when the protocol first reports it."""
         with self._lock:
             self.by_order = True
             self.by_id = OrderedDict(self.by_id)
 
     @property
     def in_flight(self) -> int:
-        """How many requests are on the line and unanswered. A subscription that is ``STREAMING`` is not counted: it may
-        stay for ever, and would leave no room for others where their number is bounded.
+        """The number of requests that are written and unanswered. A subscription that is ``STREAMING`` is not counted:
+        it may last for ever, and would use up the limit of requests in flight.
         """
         return len(self.by_id) - self._uncounted
 
     @property
     def unfinished(self) -> bool:
-        """Whether a drain has to wait: for a reply, or for the end of answers that have one."""
+        """Whether a drain has to wait: for a reply, or for the end of a finite stream of replies."""
         return bool(self.waiting) or any(not one.feed.endless for one in list(self._begun) if one.stage is STREAMING)
 
     def add(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
-        """A request begins.
+        """Add a request to the table.
 
         Args:
             request: the request.
-            timed: whether ``expire`` ends it; False where the caller's own wait does.
-            streaming: whether its first answer is not awaited.
+            timed: whether ``expire`` ends it at its deadline; False if the caller's wait does that.
+            streaming: whether it starts as ``STREAMING``, without a wait for the first reply.
 
         Raises:
-            ValueError: its id is the caller's and waits for a reply already.
+            ValueError: the caller gave its id, and another request under this id waits for a reply.
         """
         key = request.caller_key
         timer = self._timer(request) if timed else None
@@ -115,20 +115,20 @@ class RequestTable:
             raise _taken(request.id)
 
     def check_free(self, id: Any) -> None:
-        """Make sure that no request waits under an id.
+        """Check that no request under this id waits for a reply.
 
         Raises:
-            ValueError: one does.
+            ValueError: a request under this id waits.
         """
         try:
             known = key_of(id) in self._by_caller_key or key_of(id) in self.by_id
-        except TypeError:  # an id that can't be a key: nobody asked under it
+        except TypeError:  # an unhashable id: no request has it
             return
         if known:
             raise _taken(id)
 
     def depart(self, request: Request, id: Any) -> bool:
-        """The request is about to be written, under this id. False if nobody waits for it any more.
+        """Mark a request as in flight under this id, just before it is written. False if the request has ended.
 
         Raises:
             Clash: another request has this id.
@@ -140,7 +140,7 @@ class RequestTable:
                 return False
             clash = self.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
             if not clash:
-                uncounts = stage is STREAMING and request.counts_in_flight and self._may_stand(request)
+                uncounts = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
                 request.id = id
                 request.departed = True
                 if key is request:
@@ -154,24 +154,25 @@ class RequestTable:
         return True
 
     def find(self, id: Any) -> Request | None:
-        """The request a reply with this id is for; the reply stays unused. I/O thread only."""
+        """Return the request with this id, or None; it stays in flight. I/O thread only."""
         if id is OLDEST:
             with self._lock:
                 return next(iter(self.by_id.values()), None)
         try:
             return self.by_id.get((bool, id) if type(id) is bool else id)
-        except TypeError:  # an id that can't be a key: nobody asked under it
+        except TypeError:  # an unhashable id: no request has it
             return None
 
     def matching(self) -> list[Request]:
-        """Requests in flight that have a match function, oldest first. I/O thread only."""
+        """Return the requests in flight that have a match function, oldest first. I/O thread only."""
         return list(self.matches) if self.matches else []
 
     def take(self, request: Request, outcome: str) -> bool:
-        """End a request. True for the one caller who may tell its waiter.
+        """End a request. True only for the first call for a request; that caller completes the waiter.
 
-        A request answered by order that was written, and ends without its reply, keeps its place: that reply may still
-        come. It leaves with it or with the connection; ``expire`` names a cancelled one at its deadline.
+        If replies come by order, a request that was written and ends without its reply keeps its position in the order,
+        since the reply may still come: until that reply or the end of the connection. ``expire`` returns a cancelled
+        one at its deadline.
         """
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
@@ -191,7 +192,7 @@ class RequestTable:
                 self._uncounted -= 1
             if flying and not keeps_place:
                 del self.by_id[key]
-            # The last step commits, without a call: a thread that was interrupted before may take it again.
+            # The last step commits, without a call: if an interrupt occurs before it, ``take`` can be called again.
             was_waiting = stage is WAITING
             request.stage = outcome
             self.counts[outcome] += was_waiting
@@ -204,10 +205,10 @@ class RequestTable:
         return True
 
     def begin_streaming(self, request: Request) -> None:
-        """The first of many answers has come: the deadline plays no part from now on."""
+        """Make a request ``STREAMING`` at the first of many replies: its deadline no longer applies."""
         with self._lock:
             if request.stage is WAITING:
-                uncounts = request.departed and request.counts_in_flight and self._may_stand(request)
+                uncounts = request.departed and request.counts_in_flight and self._is_exempt(request)
                 request.stage = STREAMING
                 self.waiting -= 1
                 self.counts[OK] += 1
@@ -216,7 +217,7 @@ class RequestTable:
                     self._uncounted += 1
 
     def drop_place(self, request: Request) -> None:
-        """The reply of a request that was given up has come; its place in the row is free."""
+        """Remove an ended request from the order of replies, because its reply was received or can't come."""
         with self._lock:
             key = _key_in_flight(request)
             if self.by_id.get(key) is request:
@@ -225,29 +226,29 @@ class RequestTable:
                 del self.matches[request]
 
     def end_connection(self) -> list[Request]:
-        """The connection is over: the requests that were in flight on it, in order; none is from now on."""
+        """Remove all requests from those in flight when the connection has ended, and return them in order."""
         with self._lock:
-            flown = list(self.by_id.values())
+            removed = list(self.by_id.values())
             self.by_id.clear()
             self.matches.clear()
-            for request in flown if self._uncounted else ():
+            for request in removed if self._uncounted else ():
                 request.counts_in_flight = True
             self._uncounted = 0
-        return flown
+        return removed
 
     def everything(self) -> list[Request]:
-        """Every request that has not ended, in the order they began; those with many answers last."""
+        """Return every request that has not ended, in the order they began; ``STREAMING`` requests last."""
         with self._lock:
             begun = list(self._begun)
         return [one for one in begun if one.stage is WAITING] + [one for one in begun if one.stage is STREAMING]
 
     def next_deadline(self) -> float | None:
-        """The moment ``expire`` should be called next; may name a request that has ended since."""
+        """Return when ``expire`` should be called next; may be the deadline of a request that has already ended."""
         timers = self.timers
         return timers[0][0] if timers else None
 
     def expire(self, now: float) -> list[Request]:
-        """Requests whose deadline has passed, ended or not; each is named once."""
+        """Return the requests whose deadline has passed, ended or not; each is returned once."""
         due: list[Request] = []
         with self._lock:
             while self.timers and self.timers[0][0] <= now:
@@ -255,16 +256,18 @@ class RequestTable:
         return due
 
     def holds_place(self, request: Request) -> bool:
-        """Whether a request that has ended still keeps its place in the row."""
+        """Return whether a request that has ended still keeps its position in the order of replies."""
         return request.stage in ENDED and self.by_id.get(_key_in_flight(request)) is request
 
-    def _may_stand(self, request: Request) -> bool:
-        """Whether it uses up no room once it is ``STREAMING``; by order, those behind it wait for its end."""
+    def _is_exempt(self, request: Request) -> bool:
+        """Return whether it does not count for the limit once it is ``STREAMING``. If replies come by order it always
+        counts, since the requests behind it wait for its end.
+        """
         return request.feed.endless and not self.by_order
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at
-        return None if at is None else (at, next(self._numbers), request)  # the number keeps equal times apart
+        return None if at is None else (at, next(self._numbers), request)  # the number orders equal times
 
     def _rebuild_timers(self) -> None:
         timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
@@ -273,5 +276,5 @@ class RequestTable:
 
 
 def _key_in_flight(request: Request) -> Any:
-    """Under what it stands among the requests in flight: its id, or itself where ``match`` finds the reply."""
+    """Return the key of a request in ``by_id``: its id, or the request itself if ``match`` finds the reply."""
     return key_of(request.id) if request.match is None else request

@@ -274,7 +274,7 @@ def test_one_deadline_applies_to_all_addresses_together(waiter, silent):
     with pytest.raises(TimeoutError):
         connect([silent] * 100, None, waiter, deadline)
     assert waiter.tried < 10
-    assert max(waiter.deadlines) == deadline.at
+    assert max(waiter.deadlines) <= deadline.at, "it waited longer"
     assert descriptors() == before
 
 
@@ -417,7 +417,7 @@ def test_a_server_with_a_full_backlog_ends_at_the_deadline(waiter, path, busy):
         connect_unix(path, waiter, deadline)
     assert SHORT <= time.monotonic() - started < LONG / 2
     assert caught.value.errno == errno.ETIMEDOUT
-    assert max(waiter.deadlines) == deadline.at
+    assert max(waiter.deadlines) <= deadline.at, "it waited longer"
     assert waiter.count < 100, "it did not wait but polled"
     assert descriptors() == before
 

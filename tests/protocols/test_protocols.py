@@ -36,6 +36,7 @@ from wsclient.protocols import (
     _codec,
     _paths,
 )
+from wsclient.protocols._codec import JSON, StandardJson
 from wsclient.protocols._numbers import Numbers
 
 from ..support import LONG, SHORT
@@ -127,6 +128,55 @@ def test_ids_other_than_numbers_are_inserted_as_json(codec):
     protocol = with_codec(Named(), codec)
     payload = encoder(protocol, {"method": "add"}, protocol.new_id())[1]
     assert json.loads(payload) == {"id": 'request "1"', "method": "add"}
+
+
+# --- the short paths of the default codec: the same results as with any other object of the same functions -----------
+
+
+def short_and_long():
+    """Two protocols: one with the default codec, and one with another object that does the same."""
+    return with_codec(JsonId(), lambda: JSON), with_codec(JsonId(), StandardJson)
+
+
+@given(
+    st.one_of(st.dictionaries(texts, values, max_size=3).map(json.dumps), texts),
+    st.sampled_from(["", "\n", " ", "\r\n", "x"]),
+)
+def test_the_short_path_of_decoding_gives_the_same_meaning(text, end):
+    short, long = short_and_long()
+    for whole in (text + end, "{" + text + end, " " + text):
+        assert short.decode(whole) == long.decode(whole)
+
+
+@pytest.mark.parametrize("text", ["{bad\n", "{\n", "{{a}}\n", '{"a":' * 3000, '{"id":' + "9" * 5000 + "}\n"])
+def test_text_that_is_not_json_is_an_event_with_the_text(text):
+    short, long = short_and_long()
+    assert short.decode(text) == long.decode(text) == Event(text)
+
+
+@given(st.dictionaries(texts | st.just("id"), values, max_size=3))
+def test_the_short_path_of_encoding_gives_the_same_payload(message):
+    short, long = short_and_long()
+    outcomes = []
+    for protocol in (short, long):
+        try:
+            id, encoder = protocol._id_and_encoder(message)
+        except ValueError as error:
+            outcomes.append(str(error))
+        else:
+            outcomes.append((id, encoder and encoder(7)))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_new_id_and_id_of_may_be_set_on_the_object_at_any_time():
+    protocol = with_codec(JsonId(), lambda: JSON)
+    core = Client("ws://localhost:1/", protocol=JsonId())._wsclient.core
+    core.protocol.new_id = lambda: 1000
+    request = core.requests.make({"a": 1}, Deadline(None))
+    core.table.add(request, timed=False)
+    assert request.payload_for(core.make_backend(1)) == b'{"id":1000,"a":1}'
+    protocol.id_of = lambda message: 77
+    assert protocol._id_and_encoder({"a": 1}) == (77, None)
 
 
 def test_true_as_an_id_is_inserted_as_json_too():

@@ -229,7 +229,7 @@ class Connection:
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def _wait(self, now: float, until: Deadline) -> int:
-        """Wait for the socket, a timer or an order; return the events that are ready."""
+        """Wait for the socket, a timer or a command; return the events that are ready."""
         core, writer, line = self._core, self.writer, self.opened.line
         link = core.link
         core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one

@@ -49,7 +49,7 @@ class Requests:
         table: the requests that have not ended.
     """
 
-    __slots__ = ("_commands", "_new_id", "_protocol", "_sender", "_settings", "table")
+    __slots__ = ("_commands", "_protocol", "_sender", "_settings", "table")
 
     def __init__(
         self, protocol: Protocol, table: RequestTable, sender: Sender, commands: Commands, settings: Settings
@@ -63,7 +63,6 @@ class Requests:
             settings: the client's name and ``request_timeout``.
         """
         self._protocol = protocol
-        self._new_id = protocol._id_source()
         self.table = table
         self._sender = sender
         self._commands = commands
@@ -358,7 +357,7 @@ class Requests:
             return table.depart(request, request.id)
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.depart(request, self._new_id())
+                return table.depart(request, protocol.new_id())
             except Clash:
                 continue
         raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")

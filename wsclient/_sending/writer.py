@@ -88,7 +88,7 @@ class WriterBackend(Carrier, Protocol):
 
 
 class WireTap(Protocol):
-    """What records the messages of one connection; see ``_connection.backend.RecordedBackend``."""
+    """What records the messages of one connection; see ``_connection.backend.RecordingTap``."""
 
     def received(self, opcode: Opcode, payload: Any) -> None:
         """A message or control frame was received."""

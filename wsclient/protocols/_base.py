@@ -259,10 +259,6 @@ class Protocol:
         id = self.id_of(message)
         return (id, None) if id is not None else (None, self._encoder(message))
 
-    def _id_source(self) -> Callable[[], Any]:
-        """The function that returns ids for requests: ``new_id``, or a faster one with the same results."""
-        return self.new_id
-
     def _encoder(self, message: Any) -> Encoder:
         """Encode a request except for its id, on the caller's thread.
 

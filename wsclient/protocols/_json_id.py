@@ -100,8 +100,11 @@ class JsonId(Protocol):
 
     def new_id(self) -> Any:
         """The highest id sent so far, including the callers' own ids, plus one; or the result of ``ids()``."""
-        if self._ids is int:
-            return self._numbers.next()
+        if self._ids is int:  # as Numbers.next, with one call less
+            numbers = self._numbers
+            with numbers.lock:
+                number = numbers.highest = numbers.highest + 1
+            return number
         return str(self._numbers.next()) if self._ids is str else self._ids()
 
     def id_of(self, message: Any) -> Any | None:
@@ -192,9 +195,10 @@ class JsonId(Protocol):
         if codec is _codec.JSON and type(payload) is str and payload[:1] == "{":  # as _codec.decode, with fewer calls
             try:
                 message, end = _codec.JSON.scan(payload, 0)
-            except (StopIteration, ValueError):
-                end = -1
-            if end != len(payload) and payload[end:] != "\n":
+                is_whole = end == len(payload) or payload[end:] == "\n"
+            except Exception:  # text that is not JSON, or too deep
+                is_whole = False
+            if not is_whole:
                 message = _codec.decode(payload, codec)
         else:
             message = _codec.decode(payload, codec)
@@ -280,13 +284,16 @@ class JsonId(Protocol):
         )  # fmt: skip
 
     def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
-        if not self._is_fast or type(message) is not dict or self._key[0] in message or self.json is not _codec.JSON:
+        if (
+            not self._is_fast
+            or type(message) is not dict
+            or self._key[0] in message
+            or self.json is not _codec.JSON
+            or "id_of" in self.__dict__
+        ):
             return super()._id_and_encoder(message)
         text = _codec.JSON.dumps(message)  # as _encoder, with fewer calls
         return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", _codec.JSON)
-
-    def _id_source(self) -> Callable[[], Any]:
-        return self._numbers.next if self._ids is int and type(self).new_id is JsonId.new_id else self.new_id
 
     def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""

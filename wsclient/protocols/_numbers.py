@@ -11,26 +11,31 @@ LARGEST_SAFE_INTEGER = 2**53 - 1
 
 
 class Numbers:
-    """A counter that never returns a number twice, nor a number that a caller used as an id. Thread-safe."""
+    """A counter that never returns a number twice, nor a number that a caller used as an id. Thread-safe.
 
-    __slots__ = ("_highest", "_lock")
+    Attributes:
+        highest: the highest number that was returned or skipped.
+        lock: guards it.
+    """
+
+    __slots__ = ("highest", "lock")
 
     def __init__(self, highest: int = 0) -> None:
         """
         Args:
             highest: the number before the first one that the counter returns.
         """
-        # Guards the highest number that was returned or skipped.
-        self._lock = make_lock()
-        self._highest = highest
+        # Guards `highest`.
+        self.lock = make_lock()
+        self.highest = highest
 
     def __reduce__(self) -> tuple[type[Numbers], tuple[int]]:
-        return Numbers, (self._highest,)
+        return Numbers, (self.highest,)
 
     def next(self) -> int:
         """The next number: one more than the highest that was returned or skipped."""
-        with self._lock:
-            number = self._highest = self._highest + 1
+        with self.lock:
+            number = self.highest = self.highest + 1
         return number
 
     def step_over(self, number: float) -> None:
@@ -39,6 +44,6 @@ class Numbers:
         Args:
             number: an id of a caller. Above ``LARGEST_SAFE_INTEGER`` it is ignored, since the counter must stay below.
         """
-        with self._lock:
-            if self._highest < number <= LARGEST_SAFE_INTEGER:
-                self._highest = int(number)  # 7.0 counts too: the reply to it may have the id 7
+        with self.lock:
+            if self.highest < number <= LARGEST_SAFE_INTEGER:
+                self.highest = int(number)  # 7.0 counts too: the reply to it may have the id 7

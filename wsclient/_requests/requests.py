@@ -183,7 +183,7 @@ class Requests:
         if not messages:
             raise ValueError("A batch must hold at least one request (JSON-RPC 2.0 §6).")
         if most is not None and len(messages) > most:
-            raise ValueError(f"A batch of {len(messages)} requests exceeds max_in_flight, which is {most}.")
+            raise ValueError(f"A batch of {len(messages)} requests is too large: max_in_flight is {most}.")
         members = [
             self.make(message, deadline, idempotent=idempotent, connection_number=connection_number)
             for message in messages

@@ -1,4 +1,4 @@
 """Sending: a message from ``send()`` to the socket.
 
-The message, the queue, the writer of one connection, control frames, pings, and the ``Delivery`` that callers get.
+The message, the queue, the writer of one connection, control frames, pings, and ``Delivery``, the result of ``send()``.
 """

@@ -1,9 +1,9 @@
-"""What became of a message, waiting for the proof that it arrived, and the round trip of a ping.
+"""The state of a sent message, waiting for the proof that it arrived, and the round trip of a ping.
 
 A proof is a pong or a reply that comes after the message: TCP keeps the order, and the peer's WebSocket layer answers
 in order. ``Delivery.wait`` and ``flush`` queue a ping of their own behind the message, unless pings are off; then they
-wait only until the operating system has taken the message. ``ping`` queues its ping ahead of everything, whether pings
-are on or off.
+wait only until the operating system has accepted the message. ``ping`` queues its ping before everything else, whether
+pings are on or off.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNTIL_OPEN = frozenset({State.CONNECTING, State.WAITING})
 
 
 class Delivery:
-    """What ``send()`` returns: it reports what became of the message. Thread-safe; costs nothing until it is asked."""
+    """The result of ``send()``: it reports the state of the message. Thread-safe; costs nothing until it is used."""
 
     __slots__ = ("_acknowledgements", "_entry")
 
@@ -42,20 +42,20 @@ class Delivery:
 
     @property
     def state(self) -> DeliveryState:
-        """``queued``, then ``written`` (all of it handed to the operating system), then ``confirmed`` (a later pong or
+        """``queued``, then ``written`` (all of it passed to the operating system), then ``confirmed`` (a later pong or
         reply proves that the peer's WebSocket layer has it); or ``expired``, ``lost`` (it certainly never arrived), or
-        ``unknown`` (written whole, and the line was lost before a proof).
+        ``unknown`` (written completely, and the connection was lost before a proof).
         """
         return self._acknowledgements.state_of(self._entry)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the proof that the message arrived; where pings are off, until it is written.
+        """Wait for the proof that the message arrived; if pings are off, until it is written.
 
         Args:
-            timeout: seconds; None waits until it is decided.
+            timeout: seconds; None waits without a limit.
 
         Returns:
-            True with that proof; False if it expired, was lost, its fate is unknown, or the timeout passed.
+            True with that proof; False if the message is ``expired``, ``lost`` or ``unknown``, or the timeout passed.
 
         Raises:
             WouldDeadlock: called on the I/O thread.
@@ -76,9 +76,9 @@ class Acknowledgements:
         Args:
             sender: writes the marks.
             link: holds the marks whose pong is awaited.
-            guard: refuses calls where they can't work.
-            commands: wake the I/O thread.
-            has_pings: whether pings are on, so that a pong is the proof; else it is the last byte written.
+            guard: raises for calls that can't work in this state or on this thread.
+            commands: wakes the I/O thread.
+            has_pings: whether pings are on, so that a pong is the proof; otherwise it is the write of the last byte.
         """
         self._sender = sender
         self._link = link
@@ -87,13 +87,13 @@ class Acknowledgements:
         self._has_pings = has_pings
 
     def state_of(self, entry: Outgoing) -> DeliveryState:
-        """See ``Delivery.state``."""
+        """Return the state of a message; see ``Delivery.state``."""
         self._guard.check_fork("state of a delivery")
         self._sender.queue.expire(entry)
         return entry.state
 
     def wait(self, entry: Outgoing, timeout: float | None) -> bool:
-        """See ``Delivery.wait``."""
+        """Wait for the proof; see ``Delivery.wait``."""
         self._guard.check_may_wait("wait() of a delivery", "Look at .state instead.")
         deadline = Deadline.after(timeout, time.monotonic())
         mark: Mark | None = None
@@ -102,7 +102,7 @@ class Acknowledgements:
                 if self._is_proven(state):
                     return True
                 if state is WRITTEN and mark is None:
-                    # On the connection that has the message; a mark would prove nothing on another one.
+                    # On the connection that wrote the message; on another one the mark would be no proof.
                     position = entry.position
                     mark = self._make_mark(None if position is None else position[0].number)
                     if not self._queue_mark(mark):
@@ -116,14 +116,14 @@ class Acknowledgements:
                 self._forget_mark(mark)
 
     def flush(self, timeout: float) -> None:
-        """Wait until all that was queued before is written and, where pings are on, proven to have arrived.
+        """Wait until everything queued before is written and, if pings are on, proven to have arrived.
 
         Args:
             timeout: seconds.
 
         Raises:
-            ConnectionLost: the connection ended meanwhile.
-            FlushTimeout: the time was over.
+            ConnectionLost: the connection ended during the wait.
+            FlushTimeout: the timeout passed.
             ClientClosed: the client was closed, failed or was never started.
         """
         deadline = Deadline.after(timeout, time.monotonic())
@@ -146,20 +146,20 @@ class Acknowledgements:
         raise ConnectionLost(words, disconnect=self._link.last)
 
     def ping(self, timeout: float) -> float:
-        """Send a ping of its own and wait for the pong that answers it.
+        """Send a ping and wait for the pong that answers it.
 
-        The ping goes ahead of everything that is queued, behind what is already being written. Its time in the queue
-        counts for ``timeout``, not for the round trip.
+        The ping is written before everything that is queued, behind what is already being written. Its time in the
+        queue counts for ``timeout``, not for the round trip.
 
         Args:
             timeout: seconds, for a connection, the queue and the pong together.
 
         Returns:
-            Seconds from handing the ping to the socket until the pong was read. A pong that answers a later ping
+            Seconds from passing the ping to the socket until the pong was read. A pong that answers a later ping
             answers this one too (RFC 6455 §5.5.3).
 
         Raises:
-            ConnectionLost: the connection ended meanwhile.
+            ConnectionLost: the connection ended during the wait.
             RequestTimeout: no pong came in time.
             ClientClosed: the client was closed, failed or was never started.
         """
@@ -177,7 +177,7 @@ class Acknowledgements:
         finally:
             self._forget_mark(mark)
         if mark.round_trip is None:
-            words = "The connection ended before the pong came that ping() waited for."
+            words = "The connection ended before the pong came for ping()."
             raise ConnectionLost(words, disconnect=self._link.last)
         return mark.round_trip
 
@@ -190,7 +190,7 @@ class Acknowledgements:
         return Mark(os.urandom(8) if self._has_pings else None, connection_number)
 
     def _queue_mark(self, mark: Mark, *, first: bool = False) -> bool:
-        """Queue a mark; False if the queue takes no more. If its connection has ended, the mark is lost."""
+        """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``."""
         sender = self._sender
         try:
             if first:
@@ -202,13 +202,13 @@ class Acknowledgements:
         self._link.proofs[mark] = None
         sender.write_queued()
         if self._link.paused:
-            self._commands.wake()  # the proof must be read, full queues or not
+            self._commands.wake()  # the pong must be read even if receive queues are full
         if sender.is_too_late(mark):
             sender.queue.withdraw(mark)
         return True
 
     def _forget_mark(self, mark: Mark) -> None:
-        """The caller no longer waits for the mark: it leaves the queue, and is not sent if it is still there."""
+        """Withdraw a mark that the caller no longer waits for; it is not sent if it is still queued."""
         self._link.proofs.pop(mark, None)
         writer = self._sender.writer
         if not self._sender.queue.withdraw(mark) and mark.key is not None and writer is not None:
@@ -220,8 +220,8 @@ class Acknowledgements:
         """Wait until the client is open.
 
         Raises:
-            RequestTimeout: it was not open in time; of the class ``error``.
-            ClientClosed: it will not be open, or was never started.
+            RequestTimeout: it was not open in time; raised as the class ``error``.
+            ClientClosed: it has ended, or was never started.
         """
         state = self._guard.state.wait_while(_UNTIL_OPEN, deadline)
         if state in _UNTIL_OPEN:
@@ -230,7 +230,7 @@ class Acknowledgements:
             raise self._guard.closed_error(call)
 
     def _wait_for_pong(self, mark: Mark, deadline: Deadline) -> bool:
-        """Wait until a pong answers the mark or its state is final; False as for ``_wait_for_change``."""
+        """Wait until a pong answers the mark or no pong can come; False as for ``_wait_for_change``."""
         with self._sender.progress.watch() as latch:
             if mark.round_trip is not None or _is_over(mark):
                 return True
@@ -239,7 +239,7 @@ class Acknowledgements:
             return latch.wait(deadline) or not deadline.passed(time.monotonic())
 
     def _wait_for_change(self, entry: Outgoing, state: DeliveryState, deadline: Deadline) -> bool:
-        """Wait until the entry's state is another; False if the deadline passed first, or the client has ended."""
+        """Wait until the entry's state changes; False if the deadline passed first, or the client has ended."""
         with self._sender.progress.watch() as latch:
             if entry.state != state:
                 return True
@@ -250,7 +250,7 @@ class Acknowledgements:
 
 
 def _no_pong(mark: Mark, timeout: float) -> RequestTimeout:
-    """The error for a ping without an answer."""
+    """Return the error for a ping without a pong."""
     if mark.state is QUEUED:
         words = "the ping could not be written: the peer reads too slowly, or the network is too slow"
         return RequestTimeout(f"ping() took longer than {timeout:g} s; {words}.", phase=Phase.QUEUED)
@@ -259,5 +259,5 @@ def _no_pong(mark: Mark, timeout: float) -> RequestTimeout:
 
 
 def _is_over(mark: Mark) -> bool:
-    """Whether no pong can come any more. A reply may have confirmed the ping, so its state alone does not say it."""
+    """Return whether no pong can come any more. The state alone is not enough: a reply may have confirmed the ping."""
     return mark.state in _OVER or (mark.position is not None and mark.position[0].ended)

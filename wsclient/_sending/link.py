@@ -1,7 +1,7 @@
-"""What other threads see of the present connection, besides its writer.
+"""The state of the present connection that other threads read, except its writer.
 
 Guarantees:
-    * Any thread reads. Each attribute changes by one assignment, ``proofs`` by one atomic step of a ``dict``.
+    * Any thread may read. Each attribute changes by one assignment, ``proofs`` by one atomic ``dict`` operation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["Link"]
 
 
 class Link:
-    """The present connection, as other threads see it. The I/O thread assigns all but ``proofs``.
+    """The state of the present connection that other threads read. The I/O thread assigns all but ``proofs``.
 
     Attributes:
-        opened_at: since when the present connection is open; None if it is not.
+        opened_at: when the present connection was opened; None if it is not open.
         paused: whether reading waits for slow hooks or streams.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
-        proofs: marks whose pong a thread waits for; that thread puts its mark in and takes it out.
+        proofs: marks whose pong a thread waits for; that thread adds and removes its mark.
     """
 
     __slots__ = ("connection", "last", "opened_at", "paused", "proofs")

@@ -1,8 +1,8 @@
 """One outgoing message, from the queue to the proof that it arrived.
 
 Guarantees:
-    * What became of a message is computed when asked, from one number: the offset of its last byte in the stream of
-      bytes of its connection. Sending it keeps no record and costs nothing for it.
+    * The state of a message is computed when it is read, from one number: the offset of its last byte in the byte
+      stream of its connection. Sending stores no other record for it.
     * ``position`` and ``discarded_as`` change by a single assignment each, so readers need no lock.
 """
 
@@ -17,7 +17,7 @@ from .._rfc6455.frames import Opcode
 __all__ = ["EXPIRED", "LOST", "Carrier", "Mark", "Outgoing", "WriteProgress"]
 
 _CLOSE: Final = Opcode.CLOSE
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 QUEUED: Final = DeliveryState.QUEUED
 WRITTEN: Final = DeliveryState.WRITTEN
@@ -28,16 +28,16 @@ LOST: Final = DeliveryState.LOST
 
 
 class WriteProgress:
-    """How far the bytes of one connection have come; offsets count from its first frame.
+    """The write progress of one connection; offsets count from its first frame.
 
-    The owner of the line writes ``taken`` and ``sent``, the I/O thread writes ``confirmed`` and ``ended``; anyone
-    reads. Each only grows, so a stale read is a state the message was in a moment ago.
+    The writer assigns ``taken`` and ``sent``, the I/O thread assigns ``confirmed`` and ``ended``; any thread may read.
+    Each only increases, so a stale read gives a state that was true a moment ago.
 
     Attributes:
         number: the connection's number.
         taken: end of the last frame taken from the queue.
         sent: bytes the operating system has accepted.
-        confirmed: bytes the peer's WebSocket layer has proven to have (by a pong or a reply).
+        confirmed: bytes that the peer's WebSocket layer has received, as a pong or a reply proves.
         ended: whether the connection is over.
     """
 
@@ -51,17 +51,17 @@ class WriteProgress:
         self.ended = False
 
     def confirm(self, end: int) -> None:
-        """Everything up to ``end`` has arrived. I/O thread only."""
+        """Record that everything up to ``end`` has arrived. I/O thread only."""
         self.confirmed = max(self.confirmed, end)
 
 
 class Carrier(Protocol):
-    """A connection as the messages that are about to be written on it see it.
+    """The interface of a connection that ``Outgoing.payload_for`` uses.
 
     Attributes:
         number: its number.
-        depart: gives a request its id, as it is about to be written; False if the request has ended.
-        refuse: ends a request that can't be written with an error.
+        depart: assigns a request its id, just before it is written; False if the request has ended.
+        refuse: ends a request that can't be written, with an error.
         is_free: whether no request in flight has one of these ids.
     """
 
@@ -75,16 +75,16 @@ class Outgoing:
     """A message that is to be sent.
 
     Attributes:
-        opcode: TEXT or BINARY; PING or CLOSE for our own marks in the queue.
+        opcode: TEXT or BINARY; PING or CLOSE for the client's own marks in the queue.
         payload: its bytes; None once they are no longer needed.
-        size: payload bytes it counts for in the queue.
-        expires_at: the moment after which it is not sent any more; None for never.
-        connection_number: the number of the one connection it may go to; None for any.
-        counted: whether it takes room in the queue; our own marks do not.
+        size: the payload bytes that it counts for in the queue.
+        expires_at: the time after which it is not sent; None if it does not expire.
+        connection_number: the number of the one connection it may be sent on; None for any.
+        counted: whether it counts for the queue's limits; the client's own marks do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
-        position: the progress of the connection that took it, and the offset of its end there; None before that.
+        position: the write progress of the connection that took it, and its end offset there; None before that.
         discarded_as: ``"expired"`` or ``"lost"`` once that is certain.
-        ids: those the caller put into it, under which the server may answer although no request waits.
+        ids: the ids in a message of the caller; the server may reply to them although no request waits.
     """
 
     __slots__ = (
@@ -101,13 +101,13 @@ class Outgoing:
     )
 
     requests = 0
-    """How many answers are awaited."""
+    """The number of expected replies."""
 
     members: Sequence[Any] = ()
-    """The requests that it is made of, where there are several, which share its position."""
+    """The requests of a batch, which share its position; empty for any other message."""
 
     takes_any = True
-    """Whether any one answer ends it, where it wants any; its departure then changes only the table of requests."""
+    """Whether it expects no reply, or any one reply ends it. Its departure then changes only the table of requests."""
 
     def __init__(
         self,
@@ -144,27 +144,27 @@ class Outgoing:
         return QUEUED
 
     def written(self) -> bool:
-        """Whether all of it was handed to the operating system."""
+        """Return whether all of it was passed to the operating system."""
         position = self.position
         return position is not None and position[1] <= position[0].sent
 
     def put_on(self, progress: WriteProgress, end: int) -> None:
-        """It is the next on this connection and ends at that offset. Owner of the line only."""
+        """Record its position: the connection, and the offset of its end there. Only the writer calls this."""
         self.position = (progress, end)
 
     def reply_requests(self) -> Sequence[Any]:
-        """The requests that it carries, which await a reply."""
+        """Return the requests that it contains."""
         return ()
 
     def payload_for(self, connection: Carrier) -> bytes | None:
-        """The payload, as a connection is about to write it. Only the thread that holds the write lock.
+        """Return the payload that the connection is about to write. Only the writer calls this.
 
         Args:
             connection: the connection.
 
         Returns:
-            None if it is not to be written after all: it belongs to another connection, even if it was queued a moment
-            too late to be swept out with that one; or nothing waits for it any more. None as well for a mere mark.
+            None if it must not be written: it belongs to another connection (it may have been queued after that
+            connection was swept from the queue), or no thread waits for it. Also None for a mark without a ping.
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
@@ -179,7 +179,7 @@ class Mark(Outgoing):
     """A ping that is queued like a message, since a caller waits for the pong.
 
     Attributes:
-        key: the payload that its pong repeats, kept when ``payload`` is not; None where pings are off.
+        key: the payload that its pong repeats; it stays when ``payload`` is released. None if pings are off.
         round_trip: seconds from the ping to the pong that answered it; None before that. The I/O thread sets it.
     """
 
@@ -188,8 +188,8 @@ class Mark(Outgoing):
     def __init__(self, payload: bytes | None, connection_number: int | None) -> None:
         """
         Args:
-            payload: of the ping, 125 bytes at most; None where pings are off: it only marks a position in the queue.
-            connection_number: the number of the one connection on which it proves something; None for any.
+            payload: of the ping, 125 bytes at most; None if pings are off: it only marks a position in the queue.
+            connection_number: the number of the one connection on which it is a proof; None for any.
         """
         super().__init__(Opcode.PING, payload, 0, connection_number=connection_number)
         self.key = payload

@@ -1,8 +1,8 @@
 """Pings that were sent and not answered yet.
 
 Guarantees:
-    * The owner of the write lock adds, the I/O thread takes out what a pong answers, and a thread that no longer waits
-      takes out its own; each step is one operation of a ``dict``, so there is no lock.
+    * The thread that holds the write lock adds a ping, the I/O thread removes the pings that a pong answers, and a
+      thread that no longer waits removes its own; each step is one ``dict`` operation, so there is no lock.
     * The pong of a ping is recognised for as long as a thread waits for it, however many others are unanswered.
 """
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PINGS", "Answered", "Pings"]
 
 MAX_PINGS: Final = 4096
-"""Unanswered pings whose pongs are still recognised once no thread waits for them (a late pong proves deliveries too);
-those of the keepalive come on top of them, up to as many."""
+"""Unanswered pings whose pongs are still recognised when no thread waits for them (a late pong also proves deliveries).
+The same number of keepalive pings is allowed in addition."""
 
 
 class _Ping(NamedTuple):
@@ -32,7 +32,7 @@ class Answered(NamedTuple):
     Attributes:
         end: the offset up to which everything has arrived.
         seconds: the round trip.
-        payloads: of all pings that it answers.
+        payloads: the payloads of all pings that it answers.
     """
 
     end: int
@@ -41,7 +41,7 @@ class Answered(NamedTuple):
 
 
 class Pings:
-    """Those of one connection, by payload and in their order."""
+    """The unanswered pings of one connection, by payload, in the order of sending."""
 
     __slots__ = ("_waiting",)
 
@@ -52,20 +52,20 @@ class Pings:
         return len(self._waiting)
 
     def add(self, payload: bytes, end: int, now: float, *, most: int, mark: Mark | None = None) -> None:
-        """A ping is being written.
+        """Add a ping that is being written.
 
         Args:
             payload: what its pong will repeat.
             end: the offset at which it ends.
             now: the time on the monotonic clock.
-            most: for a ping without a mark: if so many are unanswered, its pong will not be recognised.
+            most: a ping without a mark is not added if this many are unanswered; its pong is then not recognised.
             mark: receives the round trip.
         """
         if mark is not None or len(self._waiting) < most:
             self._waiting[payload] = _Ping(end, now, mark)
 
     def answer(self, payload: bytes, now: float) -> Answered | None:
-        """A pong came. It answers the ping with its payload, and every earlier one (RFC 6455 §5.5.3).
+        """Remove the pings that a pong answers: the one with its payload, and every earlier one (RFC 6455 §5.5.3).
 
         Returns:
             What it proves; None if it matches no ping.
@@ -85,6 +85,6 @@ class Pings:
         return Answered(ping.end, now - ping.taken_at, answered)
 
     def forget(self, payload: bytes) -> None:
-        """No thread waits for this pong any more. It is still recognised, unless that is true of too many."""
+        """Note that no thread waits for this pong. It is still recognised, unless more than ``MAX_PINGS`` are kept."""
         if len(self._waiting) > MAX_PINGS:
             self._waiting.pop(payload, None)

@@ -1,8 +1,8 @@
-"""What goes out ahead of the queue: control frames, and messages while a connection is set up.
+"""Messages that are sent before the queue: control frames, and messages while a connection is set up.
 
 Guarantees:
-    * The I/O thread puts, whoever owns the way out takes. Each step is one operation of a ``list`` or one assignment
-      by a single writer, so there is no lock.
+    * The I/O thread adds, the thread that holds the write lock removes. Each step is one ``list`` operation or one
+      assignment to an attribute that only one thread assigns, so there is no lock.
 """
 
 from __future__ import annotations
@@ -18,47 +18,49 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANSWERS", "Urgent"]
 
 MAX_URGENT: Final = 128
-"""Pongs that may wait; a peer that pings and reads nothing must not fill our memory (RFC 6455 §5.5.3 lets us skip)."""
+"""Pongs that may be queued. It limits the memory that a peer can use which sends pings and does not read (RFC 6455
+§5.5.3 permits to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may wait for a full socket before no more is read that might want another."""
+"""Bytes of answers that may be queued while the socket is full. Beyond that, reading pauses, since messages that are
+read may need further answers."""
 
 
 class Urgent:
-    """Those of one connection.
+    """The urgent messages of one connection.
 
     Attributes:
-        entries: what waits; to look at only.
+        entries: the queued messages; other classes only read it.
     """
 
     __slots__ = ("_put", "_taken", "entries")
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
-        self._put = 0  # bytes ever put, by the I/O thread
-        self._taken = 0  # bytes ever taken, by the owner of the way out
+        self._put = 0  # bytes added so far, by the I/O thread
+        self._taken = 0  # bytes removed so far, by the thread that holds the write lock
 
     def put(self, entry: Outgoing) -> None:
-        """One more, behind the others; a pong too many is let go. I/O thread only."""
+        """Append a message; a pong beyond ``MAX_URGENT`` messages is dropped. I/O thread only."""
         if entry.opcode is Opcode.PONG and len(self.entries) >= MAX_URGENT:
             return
         self._put += entry.size
         self.entries.append(entry)
 
     def take(self) -> list[Outgoing]:
-        """All of them, in their order. Owner of the way out only."""
+        """Remove and return all messages, in order. Only the thread that holds the write lock calls this."""
         entries = self.entries[:]
         del self.entries[: len(entries)]  # the I/O thread may have put one more behind them
         self._taken += sum(entry.size for entry in entries)
         return entries
 
     def put_back(self, entries: Iterable[Outgoing]) -> None:
-        """These were taken, and are not sent after all. Owner of the way out only."""
+        """Put back messages that were taken and not sent. Only the thread that holds the write lock calls this."""
         entries = list(entries)
         self._taken -= sum(entry.size for entry in entries)
         self.entries[:0] = entries
 
     @property
     def bytes(self) -> int:
-        """Bytes that wait. Exact on the I/O thread, but for what the owner is taking this moment."""
+        """The bytes that are queued. Exact on the I/O thread, except for messages that the writer is just removing."""
         return self._put - self._taken

@@ -1,11 +1,11 @@
 """The send queue: bounded, ordered, shared by every thread.
 
 Guarantees:
-    * Messages leave in the order they came in; what a connection could not finish returns to the front.
-    * A message is in the queue or it is not: an interrupt at any point of ``put`` leaves no half of it.
-    * Who withdraws a message that is still queued can rely on it never being sent.
-    * ``ready`` is a hint without a lock: True may be stale, and ``take`` then gives nothing; False is not, for whoever
-      has just put something in.
+    * Messages leave in the order they came in; messages that a connection did not finish return to the front.
+    * ``put`` is atomic: an interrupt at any point of it leaves the message either queued or not queued.
+    * A message that ``withdraw`` removes from the queue is never sent.
+    * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
+      thread that has just put a message in.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 __all__ = ["MessageQueue"]
 
 _SLACK = 64
-"""Withdrawn messages that may stay in the queue, emptied, before it is rebuilt without them."""
+"""Withdrawn messages that may stay in the queue, without their payload, before it is rebuilt without them."""
 
 
 class MessageQueue:
-    """Messages that wait for the line.
+    """Messages that wait to be written.
 
     Attributes:
-        largest: bytes of the largest message that is let in; -1 once no more are. To look at only, like the next.
-        entries: the row of them, those included that were withdrawn; for others to look at only whether it is empty.
-        messages: how many wait.
+        largest: the size in bytes of the largest message that is accepted; -1 if none is. Other classes only read it.
+        entries: the messages in order, withdrawn ones included; other classes only check whether it is empty.
+        messages: the number of queued messages.
         bytes: their payload bytes.
-        dropped: messages lost to a full queue.
+        dropped: messages dropped because the queue was full.
     """
 
     __slots__ = ("_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes", "dropped", "entries",
                  "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
-        # Guards everything below but `_room`, and every entry's `queued` and `discarded_as`.
+        # Guards everything below except `_room`, and `queued` and `discarded_as` of every entry.
         self._lock = make_lock()
         self._room = Notifier()
         self._bounds = bounds
@@ -54,16 +54,16 @@ class MessageQueue:
         self._refusal: WebSocketClientError | None = None
         self.largest = bounds.max_bytes
         self._takes_marks = True
-        self._next_expiry: float | None = None  # no message expires before that
+        self._next_expiry: float | None = None  # no message expires before this time
         self.messages = 0
         self.bytes = 0
         self.dropped = 0
 
     def ready(self, requests: int) -> bool:
-        """Whether there may be something to take.
+        """Return whether there may be something to take.
 
         Args:
-            requests: how many of what is taken may be requests.
+            requests: how many requests may be taken.
         """
         try:
             head = self.entries[0]
@@ -73,12 +73,12 @@ class MessageQueue:
 
     @property
     def may_block(self) -> bool:
-        """Whether a thread waits for room where the queue is full, by its policy."""
+        """Whether a thread waits for room if the queue is full, according to its policy."""
         return self._bounds.overflow == "block"
 
     @property
     def filling(self) -> bool:
-        """Whether more than half of the room is taken."""
+        """Whether the queue is more than half full."""
         return 2 * self.messages > self._bounds.max_messages or 2 * self.bytes > self._bounds.max_bytes
 
     def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
@@ -87,14 +87,14 @@ class MessageQueue:
         Args:
             entry: the message.
             deadline: until when to wait for room where the policy is ``"block"``.
-            evicted: receives the messages that ``"drop_oldest"`` threw out; an argument and not a result, so that an
+            evicted: receives the messages that ``"drop_oldest"`` removed; an argument and not a result, so that an
                 interrupt can't lose them.
             may_wait: False on the thread that empties the queue.
 
         Raises:
             MessageTooBig: it would not fit into an empty queue.
-            SendQueueFull: no room, and the policy or the deadline forbids to wait (longer).
-            ClientClosed: the queue takes no more.
+            SendQueueFull: no room, and the policy does not wait, or the deadline has passed.
+            ClientClosed: the queue accepts no more messages.
         """
         if entry.size > self._bounds.max_bytes:
             raise MessageTooBig(
@@ -111,10 +111,10 @@ class MessageQueue:
                     latch.wait(deadline.sooner(Deadline(self._next_expiry)))
 
     def put_first(self, mark: Mark) -> None:
-        """Queue a mark ahead of everything that is queued. It takes no room.
+        """Queue a mark before everything that is queued. It does not count for the limits.
 
         Raises:
-            ClientClosed: the queue takes no more, not even marks.
+            ClientClosed: the queue accepts no more messages, and no marks.
         """
         with self._lock:
             refusal = None if self._takes_marks else self._refusal
@@ -155,14 +155,14 @@ class MessageQueue:
             self._next_expiry = at
 
     def _makes_room(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
-        """Whether there is room at the cost of others."""
+        """Drop other messages as the policy permits; return whether there is room then."""
         self._expire_old()
         if self._is_full(entry) and self._bounds.overflow == "drop_oldest":
             self._evict(entry, evicted)
         return not self._is_full(entry)
 
     def _expire_old(self) -> None:
-        """Make room at the cost of what would not be sent any more."""
+        """Drop the messages that have expired."""
         now = time.monotonic()
         if self._next_expiry is None or now < self._next_expiry:
             return
@@ -174,7 +174,7 @@ class MessageQueue:
         self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
-        """Make room at the cost of the oldest. Marks stay: they take no room, and somebody waits for their pong."""
+        """Drop the oldest messages until there is room. Marks stay: they do not count, and a thread waits for them."""
         passed = 0
         for victim in self.entries:
             if not self._is_full(entry):
@@ -197,10 +197,10 @@ class MessageQueue:
         )
 
     def take(self, max_bytes: int, requests: int | None) -> list[Outgoing]:
-        """Remove messages from the front, for the owner of the line.
+        """Remove and return messages from the front, for the writer.
 
         Args:
-            max_bytes: stop at this many payload bytes; a single larger message comes alone.
+            max_bytes: stop at this many payload bytes; a single larger message is returned alone.
             requests: how many of them may be requests; None for any number.
         """
         batch: list[Outgoing] = []
@@ -232,7 +232,7 @@ class MessageQueue:
         return batch
 
     def withdraw(self, entry: Outgoing) -> bool:
-        """Take a message back; True if it was still queued, so that it will never be sent."""
+        """Remove a message from the queue; True if it was still queued, so that it will never be sent."""
         with self._lock:
             if not entry.queued:
                 return False
@@ -243,7 +243,7 @@ class MessageQueue:
         return True
 
     def expire(self, entry: Outgoing) -> None:
-        """If the message is still queued and past its time, it is ``expired`` from now on."""
+        """Drop a message as ``expired`` if it is still queued and its time has passed."""
         if entry.expires_at is None or not entry.queued:
             return
         with self._lock:
@@ -252,7 +252,7 @@ class MessageQueue:
         self._room.announce()
 
     def restore(self, entries: Iterable[Outgoing]) -> None:
-        """Put messages that a connection did not finish back to the front, in their order. May exceed the bounds."""
+        """Return messages that a connection did not finish to the front, in order. May exceed the limits."""
         with self._lock:
             for entry in reversed(list(entries)):
                 self.messages += entry.counted
@@ -263,10 +263,10 @@ class MessageQueue:
                 self.entries.appendleft(entry)
 
     def sweep(self, number: int | None) -> list[Outgoing]:
-        """Remove what no connection will ever take, as ``lost``.
+        """Remove the messages that no connection will send; they are ``lost``.
 
         Args:
-            number: the connection that ended; messages that belong to it are removed. None removes everything.
+            number: the number of the connection that ended; its messages are removed. None removes all messages.
 
         Returns:
             The messages removed.
@@ -284,12 +284,12 @@ class MessageQueue:
         return gone
 
     def seal(self, error: WebSocketClientError, last: Outgoing | None = None, *, takes_marks: bool = False) -> None:
-        """From now on ``put`` raises this error, also for those who wait for room; a later seal replaces the error.
+        """Close the queue: ``put`` raises this error, also in threads that wait for room. A later call replaces it.
 
         Args:
             error: the error.
-            last: goes out behind everything that is queued.
-            takes_marks: whether our own marks may still be queued.
+            last: is queued behind everything else.
+            takes_marks: whether the client's own marks may still be queued.
         """
         with self._lock:
             self._takes_marks = takes_marks
@@ -301,7 +301,7 @@ class MessageQueue:
         self._room.announce()
 
     def _drop(self, entry: Outgoing, discarded_as: DeliveryState) -> None:
-        """The entry leaves the queue unsent. Assignments only: an interrupt finds all of it done or nothing."""
+        """Mark an entry as removed and unsent. Assignments only, so that an interrupt can't leave it half done."""
         entry.queued = False
         entry.discarded_as = discarded_as
         entry.payload = None

@@ -2,19 +2,19 @@
 
 Guarantees:
     * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
-      to acquire it leaves its message queued, and the thread that holds it looks at the queue again after it has
-      released it. So no message is left behind.
-    * Bytes leave in one order, whichever thread writes. Ids are given here, so they rise on the wire.
-    * A message goes past the queue only where the queue is empty (``write_now``), so the messages of a thread keep
-      their order.
-    * A full socket stops the writers (``blocked``) and wakes the I/O thread, which goes on when there is room.
+      to acquire it leaves its message queued, and the thread that holds it checks the queue again after it has
+      released it. So every queued message is written.
+    * Bytes are written in one order, by any thread. Ids are assigned here, so they increase in the order of writing.
+    * A message is written without the queue only if the queue is empty (``write_now``), so the messages of a thread
+      keep their order.
+    * A full socket stops all writes (``blocked``) and wakes the I/O thread, which writes again when there is room.
     * After ``end`` nothing more is written, and no thread is writing.
 
-``flush`` must not run in the main thread: a KeyboardInterrupt within it would leave the write lock taken, or bytes
-written and not counted. The main thread queues and wakes the I/O thread, except for a message that goes past the queue
-as it is (``alone``). There the result of a call is stored by C code where it must not be lost, since an interrupt
-strikes as a call returns; what belongs together changes by assignments, between which no interrupt strikes; and what is
-left undone is done by the next thread that holds the write lock.
+``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
+written and not counted. The main thread queues and wakes the I/O thread, except for a message that is written without
+the queue (``alone``). That code path is safe: C code stores the results that must not be lost, since an interrupt
+occurs as a call returns; related values change by assignments, between which no interrupt occurs; and the next thread
+that holds the write lock completes what an interrupt left undone.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ if TYPE_CHECKING:
 __all__ = ["WireTap", "Writer", "WriterBackend"]
 
 JOINED_BYTES: Final = 64 * 1024
-"""Payload bytes that are joined into one write; more would only copy more and hold a slow line longer."""
+"""Payload bytes that are joined into one write; more would only copy more and occupy a slow connection longer."""
 
 _ROUNDS: Final = 16
-"""Writes a caller does for others before it hands over to the I/O thread and returns to its own work."""
+"""Writes that a caller's thread makes for other threads before it wakes the I/O thread to continue, and returns."""
 
 _MOMENT: Final = 0.05
-"""Seconds a sender waits for the write lock where the queue fills up: ten turns of the interpreter's (5 ms)."""
+"""Seconds a sender waits for the write lock if the queue fills up: ten switch intervals of the interpreter (5 ms)."""
 
 _PING: Final = Opcode.PING
 _CLOSE: Final = Opcode.CLOSE
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 _NEVER: Final = 2**63
 """An offset that no connection reaches."""
 
 _NOTHING: Final = memoryview(b"")
-"""What is left of a frame that was sent: an empty slice of it would keep all of it in memory."""
+"""The rest of a frame that was sent completely: an empty slice of the frame would keep all of it in memory."""
 
 
 class WriterBackend(Carrier, Protocol):
-    """What a writer takes from the client, and reports to it; see ``_connection.backend``."""
+    """The interface of the client that a writer uses; see ``_connection.backend``."""
 
     queue: MessageQueue
     progress: Notifier
@@ -72,36 +72,36 @@ class WriterBackend(Carrier, Protocol):
     nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:
-        """Whether a queue that is not empty may have something to take."""
+        """Return whether a queue that is not empty may have something to take."""
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """Take the messages that are written next."""
 
     def has_room_for(self, entry: Outgoing) -> bool:
-        """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
+        """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""
 
     def wake(self) -> None:
         """Wake the I/O thread."""
 
     def is_wanted(self) -> bool:
-        """Whether there is time left to send anything."""
+        """Return whether there is time left to send anything."""
 
 
 class WireTap(Protocol):
-    """What records the messages of one connection; see ``_connection.backend.RecordingTap``."""
+    """Records the messages of one connection; see ``_connection.backend.RecordingTap``."""
 
     def received(self, opcode: Opcode, payload: Any) -> None:
-        """A message or control frame was received."""
+        """Record a message or control frame that was received."""
 
     def lost(self, disconnect: Disconnect) -> None:
-        """The connection has ended."""
+        """Record that the connection has ended."""
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """A message is being framed."""
+        """Note a message that is being framed."""
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
-        """The operating system has accepted more bytes of these. False if writing must pause until the I/O thread has
-        written the recording.
+        """Record that the operating system has accepted more bytes of these messages. False if writing must pause
+        until the I/O thread has written the recording.
         """
 
 
@@ -109,14 +109,15 @@ class Writer:
     """The writer of one connection.
 
     Attributes:
-        write_progress: how far its bytes have come.
-        blocked: the socket took no more; the I/O thread watches for room.
-        error: why writing failed; the I/O thread ends the connection then.
-        tap: notes what crosses the wire; None where that is not wanted.
-        is_open: whether the queue may be emptied; not before the connection is set up, nor after a close frame.
-        is_uncompressed_tcp: whether messages leave as they are: not compressed, noted or encrypted.
-        rest: bytes of the last batch that the operating system has not taken. Others look only whether there are any.
-        urgent: what is sent before the queue; the I/O thread puts, the owner of the write lock takes.
+        write_progress: the write progress of the connection.
+        blocked: whether the socket is full; the I/O thread waits for room in it.
+        error: why writing failed; the I/O thread then ends the connection.
+        tap: records what is sent and received; None if that is not recorded.
+        is_open: whether queued messages may be written; not before the connection is set up, nor after a close frame.
+        is_uncompressed_tcp: whether messages are written unchanged: not compressed, recorded or encrypted.
+        rest: bytes of the last batch that the operating system has not accepted. Other classes only check whether it
+            is empty.
+        urgent: messages that are sent before the queue; the I/O thread adds, the writer removes.
     """
 
     __slots__ = (
@@ -143,12 +144,12 @@ class Writer:
     ) -> None:
         """
         Args:
-            line: where bytes go.
-            backend: where messages come from.
-            deflater: compresses them; None where that was not agreed on.
-            tap: notes what crosses the wire.
+            line: the transport to which bytes are written.
+            backend: the client, which supplies messages.
+            deflater: compresses them; None if compression was not negotiated.
+            tap: records what is sent and received.
         """
-        self._is_ending = False  # `end` was called; whoever compresses a large message stops
+        self._is_ending = False  # `end` was called; the compression of a large message stops
         self.write_progress = WriteProgress(backend.number)
         self.blocked = False
         self.error: OSError | None = None
@@ -157,32 +158,32 @@ class Writer:
         self.tap = tap
         self._line = line
         self._backend = backend
-        # The write lock, which guards everything below. Taken without waiting, except in `end`, `wait_for_writer` and
-        # `flush_under_pressure`.
+        # The write lock, which guards everything below. Acquired without waiting, except in `end`, `wait_for_writer`
+        # and `flush_under_pressure`.
         self._owner = make_lock()
-        self._deflater = deflater  # used in the order of the wire, on which each message builds
-        self._is_closing = False  # a close frame was taken
+        self._deflater = deflater  # used in the order of writing, since it has state across messages
+        self._is_closing = False  # a close frame was framed
         self.urgent = Urgent()
-        self._batch: list[Outgoing] = []  # what the bytes being written belong to
+        self._batch: list[Outgoing] = []  # the messages whose bytes are being written
         self.rest = _NOTHING
-        self._pings = Pings()  # the owner adds, the I/O thread removes
+        self._pings = Pings()  # the writer adds, the I/O thread removes
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
     def write_now(self, entry: Outgoing, *, alone: bool, in_main: bool) -> bool:
-        """Write a message that was not queued, if nothing is before it.
+        """Write a message that was not queued, if nothing must be written before it.
 
         Args:
             entry: the message.
-            alone: whether it may be written as it is; only where ``is_uncompressed_tcp``.
+            alone: whether it may be written unchanged; only if ``is_uncompressed_tcp``.
             in_main: whether this is the main thread; only with ``alone``.
 
         Returns:
-            False if it is to be queued. True says that it has been taken, not that it is written whole.
+            False if it must be queued. True if it was taken; it may not be written completely yet.
         """
         backend = self._backend
         owned: list[bool] = []
-        told: list[object] = []
+        nudged: list[object] = []
         nudging = map(backend.nudge, (b"\0",))
         try:
             try:
@@ -192,7 +193,7 @@ class Writer:
                     and self.is_open
                     and not (self.blocked or self.rest or self.urgent.entries)
                     and self.error is None
-                    # What other threads queue from here on is not older than this message.
+                    # Messages that other threads queue after this check are not older than this one.
                     and not backend.queue.entries
                     and entry.size <= backend.queue.largest
                     and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
@@ -200,33 +201,34 @@ class Writer:
                 if clear and alone:
                     self._write_alone(entry)
                 elif clear:
-                    self._write_row(deque((entry,)), MAX_PINGS)
+                    self._write_batch(deque((entry,)), MAX_PINGS)
             finally:
                 if owned and owned[0]:
                     self._owner.release()
         finally:
-            # A thread that failed to acquire the write lock has left its message to this one; others wait for writes.
+            # Another thread may have failed to acquire the write lock and left its message queued; others wait for
+            # writes.
             left = backend.queue.entries or self.rest or self.urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
                 backend.progress.announce()
                 self.flush()
             elif left and owned and owned[0]:
                 try:
-                    told.extend(nudging)
-                except OSError:  # it is awake
-                    if told:
-                        raise  # a signal handler's own
+                    nudged.extend(nudging)
+                except OSError:  # a wake-up is pending, so the I/O thread is awake
+                    if nudged:
+                        raise  # raised by a signal handler
         return clear
 
     def _write_alone(self, entry: Outgoing) -> None:
-        """Frame one message and write it once. It stands an interrupt, see above."""
+        """Frame one message and write it once. An interrupt may occur at any point, see the module's docstring."""
         progress = self.write_progress
         payload = entry.payload_for(self._backend)
         if payload is None:
-            return  # nobody waits for it any more
+            return  # no thread waits for it
         rest = memoryview(build_frame(entry.opcode, payload))
         position = progress, progress.taken + len(rest)
-        batch = [*self._batch, entry]  # an interrupt may have left some to be counted
+        batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
         sent: list[int] = []
         sending = map(self._line.sock.send, (rest,))
         entry.position = position
@@ -237,7 +239,7 @@ class Writer:
             sent.extend(sending)
         except OSError as error:
             if sent:
-                raise  # a signal handler's own
+                raise  # raised by a signal handler
             if isinstance(error, BlockingIOError):
                 self.blocked = True
             else:
@@ -266,7 +268,7 @@ class Writer:
     # --- any thread but the main one ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what there is, as far as the socket takes it."""
+        """Write what is queued, until the socket is full."""
         for _ in range(_ROUNDS):
             if not self.has_work() or not self._owner.acquire(False):
                 return
@@ -279,13 +281,13 @@ class Writer:
         self._backend.wake()
 
     def flush_under_pressure(self) -> None:
-        """Wait a moment for the thread that is writing, and write what is queued."""
+        """Wait a short time for the thread that is writing, then write what is queued."""
         if self._owner.acquire(timeout=_MOMENT):
             self._owner.release()
             self.flush()
 
     def has_work(self) -> bool:
-        """Whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
+        """Return whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
         backend = self._backend
         if not (backend.queue.entries or self.rest or self.urgent.entries):
             return False
@@ -296,29 +298,29 @@ class Writer:
         return bool(self.urgent.entries) or (self.is_open and bool(backend.queue.entries) and backend.ready())
 
     def _write(self) -> None:
-        """Take the next batch if the last one is gone, and write once."""
-        if self.write_progress.ended:  # between a look and the taking of the line
+        """Take the next batch if the last one is written, and write once."""
+        if self.write_progress.ended:  # it ended between `has_work` and the acquisition of the write lock
             return
         if self.rest:
             self._send()
         else:
             recognised = 2 * MAX_PINGS if self.urgent.entries else MAX_PINGS
-            self._write_row(deque(self._next_entries()), recognised)
+            self._write_batch(deque(self._next_entries()), recognised)
 
-    def _write_row(self, row: deque[Outgoing], recognised: int) -> None:
-        """Frame these and write once. Where a frame can't be made the connection can't go on."""
+    def _write_batch(self, entries: deque[Outgoing], recognised: int) -> None:
+        """Frame these messages and write once. If a frame can't be made, the connection fails."""
         try:
-            self._frame(row, recognised)
+            self._frame(entries, recognised)
         except GaveUp:
-            self._break("the connection ended while a large message was compressed", row)
-        except BaseException:  # out of memory, say: frames are missing, so the stream of bytes is broken
-            self._break("a frame could not be made", row)
+            self._break("the connection ended while a large message was compressed", entries)
+        except BaseException:  # MemoryError, for example: frames are missing, so the byte stream is broken
+            self._break("a frame could not be made", entries)
             raise
         else:
             self._send()
 
     def _send(self) -> None:
-        """Write what has been framed, as far as the socket takes it at once."""
+        """Write what has been framed, as far as the socket accepts it without waiting."""
         rest = self.rest
         if rest:
             try:
@@ -334,13 +336,13 @@ class Writer:
             self.write_progress.sent += sent
             rest = self.rest = rest[sent:] or _NOTHING
             if self.tap is not None and not self.tap.handed_over(self._batch):
-                self.blocked = True  # though the socket has room: the I/O thread writes the recording, and goes on
+                self.blocked = True  # the socket has room, but the I/O thread must first write the recording
                 self._backend.wake()
         if not rest:
             self._count(self._batch)
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
-        """The connection can't go on; these are cut, like any that was not written whole."""
+        """Fail the connection. These messages count as cut off, like any that was not written completely."""
         for entry in entries:
             entry.put_on(self.write_progress, _NEVER)
             self._batch.append(entry)
@@ -348,7 +350,7 @@ class Writer:
         self._backend.wake()
 
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
-        """Make frames of the entries, which leave the row of them one by one."""
+        """Make frames of the entries, and remove each one from ``entries`` when it is framed."""
         frames: list[bytes] = []
         progress, backend, plain = self.write_progress, self._backend, self._deflater is None
         while entries:
@@ -366,7 +368,7 @@ class Writer:
                     self._pings.add(payload, progress.taken, time.monotonic(), most=recognised, mark=mark)
             elif entry.counted or entry.discarded_as is not None:
                 entries.popleft()
-                continue  # nobody waits for it any more, or it belongs to a connection that is over
+                continue  # no thread waits for it, or it belongs to a connection that has ended
             if entry.members:
                 entry.put_on(progress, progress.taken)
             else:
@@ -381,14 +383,14 @@ class Writer:
         self.rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def _deflated(self, entry: Outgoing, payload: bytes) -> bytes:
-        """A frame, compressed where it is large enough."""
+        """Return a frame, compressed if the payload is large enough."""
         deflater, opcode = self._deflater, entry.opcode
         if deflater is not None and len(payload) >= deflater.threshold and opcode < _CLOSE:
             return build_frame(opcode | RSV1, deflater.compress(payload, self._is_wanted))
         return build_frame(opcode, payload)
 
     def _is_wanted(self) -> bool:
-        """Whether what is being made can still go out."""
+        """Return whether the message that is being compressed can still be sent."""
         return not self._is_ending and self._backend.is_wanted()
 
     def _next_entries(self) -> list[Outgoing]:
@@ -404,54 +406,56 @@ class Writer:
         """Send this before what is queued: control frames at any time, messages during the set-up."""
         if self._is_closing and not entry.requests:
             return
-        self.urgent.put(entry)  # behind a close frame a request is not sent, but given back at the end
+        self.urgent.put(entry)  # after a close frame a request is not sent, but returned by `end`
         self.flush()
 
     @property
     def is_flooded_by_replies(self) -> bool:
-        """Whether the peer takes too little of what its own messages make us answer."""
+        """Whether the peer reads too slowly, and too many bytes of answers to its messages are queued."""
         return self.blocked and self.urgent.bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
-        """There is room again."""
+        """Write again, since the socket has room."""
         self.blocked = False
         self.flush()
 
     def wait_for_writer(self) -> None:
-        """Wait until the thread that is writing has counted what it wrote, for the length of one non-blocking call."""
+        """Wait until the thread that is writing has counted what it wrote; this takes one non-blocking call at most."""
         with self._owner:
             pass
-        self.flush()  # a thread that failed to acquire the lock has left its message to this one
+        self.flush()  # a thread may have failed to acquire the lock meanwhile, and left its message queued
 
     def idle(self) -> bool:
-        """Whether everything that was taken has been written. False while another thread writes, which will wake us."""
+        """Return whether everything that was taken is written. False while another thread writes; that thread will wake
+        the I/O thread.
+        """
         if not self._owner.acquire(False):
             return False
         try:
             return self.write_progress.sent >= self.write_progress.taken
         finally:
             self._owner.release()
-            self.flush()  # what a thread left that failed to acquire the lock just now
+            self.flush()  # a thread may have failed to acquire the lock just now, and left its message queued
 
     def pong(self, payload: bytes, now: float) -> Answered | None:
-        """A pong came: what was sent before its ping has arrived. None if it answers none of ours."""
+        """Confirm everything that was sent before the ping that a pong answers. None if it answers no ping of ours."""
         answered = self._pings.answer(payload, now)
         if answered is not None:
             self.write_progress.confirm(answered.end)
         return answered
 
     def forget_ping(self, payload: bytes) -> None:
-        """No thread waits for the pong with this payload any more. Any thread."""
+        """Note that no thread waits for the pong with this payload. Any thread."""
         self._pings.forget(payload)
 
     def end(self) -> list[Outgoing]:
-        """Stop writing for good.
+        """Stop writing permanently.
 
         Returns:
-            The messages that were cut off before their last byte, in order; the peer can't have got them.
+            The messages that were cut off before their last byte, in order; the peer can't have received them.
         """
         self._is_ending = True
-        with self._owner:  # others hold it for one non-blocking call
+        with self._owner:  # other threads hold it for one non-blocking call
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
             self._count(written)

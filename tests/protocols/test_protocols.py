@@ -516,7 +516,7 @@ def test_with_fifo_an_event_function_that_raises_completes_no_request_with_a_wro
         send(core, request)
         asked.append(request)
     router = core.make_router(None)
-    with pytest.raises(ProtocolError, match="nobody can say whose the next one is"):
+    with pytest.raises(ProtocolError, match="the request of the next reply is unknown"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
 

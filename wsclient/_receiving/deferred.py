@@ -1,12 +1,12 @@
-"""Messages that cannot be delivered yet, within one bound on their number and one on their bytes.
+"""Messages that cannot be delivered yet, with a limit on their number and a limit on their bytes.
 
-Three buffers are made of it: messages that arrive before a connection is set up, calls of the server that arrive before
+It is used for three buffers: messages that arrive before a connection is set up, calls of the server that arrive before
 then, and messages under a subscription key that is not known yet.
 
 Guarantees:
-    * A buffer with room left keeps what it is given, however large, so it may exceed its bytes by one message. A buffer
-      at a bound is ``full``, which counts towards pausing reading. Where reading must go on all the same (what the
-      messages wait for has yet to be read), it keeps more up to its bytes and refuses the rest.
+    * A buffer with room left keeps a message of any size, so it may exceed its bytes by one message. A buffer
+      at a limit is ``full``, which counts towards pausing reading. If reading must continue nevertheless (what the
+      messages wait for is not read yet), it keeps more messages up to its bytes and refuses the others.
     * There is no lock: only the I/O thread uses it.
 """
 
@@ -31,8 +31,8 @@ class DeferredMessages(Generic[_T]):
     """A bounded buffer of messages in the order of their arrival.
 
     Attributes:
-        full: whether a bound is reached, so that reading should pause.
-        items: the messages and their bytes; for others to look at only whether there are any.
+        full: whether a limit is reached, so that reading should pause.
+        items: the messages and their bytes; other classes only check whether it is empty.
         lost: messages refused so far.
     """
 
@@ -58,7 +58,7 @@ class DeferredMessages(Generic[_T]):
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether more arrived than a bound permits."""
+        """Whether more messages arrived than a limit permits."""
         bounds = self._bounds
         return len(self.items) > bounds.max_messages or self._bytes > bounds.max_bytes or self.lost > 0
 
@@ -74,7 +74,7 @@ class DeferredMessages(Generic[_T]):
         """
         bounds = self._bounds
         if self.full:
-            # Messages beyond the count are charged for themselves, too: empty ones would be free otherwise.
+            # Each message beyond the count also costs ITEM_BYTES; otherwise empty messages would cost nothing.
             excess = max(0, len(self.items) - bounds.max_messages) * ITEM_BYTES
             if self._bytes + size + excess > bounds.max_bytes:
                 self.lost += 1

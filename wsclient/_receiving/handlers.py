@@ -1,9 +1,9 @@
-"""Handlers: functions that answer the server's calls, or get its events by topic; on the hook thread or on workers.
+"""Handlers: functions that answer the server's calls, or receive its events by topic, on the hook thread or workers.
 
 Guarantees:
     * A handler without workers runs on the hook thread, in order with the hooks. One with workers may wait for a hook
       that is queued behind it.
-    * Looking up takes no lock: each table changes by one operation of a ``dict`` or one assignment.
+    * Look-ups need no lock: each table changes by one ``dict`` operation or one assignment.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Handler:
 
 
 class Registration:
-    """What ``client.on()`` and ``client.handle(method, fn)`` return; ``remove()`` ends it. Thread-safe."""
+    """The result of ``client.on()`` and ``client.handle(method, fn)``; ``remove()`` ends it. Thread-safe."""
 
     __slots__ = ("_handler", "_key", "_remove")
 
@@ -57,7 +57,7 @@ class Registration:
         self._handler = handler
 
     def remove(self) -> None:
-        """Have the function called no more, but for what was queued for it. Any thread, any number of times."""
+        """Stop calling the function, except for what is already queued for it. Any thread, any number of times."""
         self._remove(self._key, self._handler)
 
     def __call__(self) -> None:
@@ -74,10 +74,10 @@ class Pool:
     def __init__(self, name: str, workers: int, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
         """
         Args:
-            name: of the threads.
-            workers: how many.
-            bounds: of the queue.
-            hooks: run a job, and report what it raised.
+            name: the prefix of the threads' names.
+            workers: the number of threads.
+            bounds: the limits of the queue.
+            hooks: runs a job, and reports the error that it raised.
             on_room: called when a full queue has room again.
         """
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
@@ -116,7 +116,7 @@ class Handlers:
     """The handlers of one client.
 
     Attributes:
-        pools: threads that run some of them, and what waits for these.
+        pools: the worker threads of the handlers that have some, with their queues.
     """
 
     __slots__ = (
@@ -135,8 +135,8 @@ class Handlers:
     def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
         """
         Args:
-            name: the client's.
-            bounds: of each pool's queue.
+            name: the client's name.
+            bounds: the limits of each pool's queue.
             hooks: the client's hooks.
             on_room: called when a full queue has room again.
         """
@@ -176,14 +176,14 @@ class Handlers:
         return handler
 
     def remove_method(self, method: str, handler: Handler) -> None:
-        """Calls of the method go unanswered by this handler from now on. Any number of times."""
+        """Stop answering calls of the method with this handler. It may be called any number of times."""
         with self._lock:
             if self._methods.get(method) is handler:
                 del self._methods[method]
         self._end_pool(handler)
 
     def remove(self, topic: str, handler: Handler) -> None:
-        """Events of the topic no longer go to this handler. It may be called any number of times."""
+        """Stop passing events of the topic to this handler. It may be called any number of times."""
         with self._lock:
             left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
             if left:
@@ -193,25 +193,25 @@ class Handlers:
         self._end_pool(handler)
 
     def _end_pool(self, handler: Handler) -> None:
-        """End the handler's workers, once they have run what is queued."""
-        gone = handler.pool
-        if gone is None:
+        """End the handler's workers, after they have run what is queued."""
+        ended = handler.pool
+        if ended is None:
             return
         with self._lock:
-            known = gone in self.pools
-            self.pools = tuple(pool for pool in self.pools if pool is not gone)
-        gone.end()
+            known = ended in self.pools
+            self.pools = tuple(pool for pool in self.pools if pool is not ended)
+        ended.end()
         if known:
-            self._dropped += gone.inbox.dropped
+            self._dropped += ended.inbox.dropped
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def of_method(self, method: str) -> Handler | None:
-        """The handler for calls of this method."""
+        """Return the handler for calls of this method; None if there is none."""
         return self._methods.get(method)
 
     def of_topic(self, topic: str) -> tuple[Handler, ...]:
-        """The handlers for events of this topic."""
+        """Return the handlers for events of this topic."""
         return self._topics.get(topic, ())
 
     def post(
@@ -219,8 +219,8 @@ class Handlers:
     ) -> None:
         """Run a job of a handler on its thread.
 
-        With the policy ``"latest"``, an event replaces an older one for the same handler. A call never does, since
-        each needs its own answer.
+        With the policy ``"latest"``, an event replaces an older one for the same handler. A call never replaces
+        another, since each needs its own answer.
         """
         key: Hashable = handler if fn is handler.fn else object()
         if handler.pool is None:
@@ -229,8 +229,8 @@ class Handlers:
             verdict = handler.pool.put(handler.name, fn, args, size, key=key, must_keep_reading=must_keep_reading)
         if verdict is Put.FIRST_LOSS:
             self._hooks.post_error(SlowConsumer(
-                f"{handler.name} can't keep up, so some of what comes in for it is dropped. Do less in it, give it "
-                "more workers=, or give receive_queue= more room."
+                f"{handler.name} can't keep up, so some of its messages are dropped. Do less in it, give it more "
+                "workers=, or give receive_queue= more room."
             ))  # fmt: skip
 
     @property

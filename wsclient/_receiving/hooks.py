@@ -1,8 +1,8 @@
-"""The user's hooks: run in order, one at a time, on a thread of their own.
+"""The user's hooks: run in order, one at a time, on the hook thread.
 
 Guarantees:
-    * No hook runs on the I/O thread (except ``on_session``, which is not called from here), so one that waits delays
-      other hooks only.
+    * No hook runs on the I/O thread (except ``on_session``, which is not called from here), so a hook that waits delays
+      only other hooks.
     * A hook that raises is logged with its traceback and reported to ``on_error``; the next one runs.
     * The thread starts with the first job, so a client without hooks has no hook thread.
 """
@@ -30,22 +30,22 @@ HOOKS: Final = (
     "on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_session",
     "on_connect_error",
 )  # fmt: skip
-"""Every hook a client has."""
+"""The names of all hooks."""
 
 _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
-"""Pings, pongs and errors of the peer's making that may wait for their hooks, of each kind: the peer decides how many
-there are, and must not fill the memory."""
+"""Pings, pongs and errors that may be queued for their hooks, of each kind. It limits the memory that a peer can use,
+since the peer causes these events."""
 
 _FIRST_LOSS: Final = Put.FIRST_LOSS
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 _log = logging.getLogger("wsclient")
 
 
 _Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
-"""One call to make on the hook thread: its name, the function, its arguments, and the number of the connection that its
-messages are bound to (None for any)."""
+"""One call to make on the hook thread: its name, the function, its arguments, and the number of the one connection on
+which its messages may be sent (None for any)."""
 
 
 class Hooks:
@@ -53,8 +53,9 @@ class Hooks:
 
     Attributes:
         inbox: jobs that wait for the thread.
-        ident: the thread's identity; None while it does not run.
-        bound: the number of the connection that the messages of the hook that runs now are bound to; None for any.
+        ident: the thread's identifier; None while it does not run.
+        connection_number: the number of the one connection on which messages of the running hook may be sent; None
+            for any.
     """
 
     __slots__ = ("_name", "_posted", "_run_count", "_table", "_worker", "connection_number", "ident", "inbox")
@@ -63,16 +64,16 @@ class Hooks:
         """
         Args:
             name: the client's name, for the thread and the log.
-            bounds: how many messages, and how many bytes of them, may wait for ``on_message``.
+            bounds: the limits on the messages, and on their bytes, that are queued for ``on_message``.
             on_room: called when a full queue has room again.
         """
         self._name = name
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
-        # Events of each hook, for ``MAX_EVENTS``: counted by the I/O thread as they are posted,
+        # Events of each hook, for ``MAX_EVENTS``: the I/O thread counts those that are posted,
         self._posted: Counter[str] = Counter()
-        self._run_count: Counter[str] = Counter()  # and by the hook thread as they are run.
+        self._run_count: Counter[str] = Counter()  # the hook thread counts those that are run.
         self.ident: int | None = None
         self.connection_number: int | None = None
 
@@ -86,7 +87,7 @@ class Hooks:
             self._table[name] = hook
 
     def get(self, name: str) -> Callable[..., object] | None:
-        """The function of a hook; None if there is none."""
+        """Return the function of a hook; None if there is none."""
         return self._table.get(name)
 
     # --- posting: any thread ---------------------------------------------------------------------------------------
@@ -95,16 +96,16 @@ class Hooks:
         """Call a hook on the hook thread, if there is one.
 
         Args:
-            name: which.
+            name: the hook's name.
             args: its arguments.
-            bound: the number of the connection that its messages are bound to; None for any.
+            bound: the number of the one connection on which its messages may be sent; None for any.
         """
         hook = self._table.get(name)
         if hook is not None:
             self._add((name, hook, args, bound))
 
     def post_message(self, message: Any, size: int, must_keep_reading: bool) -> None:
-        """Call ``on_message`` on the hook thread, within the bounds of the queue."""
+        """Call ``on_message`` on the hook thread, within the limits of the queue."""
         hook = self._table.get("on_message")
         if hook is None:
             return
@@ -128,7 +129,7 @@ class Hooks:
         key: Hashable,
         must_keep_reading: bool,
     ) -> Put:
-        """Call a function on the hook thread, within the bounds of the queue.
+        """Call a function on the hook thread, within the limits of the queue.
 
         Args:
             what: its name, for the log.
@@ -144,7 +145,7 @@ class Hooks:
         return verdict
 
     def post_event(self, name: str, *args: Any) -> None:
-        """Call a hook for an event of the peer's making, unless ``MAX_EVENTS`` of it wait. I/O thread only."""
+        """Call a hook for an event that the peer caused, unless ``MAX_EVENTS`` are queued for it. I/O thread only."""
         hook = self._table.get(name)
         if hook is not None and self._posted[name] - self._run_count[name] < MAX_EVENTS:
             self._posted[name] += 1
@@ -156,7 +157,7 @@ class Hooks:
         self.post_event("on_error", error)
 
     def run_later(self, fn: Callable[[], object]) -> None:
-        """Run a function on the hook thread; at once, on this thread, if the hook thread has ended already."""
+        """Run a function on the hook thread; if that has ended, run it at once on this thread."""
         job: _Job = ("a done-callback", fn, (), None)
         if not self._add(job):
             self._run(job)
@@ -165,27 +166,27 @@ class Hooks:
 
     @property
     def dropped(self) -> int:
-        """Messages that were dropped instead of being given to ``on_message`` or a handler on the hook thread."""
+        """Messages that were dropped instead of being passed to ``on_message`` or a handler on the hook thread."""
         return self.inbox.dropped
 
     def connection_of_caller(self) -> int | None:
-        """The number of the one connection that may take what the caller sends: for a hook of a connection, its own;
-        None for any.
+        """Return the number of the one connection on which the caller's messages may be sent: for a hook of a
+        connection, that connection; None for any.
         """
         return self.connection_number if self.here() else None
 
     def here(self) -> bool:
-        """Whether the caller is on the hook thread."""
+        """Return whether the caller is on the hook thread."""
         return self.ident is not None and self.ident == threading.get_ident()
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """After what is queued, run no more hooks."""
+        """Run what is queued, and no more hooks after that."""
         self.inbox.end()
 
     def join(self, deadline: Deadline) -> bool:
-        """Wait until the thread has ended; False if the deadline passed first. At once True on the thread itself."""
+        """Wait until the thread has ended; False if the deadline passed first. On the thread itself, return True."""
         return self.here() or self._worker.join(deadline)
 
     def work(self) -> None:
@@ -197,14 +198,14 @@ class Hooks:
                 self.connection_number = job[3]
                 self._run(job)
                 self.connection_number = None
-                del job  # else the message would live until the next one
-        self.ident = None  # the operating system may reuse the number
+                del job  # otherwise the message would stay in memory until the next one
+        self.ident = None  # the operating system may reuse the identifier
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         """Call a function on this thread; an error is logged, and reported to ``on_error`` on the hook thread."""
         try:
             fn(*args)
-        except BaseException as error:  # sys.exit() too must not end the thread on which the next one runs
+        except BaseException as error:  # SystemExit too: it must not end the thread, which runs the next function
             _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
             self.post("on_error", error)
 
@@ -212,7 +213,7 @@ class Hooks:
         """Start a thread of the client; a failure is logged."""
         try:
             worker.start(self)
-        except RuntimeError as error:  # the interpreter ends, or the system has no thread left
+        except RuntimeError as error:  # the interpreter is shutting down, or no thread can be created
             _log.error("%s: hooks can't run: %s", self._name, error)
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
@@ -233,7 +234,7 @@ class Hooks:
         what, function, args, _ = job
         try:
             function(*args)
-        except BaseException as error:  # sys.exit() too must not end the thread on which the other hooks run
+        except BaseException as error:  # SystemExit too: it must not end the thread, which runs the other hooks
             self._report(what, error)
 
     def _report(self, what: str, error: BaseException) -> None:

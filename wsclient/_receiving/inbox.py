@@ -2,16 +2,16 @@
 
 Guarantees:
     * ``put`` never waits, since the I/O thread calls it.
-    * With the policy ``"block"`` nothing is lost while reading pauses at the bound; where reading goes on
-      all the same (``must_keep_reading``, because a request waits for its reply), items beyond the bytes are dropped. A
+    * With the policy ``"block"`` nothing is lost while reading pauses at the limit; if reading continues
+      nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the bytes are dropped. A
       queue with room left keeps an item of any size, so it may exceed its bytes by one item; without
       ``must_keep_reading``, by the items of one read.
-    * ``get_several`` hands out at most 16 at once, of 64 KiB together, which count no more from then on; only where
+    * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; only if
       nothing is dropped.
-    * An episode of losses begins with the first loss. It ends with the second item, and no loss between the two, that
-      leaves the queue half empty as it is taken (empty, where only the latest is kept: few items wait there however
-      far the reader is behind). ``put`` returns ``FIRST_LOSS`` for the first of each, so that it is reported once.
-    * An interrupt in ``get`` may lose the one item that was being handed out, never the count of the others.
+    * An episode of losses begins with the first loss. It ends when the reader has twice taken an item that left the
+      queue half empty, with no loss between the two. (With ``"latest"`` the queue must be empty, since it is short even
+      if the reader is far behind.) ``put`` returns ``FIRST_LOSS`` once per episode, so that it is reported once.
+    * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["EMPTY", "ITEM_BYTES", "Inbox", "Put"]
 
 
 ITEM_BYTES: Final = 256
-"""Bytes that an item takes beside its payload, about; measured: 200 for a message that waits for a hook."""
+"""Bytes of memory that an item takes in addition to its payload, about; measured: 200 for a message to a hook."""
 
 
 _BATCH_ITEMS: Final = 16
@@ -47,7 +47,7 @@ _BATCH_BYTES: Final = 64 * 1024
 
 _NONE: Final = 0
 _LOSING: Final = 2
-"""Where an episode of losses stands: how many times the reader must be seen to keep up before it is over."""
+"""States of an episode of losses: how many more items must leave the queue half empty before the episode ends."""
 
 
 class _Empty:
@@ -64,16 +64,16 @@ class Put(enum.Enum):
     KEPT = enum.auto()
     """Nothing was lost."""
     FIRST_LOSS = enum.auto()
-    """This item, or an older one in its place, was dropped: the first loss of an episode."""
+    """This item, or an older one instead of it, was dropped: the first loss of an episode."""
     LOSS = enum.auto()
-    """One more was dropped."""
+    """One more item was dropped."""
 
 
 _Cell = tuple[Any, int, Hashable, bool]
-"""An item, its bytes, its key, and whether it counts. With ``"latest"`` the table has item and bytes, by key."""
+"""An item, its bytes, its key, and whether it counts. With ``"latest"``, item and bytes are in ``_latest``, by key."""
 
 _KEPT: Final = Put.KEPT
-"""Looked up once: an attribute of an enum costs more than the comparison it is for."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 
 class Inbox:
@@ -81,8 +81,8 @@ class Inbox:
 
     Attributes:
         dropped: items lost so far.
-        full: whether reading should pause: the policy is to block, and the bound is reached.
-        ended: whether no more items are taken.
+        full: whether reading should pause: the policy is ``"block"``, and a limit is reached.
+        ended: whether no more items are accepted.
         error: the error that ended it; None if it ended without one.
     """
 
@@ -96,9 +96,9 @@ class Inbox:
     ) -> None:
         """
         Args:
-            max_items: items it may hold.
-            max_bytes: bytes they may have together.
-            overflow: what to do beyond that.
+            max_items: the limit on the number of items.
+            max_bytes: the limit on their bytes together.
+            overflow: the policy at the limits.
             on_room: called, on the reader's thread, when a full queue has room again.
         """
         # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
@@ -131,7 +131,7 @@ class Inbox:
             item: the item.
             size: its bytes.
             key: with ``"latest"``, of each key the newest item is kept.
-            must_keep_reading: reading goes on although the queue is full.
+            must_keep_reading: whether reading continues although the queue is full.
         """
         max_items, max_bytes, overflow = self._bounds
         with self._lock:
@@ -152,7 +152,7 @@ class Inbox:
         return verdict
 
     def put_extra(self, item: Any) -> bool:
-        """Add an item that counts for no bound and is never dropped; False after the end."""
+        """Add an item that does not count for the limits and is never dropped; False after the end."""
         with self._lock:
             if self.ended:
                 return False
@@ -161,7 +161,7 @@ class Inbox:
         return True
 
     def get(self, deadline: Deadline) -> Any:
-        """The oldest item; ``EMPTY`` if none arrived before the deadline, or the queue has ended."""
+        """Remove and return the oldest item; ``EMPTY`` if none came before the deadline, or the queue has ended."""
         while (item := self._pop()) is EMPTY and not self.ended:
             with self._filled.watch() as latch:
                 if not self._cells and not self.ended and not latch.wait(deadline):
@@ -169,9 +169,10 @@ class Inbox:
         return self._pop() if item is EMPTY else item
 
     def get_several(self, deadline: Deadline) -> list[Any]:
-        """The oldest items, the oldest of all last; several where very many wait, none where ``get`` gives ``EMPTY``.
+        """Remove and return the oldest items, the oldest last in the list.
 
-        For a reader that takes them out of the list one by one, on a thread that no interrupt strikes.
+        Several if many are queued, usually one; an empty list if ``get`` returns ``EMPTY``. The reader must take them
+        out of the list one by one, on a thread on which no interrupt occurs.
         """
         if self._count > _BATCH_FROM and self._bounds[2] == "block":
             several = self._pop_several()
@@ -181,7 +182,7 @@ class Inbox:
         return [] if item is EMPTY else [item]
 
     def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
-        """Take no more items. Those that wait can be taken, unless discarded. Only the first call sets the error."""
+        """Accept no more items. Queued ones can be taken, unless discarded. Only the first call sets the error."""
         with self._lock:
             if not self.ended:
                 self.ended = True
@@ -211,10 +212,10 @@ class Inbox:
         return verdict
 
     def _admits(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> bool:
-        """Whether to append the item; makes room, or drops it, as the policy says."""
+        """Apply the policy: make room for the item, or drop it. Return whether to append it."""
         _, max_bytes, overflow = self._bounds
         if overflow == "block":
-            # What exceeds the count is charged for itself, too: empty messages would be free otherwise.
+            # Each item beyond the count also costs ITEM_BYTES; otherwise empty messages would cost nothing.
             excess = max(0, self._count - self._bounds[0]) * ITEM_BYTES
             lost = must_keep_reading and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
@@ -235,7 +236,7 @@ class Inbox:
         return True
 
     def _eased(self) -> bool:
-        """Whether the reader keeps up again."""
+        """Return whether the reader keeps up again."""
         max_items, max_bytes, overflow = self._bounds
         if overflow == "latest":
             return not self._count
@@ -255,7 +256,7 @@ class Inbox:
                 return
 
     def _pop_several(self) -> list[Any]:
-        """Several of very many, the oldest last; none where the queue is full, or loses."""
+        """Remove and return several items if many are queued, the oldest last; none if the queue is full or loses."""
         with self._lock:
             if self._count <= _BATCH_FROM or self.full or self._episode:
                 return []
@@ -275,7 +276,7 @@ class Inbox:
             if not self._cells:
                 return EMPTY
             was_full = self.full
-            # Subscripts and assignments only: an interrupt must not part the item from its count.
+            # Subscripts and assignments only: an interrupt must not remove the item without its count.
             item, size, key, counted = self._cells[0]
             if counted and self._latest:
                 item, size = self._latest[key]

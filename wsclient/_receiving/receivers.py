@@ -1,7 +1,8 @@
-"""All that incoming messages go to: hooks, handlers, streams and subscriptions, as one.
+"""All receivers of incoming messages: hooks, handlers, streams and subscriptions.
 
 Guarantees:
-    * Any thread may ask. There is no lock: each part guards itself, and none is called under a lock of another.
+    * Any thread may read the properties. There is no lock: each part guards itself, and none is called under a lock of
+      another.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Receivers:
     def __init__(self, settings: Settings, link: Link, commands: Commands) -> None:
         """
         Args:
-            settings: the client's options; ``receive_queue`` bounds each queue.
-            link: the present connection, where the I/O thread notes that it paused reading.
-            commands: wake the I/O thread.
+            settings: the client's options; ``receive_queue`` limits each queue.
+            link: the present connection; the I/O thread records there that it has paused reading.
+            commands: wakes the I/O thread.
         """
         bounds = settings.bounds.receive_queue
         self._link = link
@@ -53,7 +54,7 @@ class Receivers:
 
     @property
     def full(self) -> bool:
-        """Whether a queue is at its bound, so that reading should pause."""
+        """Whether a queue is at its limit, so that reading should pause."""
         streams, handlers = self.streams, self.handlers
         return (
             self.hooks.inbox.full
@@ -68,14 +69,14 @@ class Receivers:
         return self.hooks.dropped + self.handlers.dropped + self.streams.dropped
 
     def resume_reading(self) -> None:
-        """Have the I/O thread read again if it paused: a queue has room, or the caller waits for a reply."""
+        """Wake the I/O thread to read again if it paused: a queue has room, or the caller waits for a reply."""
         if self._link.paused:
             self._commands.wake()
 
     def end(self, error: BaseException | None) -> None:
-        """Deliver no more messages: the client has ended. Hooks that wait are still run.
+        """Deliver no more messages, since the client has ended. Queued hooks are still run.
 
-        The I/O thread calls it, or the thread that closes a client whose I/O thread is stuck.
+        Called by the I/O thread, or by the thread that closes a client whose I/O thread is blocked.
 
         Args:
             error: the cause, for readers of streams; None if the client was closed.
@@ -88,11 +89,11 @@ class Receivers:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def connection_lost(self, error: ConnectionLost, *, was_open: bool) -> None:
-        """A connection is over: subscriptions survive it or end, and messages may be missing in streams.
+        """Report a lost connection to the subscriptions, which resume later or end; count a gap in the streams.
 
         Args:
             error: the error for subscriptions that end with their connection.
-            was_open: whether it was set up; else no message can be missing.
+            was_open: whether it was set up; otherwise no message can be missing, and there is no gap.
         """
         self.subscriptions.connection_lost(error)
         if was_open:

@@ -1,7 +1,7 @@
-"""``stream()``: all replies to one request, and what it shares with ``subscribe()``.
+"""``stream()``: all replies to one request, and the base class that it shares with ``subscribe()``.
 
-A feed stands between a request and its stream. The I/O thread gives it messages. It holds its stream weakly: one that
-its reader forgot is closed when the next message comes.
+A feed connects a request with its stream. The I/O thread passes messages to the feed, which delivers them to the
+stream. The feed has a weak reference to the stream: if no other reference is left, the next message closes the feed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _log = logging.getLogger("wsclient")
 
 
 class Feed:
-    """What both kinds have in common.
+    """The base class of ``AnswersFeed`` and ``SubscriptionFeed``.
 
     Attributes:
-        request: the request under way, or the last one; None before the first.
+        request: the present request, or the last one; None before the first.
     """
 
     endless = False
@@ -44,34 +44,34 @@ class Feed:
         self._reference: weakref.ref[Any] | None = None
 
     def attach(self, stream: Stream) -> None:
-        """Connect the feed with its stream, which it holds weakly."""
+        """Connect the feed with its stream, by a weak reference."""
         self._reference = weakref.ref(stream)
 
     def departed(self, request: Request) -> None:
-        """The request has got its id and is about to be written. On the writer's thread."""
+        """Handle that the request has its id and is about to be written. On the writer's thread."""
 
     def leave(self, stream: Stream | None) -> None:
-        """The stream was closed by its reader, forgotten (None), or ended. Any thread."""
+        """Handle that the stream was closed by its reader, was garbage-collected (None), or ended. Any thread."""
         raise NotImplementedError
 
     def _stream(self) -> Any:
-        """The stream, if its reader still holds it."""
+        """Return the stream; None if no other reference to it is left."""
         return None if self._reference is None else self._reference()
 
 
 class AnswersFeed(Feed):
     """The replies to one request.
 
-    Any thread may end it. One atomic step decides which thread does: taking the one item out of ``_open``.
+    Any thread may end it. One atomic step decides which thread does: the removal of the single item of ``_open``.
     """
 
     def __init__(self, streams: Streams, protocol: Protocol, requests: Requests, sender: Sender, name: str) -> None:
         """
         Args:
             streams: the open streams of the client.
-            protocol: knows how to unsubscribe.
-            requests: cancels the request, and sends the unsubscribe.
-            sender: knows the present connection.
+            protocol: makes the unsubscribe message.
+            requests: cancels the request, and sends the unsubscribe message.
+            sender: holds the number of the present connection.
             name: the client's name, for the log.
         """
         super().__init__(streams)
@@ -90,7 +90,7 @@ class AnswersFeed(Feed):
             self._streams.feed(stream, value, size, must_keep_reading)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """The request has ended: with its last reply, which the stream has already, or with an error."""
+        """End the stream with its request: after the last reply, which was delivered before, or with an error."""
         if self._claim():
             stream = self._stream()
             if stream is not None:
@@ -98,7 +98,7 @@ class AnswersFeed(Feed):
                 stream._end(None if isinstance(error, ClientClosed) else error)
 
     def leave(self, stream: Stream | None) -> None:
-        """See ``Feed``. Cancels the request, and unsubscribes if the server may have seen it."""
+        """Cancel the request, and unsubscribe if the server may have received it. See ``Feed``."""
         is_first = self._claim()
         if stream is not None:
             self._streams.discard(stream)
@@ -107,14 +107,14 @@ class AnswersFeed(Feed):
             self._unsubscribe(request)
 
     def _claim(self) -> bool:
-        """True for the one caller that ends it."""
+        """Return True for the first caller, which ends the feed."""
         try:
             return self._open.pop()
         except IndexError:
             return False
 
     def _unsubscribe(self, request: Request) -> None:
-        """Ask the server to stop; it may have ended the replies already."""
+        """Request the server to stop; the replies may have already ended."""
         position = request.position
         if position is not None and position[0].ended:
             return
@@ -126,5 +126,5 @@ class AnswersFeed(Feed):
                 self._requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
             _log.debug("%s: an unsubscribe was not sent: %s", self._name, error)
-        except Exception:  # a protocol of the user's own
+        except Exception:  # raised by a user-defined protocol
             _log.exception("%s: an unsubscribe could not be made.", self._name)

@@ -1,4 +1,4 @@
-"""The router of one connection: it gives each incoming message to its request, subscription, stream, handler or hook.
+"""The router of one connection: delivers each incoming message to its request, subscription, stream, handler or hook.
 
 Only the I/O thread uses it.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
-_OUT_OF_ORDER = "{}, and where replies are told apart by their order alone, nobody can say whose the next one is."
+_OUT_OF_ORDER = "{}. Replies are correlated by their order alone, so the request of the next reply is unknown."
 
 
 class EarlyMessage(NamedTuple):
@@ -50,10 +50,10 @@ class EarlyMessage(NamedTuple):
 
 
 class Router:
-    """Gives each incoming message to its receivers.
+    """Delivers each incoming message to its receivers.
 
     Attributes:
-        early_messages: messages that answer nothing, until the connection is open; None afterwards.
+        early_messages: messages that answer no request, until the connection is open; None afterwards.
         is_closing: whether the connection is ending.
     """
 
@@ -75,12 +75,12 @@ class Router:
         """
         Args:
             writer: the connection's writer, which knows what has been written.
-            bounds: how many early messages and calls, and how many bytes of them, are kept.
+            bounds: the limits on the early messages and calls that are kept, and on their bytes.
             protocol: decodes messages.
             requests: ends the requests whose replies arrive.
-            receivers: take the other messages.
+            receivers: receive the other messages.
             server_calls: answers the server's calls.
-            link: knows whether a thread waits for a pong.
+            link: shows whether a thread waits for a pong.
             counters: count the messages.
         """
         self._writer = writer
@@ -97,20 +97,20 @@ class Router:
 
     @property
     def must_keep_reading(self) -> bool:
-        """Whether reading goes on while a queue is full, up to its bytes: for a reply, for the pong that confirms a
+        """Whether reading continues while a queue is full, up to its bytes: for a reply, for the pong that confirms a
         delivery, for the set-up, which a slow hook must not delay, or for the peer's close frame.
         """
         return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
 
     def receive(self, payload: str | bytes, size: int) -> None:
-        """Take a message.
+        """Process a message.
 
         Args:
             payload: text or binary payload.
             size: its bytes.
 
         Raises:
-            ProtocolError: the message protocol reports that the connection can't go on.
+            ProtocolError: the message protocol reports that the connection can't be used any more.
         """
         counters = self._counters
         counters.messages_received += 1
@@ -118,7 +118,7 @@ class Router:
         try:
             meaning: Any = self._protocol.decode(payload)
             kind = type(meaning)
-            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # mostly one of those two
+            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # usually Event or Reply
         except ProtocolError:
             raise
         except Exception as cause:
@@ -139,25 +139,25 @@ class Router:
             self._dispatch_all(meaning, payload, size)
 
     def deliver_routed(self, *, everything: bool = False) -> None:
-        """Deliver messages that waited for a subscription key, if the key is known by now or will never be.
+        """Deliver the messages that waited for a subscription key that is now known, or can't become known.
 
         Args:
-            everything: the connection is over, so no further key will be known.
+            everything: whether the connection has ended, so that no further key can become known.
         """
         for one in self._receivers.subscriptions.take_routed(everything=everything):
             self._deliver(one.message, one.size, one.topic, None if everything else one.subscription_key)
 
     def release(self) -> None:
-        """The connection is open: deliver the early messages, then the early calls."""
+        """Deliver the early messages, then the early calls, when the connection is open."""
         early_messages, self.early_messages = self.early_messages, None
         for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
-            # No match= request takes one: each was sent after these came.
+            # Not to match= requests: each of those was sent after these messages came.
             self._deliver(message, size, topic, key, is_reply=is_reply)
         for call, size in self._early_calls.take_all():
             self._called(call, size)
 
     def event(self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None) -> None:
-        """Take a message that answers no request by its id.
+        """Process a message that answers no request by its id.
 
         It goes to a ``match=`` request, else to its subscriptions, else to topic handlers, streams and ``on_message``.
 
@@ -173,7 +173,7 @@ class Router:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
         if self.is_closing and self._receivers.full:
-            self._receivers.streams.dropped += 1  # reading goes on for the close frame alone, which must end no stream
+            self._receivers.streams.dropped += 1  # only the close frame is awaited; this must end no stream
             return
         self._deliver(message, size, topic, subscription_key)
 
@@ -207,7 +207,7 @@ class Router:
             self._answered(meaning, size)
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
-        """Take a message that answers a request: find that request."""
+        """Process a message that answers a request: find the request."""
         request = self._table.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
             self._take_only_reply(request, meaning, size)
@@ -217,7 +217,7 @@ class Router:
             self._requests.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
         if meaning.id is OLDEST and not self._is_asked(request):
-            self.event(value, size)  # no request is written, so it answers none
+            self.event(value, size)  # no request is written, so it is no reply
         elif request is None:
             self._unclaimed(meaning, value, size)
         elif request.outcome is not None:
@@ -227,11 +227,11 @@ class Router:
             self.deliver_routed()
 
     def _take_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
-        """Take the only reply to a request without ``until``, whether it still waits or not: the most frequent case."""
+        """Process the only reply to a request without ``until``, which may have ended: the most frequent case."""
         if request.position is not None:
-            passage, end = request.position
-            if passage.confirmed < end <= passage.sent:
-                passage.confirmed = end
+            progress, end = request.position
+            if progress.confirmed < end <= progress.sent:
+                progress.confirmed = end
         value = meaning.value
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
@@ -242,7 +242,7 @@ class Router:
             self.deliver_routed()
 
     def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
-        """Take a message for a request that has ended, and keeps its place in the order until its last message."""
+        """Process a message for an ended request, which keeps its position in the order until its last message."""
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
@@ -251,9 +251,9 @@ class Router:
 
     def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         done: bool | None
-        place = request.position
-        if place is not None and request.written():
-            place[0].confirm(place[1])
+        position = request.position
+        if position is not None and request.written():
+            position[0].confirm(position[1])
         if isinstance(meaning, Failure):
             done = self._requests.fail(request, meaning.error)
         elif request.feed is not None:
@@ -278,7 +278,7 @@ class Router:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
     def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
-        """Whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` says so."""
+        """Return whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` accepts it."""
         if isinstance(meaning, End):
             return True
         if isinstance(meaning, Item):
@@ -286,7 +286,7 @@ class Router:
         return self._is_the_answer(request, value)
 
     def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
-        """Take one of many replies. True or False if it was the last, as ``answer`` returns; None if it was not."""
+        """Process one of many replies. Return None if it was not the last, else the result of ``Requests.answer``."""
         feed = request.feed
         if self._receivers.subscriptions.events:
             self._receivers.subscriptions.apply_events()
@@ -308,7 +308,7 @@ class Router:
         return self._requests.answer(request, ABSENT) if final else None
 
     def _is_the_answer(self, request: Request, value: Any) -> bool:
-        """Whether a reply is the answer, and not only an acknowledgement."""
+        """Return whether a reply is final, and not only an acknowledgement."""
         if request.until is not None or request.message is ABSENT:
             return self._accepts(request, request.until, value)
         try:
@@ -318,7 +318,7 @@ class Router:
             return False
 
     def _called(self, call: Call, size: int) -> None:
-        """Take a call of the server's."""
+        """Process a call of the server."""
         if self.early_messages is not None:
             if self._early_calls.full:
                 self._receivers.hooks.post_error(SlowConsumer(
@@ -345,7 +345,7 @@ class Router:
             self._writer.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
 
     def _is_asked(self, request: Request | None) -> bool:
-        """Whether the oldest request is written whole, so that it can be answered."""
+        """Return whether the oldest request is written completely, so that it can be answered."""
         if request is not None and not request.written():
             self._writer.wait_for_writer()
         return request is not None and request.written()
@@ -361,7 +361,7 @@ class Router:
             ))  # fmt: skip
 
     def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
-        """Take a reply for which no request waits: late, or unknown. It is delivered whole, with its id."""
+        """Process a reply for which no request waits: late, or unknown. It is delivered complete, with its id."""
         message = value if meaning.message is ABSENT else meaning.message
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
@@ -391,17 +391,17 @@ class Router:
                 streams.offer(message, size, must_keep_reading=self.must_keep_reading)
         hooks.post_message(
             message, size, hooks.inbox.full and self.must_keep_reading
-        )  # it counts where that is full alone
+        )  # only if the hooks' own queue is full
 
     def _is_matched(self, message: Any) -> bool:
-        """Whether a ``match=`` request in flight takes the message."""
+        """End the ``match=`` request in flight that accepts the message; return whether there was one."""
         for request in self._table.matching():
             if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
                 return self._requests.answer(request, message)
         return False
 
     def _accepts(self, request: Request, test: Any, message: Any) -> bool:
-        """Whether the caller's function accepts the message; if it raises, its request ends with that error."""
+        """Return whether the caller's function accepts the message; if it raises, its request ends with that error."""
         if test is None:
             return True
         try:

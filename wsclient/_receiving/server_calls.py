@@ -1,4 +1,4 @@
-"""Answers to the server's calls; each goes to the connection that the call came from, and to no other."""
+"""Answers to the server's calls; each is sent only on the connection on which the call was received."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class ServerCalls:
         Args:
             handler: the handler of the call's method.
             call: the call.
-            number: the number of the connection that it came from.
+            number: the number of the connection on which it was received.
 
         Raises:
-            Exception: what the handler raised, except a ``RemoteError``, which is an answer like any other. The
-                answer has been sent; the error is for the log and ``on_error``.
+            Exception: raised by the handler, except a ``RemoteError``, which is a normal answer. The answer has
+                been sent; the caller logs the error and reports it to ``on_error``.
         """
         failure: BaseException | None = None
         try:
@@ -62,23 +62,23 @@ class ServerCalls:
             raise failure
 
     def refuse(self, call: Call, number: int) -> None:
-        """Answer a call whose method has no handler, where the protocol has an answer for that. I/O thread only.
+        """Answer a call whose method has no handler, if the protocol defines such an answer. I/O thread only.
 
         Args:
             call: the call.
-            number: the number of the connection that it came from.
+            number: the number of the connection on which it was received.
         """
         self._send(self._protocol._answered(call, self._protocol._refusal(call.id, call.method)), number)
 
     def _encode_error(self, call: Call, error: Exception) -> str | bytes:
         try:
             return self._protocol.encode_error(call.id, error)
-        except Exception:  # its data can't be encoded; its text can
+        except Exception:  # the error's data can't be encoded; its text can
             code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
             return self._protocol.encode_error(call.id, RemoteError(code, str(error)))
 
     def _send(self, payload: str | bytes | None, number: int) -> None:
-        if payload is None:  # it waits for the other answers of its batch
+        if payload is None:  # it is sent later, with the other answers of its batch
             return
         opcode, data = encoded(payload)
         entry = Outgoing(opcode, data, len(data), connection_number=number)

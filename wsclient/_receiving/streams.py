@@ -1,8 +1,8 @@
 """``listen()``: streams of messages that answer no request.
 
 Guarantees:
-    * A stream gets every message that arrives after the call that made it, in order, within its bounds.
-    * A stream without any reference left does not count towards pausing reading.
+    * A stream receives every message that arrives after the call that made it, in order, within its limits.
+    * A stream to which no reference is left does not count towards pausing reading.
     * Any number of threads may read one stream; each message goes to one of them.
 """
 
@@ -49,10 +49,10 @@ class Stream(Iterator[Any]):
         """For the client only; use ``client.listen()``.
 
         Args:
-            inbox: where its messages wait.
-            match: accepts the messages of the stream; None for all.
+            inbox: the queue of its messages.
+            match: returns True for the messages of the stream; None for all.
             key: with ``overflow="latest"``, of each key the newest message is kept.
-            leave: called with the stream when it ends.
+            leave: called with the stream when it is closed or ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
             name: the client's name, for the log.
         """
@@ -109,7 +109,7 @@ class Stream(Iterator[Any]):
         raise TimeoutError(f"No message came within {timeout} s.")
 
     def close(self) -> None:
-        """Take no more messages and drop those that wait. Any thread may call it, any number of times."""
+        """Accept no more messages and drop the queued ones. Any thread may call it, any number of times."""
         self._leave(self)
         self._inbox.end(discard=True)
 
@@ -125,7 +125,7 @@ class Stream(Iterator[Any]):
                 return
             key = None if self._key is None else self._key(message)
             hash(key)
-        except Exception as error:  # the reader gets the error of its own function
+        except Exception as error:  # raised by the caller's function, so the reader receives it
             self._end(error)
             return
         verdict = self._inbox.put(self._packed(message), size, key=key, must_keep_reading=must_keep_reading)
@@ -146,24 +146,24 @@ class Stream(Iterator[Any]):
         self._inbox.end(error)
 
     def _packed(self, message: Any) -> Any:
-        """The item that waits in the inbox for a message."""
+        """Return the inbox item for a message."""
         return message
 
     def _unpacked(self, item: Any) -> Any:
-        """The message of an item. On the reader's thread."""
+        """Return the message of an inbox item. On the reader's thread."""
         return item
 
 
 class Streams:
     """The open streams of one client.
 
-    There is no lock: the garbage collector may close a stream at any point of any thread, also one that would hold the
-    lock. Each step is one operation of a ``dict``, which is atomic, and iteration goes over a copy.
+    There is no lock: the garbage collector may close a stream at any point of any thread, also on a thread that holds
+    the lock. Each step is one ``dict`` operation, which is atomic, and iteration uses a copy.
 
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.
-        listening: those of ``listen()``, which ``offer`` gives messages to.
-        fed: those of ``stream()`` and ``subscribe()``, which get the messages of one request.
+        listening: the streams of ``listen()``, to which ``offer`` delivers messages.
+        fed: the streams of ``stream()`` and ``subscribe()``, which receive the messages of one request.
     """
 
     __slots__ = ("dropped", "fed", "listening")
@@ -174,7 +174,7 @@ class Streams:
         self.dropped = 0
 
     def add(self, stream: Stream) -> None:
-        """Add a stream of ``listen()``, and remove those without any reference left."""
+        """Add a stream of ``listen()``, and remove the streams to which no reference is left."""
         self._forget(self.listening)
         self.listening[weakref.ref(stream)] = None
 
@@ -194,12 +194,12 @@ class Streams:
                 streams.pop(reference, None)
 
     def offer(self, message: Any, size: int, *, must_keep_reading: bool) -> None:
-        """Give a message to every stream of ``listen()``. I/O thread only."""
+        """Deliver a message to every stream of ``listen()``. I/O thread only."""
         for stream in self._open(self.listening):
             self.feed(stream, message, size, must_keep_reading)
 
     def feed(self, stream: Stream, message: Any, size: int, must_keep_reading: bool) -> None:
-        """Give a message to one stream. I/O thread only."""
+        """Deliver a message to one stream. I/O thread only."""
         before = stream.dropped
         stream._offer(message, size, must_keep_reading)
         self.dropped += stream.dropped - before
@@ -210,17 +210,17 @@ class Streams:
         return any(stream._full for streams in (self.listening, self.fed) for stream in self._open(streams))
 
     def gap(self) -> None:
-        """A connection was lost."""
+        """Count a gap in every stream of ``listen()``, since a connection was lost."""
         for stream in self._open(self.listening):
             stream.gaps += 1
 
     def end(self, error: BaseException | None) -> None:
-        """No more messages will come."""
+        """End every stream, with an error if there is one."""
         for stream in [*self._open(self.listening), *self._open(self.fed)]:
             stream._end(error)
 
     def _open(self, streams: dict[weakref.ref[Stream], None]) -> Iterable[Stream]:
-        """The streams that are still referred to, in the order in which they were added."""
+        """Return the streams to which a reference is left, in the order in which they were added."""
         if not streams:
             return ()
         return [stream for reference in list(streams) if (stream := reference()) is not None]

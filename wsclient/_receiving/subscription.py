@@ -1,14 +1,15 @@
 """``subscribe()``: the stream of a subscription, and the state of the subscription on the server.
 
-A subscription moves through the states of ``TRANSITIONS``. The request under way belongs to one connection: it is lost
-with that connection, and the subscription is asked for again on the next one.
+A subscription moves through the states of ``TRANSITIONS``. Its present request belongs to one connection: it is lost
+with that connection, and a new subscribe request is sent on the next one.
 
 Guarantees:
     * Every transition runs on the I/O thread. Other threads only post an event (``Subscriptions.post``), which the I/O
-      thread applies before it looks up the owner of a message. (A ``close()`` of the client that leaves a stuck I/O
-      thread behind applies the last events in its place.)
+      thread applies before it looks up the owner of a message. (A ``close()`` of the client that abandons a blocked I/O
+      thread applies the last events instead.)
     * The server is unsubscribed from once: by the transition to ``ENDED``, which happens once.
-    * The thread inside ``subscribe()`` is notified once, by any thread: the one that takes it out of ``_callers``.
+    * The thread inside ``subscribe()`` is notified once, by the thread that removes it from ``_callers``; that may be
+      any thread.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ class Standing(enum.Enum):
     """The states of a subscription."""
 
     NEW = enum.auto()
-    """No connection has carried its request, which may be queued."""
+    """Its request was not written on any connection; it may be queued."""
     ASKING = enum.auto()
-    """The present connection carries its request; the reply is awaited."""
+    """Its request was written on the present connection; the reply has not come."""
     ACTIVE = enum.auto()
-    """The server has confirmed it on the present connection, or no reply is awaited."""
+    """The server has confirmed it on the present connection, or no reply is expected."""
     LOST = enum.auto()
-    """Its connection is over; it is asked for again on the next one."""
+    """Its connection has ended; a new request is sent on the next one."""
     CLOSING = enum.auto()
-    """The reader closed it before the reply, which says what to unsubscribe from."""
+    """The reader closed it before the reply, which may be needed to unsubscribe."""
     ENDED = enum.auto()
     """Final: closed by the reader, refused or ended by the server, or failed."""
 
@@ -68,13 +69,13 @@ class Event(enum.Enum):
     """The causes of transitions."""
 
     WRITTEN = enum.auto()
-    """The request has got its id and is about to be written on the present connection."""
+    """The request has its id and is about to be written on the present connection."""
     CONFIRMED = enum.auto()
-    """The reply came; or the request is written and no reply is awaited."""
+    """The reply came; or the request is written and no reply is expected."""
     CONNECTION_LOST = enum.auto()
-    """The present connection is over."""
+    """The present connection has ended."""
     CLOSED = enum.auto()
-    """The reader closed or forgot its stream, or the stream was ended: by SlowConsumer, with the client."""
+    """The reader closed the stream, it was garbage-collected, or it ended: by SlowConsumer, or with the client."""
     FINISHED = enum.auto()
     """The server ended it, or the request failed: refused, timed out, not encodable."""
 
@@ -93,7 +94,7 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
         Event.FINISHED: Standing.ENDED,
     },
     Standing.ACTIVE: {
-        Event.CONFIRMED: Standing.ACTIVE,  # a reply, where none was awaited
+        Event.CONFIRMED: Standing.ACTIVE,  # a reply that was not expected
         Event.CONNECTION_LOST: Standing.LOST,
         Event.CLOSED: Standing.ENDED,
         Event.FINISHED: Standing.ENDED,
@@ -105,7 +106,7 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
         Event.FINISHED: Standing.ENDED,
     },
     Standing.CLOSING: {
-        Event.WRITTEN: Standing.CLOSING,  # again, since the last connection was lost in the middle of it
+        Event.WRITTEN: Standing.CLOSING,  # written again: the last connection was lost during the write
         Event.CONFIRMED: Standing.ENDED,
         Event.CONNECTION_LOST: Standing.ENDED,
         Event.CLOSED: Standing.CLOSING,
@@ -113,33 +114,33 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
     },
     Standing.ENDED: {},
 }
-"""From each state, the state that follows each event. An ended subscription ignores events, which may come late; any
-other pair that is missing here is a defect of this package."""
+"""For each state, the state that follows each event. An ended subscription ignores events, which may come late; any
+other missing pair is a defect of this package."""
 
 _ON_CONNECTION: Final = (Standing.ASKING, Standing.ACTIVE)
-"""States in which the present connection carries the subscription."""
+"""States in which the subscribe request was written on the present connection."""
 
 
 class Subscription(Stream):
     """The messages of a subscription, made by ``client.subscribe()``; it survives reconnects. Thread-safe.
 
-    Messages may be missing where a connection was lost. ``gaps`` then rises, and ``on_gap`` is called on the reader's
-    thread, right before the first message after the gap is returned: the moment to fetch what was missed.
+    Messages may be missing after a connection was lost. ``gaps`` then increases, and ``on_gap`` is called on the
+    reader's thread, just before the first message after the gap is returned; it can fetch the missed messages.
     """
 
     def __init__(self, inbox: Inbox, *, on_gap: Callable[[Subscription], object] | None, **options: Any) -> None:
         """For the client only; use ``client.subscribe()``.
 
         Args:
-            inbox: where its messages wait.
+            inbox: the queue of its messages.
             on_gap: called with the subscription before the first message after a gap is returned.
             options: as for a stream.
         """
         super().__init__(inbox, match=None, **options)
         self._on_gap = on_gap
         self._epoch = 0  # connections lost so far; written by the I/O thread
-        self._seen = 0  # how many of them lie before the message that was returned last
-        # Messages whose on_gap raised, to be returned next; at most one for each thread that reads.
+        self._seen = 0  # how many of them occurred before the message that was returned last
+        # Messages for which on_gap raised, to be returned next; at most one for each thread that reads.
         self._retry_delivery: deque[Any] = deque()
         self._reply: Any = None
 
@@ -164,10 +165,10 @@ class Subscription(Stream):
             return super().get(timeout)
 
     def close(self) -> None:
-        """Unsubscribe and take no more messages. Any thread may call it, any number of times.
+        """Unsubscribe and accept no more messages. Any thread may call it, any number of times.
 
-        Iteration ends at once. The I/O thread sends the unsubscribe, right after this call or, where the reply to the
-        subscribe request is still awaited, after that reply. A later ``subscribe()`` is sent behind it.
+        Iteration ends at once. The I/O thread sends the unsubscribe message directly after this call or, if the reply
+        to the subscribe request has not come yet, after that reply. A later ``subscribe()`` is sent after it.
         """
         super().close()
         self._retry_delivery.clear()
@@ -194,11 +195,11 @@ def _never(message: Any) -> bool:
 
 
 class SubscriptionFeed(Feed):
-    """One subscription, on one connection after the other.
+    """One subscription, across successive connections.
 
     Attributes:
-        standing: its state. Written by the I/O thread.
-        resume: whether it is asked for again on the next connection.
+        standing: its state. Assigned by the I/O thread.
+        resume: whether to subscribe again on the next connection.
         caller: completed with the first reply; the thread inside ``subscribe()`` waits there.
     """
 
@@ -222,17 +223,17 @@ class SubscriptionFeed(Feed):
         """
         Args:
             message: the message that subscribes, or a function that returns it each time.
-            match: claims messages without a subscription key.
+            match: returns True for messages of the subscription that have no subscription key.
             unsubscribe: the message that unsubscribes, a function of the subscribe message and the reply that returns
-                it, or None for the protocol's own.
+                it, or None for the message that the protocol makes.
             resume: see above.
-            request_timeout: seconds for the replies to later requests; None waits without end.
-            protocol: finds subscription keys, and knows how to unsubscribe.
+            request_timeout: seconds for the replies to later requests; None waits without a limit.
+            protocol: finds subscription keys, and makes unsubscribe messages.
             requests: makes and ends the requests.
             table: the requests that have not ended.
             receivers: the client's streams and subscriptions.
             sender: holds the writer of the present connection.
-            guard: knows the I/O thread and the client's state.
+            guard: holds the identity of the I/O thread and the client's state.
         """
         super().__init__(receivers.streams)
         self.standing = Standing.NEW
@@ -252,7 +253,7 @@ class SubscriptionFeed(Feed):
         self._guard = guard
         self._deadline: Deadline | None = None  # of the first reply
         self._is_reply_awaited = True
-        self._was_active = False  # on any connection: from then on a lost one is a gap
+        self._was_active = False  # on any connection: after that a lost connection is a gap
         # On the present connection:
         self._key: Any = None
         self._reply: Any = ABSENT
@@ -260,11 +261,11 @@ class SubscriptionFeed(Feed):
     # --- the caller's thread, before the feed is published -----------------------------------------------------------
 
     def make(self, deadline: Deadline, connection_number: int | None) -> Request:
-        """Make a request that subscribes. Later ones are made on the I/O thread.
+        """Make a request that subscribes. Later requests are made on the I/O thread.
 
         Args:
-            deadline: of the reply.
-            connection_number: the number of the one connection it may go to; None for any.
+            deadline: the deadline of the reply.
+            connection_number: the number of the one connection it may be sent on; None for any.
 
         Raises:
             TypeError, ValueError: the message can't be encoded.
@@ -276,7 +277,7 @@ class SubscriptionFeed(Feed):
             self._deadline = deadline
         try:
             request = self._requests.make(message, deadline, connection_number=connection_number)
-        except TypeError:  # no reply to it could be found by an id; where match claims, none is needed
+        except TypeError:  # a reply could not be correlated by an id; with match, no reply is needed
             if self._match is None:
                 raise
             request = self._requests.make(message, deadline, match=_never, connection_number=connection_number)
@@ -294,31 +295,31 @@ class SubscriptionFeed(Feed):
 
     @property
     def is_reply_awaited(self) -> bool:
-        """Whether a reply to the present request is awaited: not where the request itself gives the subscription key,
-        nor where ``match`` claims the messages.
+        """Whether a reply to the present request is expected: not if the request contains the subscription key, nor if
+        ``match`` selects the messages.
         """
         return self._is_reply_awaited
 
     def wait(self) -> None:
-        """Wait for the first reply, on any connection; an error is kept in ``caller``. On the caller's thread."""
+        """Wait for the first reply, on any connection; ``caller`` stores an error. On the caller's thread."""
         assert self._deadline is not None
         if self.caller.wait(self._deadline):
             return
         request = self.request
         assert request is not None
         if not self._requests.time_out(request) and request.outcome is FAILED:
-            # It was lost with its connection, and there is no other yet. (A reply of this moment is notified soon.)
+            # It was lost with its connection, and there is no other yet. (A reply that comes now is notified soon.)
             self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
-        """The request is about to be written: messages of the subscription may come. On the writer's thread."""
+        """Post that the request is about to be written, since messages may follow at once. On the writer's thread."""
         key = self._protocol.stream_of(request.message, request.id)
-        hash(key)  # here, where a TypeError ends the request
+        hash(key)  # here, because a TypeError at this point ends the request
         self._subscriptions.events.append((self.on_written, key))
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """The request has ended: with its reply, with the end of all messages (``ABSENT``), or with an error."""
+        """Handle the end of the request: its reply, the end of all messages (``ABSENT``), or an error."""
         event: tuple[Callable[[Any], None], Any] = (self.on_reply, value)
         if error is not None:
             event = (self.on_failed, error)
@@ -330,10 +331,10 @@ class SubscriptionFeed(Feed):
             return
         self._subscriptions.post(*event)
         if error is not None and not self._is_resumable(error):
-            self._notify(None, copy_exception(error))  # now: the I/O thread may be in the user's code
+            self._notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
 
     def leave(self, stream: Stream | None) -> None:
-        """The reader closed its stream, forgot it (None), or it was ended."""
+        """Handle that the stream was closed by its reader, was garbage-collected (None), or ended."""
         if stream is not None:
             self._streams.discard(stream)
         if self.standing is Standing.ENDED:
@@ -358,14 +359,14 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: transitions ---------------------------------------------------------------------------------
 
     def on_written(self, key: Any) -> None:
-        """The request is written. ``key`` is the subscription key, if the request gives it."""
+        """Handle that the request is written. ``key`` is the subscription key, if the request contains it."""
         if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
             self._set_key(key)
             if not self._is_reply_awaited:
                 self._confirm()
 
     def on_reply(self, reply: Any) -> None:
-        """The reply came, and ends the request."""
+        """Handle the reply, which ends the request."""
         if self.standing is Standing.ENDED:
             return
         request = self.request
@@ -374,20 +375,20 @@ class SubscriptionFeed(Feed):
         if self._key is None and self.standing is not Standing.CLOSING:
             try:
                 self._set_key(self._protocol.stream_of(request.message, request.id, reply))
-            except Exception as error:  # a protocol of the user's own
+            except Exception as error:  # raised by a user-defined protocol
                 self.on_failed(error)
                 return
         if self._key is None and self._match is None and self.standing is not Standing.CLOSING:
             self.on_failed(ValueError(
-                "Nothing tells which messages belong to this subscription: the protocol finds no name in the reply "
-                f"{reply!r:.100}. Give match=."
+                "The messages of this subscription can't be recognised: the protocol finds no subscription key in the "
+                f"reply {reply!r:.100}. Give match=."
             ))  # fmt: skip
             return
         self._confirm()
         self._notify(reply, None)
 
     def on_lost(self, error: ConnectionLost) -> None:
-        """The present connection is over."""
+        """Handle the end of the present connection."""
         was_carried = self.standing in _ON_CONNECTION
         if not self._move(Event.CONNECTION_LOST) or not was_carried:
             return
@@ -402,11 +403,11 @@ class SubscriptionFeed(Feed):
             self.on_failed(_over(error))
 
     def on_closed(self, _: Any = None) -> None:
-        """The reader has closed or forgotten its stream, or the stream was ended."""
+        """Handle that the stream was closed by its reader, was garbage-collected, or ended."""
         request = self.request
         is_departing = request is not None and request.departed and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):
-            self.on_written(None)  # a writer has just given it its id, and is about to post this event
+            self.on_written(None)  # the writer has just assigned its id, and is about to post this event
         was_carried = self.standing is Standing.ACTIVE
         if not self._move(Event.CLOSED):
             return
@@ -416,12 +417,12 @@ class SubscriptionFeed(Feed):
             self._give_up(was_carried=was_carried)
 
     def on_failed(self, error: BaseException) -> None:
-        """The request failed. One that was lost with its connection is made again on the next one."""
+        """Handle a failed request. If it was lost with its connection, a new one is made on the next connection."""
         if not self._is_resumable(error) or self.standing is Standing.CLOSING:
             self.on_finished(error)
 
     def on_finished(self, error: BaseException | None) -> None:
-        """It has ended. The server is notified only if a request is still under way that it may receive."""
+        """End the subscription. Unsubscribe only if its request has not ended, since the server may receive that."""
         request, was_carried = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
@@ -432,7 +433,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if stream is not None:
             stream._end(None if isinstance(error, ClientClosed) else error)
-        self._notify(None, None if error is None else copy_exception(error))  # last: the caller finds nothing left
+        self._notify(None, None if error is None else copy_exception(error))  # last: cleanup is complete
 
     def _confirm(self) -> None:
         was_closing = self.standing is Standing.CLOSING
@@ -444,7 +445,7 @@ class SubscriptionFeed(Feed):
             self._was_active = True
 
     def _move(self, event: Event) -> bool:
-        """Make the transition of an event; False if the subscription has ended already.
+        """Make the transition of an event; False if the subscription has ended.
 
         Raises:
             RuntimeError: the table has no such transition; a defect of this package.
@@ -454,12 +455,12 @@ class SubscriptionFeed(Feed):
             return False
         after = TRANSITIONS[before].get(event)
         if after is None:
-            raise RuntimeError(f"A subscription that is {before.name} got the event {event.name}; please report this.")
+            raise RuntimeError(f"No transition from the state {before.name} at {event.name}; please report this.")
         self.standing = after
         return True
 
     def _give_up(self, *, was_carried: bool) -> None:
-        """Cancel the request, and unsubscribe if the server has the subscription, or will."""
+        """Cancel the request, and unsubscribe if the server has the subscription, or may receive the request."""
         request = self.request
         if request is not None and (self._requests.cancel(request) or was_carried):
             self._unsubscribe(request)
@@ -478,24 +479,24 @@ class SubscriptionFeed(Feed):
 
     @property
     def awaits_key(self) -> bool:
-        """Whether the reply is awaited that may hold its subscription key."""
+        """Whether a reply is expected that may contain its subscription key."""
         if not self._is_reply_awaited or self._key is not None or self._match is not None:
             return False
-        return self.request is not None and self.request.stage in (NEW, WAITING)  # an item instead of it holds no key
+        return self.request is not None and self.request.stage in (NEW, WAITING)  # or a message came first
 
     @property
     def has_key(self) -> bool:
-        """Whether its messages are known by a subscription key."""
+        """Whether its messages are recognised by a subscription key."""
         return self._key is not None
 
     def wants(self, message: Any) -> bool:
-        """Whether ``match`` claims the message; if it raises, the subscription ends with that error."""
+        """Return whether ``match`` accepts the message; if it raises, the subscription ends with that error."""
         if self._match is None or self.standing not in _ON_CONNECTION:
             return False
         try:
             return bool(self._match(message))
         except Exception as error:
-            self._notify(None, copy_exception(error))  # first: the end of the stream would say less
+            self._notify(None, copy_exception(error))  # first: the end of the stream would notify a less specific error
             stream = self._stream()
             if stream is not None:
                 stream._end(error)
@@ -503,10 +504,10 @@ class SubscriptionFeed(Feed):
 
     def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
         """Deliver one of its messages."""
-        if self.standing is Standing.CLOSING:  # it confirms as a reply does
+        if self.standing is Standing.CLOSING:  # a message confirms the subscription like a reply
             self._confirm()
         elif self.standing is not Standing.ENDED:
-            if self._callers:  # it comes in place of a reply
+            if self._callers:  # a message came instead of the reply
                 self._was_active = True
                 self._notify(None, None)
             stream = self._stream()
@@ -516,7 +517,7 @@ class SubscriptionFeed(Feed):
                 self._streams.feed(stream, value, size, must_keep_reading)
 
     def acknowledge(self, reply: Any) -> None:
-        """Keep a reply, which may not be the last message for the request."""
+        """Store a reply, which may not be the last message for the request."""
         self._reply = reply
         stream = self._stream()
         if stream is not None:
@@ -525,7 +526,7 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: requests ------------------------------------------------------------------------------------
 
     def ask_again(self, writer: Writer, number: int) -> None:
-        """Ask for it on a connection that is about to open.
+        """Subscribe again on a connection that is about to open.
 
         Args:
             writer: the connection's writer.
@@ -549,12 +550,12 @@ class SubscriptionFeed(Feed):
         writer.send_first(request)
 
     def _unsubscribe(self, request: Request) -> None:
-        """Send the unsubscribe ahead of the queue, which may be full or take no more, on the request's connection."""
+        """Send the unsubscribe message on the request's connection, before the queue, which may be full or closed."""
         writer, position = self._sender.writer, request.position
         if writer is None or self._guard.state.current in FINAL:
             return
         if position is not None and position[0] is not writer.write_progress:
-            return  # another connection had it; without a position it is being written at this moment
+            return  # it was written on another connection; without a position it is being written at this moment
         deadline = Deadline.after(self._request_timeout, time.monotonic())
         number = writer.write_progress.number
         try:
@@ -565,7 +566,7 @@ class SubscriptionFeed(Feed):
                 writer.send_first(unseen)
             elif message is not None:
                 writer.send_first(self._requests.encode_one_way(message, connection_number=number))
-        except BaseException:  # the caller's function, which must not end the I/O thread by sys.exit() either
+        except BaseException:  # raised by the caller's function; SystemExit too must not end the I/O thread
             _log.exception("%s: an unsubscribe could not be made.", self._guard.name)
 
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
@@ -578,7 +579,7 @@ class SubscriptionFeed(Feed):
 
 
 def _over(error: ConnectionLost) -> ConnectionLost:
-    """The error for a subscription that ends with its connection."""
+    """Return the error for a subscription that ends with its connection."""
     words = "The connection of this subscription ended, and it was made with resume=False; subscribe again."
     over = ConnectionLost(words, sent=True, disconnect=error.disconnect)
     over.__cause__ = error.__cause__

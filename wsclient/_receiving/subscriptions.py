@@ -1,12 +1,12 @@
-"""The subscriptions of a client: which of them a message belongs to, and what happened to them on other threads.
+"""The subscriptions of a client: assigns messages to them, and applies the events that other threads post for them.
 
 Guarantees:
     * There is no lock, since the garbage collector may close a subscription at any point of any thread. Any thread adds
-      a member, or posts an event, by one atomic operation; iteration goes over a copy. The I/O thread alone applies the
-      events, in their order, and changes subscription keys. (``apply_events`` may also run on the thread that ends a
-      client whose I/O thread is stuck: each event is taken once.)
-    * A message that overtakes the reply which holds its subscription key waits for that reply, within the bounds of
-      ``receive_queue``.
+      a member, or posts an event, by one atomic operation; iteration uses a copy. Only the I/O thread applies the
+      events, in order, and changes subscription keys. (``apply_events`` may also run on the thread that ends a
+      client whose I/O thread is blocked: each event is applied once.)
+    * A message that arrives before the reply that contains its subscription key is kept until that reply, within the
+      limits of ``receive_queue``.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class Member(Protocol):
 
     @property
     def awaits_key(self) -> bool:
-        """Whether a reply is awaited that may hold its subscription key."""
+        """Whether a reply is expected that may contain its subscription key."""
 
     def wants(self, message: Any) -> bool:
-        """Whether the caller's ``match`` claims the message."""
+        """Return whether the caller's ``match`` accepts the message."""
 
     def item(self, message: Any, size: int, must_keep_reading: bool) -> None:
         """Deliver a message."""
 
     def on_lost(self, error: ConnectionLost) -> None:
-        """The present connection is over."""
+        """Handle the end of the present connection."""
 
     def ask_again(self, writer: Writer, number: int) -> None:
-        """Ask for it on a connection that is about to open."""
+        """Subscribe again on a connection that is about to open."""
 
 
 class Unrouted(NamedTuple):
@@ -61,10 +61,10 @@ class Subscriptions:
     """The subscriptions of one client.
 
     Attributes:
-        members: those that have not been closed and have not ended; empty where there are none.
-        events: what happened to subscriptions on other threads, as a method of the subscription and its argument; for
-            the I/O thread to apply.
-        unrouted: messages that wait for a subscription key; bounded as ``receive_queue`` is.
+        members: the subscriptions that were not closed and have not ended.
+        events: events that other threads posted, each as a method of the subscription and its argument; the I/O
+            thread applies them.
+        unrouted: messages that wait for a subscription key, with the limits of ``receive_queue``.
     """
 
     __slots__ = ("_has_new_keys", "_owners", "_report", "_wake", "events", "members", "unrouted")
@@ -72,8 +72,8 @@ class Subscriptions:
     def __init__(self, bounds: Queue, report: Callable[[BaseException], object], wake: Callable[[], object]) -> None:
         """
         Args:
-            bounds: how many messages, and how many bytes of them, may wait for a subscription key.
-            report: called with the error if more come. On the I/O thread.
+            bounds: the limits on messages, and on their bytes, that wait for a subscription key.
+            report: called with the error if more arrive. On the I/O thread.
             wake: wakes the I/O thread.
         """
         self._wake = wake
@@ -82,8 +82,8 @@ class Subscriptions:
         self.events: deque[tuple[Callable[[Any], object], Any]] = deque()
         self.unrouted: DeferredMessages[Unrouted] = DeferredMessages(bounds)
         # The next two belong to the I/O thread.
-        self._owners: dict[Hashable, tuple[Member, ...]] = {}  # of each subscription key
-        self._has_new_keys = False  # since ``take_routed`` looked
+        self._owners: dict[Hashable, tuple[Member, ...]] = {}  # by subscription key
+        self._has_new_keys = False  # since the last ``take_routed``
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members))
@@ -95,19 +95,19 @@ class Subscriptions:
         self.members[member] = None
 
     def post(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Have the I/O thread call a function with an argument, behind all events that were posted before."""
+        """Schedule a call of a function on the I/O thread, after all events that were posted before."""
         self.events.append((function, argument))
         self._wake()
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def apply_events(self) -> None:
-        """Apply what happened to subscriptions on other threads, in the order in which it was posted."""
+        """Apply the events that other threads posted, in order."""
         events = self.events
         while events:
             try:
                 function, argument = events.popleft()
-            except IndexError:  # the thread that ends the client took it
+            except IndexError:  # the thread that ends the client has taken the last one
                 return
             function(argument)
 
@@ -116,7 +116,7 @@ class Subscriptions:
         self.members.pop(member, None)
 
     def set_key(self, member: Member, key: Hashable) -> None:
-        """From now on messages under this key belong to the member.
+        """Assign messages under this key to the member from now on.
 
         Raises:
             TypeError: the key is not hashable.
@@ -125,7 +125,7 @@ class Subscriptions:
         self._has_new_keys = True
 
     def drop_key(self, member: Member, key: Hashable) -> None:
-        """From now on messages under this key do not belong to the member."""
+        """Stop assigning messages under this key to the member."""
         owners = tuple(one for one in self._owners.get(key, ()) if one is not member)
         if owners:
             self._owners[key] = owners
@@ -133,7 +133,7 @@ class Subscriptions:
             self._owners.pop(key, None)
 
     def offer(self, message: Any, topic: str | None, key: Any, size: int, *, must_keep_reading: bool) -> bool:
-        """Give a message to every subscription that it belongs to.
+        """Deliver a message to every subscription that it belongs to.
 
         Args:
             message: the message.
@@ -143,7 +143,7 @@ class Subscriptions:
             must_keep_reading: see ``Inbox.put``.
 
         Returns:
-            False if it belongs to none.
+            False if it belongs to no subscription.
         """
         if self.events:
             self.apply_events()
@@ -156,10 +156,10 @@ class Subscriptions:
         return bool(claimed)
 
     def take_routed(self, *, everything: bool = False) -> list[Unrouted]:
-        """Remove and return messages whose key is known by now, or will never be.
+        """Remove and return the messages whose key is now known, or can't become known.
 
         Args:
-            everything: the connection is over, so no further key will be known.
+            everything: whether the connection has ended, so that no further key can become known.
         """
         if self.events:
             self.apply_events()
@@ -167,19 +167,19 @@ class Subscriptions:
             return []
         if everything or not self._awaits_key():
             return self.unrouted.take_all()
-        if not self._has_new_keys:  # since the last look, which none of them passed
+        if not self._has_new_keys:  # the last call found no key for the messages that are left
             return []
         self._has_new_keys = False
         return self.unrouted.take_if(self._is_routed)
 
     def connection_lost(self, error: ConnectionLost) -> None:
-        """The present connection is over."""
+        """Report the end of the present connection to every subscription."""
         self.apply_events()
         for member in self:
             member.on_lost(error)
 
     def ask_again(self, writer: Writer, number: int) -> None:
-        """Ask for every subscription on a connection that is about to open, before anything else is sent on it.
+        """Subscribe again to every subscription on a connection that is about to open, before anything else is sent.
 
         Args:
             writer: the connection's writer.
@@ -194,8 +194,8 @@ class Subscriptions:
         if verdict is Put.FIRST_LOSS:
             self._report(SlowConsumer(
                 f"More than {len(self.unrouted)} messages came under subscription keys that are not known yet, since "
-                "the reply to a subscribe request is awaited. receive_queue= has no room for more, so further ones go "
-                "to on_message and listen(). Give receive_queue= more room."
+                "the reply to a subscribe request has not come. receive_queue= has no room for more, so further ones "
+                "go to on_message and listen(). Give receive_queue= more room."
             ))  # fmt: skip
         return verdict is Put.KEPT
 
@@ -208,5 +208,5 @@ class Subscriptions:
     def _owners_of(self, key: Any) -> tuple[Member, ...]:
         try:
             return self._owners.get(key, ())
-        except TypeError:  # a key that is not hashable: it belongs to no subscription
+        except TypeError:  # an unhashable key: it belongs to no subscription
             return ()

@@ -1,8 +1,8 @@
-"""What the writer of one connection takes from the client, and what it reports to the client and its recording.
+"""The interface between the writer of one connection and the client with its recording.
 
 Guarantees:
-    * Only the thread that holds the write lock calls this, so it needs no lock of its own. Two methods of
-      ``RecordingTap`` are for the I/O thread, and change nothing here.
+    * Only the thread that holds the write lock calls this, so it needs no other lock. The I/O thread calls two methods
+      of ``RecordingTap``, which change nothing here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ClientBackend", "RecordingTap"]
 
 
 class ClientBackend:
-    """The client as the writer of one connection sees it.
+    """The part of the client that the writer of one connection uses.
 
     Attributes:
         number: the connection's number.
@@ -57,11 +57,11 @@ class ClientBackend:
         Args:
             number: the connection's number.
             sender: holds the send queue.
-            requests: gives requests their ids.
-            table: knows how many requests are in flight.
+            requests: assigns requests their ids.
+            table: counts the requests in flight.
             protocol: limits them.
-            counters: count what was sent.
-            commands: wake the I/O thread.
+            counters: count the sent messages and bytes.
+            commands: wakes the I/O thread.
         """
         self._table = table
         self.protocol = protocol
@@ -70,7 +70,7 @@ class ClientBackend:
         self.number = number
         self.queue = sender.queue
         self.progress = sender.progress
-        # The methods themselves: one Python call less for each message.
+        # Bound methods, not wrappers: this saves one Python call for each message.
         self.depart: Callable[[Any], bool] = requests.depart
         self.refuse: Callable[[Any, BaseException], None] = requests.refuse
         self.is_free: Callable[[Iterable[Any]], bool] = requests.is_free
@@ -78,7 +78,7 @@ class ClientBackend:
         self.nudge = commands.nudge
 
     def ready(self) -> bool:
-        """Whether a queue that is not empty may have something to take."""
+        """Return whether a queue that is not empty may have something to take."""
         return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:
@@ -86,21 +86,21 @@ class ClientBackend:
         return self.queue.take(max_bytes, None if self.protocol.max_in_flight is None else self._room())
 
     def has_room_for(self, entry: Outgoing) -> bool:
-        """Whether the requests of a message may be in flight too, where ``max_in_flight`` limits them."""
+        """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""
         return entry.requests <= self._room()
 
     def is_wanted(self) -> bool:
-        """Whether there is time left to send anything: not after the deadline of ``close()``."""
+        """Return whether there is time left to send anything: not after the deadline of ``close()``."""
         close = self._commands.close
         return close is None or not close.deadline.passed(time.monotonic())
 
     def _room(self) -> int:
-        """How many more requests may be in flight, where ``max_in_flight`` limits them."""
+        """Return how many more requests ``max_in_flight`` permits to be in flight."""
         return (self.protocol.max_in_flight or 0) - self._table.in_flight
 
 
 class RecordingTap:
-    """Notes what crosses the wire on one connection of a client that records."""
+    """Records the messages and control frames of one connection, for a client with ``record=``."""
 
     __slots__ = ("_number", "_recorder", "_taken")
 
@@ -115,20 +115,20 @@ class RecordingTap:
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """A message is being framed. Under the write lock."""
+        """Note a message that is being framed. Called under the write lock."""
         self._taken[entry] = payload
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
-        """Record the messages that were written whole. False if the recorder is full, so that writing must pause."""
+        """Record the messages that were written completely. False if the recorder is full: writing must pause."""
         for entry in batch:
             if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
                 self._recorder.sent(self._number, entry.opcode, payload)
         return not self._recorder.full
 
     def received(self, opcode: Opcode, payload: Any) -> None:
-        """A message or control frame was received. I/O thread."""
+        """Record a message or control frame that was received. I/O thread only."""
         self._recorder.received(self._number, opcode, payload)
 
     def lost(self, disconnect: Disconnect) -> None:
-        """The connection has ended. I/O thread."""
+        """Record that the connection has ended. I/O thread only."""
         self._recorder.lost(self._number, disconnect)

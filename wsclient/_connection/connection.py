@@ -1,6 +1,6 @@
 """One connection, from the upgrade to the last byte.
 
-The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which they find in
+The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which is in
 ``core.sender``.
 """
 
@@ -34,17 +34,18 @@ __all__ = ["Connection"]
 
 _READS_A_TURN: Final = 16
 _TURN_SECONDS: Final = 0.05
-"""The most reads, and seconds of reading, between two looks at orders and timers; one read may hold 30 000 messages."""
+"""The limits on reads, and on seconds of reading, between two checks of commands and timers; one read may contain
+30 000 messages."""
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
-"""Looked up once: an attribute of an enum costs more than the comparison it serves."""
+"""Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 LINGER: Final = 0.5
 """Seconds for the peer to close TCP after both close frames; RFC 6455 §7.1.1 asks the server to close first."""
 
 _PAUSED_LOOK: Final = 1.0
-"""Seconds after which a paused reader checks whether it may continue, also if no other thread has woken it."""
+"""Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
 
 
 class Ending(NamedTuple):
@@ -71,8 +72,8 @@ class Connection:
         info: facts about it, for the user.
         writer: its writer.
         router: distributes the messages.
-        ending: why it ends; None while it does not.
-        over: whether there is nothing left to wait for.
+        ending: why it ends; None if it is not ending.
+        over: whether it has ended, so that ``finish`` can be called.
     """
 
     __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
@@ -82,7 +83,7 @@ class Connection:
         """
         Args:
             core: the client.
-            poller: how to wait.
+            poller: waits for the socket.
             opened: the upgraded connection.
             writer: its writer.
         """
@@ -111,7 +112,7 @@ class Connection:
         return self._opened_at is not None
 
     def claim_goodbye(self) -> bool:
-        """True for the one caller that may post ``on_close``. Any thread: to take the one item is atomic."""
+        """Return True for the first caller, which posts ``on_close``. Any thread: to remove the item is atomic."""
         try:
             return self._goodbye.pop()
         except IndexError:
@@ -138,7 +139,7 @@ class Connection:
         """Wait until something happens, at most until ``until``, and handle it."""
         core, line = self._core, self.opened.line
         if core.recorder is not None:
-            core.recorder.write()  # before the wait: what is recorded from here on ends it
+            core.recorder.write()  # before the wait: later records end the wait
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
         if core.table.timers:
@@ -175,7 +176,7 @@ class Connection:
         error: WebSocketClientError | None = None,
         behind_queue: WebSocketClientError | None = None,
     ) -> None:
-        """Start the closing handshake; on a connection that is ending already, only bring the deadline forward.
+        """Start the closing handshake; on a connection that is already ending, only bring the deadline forward.
 
         Args:
             code: the close code to send.
@@ -232,14 +233,14 @@ class Connection:
         """Wait for the socket, a timer or a command; return the events that are ready."""
         core, writer, line = self._core, self.writer, self.opened.line
         link = core.link
-        core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
+        core.commands.sleeps_until = math.inf  # a thread that sets an earlier timer after this wakes this thread
         self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
         if writer.blocked or receivers.hooks.inbox.full or (others and receivers.full):
-            link.paused = True  # before looking: a thread that makes room from now on wakes this one
+            link.paused = True  # before the check: a thread that makes room after this wakes this thread
             link.paused = (writer.blocked and writer.is_flooded_by_replies) or (
                 core.receivers.full and not self.router.must_keep_reading
             )
@@ -254,12 +255,12 @@ class Connection:
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
-        """Whether the connection is to be dropped, so that nothing more is read: a reply by order may be lost."""
+        """Return whether the connection must be dropped without further reads, since a reply by order may be lost."""
         drop = self._core.commands.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
-        """The latest moment at which to wake; infinity for never."""
+        """Return the latest time at which to wake; infinity for never."""
         at = math.inf if until.at is None else until.at
         if self._core.table.timers:
             at = min(at, self._core.table.next_deadline() or at)
@@ -296,7 +297,7 @@ class Connection:
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
 
     def _shows_life(self, now: float) -> bool:
-        """Look once more before the peer counts as dead: this thread, or the whole process, may have been suspended."""
+        """Check once more before the peer counts as dead: this thread or the process may have been suspended."""
         line = self.opened.line
         if line.pending() or self._poller.wait(line.sock, READ, 0.0):
             if not self._core.link.paused:
@@ -339,7 +340,7 @@ class Connection:
         return True
 
     def _read_rest(self) -> None:
-        """Read what arrived before the connection broke: the peer's close frame may say why."""
+        """Read what arrived before the connection broke: the peer's close frame may contain the reason."""
         while not self.over and self._core.link.paused is False:
             if not self._read(time.monotonic()):
                 return
@@ -396,13 +397,13 @@ class Connection:
             self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
 
     def _end(self, ending: Ending) -> None:
-        """From here on nothing that is queued is written, and written requests fail."""
+        """Begin the end: queued messages are no longer written, and written requests fail."""
         self.ending = ending
         self.writer.is_open = False
         self._core.requests.lose_written(self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
-        """End without a closing handshake, since the connection is broken. What is queued waits for the next one."""
+        """End without a closing handshake, since the connection is broken. Queued messages wait for the next one."""
         self.over = True
         self.writer.is_open = False
         if self.ending is None:
@@ -413,7 +414,7 @@ class Connection:
         ending = self.ending or Ending(Initiator.LOCAL, None, "", None, Deadline(None))
         uptime = 0.0 if self._opened_at is None else now - self._opened_at
         idle = now - self._heartbeat.last_heard
-        code = None if ending.code is None else int(ending.code)  # no private enum
+        code = None if ending.code is None else int(ending.code)  # a plain int, since the enum is private
         return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)
 
 

@@ -38,20 +38,20 @@ __all__ = ["ClientContext"]
 class ClientContext:
     """Builds the shared objects of one client and holds them, for the public calls and the I/O thread.
 
-    The objects do not know it: each gets those that it uses, by name.
+    The objects do not refer to it: each receives the objects that it uses as named arguments.
 
     Attributes:
         settings: the options.
         protocol: the message protocol.
-        guard: refuses calls where they can't work.
+        guard: raises for calls that can't work in this state or on this thread.
         state: the client's state.
         commands: commands for the I/O thread.
-        link: the present connection, as other threads see it.
+        link: the state of the present connection that other threads read.
         queue: messages to send.
         sender: decides which thread writes them.
         table: requests that have not ended.
         requests: begins, sends and ends requests.
-        receivers: all that incoming messages go to.
+        receivers: all receivers of incoming messages.
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
         server_calls: answers the server's calls.
         counters: numbers for the statistics.
@@ -69,8 +69,8 @@ class ClientContext:
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
         """
         Args:
-            settings: see above, like the next.
-            protocol: see there.
+            settings: the options.
+            protocol: the message protocol.
         """
         self.settings = settings
         self.protocol = protocol
@@ -96,7 +96,7 @@ class ClientContext:
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
     def make_backend(self, number: int) -> ClientBackend:
-        """Make the backend of a connection's writer; ``number`` is the connection's."""
+        """Make the backend of a connection's writer; ``number`` is the connection's number."""
         return ClientBackend(
             number,
             sender=self.sender,
@@ -123,7 +123,7 @@ class ClientContext:
     def make_subscription(
         self, message: Any, *, match: Callable[[Any], bool] | None, unsubscribe: Any, resume: bool
     ) -> SubscriptionFeed:
-        """Make a subscription, which is not yet among ``subscriptions``; the arguments are its own."""
+        """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments."""
         return SubscriptionFeed(
             message,
             match=match,
@@ -140,6 +140,6 @@ class ClientContext:
 
     def _recorder(self, recording: Recording) -> Recorder:
         with importing:
-            from .._recording.recorder import Recorder  # few clients have one: spares the others 3 ms
+            from .._recording.recorder import Recorder  # few clients record; this saves the others 3 ms
 
         return Recorder(recording, self.settings.name, self.commands.wake, self.hooks.post_error)

@@ -35,7 +35,7 @@ class Heartbeat:
     Attributes:
         last_heard: when bytes arrived last.
         next_at: the next moment at which ``ping_due`` or ``dead`` may change; infinity if never.
-        unanswered: payload and time of each ping without a pong; others look only whether there is any.
+        unanswered: payload and time of each ping without a pong; other classes only check whether it is empty.
     """
 
     __slots__ = ("_interval", "_next_ping", "_timeout", "last_heard", "next_at", "unanswered")
@@ -45,7 +45,7 @@ class Heartbeat:
         Args:
             interval: seconds between pings; None sends none.
             timeout: seconds without a byte after which the peer counts as dead; None never.
-            now: the moment the connection opened.
+            now: when the connection opened.
         """
         self._interval = interval
         self._timeout = timeout
@@ -55,17 +55,17 @@ class Heartbeat:
         self.next_at = self._next_ping
 
     def heard(self, now: float) -> None:
-        """Bytes of any kind have arrived."""
+        """Note that bytes of any kind have arrived."""
         self.last_heard = now
         if self.unanswered:
             self._reckon()
 
     def ping_due(self, now: float) -> bool:
-        """Whether a ping is due."""
+        """Return whether a ping is due."""
         return now >= self._next_ping
 
     def pinged(self, payload: bytes, now: float) -> None:
-        """The ping that was due is being sent; ``payload`` identifies its pong."""
+        """Note that the due ping is being sent; ``payload`` identifies its pong."""
         if self._interval is not None:
             self._next_ping = now + self._interval
         if self._timeout is not None:  # otherwise it is never read, and grows if the peer never answers
@@ -73,14 +73,14 @@ class Heartbeat:
         self._reckon()
 
     def answered(self, payload: bytes) -> None:
-        """A pong has arrived; it answers its ping and all earlier ones (RFC 6455 §5.5.3)."""
+        """Remove the pings that a pong answers: its own ping and all earlier ones (RFC 6455 §5.5.3)."""
         if any(known == payload for known, _ in self.unanswered):
             while self.unanswered.pop(0)[0] != payload:
                 pass
             self._reckon()
 
     def dead(self, now: float) -> bool:
-        """Whether the peer has been silent for too long."""
+        """Return whether the peer has been silent for too long."""
         return now >= self._dies_at()
 
     def _reckon(self) -> None:
@@ -107,11 +107,11 @@ class Beat:
     ) -> None:
         """
         Args:
-            protocol: makes the messages, and says how often.
+            protocol: defines the messages and their interval.
             requests: encodes them.
             table: the requests that have not ended.
-            hooks: report an error of the protocol.
-            patience: seconds to wait for an answer; None stands for the interval.
+            hooks: reports an error of the protocol.
+            patience: seconds to wait for an answer; None waits for one interval.
         """
         self._protocol = protocol
         self._requests = requests
@@ -122,7 +122,7 @@ class Beat:
         self.missed = False
 
     def begin(self, now: float) -> None:
-        """The connection is open."""
+        """Start the interval, when the connection opens."""
         if self._protocol.heartbeat is not None:
             self.next_at = now + self._protocol.heartbeat[0]
 
@@ -141,7 +141,7 @@ class Beat:
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """An answer came, or none."""
+        """Note whether the answer to a heartbeat timed out."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
     def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:

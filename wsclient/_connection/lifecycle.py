@@ -1,9 +1,9 @@
-"""Start and end of a client, at the request of other threads: start, drain, close.
+"""Start and end of a client, called by other threads: start, drain, close.
 
 Guarantees:
     * ``start`` returns with the client open, or raises and leaves it closed.
     * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: an I/O
-      thread that does not react is abandoned, its connection is cut, and every wait for the client ends.
+      thread that does not respond is abandoned, its connection is cut, and every wait for the client ends.
     * A KeyboardInterrupt in ``start`` leaves the client closed; one in ``close`` does not stop the closing.
 """
 
@@ -72,8 +72,8 @@ class Lifecycle:
         """Start the I/O thread unless it runs already, and wait until the client is open.
 
         Raises:
-            ConnectError: the first attempt failed, or the time was over.
-            ClientClosed: the client is closed, or was closed meanwhile.
+            ConnectError: the first attempt failed, or the timeout passed.
+            ClientClosed: the client is closed, or was closed during the call.
         """
         core = self._core
         core.guard.check_may_wait("start()", "Start the client elsewhere.")
@@ -106,7 +106,7 @@ class Lifecycle:
             )
         error = core.state.error
         if first and error is None and core.sender.connection_number > 0:
-            return  # it was open, and a hook has closed it before this thread saw it
+            return  # it was open, and a hook closed it before this thread checked
         if isinstance(error, ConnectError) and core.sender.connection_number == 0:
             raise copy_exception(error)
         raise core.guard.closed_error("start()")
@@ -158,14 +158,14 @@ class Lifecycle:
         return self._supervisor.drained
 
     def join(self, deadline: Deadline) -> bool:
-        """Wait until the client has ended; False if the deadline passed first. Hooks get ``LAST_HOOKS`` to end."""
+        """Wait until the client has ended; False if the deadline passed first. Hooks may take ``LAST_HOOKS`` more."""
         if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
         self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
         return True
 
     def _close_unstarted(self) -> bool:
-        """Close a client that was never started, on the thread of the caller; False if it was started."""
+        """Close a client that was never started, on the caller's thread; False if it was started."""
         if not self._worker.seal():
             return False
         if self._core.state.move(State.CLOSED):
@@ -180,16 +180,16 @@ class Lifecycle:
         self._join_threads(Deadline.after(GRACE * 0.8, until.at or 0.0))
 
     def _join_threads(self, until: Deadline) -> None:
-        """Wait until both threads have ended or the time is over; the caller may be one of them."""
+        """Wait until both threads have ended or the deadline passed; the caller may be one of them."""
         if not self._abandoned and not self._worker.here():
             self._worker.join(until)
         if not self._core.hooks.join(until):
             _log.warning("%s: a hook does not return; its thread is abandoned.", self._core.settings.name)
 
     def _abandon(self) -> None:
-        """End the client without its I/O thread, which is stuck in the user's code or in a name look-up."""
+        """End the client without its I/O thread, which is blocked in the user's code or in a name look-up."""
         _log.warning(
-            "%s: the I/O thread does not react to close(): it runs on_session, match, until, url, headers, sock, "
+            "%s: the I/O thread does not respond to close(): it runs on_session, match, until, url, headers, sock, "
             "should_retry, a protocol or a name look-up. Its connection is cut, and the thread is abandoned.",
             self._core.settings.name,
         )
@@ -201,7 +201,7 @@ class Lifecycle:
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
-        """In a forked child: close its copies of the descriptors, which sends nothing, and refuse every call."""
+        """Close a forked child's copies of the descriptors, which sends nothing, and make every call raise."""
         self._core.guard.forked = True
         self._core.commands.close_descriptors()
         if self._core.recorder is not None:

@@ -1,9 +1,9 @@
 """Whether to connect again, and when. The only importer of tenacity.
 
-tenacity's ``wait`` and ``stop`` strategies decide, given a ``RetryCallState`` as tenacity's own loop would give it to
-them. That loop is not used: its wait can't be ended without one more attempt, and it knows attempts only, while a
-connection that lasted for days is no attempt. So nothing here sleeps, recurses or chains exceptions: each ended attempt
-or connection is one call, which returns one decision.
+tenacity's ``wait`` and ``stop`` strategies decide. They receive the same ``RetryCallState`` as from tenacity's own
+loop. That loop is not used: its wait can't be ended without one more attempt, and it handles only attempts, while a
+connection that lasted for days is not an attempt. So nothing here sleeps, recurses or chains exceptions: each ended
+attempt or connection is one call, which returns one decision.
 
 Not thread-safe: the I/O thread owns the ``ReconnectState``.
 """
@@ -52,12 +52,12 @@ _log = logging.getLogger("wsclient")
 class Reconnect:
     """How to connect again after a loss.
 
-    It can be pickled where its parts can. Two are equal if their strategies have the same class and the same values.
+    It can be pickled if its parts can. Two are equal if their strategies have the same class and the same values.
 
     Args:
         wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
-        stop: when to give up: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and time
-            count from the loss of the last healthy connection.
+        stop: when to stop trying: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and
+            time count from the loss of the last healthy connection.
         min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again.
         should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
@@ -93,8 +93,8 @@ class RetryDecision(NamedTuple):
     Attributes:
         error: the error to report.
         number: failed attempts in a row.
-        delay: seconds until the next attempt; None when there will be none.
-        orderly: whether the client becomes CLOSED, not FAILED, where there is no next attempt.
+        delay: seconds until the next attempt; None if there is none.
+        orderly: whether the client becomes CLOSED, not FAILED, if there is no next attempt.
     """
 
     error: BaseException
@@ -104,7 +104,7 @@ class RetryDecision(NamedTuple):
 
 
 class ReconnectState:
-    """The attempts of one client to connect, and what follows from them.
+    """The state of one client's attempts to connect, and the decisions based on it.
 
     Attributes:
         failures: failed attempts since the last healthy connection.
@@ -125,11 +125,11 @@ class ReconnectState:
         """
         Args:
             reconnect: the option; None never connects again.
-            retry_first: whether the client goes on after the first round of attempts has failed.
-            urls: how many servers take turns; each is tried once before a first failure counts.
+            retry_first: whether the client continues after the first round of attempts has failed.
+            urls: the number of servers that are tried in turn; each is tried once before a first failure counts.
             credentials_are_fresh: whether a function returns the URL or the headers for each attempt, so that a retry
                 after a refused login may succeed.
-            fatal_codes: close codes of the message protocol after which trying again is pointless.
+            fatal_codes: close codes of the message protocol after which a retry can't succeed.
         """
         self._reconnect = reconnect
         self._retry_first = retry_first
@@ -144,13 +144,13 @@ class ReconnectState:
         self.failures = 0
 
     def opened(self) -> None:
-        """An attempt led to an open connection."""
+        """Note that an attempt led to an open connection."""
         self._opened = True
         if not self._last_fatal_was_close:  # the server that had refused the client has accepted it now
             self._fatal_in_a_row = 0
 
     def attempt_failed(self, error: BaseException, now: float) -> RetryDecision:
-        """An attempt to connect failed."""
+        """Return the decision after an attempt to connect failed."""
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
@@ -162,7 +162,7 @@ class ReconnectState:
         return self._judge(error, now)
 
     def connection_lost(self, error: ConnectionLost, now: float) -> RetryDecision:
-        """An open connection has ended without a call of ``close()`` or ``reconnect()``."""
+        """Return the decision after an open connection ended without a call of ``close()`` or ``reconnect()``."""
         disconnect = error.disconnect
         assert disconnect is not None
         if self._reconnect is None:
@@ -175,12 +175,12 @@ class ReconnectState:
         return self._judge(error, now)
 
     def reset_count(self) -> None:
-        """Forget the failed attempts, after a healthy connection."""
+        """Reset the count of failed attempts, after a healthy connection."""
         self.failures = 0
         self._state = None
 
     def start_over(self) -> None:
-        """Forget all failures, also what servers refused: the caller asked to reconnect."""
+        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``."""
         self.reset_count()
         self._fatal_in_a_row = 0
 
@@ -202,7 +202,9 @@ class ReconnectState:
         return RetryDecision(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
-        """Whether a retry is pointless: every server has refused the client, and once more with fresh credentials."""
+        """Count a fatal error. Return whether a retry can't succeed: every server has refused the client, and also with
+        fresh credentials.
+        """
         if not is_fatal(error, self._fatal_codes):
             self._fatal_in_a_row = 0
             return False
@@ -213,7 +215,7 @@ class ReconnectState:
         return self._fatal_in_a_row >= chances
 
     def _retry_state(self, error: BaseException, now: float) -> RetryCallState:
-        """Return the facts that a tenacity strategy reads. A loss is no attempt, yet strategies count from 1."""
+        """Return the state that a tenacity strategy reads. Its attempt number is at least 1, also after a mere loss."""
         if self._state is None:
             self._state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
             self._state.start_time = now
@@ -231,7 +233,7 @@ class ReconnectState:
 
 
 def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
-    """Whether the error shows that a retry with the same server can't succeed.
+    """Return whether the error shows that a retry with the same server can't succeed.
 
     Args:
         error: the ``ConnectError`` of an attempt or the ``ConnectionLost`` of a connection.
@@ -244,7 +246,7 @@ def is_fatal(error: BaseException, fatal_codes: frozenset[int]) -> bool:
 
 
 def retry_after(error: BaseException) -> float:
-    """Seconds for which a server asked for no retry (RFC 9110 §10.2.3), at most ``MAX_RETRY_AFTER``; 0.0 if it did not.
+    """Return the seconds of a server's ``Retry-After`` (RFC 9110 §10.2.3), at most ``MAX_RETRY_AFTER``; 0.0 if none.
 
     A date is compared with the response's own ``Date``, since the clock of this machine may differ; without a ``Date``
     it is ignored.
@@ -265,14 +267,14 @@ def retry_after(error: BaseException) -> float:
 
 
 def check_reconnect(name: str, reconnect: Any) -> Reconnect | None:
-    """The ``reconnect`` option: a ``Reconnect`` or None."""
+    """Check the ``reconnect`` option: a ``Reconnect`` or None."""
     if reconnect is not None and not isinstance(reconnect, Reconnect):
         raise TypeError(f"reconnect must be a wsclient.Reconnect or None, not {reconnect!r}.")
     return reconnect
 
 
 def _values_of(strategy: Any) -> Any:
-    """A strategy as values that can be compared: tenacity's own strategies are equal to themselves only."""
+    """Return comparable values of a strategy, since tenacity compares its own strategies by identity only."""
     if isinstance(strategy, (list, tuple)):
         return [_values_of(one) for one in strategy]
     if isinstance(strategy, (wait_base, stop_base)):

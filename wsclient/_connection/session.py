@@ -1,7 +1,7 @@
 """``on_session``: the set-up of a connection before anything else is sent on it.
 
 The user's code and the connection's loop share the I/O thread here: each call on the session runs turns of the loop
-until it has what it waits for.
+until its result is available.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ConnectionSession(Session):
                 raise waiter.error
             return waiter.value
         finally:
-            del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+            del request, waiter  # otherwise the error, its traceback, this frame and the waiter form a cycle
 
     def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
         """See ``Session``."""
@@ -117,7 +117,7 @@ class ConnectionSession(Session):
     # --- the supervisor's side ---------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """End the session after ``on_session``. Time that the user's code took counts for ``session_timeout``."""
+        """End the session after ``on_session``. The time of the user's code counts for ``session_timeout``."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._check(connection)
@@ -176,7 +176,7 @@ class ConnectionSession(Session):
 
 
 def set_up(core: ClientContext, connection: Connection) -> None:
-    """Run ``on_session``: the protocol's, then the user's.
+    """Run ``on_session`` of the protocol, then the user's ``on_session``.
 
     Raises:
         SessionError: it failed; ``last`` is the error of the user's code.
@@ -203,7 +203,7 @@ def set_up(core: ClientContext, connection: Connection) -> None:
 
 
 def _steps(core: ClientContext) -> list[Callable[[Session], object]]:
-    """The functions that set up a connection: the protocol's first, then the user's."""
+    """Return the functions that set up a connection: first the protocol's, then the user's."""
     ours = type(core.protocol).on_session is not Protocol.on_session
     hook = core.hooks.get("on_session")
     return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
@@ -211,7 +211,7 @@ def _steps(core: ClientContext) -> list[Callable[[Session], object]]:
 
 def _failure(core: ClientContext, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
-    if not ours:  # probably a defect of the user's code: the traceback shows where, also if it is retried for ever
+    if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
         _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
     failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)

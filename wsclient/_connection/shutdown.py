@@ -1,7 +1,7 @@
-"""The end of a client: it refuses new work, ends every wait, and gets its final state.
+"""The end of a client: it refuses new work, ends every wait, and enters its final state.
 
 Accepted race: ``finish`` may run on two threads: on the I/O thread, and in a ``close`` that no longer waits for an I/O
-thread which is stuck in user code. Each of its steps has an effect once only, so that does no harm.
+thread which is blocked in user code. Each of its steps has an effect only once, so this is harmless.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["begin_closing", "finish"]
 
 def begin_closing(core: ClientContext) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
-    core.subscriptions.apply_events()  # one that was closed before the client still unsubscribes
+    core.subscriptions.apply_events()  # a subscription that was closed before the client still unsubscribes
     refusal = _closed(core, None)
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)
@@ -34,7 +34,7 @@ def finish(core: ClientContext, final: State, error: BaseException | None) -> No
     Args:
         core: the client.
         final: CLOSED or FAILED.
-        error: why it ended; None where it was closed on request.
+        error: why it ended; None if it was closed on request.
     """
     refusal = _closed(core, error)
     core.queue.seal(refusal)

@@ -1,5 +1,5 @@
-"""The I/O thread: it connects, serves the connection, decides whether to connect again, and waits. It alone moves the
-client's state.
+"""The I/O thread: it connects, serves the connection, decides whether to connect again, and waits. Only this thread
+changes the client's state.
 
 Everything here runs on that thread, except ``abort`` and ``sockets``.
 """
@@ -64,7 +64,7 @@ class Supervisor:
         """
         Args:
             core: the client.
-            reconnect: how to connect again; None never does.
+            reconnect: how to connect again; None never connects again.
         """
         settings = core.settings
         self._core = core
@@ -117,7 +117,7 @@ class Supervisor:
             core.guard.io_ident = None
 
     def abort(self) -> None:
-        """Cut the connection from another thread, since the I/O thread does not react, and post ``on_close`` for it.
+        """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
         A connection that is still being opened is cut as well: the name of a server behind a SOCKS proxy is looked up
         while the connection to the proxy is open.
@@ -126,14 +126,14 @@ class Supervisor:
         connection = self._connection
         if connection is not None:
             connection.opened.line.abort()
-            link = self._core.link  # written by the I/O thread otherwise, which is stuck
+            link = self._core.link  # normally assigned by the I/O thread, which is blocked
             link.connection = link.opened_at = None
-            connection.writer.write_progress.ended = True  # no proof comes any more, so no thread has to wait for one
+            connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
             if connection.was_open and connection.claim_goodbye():
                 self._core.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
-        """The sockets of the connection, or of the one that is being opened, for a forked child to close."""
+        """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
         connection, poller = self._connection, self._poller
         found = [] if poller is None else poller.sockets()
         if self._connector.sock is not None:
@@ -143,7 +143,7 @@ class Supervisor:
     # --- one connection after the other ------------------------------------------------------------------------------
 
     def _live(self) -> tuple[State, BaseException | None]:
-        """Run one connection after the other; return the final state, and the error that caused it."""
+        """Run successive connections; return the final state, and the error that caused it."""
         core = self._core
         while core.commands.close is None:
             core.state.move(State.CONNECTING)
@@ -160,7 +160,7 @@ class Supervisor:
         return State.CLOSED, None
 
     def _connect_once(self) -> RetryDecision | None:
-        """Run one connection from its first byte to its last. Return None if a command decides what follows."""
+        """Run one connection from its first byte to its last. Return None if a command determines what follows."""
         core = self._core
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
@@ -289,7 +289,7 @@ class Supervisor:
         return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
 
     def _check_drain(self, connection: Connection | None) -> None:
-        """Close a client that is draining once everything is finished, or the time is over."""
+        """Close a client that is draining when everything is finished, or the deadline has passed."""
         core = self._core
         drain = core.commands.drain
         if drain is None or core.commands.close is not None:
@@ -299,7 +299,7 @@ class Supervisor:
         done = not core.queue.messages and not core.table.unfinished
         if done and (
             connection is None or connection.writer.idle()
-        ):  # checked last: what has left the queue is with the writer
+        ):  # checked last: messages that have left the queue are in the writer
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
@@ -349,7 +349,7 @@ class Supervisor:
             core.recorder.write()
         if core.commands.close is not None or core.commands.reconnect is not None:
             raise Interrupted("A command ends the wait.")
-        core.commands.sleeps_until = math.inf  # from here on a thread that sets an earlier timer wakes this one
+        core.commands.sleeps_until = math.inf  # a thread that sets an earlier timer after this wakes this thread
         now = time.monotonic()
         core.requests.expire(now)
         core.progress.announce()

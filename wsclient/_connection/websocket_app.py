@@ -1,9 +1,9 @@
 """The use of websocket-client. The only importer of ``websocket``.
 
 ``WebSocketApp.run_forever`` runs each connection, through two extension points of the library: it calls the ``header``
-callable right before it connects, which puts our ``WebSocket`` into the app, and ``create_dispatcher``, which returns
-our loop in place of its own. So the app controls the sequence (connect, read until the end, tear down), and our code
-connects and reads; ARCHITECTURE.md says why. The app gets no callbacks, and no exception of ours reaches it: it would
+callable just before it connects, which puts our ``WebSocket`` into the app, and ``create_dispatcher``, which returns
+our loop instead of its own. So the app controls the sequence (connect, read until the end, tear down), and our code
+connects and reads; ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it: it would
 call ``on_close`` for connections that never opened, and log headers with their secrets.
 """
 
@@ -22,7 +22,7 @@ _ANY_URL: Final = "ws://localhost/"
 
 
 class Transport:
-    """Runs connections, one after the other, on one ``WebSocketApp``. Owned by the I/O thread."""
+    """Runs successive connections on one ``WebSocketApp``. Used only by the I/O thread."""
 
     def __init__(self) -> None:
         self._app = _App(_ANY_URL, header=self._arm)
@@ -35,7 +35,7 @@ class Transport:
 
         Args:
             open: connects, and returns the socket.
-            serve: reads until the connection is over; not called if ``open`` raised.
+            serve: reads until the connection has ended; not called if ``open`` raised.
 
         Returns:
             The exception that one of them raised, or None.
@@ -60,7 +60,7 @@ class Transport:
     # --- the interface of the app's dispatcher ----------------------------------------------------------------------
 
     def read(self, sock: socket.socket | None, read_callback: Any, check_callback: Any) -> None:
-        """Read until the connection is over; ``sock`` is None where it could not be opened."""
+        """Read until the connection has ended; ``sock`` is None if it could not be opened."""
         if sock is None:
             return
         assert self._serve is not None
@@ -78,9 +78,7 @@ class Transport:
         Raises:
             RuntimeError: always.
         """
-        raise RuntimeError(
-            "websocket-client tried to send something that wsclient did not ask for; please report this."
-        )
+        raise RuntimeError("websocket-client tried to send data that wsclient did not request; please report this.")
 
 
 class _App(websocket.WebSocketApp):
@@ -95,10 +93,10 @@ class _Socket(websocket.WebSocket):
 
     def __init__(self, open: Callable[[], socket.socket | None]) -> None:
         super().__init__(enable_multithread=False)
-        self._open_line = open
+        self._open_socket = open
 
     def connect(self, url: str, **options: Any) -> None:
-        self.sock = self._open_line()
+        self.sock = self._open_socket()
         self.connected = self.sock is not None
 
     def shutdown(self) -> None:

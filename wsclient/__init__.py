@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-# Imported now, since functions for the exit run in the reverse order of their registration.
+# Imported now, since exit functions run in the reverse order of their registration.
 from ._threads import processes as _processes  # noqa: F401
 from ._threads.imports import importing, loaded
 from ._version import __version__
@@ -192,7 +192,7 @@ _MODULE_OF: Final = {
 }
 """The module that defines each public name."""
 
-if not TYPE_CHECKING:  # otherwise a type checker would accept each misspelt name
+if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
 
     def __getattr__(name: str) -> Any:
         if name == "protocols":

@@ -106,4 +106,4 @@ def test_a_subscription_made_in_a_hook_is_not_resumed_by_default(server):
     with Subscriber(server.url, protocol=wsclient.JsonRpc()).start():
         assert done.wait(LONG)
     assert len(found) == 1
-    assert "would double with each connection" in found[0]
+    assert "would subscribe once more on each connection" in found[0]

@@ -1,1 +1,1 @@
-"""The public face: the class ``Client``, ``connect()``, and the functions behind the public calls."""
+"""The public interface: the class ``Client``, ``connect()``, and the functions that implement the public calls."""

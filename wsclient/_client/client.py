@@ -1,10 +1,10 @@
-"""The class ``Client``. Each public method documents its guarantees and calls a function of this room; only
-``request()``, the most frequent call, has its code here.
+"""The class ``Client``. Each public method documents its guarantees and calls a function of this package; only
+``request()``, the most frequent call, is implemented here.
 
 Guarantees:
     * Every public method may be called from any thread, unless its docstring says otherwise.
-    * Everything internal of a client is behind the one attribute ``_wsclient``, so that the names of a subclass stay
-      free; a subclass or an assignment that would hide a public name gets an error (``reserved_names``).
+    * All internals of a client are in the one attribute ``_wsclient``, so that a subclass can use almost any name; a
+      subclass or an assignment that would hide a public name raises an error (``reserved_names``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 _OPEN: Final = State.OPEN
-"""Looked up once: reading an attribute of an enum class is slow."""
+"""Looked up once: access to an enum member is slow."""
 
 _CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the closing handshake; websocket-client has the same, websockets 10."""
@@ -55,7 +55,7 @@ _Function = TypeVar("_Function", bound=Callable[[Any], Any])
 
 
 class Parts(NamedTuple):
-    """What a client is made of."""
+    """The internal objects of a client."""
 
     core: ClientContext
     lifecycle: Lifecycle
@@ -84,46 +84,46 @@ class Client:
         """
         Args:
             url: where to connect: ``ws://``, ``wss://`` or ``unix://``; a list of such URLs, tried in turn; or a
-                function that is asked before every attempt. ``user:password@`` becomes Basic authentication.
+                function that is called before every attempt. ``user:password@`` becomes Basic authentication.
             protocol: how replies are correlated with requests; ``JsonId("id")`` by default. One object serves one
                 client.
             json: the JSON codec, an object with ``dumps`` and ``loads``; None leaves incoming text as it is.
-            headers: sent with the upgrade; or a function that is asked before every attempt.
-            subprotocols: offered in this order; the server must take one (RFC 6455 §1.9).
+            headers: sent with the upgrade; or a function that is called before every attempt.
+            subprotocols: offered in this order; the server must select one (RFC 6455 §1.9).
             origin: the ``Origin`` header; none is sent by default.
-            compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` says how; None offers
-                nothing. A server that does not support it falls back to uncompressed
-                messages.
+            compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` sets its parameters; None
+                offers nothing. With a server that does not support it, messages are uncompressed.
             open_timeout: seconds for TCP, proxy, TLS and upgrade together.
             session_timeout: seconds for ``on_session``.
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
-            ssl_context: the TLS context, or a function that makes one and is asked before every attempt that needs
+            ssl_context: the TLS context, or a function that makes one and is called before every attempt that needs
                 it, on the I/O thread (for certificates that change, and for options that are pickled); by default one
                 that verifies, TLS 1.2 or newer.
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
-            proxy: the proxy's URL, ``"env"`` or True for the environment's, None or False for none.
+            proxy: the proxy's URL, ``"env"`` or True for the proxy of the environment, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.
-            sock: a connected stream socket to use instead of connecting, for one connection; or a function that is
-                asked for one before every attempt. A client that was started closes it. ``wss`` speaks TLS on it.
+            sock: a connected stream socket to use instead of connecting, for one connection; or a function that
+                returns one and is called before every attempt. A client that was started closes it. ``wss`` uses TLS
+                on it.
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
-            request_timeout: seconds a request may take, where the call gives no ``timeout``; None has no limit.
-            send_queue: bounds of the queue of messages to be sent.
-            receive_queue: bounds of the queues of incoming messages, before hooks and streams.
+            request_timeout: seconds a request may take, if the call has no ``timeout``; None has no limit.
+            send_queue: limits of the queue of messages to be sent.
+            receive_queue: limits of the queues of incoming messages, for hooks and streams.
             max_message_size: bytes of an incoming message after decompression; a larger one closes the connection with
                 1009.
             limits: further limits on peer input: fragments, header lines, redirects ...
             on_open, on_reconnect, on_message, on_close, on_error, on_ping, on_pong, on_session, on_connect_error: hooks
-                as functions; they get the client as their first argument.
+                as functions; they receive the client as their first argument.
             handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
             name: shown in thread names and logs.
             record: a file to which every message and control frame is written, without secrets, or a ``Recording`` that
-                also says what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
+                also defines what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
             server_hostname: the name that the certificate of a ``wss`` server must be for, and that is sent to it (SNI,
-                RFC 6066 §3), in place of the host of the URL: for a server that is reached by its address, a tunnel or
-                ``sock``. It holds for every URL and redirect of the client. ``ws`` and ``unix`` URLs, a socket that
-                speaks TLS already, and the certificate of an ``https`` proxy do not use it.
+                RFC 6066 §3), instead of the host of the URL: for a server that is reached by its address, a tunnel or
+                ``sock``. It applies to every URL and redirect of the client. ``ws`` and ``unix`` URLs, a socket that
+                already uses TLS, and the certificate of an ``https`` proxy do not use it.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -146,14 +146,14 @@ class Client:
         """Start the background thread and wait until the client is open; on a running client, only wait.
 
         Args:
-            timeout: seconds to wait; None for as long as the attempt takes.
+            timeout: seconds to wait; None waits until the attempt ends.
 
         Returns:
             The client itself.
 
         Raises:
-            ConnectError: the first attempt failed (with a list of URLs: each of them), or the time ended. The client
-                is closed then. With ``retry_first=True`` only a fatal error ends the attempts.
+            ConnectError: the first attempt failed (with a list of URLs: each of them), or the timeout passed. The
+                client is then closed. With ``retry_first=True`` only a fatal error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
         """
@@ -180,7 +180,7 @@ class Client:
         self.close()
 
     def reconnect(self, reason: str = "") -> None:
-        """Drop this connection (close code 1000), ask ``url`` and ``headers`` again, and connect at once.
+        """Drop this connection (close code 1000), call ``url`` and ``headers`` again, and connect at once.
 
         Returns at once. Requests in flight fail as on any loss of the connection.
 
@@ -196,7 +196,7 @@ class Client:
         """Refuse new work, finish what is queued and in flight, and close.
 
         Args:
-            timeout: seconds after which the rest is given up.
+            timeout: seconds after which unfinished work is abandoned.
             wait: False returns at once.
 
         Returns:
@@ -205,9 +205,9 @@ class Client:
         return self._wsclient.lifecycle.drain(timeout, wait=wait)
 
     def close(self, code: int = 1000, reason: str = "", timeout: float = _CLOSE_TIMEOUT, *, wait: bool = True) -> None:
-        """Close for good. Any state, any number of times.
+        """Close the client permanently. In any state, any number of times.
 
-        What is queued is still written, as far as the time and the connection allow. Requests fail with
+        Queued messages are still written, as far as the timeout and the connection permit. Requests fail with
         ``ClientClosed`` at once.
 
         Args:
@@ -215,8 +215,8 @@ class Client:
             reason: text for the server, at most 123 bytes.
             timeout: seconds for the server to answer; the call returns within one second more, whatever the server, the
                 network or a hook does.
-            wait: False only gives the order; it takes no lock, so it is legal in a signal handler and in functions of
-                the I/O thread such as ``match`` and ``until``.
+            wait: False only orders the close; it takes no lock, so it is permitted in a signal handler and in functions
+                on the I/O thread such as ``match`` and ``until``.
 
         Raises:
             ValueError: the code or the reason can't be sent.
@@ -228,11 +228,11 @@ class Client:
         """Wait until the client is in a state.
 
         Args:
-            state: the state to wait for; one that the client leaves at once may be missed.
-            timeout: seconds; None waits as long as the state can still come.
+            state: the state to wait for; a state that the client leaves at once may be missed.
+            timeout: seconds; None waits as long as the state is still possible.
 
         Returns:
-            True if the client is in that state; False at the end of the time, or when the state can't come any more.
+            True if the client is in that state; False if the timeout passed, or the state is no longer possible.
 
         Raises:
             ClientClosed: ``state`` is ``State.OPEN`` and the client failed.
@@ -240,7 +240,7 @@ class Client:
         return operations.wait_until(self._wsclient.core, state, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until the client is closed or failed; False if the time ended first."""
+        """Wait until the client is closed or failed; False if the timeout passed first."""
         self._wsclient.core.guard.check_may_wait("wait_closed()", "Look at .state instead.")
         return self._wsclient.lifecycle.join(Deadline.after(timeout, time.monotonic()))
 
@@ -258,29 +258,29 @@ class Client:
         """Send a message and wait for the reply to this very message.
 
         Args:
-            message: the request; encoded before anything else happens, never changed nor kept. Where the protocol knows
-                batches (``JsonRpc``), a list of messages goes out as one.
+            message: the request; encoded before anything else happens, never changed or kept. If the protocol has
+                batches (``JsonRpc``), a list of messages is sent as one message.
             timeout: seconds for queue, wire and reply together; the default is ``request_timeout``, None has no
                 limit.
             match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
                 thread: keep it short.
             until: replies that it rejects are skipped, such as an acknowledgement before the answer. Runs on the I/O
                 thread: keep it short.
-            idempotent: after a loss of the connection, send it again instead of failing.
+            idempotent: after a loss of the connection, send the request again instead of failing.
 
         Returns:
-            The decoded reply; of a batch, the list of them, in its order.
+            The decoded reply; for a batch, the list of replies, in its order.
 
         Raises:
-            RequestTimeout: no reply in time; ``.phase`` says whether the message was sent.
-            ConnectionLost: the connection was lost after the message went out.
+            RequestTimeout: no reply in time; ``.phase`` shows whether the message was sent.
+            ConnectionLost: the connection was lost after the message was sent.
             RemoteError: the server answered with an error.
             SendQueueFull, MessageTooBig: it could not be queued.
-            ClientClosed: the client is not running, or was closed meanwhile.
+            ClientClosed: the client is not running, or was closed during the call.
             WouldDeadlock: called on the I/O thread.
             TypeError, ValueError: the message can't be encoded, or its id is in flight.
 
-        Of a batch, the first error is raised once all its requests have ended; ``.results`` has the outcome of each.
+        For a batch, the first error is raised when all its requests have ended; ``.results`` has the outcome of each.
         """
         core = self._wsclient.core
         guard = core.guard
@@ -294,7 +294,7 @@ class Client:
         try:
             core.requests.begin(request, waiter, timed=False)
             if core.link.paused:
-                core.commands.wake()  # the reply is to be read, full queues or not
+                core.commands.wake()  # the reply must be read even if receive queues are full
             if not waiter.wait(request.deadline):
                 operations.give_up(core, request, waiter)
         except BaseException:
@@ -305,7 +305,7 @@ class Client:
                 raise waiter.error
             return waiter.value
         finally:
-            del request, waiter  # else the error, its traceback, this frame and the waiter would hold each other
+            del request, waiter  # otherwise the error, its traceback, this frame and the waiter form a cycle
 
     def submit(
         self,
@@ -340,8 +340,8 @@ class Client:
         Args:
             messages: as for ``request``.
             timeout: seconds for all of them together.
-            return_exceptions: give errors in place of replies, instead of raising the first; else the other requests
-                are withdrawn.
+            return_exceptions: return errors in the list, instead of raising the first error and withdrawing the other
+                requests.
             idempotent: as for ``request``.
 
         Returns:
@@ -352,7 +352,7 @@ class Client:
     def call(
         self, method: str, params: Any = None, *, timeout: float | None = DEFAULT, idempotent: bool = False
     ) -> Any:
-        """Call a method of the server and wait for its result, where the protocol has methods (``JsonRpc``).
+        """Call a method of the server and wait for its result, if the protocol has methods (``JsonRpc``).
 
         Args:
             method: its name.
@@ -368,7 +368,7 @@ class Client:
             As ``request``, for the rest.
         """
         message = operations.call_message(self._wsclient.core, method, params, notify=False)
-        # Not that of a subclass, which may expect other messages.
+        # Not the method of a subclass, which may expect other messages.
         return Client.request(self, message, timeout=timeout, idempotent=idempotent)
 
     def notify(self, method: str, params: Any = None) -> Delivery:
@@ -386,17 +386,17 @@ class Client:
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
         """Queue a message and return at once; messages of one thread keep their order.
 
-        It may be written a moment later, by the background thread: where many come at once, and from the main thread
-        over TLS or compressed. Without a connection it waits for the next one. What ``on_open`` and ``on_reconnect``
-        send belongs to their connection alone.
+        It may be written a moment later, by the background thread: if many messages come at once, and from the main
+        thread with TLS or compression. Without a connection it waits for the next one. Messages that ``on_open`` and
+        ``on_reconnect`` send are sent only on their connection.
 
         Args:
-            message: ``str`` goes as text, ``bytes``-likes as binary, everything else through JSON as text.
-            timeout: seconds to wait for room in the queue; None for as long as it takes.
+            message: ``str`` is sent as text, ``bytes``-likes as binary, everything else as JSON text.
+            timeout: seconds to wait for room in the queue; None has no limit.
             expires: seconds after which it is not sent any more.
 
         Returns:
-            A ``Delivery``, which reports what became of the message.
+            A ``Delivery``, which reports the state of the message.
 
         Raises:
             SendQueueFull, MessageTooBig: it could not be queued.
@@ -406,12 +406,12 @@ class Client:
         return operations.send(self._wsclient.core, message, timeout, expires)
 
     def flush(self, timeout: float = 10) -> None:
-        """Wait until everything that was queued before is written and, where pings are on, proven to have arrived.
+        """Wait until everything that was queued before is written and, if pings are on, proven to have arrived.
 
-        The proof is a pong of the peer's WebSocket layer; its program may not have read the messages yet.
+        The proof is a pong of the peer's WebSocket layer; the peer's program may not have read the messages yet.
 
         Raises:
-            ConnectionLost: the connection ended meanwhile.
+            ConnectionLost: the connection ended during the wait.
             FlushTimeout: not within ``timeout`` seconds; a ``RequestTimeout``.
             ClientClosed: the client is not running.
         """
@@ -419,10 +419,11 @@ class Client:
         self._wsclient.core.acknowledgements.flush(check_seconds("timeout", timeout, zero=True))
 
     def ping(self, timeout: float = 10) -> float:
-        """Send a ping ahead of everything that is queued, and wait for its pong; also where ``ping_interval`` is None.
+        """Send a ping before everything that is queued, and wait for its pong; also if ``ping_interval`` is None.
 
-        Any thread but the I/O thread, any number of them at once. While the client reconnects, it waits for the next
-        connection. Beside the result, ``latency`` and the statistics get the round trip, and deliveries their proof.
+        Any thread except the I/O thread may call it, any number of threads at once. While the client reconnects, it
+        waits for the next connection. The round trip also updates ``latency`` and the statistics, and the pong proves
+        earlier deliveries.
 
         Args:
             timeout: seconds for a connection, the queue and the pong together.
@@ -431,8 +432,8 @@ class Client:
             The round trip in seconds, without the time in the queue.
 
         Raises:
-            ConnectionLost: the connection ended meanwhile, also because of ``close()``.
-            RequestTimeout: no pong came in time; ``.phase`` says whether the ping was written (``"waiting"``).
+            ConnectionLost: the connection ended during the wait, also because of ``close()``.
+            RequestTimeout: no pong came in time; ``.phase`` shows whether the ping was written (``"waiting"``).
             ClientClosed: the client is not running, or was closed before it had a connection.
             WouldDeadlock: called on the I/O thread.
         """
@@ -447,12 +448,12 @@ class Client:
         overflow: Overflow = "block",
         key: Callable[[Any], Any] | None = None,
     ) -> Stream:
-        """Messages that answered no request, from now on; also before ``start()``.
+        """Return a stream of the messages that answer no request, from now on; also before ``start()``.
 
         Args:
-            match: which of them; None for all. Runs on the I/O thread: keep it short.
+            match: selects messages; None for all. Runs on the I/O thread: keep it short.
             maxsize: messages that may wait to be read; the default is that of ``receive_queue``.
-            overflow: what happens beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
+            overflow: the policy beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
                 stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop; ``"latest"`` keeps the
                 newest.
             key: with ``"latest"``, keep the newest of each key. Runs on the I/O thread.
@@ -471,23 +472,23 @@ class Client:
         maxsize: int | None = None,
         overflow: Overflow = "block",
     ) -> Stream:
-        """Send one request, and get all its answers.
+        """Send one request, and return a stream of all its replies.
 
-        The stream ends with what the protocol calls the last answer, or with the first one that ``until`` accepts; it
-        raises the server's error, ``ConnectionLost`` if the connection is lost meanwhile, or ``RequestTimeout``.
-        Closing it earlier notifies the server, where the protocol has a message for it.
+        The stream ends with the reply that is the last one by the protocol, or with the first one that ``until``
+        accepts; it raises the server's error, ``ConnectionLost`` if the connection is lost before that, or
+        ``RequestTimeout``. Closing it earlier notifies the server, if the protocol has a message for that.
 
         Args:
             message: the request.
-            until: accepts the last answer, which is handed out too. Runs on the I/O thread: keep it short.
-            timeout: seconds until the first answer; the default is ``request_timeout``, None has no limit.
+            until: accepts the last reply, which is also returned. Runs on the I/O thread: keep it short.
+            timeout: seconds until the first reply; the default is ``request_timeout``, None has no limit.
             maxsize, overflow: as for ``listen``.
 
         Returns:
             The stream, at once.
 
         Raises:
-            As ``submit``, for what is known at once.
+            As ``submit``, for errors that are known at once.
         """
         return stream_operations.stream(self._wsclient.core, message, until, timeout, maxsize, overflow)
 
@@ -504,23 +505,23 @@ class Client:
         maxsize: int | None = None,
         overflow: Overflow = "block",
     ) -> Subscription:
-        """Subscribe, and get what follows; after a reconnect it is subscribed again, before the old queue is sent.
+        """Subscribe, and return a stream of the messages. After a reconnect it subscribes again, before the queue.
 
-        The protocol knows the messages that belong to it by the request's id, or by a name in the server's reply; where
+        The protocol recognises its messages by the request's id, or by a subscription key in the server's reply; if
         there is neither, ``match`` selects them. They reach neither ``listen()`` nor ``on_message``.
 
         Args:
-            message: the message that subscribes, or a function that is asked for it each time (after a reconnect, on
-                the I/O thread).
-            match: selects messages; no reply is awaited then, though one is kept and an error ends the subscription.
-                Runs on the I/O thread: keep it short.
+            message: the message that subscribes, or a function that is called each time and returns it (after a
+                reconnect, on the I/O thread).
+            match: selects messages; then no reply is needed, but a reply is stored, and an error ends the
+                subscription. Runs on the I/O thread: keep it short.
             unsubscribe: sent when the subscription is closed: a message, a ``wsclient.Request`` around one that needs
-                an id, or a function of the subscribe message and the reply that returns either. By default what the
-                protocol says.
-            resume: whether to subscribe again after a loss; else the subscription ends with ``ConnectionLost``. True by
-                default, except inside ``on_open`` and ``on_reconnect``, which run on every connection anyway.
+                an id, or a function of the subscribe message and the reply that returns either. By default the
+                message that the protocol defines.
+            resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
+                by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.
             key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.
-            on_gap: called, on the reader's thread, before the first message after a lost connection is handed out.
+            on_gap: called, on the reader's thread, before the first message after a lost connection is returned.
             timeout: seconds for the reply; the default is ``request_timeout``, None has no limit.
             maxsize, overflow: as for ``listen``.
 
@@ -529,7 +530,7 @@ class Client:
 
         Raises:
             RemoteError: the server refused it.
-            ValueError: nothing says which messages belong to it; or ``resume=True`` inside ``on_open``.
+            ValueError: its messages can't be recognised; or ``resume=True`` inside ``on_open``.
             As ``request``, for the rest.
         """
         return stream_operations.subscribe(
@@ -547,13 +548,13 @@ class Client:
     def on(
         self, topic: str, fn: Callable[[Any], object] = DEFAULT, *, workers: int = 0
     ) -> Registration | Callable[[_Function], _Function]:
-        """Have a function called with each event of a topic, beside ``on_message`` and ``listen()``.
+        """Register a function for the events of a topic, in addition to ``on_message`` and ``listen()``.
 
         Args:
-            topic: what the protocol knows events by; in ``JsonId`` and ``JsonRpc`` their method.
-            fn: gets the event's message. Without it, ``on`` is a decorator, which returns the function unchanged.
-            workers: threads that call it, any number at once; 0 calls it on the hook thread, in order with the hooks.
-                Workers may wait for what a hook must do.
+            topic: the protocol's name for the kind of event; in ``JsonId`` and ``JsonRpc`` the method.
+            fn: receives the event's message. Without it, ``on`` is a decorator, which returns the function unchanged.
+            workers: the number of threads that call it, at the same time; 0 calls it on the hook thread, in order with
+                the hooks. Workers may wait for a hook.
 
         Returns:
             A ``Registration``, whose ``remove()`` ends it; or the decorator.
@@ -579,13 +580,14 @@ class Client:
             def choose(params):
                 return params["actions"][0]
 
-        The return value is the result; an exception becomes an error, a ``RemoteError`` as it is. The answer goes to
-        the connection that asked, and to no other.
+        The return value is the result; an exception becomes an error, a ``RemoteError`` unchanged. The answer is sent
+        only on the connection on which the call was received.
 
         Args:
             method: its name.
-            fn: gets the call's params. Without it, ``handle`` is a decorator, which returns the function unchanged.
-            workers: threads that answer, any number at once; 0 answers on the hook thread, in order with the hooks.
+            fn: receives the call's params. Without it, ``handle`` is a decorator, which returns the function unchanged.
+            workers: the number of threads that answer, at the same time; 0 answers on the hook thread, in order with
+                the hooks.
 
         Returns:
             A ``Registration``, whose ``remove()`` ends it; or the decorator.
@@ -636,7 +638,7 @@ class Client:
     # --- hooks, to override -------------------------------------------------------------------------------------------
 
     def on_open(self) -> None:
-        """The first connection is open; what is sent here belongs to it alone."""
+        """The first connection is open; messages from this hook are sent only on it."""
 
     def on_reconnect(self) -> None:
         """A later connection is open; by default the same as ``on_open``."""
@@ -651,7 +653,7 @@ class Client:
         """A connection that was open has ended; None and None if no close frame came. Once per connection."""
 
     def on_error(self, error: BaseException) -> None:
-        """A hook raised, the peer broke the protocol, or the client failed for good."""
+        """A hook raised, the peer violated the protocol, or the client failed permanently."""
 
     def on_ping(self, data: bytes) -> None:
         """The peer sent a ping; it has been answered."""
@@ -668,7 +670,7 @@ class Client:
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _set_hook(self, name: str, function: Callable[..., object] | None) -> None:
-        """Have a function called as this hook; None restores the method of the class."""
+        """Set the function of a hook; None restores the method of the class."""
         hooks = self._wsclient.core.hooks
         check_callable(name, function)
         if function is not None:

@@ -1,7 +1,7 @@
-"""What the public calls do: plain functions on the client's context, one for each.
+"""The implementation of the public calls: plain functions on the client's context, one for each.
 
-Each may run on any thread. The main thread may be struck by a KeyboardInterrupt at any point: what was queued by then
-is sent once, what was not is not, and nothing stays locked.
+Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point: a message that was queued
+before is sent once, any other is not sent, and no lock stays acquired.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def submit(
 
 
 def call_message(core: ClientContext, method: str, params: Any, *, notify: bool) -> Any:
-    """The message of a call or of a notification."""
+    """Return the message of a call or of a notification."""
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {method!r}.")
     return core.protocol.build(method, params, notify)
@@ -167,7 +167,7 @@ def stats(core: ClientContext) -> Stats:
         requests_failed=counts["failed"] + counts["cancelled"],
         requests_timed_out=counts["timed_out"],
         requests_late=counters.late,
-        requests_in_flight=max(0, core.table.in_flight),  # its two tables are read one after the other
+        requests_in_flight=max(0, core.table.in_flight),  # two counts that are not read at the same moment
         queue_depth=core.queue.messages,
         queue_bytes=core.queue.bytes,
         dropped=core.queue.dropped + core.receivers.dropped,
@@ -179,10 +179,10 @@ def stats(core: ClientContext) -> Stats:
 
 
 def give_up(core: ClientContext, entry: Request | Batch, waiter: Waiter) -> None:
-    """The deadline has passed."""
+    """End a request or batch whose deadline has passed, and wait until its waiter is completed."""
     for request in entry.reply_requests():
         core.requests.time_out(request)
-    waiter.wait(NEVER)  # it is completed by now; or in a moment, by the thread that has ended one of them
+    waiter.wait(NEVER)  # it is completed now, or in a moment by the thread that has ended a request
 
 
 def _cancel(core: ClientContext, request: Request | Batch) -> None:

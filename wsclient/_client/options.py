@@ -1,8 +1,8 @@
 """The options of a client: their types, and one table of their defaults and checks.
 
 An option is declared in four places: its type in ``ClientOptions``, its row in ``OPTIONS``, its line in the docstring
-of ``Client.__init__``, and the part of the client that uses it. The signatures that ``help()`` shows are made of the
-first two; ``tests/client/test_options.py`` holds that all of them agree.
+of ``Client.__init__``, and the part of the client that uses it. The signatures that ``help()`` shows are made from the
+first two; ``tests/client/test_options.py`` checks that all of them agree.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = ["OPTIONS", "ClientOptions", "checked_options", "signature"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """Every option of ``Client`` but ``url``, with its type; for type checkers.
+    """Every option of ``Client`` except ``url``, with its type; for type checkers.
 
-    A function that passes options on can say so: ``def feed(**options: Unpack[wsclient.ClientOptions])``
-    (``typing.Unpack``, PEP 692). What each option means stands in ``help(wsclient.Client)``.
+    A function that passes options on can declare them: ``def feed(**options: Unpack[wsclient.ClientOptions])``
+    (``typing.Unpack``, PEP 692). ``help(wsclient.Client)`` explains each option.
     """
 
     protocol: Protocol | None
@@ -82,7 +82,7 @@ class Option(NamedTuple):
 
     Attributes:
         default: the value of an option that was not given.
-        check: gets the option's name and its value, and returns what the client keeps.
+        check: receives the option's name and value, and returns the value that the client uses.
     """
 
     default: Any
@@ -118,14 +118,14 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "record": Option(None, _settings.check_record),
     "server_hostname": Option(None, _settings.check_server_hostname),
 }
-"""Each option but ``url``, in the order of the signature."""
+"""Each option except ``url``, in the order of the signature."""
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option, checked, with its default where it was not given.
+    """Return every option, checked, with its default if it was not given.
 
     Args:
-        options: what the caller gave.
+        options: the options that the caller gave.
 
     Raises:
         TypeError: there is no such option, or one has the wrong type; the message names it.
@@ -140,7 +140,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def signature(*leading: str, returns: str) -> inspect.Signature:
-    """The signature of a function that takes a URL and the options, as ``help()`` and ``inspect`` show it.
+    """Return the signature of a function that takes a URL and the options, as ``help()`` and ``inspect`` show it.
 
     Args:
         leading: names of the parameters before ``url``.
@@ -157,7 +157,7 @@ def signature(*leading: str, returns: str) -> inspect.Signature:
 
 def _unknown(name: str) -> TypeError:
     with importing:
-        import difflib  # 2 ms, for a mistake
+        import difflib  # takes 2 ms, and is needed only for a mistake
 
     nearest = difflib.get_close_matches(name, OPTIONS, n=1)
     hint = f"the nearest is {nearest[0]!r}" if nearest else "help(wsclient.Client) lists all"

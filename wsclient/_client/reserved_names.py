@@ -1,8 +1,8 @@
 """The public names of a client, and the checks that a subclass or an attribute hides none of them by accident.
 
 A subclass or an attribute that hides a public name (``self.state = ...``) would break the client in ways that are hard
-to find; here it gets an error that names it. A hook may be overridden, passed as an option or assigned; as a function
-it gets the client as its first argument, as with websocket-client's ``WebSocketApp``.
+to find; the checks raise an error that contains the name. A hook may be overridden, passed as an option or assigned; as
+a function it receives the client as its first argument, as with websocket-client's ``WebSocketApp``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_attribute(name: str) -> None:
     """Refuse an attribute that would hide a name of the client.
 
     Args:
-        name: of an attribute that is no hook.
+        name: the name of an attribute that is not a hook.
 
     Raises:
         AttributeError: the name is taken.
@@ -45,7 +45,7 @@ def check_subclass(cls: type, client: type) -> None:
         client: the class ``Client``.
 
     Raises:
-        TypeError: it hides a name without ``typing.override`` (PEP 698), or a hook is no plain function.
+        TypeError: it hides a name without ``typing.override`` (PEP 698), or a hook is not a plain function.
     """
     for base in cls.__mro__[: cls.__mro__.index(client)]:
         for name, value in vars(base).items():
@@ -53,7 +53,7 @@ def check_subclass(cls: type, client: type) -> None:
 
 
 def is_overridden(cls: type, hook: str, client: type) -> bool:
-    """Whether a class before ``client`` in the method resolution order of ``cls`` defines the hook."""
+    """Return whether a class before ``client`` in the method resolution order of ``cls`` defines the hook."""
     return next(base for base in cls.__mro__ if hook in vars(base)) is not client
 
 
@@ -62,6 +62,6 @@ def _check_member(cls: type, name: str, value: Any) -> None:
         check_callable(f"{cls.__name__}.{name}", value)
     elif (name in PUBLIC_NAMES or name in _INTERNAL) and not getattr(value, "__override__", False):
         raise TypeError(
-            f"{cls.__name__}.{name} would cover a name of wsclient.Client itself; choose another one, or mark it with "
-            "@typing.override if that is what you want."
+            f"{cls.__name__}.{name} would hide a name of wsclient.Client itself; choose another one, or mark it with "
+            "@typing.override if that is intended."
         )

@@ -1,4 +1,4 @@
-"""What the public calls do that give a stream: plain functions on the client's context, one for each.
+"""The implementation of the public calls that return a stream: plain functions on the client's context.
 
 Each may run on any thread.
 """
@@ -108,8 +108,8 @@ def subscribe(
         resume = connection_number is None
     elif resume and connection_number is not None:
         raise ValueError(
-            "subscribe(resume=True) inside on_open or on_reconnect would double with each connection; leave resume= "
-            "out there, or subscribe once outside of the hook."
+            "subscribe(resume=True) inside on_open or on_reconnect would subscribe once more on each connection; omit "
+            "resume= there, or subscribe once outside of the hook."
         )
     feed = core.make_subscription(
         message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
@@ -140,22 +140,22 @@ def subscribe(
 
 
 def _await_events(core: ClientContext, deadline: Deadline) -> None:
-    """Wait until subscriptions that were closed before have unsubscribed: this one may be for the same messages."""
+    """Wait until subscriptions that were closed before have unsubscribed: this one may have the same messages."""
     if not core.subscriptions.events:
         return
     latch = Latch()
     core.subscriptions.post(Latch.open, latch)
-    # Else the end of the client, which comes behind, applies the event.
+    # If the state is final, the end of the client, which follows, applies the event.
     if core.state.current not in FINAL and not latch.wait(deadline):
         raise failures.timed_out("queued")
 
 
 def _inbox(core: ClientContext, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
-    """Where the messages of a stream wait."""
+    """Make the queue for the messages of a stream."""
     bounds = core.settings.bounds.receive_queue
     check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
     if key is not None and overflow != "latest":
-        raise ValueError("key= says what a message is the newest of, so it goes with overflow='latest' only.")
+        raise ValueError("key= groups the messages of which the newest is kept, so it needs overflow='latest'.")
     most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
     return Inbox(most, bounds.max_bytes, overflow, core.receivers.resume_reading)
 
@@ -166,7 +166,7 @@ def _attach(core: ClientContext, feed: Feed, stream: Stream) -> None:
 
 
 def _begin_feed(core: ClientContext, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
-    """Send what brings the answers; if that can't be, there is no stream."""
+    """Send the request of a stream; if that fails, close the stream."""
     try:
         core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
         core.receivers.resume_reading()

@@ -15,6 +15,7 @@ from wsclient import State
 
 from ..support import LONG, SHORT, SLACK, FaultProxy, Server, eventually
 from ..support.stage import respond
+from ..support.strikes import strikes
 from ..support.threads import stacks
 
 CLOSE = 0.5
@@ -126,6 +127,33 @@ def test_close_of_a_client_that_was_never_started():
         future.result(LONG)
     assert delivery.state == "lost"
     close_in_time(client)
+
+
+@pytest.mark.parametrize("end", [wsclient.Client.close, wsclient.Client.drain])
+def test_an_interrupt_at_any_moment_of_the_end_of_a_client_that_was_never_started_leaves_no_caller_waiting(end):
+    moment, struck, states = 0, True, set()
+    while struck:
+        client = wsclient.Client("ws://127.0.0.1:9/")
+        future = client.submit({"a": 1})
+        struck = strikes(moment, lambda client=client: end(client))
+        states.add(client.state)
+        if client.state is State.NEW:
+            client.close()
+        assert isinstance(future.exception(LONG), wsclient.ClientClosed)
+        assert client.state is State.CLOSED
+        moment += 1
+    assert states == {State.NEW, State.CLOSED}
+
+
+def test_close_ends_a_client_where_no_further_thread_can_be_started(monkeypatch):
+    def refuse(function, arguments):
+        raise RuntimeError("can't start new thread")
+
+    client = wsclient.Client("ws://127.0.0.1:9/")
+    future = client.submit({"a": 1})
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    client.close()
+    assert isinstance(future.exception(LONG), wsclient.ClientClosed)
 
 
 @pytest.mark.parametrize("wait", [True, False])

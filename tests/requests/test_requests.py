@@ -1,6 +1,7 @@
 """A request that races its reply, its timeout, its cancel, the loss of its connection and close(): one outcome."""
 
 import concurrent.futures
+import contextlib
 import json
 import random
 import threading
@@ -12,6 +13,8 @@ import wsclient
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, FaultProxy, Server, eventually
+from ..support.strikes import strikes
+from ..support.threads import on_thread
 
 OUTCOMES = (
     wsclient.RequestTimeout,
@@ -210,3 +213,18 @@ def test_the_first_of_two_events_decides_and_the_second_one_is_informed_of_it(fi
     assert request.waiter.outcomes == reported
     assert sum(core.table.counts.values()) == 1
     client.close()
+
+
+def test_an_interrupt_at_any_moment_of_a_send_leaves_no_dropped_request_waiting():
+    """``drop_oldest`` drops the requests of another thread."""
+    moment, struck, dropped = 0, True, set()
+    while struck:
+        queue = wsclient.SendQueue(max_messages=2, max_bytes=1000, overflow="drop_oldest")
+        with contextlib.closing(wsclient.Client("ws://127.0.0.1:9/", send_queue=queue)) as client:
+            futures = [on_thread(lambda client=client: client.submit({"method": "a"})) for _ in range(2)]
+            struck = strikes(moment, lambda client=client: client.send("x" * 1000))
+            dropped.add(client.stats.dropped)
+            for future in futures[: client.stats.dropped]:
+                assert isinstance(future.exception(LONG), wsclient.SendQueueFull)
+        moment += 1
+    assert dropped == {0, 1, 2}

@@ -20,7 +20,7 @@ from .._rfc6455.close import check_close
 from .._threads import processes
 from .._threads.deadline import Deadline
 from .._threads.state import FINAL
-from .._threads.thread import Worker
+from .._threads.thread import Worker, shielded
 from .._validation import check_seconds
 from .shutdown import finish
 from .supervisor import Supervisor
@@ -165,13 +165,23 @@ class Lifecycle:
         return True
 
     def _close_unstarted(self) -> bool:
-        """Close a client that was never started, on the caller's thread; False if it was started."""
+        """Close a client that was never started; False if it was started. An interrupt does not stop it."""
+        try:
+            return self._seal_and_finish()
+        except BaseException:  # an interrupt may have come before the shielded call began
+            self._seal_and_finish()
+            raise
+
+    def _seal_and_finish(self) -> bool:
         if not self._worker.seal():
             return False
+        shielded(self._finish_unstarted)
+        return True
+
+    def _finish_unstarted(self) -> None:
         if self._core.state.move(State.CLOSED):
             self._supervisor.drained = not self._core.queue.messages and not self._core.table.waiting
-            finish(self._core, State.CLOSED, None)
-        return True
+        finish(self._core, State.CLOSED, None)
 
     def _await_end(self, deadline: Deadline) -> None:
         until = Deadline.after(GRACE, deadline.at or 0.0)

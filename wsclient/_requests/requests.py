@@ -13,12 +13,14 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, copy_exception
 from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
+from .._threads.thread import shielded
 from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded
@@ -304,11 +306,12 @@ class Requests:
                 raise failures.timed_out("queued") from error
             raise
         finally:
-            for victim in evicted:
-                for request in victim.reply_requests():
-                    self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
             if evicted:
-                sender.progress.announce()
+                try:
+                    self._fail_evicted(evicted)
+                except BaseException:  # an interrupt may have come before the shielded call began
+                    self._fail_evicted(evicted)
+                    raise
         if entry.connection_number is not None and sender.is_too_late(entry):
             queue.withdraw(entry)  # its connection has ended, and no other one may send it
 
@@ -517,6 +520,17 @@ class Requests:
             self.fail(request, copy_exception(error))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def _fail_evicted(self, evicted: Iterable[Outgoing]) -> None:
+        """End the requests of messages that the full queue dropped. May be called again after an interrupt."""
+        victims = [request for message in evicted for request in message.reply_requests()]
+        if victims:
+            shielded(partial(self._fail_victims, victims))  # other threads wait for them
+        self._sender.progress.announce()
+
+    def _fail_victims(self, victims: Iterable[Request]) -> None:
+        for request in victims:
+            self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
 
     def _take_back(self, request: Request) -> None:
         """Remove a request that has ended from the queue, if it is there; a batch, when all its requests have ended."""

@@ -122,8 +122,9 @@ class Worker:
 def shielded(call: Callable[[], None]) -> None:
     """Call a short function on a thread where no interrupt is raised, and wait for its return.
 
-    A KeyboardInterrupt ends the wait; the function itself runs to its end. On other threads than the main thread the
-    function is called directly.
+    A KeyboardInterrupt ends the wait; the function itself runs to its end, unless the interrupt came before its thread
+    was started. On other threads than the main thread the function is called directly, and also where no further thread
+    can be started, as in functions that run at the interpreter's exit.
 
     Args:
         call: the function.
@@ -136,7 +137,11 @@ def shielded(call: Callable[[], None]) -> None:
         return
     errors: list[BaseException] = []
     done = Latch()
-    _thread.start_new_thread(_call, (call, done, errors))
+    try:
+        _thread.start_new_thread(_call, (call, done, errors))
+    except RuntimeError:
+        call()
+        return
     done.wait(Deadline(None))
     if errors:
         raise errors[0]

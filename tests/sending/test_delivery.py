@@ -8,6 +8,7 @@ import tenacity
 
 import wsclient
 from wsclient import State
+from wsclient._sending.delivery import Acknowledgements
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, FaultProxy, eventually
@@ -260,6 +261,34 @@ def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove):
     peer.send_frame(10, frame[1])
     eventually(lambda: proven == [True])
     client.close(timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("ping_interval", "prove"),
+    [
+        (3600, lambda client: client.send("x").wait(LONG)),
+        (3600, lambda client: client.flush(LONG)),
+        (None, lambda client: client.flush(LONG)),
+        (None, lambda client: client.ping(LONG)),
+    ],
+)
+def test_after_an_interrupt_at_the_end_of_a_wait_for_a_confirmation_a_full_stream_pauses_reading(
+    server, monkeypatch, ping_interval, prove
+):
+    def interrupted(acknowledgements, mark):
+        raise KeyboardInterrupt
+
+    with wsclient.connect(server.url, ping_interval=ping_interval) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Acknowledgements, "_forget_mark", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                prove(client)
+        stream = client.listen(maxsize=1)
+        connection = server.opened.get(timeout=LONG)
+        for _ in range(3):
+            connection.send("x")
+        eventually(lambda: client._wsclient.core.link.paused)
+        stream.close()
 
 
 def test_a_wait_for_a_message_ends_when_the_queue_drops_the_message(raw):

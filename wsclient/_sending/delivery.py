@@ -214,6 +214,15 @@ class Acknowledgements:
         if not self._sender.queue.withdraw(mark) and mark.key is not None and writer is not None:
             writer.forget_ping(mark.key)
 
+    def drop_decided(self) -> None:
+        """Drop each mark that needs no more messages to be read: its pong came, or none will. I/O thread only.
+
+        The caller of a mark drops it too, unless an interrupt ends that call before it has.
+        """
+        for mark in list(self._link.proofs):
+            if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.written()):
+                self._link.proofs.pop(mark, None)
+
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def _wait_for_connection(self, call: str, timeout: float, deadline: Deadline, error: type[RequestTimeout]) -> None:

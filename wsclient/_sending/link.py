@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._models import ConnectionInfo, Disconnect
-    from .message import Outgoing
+    from .message import Mark
 
 __all__ = ["Link"]
 
@@ -23,7 +23,8 @@ class Link:
         paused: whether reading waits for slow hooks or streams.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
-        proofs: marks whose pong a thread waits for; that thread adds and removes its mark.
+        proofs: marks whose pong a thread waits for. That thread adds and removes its mark; the I/O thread removes it
+            too, once its pong has come.
     """
 
     __slots__ = ("connection", "last", "opened_at", "paused", "proofs")
@@ -33,4 +34,4 @@ class Link:
         self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
-        self.proofs: dict[Outgoing, None] = {}
+        self.proofs: dict[Mark, None] = {}

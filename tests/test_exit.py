@@ -161,14 +161,12 @@ def test_a_forked_child_that_ends_normally_prints_nothing(server):
 def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mute_server):
     with wsclient.connect(mute_server.url) as client:
         core = client._wsclient.core
-        stream = client.listen()
         future = client.submit({"method": "add"}, timeout=None)
         delivery = client.send("x", expires=3600)
         calls = {
             "close": lambda: client.close(wait=False),
             "drain": lambda: client.drain(wait=False),
             "cancel": future.cancel,
-            "stream": stream.close,
             "delivery": lambda: delivery.state,
         }
 
@@ -182,10 +180,40 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
                     refused.append(name)
             return " ".join(refused)
 
+        with core.queue._lock, core.table._lock:
+            said = in_child(child)
+        assert said == "close drain cancel delivery"
+        client.close(timeout=0)
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client: client.listen(),
+        lambda client: client.stream({"method": "x"}),
+        lambda client: client.subscribe({"method": "x"}, match=lambda message: False),
+    ],
+)
+def test_in_a_forked_child_the_close_of_a_stream_has_no_effect_and_waits_for_no_lock(mute_server, make):
+    with wsclient.connect(mute_server.url) as client:
+        core = client._wsclient.core
+        stream = make(client)
+
+        def child():
+            signal.alarm(int(LONG))  # ends a child that hangs
+            stream.close()
+            with stream:
+                pass
+            try:
+                stream.get(0)
+            except wsclient.ForkedClient:
+                return "closed"
+
         with core.queue._lock, core.table._lock, stream._inbox._lock:
             said = in_child(child)
-        assert said == "close drain cancel stream delivery"
-        client.close(timeout=0)
+        assert said == "closed"
+        stream.close()
 
 
 @needs_fork

@@ -42,9 +42,10 @@ def listen(
         _inbox(core, maxsize, overflow, key),
         match=check_callable("match", match),
         key=check_callable("key", key),
-        leave=partial(_leave_stream, core),
+        leave=core.streams.discard,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
+        is_forked=core.guard.is_forked,
     )
     core.streams.add(stream)
     if core.state.current in FINAL:
@@ -80,6 +81,7 @@ def stream(
         leave=feed.leave,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
+        is_forked=core.guard.is_forked,
     )
     _attach(core, feed, answers)
     feed.request, request.feed = request, feed
@@ -123,6 +125,7 @@ def subscribe(
         leave=feed.leave,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         name=core.settings.name,
+        is_forked=core.guard.is_forked,
     )
     try:
         _attach(core, feed, subscription)
@@ -175,8 +178,3 @@ def _begin_feed(core: ClientContext, request: Request, stream: Stream, *, timed:
     except BaseException:
         stream.close()
         raise
-
-
-def _leave_stream(core: ClientContext, stream: Stream) -> None:
-    core.guard.check_fork("close() of a stream")
-    core.streams.discard(stream)

@@ -45,6 +45,7 @@ class Stream(Iterator[Any]):
         leave: Callable[[Stream], None],
         check: Callable[[str], None],
         name: str,
+        is_forked: Callable[[], bool] = bool,
     ) -> None:
         """For the client only; use ``client.listen()``.
 
@@ -55,6 +56,7 @@ class Stream(Iterator[Any]):
             leave: called with the stream when it is closed or ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
             name: the client's name, for the log.
+            is_forked: whether this process is a forked child of the process that the stream belongs to.
         """
         self._inbox = inbox
         self._match = match
@@ -62,6 +64,7 @@ class Stream(Iterator[Any]):
         self._leave = leave
         self._check = check
         self._name = name
+        self._is_forked = is_forked
         self.gaps = 0
 
     @property
@@ -109,7 +112,9 @@ class Stream(Iterator[Any]):
         raise TimeoutError(f"No message came within {timeout} s.")
 
     def close(self) -> None:
-        """Accept no more messages and drop the queued ones. Any thread may call it, any number of times."""
+        """Take no more messages and drop those that wait. Any thread may call it, any number of times."""
+        if self._is_forked():  # the fork may have copied a locked lock
+            return
         self._leave(self)
         self._inbox.end(discard=True)
 

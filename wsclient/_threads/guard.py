@@ -43,6 +43,10 @@ class Guard:
         self.setting_up = False
         self.forked = False
 
+    def is_forked(self) -> bool:
+        """Whether this process is a forked child of the process that the client belongs to."""
+        return self.forked
+
     def check_fork(self, call: str) -> None:
         """Reject a call on the copy of a client in a forked child.
 

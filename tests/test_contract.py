@@ -2,11 +2,15 @@
 
 import ast
 import inspect
+import os
 import pathlib
+import typing
 
 import pytest
 
 import wsclient
+import wsclient.protocols
+import wsclient.testing
 
 CONTRACT = ast.parse((pathlib.Path(__file__).parent / "contract.pyi").read_text(encoding="utf-8"))
 
@@ -136,3 +140,35 @@ def test_the_defaults_of_the_queues_match_the_contract():
     assert (queue.max_messages, queue.max_bytes, queue.overflow) == (10_000, 64 * 2**20, "block")
     assert issubclass(wsclient.SendQueue, wsclient.Queue)
     assert issubclass(wsclient.ReceiveQueue, wsclient.Queue)
+
+
+def annotated(cls):
+    """The functions of a class and of its bases, by their names."""
+    found = {}
+    for base in (base for base in cls.__mro__ if base.__module__.startswith("wsclient")):
+        for name, value in vars(base).items():
+            function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if inspect.isfunction(function):
+                found[f"{base.__qualname__}.{name}"] = function
+    return found
+
+
+PUBLIC = [(module, name) for module in (wsclient, wsclient.protocols, wsclient.testing) for name in module.__all__]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=[f"{module.__name__}.{name}" for module, name in PUBLIC])
+def test_the_type_hints_of_every_public_name_can_be_resolved(module, name):
+    value = getattr(module, name)
+    if inspect.isclass(value):
+        typing.get_type_hints(value)
+        for function in annotated(value).values():
+            typing.get_type_hints(function)
+    elif inspect.isfunction(value):
+        typing.get_type_hints(value)
+
+
+def test_the_type_hints_of_the_options_are_those_of_the_signature():
+    hints = typing.get_type_hints(wsclient.ClientOptions)
+    assert hints["protocol"] == wsclient.Protocol | None
+    assert hints["record"] == str | os.PathLike[str] | wsclient.Recording | None
+    assert list(hints) == list(inspect.signature(wsclient.connect).parameters)[1:]

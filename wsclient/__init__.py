@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from ._receiving.handlers import Registration
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
-    from ._recording.recorder import Recording
+    from ._recording.options import Recording
     from ._rfc6455.deflate import Deflate
     from ._sending.delivery import Delivery
     from ._stats import Stats
@@ -170,7 +170,7 @@ _MODULE_OF: Final = {
     "Queue": "_options",
     "ReceiveQueue": "_options",
     "Reconnect": "_connection.reconnect",
-    "Recording": "_recording.recorder",
+    "Recording": "_recording.options",
     "Registration": "_receiving.handlers",
     "RemoteError": "_errors",
     "Reply": "protocols",

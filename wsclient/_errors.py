@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from ._models import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ._models import Disconnect
+from ._models import Disconnect, Phase
 
 __all__ = [
     "ClientClosed",

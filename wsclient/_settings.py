@@ -16,24 +16,21 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
 from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
+from ._recording.options import Recording, checked_recording
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
 from ._rfc6455.deflate import Deflate
 from ._rfc6455.handshake import redacted
 from ._rfc6455.http11 import is_token
 from ._threads.deadline import Deadline
-from ._threads.imports import importing
 from ._validation import check_callable, check_choice, check_seconds
 from .protocols import JsonId, Protocol
 from .protocols._codec import checked_json
-
-if TYPE_CHECKING:
-    from ._recording.recorder import Recording
 
 __all__ = [
     "Bounds",
@@ -371,9 +368,6 @@ def check_record(name: str, record: Any) -> Recording | None:
     """``record``: a path, a ``Recording`` or None."""
     if record is None:
         return None
-    with importing:
-        from ._recording.recorder import checked_recording  # 3 ms, which clients without a recording save
-
     return checked_recording(record)
 
 

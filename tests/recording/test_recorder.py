@@ -371,8 +371,8 @@ def test_a_disk_that_becomes_full_in_the_middle_of_a_line_leaves_complete_lines(
     program = """
         import resource, sys, wsclient
         from tests.support import Server
-        from wsclient._recording import format as recording_format
-        wsclient.Client, wsclient.Recording  # loaded now: under the limit Python would cut their bytecode short
+        from wsclient._recording import format as recording_format, recorder
+        wsclient.Client  # loaded now, like the recorder: under the limit Python would cut their bytecode short
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         errors = []
         with Server() as server:

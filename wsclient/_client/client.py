@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, overload
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, overload
 
 from .._connection.context import ClientContext
 from .._connection.lifecycle import Lifecycle
 from .._errors import ClientClosed
-from .._models import ConnectionInfo, Disconnect, State
+from .._models import Attempt, ConnectionInfo, Disconnect, State
 from .._options import DEFAULT, Overflow
 from .._receiving.handlers import Registration
 from .._receiving.hooks import HOOKS
@@ -29,19 +30,12 @@ from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
 from .._threads.waiting import Waiter
+from .._typing import Self, Unpack
 from .._validation import check_callable, check_seconds
 from ..protocols import Protocol
+from ..protocols._session import Session
 from . import operations, reserved_names, stream_operations
-from .options import checked_options, signature
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from typing_extensions import Self, Unpack
-
-    from .._models import Attempt
-    from ..protocols._session import Session
-    from .options import ClientOptions
+from .options import ClientOptions, checked_options, signature
 
 __all__ = ["Client"]
 

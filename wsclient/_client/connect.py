@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from .._typing import Unpack
 from .client import Client
-from .options import signature
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from .options import ClientOptions
+from .options import ClientOptions, signature
 
 __all__ = ["connect"]
 

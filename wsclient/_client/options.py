@@ -8,27 +8,24 @@ first two; ``tests/client/test_options.py`` checks that all of them agree.
 from __future__ import annotations
 
 import inspect
+import os
+import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from .. import _settings
 from .._connection.reconnect import Reconnect, check_reconnect
+from .._models import Attempt
 from .._options import DEFAULT_LIMITS, Limits, Queue, ReceiveQueue, SendQueue
 from .._receiving.hooks import HOOKS
+from .._recording.options import Recording
+from .._rfc6455.deflate import Deflate
 from .._threads.imports import importing
 from .._validation import check_bool, check_callable, check_count, check_seconds
+from ..protocols import Protocol
 from ..protocols._codec import JSON
-
-if TYPE_CHECKING:
-    import os
-    import socket
-    import ssl
-
-    from .._models import Attempt
-    from .._recording.recorder import Recording
-    from .._rfc6455.deflate import Deflate
-    from ..protocols import Protocol
-    from ..protocols._session import Session
+from ..protocols._session import Session
 
 __all__ = ["OPTIONS", "ClientOptions", "checked_options", "signature"]
 

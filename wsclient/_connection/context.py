@@ -27,7 +27,8 @@ from .._threads.state import StateCell
 from .backend import ClientBackend
 
 if TYPE_CHECKING:
-    from .._recording.recorder import Recorder, Recording
+    from .._recording.options import Recording
+    from .._recording.recorder import Recorder
     from .._sending.writer import Writer
     from .._settings import Settings
     from ..protocols import Protocol

@@ -12,14 +12,12 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import ClientClosed, SlowConsumer, copy_exception
 from .._threads.deadline import Deadline
+from .._typing import Self
 from .inbox import EMPTY, Inbox, Put
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Stream", "Streams"]
 

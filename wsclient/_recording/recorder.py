@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from .._rfc6455.close import parse_close
@@ -37,8 +35,9 @@ if TYPE_CHECKING:
 
     from .._models import Disconnect
     from .._rfc6455.http11 import Headers
+    from .options import Recording
 
-__all__ = ["Recorder", "Recording", "checked_recording"]
+__all__ = ["Recorder"]
 
 MAX_BACKLOG: Final = 256 * 1024
 """Limit, in bytes, of notes that writers have made and the I/O thread has not written yet. It is four times the largest
@@ -49,43 +48,6 @@ _NOTE_BYTES: Final = 100
 
 _FACTS: Final = frozenset({"open", "lost", "failed"})
 _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: "ping", Opcode.PONG: "pong"}
-
-
-@dataclass(frozen=True)
-class Recording:
-    """The file of a recording, and what to redact in it; the value of ``record=``, which may also be a path alone.
-
-    Args:
-        path: the file; ``start()`` creates it, or overwrites it if it exists. Its folder must exist. Only one client
-            may write to it.
-        redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
-            passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
-            authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` are
-            ignored.
-        keep: names that end like one of those, but whose values are not secret.
-
-    Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
-    recorded.
-    """
-
-    path: str | os.PathLike[str]
-    redact: Sequence[str] = ()
-    keep: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", _checked_path(self.path))  # absolute: the program may change its directory
-        object.__setattr__(self, "redact", _checked_names("redact", self.redact))
-        object.__setattr__(self, "keep", _checked_names("keep", self.keep))
-
-
-def checked_recording(record: Any) -> Recording:
-    """Validate the ``record=`` option, if it is not None.
-
-    Raises:
-        TypeError: it is neither a path nor a ``Recording``.
-        ValueError: no file can be written at the path.
-    """
-    return record if isinstance(record, Recording) else Recording(record)
 
 
 class Recorder:
@@ -280,27 +242,3 @@ class Recorder:
         error = OSError(f"The recording to {path!r} has stopped ({cause}); the client continues without it.")
         error.__cause__ = cause
         self._report(error)
-
-
-def _checked_path(path: Any) -> str:
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"record must be a path, a wsclient.Recording or None, not {path!r}.")
-    whole = os.path.abspath(os.fspath(path))
-    folder = os.path.dirname(whole)
-    if not os.fspath(path) or "\0" in whole:
-        raise ValueError(f"record must be the path of a file, not {os.fspath(path)!r}.")
-    if not os.path.isdir(folder):
-        raise ValueError(f"record: the folder {folder!r} does not exist; create it first.")
-    if os.path.exists(whole):
-        mode = os.stat(whole).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
-            raise ValueError(f"record: {whole!r} is not a regular file, so it can't be overwritten.")
-    return whole
-
-
-def _checked_names(option: str, names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{option} must be a list of names, not {names!r}.")
-    if not all(names):
-        raise ValueError(f"{option} contains an empty name, which would match every name.")
-    return tuple(names)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._rfc6455.frames import Opcode
+from .._typing import Self
 from . import _codec
 from ._encoding import Encoder, encoded
 from ._incoming import Call, Event, Incoming, Request
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from ._session import Session
+from ._session import Session
 
 __all__ = ["Encoder", "Protocol"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import RemoteError, SessionError
 from .._validation import check_callable
@@ -11,9 +11,7 @@ from . import _codec
 from ._base import Protocol
 from ._incoming import Control, End, Event, Failure, Incoming, Item
 from ._numbers import Numbers
-
-if TYPE_CHECKING:
-    from ._session import Session
+from ._session import Session
 
 __all__ = ["GraphQLTransportWs"]
 

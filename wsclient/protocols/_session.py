@@ -6,12 +6,10 @@ The client passes in an object that implements it, so that protocols do not depe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._models import ConnectionInfo
 from .._options import DEFAULT
-
-if TYPE_CHECKING:
-    from .._models import ConnectionInfo
 
 __all__ = ["Session"]
 

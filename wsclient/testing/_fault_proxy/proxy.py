@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..._threads.deadline import Deadline
+from ..._typing import Self
 from ..._validation import check_choice, check_count, check_seconds
 from .._servers.sockets import listen
 from .loop import Command, Loop
@@ -24,9 +25,6 @@ from .pipe import DOWN, UP
 from .proxy_stats import ProxyStats
 from .shaping import Shape
 from .targets import parse_target
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["FaultProxy"]
 

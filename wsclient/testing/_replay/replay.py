@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..._network.poller import READ, Poller
 from ..._recording import format as recording_format
@@ -22,15 +22,13 @@ from ..._recording.redaction import Redactor
 from ..._threads.deadline import Deadline
 from ..._threads.locks import make_lock
 from ..._threads.wakeup import Wakeup
+from ..._typing import Self
 from ..._validation import check_bool, check_seconds
 from .._servers.certificates import url_of
 from .._servers.sockets import listen
 from .conversation import Conversation
 from .matching import ID_KEYS, Matcher
 from .playing import LenientPlayer, Player, StrictPlayer
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Replay", "ReplayMismatch"]
 

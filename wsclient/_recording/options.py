@@ -1,0 +1,72 @@
+"""The options of a recording. This module is small: it is loaded with every client, the others of this room are not."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Recording", "checked_recording"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The file of a recording, and what to redact in it; the value of ``record=``, which may also be a path alone.
+
+    Args:
+        path: the file; ``start()`` creates it, or overwrites it if it exists. Its folder must exist. Only one client
+            may write to it.
+        redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
+            passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
+            authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` are
+            ignored.
+        keep: names that end like one of those, but whose values are not secret.
+
+    Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
+    recorded.
+    """
+
+    path: str | os.PathLike[str]
+    redact: Sequence[str] = ()
+    keep: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", _checked_path(self.path))  # absolute: the program may change its directory
+        object.__setattr__(self, "redact", _checked_names("redact", self.redact))
+        object.__setattr__(self, "keep", _checked_names("keep", self.keep))
+
+
+def checked_recording(record: Any) -> Recording:
+    """Validate the ``record=`` option, if it is not None.
+
+    Raises:
+        TypeError: it is neither a path nor a ``Recording``.
+        ValueError: no file can be written at the path.
+    """
+    return record if isinstance(record, Recording) else Recording(record)
+
+
+def _checked_path(path: Any) -> str:
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"record must be a path, a wsclient.Recording or None, not {path!r}.")
+    whole = os.path.abspath(os.fspath(path))
+    folder = os.path.dirname(whole)
+    if not os.fspath(path) or "\0" in whole:
+        raise ValueError(f"record must be the path of a file, not {os.fspath(path)!r}.")
+    if not os.path.isdir(folder):
+        raise ValueError(f"record: the folder {folder!r} does not exist; create it first.")
+    if os.path.exists(whole):
+        mode = os.stat(whole).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
+            raise ValueError(f"record: {whole!r} is not a regular file, so it can't be overwritten.")
+    return whole
+
+
+def _checked_names(option: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{option} must be a list of names, not {names!r}.")
+    if not all(names):
+        raise ValueError(f"{option} contains an empty name, which would match every name.")
+    return tuple(names)

@@ -1,0 +1,17 @@
+"""Names of ``typing`` that Python 3.10 does not have, so that ``typing.get_type_hints`` works in each version."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Union
+
+__all__ = ["Self", "Unpack"]
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+elif sys.version_info >= (3, 11):
+    from typing import Self, Unpack
+else:
+    Self = Any
+    Unpack = Union
+    """``Union[X]`` is ``X``."""

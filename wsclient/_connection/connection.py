@@ -240,7 +240,7 @@ class Connection:
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
         if writer.blocked or receivers.hooks.inbox.full or (others and receivers.full):
-            link.paused = True  # before looking: a thread that makes room from now on wakes this one
+            link.paused = True  # before the check: a thread that makes room after this wakes this thread
             if link.proofs:
                 core.acknowledgements.drop_decided()
             link.paused = (writer.blocked and writer.is_flooded_by_replies) or (

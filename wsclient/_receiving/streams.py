@@ -110,7 +110,7 @@ class Stream(Iterator[Any]):
         raise TimeoutError(f"No message came within {timeout} s.")
 
     def close(self) -> None:
-        """Take no more messages and drop those that wait. Any thread may call it, any number of times."""
+        """Accept no more messages and drop the queued ones. Any thread may call it, any number of times."""
         if self._is_forked():  # the fork may have copied a locked lock
             return
         self._leave(self)

@@ -158,7 +158,7 @@ def _inbox(core: ClientContext, maxsize: int | None, overflow: Overflow, key: An
     bounds = core.settings.bounds.receive_queue
     check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
     if key is not None and overflow != "latest":
-        raise ValueError("key= groups the messages of which the newest is kept, so it needs overflow='latest'.")
+        raise ValueError("key= groups messages so that the newest of each is kept; use it with overflow='latest' only.")
     most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
     return Inbox(most, bounds.max_bytes, overflow, core.receivers.resume_reading)
 

@@ -178,7 +178,7 @@ def test_each_member_of_a_batch_counts_as_a_request_in_flight(raw):
 
 def test_a_batch_larger_than_the_limit_of_requests_in_flight_is_refused(raw):
     client, _, _ = open_against(raw, protocol=Narrow())
-    with pytest.raises(ValueError, match="max_in_flight, which is 2"):
+    with pytest.raises(ValueError, match="max_in_flight is 2"):
         client.request([*BATCH, {"method": "c"}])
     client.close(timeout=0)
 

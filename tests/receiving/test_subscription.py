@@ -818,6 +818,35 @@ def test_closed_while_it_is_written_a_subscription_leaves_no_key_and_is_unsubscr
     assert step > 2
 
 
+class RefusesSome(ByName):
+    """One of the requests has a key that is not hashable, so it can't be written."""
+
+    def stream_of(self, request, id, reply=None):
+        return [] if request["ask"] == "refused" else super().stream_of(request, id, reply)
+
+
+def test_closed_while_another_is_requested_again_a_subscription_is_unsubscribed(against, raw):
+    client, peer, _ = against(protocol=RefusesSome())
+    first = client.subscribe({"ask": 1})
+    messages = iter([{"ask": 2}, {"ask": "refused"}])
+
+    def ask():
+        message = next(messages)
+        if message["ask"] == "refused":
+            first.close()
+        return message
+
+    second = client.subscribe(ask)
+    assert [taken(peer)["ask"] for _ in range(2)] == [1, 2]
+    peer = cut(client, peer, raw)
+    again = taken(peer)
+    assert again["ask"] == 1
+    assert taken(peer) == {"stop": again["id"], "asked": 1}
+    with pytest.raises(TypeError, match="unhashable"):
+        second.get(LONG)
+    assert has_no_entries(client)
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_a_subscription_made_offline_is_requested_once(against, raw, named):
     client, peer, _ = against(protocol=JsonRpc() if named else many())

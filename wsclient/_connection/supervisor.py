@@ -242,6 +242,7 @@ class Supervisor:
         self._reconnect_state.opened()
         core.subscriptions.ask_again(connection.writer, connection.number)
         connection.open()
+        core.subscriptions.apply_events()
         core.state.move(State.OPEN)
         first = connection.number == 1 or core.hooks.get("on_reconnect") is None
         core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)

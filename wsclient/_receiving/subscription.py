@@ -326,8 +326,7 @@ class SubscriptionFeed(Feed):
         elif value is ABSENT:
             event = (self.on_finished, None)
         if self._guard.on_io_thread():
-            self._subscriptions.events.append(event)
-            self._subscriptions.apply_events()
+            self._subscriptions.apply(*event)
             return
         self._subscriptions.post(*event)
         if error is not None and not self._is_resumable(error):

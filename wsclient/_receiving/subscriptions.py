@@ -67,7 +67,7 @@ class Subscriptions:
         unrouted: messages that wait for a subscription key, with the limits of ``receive_queue``.
     """
 
-    __slots__ = ("_has_new_keys", "_owners", "_report", "_wake", "events", "members", "unrouted")
+    __slots__ = ("_has_new_keys", "_is_asking", "_owners", "_report", "_wake", "events", "members", "unrouted")
 
     def __init__(self, bounds: Queue, report: Callable[[BaseException], object], wake: Callable[[], object]) -> None:
         """
@@ -81,9 +81,10 @@ class Subscriptions:
         self.members: dict[Member, None] = {}
         self.events: deque[tuple[Callable[[Any], object], Any]] = deque()
         self.unrouted: DeferredMessages[Unrouted] = DeferredMessages(bounds)
-        # The next two belong to the I/O thread.
+        # The next three belong to the I/O thread.
         self._owners: dict[Hashable, tuple[Member, ...]] = {}  # by subscription key
         self._has_new_keys = False  # since the last ``take_routed``
+        self._is_asking = False  # whether ``ask_again`` runs
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members))
@@ -110,6 +111,12 @@ class Subscriptions:
             except IndexError:  # the thread that ends the client has taken the last one
                 return
             function(argument)
+
+    def apply(self, function: Callable[[Any], object], argument: Any) -> None:
+        """Apply an event of this thread, behind all earlier ones; in the course of ``ask_again`` only post it."""
+        self.events.append((function, argument))
+        if not self._is_asking:
+            self.apply_events()
 
     def remove(self, member: Member) -> None:
         """Remove a subscription; it keeps its key until ``drop_key``."""
@@ -181,13 +188,20 @@ class Subscriptions:
     def ask_again(self, writer: Writer, number: int) -> None:
         """Subscribe again to every subscription on a connection that is about to open, before anything else is sent.
 
+        Events that happen meanwhile are left for ``apply_events``, to be called once the connection is open: before
+        that, the unsubscribe of a subscription that was closed could not be sent.
+
         Args:
             writer: the connection's writer.
             number: the connection's number.
         """
         self.apply_events()
-        for member in self:
-            member.ask_again(writer, number)
+        self._is_asking = True
+        try:
+            for member in self:
+                member.ask_again(writer, number)
+        finally:
+            self._is_asking = False
 
     def _defer(self, message: Unrouted) -> bool:
         verdict = self.unrouted.add(message, message.size)

@@ -174,7 +174,7 @@ def test_new_id_and_id_of_may_be_set_on_the_object_at_any_time():
     core.protocol.new_id = lambda: 1000
     request = core.requests.make({"a": 1}, Deadline(None))
     core.table.add(request, timed=False)
-    assert request.payload_for(core.make_backend(1)) == b'{"id":1000,"a":1}'
+    assert request.payload_for(core.make_backend(core.table.new_connection(1))) == b'{"id":1000,"a":1}'
     protocol.id_of = lambda message: 77
     assert protocol._id_and_encoder({"a": 1}) == (77, None)
 
@@ -500,22 +500,23 @@ def test_with_fifo_the_users_function_selects_events_by_the_decoded_message():
     assert protocol.decode('{"result":1}') == Reply(OLDEST, {"result": 1})
 
 
-def send(core, request):
+def send(core, request, written):
     """From the client's point of view, it is completely written."""
-    assert request.payload_for(core.make_backend(1)) is not None
+    assert request.payload_for(core.make_backend(written)) is not None
     request.put_on(WriteProgress(1), 0)
 
 
 def test_with_fifo_an_event_function_that_raises_completes_no_request_with_a_wrong_reply():
     """It is unknown whether it was a reply. The connection may end, but no reply may be matched to another request."""
     core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
+    written = core.table.new_connection(1)
     asked = []
     for question in ("first", "second"):
         request = core.requests.make(question, Deadline(None))
         core.requests.begin(request, Waiter(), timed=False)
-        send(core, request)
+        send(core, request, written)
         asked.append(request)
-    router = core.make_router(None)
+    router = core.make_router(None, written)
     with pytest.raises(ProtocolError, match="the request of the next reply is unknown"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
@@ -526,9 +527,10 @@ def test_with_fifo_an_until_function_that_raises_completes_no_request_with_a_wro
     core = Client("ws://localhost", protocol=Fifo())._wsclient.core
     request = core.requests.make("ask", Deadline(None), until=lambda reply: reply["done"])
     core.requests.begin(request, Waiter(), timed=False)
-    send(core, request)
+    written = core.table.new_connection(1)
+    send(core, request, written)
     with pytest.raises(ProtocolError, match="until= raised"):
-        core.make_router(None).receive('{"answer":"first"}', 1)
+        core.make_router(None, written).receive('{"answer":"first"}', 1)
     assert isinstance(request.waiter.error, KeyError)
 
 

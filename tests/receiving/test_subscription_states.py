@@ -111,8 +111,9 @@ class Subscribed(RuleBasedStateMachine):
         sock.setblocking(False)
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
-        self.writer = Writer(Line(sock), self.core.make_backend(self.number))
-        self.router = self.core.make_router(self.writer)
+        self.written = self.core.table.new_connection(self.number)
+        self.writer = Writer(Line(sock), self.core.make_backend(self.written))
+        self.router = self.core.make_router(self.writer, self.written)
         self.core.sender.connection_number = self.number
         self.core.subscriptions.ask_again(self.writer, self.number)
         self.core.sender.writer = self.writer
@@ -132,7 +133,7 @@ class Subscribed(RuleBasedStateMachine):
         core.sender.writer = None
         cut = writer.end()
         disconnect = wsclient.Disconnect("network", None, "", None, 1.0, 1.0)
-        core.requests.connection_ended(self.number, cut, disconnect)
+        core.requests.connection_ended(self.written, cut, disconnect)
         self.router.deliver_routed(everything=True)
         core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True))
         writer._line.close()

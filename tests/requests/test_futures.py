@@ -54,7 +54,7 @@ class Ask:
         self.table = RequestTable()
         self.request = Request(b"", 0, deadline=Deadline(None))
         self.table.add(self.request, timed=False)
-        assert self.table.depart(self.request, 1)
+        assert self.table.depart(self.request, 1, self.table.new_connection(1))
         self.posted = []
         self.withdrawn = 0
         self.future = RequestFuture(self.request, self.withdraw, self.posted.append)

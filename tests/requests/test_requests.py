@@ -189,7 +189,7 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
     request.waiter = Count()
     core.table.add(request, timed=False)
-    assert request.payload_for(core.make_backend(2)) is None
+    assert request.payload_for(core.make_backend(core.table.new_connection(2))) is None
     ((value, error),) = request.waiter.outcomes
     assert value is None
     assert isinstance(error, wsclient.ConnectionLost)
@@ -205,7 +205,7 @@ def test_the_first_of_two_events_decides_and_the_second_one_is_informed_of_it(fi
     core = client._wsclient.core
     request = core.requests.make({"method": "add"}, Deadline(None))
     core.requests.begin(request, Count(), timed=False)
-    assert request.payload_for(core.make_backend(1)) is not None
+    assert request.payload_for(core.make_backend(core.table.new_connection(1))) is not None
     ENDINGS[first](core, request)
     reported = list(request.waiter.outcomes)
     assert len(reported) == (first != "cancel")

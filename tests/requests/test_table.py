@@ -1,7 +1,9 @@
 """The table of waiting requests: each ends once, ids do not collide, deadlines are in order, futures behave."""
 
+import collections
 import concurrent.futures
 import gc
+import itertools
 import math
 import threading
 
@@ -30,10 +32,16 @@ def added(table, id=None, *, timed=False, **options):
     return request
 
 
-def departed(table, id, **options):
+def departed(table, one, id, **options):
     request = added(table, **options)
-    assert table.depart(request, id)
+    assert table.depart(request, id, one)
     return request
+
+
+def connected(**options):
+    """A table, and the requests in flight on its one connection."""
+    table = RequestTable(**options)
+    return table, table.new_connection(1)
 
 
 def anything(message):
@@ -45,8 +53,8 @@ def anything(message):
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_only_the_first_to_take_a_request_ends_it(outcome):
-    table = RequestTable()
-    request = departed(table, 1)
+    table, one = connected()
+    request = departed(table, one, 1)
     assert table.waiting
     assert table.take(request, outcome)
     assert not any(table.take(request, other) for other in OUTCOMES)
@@ -57,11 +65,11 @@ def test_only_the_first_to_take_a_request_ends_it(outcome):
 
 
 def test_a_request_that_has_ended_is_not_written():
-    table = RequestTable()
+    table, one = connected()
     request = added(table)
     table.take(request, TIMED_OUT)
-    assert not table.depart(request, 1)
-    assert table.find(1) is None
+    assert not table.depart(request, 1, one)
+    assert one.find(1) is None
     assert table.in_flight == 0
 
 
@@ -70,71 +78,72 @@ class Feed:
         self.endless = endless
 
 
-def fed(table, id, *, endless, streaming):
+def fed(table, one, id, *, endless, streaming):
     request = make()
     request.feed = Feed(endless=endless)
     table.add(request, timed=False, streaming=streaming)
-    assert table.depart(request, id)
+    assert table.depart(request, id, one)
     return request
 
 
 @pytest.mark.parametrize("end", ["take", "end_connection"])
 @pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
 def test_a_request_without_an_end_is_not_counted_in_flight_while_it_is_streaming(streaming, end):
-    table = RequestTable()
-    subscription = fed(table, 1, endless=True, streaming=streaming)
+    table, one = connected()
+    subscription = fed(table, one, 1, endless=True, streaming=streaming)
     assert table.in_flight == (0 if streaming else 1)
     table.begin_streaming(subscription)
     assert table.in_flight == 0
-    answers = fed(table, 2, endless=False, streaming=False)
+    answers = fed(table, one, 2, endless=False, streaming=False)
     table.begin_streaming(answers)
-    assert table.find(1) is subscription
+    assert one.find(1) is subscription
     assert table.in_flight == 1, "the answers are limited"
     if end == "take":
         assert table.take(subscription, CANCELLED)
         assert table.in_flight == 1
         assert table.take(answers, OK)
     else:
-        table.end_connection()
+        table.end_connection(one)
+        one = table.new_connection(2)
     assert table.in_flight == 0
-    departed(table, 3)
+    departed(table, one, 3)
     assert table.in_flight == 1
 
 
 def test_a_request_that_streams_before_it_is_written_is_uncounted_from_its_write_on():
-    table = RequestTable()
+    table, one = connected()
     subscription = make()
     subscription.feed = Feed(endless=True)
     table.add(subscription, timed=False)
     table.begin_streaming(subscription)
     assert table.in_flight == 0
-    assert table.depart(subscription, 1)
+    assert table.depart(subscription, 1, one)
     assert table.in_flight == 0
-    table.end_connection()
-    departed(table, 2)
+    table.end_connection(one)
+    departed(table, table.new_connection(2), 2)
     assert table.in_flight == 1
 
 
 def test_a_deadline_that_comes_after_the_wait_leaves_a_subscription_uncounted():
-    table = RequestTable()
-    subscription = fed(table, 1, endless=True, streaming=False)
+    table, one = connected()
+    subscription = fed(table, one, 1, endless=True, streaming=False)
     table.begin_streaming(subscription)
     assert not table.take(subscription, TIMED_OUT)
     assert table.in_flight == 0
-    assert table.find(1) is subscription
+    assert one.find(1) is subscription
 
 
 def test_in_fifo_order_a_request_without_an_end_keeps_its_position_and_is_counted():
-    table = RequestTable(by_order=True)
-    subscription = fed(table, 1, endless=True, streaming=False)
+    table, one = connected(by_order=True)
+    subscription = fed(table, one, 1, endless=True, streaming=False)
     table.begin_streaming(subscription)
-    assert table.find(OLDEST) is subscription
+    assert one.find(OLDEST) is subscription
     assert table.in_flight == 1
 
 
 def test_of_many_threads_that_end_one_request_exactly_one_wins():
-    table = RequestTable()
-    requests = [departed(table, n) for n in range(300)]
+    table, one = connected()
+    requests = [departed(table, one, n) for n in range(300)]
     start = threading.Barrier(4)
 
     def end_all(outcome):
@@ -147,9 +156,9 @@ def test_of_many_threads_that_end_one_request_exactly_one_wins():
 
 
 def test_waiting_requests_are_listed_in_the_order_in_which_they_began():
-    table = RequestTable()
+    table, one = connected()
     a, b, c = (added(table) for _ in range(3))
-    table.depart(c, 1)
+    table.depart(c, 1, one)
     table.take(b, FAILED)
     assert table.everything() == [a, c]
 
@@ -158,25 +167,25 @@ def test_waiting_requests_are_listed_in_the_order_in_which_they_began():
 
 
 def test_a_reply_is_matched_to_the_request_with_its_id():
-    table = RequestTable()
-    a, b = departed(table, 1), departed(table, "1")
-    assert table.find(1) is a
-    assert table.find("1") is b
-    assert table.find(2) is None
+    table, one = connected()
+    a, b = departed(table, one, 1), departed(table, one, "1")
+    assert one.find(1) is a
+    assert one.find("1") is b
+    assert one.find(2) is None
 
 
 @pytest.mark.parametrize("id", [[1], {}, {"a": []}, None, math.nan])
 def test_an_invalid_id_matches_no_request(id):
-    table = RequestTable()
-    departed(table, 1)
-    assert table.find(id) is None
+    table, one = connected()
+    departed(table, one, 1)
+    assert one.find(id) is None
 
 
-def is_taken(table, id):
+def is_taken(table, one, id):
     """Whether this id is refused for other requests."""
     rival = added(table)
     try:
-        table.depart(rival, id)
+        table.depart(rival, id, one)
     except ValueError:
         return True
     finally:
@@ -185,54 +194,55 @@ def is_taken(table, id):
 
 
 def test_true_is_not_equal_to_1_and_false_is_not_equal_to_0():
-    table = RequestTable()
-    one, zero = departed(table, 1), departed(table, 0)
-    assert table.find(True) is None
-    assert table.find(False) is None
-    assert not is_taken(table, True)
-    true = departed(table, True)
-    assert table.find(True) is true
-    assert table.find(1) is one
-    assert table.find(0) is zero
+    table, written = connected()
+    one, zero = departed(table, written, 1), departed(table, written, 0)
+    assert written.find(True) is None
+    assert written.find(False) is None
+    assert not is_taken(table, written, True)
+    true = departed(table, written, True)
+    assert written.find(True) is true
+    assert written.find(1) is one
+    assert written.find(0) is zero
 
 
 def test_an_id_of_the_caller_is_taken_from_the_call_to_the_end():
-    table = RequestTable()
+    table, one = connected()
     request = added(table, "mine")
-    assert is_taken(table, "mine")
-    table.depart(request, "mine")
-    assert is_taken(table, "mine")
-    table.end_connection()
-    assert is_taken(table, "mine")
+    assert is_taken(table, one, "mine")
+    table.depart(request, "mine", one)
+    assert is_taken(table, one, "mine")
+    table.end_connection(one)
+    one = table.new_connection(2)
+    assert is_taken(table, one, "mine")
     table.take(request, FAILED)
-    assert not is_taken(table, "mine")
+    assert not is_taken(table, one, "mine")
 
 
 def test_a_generated_id_is_taken_while_it_is_in_flight():
-    table = RequestTable()
+    table, one = connected()
     request = added(table)
-    assert not is_taken(table, 1)
-    table.depart(request, 1)
-    assert is_taken(table, 1)
+    assert not is_taken(table, one, 1)
+    table.depart(request, 1, one)
+    assert is_taken(table, one, 1)
     table.take(request, OK)
-    assert not is_taken(table, 1)
+    assert not is_taken(table, one, 1)
 
 
 @pytest.mark.parametrize("id", [1, "a", 1.5])
 def test_a_callers_id_that_is_already_waiting_is_refused_and_free_afterwards(id):
-    table = RequestTable()
+    table, one = connected()
     first = added(table, id)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, id)
     assert table.everything() == [first]
-    table.depart(first, id)
+    table.depart(first, id, one)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, id)
-    assert table.find(id) is first
+    assert one.find(id) is first
     table.take(first, OK)
     second = added(table, id)
-    assert table.depart(second, id)
-    assert table.find(id) is second
+    assert table.depart(second, id, one)
+    assert one.find(id) is second
 
 
 def test_a_refused_id_creates_no_timer():
@@ -244,21 +254,25 @@ def test_a_refused_id_creates_no_timer():
 
 
 def test_a_callers_id_that_was_generated_for_another_request_in_flight_is_refused():
-    table = RequestTable()
-    given = departed(table, 7)
+    table, one = connected()
+    given = departed(table, one, 7)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, 7)
-    assert table.find(7) is given
+    assert one.find(7) is given
 
 
 def test_a_request_that_is_sent_again_is_found_only_by_its_new_id():
-    table = RequestTable()
-    request = departed(table, 1)
-    assert table.end_connection() == [request]
-    assert table.find(1) is None
-    assert table.depart(request, 2)
-    assert table.find(1) is None
-    assert table.find(2) is request
+    table, one = connected()
+    request = departed(table, one, 1)
+    assert table.end_connection(one) == [request]
+    assert one.find(1) is None
+    two = table.new_connection(2)
+    assert two.find(1) is None
+    assert table.depart(request, 2, two)
+    assert one.find(1) is None
+    assert one.find(2) is None
+    assert two.find(1) is None
+    assert two.find(2) is request
     assert table.in_flight == 1
 
 
@@ -266,31 +280,31 @@ def test_a_request_that_is_sent_again_is_found_only_by_its_new_id():
 
 
 def test_requests_with_match_are_found_by_it_only_while_in_flight():
-    table = RequestTable()
+    table, one = connected()
     first, second = added(table, match=anything), added(table, match=anything)
-    departed(table, 1)
-    assert table.matching() == []
-    table.depart(second, None)
-    table.depart(first, None)
-    assert table.matching() == [second, first]
-    assert table.find(None) is None
+    departed(table, one, 1)
+    assert one.matching() == []
+    table.depart(second, None, one)
+    table.depart(first, None, one)
+    assert one.matching() == [second, first]
+    assert one.find(None) is None
     assert table.in_flight == 3
     table.take(second, OK)
-    assert table.matching() == [first]
+    assert one.matching() == [first]
     assert table.in_flight == 2
-    table.end_connection()
-    assert table.matching() == []
+    table.end_connection(one)
+    assert one.matching() == []
 
 
 # --- the end of a connection -----------------------------------------------------------------------------------------
 
 
 def test_the_end_of_a_connection_lists_the_requests_in_flight_in_order_and_ends_none():
-    table = RequestTable()
+    table, one = connected()
     queued = added(table)
-    b, a = departed(table, 2), departed(table, 1)
-    assert table.end_connection() == [b, a]
-    assert table.end_connection() == []
+    b, a = departed(table, one, 2), departed(table, one, 1)
+    assert table.end_connection(one) == [b, a]
+    assert table.end_connection(one) == []
     assert table.in_flight == 0
     assert table.everything() == [queued, b, a]
     assert all(request.outcome is None for request in (queued, a, b))
@@ -327,10 +341,10 @@ def test_a_request_without_a_deadline_or_with_a_waiting_caller_has_no_timer():
 
 @pytest.mark.parametrize("by_order", [False, True])
 def test_timers_of_answered_requests_do_not_pile_up(by_order):
-    table = RequestTable(by_order=by_order)
-    waiting = [departed(table, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
+    table, one = connected(by_order=by_order)
+    waiting = [departed(table, one, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
     for n in range(3_000):
-        table.take(departed(table, n, at=1e6 + n, timed=True), OK)
+        table.take(departed(table, one, n, at=1e6 + n, timed=True), OK)
     named = table.expire(math.inf)
     assert len(named) < 200
     assert [request for request in named if request.outcome is None] == waiting[::-1]
@@ -340,44 +354,44 @@ def test_timers_of_answered_requests_do_not_pile_up(by_order):
 
 
 def test_oldest_is_the_first_written_request_without_an_answer():
-    table = RequestTable(by_order=True)
-    assert table.find(OLDEST) is None
+    table, one = connected(by_order=True)
+    assert one.find(OLDEST) is None
     a, b = added(table), added(table)
-    assert table.find(OLDEST) is None
-    table.depart(b, 1)
-    table.depart(a, 2)
-    assert table.find(OLDEST) is b
+    assert one.find(OLDEST) is None
+    table.depart(b, 1, one)
+    table.depart(a, 2, one)
+    assert one.find(OLDEST) is b
     table.take(b, OK)
-    assert table.find(OLDEST) is a
+    assert one.find(OLDEST) is a
 
 
 @pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT, FAILED])
 def test_a_written_request_that_is_cancelled_keeps_its_position_until_its_reply(outcome):
-    table = RequestTable(by_order=True)
-    a, b = departed(table, 1), departed(table, 2)
+    table, one = connected(by_order=True)
+    a, b = departed(table, one, 1), departed(table, one, 2)
     assert table.take(a, outcome)
     assert table.holds_place(a)
     assert not table.holds_place(b)
-    assert table.find(OLDEST) is a
+    assert one.find(OLDEST) is a
     assert table.in_flight == 2
     assert table.everything() == [b]
     table.drop_place(a)
     assert not table.holds_place(a)
-    assert table.find(OLDEST) is b
+    assert one.find(OLDEST) is b
 
 
 def test_a_request_cancelled_before_it_was_written_keeps_no_position():
-    table = RequestTable(by_order=True)
+    table, one = connected(by_order=True)
     a = added(table, at=1.0)
     table.take(a, CANCELLED)
     assert not table.holds_place(a)
-    assert table.find(OLDEST) is None
+    assert one.find(OLDEST) is None
     assert table.next_deadline() is None
 
 
 def test_a_kept_position_ends_with_its_deadline():
-    table = RequestTable(by_order=True)
-    a = departed(table, 1, at=5.0, timed=False)
+    table, one = connected(by_order=True)
+    a = departed(table, one, 1, at=5.0, timed=False)
     assert table.next_deadline() is None
     table.take(a, CANCELLED)
     assert table.expire(5.0) == [a]
@@ -385,36 +399,179 @@ def test_a_kept_position_ends_with_its_deadline():
 
 
 def test_a_kept_position_survives_the_cleanup_of_timers():
-    table = RequestTable(by_order=True)
-    a = departed(table, -1, at=5.0, timed=False)
+    table, one = connected(by_order=True)
+    a = departed(table, one, -1, at=5.0, timed=False)
     table.take(a, CANCELLED)
     for n in range(1_000):
-        table.take(departed(table, n, at=1e6, timed=True), OK)
+        table.take(departed(table, one, n, at=1e6, timed=True), OK)
     assert a in table.expire(5.0)
 
 
 def test_an_answered_request_leaves_the_reply_order():
-    table = RequestTable(by_order=True)
-    a, b = departed(table, 1), departed(table, 2)
+    table, one = connected(by_order=True)
+    a, b = departed(table, one, 1), departed(table, one, 2)
     table.take(a, OK)
     assert not table.holds_place(a)
-    assert table.find(OLDEST) is b
+    assert one.find(OLDEST) is b
 
 
 def test_a_kept_position_ends_with_its_connection():
-    table = RequestTable(by_order=True)
-    a = departed(table, 1)
+    table, one = connected(by_order=True)
+    a = departed(table, one, 1)
     table.take(a, CANCELLED)
-    assert table.end_connection() == [a]
+    assert table.end_connection(one) == [a]
     assert not table.holds_place(a)
 
 
 def test_replies_matched_by_id_keep_no_position():
-    table = RequestTable()
-    a = departed(table, 1)
+    table, one = connected()
+    a = departed(table, one, 1)
     table.take(a, CANCELLED)
     assert not table.holds_place(a)
-    assert table.find(1) is None
+    assert one.find(1) is None
+
+
+# --- two connections at a time ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[False, True], ids=["by id", "by order"])
+def pair(request):
+    """A table, and the requests in flight on each of its two connections."""
+    table = RequestTable(by_order=request.param)
+    return table, table.new_connection(1), table.new_connection(2)
+
+
+def test_an_id_may_be_in_flight_on_two_connections(pair):
+    table, one, two = pair
+    a, b = departed(table, one, 7), departed(table, two, 7)
+    assert (one.find(7), two.find(7)) == (a, b)
+    assert (one.find(OLDEST), two.find(OLDEST)) == (a, b)
+    assert (one.in_flight, two.in_flight, table.in_flight) == (1, 1, 2)
+    assert is_taken(table, one, 7)
+    assert is_taken(table, two, 7)
+    assert table.take(a, OK)
+    assert (one.find(7), two.find(7)) == (None, b)
+    assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
+    assert not is_taken(table, one, 7)
+    assert is_taken(table, two, 7)
+    assert table.take(b, OK)
+    assert (one.find(7), two.find(7)) == (None, None)
+    assert table.in_flight == 0
+
+
+def test_an_id_of_the_caller_is_taken_on_all_connections(pair):
+    table, one, two = pair
+    request = added(table, "mine")
+    assert is_taken(table, one, "mine")
+    assert is_taken(table, two, "mine")
+    table.depart(request, "mine", one)
+    assert is_taken(table, two, "mine")
+    given = departed(table, two, 7)
+    for id in ("mine", 7):
+        with pytest.raises(ValueError, match="in flight already"):
+            added(table, id)
+        with pytest.raises(ValueError, match="in flight already"):
+            table.check_free(id)
+    table.take(request, OK)
+    table.end_connection(two)
+    table.take(given, FAILED)
+    for id in ("mine", 7):
+        table.check_free(id)
+        assert added(table, id).caller_key == id
+
+
+def test_requests_with_match_are_found_on_their_own_connection():
+    table = RequestTable()
+    one, two = table.new_connection(1), table.new_connection(2)
+    a, b = added(table, match=anything), added(table, match=anything)
+    table.depart(a, None, one)
+    table.depart(b, None, two)
+    assert (one.matching(), two.matching()) == ([a], [b])
+    table.take(a, OK)
+    assert (one.matching(), two.matching()) == ([], [b])
+    table.end_connection(one)
+    assert two.matching() == [b]
+    table.end_connection(two)
+    assert two.matching() == []
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
+def test_a_subscription_is_uncounted_on_its_own_connection(streaming):
+    table = RequestTable()
+    one, two = table.new_connection(1), table.new_connection(2)
+    departed(table, two, 1)
+    subscription = fed(table, one, 1, endless=True, streaming=streaming)
+    table.begin_streaming(subscription)
+    assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
+    other = fed(table, two, 3, endless=True, streaming=streaming)
+    table.begin_streaming(other)
+    assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
+    table.take(other, CANCELLED)
+    assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
+    table.end_connection(one)
+    assert (two.in_flight, table.in_flight) == (1, 1)
+    assert table.depart(subscription, 2, two)
+    assert (two.in_flight, table.in_flight) == (1, 1)
+    table.take(subscription, OK)
+    assert (two.in_flight, table.in_flight) == (1, 1)
+
+
+def test_the_end_of_a_connection_removes_only_its_own_requests(pair):
+    table, one, two = pair
+    a, b, c = departed(table, one, 1), departed(table, two, 1), departed(table, one, 2)
+    assert table.end_connection(one) == [a, c]
+    assert (one.find(1), two.find(1), two.find(2)) == (None, b, None)
+    assert (two.in_flight, table.in_flight) == (1, 1)
+    assert table.everything() == [a, b, c]
+    assert table.depart(a, 3, two)
+    assert two.find(3) is a
+    assert table.end_connection(two) == [b, a]
+    assert table.in_flight == 0
+
+
+def test_a_kept_position_holds_on_its_own_connection():
+    table = RequestTable(by_order=True)
+    one, two = table.new_connection(1), table.new_connection(2)
+    a, b, c = departed(table, one, 1), departed(table, two, 1), departed(table, two, 2)
+    table.take(a, CANCELLED)
+    table.take(b, TIMED_OUT)
+    assert (one.find(OLDEST), two.find(OLDEST)) == (a, b)
+    table.drop_place(a)
+    assert not table.holds_place(a)
+    assert table.holds_place(b)
+    assert (one.find(OLDEST), two.find(OLDEST)) == (None, b)
+    table.end_connection(one)
+    assert table.holds_place(b)
+    table.drop_place(b)
+    assert two.find(OLDEST) is c
+
+
+def test_the_order_that_the_protocol_reports_late_applies_to_all_connections():
+    table = RequestTable()
+    one, two = table.new_connection(1), table.new_connection(2)
+    a, b = departed(table, one, 1), departed(table, two, 1)
+    table.keep_order()
+    three = table.new_connection(3)
+    c = departed(table, three, 1)
+    for request, written in ((a, one), (b, two), (c, three)):
+        assert isinstance(written.by_id, collections.OrderedDict)
+        table.take(request, CANCELLED)
+        assert table.holds_place(request)
+        assert written.find(OLDEST) is request
+
+
+def test_positions_kept_on_another_connection_do_not_cost_a_cleanup_of_timers_for_each_request(monkeypatch):
+    cleanups = []
+    monkeypatch.setattr("wsclient._requests.table.heapq.heapify", cleanups.append)
+    table = RequestTable(by_order=True)
+    one, two = table.new_connection(1), table.new_connection(2)
+    kept = [departed(table, one, n, at=5.0) for n in range(200)]
+    for request in kept:
+        table.take(request, CANCELLED)
+    for n in range(100):
+        table.take(departed(table, two, n), OK)
+    assert not cleanups
+    assert table.expire(5.0) == kept
 
 
 # --- races -----------------------------------------------------------------------------------------------------------
@@ -432,7 +589,7 @@ def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
         def key(self):
             key = Request.key.__get__(self)
             if self.racer is None:
-                self.racer = threading.Thread(target=table.depart, args=(self, 7))
+                self.racer = threading.Thread(target=table.depart, args=(self, 7, one))
                 self.racer.start()
                 self.racer.join(SHORT)
             return key
@@ -441,7 +598,7 @@ def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
         def key(self, value):
             Request.key.__set__(self, value)
 
-    table = RequestTable()
+    table, one = connected()
     Racing.racer.__set__(request := Racing.__new__(Racing), "not yet")
     request.__init__(b"", 0, deadline=FOREVER)
     table.add(request, timed=False)
@@ -453,31 +610,31 @@ def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
 
 
 def test_a_request_in_flight_does_not_refer_to_itself():
-    table = RequestTable()
+    table, one = connected()
     request = Request(b"", 0, deadline=FOREVER, match=bool)
     table.add(request, timed=False)
-    assert table.depart(request, None)
+    assert table.depart(request, None, one)
     assert request not in gc.get_referents(request)
     assert table.take(request, OK)
     assert table.in_flight == 0
 
 
 def test_the_oldest_request_can_be_read_while_others_are_added_and_removed(fast_switching):
-    table = RequestTable(by_order=True)
+    table, one = connected(by_order=True)
     stop = threading.Event()
 
     def churn(name):
         n = 0
         while not stop.is_set():
             n += 1
-            table.take(departed(table, (name, n)), OK)
+            table.take(departed(table, one, (name, n)), OK)
 
     threads = [threading.Thread(target=churn, args=(name,)) for name in range(3)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(20_000):
-            table.find(OLDEST)
+            one.find(OLDEST)
     finally:
         stop.set()
         for thread in threads:
@@ -501,7 +658,9 @@ SOME_IDS = [1, 2, 3, True, 1.5, "1", "a"]
 
 
 class TableMachine(RuleBasedStateMachine):
-    """The model: which requests wait, which are in flight in what order with which key, and which have a timer."""
+    """The model of a table with two connections: which requests wait, which are in flight on which connection in what
+    order with which key, and which have a timer.
+    """
 
     @initialize(by_order=st.booleans())
     def begin(self, by_order):
@@ -510,19 +669,30 @@ class TableMachine(RuleBasedStateMachine):
         self.known = []
         self.live = []
         self.streaming = []  # those of them whose first answer has arrived
-        self.row = []  # (key, request) in flight
+        self.numbers = itertools.count(1)
+        self.rows = {}  # (key, request) in flight, for each connection
+        self.last_ids = {}
+        self.ended = None  # the connection that ended last
+        self.connect()
+        self.connect()
         self.timers = []
         self.counts = dict.fromkeys(OUTCOMES, 0)
-        self.last_id = 0
+
+    def connect(self):
+        written = self.table.new_connection(next(self.numbers))
+        self.rows[written] = []
+        self.last_ids[written] = 0
 
     def pick(self, data):
         return data.draw(st.sampled_from(self.known))
 
     def leave_reply_order(self, request):
-        self.row = [(key, other) for key, other in self.row if other is not request]
+        for row in self.rows.values():
+            row[:] = [(key, other) for key, other in row if other is not request]
 
-    def keys_taken(self):
-        return [key for key, _ in self.row] + [
+    def keys_taken(self, *connections):
+        """The ids in flight on these connections, and those of the callers."""
+        return [key for written in connections for key, _ in self.rows[written]] + [
             request.caller_key for request in self.live if request.caller_key is not None
         ]
 
@@ -546,7 +716,7 @@ class TableMachine(RuleBasedStateMachine):
 
     def add(self, id, matched, at, timed):
         request = make(id, at=at, match=anything if matched and id is None else None)
-        if id is not None and key_of(id) in self.keys_taken():
+        if id is not None and key_of(id) in self.keys_taken(*self.rows):
             with pytest.raises(ValueError, match="in flight"):
                 self.table.add(request, timed=timed)
             return
@@ -562,27 +732,27 @@ class TableMachine(RuleBasedStateMachine):
         for _ in range(count):
             queued = [one for one in self.live if not is_in_flight(self, one)]
             if queued:
-                self.depart(data.draw(st.sampled_from(queued)))
+                self.depart(data.draw(st.sampled_from(queued)), data.draw(st.sampled_from(list(self.rows))))
 
-    def depart(self, request):
+    def depart(self, request, written):
         """As the writer does it: the request gets an unused id, unless the caller gave one."""
         id = request.id
         if request.caller_key is None and request.match is None:
-            self.last_id += 1
-            while key_of(self.last_id) in self.keys_taken():
+            self.last_ids[written] += 1
+            while key_of(self.last_ids[written]) in self.keys_taken(written):
                 with pytest.raises(ValueError, match="in flight"):
-                    self.table.depart(request, self.last_id)
-                self.last_id += 1
-            id = self.last_id
-        assert self.table.depart(request, id)
+                    self.table.depart(request, self.last_ids[written], written)
+                self.last_ids[written] += 1
+            id = self.last_ids[written]
+        assert self.table.depart(request, id, written)
         assert request.id is id
-        self.row.append((request if request.match else key_of(id), request))
+        self.rows[written].append((request if request.match else key_of(id), request))
 
     @precondition(lambda self: any(request not in self.live for request in self.known))
     @rule(data=st.data())
     def depart_too_late(self, data):
         request = data.draw(st.sampled_from([one for one in self.known if one not in self.live]))
-        assert not self.table.depart(request, "late")
+        assert not self.table.depart(request, "late", data.draw(st.sampled_from(list(self.rows))))
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
@@ -610,18 +780,19 @@ class TableMachine(RuleBasedStateMachine):
             self.counts[OK] += 1
         self.table.begin_streaming(request)
 
-    @precondition(lambda self: any(request not in self.live for _, request in self.row))
+    @precondition(lambda self: any(request not in self.live for request in in_flight(self)))
     @rule(data=st.data())
     def drop_place(self, data):
-        request = data.draw(st.sampled_from([one for _, one in self.row if one not in self.live]))
+        request = data.draw(st.sampled_from([one for one in in_flight(self) if one not in self.live]))
         self.table.drop_place(request)
         self.leave_reply_order(request)
 
-    @precondition(lambda self: len(self.row) > 1)
-    @rule()
-    def end_connection(self):
-        assert self.table.end_connection() == [request for _, request in self.row]
-        self.row = []
+    @precondition(lambda self: len(in_flight(self)) > 1)
+    @rule(data=st.data())
+    def end_connection(self, data):
+        self.ended = data.draw(st.sampled_from([written for written, row in self.rows.items() if row]))
+        assert self.table.end_connection(self.ended) == [request for _, request in self.rows.pop(self.ended)]
+        self.connect()
 
     @precondition(lambda self: self.timers)
     @rule(now=st.integers(0, 20))
@@ -641,8 +812,11 @@ class TableMachine(RuleBasedStateMachine):
         assert self.table.everything() == waiting + streaming
         assert self.table.waiting == len(waiting)
         assert self.table.unfinished is (len(waiting) > 0 or any(not one.feed.endless for one in streaming))
-        assert self.table.in_flight == len(self.row) - len(endless)
-        assert self.table.matching() == [request for _, request in self.row if request.match]
+        assert self.table.in_flight == len(in_flight(self)) - len(endless)
+        for written, row in self.rows.items():
+            requests = [request for _, request in row]
+            assert written.in_flight == len(requests) - len([one for one in endless if one in requests])
+            assert written.matching() == [request for request in requests if request.match]
         assert self.table.counts == self.counts
         assert all((request.outcome is None) is (request in self.live) for request in self.known)
         assert all(
@@ -652,10 +826,13 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_id_finds_its_own_request(self):
-        assert self.table.find(OLDEST) is (self.row[0][1] if self.row else None)
-        for id in [*SOME_IDS, *range(4, 9), None]:
-            expected = next((request for key, request in self.row if key == key_of(id)), None)
-            assert self.table.find(id) is expected
+        for written, row in [*self.rows.items(), (self.ended, [])]:
+            if written is None:  # no connection has ended
+                continue
+            assert written.find(OLDEST) is (row[0][1] if row else None)
+            for id in [*SOME_IDS, *range(4, 9), None]:
+                expected = next((request for key, request in row if key == key_of(id)), None)
+                assert written.find(id) is expected
 
     @invariant()
     def no_deadline_is_missed(self):
@@ -664,8 +841,12 @@ class TableMachine(RuleBasedStateMachine):
             assert self.table.next_deadline() <= min(due)
 
 
+def in_flight(machine):
+    return [request for row in machine.rows.values() for _, request in row]
+
+
 def is_in_flight(machine, request):
-    return any(other is request for _, other in machine.row)
+    return any(other is request for other in in_flight(machine))
 
 
 def is_relevant(machine, request):

@@ -44,7 +44,8 @@ class Ends:
         self.queue, self.counters = self.core.queue, self.core.counters
         self.wakeup = Wakeup()
         self.core.commands.attach(self.wakeup)
-        self.writer = Writer(Line(near), self.core.make_backend(7))
+        self.written = self.core.table.new_connection(7)
+        self.writer = Writer(Line(near), self.core.make_backend(self.written))
         self.writer.is_open = True
 
     def close(self):
@@ -427,7 +428,7 @@ def test_the_ping_of_the_keepalive_is_recognised_with_any_number_of_other_pings(
 def test_a_reply_that_arrives_before_its_write_is_recorded_is_matched(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
-    router = ends.core.make_router(ends.writer)
+    router = ends.core.make_router(ends.writer, ends.written)
     with ends.writer._owner:  # like a writer between its send() and the record of it
         (taken,) = ends.writer._next_entries()
         assert taken.payload_for(ends.writer._backend) == b"ask"
@@ -467,7 +468,7 @@ def test_messages_behind_a_frame_that_could_not_be_built_are_cut_and_not_forgott
 
 
 def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_message(ends):
-    router = ends.core.make_router(ends.writer)
+    router = ends.core.make_router(ends.writer, ends.written)
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
@@ -481,7 +482,7 @@ def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_mes
 
 
 def test_in_fifo_order_a_request_cancelled_by_its_own_until_does_not_end_the_connection(ends):
-    router = ends.core.make_router(ends.writer)
+    router = ends.core.make_router(ends.writer, ends.written)
     entry = ends.ask(b"ask")
     entry.until = lambda message: ends.core.table.take(entry, CANCELLED) and False
     ends.writer.flush()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .._models import Disconnect
     from .._recording.recorder import Recorder
     from .._requests.requests import Requests
-    from .._requests.table import RequestTable
+    from .._requests.written import WrittenRequests
     from .._rfc6455.frames import Opcode
     from .._sending.message import Outgoing
     from .._sending.sender import Sender
@@ -36,44 +37,42 @@ class ClientBackend:
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
         counters: count what was sent.
-        depart, refuse, is_free: as in ``Requests``.
+        depart, refuse, is_free: as in ``Requests``, for this connection.
     """
 
-    __slots__ = ("_commands", "_table", "counters", "depart", "is_free", "nudge", "number", "progress", "protocol",
+    __slots__ = ("_commands", "_written", "counters", "depart", "is_free", "nudge", "number", "progress", "protocol",
                  "queue", "refuse", "wake")  # fmt: skip
 
     def __init__(
         self,
-        number: int,
+        written: WrittenRequests,
         *,
         sender: Sender,
         requests: Requests,
-        table: RequestTable,
         protocol: Protocol,
         counters: Counters,
         commands: Commands,
     ) -> None:
         """
         Args:
-            number: the connection's number.
+            written: the requests in flight on the connection, which ``max_in_flight`` limits.
             sender: holds the send queue.
             requests: assigns requests their ids.
-            table: counts the requests in flight.
-            protocol: limits them.
+            protocol: has the limit.
             counters: count the sent messages and bytes.
             commands: wakes the I/O thread.
         """
-        self._table = table
+        self._written = written
         self.protocol = protocol
         self.counters = counters
         self._commands = commands
-        self.number = number
+        self.number = written.number
         self.queue = sender.queue
         self.progress = sender.progress
-        # Bound methods, not wrappers: this saves one Python call for each message.
-        self.depart: Callable[[Any], bool] = requests.depart
+        # Bound methods and `partial`, not wrappers: this saves one Python call for each message.
+        self.depart: Callable[[Any], bool] = partial(requests.depart, written)
         self.refuse: Callable[[Any, BaseException], None] = requests.refuse
-        self.is_free: Callable[[Iterable[Any]], bool] = requests.is_free
+        self.is_free: Callable[[Iterable[Any]], bool] = partial(requests.is_free, written)
         self.wake = commands.wake
         self.nudge = commands.nudge
 
@@ -96,7 +95,7 @@ class ClientBackend:
 
     def _room(self) -> int:
         """Return how many more requests ``max_in_flight`` permits to be in flight."""
-        return (self.protocol.max_in_flight or 0) - self._table.in_flight
+        return (self.protocol.max_in_flight or 0) - self._written.in_flight
 
 
 class RecordingTap:

@@ -28,6 +28,7 @@ from .keepalive import Beat, Heartbeat
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
     from .._network.poller import Poller
+    from .._requests.written import WrittenRequests
     from .context import ClientContext
 
 __all__ = ["Connection"]
@@ -76,16 +77,19 @@ class Connection:
         over: whether it has ended, so that ``finish`` can be called.
     """
 
-    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "ending",
-                 "info", "number", "opened", "over", "router", "writer")  # fmt: skip
+    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "_written",
+                 "ending", "info", "number", "opened", "over", "router", "writer")  # fmt: skip
 
-    def __init__(self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer) -> None:
+    def __init__(
+        self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
+    ) -> None:
         """
         Args:
             core: the client.
             poller: waits for the socket.
             opened: the upgraded connection.
             writer: its writer.
+            written: the requests in flight on it.
         """
         now = time.monotonic()
         self.number = writer.write_progress.number
@@ -93,7 +97,8 @@ class Connection:
         self._uptime = Uptime()
         self.info = _facts(self.number, opened, self._uptime)
         self.writer = writer
-        self.router = core.make_router(writer)
+        self._written = written
+        self.router = core.make_router(writer, written)
         self.ending: Ending | None = None
         self.over = False
         self._core = core
@@ -220,7 +225,7 @@ class Connection:
             self.writer.tap.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
-        core.requests.connection_ended(self.number, cut, disconnect)
+        core.requests.connection_ended(self._written, cut, disconnect)
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
         core.receivers.connection_lost(lost, was_open=self.was_open)
@@ -402,7 +407,7 @@ class Connection:
         """Begin the end: queued messages are no longer written, and written requests fail."""
         self.ending = ending
         self.writer.is_open = False
-        self._core.requests.lose_written(self.disconnect(time.monotonic()))
+        self._core.requests.lose_written(self._written, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """End without a closing handshake, since the connection is broken. Queued messages wait for the next one."""

@@ -29,6 +29,7 @@ from .backend import ClientBackend
 if TYPE_CHECKING:
     from .._recording.options import Recording
     from .._recording.recorder import Recorder
+    from .._requests.written import WrittenRequests
     from .._sending.writer import Writer
     from .._settings import Settings
     from ..protocols import Protocol
@@ -96,23 +97,23 @@ class ClientContext:
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
-    def make_backend(self, number: int) -> ClientBackend:
-        """Make the backend of a connection's writer; ``number`` is the connection's number."""
+    def make_backend(self, written: WrittenRequests) -> ClientBackend:
+        """Make the backend of a connection's writer; ``written`` are the requests in flight on the connection."""
         return ClientBackend(
-            number,
+            written,
             sender=self.sender,
             requests=self.requests,
-            table=self.table,
             protocol=self.protocol,
             counters=self.counters,
             commands=self.commands,
         )
 
-    def make_router(self, writer: Writer) -> Router:
-        """Make the router of a connection."""
+    def make_router(self, writer: Writer, written: WrittenRequests) -> Router:
+        """Make the router of a connection; ``written`` are the requests in flight on it."""
         return Router(
             writer,
             self.settings.bounds.receive_queue,
+            written,
             protocol=self.protocol,
             requests=self.requests,
             receivers=self.receivers,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from .._models import Disconnect
     from .._network.connector import UpgradedConnection
+    from .._requests.written import WrittenRequests
     from .context import ClientContext
     from .reconnect import Reconnect, RetryDecision
 
@@ -202,18 +203,21 @@ class Supervisor:
         url, headers = self._next_url(), self._headers()
         self._check_not_closed()
         opened = self._connector.open(url, headers)
+        core = self._core
+        written = core.table.new_connection(core.sender.connection_number + 1)
         try:
             assert self._poller is not None
             # No user code before this assignment: abort() cuts only a connection that it finds here.
-            self._connection = Connection(self._core, self._poller, opened, self._writer(opened))
+            self._connection = Connection(core, self._poller, opened, self._writer(opened, written), written)
         except BaseException:
+            core.table.end_connection(written)
             opened.line.close()
             raise
         return opened.line.sock
 
-    def _writer(self, opened: UpgradedConnection) -> Writer:
+    def _writer(self, opened: UpgradedConnection, written: WrittenRequests) -> Writer:
         deflater = self._deflater(opened)
-        backend = self._core.make_backend(self._core.sender.connection_number + 1)
+        backend = self._core.make_backend(written)
         recorder, tap = self._core.recorder, None
         if recorder is not None:
             tap = RecordingTap(recorder, recorder.opened(opened.target.url, opened.subprotocol, opened.headers))

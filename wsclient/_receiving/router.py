@@ -20,6 +20,7 @@ from .inbox import Put
 if TYPE_CHECKING:
     from .._options import Queue
     from .._requests.requests import Requests
+    from .._requests.written import WrittenRequests
     from .._sending.link import Link
     from .._sending.writer import Writer
     from .._stats import Counters
@@ -58,12 +59,13 @@ class Router:
     """
 
     __slots__ = ("_counters", "_early_calls", "_link", "_protocol", "_receivers", "_requests", "_server_calls",
-                 "_table", "_writer", "early_messages", "is_closing")  # fmt: skip
+                 "_table", "_writer", "_written", "early_messages", "is_closing")  # fmt: skip
 
     def __init__(
         self,
         writer: Writer,
         bounds: Queue,
+        written: WrittenRequests,
         *,
         protocol: Protocol,
         requests: Requests,
@@ -76,6 +78,7 @@ class Router:
         Args:
             writer: the connection's writer, which knows what has been written.
             bounds: the limits on the early messages and calls that are kept, and on their bytes.
+            written: the requests in flight on the connection; only these are looked up.
             protocol: decodes messages.
             requests: ends the requests whose replies arrive.
             receivers: receive the other messages.
@@ -84,6 +87,7 @@ class Router:
             counters: count the messages.
         """
         self._writer = writer
+        self._written = written
         self._protocol = protocol
         self._requests = requests
         self._table = requests.table
@@ -128,7 +132,7 @@ class Router:
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif kind is Reply:
             id = meaning.id
-            request = self._table.by_id.get(id) if type(id) is int or type(id) is str else None
+            request = self._written.by_id.get(id) if type(id) is int or type(id) is str else None
             if request is not None and request.takes_any:
                 self._take_only_reply(request, meaning, size)
             else:
@@ -167,7 +171,7 @@ class Router:
             topic: its topic; None if it has none.
             subscription_key: the key of its subscription; None if it has none.
         """
-        if self._table.matches and self._is_matched(message):
+        if self._written.matches and self._is_matched(message):
             return
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
@@ -208,7 +212,7 @@ class Router:
 
     def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Process a message that answers a request: find the request."""
-        request = self._table.find(meaning.id)
+        request = self._written.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
             self._take_only_reply(request, meaning, size)
             return
@@ -395,7 +399,7 @@ class Router:
 
     def _is_matched(self, message: Any) -> bool:
         """End the ``match=`` request in flight that accepts the message; return whether there was one."""
-        for request in self._table.matching():
+        for request in self._written.matching():
             if self._accepts(request, request.match, message) and self._accepts(request, request.until, message):
                 return self._requests.answer(request, message)
         return False

@@ -404,7 +404,7 @@ class SubscriptionFeed(Feed):
     def on_closed(self, _: Any = None) -> None:
         """Handle that the stream was closed by its reader, was garbage-collected, or ended."""
         request = self.request
-        is_departing = request is not None and request.departed and request.outcome is None
+        is_departing = request is not None and request.written_on is not None and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):
             self.on_written(None)  # the writer has just assigned its id, and is about to post this event
         was_carried = self.standing is Standing.ACTIVE

@@ -1,4 +1,5 @@
 """Requests: each reply is assigned to the request that it answers, and each request ends exactly once.
 
-The request, the table of requests, the ways in which a request ends, batches and futures.
+The request, the table of requests, the requests in flight on one connection, the ways in which a request ends, batches
+and futures.
 """

@@ -68,8 +68,6 @@ class Request(Outgoing):
         until: returns False for replies that are only an acknowledgement.
         takes_any: whether it expects one reply and any reply ends it.
         idempotent: whether it may be sent again after its connection was lost.
-        departed: whether the writer of the present connection has taken it, to write it; False again if it was cut
-            off before its last byte. Guarded by the table's lock, until its connection is over.
         deadline: limits the time in the queue, on the wire and until the reply, together.
         waiter: receives the outcome.
         feed: receives each of many replies; None if one reply is expected.
@@ -78,12 +76,15 @@ class Request(Outgoing):
         last: the latest of many replies, if one reply is expected; ``ABSENT`` before the first.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
         counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
+        written_on: the ``WrittenRequests`` of the connection whose writer has taken it, to write it; None before that,
+            and again once that connection is over, if it is to be written again. Guarded by the table's lock until
+            then.
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 
-    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "departed", "encoder", "feed", "id",
+    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "id",
                  "idempotent", "last", "match", "message", "sent_before", "stage", "takes_any", "until",
-                 "waiter")  # fmt: skip
+                 "waiter", "written_on")  # fmt: skip
 
     requests = 1
 
@@ -127,7 +128,7 @@ class Request(Outgoing):
         self.last: Any = ABSENT
         self.stage = NEW
         self.counts_in_flight = True
-        self.departed = False
+        self.written_on: Any = None
         self.sent_before = False
 
     @property

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .._settings import Settings
     from .._threads.commands import Commands
     from ..protocols import Protocol
+    from .written import WrittenRequests
 
 __all__ = ["Requests"]
 
@@ -344,23 +345,27 @@ class Requests:
 
     # --- being written: the thread that holds the write lock ---------------------------------------------------------
 
-    def depart(self, request: Request) -> bool:
+    def depart(self, written: WrittenRequests, request: Request) -> bool:
         """Assign a request the id under which it is written, before its reply can come. False if it has ended.
 
         Ids are assigned here, so that they increase in the order of writing. Only the writer calls this.
+
+        Args:
+            written: the requests in flight on the writer's connection.
+            request: the request.
 
         Raises:
             Exception: the protocol's code raised it, or did not return a free id.
         """
         table, protocol = self.table, self._protocol
         if request.match is not None:
-            return table.depart(request, request.id)
+            return table.depart(request, request.id, written)
         if request.caller_key is not None:
             protocol._passed(request.id)
-            return table.depart(request, request.id)
+            return table.depart(request, request.id, written)
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.depart(request, protocol.new_id())
+                return table.depart(request, protocol.new_id(), written)
             except Clash:
                 continue
         raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")
@@ -370,13 +375,17 @@ class Requests:
         self.fail(request, error)
         self.table.drop_place(request)
 
-    def is_free(self, ids: Iterable[Any]) -> bool:
+    def is_free(self, written: WrittenRequests, ids: Iterable[Any]) -> bool:
         """Return whether a reply to a message with these ids, chosen by the caller, can't be assigned to a request.
 
         ``encode_one_way`` has checked and reserved them. A request that was given one of them at the same moment is
         already in flight, so this second check finds it. Only the writer calls this.
+
+        Args:
+            written: the requests in flight on the writer's connection.
+            ids: the ids.
         """
-        clash = next((id for id in ids if self.table.find(id) is not None), None)
+        clash = next((id for id in ids if written.find(id) is not None), None)
         if clash is None:
             return True
         name = self._settings.name
@@ -410,7 +419,7 @@ class Requests:
         if not self.table.take(request, TIMED_OUT):
             return False
         self._take_back(request)
-        error = failures.timed_out("waiting" if request.departed or request.sent_before else "queued")
+        error = failures.timed_out("waiting" if request.written_on is not None or request.sent_before else "queued")
         if request.waiter is not None:
             request.waiter.complete(None, error)
         self._drop_if_by_order(request, error)
@@ -431,7 +440,7 @@ class Requests:
         if not self.table.take(request, CANCELLED):
             return False
         self._take_back(request)
-        may_be_sent = request.departed  # the writer has taken it, and may not have written it yet
+        may_be_sent = request.written_on is not None  # the writer has taken it, and may not have written it yet
         if may_be_sent:
             if not interrupted or request.deadline.at is None:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
@@ -466,32 +475,37 @@ class Requests:
 
     # --- the end of a connection, or of the client -------------------------------------------------------------------
 
-    def lose_written(self, disconnect: Disconnect) -> None:
+    def lose_written(self, written: WrittenRequests, disconnect: Disconnect) -> None:
         """End the requests that were written on the connection that is ending, since no reply can come any more.
         I/O thread only.
+
+        Args:
+            written: the requests in flight on it.
+            disconnect: how it ends.
         """
         for request in self.table.everything():
-            if request.written() and not (request.idempotent and request.connection_number is None):
+            may_repeat = request.idempotent and request.connection_number is None
+            if request.written_on is written and request.written() and not may_repeat:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
-    def connection_ended(self, number: int, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
+    def connection_ended(self, written: WrittenRequests, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
         """Sort the requests of a connection that has ended: return those that the next connection may send to the
         queue, and end the others. I/O thread only.
 
         Args:
-            number: the connection's number.
+            written: the requests in flight on the connection.
             cut: messages that were not written completely, in order.
             disconnect: how it ended.
         """
         back: dict[Outgoing, None] = {}  # each batch once, complete: ended members are left out as it is written
-        for request in self.table.end_connection():
+        for request in self.table.end_connection(written):
             if request.connection_number is not None:
                 self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
             elif not request.written():
                 pass  # it is in `cut`
             elif request.idempotent and request.outcome is None:
                 request.sent_before = True
-                request.departed = False
+                request.written_on = None
                 back[request.batch or request] = None
             else:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
@@ -500,7 +514,7 @@ class Requests:
             ended = bool(requests) and all(request.outcome is not None for request in requests)
             if entry.counted and entry.connection_number is None and not ended:
                 for request in requests:
-                    request.departed = False
+                    request.written_on = None
                 back[entry] = None
             else:
                 entry.discarded_as = LOST
@@ -508,7 +522,7 @@ class Requests:
                     self.fail(request, failures.connection_lost(disconnect, sent=False))
         queue = self._sender.queue
         queue.restore(back)
-        for entry in queue.sweep(number):
+        for entry in queue.sweep(written.number):
             for request in entry.reply_requests():
                 self.fail(request, failures.connection_lost(disconnect, sent=False))
 
@@ -553,7 +567,6 @@ class Requests:
         """Order the I/O thread to drop the connection if an ended request still keeps its position in the order: its
         reply, if it came, would be assigned to a later request.
         """
-        if self.table.holds_place(request):
-            # Without a position it is being written at this moment, on the present connection.
-            number = request.position[0].number if request.position else self._sender.connection_number
-            self._commands.order_drop(number, error)
+        written = request.written_on
+        if written is not None and self.table.holds_place(request):
+            self._commands.order_drop(written.number, error)

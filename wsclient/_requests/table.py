@@ -1,4 +1,5 @@
-"""The table of requests that wait for their reply. It assigns replies to requests, and lets each request end once.
+"""The table of a client's requests. It knows those that have not ended and on which connection each is in flight, and
+lets each request end once. Replies are looked up in the ``WrittenRequests`` of their connection.
 
 Guarantees:
     * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``take`` returns True to the first
@@ -12,12 +13,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import OrderedDict
 from typing import Any, Final
 
 from .._threads.locks import make_lock
-from ..protocols._incoming import OLDEST
 from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
+from .written import WrittenRequests
 
 __all__ = ["Clash", "RequestTable"]
 
@@ -34,20 +34,18 @@ def _taken(id: Any) -> ValueError:
 
 
 class RequestTable:
-    """The table of requests: those that have not ended, and those in flight.
+    """The requests of one client that have not ended. Those in flight are also in the ``WrittenRequests`` of their
+    connection, which ``new_connection`` makes.
 
     Attributes:
-        by_id: the requests in flight, by the key of their id, or by themselves where ``match`` finds the reply. The I/O
-            thread looks up replies in it; only this class changes it.
         by_order: whether replies are correlated by their order alone.
         counts: requests that have ended, by their final state; one that is ``STREAMING`` has counted as ``OK``.
         waiting: the number of ``WAITING`` requests; other classes only read it.
-        matches: the requests in flight that have a match function. The I/O thread reads it.
         timers: a heap of deadlines, some of requests that have ended; other classes only check whether it is empty.
     """
 
-    __slots__ = ("_begun", "_by_caller_key", "_lock", "_numbers", "_uncounted", "by_id", "by_order", "counts",
-                 "matches", "timers", "waiting")  # fmt: skip
+    __slots__ = ("_begun", "_by_caller_key", "_connections", "_lock", "_numbers", "by_order", "counts", "timers",
+                 "waiting")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -55,17 +53,14 @@ class RequestTable:
             by_order: replies are correlated by their order alone. A request that was written and then withdrawn keeps
                 its position in the order, so that its reply is not assigned to another request.
         """
-        # Guards all tables and counts below, and `stage`, `counts_in_flight` and `departed` of every request.
+        # Guards all tables and counts below, every `WrittenRequests`, and `stage`, `counts_in_flight` and `written_on`
+        # of every request.
         self._lock = make_lock()
         self.by_order = by_order
         self._begun: dict[Request, None] = {}  # requests that have begun and not ended, in this order
         self.waiting = 0
-        # In the order in which they were taken for writing. If replies come by order, the oldest is looked up for each
-        # of them: an OrderedDict finds it at once, a dict first skips all deleted entries.
-        self.by_id: dict[Any, Request] = OrderedDict() if by_order else {}
-        self._uncounted = 0  # the number of requests in `by_id` with `counts_in_flight` unset
         self._by_caller_key: dict[Any, Request] = {}  # requests with an id from the caller, queued or in flight
-        self.matches: dict[Request, None] = {}
+        self._connections: tuple[WrittenRequests, ...] = ()  # of connections that have not ended; replaced as a whole
         self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
@@ -74,14 +69,24 @@ class RequestTable:
         """Switch to correlation by order alone, when the protocol first reports it."""
         with self._lock:
             self.by_order = True
-            self.by_id = OrderedDict(self.by_id)
+            for connection in self._connections:
+                connection.keep_order()
+
+    def new_connection(self, number: int) -> WrittenRequests:
+        """Make the table of the requests that are written on a new connection, until ``end_connection``.
+
+        Args:
+            number: the connection's number.
+        """
+        with self._lock:
+            written = WrittenRequests(number, self._lock, by_order=self.by_order)
+            self._connections = (*self._connections, written)
+        return written
 
     @property
     def in_flight(self) -> int:
-        """The number of requests that are written and unanswered. A subscription that is ``STREAMING`` is not counted:
-        it may last for ever, and would use up the limit of requests in flight.
-        """
-        return len(self.by_id) - self._uncounted
+        """The number of requests that are in flight on all connections, see ``WrittenRequests.in_flight``."""
+        return sum(connection.in_flight for connection in self._connections)
 
     @property
     def unfinished(self) -> bool:
@@ -102,7 +107,7 @@ class RequestTable:
         key = request.caller_key
         timer = self._timer(request) if timed else None
         with self._lock:
-            known = key is not None and (key in self._by_caller_key or key in self.by_id)
+            known = key is not None and self._is_known(key)
             if not known:
                 if key is not None:
                     self._by_caller_key[key] = request
@@ -121,51 +126,44 @@ class RequestTable:
             ValueError: a request under this id waits.
         """
         try:
-            known = key_of(id) in self._by_caller_key or key_of(id) in self.by_id
+            known = self._is_known(key_of(id))
         except TypeError:  # an unhashable id: no request has it
             return
         if known:
             raise _taken(id)
 
-    def depart(self, request: Request, id: Any) -> bool:
-        """Mark a request as in flight under this id, just before it is written. False if the request has ended.
+    def depart(self, request: Request, id: Any, written: WrittenRequests) -> bool:
+        """Mark a request as in flight on a connection, just before it is written. False if the request has ended.
+
+        Args:
+            request: the request.
+            id: the id under which it is written.
+            written: the requests in flight on this connection.
 
         Raises:
-            Clash: another request has this id.
+            Clash: another request on this connection, or another caller's request, has this id.
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with self._lock:
             stage = request.stage
             if stage is not WAITING and stage is not STREAMING:
                 return False
-            clash = self.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
+            clash = (
+                written.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
+            )
             if not clash:
                 uncounts = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
                 request.id = id
-                request.departed = True
+                request.written_on = written
                 if key is request:
-                    self.matches[request] = None
-                self.by_id[key] = request
+                    written.matches[request] = None
+                written.by_id[key] = request
                 if uncounts:
                     request.counts_in_flight = False
-                    self._uncounted += 1
+                    written.uncounted += 1
         if clash:
             raise Clash(f"The id {id!r} is in flight already.")
         return True
-
-    def find(self, id: Any) -> Request | None:
-        """Return the request with this id, or None; it stays in flight. I/O thread only."""
-        if id is OLDEST:
-            with self._lock:
-                return next(iter(self.by_id.values()), None)
-        try:
-            return self.by_id.get((bool, id) if type(id) is bool else id)
-        except TypeError:  # an unhashable id: no request has it
-            return None
-
-    def matching(self) -> list[Request]:
-        """Return the requests in flight that have a match function, oldest first. I/O thread only."""
-        return list(self.matches) if self.matches else []
 
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True only for the first call for a request; that caller completes the waiter.
@@ -182,23 +180,24 @@ class RequestTable:
                 return False
             id = request.id
             key = request if request.match is not None else (bool, id) if type(id) is bool else id
-            flying = self.by_id.get(key) is request
+            written = request.written_on
+            flying = written is not None and written.by_id.get(key) is request
             if request.caller_key is not None and request.caller_key in self._by_caller_key:
                 del self._by_caller_key[request.caller_key]
-            if request in self.matches:
-                del self.matches[request]
+            if written is not None and request in written.matches:
+                del written.matches[request]
             if not request.counts_in_flight:
                 request.counts_in_flight = True
-                self._uncounted -= 1
+                written.uncounted -= 1
             if flying and not keeps_place:
-                del self.by_id[key]
+                del written.by_id[key]
             # The last step commits, without a call: if an interrupt occurs before it, ``take`` can be called again.
             was_waiting = stage is WAITING
             request.stage = outcome
             self.counts[outcome] += was_waiting
             self.waiting -= was_waiting
             del self._begun[request]
-            if self.timers and len(self.timers) > 2 * (self.waiting + len(self.by_id)) + _SLACK:
+            if self.timers and len(self.timers) > 2 * (self.waiting + (len(written.by_id) if written else 0)) + _SLACK:
                 self._rebuild_timers()
             if flying and timer is not None:
                 heapq.heappush(self.timers, timer)
@@ -208,32 +207,34 @@ class RequestTable:
         """Make a request ``STREAMING`` at the first of many replies: its deadline no longer applies."""
         with self._lock:
             if request.stage is WAITING:
-                uncounts = request.departed and request.counts_in_flight and self._is_exempt(request)
+                written = request.written_on
+                uncounts = written is not None and request.counts_in_flight and self._is_exempt(request)
                 request.stage = STREAMING
                 self.waiting -= 1
                 self.counts[OK] += 1
                 if uncounts:
                     request.counts_in_flight = False
-                    self._uncounted += 1
+                    written.uncounted += 1
 
     def drop_place(self, request: Request) -> None:
         """Remove an ended request from the order of replies, because its reply was received or can't come."""
         with self._lock:
-            key = _key_in_flight(request)
-            if self.by_id.get(key) is request:
-                del self.by_id[key]
-            if request in self.matches:
-                del self.matches[request]
+            written, key = request.written_on, _key_in_flight(request)
+            if written is not None and written.by_id.get(key) is request:
+                del written.by_id[key]
+            if written is not None and request in written.matches:
+                del written.matches[request]
 
-    def end_connection(self) -> list[Request]:
-        """Remove all requests from those in flight when the connection has ended, and return them in order."""
+    def end_connection(self, written: WrittenRequests) -> list[Request]:
+        """Remove the requests of one connection from those in flight when it has ended, and return them in order."""
         with self._lock:
-            removed = list(self.by_id.values())
-            self.by_id.clear()
-            self.matches.clear()
-            for request in removed if self._uncounted else ():
+            self._connections = tuple(one for one in self._connections if one is not written)
+            removed = list(written.by_id.values())
+            written.by_id.clear()
+            written.matches.clear()
+            for request in removed if written.uncounted else ():
                 request.counts_in_flight = True
-            self._uncounted = 0
+            written.uncounted = 0
         return removed
 
     def everything(self) -> list[Request]:
@@ -257,7 +258,12 @@ class RequestTable:
 
     def holds_place(self, request: Request) -> bool:
         """Return whether a request that has ended still keeps its position in the order of replies."""
-        return request.stage in ENDED and self.by_id.get(_key_in_flight(request)) is request
+        written = request.written_on
+        return request.stage in ENDED and written is not None and written.by_id.get(_key_in_flight(request)) is request
+
+    def _is_known(self, key: Any) -> bool:
+        """Return whether a request with an id from its caller, or one in flight on any connection, has this key."""
+        return key in self._by_caller_key or any(key in connection.by_id for connection in self._connections)
 
     def _is_exempt(self, request: Request) -> bool:
         """Return whether it does not count for the limit once it is ``STREAMING``. If replies come by order it always
@@ -270,11 +276,13 @@ class RequestTable:
         return None if at is None else (at, next(self._numbers), request)  # the number orders equal times
 
     def _rebuild_timers(self) -> None:
+        if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:
+            return  # the other connections have as many requests in flight
         timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self.timers = timers
 
 
 def _key_in_flight(request: Request) -> Any:
-    """Return the key of a request in ``by_id``: its id, or the request itself if ``match`` finds the reply."""
+    """Return its key in ``WrittenRequests.by_id``: its id, or the request itself if ``match`` finds the reply."""
     return key_of(request.id) if request.match is None else request

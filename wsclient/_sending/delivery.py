@@ -2,7 +2,7 @@
 
 A proof is a pong or a reply that comes after the message: TCP keeps the order, and the peer's WebSocket layer answers
 in order. ``Delivery.wait`` and ``flush`` queue a ping of their own behind the message, unless pings are off; then they
-wait only until the operating system has accepted the message. ``ping`` queues its ping before everything else, whether
+wait only until the operating system has accepted the message. ``ping`` queues its ping before all messages, whether
 pings are on or off.
 """
 
@@ -55,7 +55,8 @@ class Delivery:
             timeout: seconds; None waits without a limit.
 
         Returns:
-            True with that proof; False if the message is ``expired``, ``lost`` or ``unknown``, or the timeout passed.
+            True if the proof came (if pings are off: if it was written); False if the message is ``expired``, ``lost``
+            or ``unknown``, or if the timeout passed first.
 
         Raises:
             WouldDeadlock: called on the I/O thread.
@@ -102,7 +103,8 @@ class Acknowledgements:
                 if self._is_proven(state):
                     return True
                 if state is WRITTEN and mark is None:
-                    # On the connection that wrote the message; on another one the mark would be no proof.
+                    # Bind the mark to the connection that wrote the message: a pong on another connection proves
+                    # nothing.
                     position = entry.position
                     mark = self._make_mark(None if position is None else position[0].number)
                     if not self._queue_mark(mark):
@@ -116,7 +118,7 @@ class Acknowledgements:
                 self._forget_mark(mark)
 
     def flush(self, timeout: float) -> None:
-        """Wait until everything queued before is written and, if pings are on, proven to have arrived.
+        """Wait until all messages queued before are written and, if pings are on, a pong proves that they arrived.
 
         Args:
             timeout: seconds.
@@ -148,8 +150,8 @@ class Acknowledgements:
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.
 
-        The ping is written before everything that is queued, behind what is already being written. Its time in the
-        queue counts for ``timeout``, not for the round trip.
+        The ping is written before all queued messages, and after the bytes that are already being written. Its time in
+        the queue counts for ``timeout``, not for the round trip.
 
         Args:
             timeout: seconds, for a connection, the queue and the pong together.
@@ -215,9 +217,10 @@ class Acknowledgements:
             writer.forget_ping(mark.key)
 
     def drop_decided(self) -> None:
-        """Drop each mark that needs no more messages to be read: its pong came, or none will. I/O thread only.
+        """Remove the marks that are decided (the pong came, or can't come any more), so that they no longer keep
+        reading going. I/O thread only.
 
-        The caller of a mark drops it too, unless an interrupt ends that call before it has.
+        The waiting thread removes its mark itself, unless an interrupt stops it first.
         """
         for mark in list(self._link.proofs):
             if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.written()):
@@ -268,5 +271,9 @@ def _no_pong(mark: Mark, timeout: float) -> RequestTimeout:
 
 
 def _is_over(mark: Mark) -> bool:
-    """Return whether no pong can come any more. The state alone is not enough: a reply may have confirmed the ping."""
+    """Return whether no pong can come any more.
+
+    The state alone is not enough: a later reply may have made the mark ``confirmed``, and the connection may then have
+    ended without a pong.
+    """
     return mark.state in _OVER or (mark.position is not None and mark.position[0].ended)

@@ -1,4 +1,4 @@
-"""The state of the present connection that other threads read, except its writer.
+"""What other threads may read about the present connection. (Its ``Writer`` object is in ``Sender.writer``.)
 
 Guarantees:
     * Any thread may read. Each attribute changes by one assignment, ``proofs`` by one atomic ``dict`` operation.
@@ -16,7 +16,7 @@ __all__ = ["Link"]
 
 
 class Link:
-    """The state of the present connection that other threads read. The I/O thread assigns all but ``proofs``.
+    """What other threads may read about the present connection. The I/O thread assigns each attribute but ``proofs``.
 
     Attributes:
         opened_at: when the present connection was opened; None if it is not open.

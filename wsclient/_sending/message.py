@@ -35,10 +35,11 @@ class WriteProgress:
 
     Attributes:
         number: the connection's number.
-        taken: end of the last frame taken from the queue.
+        taken: end of the last frame that was made: for a message of the queue, an urgent one, or one that bypasses
+            the queue.
         sent: bytes the operating system has accepted.
         confirmed: bytes that the peer's WebSocket layer has received, as a pong or a reply proves.
-        ended: whether the connection is over.
+        ended: whether the connection has ended.
     """
 
     __slots__ = ("confirmed", "ended", "number", "sent", "taken")
@@ -107,7 +108,8 @@ class Outgoing:
     """The requests of a batch, which share its position; empty for any other message."""
 
     takes_any = True
-    """Whether it expects no reply, or any one reply ends it. Its departure then changes only the table of requests."""
+    """True if it expects no reply, or if the first reply ends it, whatever it contains. Assigning its id then changes
+    only the table of requests."""
 
     def __init__(
         self,
@@ -163,8 +165,9 @@ class Outgoing:
             connection: the connection.
 
         Returns:
-            None if it must not be written: it belongs to another connection (it may have been queued after that
-            connection was swept from the queue), or no thread waits for it. Also None for a mark without a ping.
+            None if it must not be written: it belongs to another connection (it may have been queued after the messages
+            of that connection were removed from the queue), it is a request or batch that has ended, or a request in
+            flight has one of its ``ids``. Also None for a mark without a ping.
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST

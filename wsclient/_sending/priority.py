@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANSWERS", "Urgent"]
 
 MAX_URGENT: Final = 128
-"""Pongs that may be queued. It limits the memory that a peer can use which sends pings and does not read (RFC 6455
-§5.5.3 permits to skip pongs)."""
+"""A pong is dropped if this many urgent messages are queued. It limits the memory used for a peer that sends pings but
+does not read (RFC 6455 §5.5.3 permits to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
 """Bytes of answers that may be queued while the socket is full. Beyond that, reading pauses, since messages that are

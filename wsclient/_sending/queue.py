@@ -1,7 +1,8 @@
 """The send queue: bounded, ordered, shared by every thread.
 
 Guarantees:
-    * Messages leave in the order they came in; messages that a connection did not finish return to the front.
+    * Messages are taken in the order in which they were put; messages that a connection did not write completely
+      return to the front.
     * ``put`` is atomic: an interrupt at any point of it leaves the message either queued or not queued.
     * A message that ``withdraw`` removes from the queue is never sent.
     * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
@@ -46,7 +47,8 @@ class MessageQueue:
                  "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
-        # Guards everything below except `_room`, and `queued` and `discarded_as` of every entry.
+        # Guards `queued` of every entry, and changes of all attributes below except `_room`. (`discarded_as` of an
+        # entry that is not in the queue is also assigned without it.)
         self._lock = make_lock()
         self._room = Notifier()
         self._bounds = bounds
@@ -89,7 +91,7 @@ class MessageQueue:
             deadline: until when to wait for room where the policy is ``"block"``.
             evicted: receives the messages that ``"drop_oldest"`` removed; an argument and not a result, so that an
                 interrupt can't lose them.
-            may_wait: False on the thread that empties the queue.
+            may_wait: if False, raise ``SendQueueFull`` instead of waiting for room.
 
         Raises:
             MessageTooBig: it would not fit into an empty queue.
@@ -252,7 +254,7 @@ class MessageQueue:
         self._room.announce()
 
     def restore(self, entries: Iterable[Outgoing]) -> None:
-        """Return messages that a connection did not finish to the front, in order. May exceed the limits."""
+        """Put messages that were not written completely back to the front, in order. May exceed the limits."""
         with self._lock:
             for entry in reversed(list(entries)):
                 self.messages += entry.counted

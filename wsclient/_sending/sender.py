@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["BURST", "SMALL", "WINDOW", "Pace", "Sender"]
 
 BURST: Final = 4
-"""Writes in one window: a few successive messages are written at once, one by one."""
+"""Writes in one window: the first few messages in a window are each written immediately."""
 
 WINDOW: Final = 0.001
-"""Seconds. A write costs some 10 µs, mostly in the operating system: at this pace at most 5 % of the time."""
+"""Seconds. 4 writes of about 10 µs in 1 ms: at most 5 % of a thread's time."""
 
 SMALL: Final = 4 * 1024
 """Bytes up to which a message is small: for larger ones, copying in the operating system costs more than the call."""
@@ -62,16 +62,16 @@ class Sender:
 
     Who writes:
 
-    =====================================================  ==================  =====================================
+    =====================================================  ==================  =======================================
     situation                                              written by          method
-    =====================================================  ==================  =====================================
-    no connection is open                                  stays queued        each; ``Connection.open`` writes it
-    the socket is full                                     stays queued        each; the I/O thread writes it
-    another thread holds the write lock                    that thread         each; it checks the queue again
+    =====================================================  ==================  =======================================
+    no connection is open                                  stays queued        every method; see ``Connection.open``
+    the socket is full                                     stays queued        every method; the I/O thread writes it
+    another thread holds the write lock                    that thread         every method; it checks the queue again
     the message expires or belongs to one connection       must be queued      ``write_now`` returns False
     nothing is queued, any thread but the main one         this thread         ``write_now``
-    nothing is queued, the main thread, over TCP without   this thread         ``write_now``
-    compression or recording; the message stands alone
+    nothing is queued, the main thread; the message may    this thread         ``write_now``
+    be written alone (see below)
     nothing is queued, the main thread, all other cases    the I/O thread      ``write_now`` returns False, then
                                                                                ``write_queued``
     the message is queued, any thread but the main one     this thread         ``write_queued``
@@ -80,11 +80,12 @@ class Sender:
     the same, and the queue is more than half full         the same as         ``defer_write``
                                                            ``write_queued``
     the message goes before the queue                      the I/O thread      ``Writer.send_first``
-    =====================================================  ==================  =====================================
+    =====================================================  ==================  =======================================
 
-    The main thread writes less than others, because a KeyboardInterrupt may occur there, see ``Writer``. A message
-    stands alone if its departure changes only the table of requests (``Outgoing.takes_any``), and if replies are not
-    correlated by their order.
+    The main thread writes less than others, because a KeyboardInterrupt may occur there. It writes a message only if
+    this may be written *alone*: by ``Writer._write_alone``, which an interrupt can't damage. The conditions are:
+    assigning its id changes only the table of requests (``Outgoing.takes_any``), replies are not correlated by their
+    order, and the connection is TCP without TLS, compression or recording (``Writer.is_uncompressed_tcp``).
 
     Attributes:
         queue: the send queue.
@@ -125,7 +126,8 @@ class Sender:
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # only the queue checks the time and the connection just before writing
         in_main = self._guard.main_ident == get_ident()
-        # An interrupt must not occur during a departure that has to be recorded, or that would leave a gap in an order.
+        # An interrupt must not occur while a feed is notified that its request is written, nor while the order of
+        # replies would get a gap.
         alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
             return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)
@@ -156,7 +158,9 @@ class Sender:
             return
         self.write_queued()
         if self.queue.filling and not self._guard.on_main_thread():
-            writer.flush_under_pressure()  # the I/O thread writes, and waits for the GIL, which this thread holds
+            # The I/O thread may hold the write lock but can't run, because this thread holds the GIL: let it finish,
+            # then write.
+            writer.flush_under_pressure()
 
     def make_room(self) -> bool:
         """Return whether the caller may wait for room in the full queue. If so, start to write what is queued."""

@@ -4,7 +4,8 @@ Guarantees:
     * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
       to acquire it leaves its message queued, and the thread that holds it checks the queue again after it has
       released it. So every queued message is written.
-    * Bytes are written in one order, by any thread. Ids are assigned here, so they increase in the order of writing.
+    * Any thread may write, but only one at a time, so the byte order is well defined. Ids are assigned here, so they
+      increase in the order of writing.
     * A message is written without the queue only if the queue is empty (``write_now``), so the messages of a thread
       keep their order.
     * A full socket stops all writes (``blocked``) and wakes the I/O thread, which writes again when there is room.
@@ -12,8 +13,9 @@ Guarantees:
 
 ``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
 written and not counted. The main thread queues and wakes the I/O thread, except for a message that is written without
-the queue (``alone``). That code path is safe: C code stores the results that must not be lost, since an interrupt
-occurs as a call returns; related values change by assignments, between which no interrupt occurs; and the next thread
+the queue and may be written alone (see ``Sender``). That code path is safe. An interrupt can be raised when a
+Python-level call returns, which would lose the result; so results that must not be lost are stored by C code
+(``list.extend(map(...))``). Related values change by assignments, between which no interrupt occurs. The next thread
 that holds the write lock completes what an interrupt left undone.
 """
 
@@ -46,7 +48,7 @@ JOINED_BYTES: Final = 64 * 1024
 """Payload bytes that are joined into one write; more would only copy more and occupy a slow connection longer."""
 
 _ROUNDS: Final = 16
-"""Writes that a caller's thread makes for other threads before it wakes the I/O thread to continue, and returns."""
+"""After this many writes a caller's thread hands over to the I/O thread and returns."""
 
 _MOMENT: Final = 0.05
 """Seconds a sender waits for the write lock if the queue fills up: ten switch intervals of the interpreter (5 ms)."""
@@ -84,7 +86,9 @@ class WriterBackend(Carrier, Protocol):
         """Wake the I/O thread."""
 
     def is_wanted(self) -> bool:
-        """Return whether there is time left to send anything."""
+        """Return whether a message can still be sent: False after the deadline of ``close()``, so a message that is
+        compressed then would be useless.
+        """
 
 
 class WireTap(Protocol):
@@ -158,8 +162,8 @@ class Writer:
         self.tap = tap
         self._line = line
         self._backend = backend
-        # The write lock, which guards everything below. Acquired without waiting, except in `end`, `wait_for_writer`
-        # and `flush_under_pressure`.
+        # The write lock, which guards all attributes below; `Urgent` and `Pings` also have guarantees of their own.
+        # Acquired without waiting, except in `end`, `wait_for_writer` and `flush_under_pressure`.
         self._owner = make_lock()
         self._deflater = deflater  # used in the order of writing, since it has state across messages
         self._is_closing = False  # a close frame was framed
@@ -175,7 +179,7 @@ class Writer:
 
         Args:
             entry: the message.
-            alone: whether it may be written unchanged; only if ``is_uncompressed_tcp``.
+            alone: whether it may be written alone, see ``Sender``.
             in_main: whether this is the main thread; only with ``alone``.
 
         Returns:
@@ -206,8 +210,8 @@ class Writer:
                 if owned and owned[0]:
                     self._owner.release()
         finally:
-            # Another thread may have failed to acquire the write lock and left its message queued; others wait for
-            # writes.
+            # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
+            # waiting in `progress` for bytes to be written.
             left = backend.queue.entries or self.rest or self.urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
                 backend.progress.announce()
@@ -225,7 +229,7 @@ class Writer:
         progress = self.write_progress
         payload = entry.payload_for(self._backend)
         if payload is None:
-            return  # no thread waits for it
+            return  # it must not be written, see `Outgoing.payload_for`
         rest = memoryview(build_frame(entry.opcode, payload))
         position = progress, progress.taken + len(rest)
         batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
@@ -253,8 +257,8 @@ class Writer:
             self._count(batch)
 
     def _count(self, batch: list[Outgoing]) -> None:
-        """Count messages that the operating system has accepted whole. Each leaves the list as it is counted, also if a
-        KeyboardInterrupt is raised.
+        """Count messages that the operating system has accepted completely. Each is removed from the list when it is
+        counted, also if a KeyboardInterrupt is raised.
         """
         counters = self._backend.counters
         while batch:
@@ -342,7 +346,7 @@ class Writer:
             self._count(self._batch)
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
-        """Fail the connection. These messages count as cut off, like any that was not written completely."""
+        """Fail the connection. These messages count as cut off, like each message that was not written completely."""
         for entry in entries:
             entry.put_on(self.write_progress, _NEVER)
             self._batch.append(entry)
@@ -368,7 +372,7 @@ class Writer:
                     self._pings.add(payload, progress.taken, time.monotonic(), most=recognised, mark=mark)
             elif entry.counted or entry.discarded_as is not None:
                 entries.popleft()
-                continue  # no thread waits for it, or it belongs to a connection that has ended
+                continue  # it must not be written, see `Outgoing.payload_for`
             if entry.members:
                 entry.put_on(progress, progress.taken)
             else:
@@ -420,7 +424,10 @@ class Writer:
         self.flush()
 
     def wait_for_writer(self) -> None:
-        """Wait until the thread that is writing has counted what it wrote; this takes one non-blocking call at most."""
+        """Wait until the thread that is writing has counted what it wrote.
+
+        This takes at most one non-blocking ``send()``, and the encoding and compression of the messages before it.
+        """
         with self._owner:
             pass
         self.flush()  # a thread may have failed to acquire the lock meanwhile, and left its message queued
@@ -455,7 +462,7 @@ class Writer:
             The messages that were cut off before their last byte, in order; the peer can't have received them.
         """
         self._is_ending = True
-        with self._owner:  # other threads hold it for one non-blocking call
+        with self._owner:  # a thread holds it for one non-blocking send(), after encoding and compression
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
             self._count(written)

@@ -1,12 +1,14 @@
 """Messages that cannot be delivered yet, with a limit on their number and a limit on their bytes.
 
 It is used for three buffers: messages that arrive before a connection is set up, calls of the server that arrive before
-then, and messages under a subscription key that is not known yet.
+then, and messages with a subscription key that is not known yet.
 
 Guarantees:
-    * A buffer with room left keeps a message of any size, so it may exceed its bytes by one message. A buffer
-      at a limit is ``full``, which counts towards pausing reading. If reading must continue nevertheless (what the
-      messages wait for is not read yet), it keeps more messages up to its bytes and refuses the others.
+    * A buffer with room left keeps a message of any size, so it may exceed its byte limit by one message.
+    * A buffer at a limit is ``full``, which is a reason to pause reading. If reading must continue (because the reply
+      they wait for is not read yet), it keeps messages up to the byte limit and rejects the others. Two users are
+      stricter: the router drops early calls as soon as their buffer is full, and the set-up of a connection fails as
+      soon as the early messages exceed a limit, also the limit on their number (``is_exceeded``).
     * There is no lock: only the I/O thread uses it.
 """
 
@@ -33,7 +35,7 @@ class DeferredMessages(Generic[_T]):
     Attributes:
         full: whether a limit is reached, so that reading should pause.
         items: the messages and their bytes; other classes only check whether it is empty.
-        lost: messages refused so far.
+        lost: messages rejected so far.
     """
 
     __slots__ = ("_bounds", "_bytes", "_is_losing", "full", "items", "lost")
@@ -63,14 +65,14 @@ class DeferredMessages(Generic[_T]):
         return len(self.items) > bounds.max_messages or self._bytes > bounds.max_bytes or self.lost > 0
 
     def add(self, item: _T, size: int) -> Put:
-        """Keep a message, or refuse it.
+        """Keep a message, or reject it.
 
         Args:
             item: the message, with what is needed to deliver it later.
             size: its bytes.
 
         Returns:
-            ``KEPT``, or ``FIRST_LOSS`` for the first one refused since the buffer was emptied, then ``LOSS``.
+            ``KEPT``, or ``FIRST_LOSS`` for the first one rejected since the buffer was emptied, then ``LOSS``.
         """
         bounds = self._bounds
         if self.full:

@@ -1,8 +1,8 @@
 """Handlers: functions that answer the server's calls, or receive its events by topic, on the hook thread or workers.
 
 Guarantees:
-    * A handler without workers runs on the hook thread, in order with the hooks. One with workers may wait for a hook
-      that is queued behind it.
+    * A handler without workers runs on the hook thread, in order with the hooks. A handler with workers may block
+      until a later hook has run, without a deadlock.
     * Look-ups need no lock: each table changes by one ``dict`` operation or one assignment.
 """
 
@@ -103,7 +103,7 @@ class Pool:
         return verdict
 
     def end(self) -> None:
-        """Run what is queued, and nothing more."""
+        """Accept no more jobs; the threads still run those that are queued."""
         self.inbox.end()
 
     def _work(self) -> None:
@@ -244,7 +244,7 @@ class Handlers:
         return self._dropped + sum(pool.inbox.dropped for pool in self.pools)
 
     def end(self) -> None:
-        """Run what is queued, and nothing more."""
+        """Accept no more jobs; the threads still run those that are queued."""
         for pool in self.pools:
             pool.end()
 

@@ -2,7 +2,7 @@
 
 Guarantees:
     * No hook runs on the I/O thread (except ``on_session``, which is not called from here), so a hook that waits delays
-      only other hooks.
+      only other hooks. Exception: with the policy ``"block"`` a full queue pauses reading, so streams wait too.
     * A hook that raises is logged with its traceback and reported to ``on_error``; the next one runs.
     * The thread starts with the first job, so a client without hooks has no hook thread.
 """
@@ -71,16 +71,20 @@ class Hooks:
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{name}-hooks", self.work)
-        # Events of each hook, for ``MAX_EVENTS``: the I/O thread counts those that are posted,
+        # The number of posted events of each hook, for `MAX_EVENTS`. Changed by the I/O thread only.
         self._posted: Counter[str] = Counter()
-        self._run_count: Counter[str] = Counter()  # the hook thread counts those that are run.
+        # The number of these events that were run. Changed by the hook thread only.
+        self._run_count: Counter[str] = Counter()
         self.ident: int | None = None
         self.connection_number: int | None = None
 
     # --- the table -------------------------------------------------------------------------------------------------
 
     def set(self, name: str, hook: Callable[..., object] | None) -> None:
-        """Set the function of a hook, which takes the arguments without the client; None removes it."""
+        """Set the function of a hook; None removes it.
+
+        The function is called with the hook's arguments, without the client as first one.
+        """
         if hook is None:
             self._table.pop(name, None)
         else:
@@ -162,7 +166,7 @@ class Hooks:
         if not self._add(job):
             self._run(job)
 
-    # --- looking ---------------------------------------------------------------------------------------------------
+    # --- state -----------------------------------------------------------------------------------------------------
 
     @property
     def dropped(self) -> int:
@@ -170,8 +174,9 @@ class Hooks:
         return self.inbox.dropped
 
     def connection_of_caller(self) -> int | None:
-        """Return the number of the one connection on which the caller's messages may be sent: for a hook of a
-        connection, that connection; None for any.
+        """Return the number of the one connection on which the caller's messages may be sent.
+
+        If the caller is ``on_open`` or ``on_reconnect``: that connection's number. Else None: any connection.
         """
         return self.connection_number if self.here() else None
 
@@ -182,7 +187,7 @@ class Hooks:
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Run what is queued, and no more hooks after that."""
+        """Accept no more jobs; the thread still runs those that are queued."""
         self.inbox.end()
 
     def join(self, deadline: Deadline) -> bool:

@@ -3,14 +3,14 @@
 Guarantees:
     * ``put`` never waits, since the I/O thread calls it.
     * With the policy ``"block"`` nothing is lost while reading pauses at the limit; if reading continues
-      nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the bytes are dropped. A
-      queue with room left keeps an item of any size, so it may exceed its bytes by one item; without
+      nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the byte limit are
+      dropped. A queue with room left keeps an item of any size, so it may exceed its byte limit by one item; without
       ``must_keep_reading``, by the items of one read.
-    * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; only if
-      nothing is dropped.
-    * An episode of losses begins with the first loss. It ends when the reader has twice taken an item that left the
-      queue half empty, with no loss between the two. (With ``"latest"`` the queue must be empty, since it is short even
-      if the reader is far behind.) ``put`` returns ``FIRST_LOSS`` once per episode, so that it is reported once.
+    * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
+      is full or is dropping items, it returns one item.
+    * An episode of losses begins with the first loss. It ends when, twice in a row without a loss between, the queue is
+      at most half full after the reader took an item. (With ``"latest"``: empty, because it holds only one item per
+      key, so its length says nothing.) ``put`` returns ``FIRST_LOSS`` once per episode, so that it is reported once.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 
@@ -47,7 +47,7 @@ _BATCH_BYTES: Final = 64 * 1024
 
 _NONE: Final = 0
 _LOSING: Final = 2
-"""States of an episode of losses: how many more items must leave the queue half empty before the episode ends."""
+"""States of an episode of losses: how many more times the queue must be at most half full after an item is taken."""
 
 
 class _Empty:
@@ -256,7 +256,9 @@ class Inbox:
                 return
 
     def _pop_several(self) -> list[Any]:
-        """Remove and return several items if many are queued, the oldest last; none if the queue is full or loses."""
+        """Remove and return several items if many are queued, the oldest last; none if the queue is full or is
+        dropping items.
+        """
         with self._lock:
             if self._count <= _BATCH_FROM or self.full or self._episode:
                 return []

@@ -32,7 +32,7 @@ class Feed:
     """
 
     endless = False
-    """Whether a drain does not wait for the end of its messages."""
+    """True for a subscription: a drain does not wait for it."""
 
     def __init__(self, streams: Streams) -> None:
         """
@@ -90,7 +90,9 @@ class AnswersFeed(Feed):
             self._streams.feed(stream, value, size, must_keep_reading)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """End the stream with its request: after the last reply, which was delivered before, or with an error."""
+        """End the stream, since the request has ended: normally (the last reply is already delivered) or with the
+        error.
+        """
         if self._claim():
             stream = self._stream()
             if stream is not None:
@@ -114,11 +116,11 @@ class AnswersFeed(Feed):
             return False
 
     def _unsubscribe(self, request: Request) -> None:
-        """Request the server to stop; the replies may have already ended."""
+        """Send the unsubscribe message; the replies may have ended already."""
         position = request.position
         if position is not None and position[0].ended:
             return
-        # Without a position it is being written at this moment.
+        # No byte position yet: it is being written now, on the present connection.
         number = self._sender.connection_number if position is None else position[0].number
         try:
             message = self._protocol.unsubscribe(request.message, request.id, None)

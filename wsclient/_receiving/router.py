@@ -40,7 +40,7 @@ class EarlyMessage(NamedTuple):
         message: the message, decoded.
         size: its bytes.
         is_reply: whether it is a reply for which no request waits.
-        topic, subscription_key: as in ``Event`` (there ``stream``).
+        topic, subscription_key: as ``topic`` and ``stream`` of ``Event``.
     """
 
     message: Any
@@ -101,8 +101,9 @@ class Router:
 
     @property
     def must_keep_reading(self) -> bool:
-        """Whether reading continues while a queue is full, up to its bytes: for a reply, for the pong that confirms a
-        delivery, for the set-up, which a slow hook must not delay, or for the peer's close frame.
+        """Whether reading continues although a queue has reached its count limit (up to its byte limit), because a
+        reply, the pong that confirms a delivery, the set-up of the connection or the peer's close frame is awaited. A
+        slow hook must not delay these.
         """
         return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
 
@@ -155,7 +156,7 @@ class Router:
         """Deliver the early messages, then the early calls, when the connection is open."""
         early_messages, self.early_messages = self.early_messages, None
         for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
-            # Not to match= requests: each of those was sent after these messages came.
+            # They are not offered to match= requests, because each of those was sent after these messages came.
             self._deliver(message, size, topic, key, is_reply=is_reply)
         for call, size in self._early_calls.take_all():
             self._called(call, size)
@@ -177,7 +178,8 @@ class Router:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
         if self.is_closing and self._receivers.full:
-            self._receivers.streams.dropped += 1  # only the close frame is awaited; this must end no stream
+            # Drop it here: a full stream would otherwise end with SlowConsumer.
+            self._receivers.streams.dropped += 1
             return
         self._deliver(message, size, topic, subscription_key)
 
@@ -231,7 +233,10 @@ class Router:
             self.deliver_routed()
 
     def _take_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
-        """Process the only reply to a request without ``until``, which may have ended: the most frequent case."""
+        """Fast path, the most frequent case: process the only reply to a request without ``until``.
+
+        The request may already have ended.
+        """
         if request.position is not None:
             progress, end = request.position
             if progress.confirmed < end <= progress.sent:
@@ -393,9 +398,8 @@ class Router:
                     self._receivers.handlers.post(handler, handler.fn, (message,), size, self.must_keep_reading)
             if streams.listening:
                 streams.offer(message, size, must_keep_reading=self.must_keep_reading)
-        hooks.post_message(
-            message, size, hooks.inbox.full and self.must_keep_reading
-        )  # only if the hooks' own queue is full
+        # `must_keep_reading` matters here only if the hooks' own queue is full.
+        hooks.post_message(message, size, hooks.inbox.full and self.must_keep_reading)
 
     def _is_matched(self, message: Any) -> bool:
         """End the ``match=`` request in flight that accepts the message; return whether there was one."""

@@ -160,8 +160,8 @@ class Stream(Iterator[Any]):
 class Streams:
     """The open streams of one client.
 
-    There is no lock: the garbage collector may close a stream at any point of any thread, also on a thread that holds
-    the lock. Each step is one ``dict`` operation, which is atomic, and iteration uses a copy.
+    There is no lock. A lock could deadlock: the garbage collector may close a stream on a thread that already holds it.
+    Each step is one ``dict`` operation, which is atomic, and iteration uses a copy.
 
     Attributes:
         dropped: messages lost by all streams so far, closed ones included.

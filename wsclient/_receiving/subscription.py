@@ -7,7 +7,7 @@ Guarantees:
     * Every transition runs on the I/O thread. Other threads only post an event (``Subscriptions.post``), which the I/O
       thread applies before it looks up the owner of a message. (A ``close()`` of the client that abandons a blocked I/O
       thread applies the last events instead.)
-    * The server is unsubscribed from once: by the transition to ``ENDED``, which happens once.
+    * The unsubscribe message is sent at most once: at the transition to ``ENDED``, which happens once.
     * The thread inside ``subscribe()`` is notified once, by the thread that removes it from ``_callers``; that may be
       any thread.
 """
@@ -167,8 +167,9 @@ class Subscription(Stream):
     def close(self) -> None:
         """Unsubscribe and accept no more messages. Any thread may call it, any number of times.
 
-        Iteration ends at once. The I/O thread sends the unsubscribe message directly after this call or, if the reply
-        to the subscribe request has not come yet, after that reply. A later ``subscribe()`` is sent after it.
+        Iteration ends at once. The I/O thread sends the unsubscribe message soon, and before a later ``subscribe()`` is
+        sent. Exception: if the reply to the subscribe request has not come yet, the unsubscribe message is sent after
+        that reply, and a later ``subscribe()`` may be sent before both.
         """
         super().close()
         self._retry_delivery.clear()
@@ -224,8 +225,8 @@ class SubscriptionFeed(Feed):
         Args:
             message: the message that subscribes, or a function that returns it each time.
             match: returns True for messages of the subscription that have no subscription key.
-            unsubscribe: the message that unsubscribes, a function of the subscribe message and the reply that returns
-                it, or None for the message that the protocol makes.
+            unsubscribe: the message that unsubscribes, a function ``f(subscribe_message, reply)`` that returns that
+                message, or None for the message that the protocol makes.
             resume: see above.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             protocol: finds subscription keys, and makes unsubscribe messages.
@@ -258,7 +259,7 @@ class SubscriptionFeed(Feed):
         self._key: Any = None
         self._reply: Any = ABSENT
 
-    # --- the caller's thread, before the feed is published -----------------------------------------------------------
+    # --- the caller's thread, before other threads know the feed -----------------------------------------------------
 
     def make(self, deadline: Deadline, connection_number: int | None) -> Request:
         """Make a request that subscribes. Later requests are made on the I/O thread.
@@ -301,14 +302,17 @@ class SubscriptionFeed(Feed):
         return self._is_reply_awaited
 
     def wait(self) -> None:
-        """Wait for the first reply, on any connection; ``caller`` stores an error. On the caller's thread."""
+        """Wait for the first reply, on any connection; the waiter ``self.caller`` then holds the error, if any. On the
+        caller's thread.
+        """
         assert self._deadline is not None
         if self.caller.wait(self._deadline):
             return
         request = self.request
         assert request is not None
         if not self._requests.time_out(request) and request.outcome is FAILED:
-            # It was lost with its connection, and there is no other yet. (A reply that comes now is notified soon.)
+            # The request was lost with its connection and no new one was made. (If a reply has just arrived, the I/O
+            # thread completes the waiter soon.)
             self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
         self.caller.wait(NEVER)
 
@@ -406,7 +410,7 @@ class SubscriptionFeed(Feed):
         request = self.request
         is_departing = request is not None and request.written_on is not None and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):
-            self.on_written(None)  # the writer has just assigned its id, and is about to post this event
+            self.on_written(None)  # the writer has just assigned its id, and is about to post WRITTEN
         was_carried = self.standing is Standing.ACTIVE
         if not self._move(Event.CLOSED):
             return
@@ -421,7 +425,9 @@ class SubscriptionFeed(Feed):
             self.on_finished(error)
 
     def on_finished(self, error: BaseException | None) -> None:
-        """End the subscription. Unsubscribe only if its request has not ended, since the server may receive that."""
+        """End the subscription. Unsubscribe only if its request has not ended, since the server may still receive the
+        request.
+        """
         request, was_carried = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
@@ -481,7 +487,8 @@ class SubscriptionFeed(Feed):
         """Whether a reply is expected that may contain its subscription key."""
         if not self._is_reply_awaited or self._key is not None or self._match is not None:
             return False
-        return self.request is not None and self.request.stage in (NEW, WAITING)  # or a message came first
+        # (STREAMING: a message came before the reply, so no key is awaited.)
+        return self.request is not None and self.request.stage in (NEW, WAITING)
 
     @property
     def has_key(self) -> bool:
@@ -554,7 +561,7 @@ class SubscriptionFeed(Feed):
         if writer is None or self._guard.state.current in FINAL:
             return
         if position is not None and position[0] is not writer.write_progress:
-            return  # it was written on another connection; without a position it is being written at this moment
+            return  # it was written on another connection (no byte position: it is being written now, on this one)
         deadline = Deadline.after(self._request_timeout, time.monotonic())
         number = writer.write_progress.number
         try:
@@ -579,7 +586,9 @@ class SubscriptionFeed(Feed):
 
 def _over(error: ConnectionLost) -> ConnectionLost:
     """Return the error for a subscription that ends with its connection."""
-    words = "The connection of this subscription ended, and it was made with resume=False; subscribe again."
+    words = (
+        "The connection of this subscription ended, and the subscription was made with resume=False; subscribe again."
+    )
     over = ConnectionLost(words, sent=True, disconnect=error.disconnect)
     over.__cause__ = error.__cause__
     return over

@@ -186,7 +186,8 @@ class Subscriptions:
             member.on_lost(error)
 
     def ask_again(self, writer: Writer, number: int) -> None:
-        """Subscribe again to every subscription on a connection that is about to open, before anything else is sent.
+        """Subscribe again to every subscription on a connection that is about to open: after the messages of
+        ``on_session``, before the queue.
 
         Events that happen meanwhile are left for ``apply_events``, to be called once the connection is open: before
         that, the unsubscribe of a subscription that was closed could not be sent.

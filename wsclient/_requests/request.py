@@ -73,7 +73,8 @@ class Request(Outgoing):
         feed: receives each of many replies; None if one reply is expected.
         message: a copy of the caller's message, if the protocol needs it to judge the replies; else ``ABSENT``.
         batch: the batch it is sent in; None if it is sent alone.
-        last: the latest of many replies, if one reply is expected; ``ABSENT`` before the first.
+        last: the latest partial reply (``Item``) of a request that returns only one result; ``ABSENT`` before the
+            first.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
         counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
         written_on: the ``WrittenRequests`` of the connection whose writer has taken it, to write it; None before that,

@@ -62,7 +62,7 @@ class Requests:
             protocol: encodes requests and gives them their ids.
             table: the requests that have not ended.
             sender: writes or queues messages.
-            commands: wakes the I/O thread, and orders it to drop a connection.
+            commands: wakes the I/O thread, and gives it the command to drop a connection.
             settings: the client's name and ``request_timeout``.
         """
         self._protocol = protocol
@@ -489,15 +489,17 @@ class Requests:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
     def connection_ended(self, written: WrittenRequests, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
-        """Sort the requests of a connection that has ended: return those that the next connection may send to the
-        queue, and end the others. I/O thread only.
+        """Sort the requests of a connection that has ended: put back into the queue the requests that the next
+        connection may send, and end the others. I/O thread only.
 
         Args:
             written: the requests in flight on the connection.
             cut: messages that were not written completely, in order.
             disconnect: how it ended.
         """
-        back: dict[Outgoing, None] = {}  # each batch once, complete: ended members are left out as it is written
+        # A dict, so that a batch appears once. It goes back as a whole; members that have ended are skipped when it is
+        # written.
+        back: dict[Outgoing, None] = {}
         for request in self.table.end_connection(written):
             if request.connection_number is not None:
                 self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
@@ -564,8 +566,8 @@ class Requests:
             self._commands.wake()
 
     def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
-        """Order the I/O thread to drop the connection if an ended request still keeps its position in the order: its
-        reply, if it came, would be assigned to a later request.
+        """Command the I/O thread to drop the connection if an ended request still keeps its position in the order of
+        replies. If its reply never comes, the reply to a later request would be assigned to it.
         """
         written = request.written_on
         if written is not None and self.table.holds_place(request):

@@ -39,7 +39,8 @@ class RequestTable:
 
     Attributes:
         by_order: whether replies are correlated by their order alone.
-        counts: requests that have ended, by their final state; one that is ``STREAMING`` has counted as ``OK``.
+        counts: requests that have ended, by their final state. A request that becomes ``STREAMING`` is counted as
+            ``OK`` at that moment; one that began as ``STREAMING`` is not counted.
         waiting: the number of ``WAITING`` requests; other classes only read it.
         timers: a heap of deadlines, some of requests that have ended; other classes only check whether it is empty.
     """
@@ -169,8 +170,8 @@ class RequestTable:
         """End a request. True only for the first call for a request; that caller completes the waiter.
 
         If replies come by order, a request that was written and ends without its reply keeps its position in the order,
-        since the reply may still come: until that reply or the end of the connection. ``expire`` returns a cancelled
-        one at its deadline.
+        since the reply may still come: until that reply or the end of the connection. If a cancelled request still
+        holds its place at its deadline, ``expire`` returns it.
         """
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None

@@ -1,8 +1,11 @@
 """The interface between the writer of one connection and the client with its recording.
 
 Guarantees:
-    * Only the thread that holds the write lock calls this, so it needs no other lock. The I/O thread calls two methods
-      of ``RecordingTap``, which change nothing here.
+    * ``take``, ``has_room_for``, ``depart``, ``refuse``, ``is_free``, ``is_wanted``, ``RecordingTap.taken`` and
+      ``RecordingTap.handed_over`` are called only by the thread that holds the write lock.
+    * ``ready``, ``wake``, ``nudge``, ``queue`` and ``progress`` are also used without the write lock; each is safe for
+      any thread.
+    * ``RecordingTap.received`` and ``RecordingTap.lost`` are called only by the I/O thread; they change no attribute.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ class ClientBackend:
         return entry.requests <= self._room()
 
     def is_wanted(self) -> bool:
-        """Return whether there is time left to send anything: not after the deadline of ``close()``."""
+        """Return whether a message can still be sent: False after the deadline of ``close()``."""
         close = self._commands.close
         return close is None or not close.deadline.passed(time.monotonic())
 

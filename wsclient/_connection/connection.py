@@ -23,7 +23,7 @@ from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
 from .._threads.deadline import Deadline
-from .keepalive import Beat, Heartbeat
+from .keepalive import PingSchedule, ProtocolHeartbeat
 
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
@@ -43,7 +43,8 @@ _BINARY: Final = Opcode.BINARY
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 LINGER: Final = 0.5
-"""Seconds for the peer to close TCP after both close frames; RFC 6455 §7.1.1 asks the server to close first."""
+"""Seconds for the peer to close TCP after both close frames (RFC 6455 §7.1.1 asks the server to close first). If the
+peer broke the protocol, seconds for the whole closing handshake."""
 
 _PAUSED_LOOK: Final = 1.0
 """Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
@@ -77,8 +78,8 @@ class Connection:
         over: whether it has ended, so that ``finish`` can be called.
     """
 
-    __slots__ = ("_beat", "_core", "_goodbye", "_heartbeat", "_opened_at", "_poller", "_reader", "_uptime", "_written",
-                 "ending", "info", "number", "opened", "over", "router", "writer")  # fmt: skip
+    __slots__ = ("_core", "_goodbye", "_heartbeat", "_opened_at", "_ping_schedule", "_poller", "_reader", "_uptime",
+                 "_written", "ending", "info", "number", "opened", "over", "router", "writer")  # fmt: skip
 
     def __init__(
         self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
@@ -103,12 +104,14 @@ class Connection:
         self.over = False
         self._core = core
         self._poller = poller
-        self._heartbeat = Heartbeat(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
+        self._ping_schedule = PingSchedule(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
         inflater = None if opened.agreement is None else Inflater(opened.agreement)
         limits = core.settings.line.limits
         self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
         self._opened_at: float | None = None
-        self._beat = Beat(core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout)
+        self._heartbeat = ProtocolHeartbeat(
+            core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout
+        )
         self._goodbye = [True]
 
     @property
@@ -117,7 +120,7 @@ class Connection:
         return self._opened_at is not None
 
     def claim_goodbye(self) -> bool:
-        """Return True for the first caller, which posts ``on_close``. Any thread: to remove the item is atomic."""
+        """Return True for the first caller, which posts ``on_close``. Any thread: removing the item is atomic."""
         try:
             return self._goodbye.pop()
         except IndexError:
@@ -133,7 +136,7 @@ class Connection:
         """The set-up is complete: write what is queued, and let all threads write."""
         self._opened_at = time.monotonic()
         self.writer.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
-        self._beat.begin(self._opened_at)
+        self._heartbeat.begin(self._opened_at)
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.connection = self.info
@@ -144,11 +147,11 @@ class Connection:
         """Wait until something happens, at most until ``until``, and handle it."""
         core, line = self._core, self.opened.line
         if core.recorder is not None:
-            core.recorder.write()  # before the wait: later records end the wait
+            core.recorder.write()  # a record added later wakes this thread
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
         if core.table.timers:
-            # Before reading: a position kept for an overdue reply must not take the reply to the next request.
+            # Before reading: a request that has timed out must not get the reply to the next request.
             core.requests.expire(now)
         if core.commands.drop is not None and self._is_to_be_dropped():
             return
@@ -159,9 +162,9 @@ class Connection:
         if (
             self.ending is not None
             or self.writer.error is not None
-            or self._beat.missed
+            or self._heartbeat.missed
+            or now >= self._ping_schedule.next_at
             or now >= self._heartbeat.next_at
-            or now >= self._beat.next_at
         ):
             self._look_after(now)
         if core.subscriptions.unrouted.items or core.subscriptions.events:
@@ -188,7 +191,8 @@ class Connection:
             reason: the text to send.
             deadline: until when to wait for the peer.
             error: why the client closes the connection.
-            behind_queue: send what is queued first; the queue refuses more messages with this error.
+            behind_queue: if given: first send all queued messages, then the close frame; later messages are refused
+                with this error.
         """
         if self.ending is not None:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
@@ -238,14 +242,15 @@ class Connection:
         """Wait for the socket, a timer or a command; return the events that are ready."""
         core, writer, line = self._core, self.writer, self.opened.line
         link = core.link
-        core.commands.sleeps_until = math.inf  # a thread that sets an earlier timer after this wakes this thread
+        # If another thread sets an earlier timer from now on, it will wake this thread.
+        core.commands.sleeps_until = math.inf
         self.router.is_closing = self.ending is not None
         link.paused = False
         events = line.read_event
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
         if writer.blocked or receivers.hooks.inbox.full or (others and receivers.full):
-            link.paused = True  # before the check: a thread that makes room after this wakes this thread
+            link.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
             if link.proofs:
                 core.acknowledgements.drop_decided()
             link.paused = (writer.blocked and writer.is_flooded_by_replies) or (
@@ -257,12 +262,14 @@ class Connection:
         if core.table.timers or self.ending is not None or link.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._heartbeat.next_at, self._beat.next_at)
+            at = min(self._ping_schedule.next_at, self._heartbeat.next_at)
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
-        """Return whether the connection must be dropped without further reads, since a reply by order may be lost."""
+        """Return whether the connection must be dropped without further reads: replies are matched by order, and one
+        may be missing.
+        """
         drop = self._core.commands.drop
         return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
 
@@ -276,7 +283,7 @@ class Connection:
             return at if last is None else min(at, last)
         if self._core.link.paused:
             at = min(at, now + _PAUSED_LOOK)
-        return min(at, self._heartbeat.next_at, self._beat.next_at)
+        return min(at, self._ping_schedule.next_at, self._heartbeat.next_at)
 
     def _look_after(self, now: float) -> None:
         """Handle deadlines, keepalive, and an error of the writer."""
@@ -287,20 +294,20 @@ class Connection:
             self._end_now(Initiator.NETWORK, f"the connection broke: {self.writer.error}", self.writer.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
-        elif self._beat.missed:
+        elif self._heartbeat.missed:
             self._end_now(Initiator.KEEPALIVE, "a heartbeat of the message protocol was not answered", None)
-        elif now >= self._heartbeat.next_at or now >= self._beat.next_at:
+        elif now >= self._ping_schedule.next_at or now >= self._heartbeat.next_at:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
-        if self._heartbeat.dead(now) and not self._shows_life(now):
-            silence = now - self._heartbeat.last_heard
+        if self._ping_schedule.dead(now) and not self._shows_life(now):
+            silence = now - self._ping_schedule.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self._beat.look(self.writer, now)
-            if self._heartbeat.ping_due(now):
+            self._heartbeat.look(self.writer, now)
+            if self._ping_schedule.ping_due(now):
                 payload = os.urandom(8)
-                self._heartbeat.pinged(payload, now)
+                self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
 
     def _shows_life(self, now: float) -> bool:
@@ -309,7 +316,7 @@ class Connection:
         if line.pending() or self._poller.wait(line.sock, READ, 0.0):
             if not self._core.link.paused:
                 self._read(now)
-            self._heartbeat.heard(now)
+            self._ping_schedule.heard(now)
             return True
         return False
 
@@ -317,7 +324,7 @@ class Connection:
 
     def _read(self, now: float) -> bool:
         """Read what has arrived; return whether that was anything."""
-        line, heartbeat = self.opened.line, self._heartbeat
+        line, schedule = self.opened.line, self._ping_schedule
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
             try:
@@ -331,9 +338,9 @@ class Connection:
             if not data:
                 self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
                 return number > 0
-            heartbeat.last_heard = now
-            if heartbeat.unanswered:
-                heartbeat.heard(now)
+            schedule.last_heard = now
+            if schedule.unanswered:
+                schedule.heard(now)
             self._feed(data)
             if line.short_means_empty and len(data) < size:
                 break
@@ -384,7 +391,7 @@ class Connection:
         if matched is not None:
             self._core.counters.add_round_trip(matched.seconds)
             for known in matched.payloads:
-                self._heartbeat.answered(known)
+                self._ping_schedule.answered(known)
         self._core.hooks.post_event("on_pong", payload)
 
     # --- ending ------------------------------------------------------------------------------------------------------
@@ -420,7 +427,7 @@ class Connection:
         """Return how it ends, as far as that is known now."""
         ending = self.ending or Ending(Initiator.LOCAL, None, "", None, Deadline(None))
         uptime = 0.0 if self._opened_at is None else now - self._opened_at
-        idle = now - self._heartbeat.last_heard
+        idle = now - self._ping_schedule.last_heard
         code = None if ending.code is None else int(ending.code)  # a plain int, since the enum is private
         return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)
 

@@ -1,6 +1,6 @@
 """Keepalive: when to send a ping, when a peer counts as dead, and the heartbeat of the message protocol.
 
-``Heartbeat`` reads no clock: callers pass ``now``, from ``time.monotonic()``. I/O thread only.
+``PingSchedule`` reads no clock: callers pass ``now``, from ``time.monotonic()``. I/O thread only.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from .._sending.writer import Writer
     from ..protocols import Protocol
 
-__all__ = ["Beat", "Heartbeat"]
+__all__ = ["PingSchedule", "ProtocolHeartbeat"]
 
 
-class Heartbeat:
-    """When to send a ping, and when the peer counts as dead (RFC 6455 §5.5.2).
+class PingSchedule:
+    """When to send a WebSocket ping, and when the peer counts as dead (RFC 6455 §5.5.2).
 
     A ping is due every ``interval`` seconds. The peer counts as dead once no byte has arrived for ``timeout`` seconds
     after the oldest unanswered ping was due. The moment at which the ping *was due* counts, not the one at which it
     could be written: a peer that no longer reads also blocks writes, and must be detected as well. So a half-open peer
     is detected at most ``interval + timeout`` after its last byte.
 
-    Any byte is a sign of life, so a pong may be late behind a large message. Not thread-safe: the I/O thread owns it.
+    Any byte shows that the peer is alive, so a pong may be late behind a large message. Not thread-safe: only the I/O
+    thread uses it.
 
     Attributes:
         last_heard: when bytes arrived last.
@@ -92,7 +93,7 @@ class Heartbeat:
         return max(self.unanswered[0][1], self.last_heard) + self._timeout
 
 
-class Beat:
+class ProtocolHeartbeat:
     """The message protocol's heartbeat on one connection. I/O thread only.
 
     Attributes:

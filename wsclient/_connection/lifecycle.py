@@ -1,10 +1,12 @@
 """Start and end of a client, called by other threads: start, drain, close.
 
 Guarantees:
-    * ``start`` returns with the client open, or raises and leaves it closed.
+    * ``start`` returns when the client is open (a hook may have closed it again since), or raises. If it raises, the
+      client is closed; but if another thread had started the client, a timeout of this call leaves it running.
     * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: an I/O
       thread that does not respond is abandoned, its connection is cut, and every wait for the client ends.
-    * A KeyboardInterrupt in ``start`` leaves the client closed; one in ``close`` does not stop the closing.
+    * A KeyboardInterrupt in the ``start`` that started the client leaves it closed; one in ``close`` does not stop the
+      closing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ GRACE: Final = 0.5
 """Seconds beyond its timeout for which ``close`` waits for the I/O thread, and 0.4 s more for the hook thread."""
 
 LAST_HOOKS: Final = 3.0
-"""Seconds for which ``wait_closed`` and ``run_forever`` wait for the last hooks."""
+"""Seconds for which ``wait_closed`` and ``run_forever`` wait for the last hooks, at most until their own deadline."""
 
 _RUNNING: Final = frozenset(set(State) - FINAL)
 _NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
@@ -66,7 +68,7 @@ class Lifecycle:
         """Whether ``close()`` was called."""
         return self._core.commands.close is not None
 
-    # --- beginning ---------------------------------------------------------------------------------------------------
+    # --- start -------------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None) -> None:
         """Start the I/O thread unless it runs already, and wait until the client is open.
@@ -158,7 +160,9 @@ class Lifecycle:
         return self._supervisor.drained
 
     def join(self, deadline: Deadline) -> bool:
-        """Wait until the client has ended; False if the deadline passed first. Hooks may take ``LAST_HOOKS`` more."""
+        """Wait until the client has ended; False if the deadline passed first. Then wait for the last hooks: at most
+        ``LAST_HOOKS``, and only up to the deadline.
+        """
         if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
         self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
@@ -199,8 +203,9 @@ class Lifecycle:
     def _abandon(self) -> None:
         """End the client without its I/O thread, which is blocked in the user's code or in a name look-up."""
         _log.warning(
-            "%s: the I/O thread does not respond to close(): it runs on_session, match, until, url, headers, sock, "
-            "should_retry, a protocol or a name look-up. Its connection is cut, and the thread is abandoned.",
+            "%s: the I/O thread does not respond to close(): it is blocked in one of: on_session, match, until, "
+            "url, headers, sock, should_retry, a protocol, a name look-up. Its connection is cut, and the thread is "
+            "abandoned.",
             self._core.settings.name,
         )
         self._abandoned = True
@@ -211,7 +216,9 @@ class Lifecycle:
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
-        """Close a forked child's copies of the descriptors, which sends nothing, and make every call raise."""
+        """Close a forked child's copies of the descriptors (this sends nothing to the server), and make every call
+        raise.
+        """
         self._core.guard.forked = True
         self._core.commands.close_descriptors()
         if self._core.recorder is not None:

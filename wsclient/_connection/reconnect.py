@@ -2,8 +2,8 @@
 
 tenacity's ``wait`` and ``stop`` strategies decide. They receive the same ``RetryCallState`` as from tenacity's own
 loop. That loop is not used: its wait can't be ended without one more attempt, and it handles only attempts, while a
-connection that lasted for days is not an attempt. So nothing here sleeps, recurses or chains exceptions: each ended
-attempt or connection is one call, which returns one decision.
+connection that lasted for days is not an attempt. So nothing here sleeps or recurses: each ended attempt or
+connection is one call, which returns one decision.
 
 Not thread-safe: the I/O thread owns the ``ReconnectState``.
 """
@@ -126,7 +126,8 @@ class ReconnectState:
         Args:
             reconnect: the option; None never connects again.
             retry_first: whether the client continues after the first round of attempts has failed.
-            urls: the number of servers that are tried in turn; each is tried once before a first failure counts.
+            urls: the number of servers that are tried in turn; the first round over all servers counts as one
+                first attempt.
             credentials_are_fresh: whether a function returns the URL or the headers for each attempt, so that a retry
                 after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which a retry can't succeed.
@@ -146,7 +147,9 @@ class ReconnectState:
     def opened(self) -> None:
         """Note that an attempt led to an open connection."""
         self._opened = True
-        if not self._last_fatal_was_close:  # the server that had refused the client has accepted it now
+        # The refusal came at the handshake, and a handshake has now succeeded. (After a fatal close code, an open
+        # connection proves nothing.)
+        if not self._last_fatal_was_close:
             self._fatal_in_a_row = 0
 
     def attempt_failed(self, error: BaseException, now: float) -> RetryDecision:
@@ -154,7 +157,7 @@ class ReconnectState:
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
-            self._fatal_for_good(error)  # counted, and judged after the last server of the round
+            self._fatal_for_good(error)  # only counts the error; the decision is made after the last server
             return RetryDecision(error, self.failures, 0.0)
         if not self._opened and not self._retry_first:
             final = error if self.failures == 1 else self._gave_up(error)
@@ -195,15 +198,16 @@ class ReconnectState:
         state = self._retry_state(error, now)
         delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
         state.upcoming_sleep = delay
-        state.attempt_number = self.failures  # 0 after a loss: only the attempts that follow count
+        state.attempt_number = self.failures  # 0 after the loss of a healthy connection: only later attempts count
         if self._reconnect.stop(state):
             return RetryDecision(self._gave_up(error), self.failures, None)
         state.idle_for += delay
         return RetryDecision(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
-        """Count a fatal error. Return whether a retry can't succeed: every server has refused the client, and also with
-        fresh credentials.
+        """Count a fatal error. Return whether a retry can't succeed: every server has refused the client, and (if
+        the last error is a refused login and the credentials can change) one further attempt with fresh credentials was
+        refused too.
         """
         if not is_fatal(error, self._fatal_codes):
             self._fatal_in_a_row = 0
@@ -215,7 +219,9 @@ class ReconnectState:
         return self._fatal_in_a_row >= chances
 
     def _retry_state(self, error: BaseException, now: float) -> RetryCallState:
-        """Return the state that a tenacity strategy reads. Its attempt number is at least 1, also after a mere loss."""
+        """Return the state that a tenacity strategy reads. Its attempt number is at least 1, also if a connection was
+        lost and no attempt has failed yet.
+        """
         if self._state is None:
             self._state = RetryCallState(retry_object=_RETRYING, fn=None, args=(), kwargs={})
             self._state.start_time = now

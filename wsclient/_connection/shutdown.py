@@ -19,7 +19,8 @@ __all__ = ["begin_closing", "finish"]
 
 def begin_closing(core: ClientContext) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
-    core.subscriptions.apply_events()  # a subscription that was closed before the client still unsubscribes
+    # If a subscription was closed before `client.close()`, its unsubscribe message is still sent.
+    core.subscriptions.apply_events()
     refusal = _closed(core, None)
     if core.state.current is not State.CLOSING:
         core.state.move(State.CLOSING)

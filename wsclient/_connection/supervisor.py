@@ -1,5 +1,7 @@
-"""The I/O thread: it connects, serves the connection, decides whether to connect again, and waits. Only this thread
-changes the client's state.
+"""The I/O thread: it connects, serves the connection, decides whether to connect again, and waits.
+
+This thread changes the client's state. There are two exceptions, both in ``lifecycle``: another thread ends a client
+that was never started, or a client whose I/O thread is blocked.
 
 Everything here runs on that thread, except ``abort`` and ``sockets``.
 """
@@ -47,8 +49,8 @@ QUICK_CLOSE: Final = 0.5
 """Seconds for the closing handshake of a connection that is replaced, or could not be set up."""
 
 _DRAIN_CHECK: Final = 0.1
-"""Seconds between two checks whether a drain is complete: a call that the sealed queue refuses does not wake the
-I/O thread."""
+"""Seconds between two checks whether a drain is complete; needed because a refused request ends without waking the I/O
+thread."""
 
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""
@@ -57,7 +59,7 @@ _log = logging.getLogger("wsclient")
 
 
 class Supervisor:
-    """Keeps one client connected, until it is closed or no further attempt makes sense."""
+    """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
     __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "drained")
 
@@ -141,7 +143,7 @@ class Supervisor:
             found.append(self._connector.sock)
         return found if connection is None else [*found, connection.opened.line.sock]
 
-    # --- one connection after the other ------------------------------------------------------------------------------
+    # --- successive connections --------------------------------------------------------------------------------------
 
     def _live(self) -> tuple[State, BaseException | None]:
         """Run successive connections; return the final state, and the error that caused it."""
@@ -166,7 +168,9 @@ class Supervisor:
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
         disconnect = None if connection is None else connection.finish()
-        self._connection = None  # not before: finish() may wait for a writer in user code, which abort() ends
+        # Not before: finish() may wait for a thread that runs user code under the write lock; `abort()` needs
+        # `_connection` to end that wait.
+        self._connection = None
         now = time.monotonic()
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
@@ -354,7 +358,8 @@ class Supervisor:
             core.recorder.write()
         if core.commands.close is not None or core.commands.reconnect is not None:
             raise Interrupted("A command ends the wait.")
-        core.commands.sleeps_until = math.inf  # a thread that sets an earlier timer after this wakes this thread
+        # If another thread sets an earlier timer from now on, it will wake this thread.
+        core.commands.sleeps_until = math.inf
         now = time.monotonic()
         core.requests.expire(now)
         core.progress.announce()

@@ -1,10 +1,13 @@
 """The use of websocket-client. The only importer of ``websocket``.
 
-``WebSocketApp.run_forever`` runs each connection, through two extension points of the library: it calls the ``header``
-callable just before it connects, which puts our ``WebSocket`` into the app, and ``create_dispatcher``, which returns
-our loop instead of its own. So the app controls the sequence (connect, read until the end, tear down), and our code
-connects and reads; ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it: it would
-call ``on_close`` for connections that never opened, and log headers with their secrets.
+``WebSocketApp.run_forever`` runs each connection, through two extension points of the library:
+
+* ``header``: called just before connecting; our callable puts our ``WebSocket`` into the app.
+* ``create_dispatcher``: returns our loop.
+
+So the app controls the sequence (connect, read until the end, tear down), and our code connects and reads;
+ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it: it would call ``on_close``
+for connections that never opened, and log headers with their secrets.
 """
 
 from __future__ import annotations

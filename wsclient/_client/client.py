@@ -98,8 +98,8 @@ class Client:
             proxy: the proxy's URL, ``"env"`` or True for the proxy of the environment, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.
             sock: a connected stream socket to use instead of connecting, for one connection; or a function that
-                returns one and is called before every attempt. A client that was started closes it. ``wss`` uses TLS
-                on it.
+                returns one and is called before every attempt. The client closes the socket at its end, if it was
+                started. ``wss`` uses TLS on it.
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
             request_timeout: seconds a request may take, if the call has no ``timeout``; None has no limit.
@@ -129,12 +129,13 @@ class Client:
         core = ClientContext(settings, protocol)
         for method, function in values["handlers"].items():
             core.handlers.handle(method, function, 0)
-        protocol._serve(settings.codec)  # last, so that the protocol stays free when an option is refused
+        # Last, so that the protocol can be used for another client if an option is refused.
+        protocol._serve(settings.codec)
         object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, values["reconnect"])))
         for hook in HOOKS:
             self._set_hook(hook, values[hook])
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- start and end ------------------------------------------------------------------------------------------------
 
     def start(self, timeout: float | None = None) -> Self:
         """Start the background thread and wait until the client is open; on a running client, only wait.
@@ -147,7 +148,8 @@ class Client:
 
         Raises:
             ConnectError: the first attempt failed (with a list of URLs: each of them), or the timeout passed. The
-                client is then closed. With ``retry_first=True`` only a fatal error ends the attempts.
+                client is then closed; but if another thread had started it, a timeout leaves it running. With
+                ``retry_first=True`` only a fatal error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
         """
@@ -194,7 +196,8 @@ class Client:
             wait: False returns at once.
 
         Returns:
-            True if everything was finished (without waiting: so far).
+            True if everything was finished. With ``wait=False``: whether it is already finished when the call
+            returns.
         """
         return self._wsclient.lifecycle.drain(timeout, wait=wait)
 
@@ -209,8 +212,8 @@ class Client:
             reason: text for the server, at most 123 bytes.
             timeout: seconds for the server to answer; the call returns within one second more, whatever the server, the
                 network or a hook does.
-            wait: False only orders the close; it takes no lock, so it is permitted in a signal handler and in functions
-                on the I/O thread such as ``match`` and ``until``.
+            wait: False only gives the command to close; it takes no lock, so it is permitted in a signal handler and in
+                functions on the I/O thread such as ``match`` and ``until``.
 
         Raises:
             ValueError: the code or the reason can't be sent.
@@ -366,7 +369,7 @@ class Client:
         return Client.request(self, message, timeout=timeout, idempotent=idempotent)
 
     def notify(self, method: str, params: Any = None) -> Delivery:
-        """Send a notification, a method call without an answer. Returns at once, as ``send`` does.
+        """Send a notification, a method call without an answer. Waits no longer than ``send`` does.
 
         Raises:
             TypeError: the protocol has no methods.
@@ -378,11 +381,12 @@ class Client:
     # --- sending and receiving ----------------------------------------------------------------------------------------
 
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
-        """Queue a message and return at once; messages of one thread keep their order.
+        """Send or queue a message, without waiting for the network; messages of one thread keep their order.
 
-        It may be written a moment later, by the background thread: if many messages come at once, and from the main
-        thread with TLS or compression. Without a connection it waits for the next one. Messages that ``on_open`` and
-        ``on_reconnect`` send are sent only on their connection.
+        The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). The background thread
+        may write the message a moment later, in two cases: many messages at once; or the main thread with TLS,
+        compression or a recording. Without a connection the message waits for the next one. Messages that ``on_open``
+        and ``on_reconnect`` send are sent only on their connection.
 
         Args:
             message: ``str`` is sent as text, ``bytes``-likes as binary, everything else as JSON text.
@@ -499,10 +503,12 @@ class Client:
         maxsize: int | None = None,
         overflow: Overflow = "block",
     ) -> Subscription:
-        """Subscribe, and return a stream of the messages. After a reconnect it subscribes again, before the queue.
+        """Subscribe, and return a stream of the messages.
 
-        The protocol recognises its messages by the request's id, or by a subscription key in the server's reply; if
-        there is neither, ``match`` selects them. They reach neither ``listen()`` nor ``on_message``.
+        After a reconnect the client subscribes again, before it sends queued messages.
+
+        The protocol recognises the subscription's messages by the request's id, or by a subscription key in the
+        server's reply; if there is neither, ``match`` selects them. They reach neither ``listen()`` nor ``on_message``.
 
         Args:
             message: the message that subscribes, or a function that is called each time and returns it (after a
@@ -510,8 +516,8 @@ class Client:
             match: selects messages; then no reply is needed, but a reply is stored, and an error ends the
                 subscription. Runs on the I/O thread: keep it short.
             unsubscribe: sent when the subscription is closed: a message, a ``wsclient.Request`` around one that needs
-                an id, or a function of the subscribe message and the reply that returns either. By default the
-                message that the protocol defines.
+                an id, or a function ``f(subscribe_message, reply)`` that returns one of these. By default the message
+                that the protocol defines.
             resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
                 by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.
             key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.
@@ -595,7 +601,7 @@ class Client:
             return partial(_decorated, handlers.handle, method, workers)
         return Registration(handlers.remove_method, method, handlers.handle(method, fn, workers))
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- state and statistics -----------------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:

@@ -38,7 +38,7 @@ def check_attribute(name: str) -> None:
 
 
 def check_subclass(cls: type, client: type) -> None:
-    """Refuse a subclass that hides a name of the client, its mixins included.
+    """Refuse a subclass that hides a name of the client; the subclass's mixins are checked too.
 
     Args:
         cls: the subclass.

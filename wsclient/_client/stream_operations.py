@@ -143,12 +143,15 @@ def subscribe(
 
 
 def _await_events(core: ClientContext, deadline: Deadline) -> None:
-    """Wait until subscriptions that were closed before have unsubscribed: this one may have the same messages."""
+    """Wait until the I/O thread has applied all earlier events, and so has unsubscribed from subscriptions that were
+    closed before: the new one may be for the same messages. (In the state ``CLOSING`` the unsubscribe message may be
+    sent later.)
+    """
     if not core.subscriptions.events:
         return
     latch = Latch()
     core.subscriptions.post(Latch.open, latch)
-    # If the state is final, the end of the client, which follows, applies the event.
+    # If the state is final, `finish()` is about to apply the event; do not wait.
     if core.state.current not in FINAL and not latch.wait(deadline):
         raise failures.timed_out("queued")
 

@@ -55,7 +55,7 @@ class PlainScreen:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._shown: State | None = None
-        # Guards the order of the lines and the state shown last.
+        # Guards the state shown last.
         self._lock = make_lock()
 
     def note(self, text: str) -> None:
@@ -121,7 +121,7 @@ class LiveScreen:
         self._console.print(table)
 
     def close(self) -> None:
-        """Draw the last time."""
+        """Draw once more, then stop."""
         self._live.stop()
 
     def _draw(self) -> Panel:

@@ -76,7 +76,7 @@ class Router:
     ) -> None:
         """
         Args:
-            writer: the connection's writer, which knows what has been written.
+            writer: the connection's writer, with the write progress.
             bounds: the limits on the early messages and calls that are kept, and on their bytes.
             written: the requests in flight on the connection; only these are looked up.
             protocol: decodes messages.

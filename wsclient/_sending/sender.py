@@ -108,7 +108,7 @@ class Sender:
         Args:
             queue: the send queue.
             commands: wakes the I/O thread.
-            guard: knows which thread calls.
+            guard: holds the identities of the main thread and the I/O thread.
             replies_in_order: see above.
         """
         self._commands = commands

@@ -53,6 +53,25 @@ def test_a_client_left_open_does_not_delay_the_exit(state, warns):
     assert ("ResourceWarning" in done.stderr) == warns, done.stderr
 
 
+def answer_no_close_frame(peer):
+    peer.upgrade()
+    while peer.sock.recv(1000):
+        pass
+
+
+def test_a_client_that_is_being_closed_causes_no_warning_at_the_exit():
+    with RawServer(answer_no_close_frame) as server:
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-W", "always::ResourceWarning", "-m", "tests.scripts.exits", "closing", server.url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert time.monotonic() - began < LONG
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closing ends\n", "")
+
+
 def test_nothing_is_printed_in_a_normal_run(server):
     program = (
         "import sys, wsclient\n"

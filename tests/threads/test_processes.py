@@ -12,6 +12,7 @@ class Resident:
     def __init__(self):
         self.forks = 0
         self.exits = []
+        self.ends = False
 
     def __repr__(self):
         return "<the client 'feed'>"
@@ -33,6 +34,14 @@ def resident():
 
 def test_an_open_client_at_exit_causes_a_warning_and_is_closed_in_a_short_time(resident):
     with pytest.warns(ResourceWarning, match="^<the client 'feed'> was never closed; use it in a with block"):
+        processes._at_exit()
+    assert resident.exits == [processes.EXIT_TIMEOUT]
+
+
+def test_a_client_that_is_being_closed_causes_no_warning(resident):
+    resident.ends = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         processes._at_exit()
     assert resident.exits == [processes.EXIT_TIMEOUT]
 

@@ -4,8 +4,7 @@ Guarantees:
     * A command consists of assignments and one wake-up. It takes no lock and never blocks, so a signal handler may
       issue one.
     * The wake-up ends each wait of the I/O thread (connecting, the TLS handshake, back-off, reading), and the I/O
-      thread then reads the command. The only exception is user code that runs on the I/O thread: a command can't
-      interrupt it.
+      thread then reads the command. A command can't interrupt a name look-up, or user code that runs on the I/O thread.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Guard:
         return self.forked
 
     def check_fork(self, call: str) -> None:
-        """Reject a call on the copy of a client in a forked child.
+        """Raise an error if this process has only a copy of the client, made by a fork.
 
         It takes no lock: the fork may have copied a locked lock, which no thread of the child would release.
 
@@ -64,7 +64,7 @@ class Guard:
             )
 
     def check(self, call: str) -> None:
-        """Reject a call that does not wait, where it can't work.
+        """Check a call that does not wait; raise an error if it can't work on this thread or in this process.
 
         Args:
             call: the call's name, for the error text.
@@ -81,7 +81,7 @@ class Guard:
             )
 
     def check_may_wait(self, call: str, instead: str) -> None:
-        """Reject a call that waits, where it can't work.
+        """Check a call that waits; raise an error if it can't work on this thread or in this process.
 
         Args:
             call: the call's name, for the error text.
@@ -101,7 +101,7 @@ class Guard:
             )
 
     def check_started(self, call: str) -> None:
-        """Reject a call on a client that does not run.
+        """Raise an error if the client does not run.
 
         Args:
             call: the call's name, for the error text.

@@ -1,9 +1,9 @@
 """Imports on first use, and the lock that prevents a fork during such an import.
 
 Guarantees:
-    * ``os.fork()`` waits while another thread of the process imports something under ``importing`` (60 ms for the whole
-      client). Without this, the child could inherit a partly imported module. The importing thread does not exist in
-      the child, so the next import of that module there would wait forever.
+    * ``os.fork()`` waits while another thread of the process imports something under ``importing`` (importing the whole
+      client takes 60 ms). Without this, the child could inherit a partly imported module. The importing thread does not
+      exist in the child, so the next import of that module there would wait forever.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .locks import interrupt_safe
 __all__ = ["importing", "loaded"]
 
 # Each import on first use and each fork hold this lock. It is reentrant, since a signal handler that runs during an
-# import may import too. A thread that holds it waits for nothing but imports.
+# import may import too. A thread that holds it must not wait for anything except an import.
 importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):

@@ -4,12 +4,13 @@ Guarantees:
     * Wherever an interrupt occurs in ``with make_lock():``, the lock is released when the block has been left.
     * Where the interpreter itself guarantees this, ``make_lock()`` returns a plain lock, at no extra cost.
 
-CPython 3.10 to 3.13 guarantees it: the interpreter handles signals when a call returns and when a loop jumps back, and
-entering a ``with`` block is neither. Since 3.14 ``__enter__`` is called like any other function. If it is the lock's
-own method, which is C code, an interrupt can occur after the lock was acquired and before the block begins
-(python/cpython#74174). For a function written in Python the interpreter handles signals before the first line, but not
-when the function returns. So on 3.14 a Python function acquires the lock, and C code appends the result of
-``acquire()`` to a list; after an interrupt that list shows whether the lock was acquired.
+CPython handles signals when a call of C code returns, when a loop jumps back, and before the first line of a Python
+function. CPython 3.10 to 3.13 does not handle them when a ``with`` block is entered, so a plain lock is safe there.
+Since 3.14 ``__enter__`` is called like any other function. If it is the lock's own method, which is C code, signals are
+handled when it returns: an interrupt can occur after the lock was acquired and before the block begins
+(python/cpython#74174). If ``__enter__`` is a Python function, signals are handled before its first line, and not when
+it returns. So on 3.14 a Python function acquires the lock, and C code appends the result of ``acquire()`` to a list;
+after an interrupt that list shows whether the lock was acquired.
 """
 
 from __future__ import annotations

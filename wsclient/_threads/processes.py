@@ -4,8 +4,8 @@ Guarantees:
     * In a forked child, the copy of a client is marked before user code runs there. Its file descriptors are closed,
       which sends nothing to the peer. No lock is taken: the fork may have copied a locked lock, which no thread of the
       child would release.
-    * When the interpreter ends, each client that is still open causes a ``ResourceWarning`` and gets ``EXIT_TIMEOUT``
-      seconds to close.
+    * When the interpreter ends, each client that still runs gets ``EXIT_TIMEOUT`` seconds to close. If ``close()`` was
+      not called on it, a ``ResourceWarning`` is issued.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Final, Protocol
 __all__ = ["register", "unregister"]
 
 EXIT_TIMEOUT: Final = 1.0
-"""Seconds that an unclosed client may take to close when the interpreter ends."""
+"""Seconds that a client may take to close when the interpreter ends."""
 
 
 class Resident(Protocol):
-    """The methods of a running client that this module calls."""
+    """The members of a running client that this module and ``wsclient.testing`` use."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,8 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     for resident in list(_residents.values()):
         try:
-            warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
+            if not resident.ends:
+                warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
         finally:  # a warnings filter may turn the warning into an exception
             resident.at_exit(EXIT_TIMEOUT)
 

@@ -5,10 +5,10 @@ Guarantees:
     * A KeyboardInterrupt in ``start`` leaves the thread either started or not started. ``Thread.start()`` waits on an
       ``Event``; an interrupt could leave that event's lock locked, and the new thread would wait for it forever. So
       ``Thread.start()`` is called on a short-lived helper thread, where no interrupt is raised.
-    * Any number of threads may call ``join``, and an interrupt may end it at any point. ``Thread.join()`` allows
-      neither: on CPython below 3.13 an interrupt inside it marks a running thread as ended (python/cpython#90882), and
-      two concurrent calls can fail an assertion. So ``join`` has its own wait for the end of the thread's work, and
-      calls ``Thread.join()`` only after that.
+    * Any number of threads may call ``join``, and an interrupt may end it at any point. ``Thread.join()`` is not safe
+      in either case: on CPython below 3.13 two concurrent calls can fail an assertion, and an interrupt inside it marks
+      a running thread as ended (python/cpython#90882). So ``join`` first waits, by other means, for the end of the
+      thread's work, and only then calls ``Thread.join()``.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ Guarantees:
 ``threading.Event`` and ``Condition`` do not guarantee this: their ``__enter__`` is Python code, so an interrupt can
 occur after the lock was acquired and before the ``with`` block begins; the lock then stays locked forever. Measured
 with ``concurrent.futures.Future``, which uses them: 193 of 802 interrupts left its lock locked. With a plain
-``threading.Lock`` in a ``with`` statement: none. Since CPython 3.10 interrupts are handled only when a call returns or
-a loop jumps back (python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see ``locks``.)
+``threading.Lock`` in a ``with`` statement: none. Since CPython 3.10 interrupts are handled only when a call begins or
+returns and when a loop jumps back (python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see
+``locks``.)
 
-Rule for each critical section that the main thread may run: first make all calls, then change the data by plain
-assignments; the call or assignment that commits the change comes last.
+Rule for each critical section that the main thread may run: First make all calls except the last one, then change the
+data by plain assignments. Exactly one step, the last, makes the change visible; it is an assignment or a single call.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 _SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
 
 
-# `map` over these two calls them for many latches in C code, which handles no signals in between.
+# `map(_OPEN, map(_LOCK_OF, latches))` opens many latches in C code; no signals are handled before it has opened all.
 _OPEN = type(threading.Lock()).release
 _LOCK_OF = operator.attrgetter("_lock")
 
@@ -57,7 +58,7 @@ class Latch:
         """Wait until ``open()`` is called or the deadline passes.
 
         Returns:
-            True if ``open()`` was called. May be called again only after it returned False.
+            True if ``open()`` was called. ``wait()`` may be called again only if it returned False.
         """
         while True:
             left = deadline.left(time.monotonic())
@@ -105,13 +106,13 @@ class Notifier:
     __slots__ = ("_lock", "latches")
 
     def __init__(self) -> None:
-        # Guards the set of latches. It is reentrant: from Python 3.14 on a signal handler may run when the main thread
-        # has just acquired it, and the handler may acquire it too.
+        # Guards the set of latches. It is reentrant: since Python 3.14, a signal handler may run right after the main
+        # thread has acquired it, and the handler may acquire it too.
         self._lock = interrupt_safe(threading.RLock())
         self.latches: dict[Latch, None] = {}
 
     def announce(self) -> None:
-        """Wake all waiting threads, or none of them if an interrupt occurs before the set of latches was replaced."""
+        """Wake all waiting threads, or none of them if an interrupt occurs before the set of latches is replaced."""
         if not self.latches:
             return
         woken: list[Iterable[Latch]] = [()]
@@ -128,13 +129,13 @@ class Notifier:
 
         At the end of the block the latch is removed.
         """
-        # The latch is created here, since a constructor inside a constructor would take one more page of stack per
-        # thread.
+        # The latch is created here and not in `_Watch.__init__`: nested constructor calls need a deeper C stack, 4 KiB
+        # more for each waiting thread (measured).
         return _Watch(self, Latch())
 
 
 class _Watch:
-    """The registration of one latch. After an interrupt between its lines at most one unused latch stays registered."""
+    """The registration of one latch. If an interrupt ends one of its methods, at most one unused latch remains."""
 
     __slots__ = ("_latch", "_notifier")
 

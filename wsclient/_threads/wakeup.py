@@ -1,4 +1,4 @@
-"""A wake-up: any thread can end the wait of the I/O thread with it.
+"""The wake-up, with which any thread can end the wait of the I/O thread.
 
 Guarantees:
     * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler.
@@ -20,7 +20,7 @@ class Wakeup:
     """A pair of connected sockets: a byte written to one wakes the thread that waits for the other to be readable.
 
     Attributes:
-        nudge: called with one byte, it has the effect of ``wake``, in C code only; for callers that must not be
+        nudge: a C function; called with one byte, it has the effect of ``wake``. It is for callers that must not be
             interrupted before the byte is sent. Raises OSError if the buffer is full (harmless: it contains a byte) or
             the pair is closed.
     """

@@ -708,6 +708,7 @@ def test_the_limit_applies_to_the_decompressed_size(cuts, size):
     source = inflating(size - 1)
     assert fed(source, stream) == ([], CloseCode.MESSAGE_TOO_BIG)
     assert isinstance(source.failure.error, MessageTooBig)
+    assert str(source.failure.error).startswith("The server sent a message that inflates to more than the limit of ")
     assert str(size - 1) in str(source.failure.error)
 
 

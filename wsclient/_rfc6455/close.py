@@ -51,9 +51,10 @@ class Close(NamedTuple):
     """A received close frame.
 
     Attributes:
-        code: its code, even if it is not a valid one; 1005 for an empty frame (RFC 6455 §7.1.5).
+        code: its code, even if it is not a valid one; 1005 if the frame has no code (RFC 6455 §7.1.5).
         reason: its text.
-        answer: the code to answer with: the same code, or the code of the error if the frame is malformed.
+        answer: the code to answer with: the same code, 1000 for an empty frame, or the code of the error if the frame
+            is malformed.
     """
 
     code: int

@@ -1,8 +1,8 @@
 """permessage-deflate (RFC 7692): its negotiation, compression and decompression. No I/O.
 
 The standard library's zlib does the work. Memory: a ``Deflater`` takes 32 KiB and an ``Inflater`` about 40 KiB, both
-allocated with the first compressed message. Inflating a message never takes more memory than the caller's limit plus
-``PIECE``.
+allocated with the first compressed message. Inflated pieces never take more memory than the caller's limit plus
+``PIECE``. Then the pieces of an accepted message are joined, which makes a second copy, so the peak is twice the limit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WINDOW_BITS: Final = 12
 few KiB are compressed equally well. ``websockets`` has the same defaults."""
 
 MAX_RESTARTS: Final = 64
-"""How many blocks with the "last block" mark one call of ``Inflater.inflate`` accepts. A sender that sets the mark
+"""Largest number of blocks marked as "last" that one call of ``Inflater.inflate`` accepts. A sender that sets the mark
 sends one or two such blocks per message. Each of them requires a new decompressor, so a peer could make the client
 create thousands of decompressors with few bytes."""
 
@@ -123,7 +123,8 @@ class Deflater:
         self._settings = (settings.level, zlib.DEFLATED, -bits, settings.memory_level)
         self._resets = agreement.client_resets
         self._compressor: Any = None
-        # zlib does not support 8 bits; then every message is sent uncompressed, which the server must accept.
+        # zlib does not support 8 bits. If the server demands 8, every message is sent uncompressed, which it must
+        # accept.
         self.threshold: float = settings.threshold if bits > 8 else float("inf")
 
     def compress(self, payload: bytes, wanted: Callable[[], bool] | None = None) -> bytes:
@@ -131,16 +132,18 @@ class Deflater:
 
         Args:
             payload: the message.
-            wanted: called before each ``PIECE`` bytes; the compression stops if it returns False. A large message takes
-                seconds.
+            wanted: called before each ``PIECE`` bytes; the compression stops if it returns False. Compressing a large
+                message takes seconds.
 
         Returns:
             The payload of a frame with the bit ``RSV1``.
 
         Raises:
-            GaveUp: ``wanted`` returned False. No more messages can be compressed on this connection.
+            GaveUp: ``wanted`` returned False. The next call begins with a new compressor.
         """
-        compressor, self._compressor = self._compressor, None  # after an exception it contains a partial message
+        # None until the message is complete: after an exception the compressor contains a part of a message, and must
+        # not be used again.
+        compressor, self._compressor = self._compressor, None
         if compressor is None:
             compressor = zlib.compressobj(*self._settings)
         pieces = []
@@ -200,7 +203,7 @@ class Inflater:
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise zlib.error("too many last blocks")
-            if not data:  # zlib returns bytes that it still buffers with the next input, at the latest with _TAIL
+            if not data:  # bytes that zlib still holds are returned by the next call, at the latest by that for _TAIL
                 break
         self._decompressor = source
         return pieces
@@ -260,8 +263,8 @@ def _checked(settings: Deflate, parameters: dict[str, str | None]) -> Agreement:
     for name in ("server_no_context_takeover", "client_no_context_takeover"):
         if parameters.get(name) is not None:
             raise ValueError(f"The server answered {_NAME} with a value for {name}, which has none.")
-    # A server may add no_context_takeover for both sides without an offer, and must repeat what was offered
-    # (RFC 7692 §7.1.1).
+    # A server may add no_context_takeover for either side without an offer. If it was offered for the server's side,
+    # the server must repeat it (RFC 7692 §7.1.1.1); for the client's side it need not (§7.1.1.2).
     if settings.server_no_context_takeover and "server_no_context_takeover" not in parameters:
         raise ValueError(f"The server accepted {_NAME} without the server_no_context_takeover that was requested.")
     agreement = Agreement(

@@ -1,9 +1,9 @@
 """Frames of RFC 6455 and RFC 7692: parses bytes into messages, and builds frames. No I/O, no clock, no thread.
 
 ``MessageReader.feed`` takes any number of bytes and returns the messages that they complete: none, one or thousands.
-Each byte is stored once and the pieces of a message are joined once, so the time is linear in the number of bytes. The
-limits bound the memory. Text is checked as it arrives: an invalid byte fails the connection before the rest of the
-message is received (RFC 6455 §8.1).
+Each byte is stored once, and the pieces of a message are joined once (from 1024 pieces on, twice), so the time is
+linear in the number of bytes. The limits bound the memory. Text is checked as it arrives: an invalid byte fails the
+connection before the rest of the message is received (RFC 6455 §8.1).
 """
 
 from __future__ import annotations
@@ -254,10 +254,14 @@ class MessageReader:
         except zlib.error as error:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a message that can't be decompressed ({error}).")
         except TooMuch:
-            self.failure = _too_big(self._max_size, self._max_size).failure
+            self._fail(
+                CloseCode.MESSAGE_TOO_BIG,
+                f"The server sent a message that inflates to more than the limit of {self._max_size} bytes; "
+                "raise max_message_size= to accept it.",
+            )
         except _Broken as broken:
             self.failure = broken.failure
-        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # else the present value is right
+        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # otherwise it is READ_SIZE and stays so
             self.appetite = next_read_size(arrived, len(received), self._missing)
         return received
 
@@ -268,7 +272,8 @@ class MessageReader:
         """Parse a frame of any kind, or the beginning of a frame of a message.
 
         Returns:
-            Where the next frame begins; None if its header, or its control frame, is not complete.
+            Where the next frame begins; None if the header is not complete, or if it is a control frame that is not
+            complete.
         """
         header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
         if header is None:

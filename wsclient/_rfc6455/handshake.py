@@ -1,9 +1,9 @@
 """The HTTP/1.1 upgrade (RFC 6455 §4): builds the request and checks the response. No I/O.
 
-websocket-client's handshake is not used. With a prepared socket it reads one byte per call and joins the line each time
-(55 s and 2.7 GB for a header line of 20 MB), keeps only the last value of a repeated header, ignores case when it
-compares the accept key, drops ``;params`` of the path, and uses one cookie jar for the whole process. This module is
-shorter than an adapter that corrects these points.
+websocket-client's handshake is not used. With a socket passed in by the caller, it reads one byte per call and builds
+the whole line again for each byte (55 s and 2.7 GB for a header line of 20 MB). It keeps only the last value of a
+repeated header, ignores case when it compares the accept key, drops ``;params`` of the path, and uses one cookie jar
+for the whole process. This module is shorter than an adapter that corrected these points would be.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
         raise TypeError(f"headers must be a mapping of str to str, not {type(headers).__name__}.")
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"headers must be a mapping of str to str; {name!r} is not such a pair.")
+            raise TypeError(f"headers must be a mapping of str to str; the name or the value of {name!r} is not a str.")
         if not is_token(name):
             raise ValueError(f"headers has {name!r}, which is not a valid header name.")
         if _BAD_VALUE.search(value):
@@ -172,10 +172,8 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
         offered = ", ".join(map(redacted, subprotocols)) or "none"
-        answered = ", ".join(map(redacted, chosen)) or "none"
-        raise _bad(
-            response, f"The server chose the subprotocol {answered}; the client had offered {offered}.", retry=False
-        )
+        answered = f"the subprotocol {', '.join(map(redacted, chosen))}" if chosen else "no subprotocol"
+        raise _bad(response, f"The server chose {answered}; the client had offered {offered}.", retry=False)
     return chosen[0]
 
 

@@ -43,7 +43,8 @@ def next_read_size(size: int, messages: int, missing: int) -> int:
     if size < READ_SIZE or size < messages * _LARGE:
         return READ_SIZE
     _keep_memory()
-    if missing > LARGE_READ_SIZE // 2:  # read only to the frame's end: the next read may then contain a whole frame
+    # Read to the frame's end and the next header, so that the next read begins with the payload.
+    if missing > LARGE_READ_SIZE // 2:
         return min(missing, LARGE_READ_SIZE) + _LONGEST_HEADER
     return LARGE_READ_SIZE
 

@@ -2,7 +2,8 @@
 
 A module that defines a protocol imports from here: ``Protocol``, the classes that its ``decode`` returns (``Reply``,
 ``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
-same names. Everything here is pure: no I/O, no clock, no threads.
+same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
+waits for messages, through the ``Session`` that the client passes to it; ``_batch`` and ``_numbers`` use locks.
 """
 
 from ._base import Protocol

@@ -1,7 +1,9 @@
 """The interface between the client and a message protocol.
 
-The client calls the protocol object for ids, payloads and the meaning of incoming messages. The protocol object never
-does I/O, never waits and never calls the client.
+The client calls the protocol object for ids, payloads and the meaning of incoming messages. The protocol object does no
+I/O, does not wait for messages and never calls the client. The only exception is ``on_session``, which may send and
+wait for messages, through the session that it is given. Some methods take a lock for a moment (``_batch``,
+``_numbers``).
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Protocol:
     object. A protocol can be pickled if its options can, but only before a client is made with it.
 
     Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``stream_of``, ``reset`` and ``on_session``
-    run on the I/O thread. Any number of threads may call the other methods at the same time. No method may wait.
+    run on the I/O thread. Any number of threads may call the other methods at the same time. Only ``on_session`` may
+    wait.
 
     Attributes:
         subprotocols: offered to the server if the client was made without ``subprotocols=`` (RFC 6455 §1.9).
@@ -63,7 +66,8 @@ class Protocol:
         return vars(self).copy()
 
     def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))  # unlike a pickled protocol, a copy may serve the same client
+        # A copy keeps `json`, so it can be made from a protocol that serves a client; a pickled protocol can't.
+        twin = type(self).__new__(type(self))
         twin.__dict__.update(vars(self))
         return twin
 
@@ -183,8 +187,8 @@ class Protocol:
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
         """The key that marks the messages of a subscription: ``Event.stream``, or the id of ``Item``.
 
-        The client calls it first without a reply, before the message is sent. If it returns a key then, no reply is
-        awaited.
+        The client calls it first without a reply, before the message is sent. If this first call returns a key, no
+        reply is awaited.
 
         Args:
             request: a copy of the subscription's message.
@@ -231,10 +235,10 @@ class Protocol:
         return type(self).final is not Protocol.final
 
     def _passed(self, id: Any) -> None:
-        """Called, on any thread, when a message with an id of the caller is sent: ``new_id`` must not return it."""
+        """Called, on any thread, when a message with an id of the caller is sent: ``new_id`` must not return this."""
 
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
-        """The ids that an answer of the server to a message of ``send()`` may have, although no answer is awaited."""
+        """The ids of a message of ``send()``. The server may answer with one of them; no request waits for it."""
         if type(self).id_of is Protocol.id_of:
             return ()
         try:
@@ -248,11 +252,11 @@ class Protocol:
         return self.replies_in_order
 
     def _encodes_by_id(self) -> bool:
-        """Whether a request can be encoded only once its id is known."""
+        """Whether a request can't be encoded before its id is known."""
         return True
 
     def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
-        """The id that a request has already, and None; else None, and the encoder for a request without an id."""
+        """``(id, None)`` for a request that has an id; ``(None, encoder)`` for one without."""
         id = self.id_of(message)
         return (id, None) if id is not None else (None, self._encoder(message))
 
@@ -261,8 +265,8 @@ class Protocol:
 
         The id is assigned when the message is written, so that ids rise in the order of writing; on the next connection
         the request may get another id. For a protocol that defines ``encode_request`` itself, a copy of the message is
-        kept until then. It is also encoded once now, so that a message that can't be encoded raises its error on the
-        caller's thread.
+        kept until it is written. The message is also encoded once now, with a sample id, so that a message that can't
+        be encoded raises its error on the caller's thread.
         """
         return _StoredRequest(self, copy.deepcopy(message))
 

@@ -28,7 +28,8 @@ class Encoder:
     """A request that is encoded except for its id.
 
     Attributes:
-        size: the size of the payload in bytes, without the id.
+        size: the size of the payload in bytes: without the id, or with a sample id if the protocol can't encode a
+            request without one.
     """
 
     __slots__ = ("size",)

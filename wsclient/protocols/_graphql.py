@@ -79,7 +79,7 @@ class GraphQLTransportWs(Protocol):
         return Control() if kind == "pong" else Event(message)
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """The operation's id: its results carry it, and no acknowledgement precedes them."""
+        """The operation's id: its results have this id, and the server sends no acknowledgement before them."""
         return id
 
     def _passed(self, id: Any) -> None:

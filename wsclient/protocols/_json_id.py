@@ -49,7 +49,8 @@ class JsonId(Protocol):
         method: the member that only calls and events have; None if there is no such member.
         topic: the member of an event that ``client.on()`` compares with its topic; None if there is no such member.
         stream: the member of an event that contains the key of its subscription; None if there is no such member.
-        name: the member of the reply to a subscription that contains this key; None if the reply itself is the key.
+        name: in the reply to a subscription, the member with the subscription's key; None if the reply itself is the
+            key.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class JsonId(Protocol):
     # --- incoming ----------------------------------------------------------------------------------------------------
 
     def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
-        """The meaning: an object with an id and no method is a reply, with both a call, any other message an event."""
+        """An object with an id and no method is a reply; one with both is a call; any other message is an event."""
         codec = self.json
         if codec is _codec.JSON and type(payload) is str and payload[:1] == "{":  # as _codec.decode, with fewer calls
             try:

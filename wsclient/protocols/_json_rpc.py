@@ -19,8 +19,9 @@ class JsonRpc(JsonId):
     Params may be a list or a dict. ``request([...])`` sends a list of messages as one batch. A call of the server is
     answered by the handler that ``client.handle()`` registered for its method; a call without a handler is answered
     with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions as
-    Ethereum nodes offer them need no options: the reply to ``x_subscribe`` is the subscription's key, its events have
-    the key in ``params.subscription``, and ``x_unsubscribe`` ends the subscription.
+    Ethereum nodes offer them need no options: the reply to a method ``<prefix>_subscribe`` (such as ``eth_subscribe``)
+    is the subscription's key, its events have the key in ``params.subscription``, and ``<prefix>_unsubscribe`` ends the
+    subscription.
 
     Args:
         version: the value of the member ``"jsonrpc"`` of every message; None to leave this member out, as the Chrome
@@ -34,7 +35,7 @@ class JsonRpc(JsonId):
         self._version = version
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
-        """The call of ``x_unsubscribe`` for a request of ``x_subscribe``, with the key in the server's reply."""
+        """For a request ``<prefix>_subscribe``: a call ``<prefix>_unsubscribe`` with the key in the server's reply."""
         method = request.get("method") if isinstance(request, dict) else None
         if reply is None or not isinstance(method, str) or not method.endswith("_subscribe"):
             return None

@@ -42,7 +42,7 @@ class Numbers:
         """Make the counter return only numbers above this one.
 
         Args:
-            number: an id of a caller. Above ``LARGEST_SAFE_INTEGER`` it is ignored, since the counter must stay below.
+            number: an id of a caller; ignored above ``LARGEST_SAFE_INTEGER``, since the counter must not exceed that.
         """
         with self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:

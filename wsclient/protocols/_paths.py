@@ -32,7 +32,9 @@ def checked_path(name: str, path: Any) -> tuple[str, ...]:
     """
     names = (path,) if isinstance(path, str) else path
     if not isinstance(names, tuple) or not names or not all(isinstance(one, str) and one for one in names):
-        raise TypeError(f"{name} must be the name of a member, or a tuple of names into nested ones, not {path!r}.")
+        raise TypeError(
+            f"{name} must be the name of a member, or a tuple of names that leads into nested objects, not {path!r}."
+        )
     return names
 
 

@@ -39,7 +39,7 @@ class Session:
 
     @property
     def connection(self) -> ConnectionInfo:
-        """Facts about the connection; the same object that ``client.connection`` is once the connection is open."""
+        """Facts about the connection; ``client.connection`` returns the same object once the connection is open."""
         raise NotImplementedError
 
     def send(self, message: Any) -> None:

@@ -287,6 +287,6 @@ def test_within_a_long_delay_the_next_address_is_not_tried(two_addresses, server
     client = wsclient.Client(
         two_addresses, limits=Limits(attempt_delay=10 * LONG), open_timeout=3 * SHORT, reconnect=None
     )
-    with pytest.raises(ConnectError, match=r"did not open within 0\.6 s"):
+    with pytest.raises(ConnectError, match=r"was not open within 0\.6 s"):
         client.start()
     assert server.opened.empty()

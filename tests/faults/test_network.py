@@ -226,7 +226,7 @@ def test_attempts_at_a_host_that_disappeared_end_at_their_timeout_and_it_is_foun
 
     network.filter(network.server, "counter drop")
     began = time.monotonic()
-    with pytest.raises(wsclient.ConnectError, match=r"did not open within 0\.5 s") as refused:
+    with pytest.raises(wsclient.ConnectError, match=r"was not open within 0\.5 s") as refused:
         start_call(lambda: connect(network, remote_server, open_timeout=0.5)).result(LONG)
     assert 0.5 <= time.monotonic() - began < 0.5 + SLACK
     assert isinstance(refused.value.last, TimeoutError)

@@ -185,7 +185,7 @@ def test_if_no_address_answers_the_open_timeout_ends_the_attempt(host, resolved,
     host.keep_silent(first)
     host.keep_silent(second)
     began = time.monotonic()
-    with pytest.raises(ConnectError, match=rf"{host.url} did not open within 1 s\.") as caught:
+    with pytest.raises(ConnectError, match=rf"{host.url} was not open within 1 s\.") as caught:
         wsclient.connect(host.url, open_timeout=1)
     assert 1 <= time.monotonic() - began < LONG / 2
     assert isinstance(caught.value.last, TimeoutError)

@@ -577,7 +577,7 @@ def answer_slowly(peer):
 )
 def test_a_server_that_stalls_ends_at_the_deadline(stage, opening, watcher, scheme, act):
     server = stage(act)
-    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$") as caught:
+    with pytest.raises(ConnectError, match=r"was not open within 0\.2 s\.$") as caught:
         opening(f"{scheme}://127.0.0.1:{server.port}/", timeout=SHORT)
     assert isinstance(caught.value.last, TimeoutError)
     assert caught.value.retry
@@ -587,7 +587,7 @@ def test_a_server_that_stalls_ends_at_the_deadline(stage, opening, watcher, sche
 
 def test_an_address_that_never_answers_ends_at_the_deadline(opening, watcher):
     silent = Silent()
-    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
+    with pytest.raises(ConnectError, match=r"was not open within 0\.2 s\.$"):
         opening(f"ws://127.0.0.1:{silent.address[1][1]}/", timeout=SHORT)
     assert not watcher.open()
     silent.close()
@@ -596,7 +596,7 @@ def test_an_address_that_never_answers_ends_at_the_deadline(opening, watcher):
 def test_a_server_that_does_not_read_ends_at_the_deadline(stage, opening, watcher):
     held = threading.Event()
     server = stage(lambda peer: held.wait(LONG))
-    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s\.$"):
+    with pytest.raises(ConnectError, match=r"was not open within 0\.2 s\.$"):
         opening(server.url, {"X-Long": "x" * PLENTY}, timeout=SHORT)
     assert not watcher.open()
     held.set()
@@ -707,7 +707,7 @@ def test_an_origin_in_the_headers_takes_precedence_over_the_option(stage):
 
 def test_the_client_passes_its_open_timeout(stage):
     server = stage(until_the_end)
-    with pytest.raises(ConnectError, match=r"did not open within 0\.2 s"):
+    with pytest.raises(ConnectError, match=r"was not open within 0\.2 s"):
         wsclient.connect(server.url, open_timeout=SHORT)
 
 

@@ -785,7 +785,9 @@ def test_a_stall_in_the_inner_handshake_ends_at_the_open_timeout(secure_proxy, t
 
     with contextlib.closing(watcher), Stage(act) as server:
         url = f"wss://localhost:{server.port}/"
-        with pytest.raises(ConnectError, match=rf"^{url} did not open within {LONG:g} s\.$") as caught:
+        with pytest.raises(
+            ConnectError, match=rf"^The connection to {url} was not open within {LONG:g} s\.$"
+        ) as caught:
             opener(watcher, secure_proxy.url, trusting).open(url, {})
     assert watcher.over.is_set()
     assert isinstance(caught.value.last, TimeoutError)

@@ -230,7 +230,7 @@ def test_a_socket_whose_upgrade_failed_is_closed(stage, watcher, act):
 
 def test_a_server_that_stalls_on_the_socket_ends_at_the_deadline(pair, watcher):
     near, peer = pair
-    with pytest.raises(ConnectError, match=r"^ws://example.org/ did not open within 0\.2 s\.$"):
+    with pytest.raises(ConnectError, match=r"^The connection to ws://example.org/ was not open within 0\.2 s\.$"):
         opener(watcher, near, timeout=SHORT).open("ws://example.org/", {})
     assert near.fileno() == -1
     assert b"GET / HTTP/1.1" in peer.receive_head()

@@ -615,7 +615,7 @@ def test_a_proxy_that_stalls_ends_at_the_open_timeout(stage, watcher, scheme):
 
 def test_a_tunnel_without_a_server_leaves_no_socket_open(stage, watcher):
     proxy = stage(answer_with_bytes(b"HTTP/1.1 200 OK\r\n\r\n"))
-    with pytest.raises(ConnectError, match=r"wss://example.org/ did not open within"):
+    with pytest.raises(ConnectError, match=r"wss://example.org/ was not open within"):
         opener(watcher, f"http://127.0.0.1:{proxy.port}", timeout=SHORT).open("wss://example.org/", {})
     assert not watcher.open()
 

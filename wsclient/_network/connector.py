@@ -1,6 +1,8 @@
-"""Opening a connection from its URL to the answered upgrade: proxy, TCP, TLS, HTTP, redirects.
+"""From a URL to a socket on which the server has accepted the WebSocket upgrade: proxy, TCP, TLS, HTTP, redirects.
 
-One deadline (``open_timeout``) covers all steps except name look-ups. A command to close ends the attempt at once.
+One deadline (``open_timeout``) begins after the first name look-up and covers all further steps. A command to close
+ends the attempt at once. Neither of them can interrupt a name look-up. The time of a later look-up (after a redirect,
+or for ``socks4`` and ``socks5``) counts.
 """
 
 from __future__ import annotations
@@ -222,7 +224,8 @@ class Connector:
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                self.sock = None  # the TLS socket will own the descriptor, and the poller registers it
+                # The TLS socket takes over the descriptor; while the poller watches that socket, a fork finds it there.
+                self.sock = None
                 line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
                 line = start_nested_tls(sock, self._name(target), self._tls(), self._watch, deadline)
@@ -336,7 +339,9 @@ class Connector:
             if refusal is not None:
                 return refusal
         if isinstance(error, TimeoutError):
-            return ConnectError(f"{where} did not open within {self._options.open_timeout:g} s.", last=error)
+            return ConnectError(
+                f"The connection to {where} was not open within {self._options.open_timeout:g} s.", last=error
+            )
         return ConnectError(f"Could not connect to {where}: {_reason(error)}.", last=error)
 
 

@@ -1,7 +1,8 @@
 """From a host name to a connected socket.
 
 Connecting does not block: one deadline covers all attempts, and a command to close ends them at once. The name look-up
-does: ``getaddrinfo`` can't be interrupted, so the deadline begins after it.
+blocks: ``getaddrinfo`` can't be interrupted. The deadline begins after the first look-up; a later one (after a
+redirect, or for ``socks4`` and ``socks5``) may last beyond the deadline.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class NestedTLSLine(Line):
         self._outgoing = ssl.MemoryBIO()
         self._inner = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._unsent = b""  # records that the outer layer has not accepted yet
-        self._unreported = 0  # bytes of the caller in those records that send() has not reported as sent yet
+        self._unreported = 0  # payload bytes in `_unsent` for which `send()` has returned 0 so far
 
     def handshake(self) -> int:
         """Continue the inner handshake; return 0 once it is complete, else the event to wait for.
@@ -70,7 +70,7 @@ class NestedTLSLine(Line):
                         return self.read_event
                 except ssl.SSLError:
                     with contextlib.suppress(OSError):
-                        self._flush()  # the alert, which contains the reason for the server
+                        self._flush()  # the alert, which contains the reason why the handshake failed
                     raise
                 else:
                     return 0 if self._flush() else self.write_event
@@ -81,9 +81,10 @@ class NestedTLSLine(Line):
                 try:
                     return self._inner.read(size)
                 except ssl.SSLWantReadError:
-                    if not self._unreported:  # otherwise send() reports the error
-                        with contextlib.suppress(OSError):  # the next send() reports it; reading must continue
-                            self._flush()  # the answer to a key update, sent now and not only by the next send()
+                    # If bytes of `send()` wait, only `send()` may flush, so that it gets the error.
+                    if not self._unreported:
+                        with contextlib.suppress(OSError):  # the next send() raises the error; reading must continue
+                            self._flush()  # sends the answer to a TLS key update at once
                     if not self._fill():
                         return None
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -152,7 +153,9 @@ class NestedTLSLine(Line):
 def start_nested_tls(
     outer: ssl.SSLSocket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
 ) -> NestedTLSLine:
-    """Make a TLS handshake with the server inside the TLS connection to the proxy. If it fails, the latter stays open.
+    """Make a TLS handshake with the server inside the TLS connection to the proxy.
+
+    If the handshake fails, the connection to the proxy stays open.
 
     Raises:
         OSError: the handshake failed; ``ssl.SSLError`` if TLS is the reason, ``TimeoutError`` at the deadline.

@@ -77,8 +77,10 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     """Return the proxy for a target; None for a direct connection.
 
     Args:
-        option: the ``proxy=`` option: a URL, ``"env"`` for ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and
-            ``NO_PROXY`` (or the system's settings on macOS and Windows), or None.
+        option: the ``proxy=`` option: a URL, ``"env"`` or None. ``"env"`` takes the first of these variables that is
+            set: ``WSS_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` for ``wss``; ``WS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``
+            for ``ws``. There is no proxy for a server in ``NO_PROXY``. Without any such variable, the settings of macOS
+            and Windows are used.
         target: the server.
 
     Raises:
@@ -101,7 +103,7 @@ def choose(option: str | None, target: Target) -> Proxy | None:
 
 
 def _environment_may_have_proxy() -> bool:
-    """Whether to import ``urllib.request``, which imports ``http.client`` and ``email`` and takes 10 ms.
+    """Whether ``urllib.request`` may find a proxy. If not, it is not imported, which saves 10 ms.
 
     On Windows and macOS it also reads the system's settings, elsewhere only variables with names that end with
     ``_proxy``.
@@ -134,8 +136,8 @@ def _http_tunnel(stream: _Stream, proxy: Proxy, target: Target, limits: Limits) 
     stream.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
     reader = ResponseReader("The proxy", limits)
     try:
-        # Reads may contain more than the answer, which is checked below: a proxy must send nothing more before the
-        # client does.
+        # A read may contain bytes after the answer. This is an error, reported below: the proxy must send nothing more
+        # before the client sends something.
         while (response := reader.feed(stream.read())) is None:
             pass
     except HandshakeError as error:
@@ -168,7 +170,7 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
 
 
 class _Stream:
-    """The connection to the proxy; its calls block, until the deadline at most."""
+    """The connection to the proxy; its calls wait until they are done or the deadline has passed."""
 
     def __init__(self, line: Line, watch: Watch, deadline: Deadline) -> None:
         self._line = line

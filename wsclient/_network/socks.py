@@ -2,7 +2,7 @@
 the user name and password of RFC 1929).
 
 It has only what a tunnel needs: the command CONNECT. python-socks, which websocket-client uses, opens its sockets
-itself and blocks; its implementation of the protocol alone is private.
+itself and blocks; the part of it that implements only the protocol, without sockets, is not public.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class SocksError(Exception):
     """The proxy refused, or its answer violates the protocol.
 
     Attributes:
-        retry: whether another attempt may succeed; False if the credentials are refused.
+        retry: whether another attempt may succeed. It is False if the proxy refuses the credentials or the methods of
+            authentication, and for an IPv6 address with SOCKS 4. It is True for every reply code, also for 0x5D of
+            SOCKS 4 (identd reports another user).
     """
 
     def __init__(self, reason: str, *, retry: bool = True) -> None:
@@ -150,7 +152,7 @@ def _connect_by_5(stream: Stream, scheme: str, host: str, port: int) -> None:
 
 
 def _address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is given by; None if it is a name."""
+    """The IP address if ``host`` is one; None if it is a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:

@@ -20,8 +20,10 @@ _REFUSED_CERTIFICATES: Final = {
     18: "it is self-signed; to trust it, pass it as ssl_ca= or load it into ssl_context=",
     19: "its chain ends in the self-signed certificate of an authority that is not trusted here; to trust that"
     " certificate, pass it as ssl_ca= or load it into ssl_context=",
-    62: "it is not valid for {host!r}; use a name in the URL that it is valid for, or add this name to it",
-    64: "it is not valid for {host!r}; use a host name in the URL that it is valid for, or add this address to it",
+    62: "it is not valid for {host!r}; use a name in the URL that the certificate is valid for, or issue a certificate"
+    " that contains this name",
+    64: "it is not valid for {host!r}; use a host name in the URL that the certificate is valid for, or issue a"
+    " certificate that contains this address",
     **dict.fromkeys((2, 20, 21), _UNKNOWN_AUTHORITY),
 }
 

@@ -28,7 +28,7 @@ connection."""
 
 
 class Line:
-    """A plain TCP connection.
+    """A line is the transport of one connection: here a TCP or Unix domain socket without TLS; subclasses add TLS.
 
     Attributes:
         sock: the socket to wait for.

@@ -14,6 +14,7 @@ import wsclient
 from wsclient._recording import format as recording_format
 from wsclient._recording import recorder as _recording
 from wsclient._recording.format import RECEIVED, SENT
+from wsclient._recording.redaction import Redactor
 from wsclient._rfc6455.frames import Opcode
 
 from ..support import LONG, Server, eventually, json_handler
@@ -468,5 +469,18 @@ def test_a_recording_has_its_redaction_options_and_cannot_be_changed(tmp_path, m
     for names in ("pin", 5, [1]):
         with pytest.raises(TypeError, match="redact must be a list of names"):
             wsclient.Recording("x.jsonl", redact=names)
-    with pytest.raises(ValueError, match="keep contains an empty name"):
+    with pytest.raises(ValueError, match=r"^keep contains '', but each name must have a letter or a digit\.$"):
         wsclient.Recording("x.jsonl", keep=[""])
+
+
+@pytest.mark.parametrize("name", ["", "_", "--", "_-. ", "[]"])
+def test_a_name_that_would_make_every_name_secret_is_refused(name):
+    with pytest.raises(ValueError, match=r"^redact contains .*, but each name must have a letter or a digit"):
+        wsclient.Recording("x.jsonl", redact=["pin", name])
+
+
+@pytest.mark.parametrize("name", ["x", "_7", "größe"])
+def test_a_short_or_foreign_name_can_be_redacted(name):
+    assert wsclient.Recording("x.jsonl", redact=[name]).redact == (name,)
+    assert Redactor([name]).is_secret(name)
+    assert not Redactor([name]).is_secret("another")

@@ -11,7 +11,7 @@ open        ``connection`` (1 for the first), ``url``, ``subprotocol``, ``header
 message     ``connection``, ``direction`` (``sent`` or ``received``), and ``text`` or ``base64``
 ping, pong  ``connection``, ``direction``, ``base64``
 close       ``connection``, ``direction``, ``code`` (1005 for an empty frame), ``reason``
-lost        ``connection``, ``initiator``, ``code``, ``reason``, ``error``, as in ``wsclient.Disconnect``
+lost        ``connection``, ``error`` (name of its class), ``initiator``, ``code``, ``reason`` (as in ``Disconnect``)
 failed      an attempt that opened no connection: ``number``, ``error`` (name of its class), ``status``
 ==========  ========================================================================================================
 
@@ -86,7 +86,8 @@ class RecordedConnection:
         subprotocol: the negotiated subprotocol, or None.
         headers: the headers of the server's response.
         entries: its messages and control frames, in order.
-        lost: how it ended: ``Disconnect.initiator`` and the close code. None if the recording ends before it.
+        lost: how it ended: ``Disconnect.initiator`` and the close code. None if the recording
+            ends before the connection does.
         lost_at: when it ended, in seconds since the recording began.
     """
 
@@ -194,7 +195,7 @@ def _head(members: Mapping[str, Any]) -> RecordedSession:
         raise ValueError(f'a recording of wsclient begins with "format": "{FORMAT}"; this file does not.')
     version = members.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"the version of the format must be a whole number from 1, not {version!r}.")
+        raise ValueError(f"the version of the format must be a whole number, at least 1, not {version!r}.")
     if version > VERSION:
         raise ValueError(
             f"the recording has version {version} of the format, but this wsclient reads up to version {VERSION}; "
@@ -213,7 +214,7 @@ def _add(session: RecordedSession, number: int, members: Mapping[str, Any]) -> N
     if not isinstance(kind, str) or kind not in _MEMBERS:
         raise ValueError(f"kind must be one of {', '.join(_MEMBERS)}, not {kind!r}.")
     if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at < float("inf"):
-        raise ValueError(f"at must be a number of seconds from 0, not {at!r}.")
+        raise ValueError(f"at must be a number of seconds, at least 0, not {at!r}.")
     for name, wanted in _MEMBERS[kind].items():
         if not _is(members.get(name, ...), wanted):
             raise ValueError(f"the line of kind {kind} lacks a valid {name!r}.")

@@ -1,4 +1,4 @@
-"""The options of a recording. This module is small: it is loaded with every client, the others of this room are not."""
+"""The options of a recording. This module is loaded with every client; the other modules of this package are not."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Recording:
             may write to it.
         redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
             passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
-            authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_`` and ``-`` are
-            ignored.
+            authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_``, ``-`` and
+            other punctuation are ignored.
         keep: names that end like one of those, but whose values are not secret.
 
     Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
@@ -67,6 +67,7 @@ def _checked_path(path: Any) -> str:
 def _checked_names(option: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{option} must be a list of names, not {names!r}.")
-    if not all(names):
-        raise ValueError(f"{option} contains an empty name, which would match every name.")
+    for name in names:
+        if not any(map(str.isalnum, name)):  # `redaction.normal` would leave nothing, and every name ends with that
+            raise ValueError(f"{option} contains {name!r}, but each name must have a letter or a digit.")
     return tuple(names)

@@ -1,12 +1,13 @@
 """``record=``: writes the messages and control frames of a client's connections to a file.
 
 Guarantees:
-    * The file has the order of the connection. The writer (the thread that holds the write lock) notes a message by one
-      atomic append, after the operating system has accepted the message's last byte and before the writer releases the
-      lock. So a message that was partly sent and then sent again is recorded once. The I/O thread notes incoming
-      messages, after it has waited for the notes of all messages that they may answer.
-    * Only the I/O thread redacts and formats the notes and writes them to the file, in its turns. It takes no lock for
-      this.
+    * The lines are in the order in which the messages were sent and received. The writer (the thread that holds the
+      write lock) notes a message by one atomic append, after the operating system has accepted the message's last byte
+      and before the writer releases the lock. So a message that was partly sent and then sent again is recorded once.
+      Before the I/O thread notes an incoming message, it waits until every message sent earlier is noted: the incoming
+      message may be the answer.
+    * Only the I/O thread redacts and formats the notes and writes them to the file, between its waits. It takes no lock
+      for this.
     * The size of the notes is limited: while it exceeds ``MAX_BACKLOG`` bytes, messages stay in the send queue until
       the I/O thread has written the notes.
     * If the file can't be written, the recording ends, and the error is logged and passed to ``on_error`` once. The
@@ -41,7 +42,7 @@ __all__ = ["Recorder"]
 
 MAX_BACKLOG: Final = 256 * 1024
 """Limit, in bytes, of notes that writers have made and the I/O thread has not written yet. It is four times the largest
-write, and takes the I/O thread about 20 ms."""
+write; writing this much to the file takes the I/O thread about 20 ms."""
 
 _NOTE_BYTES: Final = 100
 """Bytes that are counted for each note in addition to its payload, so that the number of notes is limited too."""
@@ -77,7 +78,7 @@ class Recorder:
         self._notes: deque[tuple[float, Any, Any]] = deque()
         self._noted = 0  # total bytes noted by writers; only the thread that holds the write lock changes it
         self._written = 0  # total bytes of these notes that were removed; only the I/O thread changes it
-        self._whole = 0  # size of the file up to the end of its last whole line
+        self._whole = 0  # size of the file after the last complete write, which ends with a line
 
     # --- the writer --------------------------------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class Recorder:
         return self._connections
 
     def received(self, connection: int, opcode: Opcode, payload: Any) -> None:
-        """Note a received message or control frame; arguments as for ``sent``, a close frame as a ``Close``."""
+        """Note a received message or control frame; arguments as for ``sent``, but a ``Close`` for a close frame."""
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload)))
             if not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG:
@@ -229,7 +230,7 @@ class Recorder:
         self._whole += len(data)
 
     def _stop(self, cause: Exception) -> None:
-        """End the recording after an error. If possible, the file is truncated after its last whole line."""
+        """End the recording after an error. If possible, truncate the file to the end of the last complete write."""
         file, self._file = self._file, None
         self._notes.clear()
         self._written = self._noted

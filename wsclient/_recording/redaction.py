@@ -1,8 +1,9 @@
 """Redaction: replaces the values of JSON members and headers that are secret by their name. Pure.
 
-The text is searched, not decoded, so all other bytes stay the same. Therefore secrets are also found in JSON that no
-decoder accepts (truncated, nested a thousand levels deep, after the digits of a Socket.IO frame), and in JSON inside a
-string of other JSON.
+The text is searched, not decoded, so all bytes outside the replaced values stay the same. Therefore secrets are also
+found in JSON that no decoder accepts (truncated, nested a thousand levels deep, after the digits of a Socket.IO frame).
+Secrets are also found in JSON inside a string of other JSON. Only such a string is decoded and, if it contains a
+secret, encoded again, so its escape sequences may change.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SECRET_NAMES: Final = (
     "session", "session_id",
 )  # fmt: skip
 """Values of members and headers are secret if the name ends with one of these: ``access_token``, ``clientSecret``,
-``X-Api-Key``. Case, ``_`` and ``-`` are ignored. The list follows those of established tools (Sentry's
+``X-Api-Key``. Case and punctuation are ignored. The list follows those of established tools (Sentry's
 ``DEFAULT_DENYLIST``, Rails' ``filter_parameters``)."""
 
 _HEADER_NAMES: Final = ("setcookie", "cookie", "authorization")
@@ -92,7 +93,10 @@ class Redactor:
         return REDACTED if self.is_secret(name) or normal(name).endswith(_HEADER_NAMES) else value
 
     def _in_string(self, string: str) -> str:
-        """Redact JSON inside a JSON string, as in SockJS and many logs. Each level doubles the backslashes."""
+        """Redact JSON inside a JSON string, as in SockJS and many logs.
+
+        The depth is bounded by the size of the text: each level doubles the backslashes.
+        """
         if '\\"' not in string and "\\u0022" not in string:
             return string
         inner = _unquoted(string)

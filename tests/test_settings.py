@@ -566,7 +566,7 @@ def test_a_coroutine_function_is_refused_as_a_socket_function():
 
 def test_a_datagram_socket_is_refused():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        assert "stream socket" in refusal(ValueError, sock=sock)
+        assert "stream socket (SOCK_STREAM), not a socket of type SOCK_DGRAM." in refusal(ValueError, sock=sock)
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

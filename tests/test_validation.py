@@ -11,7 +11,7 @@ from wsclient._validation import check_bool, check_callable, check_choice, check
 
 def test_zero_seconds_are_accepted_where_allowed():
     assert check_seconds("timeout", 0, zero=True) == 0.0
-    with pytest.raises(ValueError, match="timeout must be a finite number of seconds from 0, not -1"):
+    with pytest.raises(ValueError, match="timeout must be a finite number of seconds, at least 0, not -1"):
         check_seconds("timeout", -1, zero=True)
     with pytest.raises(ValueError, match="from 0"):
         check_seconds("timeout", math.nan, zero=True)

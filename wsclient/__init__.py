@@ -1,7 +1,8 @@
 """A synchronous WebSocket client that keeps itself connected.
 
-All public names are here; modules whose name begins with an underscore are not public. The classes for message
-protocols (``Reply``, ``Event``, ``Call`` ...) are also in ``wsclient.protocols``.
+The public names of the client are here, those of the test tools in ``wsclient.testing``. ``wsclient.protocols`` has the
+names for message protocols (``Reply``, ``Event``, ``Call`` ...). Modules whose name begins with an underscore are not
+public.
 
 Each name is imported when it is first used, so ``import wsclient`` is fast. A program that first uses a name where an
 import may fail, as in a signal handler or after a ``chroot``, should begin with ``from wsclient import Client``, which
@@ -13,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-# Imported now, since exit functions run in the reverse order of their registration.
+# Imported now, so that its exit function is registered before the program's, and runs after them.
 from ._threads import processes as _processes  # noqa: F401
 from ._threads.imports import importing, loaded
 from ._version import __version__

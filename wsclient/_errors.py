@@ -1,9 +1,10 @@
 """The classes of the errors that this package raises.
 
 Guarantees:
-    * Each text is a sentence that says what happened, to which object, and what to do.
+    * Each text says what happened. Most texts also name the object, and what the caller can do.
     * ``pickle`` and ``copy.copy`` keep the public attributes of each error.
-    * An error that replaces an error of other code is raised ``from`` it, so its ``__cause__`` is that error.
+    * An error that replaces an error of other code is raised ``from`` it, so its ``__cause__`` is that error. It is
+      raised ``from None`` if the text of that error may contain a secret, or adds nothing.
 
 Some classes also derive from a built-in class that callers may already catch: ``ConnectionError`` for errors of a
 connection, ``TimeoutError`` for deadlines that passed.
@@ -69,7 +70,9 @@ class ConnectError(WebSocketClientError, ConnectionError):
     Attributes:
         attempts: how many attempts were made.
         last: the error of the last attempt (``OSError``, ``TimeoutError``, another ``ConnectError`` ...).
-        retry: whether another attempt may succeed; if it is False, the client's state becomes ``State.FAILED``.
+        retry: whether another attempt may succeed. If it is False for every server of ``url``, the client does not
+            connect again, unless ``Reconnect.should_retry`` returns True. Its state becomes ``State.FAILED``, or
+            ``State.CLOSED`` if it was the first attempt and ``retry_first`` is False.
     """
 
     attempts: int
@@ -91,7 +94,7 @@ class HandshakeError(ConnectError):
     Attributes:
         status: the HTTP status code.
         headers: the response's headers; names are not case-sensitive.
-        body: the first bytes of the response's body, at most 64 KiB.
+        body: the first bytes of the response's body, at most ``Limits.max_body_bytes`` (by default 64 KiB).
     """
 
     status: int
@@ -131,7 +134,7 @@ class SessionError(ConnectError):
 
     Args:
         message: the text of the error, for the log and for waiting callers.
-        retry: False makes the error fatal: the client does not connect again, and its state becomes ``State.FAILED``.
+        retry: False makes the error fatal: the client does not connect again, see ``ConnectError.retry``.
     """
 
     def __init__(self, message: str, *, retry: bool = True) -> None:
@@ -239,7 +242,9 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call was made on the thread for which it would wait; the text says what to call instead."""
+    """A call was made on the thread for which it would wait, or on the client inside ``on_session``; the text says what
+    to call instead.
+    """
 
 
 def _portable(value: Any) -> Any:
@@ -248,7 +253,7 @@ def _portable(value: Any) -> Any:
         return value  # an error of this package replaces its own values
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
         return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
-    import pickle  # its caller has imported it; other programs save 2 ms
+    import pickle  # code that pickles the error has imported it already; programs that never do save 2 ms
 
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 - the data was written one call before

@@ -26,13 +26,14 @@ class State(enum.Enum):
     CLOSING = "closing"
     """``close()`` was called, or ``drain()`` is complete; the connection is being closed."""
     CLOSED = "closed"
-    """Closed on request, or the first attempt failed. Final."""
+    """Closed on request; or the server closed normally and ``reconnect`` is None; or the first attempt failed and
+    ``retry_first`` is False. Final."""
     FAILED = "failed"
     """A fatal error occurred, or no retry is left. Final."""
 
 
 class _StringEnum(str, enum.Enum):
-    """An enumeration of strings. Each member has the equality, hash and text of its value, in all Python versions."""
+    """An enumeration of strings. In all Python versions, a member is equal to its value and has its hash and text."""
 
     def __str__(self) -> str:
         return str.__str__(self)
@@ -42,7 +43,7 @@ class _StringEnum(str, enum.Enum):
 
 
 class DeliveryState(_StringEnum):
-    """The state of a message of ``send()``. Each member is equal to its value and prints as it."""
+    """The state of a message of ``send()``. Each member is equal to its value, and ``str()`` returns that value."""
 
     QUEUED = "queued"
     """Not written, or not to its last byte: it can't have arrived."""
@@ -59,7 +60,10 @@ class DeliveryState(_StringEnum):
 
 
 class Phase(_StringEnum):
-    """How far a request had come when its deadline passed. Each member is equal to its value and prints as it."""
+    """How far a request had come when its deadline passed.
+
+    Each member is equal to its value, and ``str()`` returns that value.
+    """
 
     QUEUED = "queued"
     """The message was not sent, and will not be sent."""
@@ -68,7 +72,7 @@ class Phase(_StringEnum):
 
 
 class Initiator(_StringEnum):
-    """What ended a connection. Each member is equal to its value and prints as it."""
+    """What ended a connection. Each member is equal to its value, and ``str()`` returns that value."""
 
     LOCAL = "local"
     """This client closed it."""
@@ -188,7 +192,7 @@ class Attempt:
 
     Attributes:
         error: why it failed.
-        number: 1 for the first failed attempt since the last healthy connection.
+        number: 1 for the first failed attempt since the last connection that lasted ``Reconnect.min_uptime``.
         next_delay: seconds until the next attempt; None if there will be no further attempt.
     """
 

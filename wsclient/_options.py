@@ -43,7 +43,7 @@ ATTEMPT_DELAY: Final = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits on peer input that programs rarely need to change.
+    """Limits on what a peer may send, and the delay between two attempts to connect. Programs rarely change them.
 
     Args:
         max_fragments: largest number of frames of a message; a message with more frames closes the connection with
@@ -96,7 +96,7 @@ class _Default:
 
 
 DEFAULT: Final[Any] = _Default()
-"""As a time-out: the value of the client's option."""
+"""Passed as a ``timeout=``, it means: use the client's option, such as ``request_timeout``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The options of a client as its parts use them, their defaults, and the checks of options that are plain data.
 
-Each check takes the option's name and value, and returns the value that the client stores. It raises a ``TypeError`` or
-``ValueError`` whose text begins with the name and says what the value must be. No file or socket is opened, except the
-file of ``ssl_ca``.
+Each check of one option takes the option's name and value, and returns the value that the client stores, or raises a
+``TypeError`` or ``ValueError``. Its text names the option (or its attribute, such as ``fatal_codes``) and says what is
+wrong. ``check_combinations`` checks options against each other. No file or socket is opened, except the file of
+``ssl_ca``.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
 
     Raises:
         TypeError: ``url`` has the wrong type.
-        ValueError: ``url`` can't work.
+        ValueError: ``url`` is empty, or one of its URLs is not valid.
     """
     urls, ask_url = _checked_url(url)
     return Settings(
@@ -247,7 +248,8 @@ def check_sock(name: str, sock: Any) -> SocketOption:
     """``sock``: a stream socket, a function that returns one, or None."""
     if isinstance(sock, socket.socket):
         if sock.type != socket.SOCK_STREAM:
-            raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}.")
+            kind = getattr(sock.type, "name", sock.type)  # a number if Python has no name for it
+            raise ValueError(f"sock must be a stream socket (SOCK_STREAM), not a socket of type {kind}.")
         return sock
     if sock is not None and not callable(sock):
         raise TypeError(f"sock must be a socket.socket, a function that returns one, or None, not {sock!r}.")
@@ -278,7 +280,7 @@ def check_ssl_context(name: str, context: Any) -> ContextOption:
 
 
 def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
-    """``ssl_ca``: the path of a PEM file; the result is a context that trusts its certificates. Or None."""
+    """``ssl_ca``: the path of a PEM file, or None. The result is a context that trusts its certificates, or None."""
     if ca is None:
         return None
     if not isinstance(ca, str):
@@ -372,7 +374,7 @@ def check_record(name: str, record: Any) -> Recording | None:
 
 
 def check_json(name: str, codec: Any) -> Any:
-    """``json``: a codec; the result is an object with ``dumps`` and ``loads``. Or None."""
+    """``json``: a codec, or None. The result is an object with ``dumps`` and ``loads``, or None."""
     return checked_json(codec)
 
 

@@ -13,11 +13,12 @@ __all__ = ["Counters", "Stats"]
 
 
 class Counters:
-    """The counters that no other object has.
+    """The counters that are not kept by the queues, inboxes or request table.
 
     Attributes:
-        messages_sent: text and binary messages whose last byte the operating system has accepted. Under the write lock.
-        bytes_sent: their payload bytes. Under the write lock.
+        messages_sent: text and binary messages whose last byte the operating system has accepted. Changed only under
+            the write lock.
+        bytes_sent: their payload bytes. Changed only under the write lock.
         messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
         connections: connections that were opened and set up.

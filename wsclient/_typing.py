@@ -14,4 +14,4 @@ elif sys.version_info >= (3, 11):
 else:
     Self = Any
     Unpack = Union
-    """``Union[X]`` is ``X``."""
+    """A stand-in: at run time ``Unpack[X]`` must only be valid, and ``Union[X]`` returns ``X``."""

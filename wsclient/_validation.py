@@ -24,7 +24,9 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        raise ValueError(f"{name} must be a finite number of seconds {'from' if zero else 'above'} 0, not {value!r}.")
+        raise ValueError(
+            f"{name} must be a finite number of seconds{', at least' if zero else ' above'} 0, not {value!r}."
+        )
     return seconds
 
 
@@ -56,7 +58,7 @@ def check_callable(name: str, value: Any) -> Any:
 
 
 def check_bool(name: str, value: bool) -> bool:
-    """Check that the value is True or False, not another true or false object."""
+    """Check that the value is True or False, and not an object that merely counts as true or false, such as 1."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}.")
     return value

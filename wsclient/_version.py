@@ -1,4 +1,4 @@
-"""The version, in its one place."""
+"""The version number; it is defined only here."""
 
 import sys
 

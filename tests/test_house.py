@@ -34,7 +34,7 @@ PRINTING = ("cli/", "testing/__main__.py")
 LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
 """Modules that create locks of the standard library."""
 
-RANK = {room: rank for rank, group in enumerate(ORDER.split("|")) for room in group.split()}
+RANK = {package: rank for rank, group in enumerate(ORDER.split("|")) for package in group.split()}
 
 
 @functools.cache
@@ -55,14 +55,15 @@ def modules_of_ours(name):
     return found - {name}
 
 
-def room(name):
+def package_of(name):
     return name.split("/")[0].removesuffix(".py")
 
 
 def test_a_package_imports_only_packages_to_its_left():
     for name in FILES:
         for other in modules_of_ours(name):
-            assert room(other) == room(name) or RANK[room(other)] < RANK[room(name)], f"{name} imports {other}"
+            here, there = package_of(name), package_of(other)
+            assert there == here or RANK[there] < RANK[here], f"{name} imports {other}"
 
 
 def test_imports_of_every_kind_are_counted():

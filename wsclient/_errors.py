@@ -242,8 +242,8 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call was made on the thread for which it would wait, or on the client inside ``on_session``; the text says what
-    to call instead.
+    """A call was made on the thread for which it would wait, on the client inside ``on_session``, or on a session from
+    another thread; the text says what to do instead.
     """
 
 

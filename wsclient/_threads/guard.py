@@ -97,7 +97,7 @@ class Guard:
         if self.on_io_thread():
             raise WouldDeadlock(
                 f"{call} was called on the client's own I/O thread (from match, until, url, headers, should_retry or a "
-                f"protocol) and would wait for itself. {instead}"
+                f"protocol) and would wait for this same thread. {instead}"
             )
 
     def check_started(self, call: str) -> None:

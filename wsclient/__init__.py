@@ -14,7 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-# Imported now, so that its exit function is registered before the program's, and runs after them.
+# Imported now, so that its exit function is registered before the program's exit functions. It then runs after them,
+# since exit functions run in reverse order.
 from ._threads import processes as _processes  # noqa: F401
 from ._threads.imports import importing, loaded
 from ._version import __version__

@@ -242,15 +242,16 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call was made on the thread for which it would wait, on the client inside ``on_session``, or on a session from
-    another thread; the text says what to do instead.
+    """A call can't work here: it would wait for the thread that it runs on; or it is a method of the client, called
+    inside ``on_session``; or it is a method of a session, called on another thread than that of ``on_session``. The
+    text says what to do instead.
     """
 
 
 def _portable(value: Any) -> Any:
     """The value if it can be pickled and unpickled; else a text in its place."""
     if isinstance(value, (str, int, float, bytes)) or value is None or type(value).__module__ == __name__:
-        return value  # an error of this package replaces its own values
+        return value  # the `__reduce__` of an error of this package replaces the values that can't be pickled
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):
         return dataclasses.replace(value, error=_portable(value.error))  # a Disconnect
     import pickle  # code that pickles the error has imported it already; programs that never do save 2 ms

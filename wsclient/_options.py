@@ -108,8 +108,8 @@ class Queue:
         max_bytes: largest number of payload bytes.
         overflow: the policy. ``"block"`` waits for room, ``"raise"`` raises an error, ``"drop_oldest"`` and
             ``"drop_newest"`` drop a message. ``"latest"`` (incoming messages only) keeps only the newest message: one
-            for ``on_message``, one for each function registered with ``on()``, and one for each key of a stream. Calls
-            of the server are not replaced by later ones.
+            for ``on_message``, one for each function registered with ``on()``, and one for each key of a stream (its
+            option ``key=`` defines the keys). Calls of the server are not replaced by later ones.
     """
 
     max_messages: int = MAX_QUEUED_MESSAGES

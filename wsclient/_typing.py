@@ -14,4 +14,5 @@ elif sys.version_info >= (3, 11):
 else:
     Self = Any
     Unpack = Union
-    """A stand-in: at run time ``Unpack[X]`` must only be valid, and ``Union[X]`` returns ``X``."""
+    """A substitute. At run time ``Unpack[X]`` only has to be a valid expression; ``Union[X]`` is one and returns
+    ``X``."""

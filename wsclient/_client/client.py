@@ -92,14 +92,14 @@ class Client:
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
             ssl_context: the TLS context, or a function that makes one and is called before every attempt that needs
-                it, on the I/O thread (for certificates that change, and for options that are pickled); by default one
-                that verifies, TLS 1.2 or newer.
+                it, on the I/O thread (if certificates change, or if the options must be pickled: an ``SSLContext``
+                can't be); by default one that verifies, TLS 1.2 or newer.
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
             proxy: the proxy's URL, ``"env"`` or True for the proxy of the environment, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.
             sock: a connected stream socket to use instead of connecting, for one connection; or a function that
-                returns one and is called before every attempt. The client closes the socket at its end, if it was
-                started. ``wss`` uses TLS on it.
+                returns one and is called before every attempt. A client that was started closes the socket when the
+                client ends. ``wss`` uses TLS on it.
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
             request_timeout: seconds a request may take, if the call has no ``timeout``; None has no limit.
@@ -513,8 +513,8 @@ class Client:
         Args:
             message: the message that subscribes, or a function that is called each time and returns it (after a
                 reconnect, on the I/O thread).
-            match: selects messages; then no reply is needed, but a reply is stored, and an error ends the
-                subscription. Runs on the I/O thread: keep it short.
+            match: selects messages; then no reply is needed. If one comes, it is stored in ``.reply``; if it is an
+                error, the subscription ends. Runs on the I/O thread: keep it short.
             unsubscribe: sent when the subscription is closed: a message, a ``wsclient.Request`` around one that needs
                 an id, or a function ``f(subscribe_message, reply)`` that returns one of these. By default the message
                 that the protocol defines.

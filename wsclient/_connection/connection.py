@@ -1,7 +1,7 @@
 """One connection, from the upgrade to the last byte.
 
-The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which is in
-``core.sender``.
+The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which is
+``Sender.writer`` while the connection is open.
 """
 
 from __future__ import annotations

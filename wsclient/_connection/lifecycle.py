@@ -131,7 +131,7 @@ class Lifecycle:
         if not wait:
             core.commands.order_close(code, reason, deadline)
             if self._worker.starter is None:
-                # This may be a signal handler, in which no lock may be taken; another thread may take it.
+                # This may be a signal handler, in which no lock may be taken; so a new thread takes it.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
         core.guard.check_may_wait("close()", "Call close(wait=False).")

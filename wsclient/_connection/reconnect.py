@@ -147,8 +147,8 @@ class ReconnectState:
     def opened(self) -> None:
         """Note that an attempt led to an open connection."""
         self._opened = True
-        # The refusal came at the handshake, and a handshake has now succeeded. (After a fatal close code, an open
-        # connection proves nothing.)
+        # If the last fatal error was a refused handshake, it is over: a handshake has succeeded. (After a fatal close
+        # code, an open connection proves nothing.)
         if not self._last_fatal_was_close:
             self._fatal_in_a_row = 0
 

@@ -6,8 +6,8 @@
 * ``create_dispatcher``: returns our loop.
 
 So the app controls the sequence (connect, read until the end, tear down), and our code connects and reads;
-ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it: it would call ``on_close``
-for connections that never opened, and log headers with their secrets.
+ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it; otherwise it would call
+``on_close`` for connections that never opened, and log headers with their secrets.
 """
 
 from __future__ import annotations

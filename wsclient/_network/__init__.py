@@ -1,5 +1,6 @@
 """From a URL to a socket on which the server has accepted the WebSocket upgrade: name look-up, TCP, Unix sockets,
 proxies, TLS.
 
-All operations except name look-ups are non-blocking; the caller passes in the object that waits.
+All sockets are non-blocking. Where a function must wait, it calls the ``Watch`` that its caller passes in, so a
+deadline or a command can end the wait. Only name look-ups block.
 """

@@ -224,7 +224,8 @@ class Connector:
             if proxy is not None:
                 self._tunnel(line, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                # The TLS socket takes over the descriptor; while the poller watches that socket, a fork finds it there.
+                # The TLS socket now owns the descriptor. During the handshake the poller watches this socket, so a
+                # forked child closes it through `Poller.sockets()`, not through `self.sock`.
                 self.sock = None
                 line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:

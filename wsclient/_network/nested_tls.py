@@ -81,7 +81,8 @@ class NestedTLSLine(Line):
                 try:
                     return self._inner.read(size)
                 except ssl.SSLWantReadError:
-                    # If bytes of `send()` wait, only `send()` may flush, so that it gets the error.
+                    # While `_unsent` contains payload bytes, only `send()` may flush it, so that `send()` raises the
+                    # error if the flush fails.
                     if not self._unreported:
                         with contextlib.suppress(OSError):  # the next send() raises the error; reading must continue
                             self._flush()  # sends the answer to a TLS key update at once

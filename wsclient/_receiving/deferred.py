@@ -6,9 +6,9 @@ then, and messages with a subscription key that is not known yet.
 Guarantees:
     * A buffer with room left keeps a message of any size, so it may exceed its byte limit by one message.
     * A buffer at a limit is ``full``, which is a reason to pause reading. If reading must continue (because the reply
-      they wait for is not read yet), it keeps messages up to the byte limit and rejects the others. Two users are
-      stricter: the router drops early calls as soon as their buffer is full, and the set-up of a connection fails as
-      soon as the early messages exceed a limit, also the limit on their number (``is_exceeded``).
+      that the buffered messages wait for is not read yet), it keeps messages up to the byte limit and rejects the
+      others. Two users are stricter: the router drops early calls as soon as their buffer is full, and the set-up of a
+      connection fails as soon as the early messages exceed a limit, also the limit on their number (``is_exceeded``).
     * There is no lock: only the I/O thread uses it.
 """
 

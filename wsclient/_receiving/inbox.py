@@ -4,13 +4,13 @@ Guarantees:
     * ``put`` never waits, since the I/O thread calls it.
     * With the policy ``"block"`` nothing is lost while reading pauses at the limit; if reading continues
       nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the byte limit are
-      dropped. A queue with room left keeps an item of any size, so it may exceed its byte limit by one item; without
-      ``must_keep_reading``, by the items of one read.
+      dropped. A queue with room left keeps an item of any size, so it may exceed its byte limit by one item. Without
+      ``must_keep_reading``, nothing is dropped, so it may exceed the limit by all items of one read.
     * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
       is full or is dropping items, it returns one item.
-    * An episode of losses begins with the first loss. It ends when, twice in a row without a loss between, the queue is
-      at most half full after the reader took an item. (With ``"latest"``: empty, because it holds only one item per
-      key, so its length says nothing.) ``put`` returns ``FIRST_LOSS`` once per episode, so that it is reported once.
+    * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. After a loss, it does not return
+      ``FIRST_LOSS`` again until the reader has twice left the queue at most half full; a new loss restarts this count.
+      (With ``"latest"``: left it empty, because the queue holds only one item per key, so its length says nothing.)
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 

@@ -156,7 +156,8 @@ class Router:
         """Deliver the early messages, then the early calls, when the connection is open."""
         early_messages, self.early_messages = self.early_messages, None
         for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
-            # They are not offered to match= requests, because each of those was sent after these messages came.
+            # Early messages are not offered to `match=` requests here: each such request was sent later than the
+            # message came.
             self._deliver(message, size, topic, key, is_reply=is_reply)
         for call, size in self._early_calls.take_all():
             self._called(call, size)

@@ -317,7 +317,9 @@ class SubscriptionFeed(Feed):
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
-        """Post that the request is about to be written, since messages may follow at once. On the writer's thread."""
+        """Post the event WRITTEN: the request is about to be written, and its messages may arrive at once. Runs on the
+        writer's thread.
+        """
         key = self._protocol.stream_of(request.message, request.id)
         hash(key)  # here, because a TypeError at this point ends the request
         self._subscriptions.events.append((self.on_written, key))

@@ -1,11 +1,13 @@
 """``record=``: writes the messages and control frames of a client's connections to a file.
 
+A *note* is a record in memory that is not written to the file yet.
+
 Guarantees:
     * The lines are in the order in which the messages were sent and received. The writer (the thread that holds the
-      write lock) notes a message by one atomic append, after the operating system has accepted the message's last byte
-      and before the writer releases the lock. So a message that was partly sent and then sent again is recorded once.
-      Before the I/O thread notes an incoming message, it waits until every message sent earlier is noted: the incoming
-      message may be the answer.
+      write lock) appends a note for each message in one atomic step, after the operating system has accepted the
+      message's last byte and before the writer releases the lock. So a message that was partly sent and then sent
+      again is recorded once. Before the I/O thread notes an incoming message, it waits until every message sent earlier
+      is noted: the incoming message may be the answer.
     * Only the I/O thread redacts and formats the notes and writes them to the file, between its waits. It takes no lock
       for this.
     * The size of the notes is limited: while it exceeds ``MAX_BACKLOG`` bytes, messages stay in the send queue until
@@ -78,7 +80,7 @@ class Recorder:
         self._notes: deque[tuple[float, Any, Any]] = deque()
         self._noted = 0  # total bytes noted by writers; only the thread that holds the write lock changes it
         self._written = 0  # total bytes of these notes that were removed; only the I/O thread changes it
-        self._whole = 0  # size of the file after the last complete write, which ends with a line
+        self._whole = 0  # size of the file after the last complete write; up to here it contains only complete lines
 
     # --- the writer --------------------------------------------------------------------------------------------------
 

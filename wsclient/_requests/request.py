@@ -77,9 +77,9 @@ class Request(Outgoing):
             first.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
         counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
-        written_on: the ``WrittenRequests`` of the connection whose writer has taken it, to write it; None before that,
-            and again once that connection is over, if it is to be written again. Guarded by the table's lock until
-            then.
+        written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again
+            if the connection ended and the request will be sent again. Guarded by the table's lock while the connection
+            lives; afterwards only the I/O thread changes it, without the lock.
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 

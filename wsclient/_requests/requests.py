@@ -376,10 +376,10 @@ class Requests:
         self.table.drop_place(request)
 
     def is_free(self, written: WrittenRequests, ids: Iterable[Any]) -> bool:
-        """Return whether a reply to a message with these ids, chosen by the caller, can't be assigned to a request.
+        """Return whether no request in flight has one of these ids.
 
-        ``encode_one_way`` has checked and reserved them. A request that was given one of them at the same moment is
-        already in flight, so this second check finds it. Only the writer calls this.
+        ``encode_one_way`` checked this before; another thread may have sent a request with such an id since. Only the
+        writer calls this.
 
         Args:
             written: the requests in flight on the writer's connection.
@@ -431,8 +431,8 @@ class Requests:
 
         Args:
             request: the request.
-            interrupted: whether an interrupt ended the wait. If replies come by order, a request in flight then keeps
-                its position in the order until its deadline; otherwise the connection is dropped at once.
+            interrupted: whether an interrupt ended the wait. Only matters if replies come by order. True: a request in
+                flight keeps its position until its deadline. False, or no deadline: the connection is dropped at once.
 
         Returns:
             True if this call ended the request, and it may have been sent.
@@ -446,7 +446,7 @@ class Requests:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
             elif self.table.holds_place(request):
-                self._commands.wake()  # for its new timer
+                self._commands.wake()  # `take` has added a timer; the I/O thread must see it
         self._make_room()
         return may_be_sent
 
@@ -469,7 +469,10 @@ class Requests:
                 self._drop_if_by_order(request, failures.timed_out("waiting"))
 
     def keep_order(self) -> None:
-        """Switch to correlation by order alone, when the protocol first reports it. I/O thread only."""
+        """Switch to correlation by order alone. I/O thread only.
+
+        Called when the protocol returns the first reply with the id ``OLDEST``.
+        """
         self._sender.replies_in_order = True
         self.table.keep_order()
 

@@ -55,7 +55,7 @@ class RequestTable:
                 its position in the order, so that its reply is not assigned to another request.
         """
         # Guards all tables and counts below, every `WrittenRequests`, and `stage`, `counts_in_flight` and `written_on`
-        # of every request.
+        # of every request (`written_on` only while the connection lives).
         self._lock = make_lock()
         self.by_order = by_order
         self._begun: dict[Request, None] = {}  # requests that have begun and not ended, in this order
@@ -67,7 +67,10 @@ class RequestTable:
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
 
     def keep_order(self) -> None:
-        """Switch to correlation by order alone, when the protocol first reports it."""
+        """Switch to correlation by order alone.
+
+        Called when the protocol returns the first reply with the id ``OLDEST``.
+        """
         with self._lock:
             self.by_order = True
             for connection in self._connections:
@@ -169,9 +172,9 @@ class RequestTable:
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True only for the first call for a request; that caller completes the waiter.
 
-        If replies come by order, a request that was written and ends without its reply keeps its position in the order,
-        since the reply may still come: until that reply or the end of the connection. If a cancelled request still
-        holds its place at its deadline, ``expire`` returns it.
+        If replies come by order, a request that was written and ends without its reply keeps its position until its
+        reply comes or the connection ends. If a cancelled request still holds its place at its deadline, ``expire``
+        returns it.
         """
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
@@ -278,7 +281,7 @@ class RequestTable:
 
     def _rebuild_timers(self) -> None:
         if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:
-            return  # the other connections have as many requests in flight
+            return  # with the requests of all connections counted, the heap is not too large
         timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self.timers = timers

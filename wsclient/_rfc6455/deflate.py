@@ -203,7 +203,9 @@ class Inflater:
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise zlib.error("too many last blocks")
-            if not data:  # bytes that zlib still holds are returned by the next call, at the latest by that for _TAIL
+            # zlib may still hold some bytes; the next call returns them. The last call for a message always ends with
+            # `_TAIL`, which makes zlib return everything.
+            if not data:
                 break
         self._decompressor = source
         return pieces

@@ -13,7 +13,7 @@ from .._options import DEFAULT_LIMITS, Limits
 __all__ = ["NAME_PATTERN", "Headers", "Response", "ResponseReader", "is_token"]
 
 _SHOWN: Final = 8
-"""How many bytes of a line that is not HTTP an error text shows."""
+"""An error text shows this many bytes of a line that is not valid HTTP."""
 
 NAME_PATTERN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 """Regular expression for a token: a header's name or a subprotocol (RFC 9110 §5.6.2)."""

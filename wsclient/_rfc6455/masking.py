@@ -80,7 +80,11 @@ def _mask_and_count(data: bytes, key: bytes) -> bytes:
 
 
 def _accelerate() -> None:
-    """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock locked."""
+    """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock locked.
+
+    It does not wait for the lock ``importing``: another thread may hold it during a whole fork, and the frame that is
+    being built would be delayed.
+    """
     global apply_mask
     owned: list[bool] = []
     try:
@@ -95,9 +99,6 @@ def _accelerate() -> None:
 
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:
     """Import the C function of ``websockets``.
-
-    A caller that builds a frame must not wait for the lock ``importing``: a thread that forks holds this lock for the
-    whole fork, so sending would be delayed.
 
     Returns:
         The function; None if there is none, as on PyPy.

@@ -43,7 +43,8 @@ def next_read_size(size: int, messages: int, missing: int) -> int:
     if size < READ_SIZE or size < messages * _LARGE:
         return READ_SIZE
     _keep_memory()
-    # Read to the frame's end and the next header, so that the next read begins with the payload.
+    # Read the rest of this frame and the header of the next frame (if the rest is not larger than LARGE_READ_SIZE). The
+    # read after that then begins with the next frame's payload.
     if missing > LARGE_READ_SIZE // 2:
         return min(missing, LARGE_READ_SIZE) + _LONGEST_HEADER
     return LARGE_READ_SIZE

@@ -217,8 +217,8 @@ class Acknowledgements:
             writer.forget_ping(mark.key)
 
     def drop_decided(self) -> None:
-        """Remove the marks that are decided (the pong came, or can't come any more), so that they no longer keep
-        reading going. I/O thread only.
+        """Remove the marks whose result is known (the pong came, or can't come any more). While a mark is there, full
+        queues do not pause reading. I/O thread only.
 
         The waiting thread removes its mark itself, unless an interrupt stops it first.
         """

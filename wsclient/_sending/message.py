@@ -108,8 +108,8 @@ class Outgoing:
     """The requests of a batch, which share its position; empty for any other message."""
 
     takes_any = True
-    """True if it expects no reply, or if the first reply ends it, whatever it contains. Assigning its id then changes
-    only the table of requests."""
+    """True if the message expects no reply, or if any first reply ends the request. Such a message has no feed, so
+    assigning its id changes only the table of requests."""
 
     def __init__(
         self,

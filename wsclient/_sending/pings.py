@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PINGS", "Answered", "Pings"]
 
 MAX_PINGS: Final = 4096
-"""Unanswered pings whose pongs are still recognised when no thread waits for them (a late pong also proves deliveries).
-The same number of keepalive pings is allowed in addition."""
+"""The limit on remembered pings that no thread waits for; the pong of a remembered ping also proves deliveries. If the
+batch contains urgent messages (keepalive pings), the limit is twice this."""
 
 
 class _Ping(NamedTuple):

@@ -63,23 +63,22 @@ class Sender:
     Who writes:
 
     =====================================================  ==================  =======================================
-    situation                                              written by          method
+    situation                                              written by            method
     =====================================================  ==================  =======================================
-    no connection is open                                  stays queued        every method; see ``Connection.open``
-    the socket is full                                     stays queued        every method; the I/O thread writes it
-    another thread holds the write lock                    that thread         every method; it checks the queue again
-    the message expires or belongs to one connection       must be queued      ``write_now`` returns False
-    nothing is queued, any thread but the main one         this thread         ``write_now``
-    nothing is queued, the main thread; the message may    this thread         ``write_now``
+    no connection is open                                  stays queued          every method; see ``Connection.open``
+    the socket is full                                     stays queued          every method; the I/O thread writes it
+    another thread holds the write lock                    that thread           every method; it checks the queue again
+    the message expires or belongs to one connection       must be queued        ``write_now`` returns False
+    nothing is queued, any thread but the main one         this thread           ``write_now``
+    nothing is queued, the main thread; the message may    this thread           ``write_now``
     be written alone (see below)
-    nothing is queued, the main thread, all other cases    the I/O thread      ``write_now`` returns False, then
-                                                                               ``write_queued``
-    the message is queued, any thread but the main one     this thread         ``write_queued``
-    the message is queued, the main thread                 the I/O thread      ``write_queued``
-    a small message of a flood (``pace``)                  the I/O thread      ``defer_write``
-    the same, and the queue is more than half full         the same as         ``defer_write``
-                                                           ``write_queued``
-    the message goes before the queue                      the I/O thread      ``Writer.send_first``
+    nothing is queued, the main thread, all other cases    the I/O thread        ``write_now`` returns False, then
+                                                                                 ``write_queued``
+    the message is queued, any thread but the main one     this thread           ``write_queued``
+    the message is queued, the main thread                 the I/O thread        ``write_queued``
+    a small message of a flood (``pace``)                  the I/O thread        ``defer_write``
+    the same, and the queue is more than half full         see ``write_queued``  ``defer_write``
+    the message goes before the queue                      the I/O thread        ``Writer.send_first``
     =====================================================  ==================  =======================================
 
     The main thread writes less than others, because a KeyboardInterrupt may occur there. It writes a message only if
@@ -126,8 +125,8 @@ class Sender:
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # only the queue checks the time and the connection just before writing
         in_main = self._guard.main_ident == get_ident()
-        # An interrupt must not occur while a feed is notified that its request is written, nor while the order of
-        # replies would get a gap.
+        # An interrupt must not stop `feed.departed()`. If replies come by order, it must not lose a request from the
+        # order either.
         alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
             return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)

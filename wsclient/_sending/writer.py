@@ -86,8 +86,8 @@ class WriterBackend(Carrier, Protocol):
         """Wake the I/O thread."""
 
     def is_wanted(self) -> bool:
-        """Return whether a message can still be sent: False after the deadline of ``close()``, so a message that is
-        compressed then would be useless.
+        """Return whether a message can still be sent. False after the deadline of ``close()``; compressing a message
+        would then be useless.
         """
 
 

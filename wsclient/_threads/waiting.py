@@ -11,8 +11,9 @@ with ``concurrent.futures.Future``, which uses them: 193 of 802 interrupts left 
 returns and when a loop jumps back (python/cpython#74174), and a lock's own methods are C code. (For Python 3.14 see
 ``locks``.)
 
-Rule for each critical section that the main thread may run: First make all calls except the last one, then change the
-data by plain assignments. Exactly one step, the last, makes the change visible; it is an assignment or a single call.
+Rule for each critical section that the main thread may run: First make all calls that prepare the change. Then change
+the data by plain assignments. Only the last step makes the change visible to other threads; this step is one assignment
+or one call.
 """
 
 from __future__ import annotations

@@ -196,9 +196,9 @@ def _report(
         "Outcomes",
         [
             ("answered", str(outcomes["answered"]), "each with the reply to its own request"),
-            ("re-sent", str(resent), "of them: in flight at the cut, idempotent, sent again"),
+            ("re-sent", str(resent), "of the answered requests: in flight at the cut, idempotent, sent again"),
             ("lost", str(outcomes["lost"]), "in flight at the cut, not idempotent: reported to the caller at once"),
-            ("sent twice by mistake", str(doubled), "of those that were not idempotent"),
+            ("sent twice by mistake", str(doubled), "requests that were not idempotent"),
             ("notes sent offline", f"{len(arrived)}/{len(NOTES)}", f"{order}; now {deliveries[0].state}"),
         ],
     )

@@ -66,7 +66,8 @@ class Protocol:
         return vars(self).copy()
 
     def __copy__(self) -> Self:
-        # A copy keeps `json`, so it can be made from a protocol that serves a client; a pickled protocol can't.
+        # Without this method `copy.copy` would call `__getstate__`, which raises for a protocol that serves a client.
+        # Copying such a protocol is allowed; only pickling is not.
         twin = type(self).__new__(type(self))
         twin.__dict__.update(vars(self))
         return twin
@@ -235,10 +236,15 @@ class Protocol:
         return type(self).final is not Protocol.final
 
     def _passed(self, id: Any) -> None:
-        """Called, on any thread, when a message with an id of the caller is sent: ``new_id`` must not return this."""
+        """Called on any thread when a message is sent whose id the caller chose.
+
+        ``new_id`` must never return this id.
+        """
 
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
-        """The ids of a message of ``send()``. The server may answer with one of them; no request waits for it."""
+        """The ids in a message passed to ``send()``. The server may answer with such an id, although no request waits
+        for that answer.
+        """
         if type(self).id_of is Protocol.id_of:
             return ()
         try:

@@ -42,10 +42,10 @@ __all__ = [
 
 
 class WebSocketClientError(Exception):
-    """The base class of all errors of this package.
+    """The base class of the public errors of this package. Wrong arguments raise ``TypeError`` or ``ValueError``.
 
     All of them can be pickled, as a process pool requires. A value in an error that can't be pickled is replaced by its
-    text.
+    text; an exception by a ``WebSocketClientError`` with its text.
 
     Attributes:
         results: if a request of a batch failed: the results of all its requests, in order, with an error in the place
@@ -212,7 +212,9 @@ class SlowConsumer(WebSocketClientError):
 
 
 class MessageTooBig(WebSocketClientError):
-    """A message is larger than its limit (``max_message_size=``, ``send_queue=``)."""
+    """A message is larger than its limit (``max_message_size=``, ``send_queue=``), or has too many fragments
+    (``Limits.max_fragments``).
+    """
 
 
 class ProtocolError(WebSocketClientError):
@@ -249,7 +251,9 @@ class WouldDeadlock(WebSocketClientError):
 
 
 def _portable(value: Any) -> Any:
-    """The value if it can be pickled and unpickled; else a text in its place."""
+    """The value if it can be pickled and unpickled. Otherwise its text; for an exception, a ``WebSocketClientError``
+    with the text.
+    """
     if isinstance(value, (str, int, float, bytes)) or value is None or type(value).__module__ == __name__:
         return value  # the `__reduce__` of an error of this package replaces the values that can't be pickled
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "error"):

@@ -1,6 +1,7 @@
 """Options that are objects: limits on peer input, limits of queues, and ``DEFAULT``.
 
-They are frozen, so clients and threads may share them. They can be pickled, and are equal if their values are equal.
+They are frozen, so clients and threads may share them. They can be pickled. Two of them are equal if they have the same
+class and equal values.
 """
 
 from __future__ import annotations

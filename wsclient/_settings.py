@@ -1,4 +1,4 @@
-"""The options of a client as its parts use them, their defaults, and the checks of options that are plain data.
+"""The options of a client as its parts use them, their defaults, and the checks of most options.
 
 Each check of one option takes the option's name and value, and returns the value that the client stores, or raises a
 ``TypeError`` or ``ValueError``. Its text names the option (or its attribute, such as ``fatal_codes``) and says what is
@@ -125,7 +125,9 @@ class Bounds(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The options that are plain data, after their checks."""
+    """The options after their checks, grouped by the part of the client that uses them. Without ``protocol``,
+    ``reconnect``, the hooks and ``handlers``.
+    """
 
     urls: tuple[str, ...]
     ask_url: Callable[[], str] | None

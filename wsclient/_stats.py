@@ -2,7 +2,8 @@
 
 Guarantees:
     * Only one thread at a time changes each counter (see below), so no addition is lost and no lock is needed.
-    * A reader may get the values of two counters from slightly different moments; each value is correct.
+    * A reader may get the values of two counters from slightly different moments; each value is correct. ``rtt_mean``
+      is computed from two counters, so it may mix two moments.
 """
 
 from __future__ import annotations

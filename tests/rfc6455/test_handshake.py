@@ -246,7 +246,7 @@ def test_upgrade_and_connection_headers_are_compared_without_case_among_other_va
     [("h2c", "Upgrade"), ("websocket2", "Upgrade"), ("", "Upgrade"), ("websocket", "close"), ("websocket", "")],
 )
 def test_an_upgrade_to_another_protocol_is_refused(upgrade, connection):
-    with pytest.raises(HandshakeError, match="something other than WebSocket") as caught:
+    with pytest.raises(HandshakeError, match="does not upgrade to WebSocket") as caught:
         check_upgrade(answer(good_head(upgrade=upgrade, connection=connection)), KEY, [])
     assert caught.value.status == 101
     assert caught.value.headers["upgrade"] == upgrade

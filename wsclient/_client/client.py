@@ -383,13 +383,16 @@ class Client:
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
         """Send or queue a message, without waiting for the network; messages of one thread keep their order.
 
-        The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). The background thread
-        may write the message a moment later, in two cases: many messages at once; or the main thread with TLS,
-        compression or a recording. Without a connection the message waits for the next one. Messages that ``on_open``
-        and ``on_reconnect`` send are sent only on their connection.
+        The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). Another thread may
+        write the message a moment later: a thread that is just writing, or the background thread. The latter writes it
+        if many messages are sent at once, if the socket accepts no more bytes, and in these cases on the main thread:
+        with TLS, compression, a recording, ``expires`` or replies by order, and behind queued messages. Without
+        a connection the message waits for the next one. Messages that ``on_open`` and ``on_reconnect`` send are sent
+        only on their connection.
 
         Args:
-            message: ``str`` is sent as text, ``bytes``-likes as binary, everything else as JSON text.
+            message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;
+                everything else as JSON text.
             timeout: seconds to wait for room in the queue; None has no limit.
             expires: seconds after which it is not sent any more.
 
@@ -653,10 +656,14 @@ class Client:
         """A connection that was open has ended; None and None if no close frame came. Once per connection."""
 
     def on_error(self, error: BaseException) -> None:
-        """A hook raised, the peer violated the protocol, or the client failed permanently."""
+        """An error occurred outside any call.
+
+        For example: a hook raised; the peer violated the protocol; a queue is full and messages are dropped
+        (``SlowConsumer``); the protocol's heartbeat could not be created; the client failed permanently.
+        """
 
     def on_ping(self, data: bytes) -> None:
-        """The peer sent a ping; it has been answered."""
+        """The peer sent a ping; the pong is queued and is sent before other messages."""
 
     def on_pong(self, data: bytes) -> None:
         """The peer sent a pong, solicited or not."""

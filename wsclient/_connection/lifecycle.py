@@ -203,9 +203,9 @@ class Lifecycle:
     def _abandon(self) -> None:
         """End the client without its I/O thread, which is blocked in the user's code or in a name look-up."""
         _log.warning(
-            "%s: the I/O thread does not respond to close(): it is blocked in one of: on_session, match, until, "
-            "url, headers, sock, should_retry, a protocol, a name look-up. Its connection is cut, and the thread is "
-            "abandoned.",
+            "%s: the I/O thread does not respond to close(): it is blocked in a name look-up, or in a function of the "
+            "program, such as on_session, match, until, key, url, headers, sock, ssl_context, should_retry, a function "
+            "given to subscribe(), or a protocol. Its connection is cut, and the thread is abandoned.",
             self._core.settings.name,
         )
         self._abandoned = True

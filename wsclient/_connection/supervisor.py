@@ -49,8 +49,8 @@ QUICK_CLOSE: Final = 0.5
 """Seconds for the closing handshake of a connection that is replaced, or could not be set up."""
 
 _DRAIN_CHECK: Final = 0.1
-"""Seconds between two checks whether a drain is complete; needed because a refused request ends without waking the I/O
-thread."""
+"""Seconds between two checks whether a drain is complete; needed because some work ends without waking the I/O thread,
+such as a queued message that expires."""
 
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""

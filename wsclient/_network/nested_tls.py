@@ -1,7 +1,8 @@
 """TLS within TLS: to a ``wss`` server through an ``https`` proxy (RFC 9110 §9.3.6).
 
-``SSLContext.wrap_socket`` accepts only a TCP connection. So the inner layer works on memory (``ssl.MemoryBIO``), and
-its records are sent over the outer layer, the TLS connection to the proxy.
+``SSLContext.wrap_socket`` uses the descriptor of a socket, so it can't write into another TLS connection. So the inner
+layer works on memory (``ssl.MemoryBIO``), and its records are sent over the outer layer, the TLS connection to the
+proxy.
 
 Guarantees:
     * Those of ``transport``. One lock guards both layers: each call under it is non-blocking, and no other object uses

@@ -25,7 +25,10 @@ _MAX_WAIT: Final = 3600.0
 
 
 class Poller:
-    """Waits for one socket and the wake-up together. Only the I/O thread may use it."""
+    """Waits for sockets and the wake-up together: ``wait`` for one socket, ``wait_any`` for several.
+
+    Only the I/O thread may use it; a forked child calls ``sockets``.
+    """
 
     __slots__ = ("_events", "_selector", "_sock", "_wakeup")
 
@@ -42,10 +45,11 @@ class Poller:
         Args:
             sock: the socket, or None to wait only for the wake-up.
             events: ``READ``, ``WRITE``, both, or 0 for none.
-            seconds: the longest wait; None waits without a limit.
+            seconds: the longest wait; None for no limit. No wait is longer than ``_MAX_WAIT``, so callers wait in a
+                loop.
 
         Returns:
-            Which of the events are ready; 0 after a wake-up or at the end of the time.
+            Which of the events are ready; 0 if none is (after a wake-up, or at the end of the time).
         """
         if sock is not self._sock or events != self._events:
             self._watch(sock, events)

@@ -24,8 +24,10 @@ class Recording:
             other punctuation are ignored.
         keep: names that end like one of those, but whose values are not secret.
 
-    Secrets are found by these names only, so a secret in a list, in text that is not JSON or in the path of a URL is
-    recorded.
+    Some secrets are redacted whatever ``redact`` and ``keep`` contain: the headers ``Cookie``, ``Set-Cookie`` and those
+    that end with ``Authorization``; user, password and query values of the server's URL; and the end of a long
+    subprotocol, which may be a token. All other secrets are found by their names only, so a secret in a list, in text
+    that is not JSON or in the path of a URL is recorded.
     """
 
     path: str | os.PathLike[str]

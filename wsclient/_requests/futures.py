@@ -22,7 +22,8 @@ __all__ = ["RequestFuture"]
 class RequestFuture(Future[Any]):
     """What ``submit()`` returns: a ``Future`` whose ``cancel()`` withdraws the request.
 
-    Thread-safe. Done-callbacks run on the client's hook thread.
+    Thread-safe. Done-callbacks run on the client's hook thread; after that thread has ended, on the thread that sets
+    the outcome or adds the callback.
     """
 
     _ended: Notifier | None = None
@@ -89,7 +90,7 @@ class RequestFuture(Future[Any]):
         return super().exception(0)
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Schedule a call of ``fn(future)`` on the hook thread for when the future has an outcome."""
+        """Schedule a call of ``fn(future)`` for when the future has an outcome; see the class for its thread."""
         super().add_done_callback(partial(self._post_callback, fn))
 
     def complete(self, value: Any, error: BaseException | None) -> None:

@@ -51,7 +51,10 @@ ENDED: Final = frozenset(state for state, following in TRANSITIONS.items() if no
 
 
 class Completable(Protocol):
-    """Receives the outcome of a request. ``complete`` is called once, while no lock is held."""
+    """Receives the outcome of a request.
+
+    ``complete`` is called once. No lock is held then, except the write lock if the request can't be written.
+    """
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Receive the reply, or the error if the request failed."""
@@ -73,8 +76,8 @@ class Request(Outgoing):
         feed: receives each of many replies; None if one reply is expected.
         message: a copy of the caller's message, if the protocol needs it to judge the replies; else ``ABSENT``.
         batch: the batch it is sent in; None if it is sent alone.
-        last: the latest partial reply (``Item``) of a request that returns only one result; ``ABSENT`` before the
-            first.
+        last: of a request that returns only one result, the latest reply that did not end it (an ``Item``, or a
+            ``Reply`` that ``until`` rejected); ``ABSENT`` before the first.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
         counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
         written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again

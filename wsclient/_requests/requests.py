@@ -4,7 +4,8 @@ Guarantees:
     * Any thread may call a ``Requests``, unless a method names the one thread that may.
     * A reply, a timeout, a cancel, a lost connection and a close may occur at the same moment. Each calls
       ``RequestTable.take`` first, and only the caller for which it returns True completes the waiter.
-    * No lock of this package is held while a waiter is completed or a message is queued.
+    * No lock of this package is held while a waiter is completed or a message is queued. One exception: ``refuse`` ends
+      a request that can't be written, while the write lock is held.
 """
 
 from __future__ import annotations
@@ -236,6 +237,8 @@ class Requests:
             timed: whether the I/O thread ends it at its deadline; False if the caller does.
             streaming: whether it starts as ``STREAMING``, without a wait for the first reply.
             more: whether further requests follow, and it is written together with them.
+
+        The last three are ignored for a batch: its requests are timed, and it is written at once.
 
         Raises:
             ValueError: a request with the caller's id is in flight.

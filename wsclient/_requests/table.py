@@ -4,9 +4,12 @@ lets each request end once. Replies are looked up in the ``WrittenRequests`` of 
 Guarantees:
     * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``take`` returns True to the first
       of them, whose outcome counts, and False to the others.
-    * No callback is called while the lock is held, and nothing is scanned: look-up, end and the next deadline cost
-      the same with ten requests in flight as with a hundred thousand.
+    * No callback is called while the lock is held. Look-up, end and the next deadline do not scan the requests, so they
+      cost the same with ten requests in flight as with a hundred thousand. Only
+      rare steps scan: ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers``
+      (only while more than half of the timers are of ended requests).
     * An interrupt leaves every table consistent: a critical section consists of assignments, and its last step commits.
+      Only the heap of timers is changed after that step.
 """
 
 from __future__ import annotations

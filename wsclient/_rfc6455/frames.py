@@ -166,7 +166,8 @@ class MessageReader:
 
     Attributes:
         appetite: the largest number of bytes that should be read for the next ``feed``.
-        failure: the peer's first violation of the protocol; None if there is none. Bytes fed after it are ignored.
+        failure: the peer's first violation of the protocol, or its first message beyond a limit; None if there is none.
+            Bytes fed after it are ignored.
         closed: whether a close frame was received; bytes after it are ignored (RFC 6455 §5.5.1).
     """
 

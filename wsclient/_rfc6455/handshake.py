@@ -162,7 +162,9 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     headers = response.headers
     upgrades, connection_options = _tokens(headers.get("Upgrade", "")), _tokens(headers.get("Connection", ""))
     if upgrades != {"websocket"} or "upgrade" not in connection_options:
-        raise _bad(response, "The server's 101 response upgrades to something other than WebSocket.")
+        raise _bad(
+            response, "The server's 101 response does not upgrade to WebSocket; see its Upgrade and Connection headers."
+        )
     if headers.get_all("Sec-WebSocket-Accept") != [accept_value(key)]:
         raise _bad(
             response, "The server's 101 response has a Sec-WebSocket-Accept that does not match the request's key."

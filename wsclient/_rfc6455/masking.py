@@ -1,12 +1,12 @@
 """Masking of client frames (RFC 6455 §5.3): unpredictable keys, and the XOR with them.
 
 Guarantees:
-    * Thread-safe. The module's state is the pool of keys, which is changed by single C calls, and ``apply_mask``, which
-      is replaced by a function that returns the same bytes.
+    * Thread-safe. The pool of keys is changed by single C calls. ``apply_mask`` is replaced by a function that returns
+      the same bytes. The count of masked bytes may be inexact, which only moves the import.
 
 If ``websockets`` is installed (the extra ``[speed]``), its C function is used. It is 25 times as fast as that of
 ``wsaccel``, the other common package, and ``websockets`` is still maintained. The import takes 30 ms, so the function
-is imported only after ``_IMPORT_THRESHOLD`` bytes were masked.
+is imported only after ``_IMPORT_THRESHOLD`` bytes were masked (calls count too), or if the program has imported it.
 """
 
 from __future__ import annotations

@@ -157,8 +157,8 @@ class Acknowledgements:
             timeout: seconds, for a connection, the queue and the pong together.
 
         Returns:
-            Seconds from passing the ping to the socket until the pong was read. A pong that answers a later ping
-            answers this one too (RFC 6455 §5.5.3).
+            Seconds from the framing of the ping, just before its write, until the pong was read. A pong that answers a
+            later ping answers this one too (RFC 6455 §5.5.3).
 
         Raises:
             ConnectionLost: the connection ended during the wait.

@@ -16,15 +16,17 @@ __all__ = ["Link"]
 
 
 class Link:
-    """What other threads may read about the present connection. The I/O thread assigns each attribute but ``proofs``.
+    """What other threads may read about the present connection. The I/O thread assigns each attribute but ``proofs``;
+    if it does not respond, ``Supervisor.abort`` assigns ``connection`` and ``opened_at`` on another thread.
 
     Attributes:
         opened_at: when the present connection was opened; None if it is not open.
-        paused: whether reading waits for slow hooks or streams.
+        paused: whether reading waits: for slow hooks, streams or worker pools, for messages with an unknown
+            subscription key, or because the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
-        proofs: marks whose pong a thread waits for. That thread adds and removes its mark; the I/O thread removes it
-            too, once its pong has come.
+        proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
+            mark once its pong has come or can't come any more, and all marks when the connection ends.
     """
 
     __slots__ = ("connection", "last", "opened_at", "paused", "proofs")

@@ -31,7 +31,8 @@ class WriteProgress:
     """The write progress of one connection; offsets count from its first frame.
 
     The writer assigns ``taken`` and ``sent``, the I/O thread assigns ``confirmed`` and ``ended``; any thread may read.
-    Each only increases, so a stale read gives a state that was true a moment ago.
+    If the I/O thread does not respond, ``Supervisor.abort`` assigns ``ended`` on another thread. Each
+    only increases, so a stale read gives a state that was true a moment ago.
 
     Attributes:
         number: the connection's number.

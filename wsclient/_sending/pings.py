@@ -1,8 +1,9 @@
 """Pings that were sent and not answered yet.
 
 Guarantees:
-    * The thread that holds the write lock adds a ping, the I/O thread removes the pings that a pong answers, and a
-      thread that no longer waits removes its own; each step is one ``dict`` operation, so there is no lock.
+    * The thread that holds the write lock adds a ping. The I/O thread removes the pings that a pong answers. A thread
+      that no longer waits removes its own ping if more than ``MAX_PINGS`` are kept. Each of these steps is one ``dict``
+      operation, so there is no lock.
     * The pong of a ping is recognised for as long as a thread waits for it, however many others are unanswered.
 """
 

@@ -96,8 +96,8 @@ class Guard:
         self.check(call)
         if self.on_io_thread():
             raise WouldDeadlock(
-                f"{call} was called on the client's own I/O thread (from match, until, url, headers, should_retry or a "
-                f"protocol) and would wait for this same thread. {instead}"
+                f"{call} was called on the client's own I/O thread (from a function such as match, until, url, headers "
+                f"or should_retry, or a protocol) and would wait for this same thread. {instead}"
             )
 
     def check_started(self, call: str) -> None:

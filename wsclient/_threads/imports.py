@@ -18,8 +18,9 @@ from .locks import interrupt_safe
 
 __all__ = ["importing", "loaded"]
 
-# Each import on first use and each fork hold this lock. It is reentrant, since a signal handler that runs during an
-# import may import too. A thread that holds it must not wait for anything except an import.
+# Each fork holds this lock, and so do the imports on first use of modules that the client's threads need. It is
+# reentrant, since a signal handler that runs during an import may import too. A thread that holds it waits only for an
+# import or a fork.
 importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):

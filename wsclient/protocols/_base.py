@@ -29,9 +29,9 @@ class Protocol:
     Other protocols are subclasses. One object serves one client, so two protocols are equal only if they are the same
     object. A protocol can be pickled if its options can, but only before a client is made with it.
 
-    Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``stream_of``, ``reset`` and ``on_session``
-    run on the I/O thread. Any number of threads may call the other methods at the same time. Only ``on_session`` may
-    wait.
+    Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``reset`` and ``on_session`` run on the I/O
+    thread. Any number of threads may call the other methods at the same time; ``stream_of`` runs on the caller's
+    thread, the writer's thread and the I/O thread. Only ``on_session`` may wait.
 
     Attributes:
         subprotocols: offered to the server if the client was made without ``subprotocols=`` (RFC 6455 §1.9).
@@ -188,12 +188,13 @@ class Protocol:
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
         """The key that marks the messages of a subscription: ``Event.stream``, or the id of ``Item``.
 
-        The client calls it first without a reply, before the message is sent. If this first call returns a key, no
-        reply is awaited.
+        The client calls it up to three times for a message: on the thread that calls ``subscribe()``, with a sample of
+        an id; on the thread that writes the message, with the message's own id; and on the I/O thread, with the reply.
+        If the first call returns a key, no reply is awaited.
 
         Args:
             request: a copy of the subscription's message.
-            id: the id that the message was sent with.
+            id: the id that the message is sent with; in the first call another id, as a sample.
             reply: the server's answer; None before it was received.
 
         Returns:

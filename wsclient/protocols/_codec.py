@@ -1,8 +1,8 @@
 """Conversion between the messages of callers and the payloads on the wire.
 
-Outgoing: ``str`` becomes a text message, ``bytes``-like objects become binary messages, every other object becomes a
-text message of JSON. Incoming: text that is a JSON object or array is decoded; other text is returned as ``str``, a
-binary message as ``bytes``.
+Outgoing: ``str`` becomes a text message; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` become binary
+messages; every other object becomes a text message of JSON. Incoming: text that is a JSON object or array is decoded;
+other text is returned as ``str``, a binary message as ``bytes``.
 
 Thread-safe: the functions and ``StandardJson`` keep no state between calls.
 """
@@ -78,7 +78,9 @@ def checked_json(codec: Any) -> Any:
         return codec
     if _has(codec, "encode", "decode"):
         return SimpleNamespace(dumps=codec.encode, loads=codec.decode)
-    raise TypeError(f"json must be None or an object with dumps() and loads(), not {codec!r}.")
+    raise TypeError(
+        f"json must be None or an object with dumps() and loads(), or encode() and decode(), not {codec!r}."
+    )
 
 
 def _has(thing: Any, *names: str) -> bool:

@@ -17,7 +17,7 @@ __all__ = ["GraphQLTransportWs"]
 
 
 class GraphQLTransportWs(Protocol):
-    """A request is a GraphQL operation, ``{"query": ..., "variables": ...}``, which has one or more results.
+    """A request is a GraphQL operation, ``{"query": ..., "variables": ...}``, which has any number of results.
 
     ``request()`` returns the last result; ``stream()`` and ``subscribe()`` return all of them. A result is the payload
     of a ``next`` message: ``{"data": ..., "errors": ...}``. A ``complete`` message ends the operation. An ``error``

@@ -105,7 +105,8 @@ class End:
         id: the request's id.
         value: the last answer: ``request()`` returns it, and a stream returns it last. If it is left out,
             ``request()`` returns the value of the last ``Item``.
-        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
+        message: what ``on_message`` receives if no request with this id is waiting; by default the value. If
+            both are left out, ``on_message`` is not called.
     """
 
     id: Any

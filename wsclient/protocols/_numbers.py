@@ -42,7 +42,8 @@ class Numbers:
         """Make the counter return only numbers above this one.
 
         Args:
-            number: an id of a caller; ignored above ``LARGEST_SAFE_INTEGER``, since the counter must not exceed that.
+            number: an id of a caller. Ignored above ``LARGEST_SAFE_INTEGER``, so that such an id does not move the
+                counter there. (If the id is that number itself, the next numbers are above it.)
         """
         with self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:

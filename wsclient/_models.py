@@ -46,7 +46,7 @@ class DeliveryState(_StringEnum):
     """The state of a message of ``send()``. Each member is equal to its value, and ``str()`` returns that value."""
 
     QUEUED = "queued"
-    """Not written, or not to its last byte: it can't have arrived."""
+    """Not written, or only partly written: it can't have arrived."""
     WRITTEN = "written"
     """The operating system has accepted the whole message."""
     CONFIRMED = "confirmed"

@@ -329,7 +329,7 @@ def test_a_final_block_is_not_the_end_of_the_message():
 
 
 def test_an_endless_number_of_final_blocks_is_refused():
-    with pytest.raises(zlib.error, match="last blocks"):
+    with pytest.raises(zlib.error, match="blocks marked as"):
         Inflater(PLAIN).inflate(b"\x03\x00" * (MAX_RESTARTS + 1), ROOM)
     assert Inflater(PLAIN).inflate(b"\x03\x00" * MAX_RESTARTS, ROOM) == []
 

@@ -43,7 +43,7 @@ _OPEN: Final = State.OPEN
 """Looked up once: access to an enum member is slow."""
 
 _CLOSE_TIMEOUT: Final = 3.0
-"""Seconds for the closing handshake; websocket-client has the same, websockets 10."""
+"""Seconds for the closing handshake: the same as in websocket-client; websockets waits 10 s."""
 
 _Function = TypeVar("_Function", bound=Callable[[Any], Any])
 
@@ -92,8 +92,9 @@ class Client:
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
             ssl_context: the TLS context, or a function that makes one and is called before every attempt that needs
-                it, on the I/O thread (if certificates change, or if the options must be pickled: an ``SSLContext``
-                can't be); by default one that verifies, TLS 1.2 or newer.
+                it, on the I/O thread. Use a function if certificates change, or if the options must be pickled (an
+                ``SSLContext`` can't be pickled). The default is a context that verifies the server and requires TLS 1.2
+                or newer.
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
             proxy: the proxy's URL, ``"env"`` or True for the proxy of the environment, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.
@@ -384,11 +385,11 @@ class Client:
         """Send or queue a message, without waiting for the network; messages of one thread keep their order.
 
         The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). Another thread may
-        write the message a moment later: a thread that is just writing, or the background thread. The latter writes it
-        if many messages are sent at once, if the socket accepts no more bytes, and in these cases on the main thread:
-        with TLS, compression, a recording, ``expires`` or replies by order, and behind queued messages. Without
-        a connection the message waits for the next one. Messages that ``on_open`` and ``on_reconnect`` send are sent
-        only on their connection.
+        write the message a moment later: a thread that is just writing, or the background thread. The background thread
+        writes it if many messages are sent at once, or if the socket accepts no more bytes. If ``send`` is called on
+        the main thread, it also does so with TLS, compression, a recording, ``expires``, or replies by order, and if
+        other messages are queued. Without a connection the message waits for the next one. Messages that ``on_open``
+        and ``on_reconnect`` send are sent only on their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;
@@ -583,8 +584,8 @@ class Client:
             def choose(params):
                 return params["actions"][0]
 
-        The return value is the result; an exception becomes an error, a ``RemoteError`` unchanged. The answer is sent
-        only on the connection on which the call was received.
+        The return value is the result. An exception is sent as an error answer; a ``RemoteError`` is sent unchanged.
+        The answer is sent only on the connection on which the call was received.
 
         Args:
             method: its name.

@@ -80,7 +80,9 @@ class ClientBackend:
         self.nudge = commands.nudge
 
     def ready(self) -> bool:
-        """Return whether a queue that is not empty may have something to take."""
+        """Return whether the queue, if it is not empty, may contain a message that ``max_in_flight`` permits to write
+        now.
+        """
         return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 
     def take(self, max_bytes: int) -> list[Outgoing]:

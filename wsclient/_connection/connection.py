@@ -147,11 +147,12 @@ class Connection:
         """Wait until something happens, at most until ``until``, and handle it."""
         core, line = self._core, self.opened.line
         if core.recorder is not None:
-            core.recorder.write()  # a record added later wakes this thread
+            core.recorder.write()  # if a record is added later, this thread is woken
         ready = self._wait(time.monotonic(), until)
         now = time.monotonic()
         if core.table.timers:
-            # Before reading: a request that has timed out must not get the reply to the next request.
+            # Before reading: if replies are matched by order, a reply that is read now could belong to the next
+            # request, but would be assigned to the one that has timed out.
             core.requests.expire(now)
         if core.commands.drop is not None and self._is_to_be_dropped():
             return

@@ -70,7 +70,8 @@ class PingSchedule:
         """Note that the due ping is being sent; ``payload`` identifies its pong."""
         if self._interval is not None:
             self._next_ping = now + self._interval
-        if self._timeout is not None:  # otherwise it is never read, and grows if the peer never answers
+        # Without a timeout `unanswered` is never read, and would grow if the peer never answers.
+        if self._timeout is not None:
             self.unanswered.append((payload, now))
         self._reckon()
 

@@ -91,7 +91,7 @@ class Lifecycle:
                 core.commands.order_close(1000, "", Deadline(time.monotonic()))
                 self._await_end(Deadline(time.monotonic()))
             raise
-        except BaseException:  # an interrupt must not wait for the end of the thread
+        except BaseException:  # after an interrupt, do not wait for the end of the thread
             if self._worker.starter is starter or self._close_unstarted():
                 core.commands.order_close(1000, "", Deadline(time.monotonic()))
             raise

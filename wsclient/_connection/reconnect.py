@@ -1,9 +1,9 @@
 """Whether to connect again, and when. The only importer of tenacity.
 
 tenacity's ``wait`` and ``stop`` strategies decide. They receive the same ``RetryCallState`` as from tenacity's own
-loop. That loop is not used: its wait can't be ended without one more attempt, and it handles only attempts, while a
-connection that lasted for days is not an attempt. So nothing here sleeps or recurses: each ended attempt or
-connection is one call, which returns one decision.
+loop. That loop is not used: its wait can't be ended without one more attempt; it counts only failed attempts, and can't
+treat the loss of an open connection differently. So nothing here sleeps or recurses: for each ended attempt or
+connection there is one call, which returns one decision.
 
 Not thread-safe: the I/O thread owns the ``ReconnectState``.
 """
@@ -147,8 +147,8 @@ class ReconnectState:
     def opened(self) -> None:
         """Note that an attempt led to an open connection."""
         self._opened = True
-        # If the last fatal error was a refused handshake, it is over: a handshake has succeeded. (After a fatal close
-        # code, an open connection proves nothing.)
+        # A handshake has succeeded, so an earlier refused handshake no longer counts. If the last fatal error was a
+        # close code, it still counts: the server may send it again on this connection.
         if not self._last_fatal_was_close:
             self._fatal_in_a_row = 0
 

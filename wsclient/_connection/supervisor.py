@@ -122,8 +122,8 @@ class Supervisor:
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
-        A connection that is still being opened is cut as well: the name of a server behind a SOCKS proxy is looked up
-        while the connection to the proxy is open.
+        A connection that is still being opened is cut as well, since the I/O thread may be blocked there too: for
+        example, it looks up the server's name while the connection to the SOCKS proxy is already open.
         """
         self._connector.abort()
         connection = self._connection
@@ -306,9 +306,8 @@ class Supervisor:
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
         done = not core.queue.messages and not core.table.unfinished
-        if done and (
-            connection is None or connection.writer.idle()
-        ):  # checked last: messages that have left the queue are in the writer
+        # Check the writer last: a message may move from the queue to the writer between the two checks.
+        if done and (connection is None or connection.writer.idle()):
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)

@@ -168,7 +168,7 @@ def _begin(family: int, address: Any, source: tuple[str, int] | None) -> socket.
 
 
 def _outcome(sock: socket.socket) -> OSError | None:
-    """Return None if the socket is connected to another socket, else the error."""
+    """Return None if the attempt succeeded, else the error. A socket connected to itself counts as refused."""
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         return OSError(code, os.strerror(code))

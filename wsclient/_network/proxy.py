@@ -1,7 +1,7 @@
 """Proxies: selects the proxy for a URL, and requests a tunnel from it.
 
-An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request; ``socks`` opens a SOCKS tunnel. The bytes of both pass
-through ``_Stream``, so the deadline or a command ends their waits.
+An HTTP tunnel (RFC 9110 §9.3.6) takes one ``CONNECT`` request; ``socks`` opens a SOCKS tunnel. Both read and
+write through ``_Stream``, so the deadline or a command ends each of their waits.
 """
 
 from __future__ import annotations

@@ -32,16 +32,18 @@ _NO_COMMON_VERSION: Final = frozenset({
     "TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "NO_PROTOCOLS_AVAILABLE",
 })  # fmt: skip
 
-_NO_TLS: Final = "answered with something that is not TLS; if it always does, the scheme or the port is wrong"
+_NO_TLS: Final = (
+    "answered with something that is not TLS; if this happens at every attempt, the scheme or the port is wrong"
+)
 _NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another cipher there, or in ssl_context="
 _OUR_CERTIFICATE: Final = (
-    "requires a certificate of this client that it trusts; load one into ssl_context= (load_cert_chain)"
+    "requires a client certificate that the server trusts; load one into ssl_context= (load_cert_chain)"
 )
 # OpenSSL's reasons for a failed handshake with a peer that uses TLS differently, or not at all. Another attempt is
 # made, since a load balancer that is restarting may cause the same errors.
 _NO_COMMON_TLS: Final = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "refused the TLS handshake: there is no cipher in common, or it requires a"
-    " certificate of this client; load one into ssl_context= (load_cert_chain)",
+    " client certificate; load one into ssl_context= (load_cert_chain)",
     **dict.fromkeys((
         "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE",
     ), _NO_TLS),

@@ -9,8 +9,9 @@ Guarantees:
     * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
       is full or is dropping items, it returns one item.
     * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. After a loss, it does not return
-      ``FIRST_LOSS`` again until the reader has twice left the queue at most half full; a new loss restarts this count.
-      (With ``"latest"``: left it empty, because the queue holds only one item per key, so its length says nothing.)
+      ``FIRST_LOSS`` again until the queue was at most half full after each of two items that the reader took; a new
+      loss restarts this count. (With ``"latest"``, it must be empty instead of half full, because the queue holds only
+      one item per key, so its length says nothing.)
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 

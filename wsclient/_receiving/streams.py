@@ -2,7 +2,7 @@
 
 Guarantees:
     * A stream receives every message that arrives after the call that made it, in order, within its limits.
-    * A stream to which no reference is left does not count towards pausing reading.
+    * A full stream pauses reading only while a reference to it is left.
     * Any number of threads may read one stream; each message goes to one of them.
 """
 

@@ -8,8 +8,8 @@ Guarantees:
       thread applies before it looks up the owner of a message. (A ``close()`` of the client that abandons a blocked I/O
       thread applies the last events instead.)
     * The unsubscribe message is sent at most once: at the transition to ``ENDED``, which happens once.
-    * The thread inside ``subscribe()`` is notified once, by the thread that removes it from ``_callers``; that may be
-      any thread.
+    * The thread inside ``subscribe()`` is notified once, by the thread that removes its waiter from ``_callers``; that
+      may be any thread.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
         Event.FINISHED: Standing.ENDED,
     },
     Standing.CLOSING: {
-        Event.WRITTEN: Standing.CLOSING,  # written again: the last connection was lost during the write
+        # The writer posts WRITTEN after `on_closed` has already applied it; or the request is written again, since its
+        # connection was lost during the write.
+        Event.WRITTEN: Standing.CLOSING,
         Event.CONFIRMED: Standing.ENDED,
         Event.CONNECTION_LOST: Standing.ENDED,
         Event.CLOSED: Standing.CLOSING,
@@ -201,7 +203,7 @@ class SubscriptionFeed(Feed):
     Attributes:
         standing: its state. Assigned by the I/O thread.
         resume: whether to subscribe again on the next connection.
-        caller: completed with the first reply; the thread inside ``subscribe()`` waits there.
+        caller: the waiter of the thread inside ``subscribe()``; completed with the first reply.
     """
 
     endless = True
@@ -254,7 +256,9 @@ class SubscriptionFeed(Feed):
         self._guard = guard
         self._deadline: Deadline | None = None  # of the first reply
         self._is_reply_awaited = True
-        self._was_active = False  # on any connection: after that a lost connection is a gap
+        # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
+        # a gap.
+        self._was_active = False
         # On the present connection:
         self._key: Any = None
         self._reply: Any = ABSENT
@@ -489,7 +493,7 @@ class SubscriptionFeed(Feed):
         """Whether a reply is expected that may contain its subscription key."""
         if not self._is_reply_awaited or self._key is not None or self._match is not None:
             return False
-        # (STREAMING: a message came before the reply, so no key is awaited.)
+        # If the request is STREAMING, a message was already recognised as an answer to it, so no key is needed.
         return self.request is not None and self.request.stage in (NEW, WAITING)
 
     @property
@@ -504,7 +508,8 @@ class SubscriptionFeed(Feed):
         try:
             return bool(self._match(message))
         except Exception as error:
-            self._notify(None, copy_exception(error))  # first: the end of the stream would notify a less specific error
+            # Before the stream is ended: ending it would report a less specific error to the caller of `subscribe()`.
+            self._notify(None, copy_exception(error))
             stream = self._stream()
             if stream is not None:
                 stream._end(error)

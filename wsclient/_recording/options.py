@@ -70,6 +70,8 @@ def _checked_names(option: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{option} must be a list of names, not {names!r}.")
     for name in names:
-        if not any(map(str.isalnum, name)):  # `redaction.normal` would leave nothing, and every name ends with that
+        # Without a letter or a digit, `redaction.normal` would return an empty string. Every name ends with the empty
+        # string, so `redact` would make all values secret.
+        if not any(map(str.isalnum, name)):
             raise ValueError(f"{option} contains {name!r}, but each name must have a letter or a digit.")
     return tuple(names)

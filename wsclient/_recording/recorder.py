@@ -79,7 +79,9 @@ class Recorder:
         self._connections = 0
         self._notes: deque[tuple[float, Any, Any]] = deque()
         self._noted = 0  # total bytes noted by writers; only the thread that holds the write lock changes it
-        self._written = 0  # total bytes of these notes that were removed; only the I/O thread changes it
+        # Bytes of those notes that were already taken out of `_notes` (written, or discarded by an error); only the I/O
+        # thread changes it.
+        self._written = 0
         self._whole = 0  # size of the file after the last complete write; up to here it contains only complete lines
 
     # --- the writer --------------------------------------------------------------------------------------------------

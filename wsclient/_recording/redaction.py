@@ -95,7 +95,9 @@ class Redactor:
     def _in_string(self, string: str) -> str:
         """Redact JSON inside a JSON string, as in SockJS and many logs.
 
-        The depth is bounded by the size of the text: each level doubles the backslashes.
+        Usually the recursion can't be deep: each level of strings inside strings about doubles the number of
+        backslashes, so the size of the text limits the depth. (If each backslash is written as a Unicode escape, a text
+        of more than 1 MB can reach the interpreter's limit.)
         """
         if '\\"' not in string and "\\u0022" not in string:
             return string

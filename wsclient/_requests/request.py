@@ -76,8 +76,8 @@ class Request(Outgoing):
         feed: receives each of many replies; None if one reply is expected.
         message: a copy of the caller's message, if the protocol needs it to judge the replies; else ``ABSENT``.
         batch: the batch it is sent in; None if it is sent alone.
-        last: of a request that returns only one result, the latest reply that did not end it (an ``Item``, or a
-            ``Reply`` that ``until`` rejected); ``ABSENT`` before the first.
+        last: the latest reply that did not end the request (an ``Item``, or a ``Reply`` that ``until`` rejected);
+            ``ABSENT`` before the first. Used only if the request returns a single result.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
         counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
         written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again

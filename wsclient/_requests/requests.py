@@ -563,8 +563,8 @@ class Requests:
             self._sender.queue.withdraw(batch)
 
     def _make_room(self) -> None:
-        """Use the room of a request that has ended: if ``max_in_flight`` is set, the next request may be written; a
-        drain may be complete.
+        """React to the end of a request: write the next one if ``max_in_flight`` is set; wake the I/O thread if a drain
+        may now be complete.
         """
         if self._protocol.max_in_flight is not None:
             self._sender.write_queued()

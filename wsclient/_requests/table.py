@@ -280,7 +280,8 @@ class RequestTable:
 
     def _timer(self, request: Request) -> tuple[float, int, Request] | None:
         at = request.deadline.at
-        return None if at is None else (at, next(self._numbers), request)  # the number orders equal times
+        # Timers with the same time are sorted by the number.
+        return None if at is None else (at, next(self._numbers), request)
 
     def _rebuild_timers(self) -> None:
         if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:

@@ -26,8 +26,8 @@ class WrittenRequests:
 
     Attributes:
         number: the connection's number.
-        by_id: these requests by the key of their id, or by themselves where ``match`` finds the reply, in the order in
-            which they were taken for writing. The I/O thread looks up replies in it.
+        by_id: these requests, in the order in which they were taken for writing; the key is the key of the request's
+            id, or the request object itself if it has a ``match`` function. The I/O thread looks up replies in it.
         matches: those of them that have a match function. The I/O thread reads it.
         uncounted: the number of those of them that have ``counts_in_flight`` unset.
     """

@@ -1,4 +1,4 @@
-"""Close frames (RFC 6455 §5.5.1, §7.4): the close codes, and the conversion between payload and code with reason."""
+"""Close frames (RFC 6455 §5.5.1, §7.4): the codes, and the conversion between a payload and its code and reason."""
 
 from __future__ import annotations
 

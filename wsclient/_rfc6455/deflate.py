@@ -202,7 +202,7 @@ class Inflater:
                 source = zlib.decompressobj(-self._bits)
                 restarts += 1
                 if restarts > MAX_RESTARTS:
-                    raise zlib.error("too many last blocks")
+                    raise zlib.error('too many blocks marked as "last"')
             # zlib may still hold some bytes; the next call returns them. The last call for a message always ends with
             # `_TAIL`, which makes zlib return everything.
             if not data:

@@ -2,11 +2,13 @@
 
 Guarantees:
     * Thread-safe. The pool of keys is changed by single C calls. ``apply_mask`` is replaced by a function that returns
-      the same bytes. The count of masked bytes may be inexact, which only moves the import.
+      the same bytes. The count of masked bytes may be too low, which only makes the import of the C function happen a
+      little later.
 
 If ``websockets`` is installed (the extra ``[speed]``), its C function is used. It is 25 times as fast as that of
 ``wsaccel``, the other common package, and ``websockets`` is still maintained. The import takes 30 ms, so the function
-is imported only after ``_IMPORT_THRESHOLD`` bytes were masked (calls count too), or if the program has imported it.
+is imported only after ``_IMPORT_THRESHOLD`` bytes were masked (each call counts as 256 more bytes), or if the program
+has imported it.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ def _accelerate() -> None:
     try:
         owned.extend(map(importing.acquire, (False,)))
         if owned[0]:
-            apply_mask = mask_in_python  # the result if the import fails
+            apply_mask = mask_in_python  # stays in place if an interrupt ends the import
             apply_mask = accelerated() or mask_in_python
     finally:
         if owned and owned[0]:

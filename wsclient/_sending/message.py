@@ -77,12 +77,13 @@ class Outgoing:
     """A message that is to be sent.
 
     Attributes:
-        opcode: TEXT or BINARY; PING or CLOSE for the client's own marks in the queue.
+        opcode: TEXT or BINARY for a message; PING, PONG or CLOSE for a control frame. In the queue: PING for a
+            ``Mark``, CLOSE for the close frame that is queued behind all messages.
         payload: its bytes; None once they are no longer needed.
         size: the payload bytes that it counts for in the queue.
         expires_at: the time after which it is not sent; None if it does not expire.
         connection_number: the number of the one connection it may be sent on; None for any.
-        counted: whether it counts for the queue's limits; the client's own marks do not.
+        counted: whether it counts for the queue's limits; a ``Mark`` and the close frame do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
         position: the write progress of the connection that took it, and its end offset there; None before that.
         discarded_as: ``"expired"`` or ``"lost"`` once that is certain.
@@ -109,8 +110,8 @@ class Outgoing:
     """The requests of a batch, which share its position; empty for any other message."""
 
     takes_any = True
-    """True if the message expects no reply, or if any first reply ends the request. Such a message has no feed, so
-    assigning its id changes only the table of requests."""
+    """True if no reply is expected, or if the first reply ends the request whatever it contains. Such a message has no
+    ``Request.feed`` that must be informed, so assigning its id changes only the table of requests."""
 
     def __init__(
         self,

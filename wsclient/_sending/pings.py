@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PINGS", "Answered", "Pings"]
 
 MAX_PINGS: Final = 4096
-"""The limit on remembered pings that no thread waits for; the pong of a remembered ping also proves deliveries. If the
-batch contains urgent messages (keepalive pings), the limit is twice this."""
+"""The limit on remembered pings that no thread waits for; the pong of a remembered ping also proves deliveries.
+While urgent messages (such as keepalive pings) are being written, the limit is twice this."""
 
 
 class _Ping(NamedTuple):

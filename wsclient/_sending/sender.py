@@ -125,8 +125,8 @@ class Sender:
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # only the queue checks the time and the connection just before writing
         in_main = self._guard.main_ident == get_ident()
-        # An interrupt must not stop `feed.departed()`. If replies come by order, it must not lose a request from the
-        # order either.
+        # Not on the main thread if the request has a feed: an interrupt could stop `feed.departed()` half-way. Nor if
+        # replies are matched by order: an interrupt could remove a request from that order.
         alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
             return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)
@@ -135,7 +135,9 @@ class Sender:
                 self._commands.wake()  # this may have been the last message
 
     def write_queued(self) -> None:
-        """Write what may be queued in this thread; on the main thread, wake the I/O thread instead."""
+        """On this thread, write the queued messages, if there are any; on the main thread, wake the I/O thread
+        instead.
+        """
         writer = self.writer
         if writer is None:
             return
@@ -148,7 +150,9 @@ class Sender:
             self._commands.wake()  # this may have been the last message
 
     def defer_write(self) -> None:
-        """Let the I/O thread write what may be queued, unless the queue is more than half full."""
+        """Let the I/O thread write the queued messages, if there are any. If the queue is more than half full, write
+        them as ``write_queued`` does.
+        """
         writer = self.writer
         if writer is None or writer.blocked:  # the I/O thread will write as soon as it can
             return

@@ -74,7 +74,9 @@ class WriterBackend(Carrier, Protocol):
     nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:
-        """Return whether a queue that is not empty may have something to take."""
+        """Return whether the queue, if it is not empty, may contain a message that ``max_in_flight`` permits to write
+        now.
+        """
 
     def take(self, max_bytes: int) -> list[Outgoing]:
         """Take the messages that are written next."""

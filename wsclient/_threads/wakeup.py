@@ -3,8 +3,8 @@
 Guarantees:
     * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler.
     * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
-    * The file descriptors stay open as long as the client's I/O thread runs, since threads also send messages, and so
-      wake the I/O thread, while there is no connection.
+    * The file descriptors stay open as long as the client's I/O thread runs, not only during a connection: a thread
+      that sends a message wakes the I/O thread even if there is no connection.
 
 It is a ``socketpair``, since Linux, macOS and Windows all have it.
 """
@@ -21,8 +21,8 @@ class Wakeup:
 
     Attributes:
         nudge: a C function; called with one byte, it has the effect of ``wake``. It is for callers that must not be
-            interrupted before the byte is sent. Raises OSError if the buffer is full (harmless: it contains a byte) or
-            the pair is closed.
+            interrupted before the byte is sent. Raises OSError if the buffer is full (harmless: the unread bytes in the
+            buffer wake the I/O thread anyway) or the pair is closed.
     """
 
     __slots__ = ("_inner", "_outer", "_pending", "nudge")
@@ -50,8 +50,9 @@ class Wakeup:
         except BaseException as error:
             if sent:
                 raise  # the exception is a signal handler's; the byte was sent
-            # If the buffer is full, it contains a byte. After a KeyboardInterrupt, or if the system had no memory, the
-            # next wake-up must send one. If the pair is closed, the I/O thread has ended.
+            # If the buffer is full, the unread bytes in it wake the I/O thread anyway. After a KeyboardInterrupt, or if
+            # the system had no memory, the next wake-up must send a byte. If the pair is closed, the I/O thread has
+            # ended.
             self._pending = isinstance(error, BlockingIOError)
             if not isinstance(error, OSError):
                 raise

@@ -40,7 +40,7 @@ class Protocol:
             in the send queue. A subscription counts until its first answer, or not at all if no answer is awaited.
         replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). If so, a request
             that times out or is cancelled after it was written ends the connection, since later replies could no longer
-            be assigned to their requests. The first reply with the id ``OLDEST`` sets it too.
+            be assigned to their requests. The first reply with the id ``OLDEST`` has the same effect.
         heartbeat: seconds between two heartbeat messages of the protocol, and a function that makes such a message. If
             the function returns a ``Request``, the heartbeat gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.

@@ -42,8 +42,8 @@ class Numbers:
         """Make the counter return only numbers above this one.
 
         Args:
-            number: an id of a caller. Ignored above ``LARGEST_SAFE_INTEGER``, so that such an id does not move the
-                counter there. (If the id is that number itself, the next numbers are above it.)
+            number: an id of a caller. Ids above ``LARGEST_SAFE_INTEGER`` are ignored, so that they do not raise the
+                counter above it. (An id equal to it is not ignored; the numbers after it are larger than that limit.)
         """
         with self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:

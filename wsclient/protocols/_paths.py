@@ -58,5 +58,7 @@ def placed(message: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[s
         return {**message, name: value}
     inner = message.get(name, {})
     if not isinstance(inner, dict):
-        raise TypeError(f"The request's {name!r} must be an object, since its id belongs inside; it is {inner!r}.")
+        raise TypeError(
+            f"The request's {name!r} must be an object, because the request's id is stored in it, not {inner!r}."
+        )
     return {**message, name: placed(inner, tuple(rest), value)}

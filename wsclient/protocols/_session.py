@@ -17,7 +17,8 @@ __all__ = ["Session"]
 class Session:
     """A connection that is being set up. Valid only inside ``on_session``, and only on the thread that runs it.
 
-    Messages that ``request``, ``call`` and ``recv`` do not return reach streams and hooks afterwards, in their order.
+    A message that is not returned by ``request``, ``call`` or ``recv`` is passed to streams and hooks afterwards, in
+    the order of arrival.
     """
 
     __slots__ = ()

@@ -187,11 +187,13 @@ def test_a_batch_cut_before_its_last_byte_is_queued_again_and_reports_this_at_it
     """It cannot have arrived: at its deadline it has never been sent."""
     client, peer, _ = open_against(raw, protocol=JsonRpc(), compression=None)
     large = [{"method": "a", "params": ["x" * 8_000_000]}, {"method": "b"}]
-    future = client.submit(large, timeout=2)
+    future = client.submit(large, timeout=LONG)
     peer.exactly(10)  # its write has begun
     peer.reset()
     raw.accept()  # no response: the client stays offline
-    error = future.exception(LONG)
+    eventually(lambda: client.stats.queue_depth == 1)
+    client._wsclient.core.requests.expire(time.monotonic() + LONG)  # as if so much time had passed
+    error = future.exception(SHORT)
     assert isinstance(error, wsclient.RequestTimeout)
     assert error.phase == "queued"
     assert client.stats.queue_depth == 0

@@ -155,7 +155,7 @@ def test_blocking_requests_race_their_own_timeout(server):
 def test_a_request_that_was_sent_once_does_not_end_as_never_sent(mute_server):
     """An idempotent request loses its connection, and is queued again when its timeout ends."""
     with FaultProxy(mute_server.port) as proxy, wsclient.connect(proxy.url) as client:
-        sent_again = client.submit({"n": 0}, timeout=1, idempotent=True)
+        sent_again = client.submit({"n": 0}, timeout=3, idempotent=True)
         mute_server.wait_for(1)
         proxy.refuse()
         proxy.reset()

@@ -139,7 +139,7 @@ def test_the_thread_that_forks_is_the_main_thread_of_the_child():
 
     def fork():
         if not (child := os.fork()):
-            os._exit(0 if locks._main.ident == threading.get_ident() else 1)
+            os._exit(0 if locks.main_thread.ident == threading.get_ident() else 1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     assert on_thread(fork) == 0

@@ -168,6 +168,22 @@ def test_a_signal_handler_can_wake_the_thread_during_a_wake_up(wakeup):
     assert moment > 1
 
 
+def test_a_wake_up_that_interrupts_another_one_does_not_rely_on_it():
+    for events in (("call",), ("c_call",), ("c_return",)):
+        moment, more = 1, True
+        while more:
+            wakeup, seen = Wakeup(), []
+
+            def nested(wakeup=wakeup, seen=seen):
+                wakeup.wake()
+                seen.append(has_wake_up(wakeup))
+
+            more = disturb(wakeup.wake, moment, nested, events)
+            assert all(seen), f"not woken inside {events} {moment}"
+            wakeup.close()
+            moment += 1
+
+
 def test_a_wake_up_during_clear_does_not_prevent_the_next_one(wakeup):
     moment = 1
     wakeup.wake()

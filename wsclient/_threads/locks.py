@@ -21,7 +21,7 @@ import threading
 from _thread import get_ident
 from typing import Any, Final, TypeVar, cast
 
-__all__ = ["InterruptSafeLock", "interrupt_safe", "make_lock"]
+__all__ = ["InterruptSafeLock", "interrupt_safe", "main_thread", "make_lock", "make_reentrant_lock"]
 
 _ENTRY_IS_SAFE: Final = sys.version_info < (3, 14)
 
@@ -48,9 +48,11 @@ class _MainThread:
         self.ident = threading.main_thread().ident
 
 
-_main: Final = _MainThread()
+main_thread: Final = _MainThread()
+"""The main thread of this process."""
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_main.update)
+    os.register_at_fork(after_in_child=main_thread.update)
 
 
 class InterruptSafeLock:
@@ -72,7 +74,7 @@ class InterruptSafeLock:
         self.__exit__ = lock.__exit__
 
     def __enter__(self) -> None:
-        if get_ident() != _main.ident:
+        if get_ident() != main_thread.ident:
             self.acquire()
             return
         taken: list[bool] = []
@@ -99,3 +101,8 @@ def interrupt_safe(lock: AnyLock) -> AnyLock:
 def make_lock() -> threading.Lock:
     """A new lock for ``with`` statements: a ``threading.Lock``, made interrupt-safe."""
     return interrupt_safe(threading.Lock())
+
+
+def make_reentrant_lock() -> Any:
+    """A new lock that its holder can acquire again: a ``threading.RLock``, made interrupt-safe."""
+    return interrupt_safe(threading.RLock())

@@ -1,7 +1,9 @@
 """Waits that a KeyboardInterrupt can end without leaving a lock locked.
 
 Guarantees:
-    * A KeyboardInterrupt ends a wait at once (on Windows within 0.1 s) and leaves no lock locked.
+    * A KeyboardInterrupt ends a wait at once (on Windows within 0.1 s) and leaves no lock locked. An interrupt that
+      comes right before the thread blocks, after the interpreter's last check for signals, ends the wait within
+      1 s.
     * ``Latch.open()`` never blocks and may be called from any thread.
 
 ``threading.Event`` and ``Condition`` do not guarantee this: their ``__enter__`` is Python code, so an interrupt can
@@ -19,27 +21,25 @@ or one call.
 from __future__ import annotations
 
 import itertools
-import operator
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
-from .locks import interrupt_safe
+from .locks import interrupt_safe, main_thread
 
 if TYPE_CHECKING:
     from .deadline import Deadline
 
 __all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
-# On Windows Ctrl-C does not interrupt Lock.acquire() (python/cpython#74157), so a wait consists of short ones there.
-_SLICE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
+# On the main thread, on which interrupts are raised, a wait consists of short ones: on Windows Ctrl-C does not end
+# Lock.acquire() (python/cpython#74157); elsewhere it does not if it comes right before the thread blocks.
+_SLICE = 0.1 if sys.platform == "win32" else 1.0
 
 
-# `map(_OPEN, map(_LOCK_OF, latches))` opens many latches in C code; no signals are handled before it has opened all.
 _OPEN = type(threading.Lock()).release
-_LOCK_OF = operator.attrgetter("_lock")
 
 
 class Latch:
@@ -63,7 +63,8 @@ class Latch:
         """
         while True:
             left = deadline.left(time.monotonic())
-            seconds = _SLICE if left is None else min(left, _SLICE)
+            most = _SLICE if get_ident() == main_thread.ident else threading.TIMEOUT_MAX
+            seconds = most if left is None else min(left, most)
             if self._lock.acquire(timeout=seconds):
                 return True
             if left is not None and left <= seconds:
@@ -104,26 +105,22 @@ class Notifier:
         latches: the latches of the waiting threads. Other classes may check only whether it is empty.
     """
 
-    __slots__ = ("_lock", "latches")
+    __slots__ = ("latches",)
 
     def __init__(self) -> None:
-        # Guards the set of latches. It is reentrant: since Python 3.14, a signal handler may run right after the main
-        # thread has acquired it, and the handler may acquire it too.
-        self._lock = interrupt_safe(threading.RLock())
-        self.latches: dict[Latch, None] = {}
+        # There is no lock: a latch is added, and removed, by one atomic operation of the dict. So the thread that
+        # removes a latch is the only one that opens it.
+        self.latches: dict[Latch, Any] = {}
 
     def announce(self) -> None:
-        """Wake all waiting threads, or none of them if an interrupt occurs before the set of latches is replaced."""
-        if not self.latches:
+        """Wake all waiting threads, or none of them if an interrupt occurs before the first one is woken."""
+        latches = self.latches
+        if not latches:
             return
-        woken: list[Iterable[Latch]] = [()]
-        opened: list[None] = []
-        opening = map(_OPEN, map(_LOCK_OF, itertools.chain.from_iterable(woken)))  # lazy: `extend` below runs it
-        try:
-            with self._lock:
-                woken[0], self.latches = self.latches, {}
-        finally:
-            opened.extend(opening)
+        woken: list[None] = []
+        waiting = list(latches)
+        # Runs in C code as a whole, so that no interrupt occurs between the removal of a latch and its opening.
+        woken.extend(map(_OPEN, filter(None, map(latches.pop, waiting, itertools.repeat(None)))))
 
     def watch(self) -> _Watch:
         """A context manager that registers a new latch, which the next ``announce()`` opens.
@@ -145,16 +142,12 @@ class _Watch:
         self._latch = latch
 
     def __enter__(self) -> Latch:
-        notifier, latch = self._notifier, self._latch
-        with notifier._lock:
-            notifier.latches[latch] = None
+        latch = self._latch
+        self._notifier.latches[latch] = latch._lock
         return latch
 
     def __exit__(self, *exc: object) -> None:
-        notifier, latch = self._notifier, self._latch
-        with notifier._lock:
-            if latch in notifier.latches:
-                del notifier.latches[latch]
+        self._notifier.latches.pop(self._latch, None)
 
 
 class InterruptSafeCondition(threading.Condition):

@@ -1,7 +1,8 @@
 """The wake-up, with which any thread can end the wait of the I/O thread.
 
 Guarantees:
-    * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler.
+    * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler or a trace function, also one
+      that interrupts another ``wake`` of its thread.
     * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
     * The file descriptors stay open as long as the client's I/O thread runs, not only during a connection: a thread
       that sends a message wakes the I/O thread even if there is no connection.
@@ -12,6 +13,7 @@ It is a ``socketpair``, since Linux, macOS and Windows all have it.
 from __future__ import annotations
 
 import socket
+from _thread import get_ident
 
 __all__ = ["Wakeup"]
 
@@ -25,14 +27,15 @@ class Wakeup:
             buffer wake the I/O thread anyway) or the pair is closed.
     """
 
-    __slots__ = ("_inner", "_outer", "_pending", "nudge")
+    __slots__ = ("_inner", "_outer", "_pending", "_sender", "nudge")
 
     def __init__(self) -> None:
         self._inner, self._outer = socket.socketpair()
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        self._pending = False  # a byte was sent and not read. Only a hint: a second byte is harmless
+        self._pending = False  # a byte was sent and not read, or is about to be sent. Only a hint: a second is harmless
+        self._sender: int | None = None  # the thread that is about to send a byte, or one of them
 
     def fileno(self) -> int:
         """The file descriptor to wait for: it is readable after ``wake()``."""
@@ -40,19 +43,24 @@ class Wakeup:
 
     def wake(self) -> None:
         """End the present wait of the I/O thread or, if it does not wait now, its next one."""
-        if self._pending:
+        me = get_ident()
+        if self._pending and self._sender != me:  # if this call interrupts another one, that one has not sent
             return
         sent: list[int] = []
         sending = map(self._outer.send, (b"\0",))
         try:
+            self._sender = me
             self._pending = True
             sent.extend(sending)
+            self._sender = None
         except BaseException as error:
             if sent:
+                self._sender = None
                 raise  # the exception is a signal handler's; the byte was sent
             # If the buffer is full, the unread bytes in it wake the I/O thread anyway. After a KeyboardInterrupt, or if
             # the system had no memory, the next wake-up must send a byte. If the pair is closed, the I/O thread has
             # ended.
+            self._sender = None
             self._pending = isinstance(error, BlockingIOError)
             if not isinstance(error, OSError):
                 raise

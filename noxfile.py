@@ -59,6 +59,14 @@ def packaging(session):
     session.run("bash", ".ci/packaging", "python", external=True)
 
 
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def reentry(session):
+    """Finalizers and signal handlers that call the client inside its own calls: a minute of each kind and policy."""
+    session.install(".[test]")
+    env = {"REENTRY_SECONDS": "60"}
+    session.run("python", "-m", "pytest", "-m", "slow", "tests/faults/test_reentry.py", *session.posargs, env=env)
+
+
 @nox.session
 def long(session):
     """Stress for half an hour: faults at random, interrupts at any moment, new examples for the property tests."""

@@ -31,7 +31,7 @@ OUTSIDE = {
 PRINTING = ("cli/", "testing/__main__.py")
 """Modules of a command line; only they may print."""
 
-LOCKS = ("_threads/locks.py", "_threads/waiting.py", "_threads/imports.py")
+LOCKS = ("_threads/locks.py", "_threads/sections.py", "_threads/waiting.py", "_threads/imports.py")
 """Modules that create locks of the standard library."""
 
 RANK = {package: rank for rank, group in enumerate(ORDER.split("|")) for package in group.split()}

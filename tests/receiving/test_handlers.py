@@ -36,7 +36,7 @@ def make(errors):
         queue = ReceiveQueue(**bounds)
         hooks = Hooks("tester", queue, on_room)
         hooks.set("on_error", errors)
-        handlers = Handlers("tester", queue, hooks, on_room)
+        handlers = Handlers("tester", queue, hooks, on_room, lambda fn, argument: fn(argument))
         made.append((hooks, handlers))
         return handlers
 

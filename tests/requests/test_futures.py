@@ -56,8 +56,12 @@ class Ask:
         self.table.add(self.request, timed=False)
         assert self.table.depart(self.request, 1, self.table.new_connection(1))
         self.posted = []
+        self.later = []
         self.withdrawn = 0
-        self.future = RequestFuture(self.request, self.withdraw, self.posted.append)
+        self.future = RequestFuture(self.request, self.withdraw, self.posted.append, self.do_later)
+
+    def do_later(self, function, argument):
+        self.later.append((function, argument))
 
     def withdraw(self, request):
         assert request is self.request
@@ -209,7 +213,7 @@ def test_a_cancel_whose_withdrawal_is_interrupted_is_still_completed():
         ask.withdraw(request)
         raise KeyboardInterrupt
 
-    future = RequestFuture(ask.request, withdraw, ask.posted.append)
+    future = RequestFuture(ask.request, withdraw, ask.posted.append, ask.do_later)
     with pytest.raises(KeyboardInterrupt):
         future.cancel()
     assert future.cancelled()

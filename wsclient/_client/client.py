@@ -29,6 +29,7 @@ from .._sending.delivery import Delivery
 from .._settings import make_settings
 from .._stats import Stats
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.waiting import Waiter
 from .._typing import Self, Unpack
 from .._validation import check_callable, check_seconds
@@ -282,7 +283,7 @@ class Client:
         """
         core = self._wsclient.core
         guard = core.guard
-        if guard.forked or guard.io_ident == get_ident():
+        if guard.forked or guard.io_ident == get_ident() or this_thread.inside():
             guard.check_may_wait("request()", operations.INSTEAD)
         if core.state.current is not _OPEN:
             guard.check_started("request()")

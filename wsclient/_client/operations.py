@@ -20,6 +20,7 @@ from .._sending.delivery import Delivery
 from .._sending.sender import SMALL
 from .._stats import Stats
 from .._threads.deadline import NEVER, Deadline
+from .._threads.sections import this_thread
 from .._threads.waiting import Waiter
 from .._validation import check_seconds
 
@@ -44,14 +45,17 @@ INSTEAD: Final = "Use submit() and a done-callback."
 
 def send(core: ClientContext, message: Any, timeout: float | None, expires: float | None) -> Delivery:
     """See ``Client.send``."""
-    if core.guard.forked or core.guard.setting_up:
-        core.guard.check("send()")
+    if core.guard.forked:
+        core.guard.check_fork("send()")
     now = time.monotonic()
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
         timeout = check_seconds("timeout", timeout, zero=True)
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     entry = core.requests.encode_one_way(message, expires_at=expires_at, connection_number=connection_number)
+    if this_thread.inside():
+        core.requests.hand_over_message(entry)
+        return Delivery(entry, core.acknowledgements)
     hurries = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if hurries and core.sender.write_now(entry):
         return Delivery(entry, core.acknowledgements)
@@ -110,10 +114,18 @@ def submit(
     idempotent: bool,
 ) -> RequestFuture:
     """See ``Client.submit``."""
-    core.guard.check("submit()")
+    core.guard.check_fork("submit()")
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
-    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later)
+    later = core.subscriptions.post
+    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later, later)
+    if this_thread.inside():
+        try:
+            core.requests.hand_over(request, future, timed=True)
+        except BaseException:
+            later(core.requests.withdraw, request)
+            raise
+        return future
     try:
         core.requests.begin(request, future, timed=True)
         core.receivers.resume_reading()

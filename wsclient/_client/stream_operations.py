@@ -16,6 +16,7 @@ from .._receiving.reply_stream import AnswersFeed, Feed
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
 from .._requests import failures
+from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .._threads.waiting import Latch
 from .._validation import check_callable, check_choice, check_count
@@ -63,7 +64,7 @@ def stream(
     overflow: Overflow,
 ) -> Stream:
     """See ``Client.stream``."""
-    core.guard.check("stream()")
+    core.guard.check_fork("stream()")
     core.guard.check_started("stream()")
     check_callable("until", until)
     request = core.requests.make(
@@ -73,7 +74,9 @@ def stream(
         connection_number=core.hooks.connection_of_caller(),
     )
     request.message = copy.deepcopy(message)
-    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, core.settings.name)
+    feed = AnswersFeed(
+        core.streams, core.protocol, core.requests, core.sender, core.settings.name, core.subscriptions.post
+    )
     answers = Stream(
         _inbox(core, maxsize, overflow, None),
         match=None,
@@ -174,7 +177,10 @@ def _attach(core: ClientContext, feed: Feed, stream: Stream) -> None:
 def _begin_feed(core: ClientContext, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
     """Send the request of a stream; if that fails, close the stream."""
     try:
-        core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
+        if this_thread.inside():
+            core.requests.hand_over(request, request.feed, timed=timed, streaming=streaming)
+        else:
+            core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
         core.receivers.resume_reading()
         if timed:
             core.commands.wake_by(request.deadline)

@@ -146,6 +146,8 @@ class Connection:
     def turn(self, until: Deadline) -> None:
         """Wait until something happens, at most until ``until``, and handle it."""
         core, line = self._core, self.opened.line
+        if core.table.handed_over:
+            core.table.take_handed_over()  # if a request is handed over later, this thread is woken
         if core.recorder is not None:
             core.recorder.write()  # if a record is added later, this thread is woken
         ready = self._wait(time.monotonic(), until)
@@ -171,7 +173,7 @@ class Connection:
         if core.subscriptions.unrouted.items or core.subscriptions.events:
             self.router.deliver_routed()
         writer = self.writer
-        if (core.queue.entries or writer.urgent.entries or writer.rest) and not self.over:
+        if (core.queue.entries or core.queue.handed_over or writer.urgent.entries or writer.rest) and not self.over:
             writer.flush()  # at the end: it writes what any step above has queued
         if core.progress.latches:
             core.progress.announce()

@@ -21,6 +21,7 @@ from .._models import State
 from .._rfc6455.close import check_close
 from .._threads import processes
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .._threads.thread import Worker, shielded
 from .._validation import check_seconds
@@ -134,10 +135,23 @@ class Lifecycle:
                 # This may be a signal handler, in which no lock may be taken; so a new thread takes it.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
+        core.commands.order_close(code, reason, deadline)  # first: the connection is closed even if the call can't wait
+        if this_thread.inside():
+            self._close_inside(deadline)
+            return
         core.guard.check_may_wait("close()", "Call close(wait=False).")
-        core.commands.order_close(code, reason, deadline)
         self._close_unstarted()
         self._await_end(deadline)
+
+    def _close_inside(self, deadline: Deadline) -> None:
+        """Wait for the end inside a critical section of this thread, for which the I/O thread may wait as well. If the
+        client has not ended in time, only cut its connection; the I/O thread ends it after this thread has left the
+        section.
+        """
+        if self._worker.starter is None:
+            _thread.start_new_thread(self._close_unstarted, ())
+        elif self._core.state.wait_while(_RUNNING, Deadline.after(GRACE, deadline.at or 0.0)) in _RUNNING:
+            self._supervisor.cut()
 
     def drain(self, timeout: float, *, wait: bool) -> bool:
         """Finish the queued and unanswered work, then close; see ``Client.drain``."""
@@ -146,6 +160,10 @@ class Lifecycle:
         core.guard.check_fork("drain()")
         if wait:
             core.guard.check_may_wait("drain()", "Call drain(wait=False).")
+        elif this_thread.inside():
+            # No lock may be taken here, so a new thread does.
+            _thread.start_new_thread(self.drain, (timeout,), {"wait": False})
+            return False
         if core.state.current is State.FAILED:
             raise core.guard.closed_error("drain()")
         if core.state.current is State.CLOSED:

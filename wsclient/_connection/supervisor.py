@@ -3,7 +3,7 @@
 This thread changes the client's state. There are two exceptions, both in ``lifecycle``: another thread ends a client
 that was never started, or a client whose I/O thread is blocked.
 
-Everything here runs on that thread, except ``abort`` and ``sockets``.
+Everything here runs on that thread, except ``abort``, ``cut`` and ``sockets``.
 """
 
 from __future__ import annotations
@@ -119,16 +119,22 @@ class Supervisor:
                 wakeup.close()
             core.guard.io_ident = None
 
+    def cut(self) -> None:
+        """Cut the connection, or the one that is being opened, from any thread, without a lock."""
+        self._connector.abort()
+        connection = self._connection
+        if connection is not None:
+            connection.opened.line.abort()
+
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
         A connection that is still being opened is cut as well, since the I/O thread may be blocked there too: for
         example, it looks up the server's name while the connection to the SOCKS proxy is already open.
         """
-        self._connector.abort()
+        self.cut()
         connection = self._connection
         if connection is not None:
-            connection.opened.line.abort()
             link = self._core.link  # normally assigned by the I/O thread, which is blocked
             link.connection = link.opened_at = None
             connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
@@ -305,7 +311,7 @@ class Supervisor:
             return
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
-        done = not core.queue.messages and not core.table.unfinished
+        done = not (core.queue.messages or core.queue.handed_over or core.table.unfinished)
         # Check the writer last: a message may move from the queue to the writer between the two checks.
         if done and (connection is None or connection.writer.idle()):
             self.drained = True
@@ -360,6 +366,8 @@ class Supervisor:
         # If another thread sets an earlier timer from now on, it will wake this thread.
         core.commands.sleeps_until = math.inf
         now = time.monotonic()
+        if core.table.handed_over:
+            core.table.take_handed_over()
         core.requests.expire(now)
         core.progress.announce()
         if core.commands.drain is not None:

@@ -16,6 +16,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .poller import READ, WRITE
 from .transport import RECORD, Line
 
@@ -60,7 +61,7 @@ class NestedTLSLine(Line):
         Raises:
             OSError: the handshake failed.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             while True:
                 try:
                     self._inner.do_handshake()
@@ -77,7 +78,7 @@ class NestedTLSLine(Line):
                     return 0 if self._flush() else self.write_event
 
     def receive(self, size: int) -> bytes | None:
-        with self._lock:
+        with this_thread.section, self._lock:
             while True:
                 try:
                     return self._inner.read(size)
@@ -93,7 +94,7 @@ class NestedTLSLine(Line):
                     return b""
 
     def send(self, data: bytes | memoryview) -> int:
-        with self._lock:
+        with this_thread.section, self._lock:
             if not self._flush():
                 return 0
             if not self._unreported:
@@ -108,11 +109,11 @@ class NestedTLSLine(Line):
             return sent
 
     def pending(self) -> int:
-        with self._lock:
+        with this_thread.section, self._lock:
             return self._inner.pending() + self._incoming.pending + self._outer.pending()
 
     def encryption(self) -> tuple[str | None, str | None]:
-        with self._lock:
+        with this_thread.section, self._lock:
             cipher = self._inner.cipher()
             return self._inner.version(), None if cipher is None else cipher[0]
 

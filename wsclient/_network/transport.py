@@ -17,6 +17,7 @@ import socket
 import ssl
 
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .poller import READ, WRITE
 
 __all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
@@ -106,7 +107,7 @@ class TLSLine(Line):
 
     def receive(self, size: int) -> bytes | None:
         try:
-            with self._lock:
+            with this_thread.section, self._lock:
                 data = self._tls.recv(size)
         except ssl.SSLWantReadError:
             self.read_event = READ
@@ -121,7 +122,7 @@ class TLSLine(Line):
 
     def send(self, data: bytes | memoryview) -> int:
         try:
-            with self._lock:
+            with this_thread.section, self._lock:
                 sent = self._tls.send(data[:RECORD])
         except ssl.SSLWantWriteError:
             self.write_event = WRITE
@@ -133,11 +134,11 @@ class TLSLine(Line):
         return sent
 
     def pending(self) -> int:
-        with self._lock:
+        with this_thread.section, self._lock:
             return self._tls.pending()
 
     def encryption(self) -> tuple[str | None, str | None]:
-        with self._lock:
+        with this_thread.section, self._lock:
             cipher = self._tls.cipher()
             return self._tls.version(), None if cipher is None else cipher[0]
 

@@ -3,6 +3,8 @@
 Guarantees:
     * A handler without workers runs on the hook thread, in order with the hooks. A handler with workers may block
       until a later hook has run, without a deadlock.
+    * A call inside a critical section of its own thread (see ``_threads.sections``) takes no lock: the I/O thread
+      changes the tables a moment later.
     * Look-ups need no lock: each table changes by one ``dict`` operation or one assignment.
 """
 
@@ -10,11 +12,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._errors import SlowConsumer
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .._threads.thread import Worker
 from .._validation import check_callable, check_count
 from .inbox import EMPTY, Inbox, Put
@@ -123,6 +127,7 @@ class Handlers:
         "_bounds",
         "_dropped",
         "_hooks",
+        "_later",
         "_lock",
         "_methods",
         "_name",
@@ -132,15 +137,24 @@ class Handlers:
         "pools",
     )
 
-    def __init__(self, name: str, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        bounds: Queue,
+        hooks: Hooks,
+        on_room: Callable[[], object],
+        later: Callable[[Callable[[Any], object], Any], object],
+    ) -> None:
         """
         Args:
             name: the client's name.
             bounds: the limits of each pool's queue.
             hooks: the client's hooks.
             on_room: called when a full queue has room again.
+            later: calls a function with one argument on the I/O thread.
         """
         self._name = name
+        self._later = later
         self._bounds = bounds
         self._hooks = hooks
         self._on_room = on_room
@@ -161,9 +175,8 @@ class Handlers:
             ValueError: the method has a handler.
         """
         handler = self._make("handle", method, fn, workers)
-        with self._lock:
-            taken = self._methods.setdefault(method, handler) is not handler
-        if taken:
+        # No lock: one atomic operation.
+        if self._methods.setdefault(method, handler) is not handler:
             self._end_pool(handler)
             raise ValueError(f"handle: the method {method!r} has a handler already.")
         return handler
@@ -171,20 +184,33 @@ class Handlers:
     def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
         """Call a function with each event of a topic."""
         handler = self._make("on", topic, fn, workers)
-        with self._lock:
-            self._topics[topic] = (*self._topics.get(topic, ()), handler)
+        self._add((topic, handler))
         return handler
+
+    def _add(self, one: tuple[str, Handler]) -> None:
+        if this_thread.inside():
+            self._later(self._add, one)
+            return
+        topic, handler = one
+        with this_thread.section, self._lock:
+            self._topics[topic] = (*self._topics.get(topic, ()), handler)
 
     def remove_method(self, method: str, handler: Handler) -> None:
         """Stop answering calls of the method with this handler. It may be called any number of times."""
-        with self._lock:
+        if this_thread.inside():
+            self._later(partial(self.remove_method, method), handler)
+            return
+        with this_thread.section, self._lock:
             if self._methods.get(method) is handler:
                 del self._methods[method]
         self._end_pool(handler)
 
     def remove(self, topic: str, handler: Handler) -> None:
         """Stop passing events of the topic to this handler. It may be called any number of times."""
-        with self._lock:
+        if this_thread.inside():
+            self._later(partial(self.remove, topic), handler)
+            return
+        with this_thread.section, self._lock:
             left = tuple(one for one in self._topics.get(topic, ()) if one is not handler)
             if left:
                 self._topics[topic] = left
@@ -197,12 +223,22 @@ class Handlers:
         ended = handler.pool
         if ended is None:
             return
-        with self._lock:
+        if this_thread.inside():
+            self._later(self._end_pool, handler)
+            return
+        with this_thread.section, self._lock:
             known = ended in self.pools
             self.pools = tuple(pool for pool in self.pools if pool is not ended)
         ended.end()
         if known:
             self._dropped += ended.inbox.dropped
+
+    def _add_pool(self, pool: Pool) -> None:
+        if this_thread.inside():
+            self._later(self._add_pool, pool)
+            return
+        with this_thread.section, self._lock:
+            self.pools = (*self.pools, pool)
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
@@ -259,6 +295,5 @@ class Handlers:
         if workers:
             threads = f"{self._name}-worker-{next(self._numbers)}"
             pool = Pool(threads, workers, self._bounds, self._hooks, self._on_room)
-            with self._lock:
-                self.pools = (*self.pools, pool)
+            self._add_pool(pool)
         return Handler(f"{call}({name!r})", fn, pool)

@@ -12,6 +12,8 @@ Guarantees:
       ``FIRST_LOSS`` again until the queue was at most half full after each of two items that the reader took; a new
       loss restarts this count. (With ``"latest"``, it must be empty instead of half full, because the queue holds only
       one item per key, so its length says nothing.)
+    * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
+      next thread that acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 
@@ -24,6 +26,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
 
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .._threads.waiting import Notifier
 
 if TYPE_CHECKING:
@@ -88,8 +91,8 @@ class Inbox:
     """
 
     __slots__ = (
-        "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_latest", "_lock", "_on_room", "dropped",
-        "ended", "error", "full",
+        "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_is_discarded", "_latest", "_lock", "_on_room",
+        "dropped", "ended", "error", "full",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +115,7 @@ class Inbox:
         self._count = 0
         self._bytes = 0
         self._episode = _NONE
+        self._is_discarded = False  # `end` could not discard the items. Not guarded: only one assignment, to True
         self.dropped = 0
         self.full = False
         self.ended = False
@@ -135,8 +139,9 @@ class Inbox:
             must_keep_reading: whether reading continues although the queue is full.
         """
         max_items, max_bytes, overflow = self._bounds
-        with self._lock:
+        with this_thread.section, self._lock:
             if self.ended:
+                self._discard(self._is_discarded)
                 return _KEPT
             count, filled = self._count + 1, self._bytes + size
             if count < max_items and filled < max_bytes and overflow != "latest":  # the common case, kept short
@@ -154,7 +159,7 @@ class Inbox:
 
     def put_extra(self, item: Any) -> bool:
         """Add an item that does not count for the limits and is never dropped; False after the end."""
-        with self._lock:
+        with this_thread.section, self._lock:
             if self.ended:
                 return False
             self._cells.append((item, 0, None, False))
@@ -184,18 +189,27 @@ class Inbox:
 
     def end(self, error: BaseException | None = None, *, discard: bool = False) -> None:
         """Accept no more items. Queued ones can be taken, unless discarded. Only the first call sets the error."""
-        with self._lock:
+        if this_thread.inside():
             if not self.ended:
-                self.ended = True
                 self.error = error
-            if discard:
-                self._cells.clear()
-                self._latest.clear()
-                self._count = self._bytes = 0
-                self.full = False
+                self.ended = True
+            self._is_discarded |= discard
+        else:
+            with this_thread.section, self._lock:
+                if not self.ended:
+                    self.ended = True
+                    self.error = error
+                self._discard(discard)
         self._filled.announce()
         if self._on_room is not None:
             self._on_room()
+
+    def _discard(self, discard: bool) -> None:
+        if discard:
+            self._cells.clear()
+            self._latest.clear()
+            self._count = self._bytes = 0
+            self.full = False
 
     def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
         dropped = self.dropped
@@ -260,7 +274,7 @@ class Inbox:
         """Remove and return several items if many are queued, the oldest last; none if the queue is full or is
         dropping items.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             if self._count <= _BATCH_FROM or self.full or self._episode:
                 return []
             cells = list(itertools.islice(self._cells, _BATCH_ITEMS))
@@ -275,7 +289,8 @@ class Inbox:
 
     def _pop(self) -> Any:
         max_items, max_bytes, _ = self._bounds
-        with self._lock:
+        with this_thread.section, self._lock:
+            self._discard(self._is_discarded)
             if not self._cells:
                 return EMPTY
             was_full = self.full

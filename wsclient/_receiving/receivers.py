@@ -46,9 +46,9 @@ class Receivers:
         self._link = link
         self._commands = commands
         self.hooks = Hooks(settings.name, bounds, self.resume_reading)
-        self.handlers = Handlers(settings.name, bounds, self.hooks, self.resume_reading)
         self.streams = Streams()
         self.subscriptions = Subscriptions(bounds, self.hooks.post_error, commands.wake)
+        self.handlers = Handlers(settings.name, bounds, self.hooks, self.resume_reading, self.subscriptions.post)
 
     # --- any thread --------------------------------------------------------------------------------------------------
 

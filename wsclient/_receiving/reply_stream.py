@@ -11,8 +11,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, WebSocketClientError
+from .._threads.sections import this_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._requests.request import Request
     from .._requests.requests import Requests
     from .._sending.sender import Sender
@@ -65,7 +68,15 @@ class AnswersFeed(Feed):
     Any thread may end it. One atomic step decides which thread does: the removal of the single item of ``_open``.
     """
 
-    def __init__(self, streams: Streams, protocol: Protocol, requests: Requests, sender: Sender, name: str) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        protocol: Protocol,
+        requests: Requests,
+        sender: Sender,
+        name: str,
+        later: Callable[[Callable[[Any], object], Any], object],
+    ) -> None:
         """
         Args:
             streams: the open streams of the client.
@@ -73,8 +84,10 @@ class AnswersFeed(Feed):
             requests: cancels the request, and sends the unsubscribe message.
             sender: holds the number of the present connection.
             name: the client's name, for the log.
+            later: calls a function with one argument on the I/O thread.
         """
         super().__init__(streams)
+        self._later = later
         self._protocol = protocol
         self._requests = requests
         self._sender = sender
@@ -105,7 +118,15 @@ class AnswersFeed(Feed):
         if stream is not None:
             self._streams.discard(stream)
         request = self.request
-        if is_first and request is not None and self._requests.cancel(request):
+        if not is_first or request is None:
+            return
+        if this_thread.inside():
+            self._later(self._cancel, request)
+        else:
+            self._cancel(request)
+
+    def _cancel(self, request: Request) -> None:
+        if self._requests.cancel(request):
             self._unsubscribe(request)
 
     def _claim(self) -> bool:

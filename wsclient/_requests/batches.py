@@ -14,6 +14,7 @@ from .._errors import WebSocketClientError, copy_exception
 from .._rfc6455.frames import Opcode
 from .._sending.message import LOST, Carrier, Outgoing
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .request import CANCELLED, Completable, Request
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ class Batch(Outgoing):
         # From the last to the first: they mostly end in order, so the last one usually decides.
         return all(one.outcome is not None for one in reversed(self.members))
 
+    def join(self, waiter: Completable) -> None:
+        """Complete a waiter when the last member has ended, with the results of all."""
+        result = BatchResult(len(self.members), waiter)
+        for index, member in enumerate(self.members):
+            member.waiter = BatchMember(result, index)
+            member.batch = self
+
     def reply_requests(self) -> Sequence[Request]:
         """Return the members."""
         return self.members
@@ -96,7 +104,7 @@ class BatchResult:
 
     def add(self, index: int, value: Any, error: BaseException | None) -> None:
         """Store the outcome of the request at this index; complete the waiter after the last one."""
-        with self._lock:
+        with this_thread.section, self._lock:
             self._results[index] = value if error is None else error
             if error is not None and (self._first is None or index < self._first):
                 self._first = index

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # a TimeoutError since Python 3.11
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from .._errors import WouldDeadlock
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.waiting import InterruptSafeCondition, Notifier
 from .request import CANCELLED, Request
 
@@ -18,12 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestFuture"]
 
+_WAITS: Final = (
+    "The result of a request was asked for by a function that interrupted this thread inside the client (such as a "
+    "finalizer or a signal handler), so the wait could not end. Use add_done_callback()."
+)
+
 
 class RequestFuture(Future[Any]):
     """What ``submit()`` returns: a ``Future`` whose ``cancel()`` withdraws the request.
 
     Thread-safe. Done-callbacks run on the client's hook thread; after that thread has ended, on the thread that sets
-    the outcome or adds the callback.
+    the outcome or adds the callback. A ``cancel()`` inside a critical section of its own thread (see
+    ``_threads.sections``) returns False; the I/O thread withdraws the request a moment later.
     """
 
     _ended: Notifier | None = None
@@ -34,12 +42,14 @@ class RequestFuture(Future[Any]):
         request: Request | Batch,
         withdraw: Callable[[Any], None],
         post: Callable[[Callable[[], object]], None],
+        later: Callable[[Callable[[Any], object], Any], object],
     ) -> None:
         """
         Args:
             request: the request or batch whose outcome the future holds.
             withdraw: ends the request as cancelled, if it has not ended.
             post: runs a function on the hook thread.
+            later: calls a function with one argument on the I/O thread.
         """
         super().__init__()
         # Measured: with the standard condition, a quarter of the interrupts that occurred here left it locked for ever.
@@ -47,6 +57,7 @@ class RequestFuture(Future[Any]):
         self._request = request
         self._withdraw = withdraw
         self._post = post
+        self._later = later
         self._is_cancel_notified = False
 
     def cancel(self) -> bool:
@@ -55,6 +66,9 @@ class RequestFuture(Future[Any]):
         Returns:
             True if the future is cancelled; False if it already had an outcome.
         """
+        if this_thread.inside():
+            self._later(RequestFuture.cancel, self)
+            return self.cancelled()
         try:
             self._withdraw(self._request)
         finally:  # an interrupt may have occurred after the request was ended as cancelled: cancel the future as well
@@ -107,6 +121,8 @@ class RequestFuture(Future[Any]):
         """Wait without ``Condition.wait()``, which the base class uses: if an interrupt occurs just after it has
         released its lock, the ``with`` block releases the lock again and raises ``RuntimeError``.
         """
+        if this_thread.inside() and not self.done():
+            raise WouldDeadlock(_WAITS)
         if self.done():
             return
         ended: Notifier = self.__dict__.setdefault("_ended", Notifier())  # atomic: other threads may start to wait too

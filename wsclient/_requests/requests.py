@@ -26,7 +26,7 @@ from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded
 from . import failures
-from .batches import Batch, BatchMember, BatchResult
+from .batches import Batch
 from .request import CANCELLED, FAILED, OK, TIMED_OUT, Completable, Request
 from .table import Clash, RequestTable
 
@@ -268,10 +268,7 @@ class Requests:
             self._sender.write_queued()
 
     def _begin_batch(self, batch: Batch, waiter: Completable) -> None:
-        result = BatchResult(len(batch.members), waiter)
-        for index, request in enumerate(batch.members):
-            request.waiter = BatchMember(result, index)
-            request.batch = batch
+        batch.join(waiter)
         try:
             for request in batch.members:
                 self.table.add(request, timed=True)
@@ -283,6 +280,36 @@ class Requests:
             for request in batch.members:
                 self.fail(request, self._refused(batch))
         self._sender.write_queued()
+
+    def hand_over(self, request: Request | Batch, waiter: Completable, *, timed: bool, streaming: bool = False) -> None:
+        """Begin a request or a batch without a lock: for a call inside a critical section of its own thread (see
+        ``_threads.sections``). The I/O thread writes it. Args: see ``begin``.
+
+        If this raises, the request may be in the table; the caller must have it withdrawn.
+
+        Raises:
+            ValueError: a request with the caller's id is in flight.
+            SendQueueFull: no room, also if the queue's policy is ``"block"``.
+            MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
+        """
+        if isinstance(request, Batch):
+            request.join(waiter)
+        else:
+            request.waiter = waiter
+        for one in request.reply_requests():
+            self.table.hand_over(one, timed=timed, streaming=streaming)
+        self.hand_over_message(request)
+        if request.discarded_as is LOST:
+            raise self._refused(request)
+
+    def hand_over_message(self, entry: Outgoing) -> None:
+        """Queue a message without a lock, as ``hand_over`` does; the I/O thread writes it.
+
+        Raises:
+            SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
+        """
+        self._sender.queue.hand_over(entry)
+        self._commands.wake()
 
     def queue(self, entry: Outgoing, deadline: Deadline) -> None:
         """Put a message into the send queue, without starting to write it.

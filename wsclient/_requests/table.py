@@ -8,6 +8,8 @@ Guarantees:
       cost the same with ten requests in flight as with a hundred thousand. Only
       rare steps scan: ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers``
       (only while more than half of the timers are of ended requests).
+    * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
+      ``_threads.sections``). The next thread that acquires the lock adds the request first.
     * An interrupt leaves every table consistent: a critical section consists of assignments, and its last step commits.
       Only the heap of timers is changed after that step.
 """
@@ -19,7 +21,8 @@ import itertools
 from typing import Any, Final
 
 from .._threads.locks import make_lock
-from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
+from .._threads.sections import this_thread
+from .request import CANCELLED, ENDED, FAILED, NEW, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
 from .written import WrittenRequests
 
 __all__ = ["Clash", "RequestTable"]
@@ -46,10 +49,12 @@ class RequestTable:
             ``OK`` at that moment; one that began as ``STREAMING`` is not counted.
         waiting: the number of ``WAITING`` requests; other classes only read it.
         timers: a heap of deadlines, some of requests that have ended; other classes only check whether it is empty.
+        handed_over: requests that were added without the lock, each with whether it is timed and whether it starts as
+            ``STREAMING``; other classes only check whether it is empty.
     """
 
-    __slots__ = ("_begun", "_by_caller_key", "_connections", "_lock", "_numbers", "by_order", "counts", "timers",
-                 "waiting")  # fmt: skip
+    __slots__ = ("_begun", "_by_caller_key", "_connections", "_lock", "_numbers", "by_order", "counts", "handed_over",
+                 "timers", "waiting")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -68,13 +73,14 @@ class RequestTable:
         self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
         self.counts = {OK: 0, FAILED: 0, TIMED_OUT: 0, CANCELLED: 0}
+        self.handed_over: dict[Request, tuple[bool, bool]] = {}  # not guarded: each step is one atomic operation
 
     def keep_order(self) -> None:
         """Switch to correlation by order alone.
 
         Called when the protocol returns the first reply with the id ``OLDEST``.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             self.by_order = True
             for connection in self._connections:
                 connection.keep_order()
@@ -85,7 +91,7 @@ class RequestTable:
         Args:
             number: the connection's number.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             written = WrittenRequests(number, self._lock, by_order=self.by_order)
             self._connections = (*self._connections, written)
         return written
@@ -98,7 +104,9 @@ class RequestTable:
     @property
     def unfinished(self) -> bool:
         """Whether a drain has to wait: for a reply, or for the end of a finite stream of replies."""
-        return bool(self.waiting) or any(not one.feed.endless for one in list(self._begun) if one.stage is STREAMING)
+        return bool(self.waiting or self.handed_over) or any(
+            not one.feed.endless for one in list(self._begun) if one.stage is STREAMING
+        )
 
     def add(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
         """Add a request to the table.
@@ -113,7 +121,9 @@ class RequestTable:
         """
         key = request.caller_key
         timer = self._timer(request) if timed else None
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             known = key is not None and self._is_known(key)
             if not known:
                 if key is not None:
@@ -125,6 +135,22 @@ class RequestTable:
                     heapq.heappush(self.timers, timer)
         if known:
             raise _taken(request.id)
+
+    def hand_over(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
+        """Add a request without the lock: for a call inside a critical section of its own thread. Args: see ``add``.
+
+        Raises:
+            ValueError: as ``add``. If another thread adds a request with this id at the same moment, this request ends
+                with an error when it is about to be written.
+        """
+        if request.caller_key is not None and self._is_known(request.caller_key):
+            raise _taken(request.id)
+        self.handed_over[request] = timed, streaming
+
+    def take_handed_over(self) -> None:
+        """Add the requests that were handed over, so that their deadlines are among ``timers``. I/O thread only."""
+        with this_thread.section, self._lock:
+            self._take_handed_over()
 
     def check_free(self, id: Any) -> None:
         """Check that no request under this id waits for a reply.
@@ -151,7 +177,9 @@ class RequestTable:
             Clash: another request on this connection, or another caller's request, has this id.
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             stage = request.stage
             if stage is not WAITING and stage is not STREAMING:
                 return False
@@ -181,7 +209,9 @@ class RequestTable:
         """
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             stage = request.stage
             if outcome not in TRANSITIONS[stage]:
                 return False
@@ -189,7 +219,7 @@ class RequestTable:
             key = request if request.match is not None else (bool, id) if type(id) is bool else id
             written = request.written_on
             flying = written is not None and written.by_id.get(key) is request
-            if request.caller_key is not None and request.caller_key in self._by_caller_key:
+            if request.caller_key is not None and self._by_caller_key.get(request.caller_key) is request:
                 del self._by_caller_key[request.caller_key]
             if written is not None and request in written.matches:
                 del written.matches[request]
@@ -212,7 +242,7 @@ class RequestTable:
 
     def begin_streaming(self, request: Request) -> None:
         """Make a request ``STREAMING`` at the first of many replies: its deadline no longer applies."""
-        with self._lock:
+        with this_thread.section, self._lock:
             if request.stage is WAITING:
                 written = request.written_on
                 uncounts = written is not None and request.counts_in_flight and self._is_exempt(request)
@@ -225,7 +255,7 @@ class RequestTable:
 
     def drop_place(self, request: Request) -> None:
         """Remove an ended request from the order of replies, because its reply was received or can't come."""
-        with self._lock:
+        with this_thread.section, self._lock:
             written, key = request.written_on, _key_in_flight(request)
             if written is not None and written.by_id.get(key) is request:
                 del written.by_id[key]
@@ -234,7 +264,7 @@ class RequestTable:
 
     def end_connection(self, written: WrittenRequests) -> list[Request]:
         """Remove the requests of one connection from those in flight when it has ended, and return them in order."""
-        with self._lock:
+        with this_thread.section, self._lock:
             self._connections = tuple(one for one in self._connections if one is not written)
             removed = list(written.by_id.values())
             written.by_id.clear()
@@ -246,7 +276,9 @@ class RequestTable:
 
     def everything(self) -> list[Request]:
         """Return every request that has not ended, in the order they began; ``STREAMING`` requests last."""
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             begun = list(self._begun)
         return [one for one in begun if one.stage is WAITING] + [one for one in begun if one.stage is STREAMING]
 
@@ -258,7 +290,7 @@ class RequestTable:
     def expire(self, now: float) -> list[Request]:
         """Return the requests whose deadline has passed, ended or not; each is returned once."""
         due: list[Request] = []
-        with self._lock:
+        with this_thread.section, self._lock:
             while self.timers and self.timers[0][0] <= now:
                 due.append(heapq.heappop(self.timers)[2])
         return due
@@ -267,6 +299,22 @@ class RequestTable:
         """Return whether a request that has ended still keeps its position in the order of replies."""
         written = request.written_on
         return request.stage in ENDED and written is not None and written.by_id.get(_key_in_flight(request)) is request
+
+    def _take_handed_over(self) -> None:
+        """Add the requests that were handed over. The caller holds the lock."""
+        for request, (timed, streaming) in list(self.handed_over.items()):
+            key = request.caller_key
+            if key is not None and not self._is_known(key):
+                self._by_caller_key[key] = request
+            timer = self._timer(request) if timed else None
+            if timer is not None:
+                heapq.heappush(self.timers, timer)  # a timer of a request that is not added has no effect
+            # From here on without a call, so that an interrupt comes before or after.
+            del self.handed_over[request]
+            if request.stage is NEW:
+                request.stage = STREAMING if streaming else WAITING
+                self.waiting += not streaming
+                self._begun[request] = None
 
     def _is_known(self, key: Any) -> bool:
         """Return whether a request with an id from its caller, or one in flight on any connection, has this key."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from .._threads.sections import this_thread
 from ..protocols._incoming import OLDEST
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class WrittenRequests:
     def find(self, id: Any) -> Request | None:
         """Return the request with this id, or None; it stays in flight. I/O thread and writer only."""
         if id is OLDEST:
-            with self._lock:
+            with this_thread.section, self._lock:
                 return next(iter(self.by_id.values()), None)
         try:
             return self.by_id.get((bool, id) if type(id) is bool else id)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from .._errors import ClientClosed, ConnectionLost, FlushTimeout, RequestTimeout
 from .._models import DeliveryState, Phase, State
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .message import CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Mark, Outgoing
 
@@ -90,7 +91,8 @@ class Acknowledgements:
     def state_of(self, entry: Outgoing) -> DeliveryState:
         """Return the state of a message; see ``Delivery.state``."""
         self._guard.check_fork("state of a delivery")
-        self._sender.queue.expire(entry)
+        if not this_thread.inside():  # else `take` finds that it has expired
+            self._sender.queue.expire(entry)
         return entry.state
 
     def wait(self, entry: Outgoing, timeout: float | None) -> bool:
@@ -134,10 +136,10 @@ class Acknowledgements:
         try:
             if not self._queue_mark(mark):
                 raise self._guard.closed_error("flush()")
-            while mark.state not in _OVER:
-                if self._is_proven(mark.state):
+            while (state := mark.state) not in _OVER:  # read once: it may change at any moment
+                if self._is_proven(state):
                     return
-                if not self._wait_for_change(mark, mark.state, deadline):
+                if not self._wait_for_change(mark, state, deadline):
                     if self._guard.state.current in FINAL:
                         raise self._guard.closed_error("flush()")
                     phase = Phase.QUEUED if mark.state is QUEUED else Phase.WAITING

@@ -7,6 +7,8 @@ Guarantees:
     * A message that ``withdraw`` removes from the queue is never sent.
     * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
       thread that has just put a message in.
+    * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
+      ``_threads.sections``). The next thread that acquires the lock moves the message into the queue first.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, copy_e
 from .._models import DeliveryState
 from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .._threads.waiting import Notifier
 from .message import EXPIRED, LOST, Mark, Outgoing
 
@@ -38,21 +41,24 @@ class MessageQueue:
     Attributes:
         largest: the size in bytes of the largest message that is accepted; -1 if none is. Other classes only read it.
         entries: the messages in order, withdrawn ones included; other classes only check whether it is empty.
+        handed_over: messages that were added without the lock, in order; they belong behind ``entries``. Other classes
+            only check whether it is empty.
         messages: the number of queued messages.
         bytes: their payload bytes.
         dropped: messages dropped because the queue was full.
     """
 
     __slots__ = ("_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes", "dropped", "entries",
-                 "largest", "messages")  # fmt: skip
+                 "handed_over", "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
-        # Guards `queued` of every entry, and changes of all attributes below except `_room`. (`discarded_as` of an
-        # entry that is not in the queue is also assigned without it.)
+        # Guards `queued` of every entry, and changes of all attributes below except `_room` and `handed_over`.
+        # (`discarded_as` of an entry that is not in the queue is also assigned without it.)
         self._lock = make_lock()
         self._room = Notifier()
         self._bounds = bounds
         self.entries: deque[Outgoing] = deque()
+        self.handed_over: dict[Outgoing, None] = {}  # a dict: a message is added, or taken out, by one atomic operation
         self._refusal: WebSocketClientError | None = None
         self.largest = bounds.max_bytes
         self._takes_marks = True
@@ -70,7 +76,7 @@ class MessageQueue:
         try:
             head = self.entries[0]
         except IndexError:
-            return False
+            return bool(self.handed_over)
         return not (head.requests > max(requests, 0) and head.queued)
 
     @property
@@ -98,11 +104,7 @@ class MessageQueue:
             SendQueueFull: no room, and the policy does not wait, or the deadline has passed.
             ClientClosed: the queue accepts no more messages.
         """
-        if entry.size > self._bounds.max_bytes:
-            raise MessageTooBig(
-                f"The message has {entry.size} bytes and the send queue holds {self._bounds.max_bytes}; "
-                "raise max_bytes of send_queue=."
-            )
+        self._check_size(entry)
         while not self._try_put(entry, evicted):
             if self._bounds.overflow == "drop_newest":
                 return
@@ -112,13 +114,41 @@ class MessageQueue:
                 if self._refusal is None and self._is_full(entry):
                     latch.wait(deadline.sooner(Deadline(self._next_expiry)))
 
+    def hand_over(self, entry: Outgoing) -> None:
+        """Queue a message, without the lock: for a call inside a critical section of its own thread.
+
+        The message may exceed the limits by those of other threads that are handed over at the same moment.
+
+        Args:
+            entry: the message. Without room it becomes ``lost`` with ``"drop_newest"``, and is queued with
+                ``"drop_oldest"``: the next ``put`` drops older ones.
+
+        Raises:
+            MessageTooBig, ClientClosed: as ``put``.
+            SendQueueFull: no room, also with the policy ``"block"``.
+        """
+        self._check_size(entry)
+        handed = list(self.handed_over)
+        size = self.bytes + sum(one.size for one in handed)
+        is_full = self.messages + len(handed) >= self._bounds.max_messages or size + entry.size > self._bounds.max_bytes
+        if is_full and self._bounds.overflow in ("block", "raise"):
+            raise self._full()
+        if is_full and self._bounds.overflow == "drop_newest":
+            entry.discarded_as = LOST
+        self.handed_over[entry] = None
+        refusal = self._refusal  # after the assignment: ``seal`` sets it before it takes what was handed over
+        if refusal is not None and self.handed_over.pop(entry, self) is None:
+            raise copy_exception(refusal) from refusal.__cause__
+
     def put_first(self, mark: Mark) -> None:
         """Queue a mark before everything that is queued. It does not count for the limits.
 
         Raises:
             ClientClosed: the queue accepts no more messages, and no marks.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             refusal = None if self._takes_marks else self._refusal
             if refusal is None:
                 mark.queued = True
@@ -127,7 +157,9 @@ class MessageQueue:
         raise copy_exception(refusal) from refusal.__cause__
 
     def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             if self._refusal is None or (self._takes_marks and not entry.counted):
                 if not entry.counted:
                     entry.queued = True
@@ -147,6 +179,29 @@ class MessageQueue:
                 return False
             refusal = self._refusal
         raise copy_exception(refusal) from refusal.__cause__
+
+    def _take_handed_over(self) -> None:
+        """Move the messages that were handed over into the queue. An interrupt leaves each one here or there."""
+        for entry in list(self.handed_over):
+            if entry.discarded_as is not None:
+                del self.handed_over[entry]
+                self.dropped += 1
+                continue
+            self._note_expiry(entry)
+            # From here on without a call, so that an interrupt comes before or after; a message that is in `entries`
+            # twice is taken once, since `queued` is then False.
+            self.entries.append(entry)
+            del self.handed_over[entry]
+            entry.queued = True
+            self.messages += 1
+            self.bytes += entry.size
+
+    def _check_size(self, entry: Outgoing) -> None:
+        if entry.size > self._bounds.max_bytes:
+            raise MessageTooBig(
+                f"The message has {entry.size} bytes and the send queue holds {self._bounds.max_bytes}; "
+                "raise max_bytes of send_queue=."
+            )
 
     def _is_full(self, entry: Outgoing) -> bool:
         return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes
@@ -207,7 +262,9 @@ class MessageQueue:
         """
         batch: list[Outgoing] = []
         total = 0
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             entries = self.entries
             while entries:
                 entry = entries[0]
@@ -235,7 +292,9 @@ class MessageQueue:
 
     def withdraw(self, entry: Outgoing) -> bool:
         """Remove a message from the queue; True if it was still queued, so that it will never be sent."""
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             if not entry.queued:
                 return False
             self._drop(entry, LOST)
@@ -248,14 +307,14 @@ class MessageQueue:
         """Drop a message as ``expired`` if it is still queued and its time has passed."""
         if entry.expires_at is None or not entry.queued:
             return
-        with self._lock:
+        with this_thread.section, self._lock:
             if entry.queued and time.monotonic() >= entry.expires_at:
                 self._drop(entry, EXPIRED)
         self._room.announce()
 
     def restore(self, entries: Iterable[Outgoing]) -> None:
         """Put messages that were not written completely back to the front, in order. May exceed the limits."""
-        with self._lock:
+        with this_thread.section, self._lock:
             for entry in reversed(list(entries)):
                 self.messages += entry.counted
                 self.bytes += entry.size if entry.counted else 0
@@ -273,7 +332,9 @@ class MessageQueue:
         Returns:
             The messages removed.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             gone = [
                 entry
                 for entry in self.entries
@@ -293,10 +354,12 @@ class MessageQueue:
             last: is queued behind everything else.
             takes_marks: whether the client's own marks may still be queued.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             self._takes_marks = takes_marks
             self._refusal = error
             self.largest = -1
+            if self.handed_over:
+                self._take_handed_over()
             if last is not None:
                 last.queued = True
                 self.entries.append(last)

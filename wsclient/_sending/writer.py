@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .message import Carrier, Mark, Outgoing, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
@@ -192,29 +193,31 @@ class Writer:
         nudged: list[object] = []
         nudging = map(backend.nudge, (b"\0",))
         try:
-            try:
-                owned.extend(map(self._owner.acquire, (False,)))
-                clear = (
-                    owned[0]
-                    and self.is_open
-                    and not (self.blocked or self.rest or self.urgent.entries)
-                    and self.error is None
-                    # Messages that other threads queue after this check are not older than this one.
-                    and not backend.queue.entries
-                    and entry.size <= backend.queue.largest
-                    and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
-                )
-                if clear and alone:
-                    self._write_alone(entry)
-                elif clear:
-                    self._write_batch(deque((entry,)), MAX_PINGS)
-            finally:
-                if owned and owned[0]:
-                    self._owner.release()
+            with this_thread.section:
+                try:
+                    owned.extend(map(self._owner.acquire, (False,)))
+                    clear = (
+                        owned[0]
+                        and self.is_open
+                        and not (self.blocked or self.rest or self.urgent.entries)
+                        and self.error is None
+                        # Messages that other threads queue after this check are not older than this one.
+                        and not (backend.queue.entries or backend.queue.handed_over)
+                        and entry.size <= backend.queue.largest
+                        and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
+                    )
+                    if clear and alone:
+                        self._write_alone(entry)
+                    elif clear:
+                        self._write_batch(deque((entry,)), MAX_PINGS)
+                finally:
+                    if owned and owned[0]:
+                        self._owner.release()
         finally:
             # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
             # waiting in `progress` for bytes to be written.
-            left = backend.queue.entries or self.rest or self.urgent.entries or backend.progress.latches
+            queue = backend.queue
+            left = queue.entries or queue.handed_over or self.rest or self.urgent.entries or backend.progress.latches
             if left and owned and owned[0] and not in_main:
                 backend.progress.announce()
                 self.flush()
@@ -276,32 +279,41 @@ class Writer:
     def flush(self) -> None:
         """Write what is queued, until the socket is full."""
         for _ in range(_ROUNDS):
-            if not self.has_work() or not self._owner.acquire(False):
+            if not self.has_work():
                 return
-            try:
-                self._write()
-            finally:
-                self._owner.release()
+            with this_thread.section:
+                if not self._owner.acquire(False):
+                    return
+                try:
+                    self._write()
+                finally:
+                    self._owner.release()
             if self._backend.progress.latches:
                 self._backend.progress.announce()
         self._backend.wake()
 
     def flush_under_pressure(self) -> None:
         """Wait a short time for the thread that is writing, then write what is queued."""
-        if self._owner.acquire(timeout=_MOMENT):
-            self._owner.release()
+        with this_thread.section:
+            acquired = self._owner.acquire(timeout=_MOMENT)
+            if acquired:
+                self._owner.release()
+        if acquired:
             self.flush()
 
     def has_work(self) -> bool:
         """Return whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
         backend = self._backend
-        if not (backend.queue.entries or self.rest or self.urgent.entries):
+        queue = backend.queue
+        if not (queue.entries or queue.handed_over or self.rest or self.urgent.entries):
             return False
         if self.blocked or self.error is not None or self.write_progress.ended:
             return False
         if self.rest or self._is_closing:
             return bool(self.rest)
-        return bool(self.urgent.entries) or (self.is_open and bool(backend.queue.entries) and backend.ready())
+        return bool(self.urgent.entries) or (
+            self.is_open and bool(queue.entries or queue.handed_over) and backend.ready()
+        )
 
     def _write(self) -> None:
         """Take the next batch if the last one is written, and write once."""
@@ -430,7 +442,7 @@ class Writer:
 
         This takes at most one non-blocking ``send()``, and the encoding and compression of the messages before it.
         """
-        with self._owner:
+        with this_thread.section, self._owner:
             pass
         self.flush()  # a thread may have failed to acquire the lock meanwhile, and left its message queued
 
@@ -438,13 +450,15 @@ class Writer:
         """Return whether everything that was taken is written. False while another thread writes; that thread will wake
         the I/O thread.
         """
-        if not self._owner.acquire(False):
-            return False
-        try:
-            return self.write_progress.sent >= self.write_progress.taken
-        finally:
-            self._owner.release()
-            self.flush()  # a thread may have failed to acquire the lock just now, and left its message queued
+        with this_thread.section:
+            if not self._owner.acquire(False):
+                return False
+            try:
+                is_idle = self.write_progress.sent >= self.write_progress.taken
+            finally:
+                self._owner.release()
+        self.flush()  # a thread may have failed to acquire the lock just now, and left its message queued
+        return is_idle
 
     def pong(self, payload: bytes, now: float) -> Answered | None:
         """Confirm everything that was sent before the ping that a pong answers. None if it answers no ping of ours."""
@@ -464,7 +478,10 @@ class Writer:
             The messages that were cut off before their last byte, in order; the peer can't have received them.
         """
         self._is_ending = True
-        with self._owner:  # a thread holds it for one non-blocking send(), after encoding and compression
+        with (
+            this_thread.section,
+            self._owner,
+        ):  # a thread holds it for one non-blocking send(), after encoding and compression
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
             self._count(written)

@@ -11,6 +11,7 @@ import threading
 
 from .._errors import ClientClosed, ClientNotStarted, ForkedClient, WouldDeadlock, copy_exception
 from .._models import State
+from .sections import this_thread
 from .state import FINAL, StateCell
 
 __all__ = ["Guard"]
@@ -89,10 +90,18 @@ class Guard:
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: the caller is on the I/O thread, and the call would wait for that thread.
+            WouldDeadlock: the caller is on the I/O thread, and the call would wait for that thread; or it has
+                interrupted its own thread inside the client (see ``sections``).
         """
-        if not self.forked and self.io_ident != threading.get_ident():  # the common case, with the fewest calls
+        is_inside = this_thread.inside()
+        if not is_inside and not self.forked and self.io_ident != threading.get_ident():  # the common case
             return
+        self.check_fork(call)
+        if is_inside:
+            raise WouldDeadlock(
+                f"{call} was called by a function that interrupted this thread inside the client (such as a finalizer "
+                f"or a signal handler), and could wait for what this same thread must do first. {instead}"
+            )
         self.check(call)
         if self.on_io_thread():
             raise WouldDeadlock(

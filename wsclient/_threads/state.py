@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .._models import State
 from .locks import make_lock
+from .sections import this_thread
 from .waiting import Notifier
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class StateCell:
         Raises:
             RuntimeError: the table has no such transition, which is a defect of this package.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             here = self.current
             if here in FINAL:
                 return False

@@ -21,6 +21,7 @@ from typing import Final
 
 from .deadline import Deadline
 from .locks import make_lock
+from .sections import this_thread
 from .waiting import Latch, Notifier
 
 __all__ = ["Worker", "shielded"]
@@ -71,7 +72,7 @@ class Worker:
         Returns:
             False if the thread was started before.
         """
-        with self._lock:
+        with this_thread.section, self._lock:
             if self.starter is None:
                 self._sealed = True
             return self._sealed
@@ -91,13 +92,16 @@ class Worker:
                 if not self._done and not latch.wait(deadline):
                     return False
         if self.starter is not None:
-            with self._lock:  # one Thread.join() at a time, see above; the thread no longer needs this lock
+            with (
+                this_thread.section,
+                self._lock,
+            ):  # one Thread.join() at a time, see above; the thread no longer needs this lock
                 if self._thread.ident is not None:
                     self._thread.join(_EXIT_TIMEOUT)
         return True
 
     def _start(self, starter: object) -> None:
-        with self._lock:
+        with this_thread.section, self._lock:
             first = self.starter is None and not self._sealed
             if first:
                 self.starter = starter

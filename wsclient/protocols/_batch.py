@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from ._incoming import Call
 
 __all__ = ["Answers", "BatchCall"]
@@ -40,7 +41,7 @@ class Answers:
             The array of all answers if this was the last one and the array is not empty; else None.
         """
         text = payload.decode() if isinstance(payload, bytes) else payload
-        with self._lock:
+        with this_thread.section, self._lock:
             if text is not None:
                 self._payloads.append(text)
             self._missing -= 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .._threads.locks import make_lock
+from .._threads.locks import make_reentrant_lock
+from .._threads.sections import this_thread
 
 __all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
 
@@ -25,8 +26,9 @@ class Numbers:
         Args:
             highest: the number before the first one that the counter returns.
         """
-        # Guards `highest`.
-        self.lock = make_lock()
+        # Guards `highest`. It is reentrant: a function that interrupts its holder may encode a message that has an id.
+        # `highest` is changed without a call, so such a function runs before or after the change.
+        self.lock = make_reentrant_lock()
         self.highest = highest
 
     def __reduce__(self) -> tuple[type[Numbers], tuple[int]]:
@@ -34,7 +36,7 @@ class Numbers:
 
     def next(self) -> int:
         """The next number: one more than the highest that was returned or skipped."""
-        with self.lock:
+        with this_thread.section, self.lock:
             number = self.highest = self.highest + 1
         return number
 
@@ -45,6 +47,6 @@ class Numbers:
             number: an id of a caller. Ids above ``LARGEST_SAFE_INTEGER`` are ignored, so that they do not raise the
                 counter above it. (An id equal to it is not ignored; the numbers after it are larger than that limit.)
         """
-        with self.lock:
+        with this_thread.section, self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:
                 self.highest = int(number)  # 7.0 counts too: the reply to it may have the id 7

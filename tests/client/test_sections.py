@@ -1,0 +1,360 @@
+"""Calls of the client by a function that interrupts the client on the same thread, at each moment in turn.
+
+The function stands for a signal handler, for a finalizer that the garbage collector runs, and for a trace function. It
+may run while its thread holds a lock of the client. Then no call may wait for a lock (guarantee 10).
+"""
+
+import contextlib
+import sys
+import time
+
+import pytest
+
+import wsclient
+from wsclient import State
+from wsclient._threads.sections import this_thread
+
+from ..support import LONG, Server, eventually
+from ..support.strikes import disturb
+
+MOMENTS = ("call", "c_call", "c_return")
+
+
+class Log:
+    """A server that answers requests, and keeps the messages in their order."""
+
+    def __init__(self):
+        self.messages = []
+        self.server = Server(self.handle)
+
+    def handle(self, connection, message):
+        self.messages.append(message)
+        if message.startswith("{"):
+            connection.send(message)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.server.close()
+
+
+@pytest.fixture(scope="module")
+def log():
+    with Log() as log:
+        yield log
+
+
+@pytest.fixture
+def client(log):
+    # No pings of its own: they would end a wait for a lost wake-up.
+    with wsclient.connect(log.server.url, ping_interval=None) as client:
+        yield client
+
+
+class Inner:
+    """A call inside another one. It counts how often it completed and how often it raised ``WouldDeadlock``."""
+
+    def __init__(self, call):
+        self.call = call
+        self.done = self.refused = 0
+
+    def __call__(self):
+        try:
+            self.call()
+        except wsclient.WouldDeadlock:
+            self.refused += 1
+        else:
+            self.done += 1
+
+
+def at_each_moment(act, inner):
+    """Call ``act`` again and again; call ``inner`` at its first moment, then at its second one, and so on."""
+    moment = 1
+    while disturb(act, moment, inner, MOMENTS):
+        moment += 1
+    return moment - 1
+
+
+def echo(client):
+    assert client.request({"a": 1}, timeout=LONG)["a"] == 1
+
+
+ACTS = {
+    "send": lambda client: client.send("outer"),
+    "send with an expiry": lambda client: client.send("outer", expires=60),
+    "request": echo,
+    "submit": lambda client: client.submit({"a": 1}, timeout=LONG),
+    "submit and cancel": lambda client: client.submit({"a": 1}, timeout=LONG).cancel(),
+    "state of a delivery": lambda client: client.send("outer", expires=60).state,
+    "flush": lambda client: client.flush(LONG),
+    "stream and close": lambda client: client.stream({"a": 1}, timeout=LONG).close(),
+    "on and remove": lambda client: client.on("topic", print, workers=1).remove(),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_send_completes_at_any_moment_of_another_call_and_the_message_arrives_once(log, client, act):
+    numbers = iter(range(1_000_000))
+    sent = []
+
+    def call():
+        text = f"{act} {next(numbers)}"
+        sent.append(text)
+        client.send(text)
+
+    inner = Inner(call)
+    moments = at_each_moment(lambda: ACTS[act](client), inner)
+    assert inner.done == moments > 20
+    assert not inner.refused
+    eventually(lambda: sent[-1] in log.messages)
+    assert [message for message in log.messages if message.startswith(f"{act} ")] == sent
+
+
+@pytest.mark.parametrize("act", ["send", "request", "submit and cancel"])
+def test_a_message_of_the_same_thread_is_sent_after_one_that_interrupted_the_call_before(log, client, act):
+    numbers = iter(range(1_000_000))
+
+    def outer():
+        ACTS[act](client)
+        client.send(f"order of {act} {next(numbers)}")
+
+    at_each_moment(lambda: ACTS[act](client), lambda: client.send(f"order of {act} {next(numbers)}"))
+    moment, more = 1, True
+    while more:
+        more = disturb(outer, moment, lambda: client.send(f"order of {act} {next(numbers)}"), MOMENTS)
+        client.send(f"order of {act} {next(numbers)}")
+        moment += 7
+    last = next(numbers)
+    client.send(f"order of {act} {last}")
+    eventually(lambda: f"order of {act} {last}" in log.messages)
+    found = [int(message.split()[-1]) for message in log.messages if message.startswith(f"order of {act} ")]
+    assert sorted(found) == list(range(last + 1))
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_submit_completes_at_any_moment_of_another_call_and_gets_its_reply(client, act):
+    futures = []
+    inner = Inner(lambda: futures.append(client.submit({"a": len(futures)}, timeout=LONG)))
+    moments = at_each_moment(lambda: ACTS[act](client), inner)
+    assert inner.done == moments
+    assert [future.result(LONG)["a"] for future in futures] == list(range(moments))
+
+
+@pytest.mark.parametrize("act", ["send", "request", "submit and cancel", "flush"])
+def test_a_request_at_any_moment_of_another_call_gets_its_reply_or_raises_would_deadlock(client, act):
+    inner = Inner(lambda: echo(client))
+    at_each_moment(lambda: ACTS[act](client), inner)
+    assert inner.done
+    assert inner.refused
+    echo(client)
+
+
+@pytest.mark.parametrize("act", ["send", "request", "submit and cancel"])
+def test_cancel_completes_at_any_moment_of_another_call(client, act):
+    futures = []
+
+    def call():
+        futures.append(client.submit({"method": "x", "silent": 1}, match=lambda message: False, timeout=LONG))
+        futures[-1].cancel()
+
+    inner = Inner(call)
+    moments = at_each_moment(lambda: ACTS[act](client), inner)
+    assert inner.done == moments
+    eventually(lambda: all(future.cancelled() for future in futures))
+    assert client.stats.requests_in_flight == 0
+
+
+@pytest.mark.parametrize("act", ["send", "request", "submit and cancel"])
+def test_a_stream_can_be_opened_and_closed_at_any_moment_of_another_call(client, act):
+    def call():
+        client.stream({"a": 1}, timeout=LONG).close()
+        client.listen().close()
+        client.on("topic", print).remove()
+
+    inner = Inner(call)
+    moments = at_each_moment(lambda: ACTS[act](client), inner)
+    assert inner.done == moments
+    eventually(lambda: client.stats.requests_in_flight == 0)
+    echo(client)
+
+
+def test_reading_a_stream_can_be_interrupted_by_its_close(log, client):
+    stream = client.listen()
+    moments = 0
+    more = True
+    while more:
+        stream = client.listen()
+        moments += 1
+
+        def read(stream=stream):
+            try:
+                stream.get(0)
+            except (TimeoutError, wsclient.ClientClosed):
+                pass
+
+        more = disturb(read, moments, stream.close, MOMENTS)
+        stream.close()
+        with pytest.raises(wsclient.ClientClosed):
+            stream.get(0)
+    assert moments > 10
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_close_ends_the_client_at_any_moment_of_a_send(log, wait):
+    moment, more = 1, True
+    while more:
+        client = wsclient.connect(log.server.url)
+
+        def act(client=client):
+            try:
+                client.send("outer")
+            except wsclient.ClientClosed:
+                pass
+
+        began = time.monotonic()
+        more = disturb(act, moment, lambda client=client: client.close(timeout=0, wait=wait), MOMENTS)
+        assert time.monotonic() - began < LONG
+        client.close()
+        assert client.wait_closed(LONG)
+        moment += 3
+
+
+def test_drain_without_a_wait_completes_inside_a_section(log):
+    client = wsclient.connect(log.server.url)
+    client.send("before the drain")
+    with this_thread.section:
+        assert client.drain(wait=False) is False
+    assert client.wait_closed(LONG)
+    eventually(lambda: "before the drain" in log.messages)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "raises"),
+    [("block", True), ("raise", True), ("drop_newest", False), ("drop_oldest", False)],
+)
+def test_inside_a_section_no_call_waits_for_room_in_the_send_queue(overflow, raises):
+    client = wsclient.Client("ws://127.0.0.1:9", send_queue=wsclient.SendQueue(max_messages=2, overflow=overflow))
+    deliveries = [client.send("1"), client.send("2")]
+    with this_thread.section:
+        if raises:
+            with pytest.raises(wsclient.SendQueueFull):
+                client.send("3")
+            with pytest.raises(wsclient.SendQueueFull):
+                client.submit({"a": 3})
+        else:
+            deliveries.append(client.send("3"))
+    if overflow != "block":
+        with pytest.raises(wsclient.SendQueueFull) if raises else contextlib.nullcontext():
+            deliveries.append(client.send("4"))
+    states = [delivery.state for delivery in deliveries]
+    expected = {"drop_newest": ["queued"] * 2 + ["lost"] * 2, "drop_oldest": ["lost"] * 2 + ["queued"] * 2}
+    assert states == expected.get(overflow, ["queued"] * 2)
+    assert client.stats.dropped == (0 if raises else 2)
+    client.close()
+
+
+def test_messages_and_requests_that_are_made_inside_a_section_before_start_are_sent_in_order(log):
+    client = wsclient.Client(log.server.url)
+    client.send("early 1")
+    with this_thread.section:
+        client.send("early 2")
+        future = client.submit({"early": 3})
+    client.send("early 4")
+    assert client.stats.queue_depth >= 3
+    with client:
+        assert future.result(LONG)["early"] == 3
+        eventually(lambda: "early 4" in log.messages)
+    found = [message for message in log.messages if "early" in message]
+    assert [found[0], found[1], found[3]] == ["early 1", "early 2", "early 4"]
+
+
+def test_a_closed_client_refuses_calls_inside_a_section():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    client.close()
+    with this_thread.section:
+        for call in (lambda: client.send("x"), lambda: client.submit({"a": 1}), lambda: client.request({"a": 1})):
+            with pytest.raises((wsclient.ClientClosed, wsclient.WouldDeadlock)):
+                call()
+        client.close(wait=False)
+    assert client.state is State.CLOSED
+
+
+def test_the_future_of_a_request_that_is_too_late_fails(log):
+    client = wsclient.Client(log.server.url)
+    with this_thread.section:
+        future = client.submit({"a": 1}, timeout=0)
+    with client, pytest.raises(wsclient.RequestTimeout):
+        future.result(LONG)
+
+
+def test_every_call_that_waits_raises_would_deadlock_inside_a_section(client):
+    stream = client.listen()
+    delivery = client.send("x")
+    future = client.submit({"a": 1}, match=lambda message: False, timeout=LONG)
+    waiting = {
+        "request": lambda: client.request({"a": 1}),
+        "call": lambda: client.call("a"),
+        "request_many": lambda: client.request_many([{"a": 1}]),
+        "subscribe": lambda: client.subscribe({"a": 1}, match=bool),
+        "flush": client.flush,
+        "ping": client.ping,
+        "get": lambda: stream.get(1),
+        "next": lambda: next(stream),
+        "wait of a delivery": lambda: delivery.wait(1),
+        "result": lambda: future.result(1),
+        "exception": lambda: future.exception(1),
+        "wait_until": lambda: client.wait_until(State.CLOSED, 1),
+        "wait_closed": lambda: client.wait_closed(1),
+        "drain": client.drain,
+        "start": client.start,
+    }
+    for call in waiting.values():
+        with this_thread.section, pytest.raises(wsclient.WouldDeadlock, match="inside the client"):
+            call()
+    future.cancel()
+    stream.close()
+    echo(client)
+
+
+class Interrupted(wsclient.JsonId):
+    """Interrupts the I/O thread at one moment after a message was decoded, until it waits again."""
+
+    def __init__(self):
+        super().__init__()
+        self.moment = self.left = 0
+        self.disturbance = None
+
+    def decode(self, payload):
+        if self.moment and self.left == 0:
+            self.left = self.moment
+            sys.setprofile(self.strike)
+        return super().decode(payload)
+
+    def strike(self, frame, event, argument):
+        if event in MOMENTS:
+            self.left -= 1
+            if not self.left:
+                sys.setprofile(None)
+                self.moment = 0
+                self.disturbance()
+
+
+def test_calls_complete_at_any_moment_of_the_io_thread(log):
+    protocol = Interrupted()
+    done = []
+
+    def act():
+        client.send(f"of the I/O thread {len(done)}")
+        done.append(client.submit({"a": len(done)}, timeout=LONG))
+
+    protocol.disturbance = act
+    with wsclient.connect(log.server.url, protocol=protocol, ping_interval=None) as client:
+        for moment in range(1, 250):
+            protocol.moment = moment
+            while len(done) < moment:  # the I/O thread may wait before this moment comes
+                echo(client)
+        assert [future.result(LONG)["a"] for future in done] == list(range(len(done)))
+        eventually(lambda: f"of the I/O thread {len(done) - 1}" in log.messages)
+        found = [message for message in log.messages if message.startswith("of the I/O thread")]
+        assert found == [f"of the I/O thread {n}" for n in range(len(done))]

@@ -71,8 +71,8 @@ class ConnectError(WebSocketClientError, ConnectionError):
         attempts: how many attempts were made.
         last: the error of the last attempt (``OSError``, ``TimeoutError``, another ``ConnectError`` ...).
         retry: whether another attempt may succeed. If it is False for every server of ``url``, the client does not
-            connect again, unless ``Reconnect.should_retry`` returns True. Its state becomes ``State.FAILED``, or
-            ``State.CLOSED`` if it was the first attempt and ``retry_first`` is False.
+            connect again, unless ``Reconnect.should_retry`` returns True or ``Reconnect.grace`` applies. Its state
+            becomes ``State.FAILED``, or ``State.CLOSED`` if it was the first attempt and ``retry_first`` is False.
     """
 
     attempts: int

@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import pickle
 import random
 import threading
 
@@ -85,6 +86,11 @@ def fixed(seconds=1.0, **options):
         ({"min_uptime": "5"}, TypeError, "min_uptime"),
         ({"min_uptime": None}, TypeError, "min_uptime"),
         ({"should_retry": True}, TypeError, "should_retry"),
+        ({"grace": -1}, ValueError, "grace"),
+        ({"grace": float("nan")}, ValueError, "grace"),
+        ({"grace": float("inf")}, ValueError, "grace"),
+        ({"grace": "5"}, TypeError, "grace"),
+        ({"grace": None}, TypeError, "grace"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(options, error, text):
@@ -180,10 +186,10 @@ def test_the_first_retries_of_a_thousand_clients_are_spread_evenly():
     assert 150 < min(drawn.values()) <= max(drawn.values()) < 250
 
 
-def test_the_maximum_delay_doubles_with_each_failure_up_to_30_seconds_with_full_jitter():
+def test_the_maximum_delay_doubles_with_each_failure_up_to_10_seconds_with_full_jitter():
     rows = [fail(begin(), *[OSError()] * 12) for _ in range(300)]
     for number, delays in enumerate(zip(*rows, strict=True)):
-        bound = min(30.0, 0.5 * 2**number)
+        bound = min(10.0, 0.5 * 2**number)
         assert 0.0 <= min(delays) < 0.2 * bound
         assert 0.8 * bound < max(delays) <= bound
 
@@ -347,7 +353,7 @@ def test_a_temporary_error_of_the_server_is_retried(status):
 
 @pytest.mark.parametrize("code", FATAL_CODES)
 def test_a_close_code_for_a_client_error_is_fatal_if_the_server_sent_it(code):
-    error = lost("remote", code, uptime=60)
+    error = lost("remote", code, uptime=4.9)
     decision = begin().connection_lost(error, 0.0)
     assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
@@ -426,6 +432,180 @@ def test_stop_takes_precedence_over_should_retry():
     assert fail(begin(reconnect), answered(404), answered(404)) == [1.0, None]
 
 
+# --- grace -----------------------------------------------------------------------------------------------------------
+
+HEALTHY = 60.0
+"""Seconds of a connection that is longer than ``min_uptime``."""
+
+THAT_MAY_PASS = [
+    answered(404),
+    answered(403),
+    TLSError("a wrong certificate", retry=False),
+    ConnectError("a wrong URL", retry=False),
+    lost("remote", 1008),
+]
+
+
+def lose(state, now, error=None):
+    """Lose a healthy connection; the delay after it."""
+    return state.connection_lost(lost(uptime=HEALTHY) if error is None else error, now).delay
+
+
+def session_error(cause):
+    """The error of a set-up that this error ended, as ``on_session`` makes it."""
+    error = SessionError("set-up", retry=False)
+    error.last = cause
+    return error
+
+
+def test_the_default_of_grace_is_five_minutes_and_it_is_a_value_of_the_option():
+    assert Reconnect().grace == 300.0
+    assert Reconnect(grace=7).grace == 7.0
+    assert Reconnect(grace=7) == Reconnect(grace=7) != Reconnect(grace=8)
+    assert hash(Reconnect(grace=7)) != hash(Reconnect(grace=8))
+    assert "grace=7.0" in repr(Reconnect(grace=7))
+    assert pickle.loads(pickle.dumps(Reconnect(grace=7))) == Reconnect(grace=7)
+
+
+@pytest.mark.parametrize("error", THAT_MAY_PASS)
+def test_after_a_healthy_connection_a_fatal_error_is_retried_for_the_time_of_grace(error):
+    state = begin(fixed(grace=100.0))
+    assert lose(state, 1000.0) == 1.0
+    assert fail(state, error, now=1001.0) == [1.0]
+    assert fail(state, error, now=1099.9) == [1.0]
+    decision = state.attempt_failed(error, 1100.0)
+    assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
+
+
+def test_the_close_that_ends_a_healthy_connection_is_retried_too():
+    state = begin(fixed(grace=100.0))
+    assert lose(state, 1000.0, lost("remote", 1008, uptime=HEALTHY)) == 1.0
+    assert fail(state, OSError(), now=1001.0) == [1.0]
+
+
+def test_fatal_errors_in_grace_have_the_usual_delays_and_count_as_attempts():
+    state = begin(Reconnect(wait=tenacity.wait_incrementing(start=1, increment=1)))
+    lose(state, 0.0)
+    assert fail(state, answered(404), OSError(), answered(404)) == [1, 2, 3]
+    assert state.failures == 3
+
+
+@pytest.mark.parametrize("error", THAT_MAY_PASS)
+@pytest.mark.parametrize("uptime", [None, 0.0, 4.9])
+def test_a_fatal_error_is_fatal_at_once_until_a_connection_was_healthy(error, uptime):
+    state = begin(fixed(), opened=uptime is not None, retry_first=True)
+    if uptime is not None:
+        state.connection_lost(lost(uptime=uptime), 0.0)
+    assert fail(state, error) == [None]
+
+
+def test_short_connections_do_not_prolong_grace():
+    state = begin(fixed(grace=100.0))
+    lose(state, 1000.0)
+    state.opened()
+    assert state.connection_lost(lost("remote", 1008, uptime=4), 1090.0).delay == 1.0
+    state.opened()
+    assert state.connection_lost(lost("remote", 1008, uptime=4), 1100.0).delay is None
+
+
+def test_each_healthy_connection_begins_grace_again():
+    state = begin(fixed(grace=100.0))
+    lose(state, 1000.0)
+    state.opened()
+    lose(state, 2000.0)
+    assert fail(state, answered(404), now=2099.0) == [1.0]
+    assert fail(state, answered(404), now=2100.0) == [None]
+
+
+def test_errors_that_are_not_fatal_are_retried_after_grace_as_before():
+    state = begin(fixed(grace=100.0))
+    lose(state, 0.0)
+    assert fail(state, OSError(), now=5000.0) == [1.0]
+    assert fail(state, answered(404), now=5001.0) == [None]
+
+
+def test_grace_0_retries_no_fatal_error():
+    state = begin(fixed(grace=0))
+    lose(state, 0.0)
+    assert fail(state, answered(404)) == [None]
+    assert lose(begin(fixed(grace=0)), 0.0, lost("remote", 1008, uptime=HEALTHY)) is None
+
+
+@pytest.mark.parametrize("code", [4401, 1008])
+def test_a_fatal_code_of_the_protocol_is_fatal_in_grace(code):
+    state = begin(fixed(), fatal_codes={code})
+    assert lose(state, 0.0, lost("remote", code, uptime=HEALTHY)) is None
+    state = begin(fixed(), fatal_codes={code})
+    lose(state, 0.0)
+    assert fail(state, session_error(lost("remote", code))) == [None]
+
+
+@pytest.mark.parametrize("cause", [ValueError("wrong password"), ConnectError("no", retry=False)])
+def test_a_session_error_that_forbids_a_retry_is_fatal_in_grace(cause):
+    for error in (SessionError("no", retry=False), session_error(cause)):
+        state = begin(fixed())
+        lose(state, 0.0)
+        assert fail(state, error) == [None]
+
+
+def test_a_close_by_the_server_during_on_session_is_retried_in_grace():
+    state = begin(fixed())
+    lose(state, 0.0)
+    assert fail(state, session_error(lost("remote", 1008))) == [1.0]
+
+
+@pytest.mark.parametrize("wish", [True, False])
+def test_should_retry_overrides_grace(wish):
+    state = begin(fixed(grace=100.0, should_retry=lambda error: None if error.args == ("lost",) else wish))
+    lose(state, 0.0)
+    expected = 1.0 if wish else None
+    assert fail(state, answered(404)) == [expected]
+    if wish:
+        assert fail(state, answered(404), now=1000.0) == [expected]
+
+
+def test_stop_ends_the_attempts_before_the_end_of_grace():
+    state = begin(fixed(stop=tenacity.stop_after_attempt(2)))
+    lose(state, 0.0)
+    assert fail(state, answered(404), answered(404)) == [1.0, None]
+
+
+def test_a_login_that_was_refused_in_grace_gets_no_further_attempt_after_it():
+    state = begin(fixed(grace=100.0), fresh=True)
+    lose(state, 0.0)
+    assert fail(state, *[answered(401)] * 5, now=99.0) == [1.0] * 5
+    assert fail(state, answered(401), now=100.0) == [None]
+
+
+def test_a_login_that_is_first_refused_after_grace_gets_one_more_attempt():
+    state = begin(fixed(grace=100.0), fresh=True)
+    lose(state, 0.0)
+    assert fail(state, OSError(), now=99.0) == [1.0]
+    assert fail(state, answered(401), answered(401), now=100.0) == [1.0, None]
+
+
+def test_after_grace_a_list_of_servers_has_failed_when_all_have_failed_fatally():
+    state = begin(fixed(grace=100.0), urls=2)
+    lose(state, 0.0)
+    assert fail(state, *[answered(404)] * 5, now=99.0) == [1.0] * 5
+    assert fail(state, answered(404), now=100.0) == [None]
+
+
+@pytest.mark.parametrize(("uptime", "delay"), [(HEALTHY, 1.0), (4.0, None)])
+def test_reconnect_called_by_the_user_begins_grace_if_the_connection_was_healthy(uptime, delay):
+    state = begin(fixed(grace=100.0))
+    state.start_over(uptime=uptime, now=1000.0)
+    assert fail(state, answered(404), now=1099.0) == [delay]
+
+
+def test_without_a_second_connection_there_is_no_grace():
+    state = ReconnectState(
+        fixed(), retry_first=False, urls=1, credentials_are_fresh=False, fatal_codes=frozenset(), one_connection=True
+    )
+    state.opened()
+    assert lose(state, 0.0, lost("remote", 1008, uptime=HEALTHY)) is None
+
+
 # --- rejected logins and lists of servers ----------------------------------------------------------------------------
 
 
@@ -448,7 +628,7 @@ def test_a_successful_login_allows_a_second_attempt_again():
     state = begin(fixed(), fresh=True)
     assert fail(state, answered(401)) == [1.0]
     state.opened()
-    state.connection_lost(lost(uptime=60), 0.0)
+    state.connection_lost(lost(uptime=4), 0.0)
     assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
@@ -467,9 +647,9 @@ def test_rejected_logins_of_a_list_get_one_more_attempt_together():
 
 def test_a_list_of_servers_has_failed_when_all_have_closed_with_fatal_codes():
     state = begin(fixed(), urls=2)
-    assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay == 1.0
+    assert state.connection_lost(lost("remote", 1008, uptime=4), 0.0).delay == 1.0
     state.opened()
-    assert state.connection_lost(lost("remote", 1008, uptime=60), 0.0).delay is None
+    assert state.connection_lost(lost("remote", 1008, uptime=4), 0.0).delay is None
 
 
 # --- Retry-After -----------------------------------------------------------------------------------------------------
@@ -602,7 +782,7 @@ def test_ten_thousand_failures_use_no_memory():
     gc.collect()
     assert len(gc.get_objects()) - before < 50
     assert decision.number == 10_000
-    assert 0.0 <= decision.delay <= 30.0
+    assert 0.0 <= decision.delay <= 10.0
     assert decision.error.__cause__ is decision.error.__context__ is decision.error.__traceback__ is None
 
 
@@ -624,7 +804,7 @@ def test_each_rejected_login_gets_one_more_attempt():
     for _ in range(3):
         assert fail(state, answered(401)) == [1.0]
         state.opened()
-        state.connection_lost(lost(uptime=60), 0.0)
+        state.connection_lost(lost(uptime=4), 0.0)
     assert fail(state, answered(401), answered(401)) == [1.0, None]
 
 
@@ -632,7 +812,7 @@ def test_a_successful_login_clears_the_rejection_even_if_a_command_ends_the_conn
     state = begin(fixed(), fresh=True)
     assert fail(state, answered(401)) == [1.0]
     state.opened()
-    state.start_over()
+    state.start_over(uptime=4.0, now=0.0)
     assert fail(state, answered(401)) == [1.0]
 
 

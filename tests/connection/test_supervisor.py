@@ -13,6 +13,7 @@ from wsclient import State
 from wsclient._sending.sender import Sender
 
 from ..support import LONG, FaultProxy, RawServer, Server, eventually
+from ..support.clients import request_sum
 from ..support.peers import open_pair
 from ..support.raw import frame
 from ..support.threads import BlockingCall
@@ -126,6 +127,47 @@ def test_a_rejection_is_fatal_and_kept_on_the_error(raw, status):
     assert error.status == int(status[:3])
     assert error.headers["x-why"] == "because"
     assert error.body == b"go away"
+
+
+def test_a_client_whose_connection_was_healthy_waits_for_a_server_that_rejects_it_for_a_moment(server):
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_none(), min_uptime=0.0)
+    with Recorder(server.url, reconnect=reconnect).start() as client:
+        request_sum(client)  # now the server knows the connection
+        server.reject(404, times=3)
+        server.close_all(1012)
+        eventually(lambda: client.stats.connections == 2 and client.state is State.OPEN)
+        attempts = [call[1] for call in client.calls if call[0] == "attempt"]
+        assert [(one.error.status, one.number, one.next_delay) for one in attempts] == [
+            (404, 1, 0.0),
+            (404, 2, 0.0),
+            (404, 3, 0.0),
+        ]
+        assert not [call for call in client.calls if call[0] == "error"]
+
+
+def test_a_fatal_close_of_a_healthy_connection_is_retried(raw):
+    client, peer = open_against(raw, reconnect=wsclient.Reconnect(wait=tenacity.wait_none(), min_uptime=0.0))
+    end(peer, 1008, "moving")
+    raw.accept().upgrade()
+    eventually(lambda: client.calls == ["open", ("close", 1008, "moving"), "reconnect"])
+    client.close(timeout=0)
+
+
+def test_a_server_that_still_rejects_a_client_after_grace_is_fatal(server):
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05), min_uptime=0.0, grace=0.2)
+    client = Recorder(server.url, reconnect=reconnect).start()
+    request_sum(client)  # now the server knows the connection
+    server.reject(404, times=1_000_000)
+    server.close_all(1012)
+    assert client.wait_closed(LONG)
+    assert client.state is State.FAILED
+    attempts = [call[1] for call in client.calls if call[0] == "attempt"]
+    assert len(attempts) > 1
+    assert attempts[-1].next_delay is None
+    assert client.calls[-1] == ("error", attempts[-1].error)
+    with pytest.raises(wsclient.ClientClosed) as caught:
+        client.send("x")
+    assert caught.value.__cause__ is attempts[-1].error
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ Not thread-safe: the I/O thread owns the ``ReconnectState``.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -19,7 +20,7 @@ from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponenti
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from .._errors import ConnectError, ConnectionLost, HandshakeError
+from .._errors import ConnectError, ConnectionLost, HandshakeError, SessionError
 from .._threads.imports import importing
 from .._validation import check_callable, check_seconds
 
@@ -28,12 +29,17 @@ __all__ = ["Reconnect", "ReconnectState", "RetryDecision", "check_reconnect", "i
 FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry is made; the limit doubles with each failure."""
 
-MAX_DELAY: Final = 30.0
-"""The longest delay in seconds. Full jitter below it spreads the retries of many clients (AWS Architecture Blog,
-"Exponential Backoff And Jitter")."""
+MAX_DELAY: Final = 10.0
+"""The longest delay in seconds, so that a client is back soon after its server is. Full jitter below it spreads the
+retries of many clients (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
 
 MIN_UPTIME: Final = 5.0
 """Seconds after which an open connection resets the count of failed attempts; gRPC's back-off has a similar rule."""
+
+GRACE: Final = 300.0
+"""Seconds after the loss of a healthy connection in which fatal errors are retried. As long as the two periods with
+which Kubernetes replaces a server that has failed: the longest delay before it restarts a container
+(``CrashLoopBackOff``), and the time before it moves the pods of a node that does not answer."""
 
 MAX_RETRY_AFTER: Final = 300.0
 """The longest ``Retry-After`` of a server that is obeyed, in seconds."""
@@ -61,12 +67,22 @@ class Reconnect:
         min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again.
         should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
+        grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that
+            was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may pass (a
+            deployment, a certificate that is replaced). After that, and before the first such connection, a fatal error
+            ends the client. 0 retries no fatal error. Always fatal: a ``SessionError(retry=False)`` that ``on_session``
+            raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is a socket, which
+            serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403) are retried
+            likewise, each with what ``url`` and ``headers`` then return; if the attempt before the end of ``grace``
+            was refused too, none follows with new credentials. The default is that of Kubernetes, which delays the
+            restart of a container that fails by at most 300 s.
     """
 
     wait: Any = None
     stop: Any = None
     min_uptime: float = MIN_UPTIME
     should_retry: Callable[[BaseException], bool | None] | None = None
+    grace: float = GRACE
 
     def __post_init__(self) -> None:
         wait = _strategy("wait", self.wait, wait_random_exponential(multiplier=FIRST_DELAY, max=MAX_DELAY))
@@ -74,6 +90,7 @@ class Reconnect:
         object.__setattr__(self, "stop", _strategy("stop", self.stop, stop_never))
         object.__setattr__(self, "min_uptime", check_seconds("min_uptime", self.min_uptime, zero=True))
         check_callable("should_retry", self.should_retry)
+        object.__setattr__(self, "grace", check_seconds("grace", self.grace, zero=True))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reconnect):
@@ -81,10 +98,11 @@ class Reconnect:
         return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((type(self.wait), type(self.stop), self.min_uptime))
+        return hash((type(self.wait), type(self.stop), self.min_uptime, self.grace))
 
     def _values(self) -> tuple[Any, ...]:
-        return type(self), _values_of(self.wait), _values_of(self.stop), self.min_uptime, self.should_retry
+        strategies = _values_of(self.wait), _values_of(self.stop)
+        return type(self), *strategies, self.min_uptime, self.should_retry, self.grace
 
 
 class RetryDecision(NamedTuple):
@@ -110,8 +128,9 @@ class ReconnectState:
         failures: failed attempts since the last healthy connection.
     """
 
-    __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_last_fatal_was_close",
-                 "_opened", "_reconnect", "_retry_first", "_state", "_urls", "failures")  # fmt: skip
+    __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_grace", "_grace_ends",
+                 "_last_fatal_was_close", "_opened", "_reconnect", "_retry_first", "_state", "_urls",
+                 "failures")  # fmt: skip
 
     def __init__(
         self,
@@ -121,6 +140,7 @@ class ReconnectState:
         urls: int,
         credentials_are_fresh: bool,
         fatal_codes: frozenset[int],
+        one_connection: bool = False,
     ) -> None:
         """
         Args:
@@ -131,6 +151,7 @@ class ReconnectState:
             credentials_are_fresh: whether a function returns the URL or the headers for each attempt, so that a retry
                 after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which a retry can't succeed.
+            one_connection: whether no second connection can be opened, so that no fatal error can pass.
         """
         self._reconnect = reconnect
         self._retry_first = retry_first
@@ -141,6 +162,8 @@ class ReconnectState:
         self._opened = False
         self._fatal_in_a_row = 0
         self._last_fatal_was_close = False
+        self._grace = 0.0 if reconnect is None or one_connection else reconnect.grace
+        self._grace_ends = -math.inf
         self._state: RetryCallState | None = None
         self.failures = 0
 
@@ -171,7 +194,7 @@ class ReconnectState:
         if self._reconnect is None:
             orderly = disconnect.initiator == "remote" and disconnect.code in _ORDERLY_CLOSES
             return RetryDecision(error, self.failures, None, orderly=orderly)
-        if disconnect.uptime >= self._reconnect.min_uptime:
+        if self._begin_grace(disconnect.uptime, now):
             self.reset_count()
         else:
             self.failures += 1
@@ -182,10 +205,23 @@ class ReconnectState:
         self.failures = 0
         self._state = None
 
-    def start_over(self) -> None:
-        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``."""
+    def start_over(self, uptime: float, now: float) -> None:
+        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``.
+
+        Args:
+            uptime: seconds for which the replaced connection was open.
+            now: when it ended.
+        """
+        self._begin_grace(uptime, now)
         self.reset_count()
         self._fatal_in_a_row = 0
+
+    def _begin_grace(self, uptime: float, now: float) -> bool:
+        """Begin ``Reconnect.grace`` if the connection that has ended was healthy; return whether it was."""
+        if self._reconnect is None or uptime < self._reconnect.min_uptime:
+            return False
+        self._grace_ends = now + self._grace
+        return True
 
     def _judge(self, error: BaseException, now: float) -> RetryDecision:
         if self._reconnect is None:
@@ -193,7 +229,7 @@ class ReconnectState:
         wish = _ask(self._reconnect.should_retry, error)
         if wish is True:
             self._fatal_in_a_row = 0
-        if wish is False or (wish is None and self._fatal_for_good(error)):
+        if wish is False or (wish is None and self._fatal_for_good(error) and not self._may_pass(error, now)):
             return RetryDecision(error, self.failures, None)
         state = self._retry_state(error, now)
         delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
@@ -217,6 +253,15 @@ class ReconnectState:
         refused_login = isinstance(error, HandshakeError) and error.status in _CREDENTIAL_STATUSES
         chances = self._urls + (refused_login and self._credentials_are_fresh)
         return self._fatal_in_a_row >= chances
+
+    def _may_pass(self, error: BaseException, now: float) -> bool:
+        """Return whether ``Reconnect.grace`` covers a fatal error: the server accepted this client not long ago."""
+        if now >= self._grace_ends:
+            return False
+        cause = error.last if isinstance(error, SessionError) else error  # the server may close during on_session
+        if isinstance(cause, ConnectionLost):
+            return cause.disconnect is None or cause.disconnect.code not in self._fatal_codes
+        return not isinstance(error, SessionError)
 
     def _retry_state(self, error: BaseException, now: float) -> RetryCallState:
         """Return the state that a tenacity strategy reads. Its attempt number is at least 1, also if a connection was

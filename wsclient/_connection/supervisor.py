@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +35,6 @@ from .shutdown import begin_closing, finish
 from .websocket_app import Transport
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
     from .._models import Disconnect
@@ -77,6 +77,7 @@ class Supervisor:
             urls=max(1, len(settings.urls)),
             credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
             fatal_codes=core.protocol.fatal_codes,
+            one_connection=isinstance(settings.line.sock, socket.socket),
         )
         self._poller: Poller | None = None
         greeting = settings.greeting
@@ -194,7 +195,7 @@ class Supervisor:
         if core.commands.close is not None:
             return None
         if core.commands.reconnect is not None:
-            self._reconnect_state.start_over()
+            self._reconnect_state.start_over(disconnect.uptime, now)
             return None
         return self._reconnect_state.connection_lost(lost, now)
 

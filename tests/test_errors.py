@@ -27,6 +27,7 @@ from wsclient._errors import (
     WebSocketClientError,
     WouldDeadlock,
     copy_exception,
+    text_of,
 )
 from wsclient._models import Disconnect, Phase
 
@@ -312,3 +313,24 @@ def test_arguments_of_an_error_that_cannot_be_pickled_are_replaced_too():
     read = pickle.loads(pickle.dumps(RemoteError(1, "No.", threading.Lock())))
     assert (read.code, read.message) == (1, "No.")
     assert "lock" in read.data
+
+
+class WithoutText(Exception):
+    """An exception whose methods raise."""
+
+    def __str__(self):
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+def test_the_text_of_a_value_is_short_can_be_encoded_and_never_fails():
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert text_of(nested) == "<list>"
+    assert text_of(WithoutText()) == "<WithoutText>"
+    assert text_of(ValueError("no 'x'")) == "no 'x'"
+    assert text_of("no 'x'") == "\"no 'x'\""
+    assert text_of("x" * 300) == f"'{'x' * 199}…"
+    assert text_of(ValueError("\ud800")) == "\\ud800"

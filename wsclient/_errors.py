@@ -268,6 +268,24 @@ def _portable(value: Any) -> Any:
     return value
 
 
+def text_of(value: object, most: int = 200) -> str:
+    """The text of an exception, or the ``repr`` of another value, for the text of an error.
+
+    Lone surrogates, which UTF-8 can't encode, are escaped.
+
+    Args:
+        value: any object. A peer's value may be nested too deeply for ``repr``, and the methods of other code may
+            raise; then the text is the name of its class.
+        most: the number of characters after which the text is cut.
+    """
+    try:
+        text = str(value) if isinstance(value, BaseException) else repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return cut.encode(errors="backslashreplace").decode()
+
+
 def copy_exception(error: BaseException) -> BaseException:
     """A copy of an error, to be raised in another thread.
 

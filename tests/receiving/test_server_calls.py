@@ -8,6 +8,7 @@ import pytest
 
 import wsclient
 from wsclient import JsonId, JsonRpc
+from wsclient.protocols import Call, Control, Event
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against
@@ -225,3 +226,222 @@ def test_a_batch_of_notifications_is_not_answered(raw):
     client.send("mark")
     assert peer.receive_text() == "mark"
     client.close(timeout=0)
+
+
+# --- calls that can't be answered ------------------------------------------------------------------------------------
+
+
+def deep():
+    """A list that is nested too deeply to be encoded or printed."""
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    return nested
+
+
+class DeepJson:
+    """A codec that decodes the string ``deep`` as such a list, which the decoders of some versions of Python accept."""
+
+    dumps = staticmethod(json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode)
+
+    @staticmethod
+    def loads(text):
+        return json.loads(
+            text, object_hook=lambda found: {**found, "id": deep()} if found.get("id") == "deep" else found
+        )
+
+
+def open_and_collect_errors(raw, **options):
+    """An open client, its peer, the messages of ``on_message``, and the errors of ``on_error``."""
+    errors = []
+    options = {"protocol": JsonRpc(), "json": DeepJson, **options}
+    return *open_against(raw, on_error=lambda _, error: errors.append(error), **options), errors
+
+
+def assert_connection_continues(client, peer):
+    future = client.submit({"method": "x"})
+    peer.send_text(json.dumps({"jsonrpc": "2.0", "id": answer_of(peer)["id"], "result": "y"}))
+    assert future.result(LONG) == "y"
+    assert client.stats.connections == 1
+    client.close(timeout=0)
+
+
+UNANSWERABLE = [
+    '{"jsonrpc": "2.0", "id": NaN, "method": "x"}',
+    '{"jsonrpc": "2.0", "id": Infinity, "method": "x"}',
+    '{"jsonrpc": "2.0", "id": "\\ud800", "method": "x"}',
+    '{"jsonrpc": "2.0", "id": {"\\udfff": [1]}, "method": "x"}',
+    '{"jsonrpc": "2.0", "id": "deep", "method": "x"}',
+]
+
+
+@pytest.mark.parametrize("message", [*UNANSWERABLE, '{"jsonrpc": "2.0", "id": 1, "method": "\\ud800"}'])
+def test_a_call_without_handler_that_cannot_be_answered_is_reported_once(raw, message, caplog):
+    client, peer, seen, errors = open_and_collect_errors(raw)
+    peer.send_text(message)
+    eventually(lambda: errors and seen)
+    assert_connection_continues(client, peer)
+    (error,) = errors
+    assert isinstance(error, wsclient.ProtocolError)
+    assert "was not answered" in str(error)
+    assert isinstance(error.__cause__, (ValueError, RecursionError))
+    assert error.payload is seen[0]
+    assert "was not answered" in caplog.text
+    assert "defect" not in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("message", UNANSWERABLE)
+def test_a_call_with_a_handler_that_cannot_be_answered_is_reported_once(raw, message, workers, caplog):
+    client, peer, _, errors = open_and_collect_errors(raw)
+    called = []
+    client.handle("x", workers=workers)(called.append)
+    peer.send_text(message)
+    eventually(lambda: errors)
+    assert_connection_continues(client, peer)
+    (error,) = errors
+    assert isinstance(error, wsclient.ProtocolError)
+    assert "was not answered" in str(error)
+    assert called == [None]
+    assert "Traceback" in caplog.text
+
+
+def test_a_handler_that_raises_for_a_call_that_cannot_be_answered_is_reported_with_its_error(raw):
+    client, peer, _, errors = open_and_collect_errors(raw, handlers={"x": fail})
+    peer.send_text(UNANSWERABLE[0])
+    eventually(lambda: errors)
+    assert_connection_continues(client, peer)
+    (error,) = errors
+    assert isinstance(error, wsclient.ProtocolError)
+    assert "no such thing" in str(error.__cause__)
+
+
+def raise_surrogate(params):
+    raise LookupError(f"no {params}")
+
+
+def exit_program(params):
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("handler", "reported"), [(lambda params: params, UnicodeEncodeError), (raise_surrogate, LookupError)]
+)
+def test_an_answer_with_a_lone_surrogate_becomes_an_error_with_an_escape(raw, handler, reported, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("wsclient"), "propagate", False)  # pytest-xdist can't send a log with it
+    client, peer, _, errors = open_and_collect_errors(raw, handlers={"x": handler})
+    peer.send_text('{"jsonrpc": "2.0", "id": 1, "method": "x", "params": "\\ud800"}')
+    assert "\\ud800" in answer_of(peer)["error"]["message"]
+    eventually(lambda: errors)
+    assert [type(error) for error in errors] == [reported]
+    assert_connection_continues(client, peer)
+
+
+def test_a_handler_that_raises_system_exit_is_answered_with_an_error(raw):
+    client, peer, _, errors = open_and_collect_errors(raw, handlers={"x": exit_program})
+    ask(peer, 1, "x")
+    assert answer_of(peer)["error"]["code"] == -32603
+    eventually(lambda: errors)
+    assert isinstance(errors[0], SystemExit)
+    assert_connection_continues(client, peer)
+
+
+@pytest.mark.parametrize("bad", ['{"id": NaN, "method": "nope"}', '{"id": "\\ud800", "method": "good"}'])
+def test_a_call_that_cannot_be_answered_does_not_hold_back_the_other_answers_of_its_batch(raw, bad):
+    client, peer, _, errors = open_and_collect_errors(raw, handlers={"good": lambda params: "yes"})
+    peer.send_text(f'[{{"id": 1, "method": "good"}}, {bad}, {{"id": 2, "method": "nope"}}]')
+    answers = answer_of(peer)
+    assert sorted(answer["id"] for answer in answers) == [1, 2]
+    eventually(lambda: errors)
+    assert_connection_continues(client, peer)
+    assert len(errors) == 1
+
+
+class Odd(wsclient.Protocol):
+    """A protocol of which each message names a fault of a user-defined protocol."""
+
+    def new_id(self):
+        return 1
+
+    def encode_request(self, message, id):
+        return message
+
+    def encode_result(self, id, value):
+        return {"not": "encoded"}
+
+    encode_error = encode_result
+
+    def decode(self, payload):
+        return {
+            "control": Control("\ud800"),
+            "control of a wrong type": Control({"not": "encoded"}),
+            "method": Call(1, ["not", "hashable"], None, "message"),
+            "topic": Event("message", topic=["not", "hashable"]),
+            "key": Event("message", stream=["not", "hashable"]),
+            "topic that raises": Event("message", topic=Unhashable()),
+            "key that raises": Event("message", stream=Unhashable()),
+            "answer": Call(1, "x", None),
+            "kinds": [deep()],
+        }.get(payload, Event(payload))
+
+
+class Unhashable:
+    def __hash__(self):
+        raise LookupError("no hash today")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "control",
+        "control of a wrong type",
+        "answer",
+        "kinds",
+        "topic that raises",
+        "key that raises",
+    ],
+)
+def test_a_fault_of_a_protocol_is_reported_once_and_the_connection_continues(raw, fault, caplog):
+    client, peer, seen, errors = open_and_collect_errors(raw, protocol=Odd(), handlers={"x": lambda params: 1})
+    client.on("x", seen.append)
+    subscription = client.subscribe("subscribe", match=lambda message: False)
+    peer.send_text(fault)
+    peer.send_text("next")
+    eventually(lambda: errors and seen[-1:] == ["next"])
+    assert client.stats.connections == 1
+    subscription.close()
+    client.close(timeout=0)
+    assert [type(error) for error in errors] == [wsclient.ProtocolError]
+    assert "defect" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["topic", "key", "method"])
+def test_a_message_whose_topic_key_or_method_is_not_hashable_belongs_to_no_handler_or_subscription(raw, fault):
+    client, peer, seen, errors = open_and_collect_errors(raw, protocol=Odd())
+    client.on("x", seen.append)
+    peer.send_text(fault)
+    eventually(lambda: seen == ["message"])
+    client.close(timeout=0)
+    assert errors == []
+
+
+class OddFifo(wsclient.Fifo):
+    def decode(self, payload):
+        meaning = super().decode(payload)
+        return Event("message", topic=Unhashable()) if payload == "fault" else meaning
+
+
+def test_a_message_that_cannot_be_processed_ends_the_connection_if_replies_are_matched_by_order(raw):
+    client, peer, _, errors = open_and_collect_errors(raw, protocol=OddFifo())
+    client.on("x", print)
+    future = client.submit("a")
+    peer.receive_text()
+    peer.send_text("fault")
+    with pytest.raises(wsclient.ConnectionLost):
+        future.result(LONG)
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    client.close(timeout=0)
+    (error,) = errors
+    assert isinstance(error, wsclient.ProtocolError)
+    assert isinstance(error.__cause__, LookupError)

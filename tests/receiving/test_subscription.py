@@ -262,11 +262,13 @@ def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_end_the_c
     def fails(message, reply):
         raise RuntimeError("a bug of the user's")
 
-    client, peer, seen = against(protocol=JsonRpc())
+    errors = []
+    client, peer, seen = against(protocol=JsonRpc(), on_error=lambda _, error: errors.append(str(error)))
     subscription = subscribed(client, peer, "0xa", unsubscribe=fails, maxsize=1, overflow="raise")
     put(peer, event("0xa", 1), event("0xa", 2), {"news": 1})
     eventually(lambda: seen == [{"news": 1}], 3)
     assert client.stats.connections == 1
+    assert errors == ["a bug of the user's"]
     assert results(subscription, 1) == [1]
     with pytest.raises(wsclient.SlowConsumer):
         subscription.get(LONG)

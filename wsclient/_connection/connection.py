@@ -6,13 +6,14 @@ The I/O thread owns it and runs everything here. Other threads write through its
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .._errors import ProtocolError, WebSocketClientError
+from .._errors import ProtocolError, WebSocketClientError, text_of
 from .._models import ConnectionInfo, Disconnect, Initiator, Uptime
 from .._network.poller import READ
 from .._requests import failures
@@ -48,6 +49,8 @@ peer broke the protocol, seconds for the whole closing handshake."""
 
 _PAUSED_LOOK: Final = 1.0
 """Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
+
+_log = logging.getLogger("wsclient")
 
 
 class Ending(NamedTuple):
@@ -371,7 +374,12 @@ class Connection:
                 if tap is not None:
                     tap.received(opcode, payload)
                 if opcode is _TEXT or opcode is _BINARY:
-                    receive(payload, size)
+                    try:
+                        receive(payload, size)
+                    except ProtocolError:
+                        raise
+                    except Exception as error:
+                        self._skip(payload, error)
                 else:
                     self._take_control(opcode, payload)
         except ProtocolError as error:  # raised by the message protocol
@@ -379,6 +387,22 @@ class Connection:
         failure = self._reader.failure
         if failure is not None:
             self._refuse(failure.code, failure.error)
+
+    def _skip(self, payload: str | bytes, cause: Exception) -> None:
+        """Report a message for which code that it led to raised an error; the next one is processed as usual.
+
+        Raises:
+            ProtocolError: replies are correlated by their order alone, and this message may have been one.
+        """
+        error = ProtocolError(
+            f"A message could not be processed and is skipped ({type(cause).__name__}: {text_of(cause)}).",
+            payload=payload,
+        )
+        if self._core.protocol._by_order:
+            raise error from cause
+        error.__cause__ = cause
+        _log.error("%s: a message could not be processed and is skipped.", self._core.settings.name, exc_info=cause)
+        self._core.hooks.post_event("on_error", error)
 
     def _take_control(self, opcode: Opcode, payload: Any) -> None:
         if opcode is Opcode.PING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ProtocolError, RequestTimeout
+from .._errors import ProtocolError, RequestTimeout, text_of
 from .._threads.deadline import Deadline
 from ..protocols import Request as Wrapped
 
@@ -139,7 +139,7 @@ class ProtocolHeartbeat:
         try:
             self._send(writer, make(), now, self._patience or seconds)
         except Exception as cause:
-            error = ProtocolError(f"The heartbeat of the message protocol could not be created: {cause}.")
+            error = ProtocolError(f"The heartbeat of the message protocol could not be created: {text_of(cause)}.")
             error.__cause__ = cause
             self._hooks.post_error(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed
+from .._errors import ClientClosed, text_of
 from .._models import State
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def _closed(core: ClientContext, error: BaseException | None) -> ClientClosed:
     name = core.settings.name
     if error is None:
         return ClientClosed(f"The client {name!r} is closed; make a new one.")
-    refusal = ClientClosed(f"The client {name!r} has failed ({error}); make a new one.")
+    refusal = ClientClosed(f"The client {name!r} has failed ({text_of(error, 1000)}); make a new one.")
     refusal.__cause__ = error
     return refusal

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectError, ConnectionLost
+from .._errors import ConnectError, ConnectionLost, text_of
 from .._models import Attempt, State
 from .._network.connector import Connector
 from .._network.poller import Poller
@@ -419,7 +419,7 @@ def _lost(disconnect: Disconnect) -> ConnectionLost:
 def _as_connect_error(error: BaseException) -> ConnectError:
     if isinstance(error, ConnectError):
         return error
-    failure = ConnectError(f"The connection could not be opened: {error!r}", last=error)
+    failure = ConnectError(f"The connection could not be opened: {type(error).__name__}: {text_of(error)}", last=error)
     failure.__cause__ = error
     return failure
 
@@ -428,4 +428,5 @@ def _ask(option: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
     except Exception as error:
-        raise ConnectError(f"The {option} function raised {type(error).__name__}: {error}", last=error) from error
+        text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
+        raise ConnectError(text, last=error) from error

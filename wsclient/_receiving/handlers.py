@@ -244,11 +244,17 @@ class Handlers:
 
     def of_method(self, method: str) -> Handler | None:
         """Return the handler for calls of this method; None if there is none."""
-        return self._methods.get(method)
+        try:
+            return self._methods.get(method)
+        except TypeError:  # not hashable: a user-defined protocol returned something else than a name
+            return None
 
     def of_topic(self, topic: str) -> tuple[Handler, ...]:
         """Return the handlers for events of this topic."""
-        return self._topics.get(topic, ())
+        try:
+            return self._topics.get(topic, ())
+        except TypeError:  # as in `of_method`
+            return ()
 
     def post(
         self, handler: Handler, fn: Callable[..., object], args: tuple[Any, ...], size: int, must_keep_reading: bool

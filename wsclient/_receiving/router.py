@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._errors import ProtocolError, SlowConsumer
+from .._errors import ProtocolError, SlowConsumer, text_of
 from .._requests.request import FAILED, STREAMING, Request
 from .._sending.message import Outgoing
 from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
@@ -199,7 +199,7 @@ class Router:
                 self._skip(
                     payload,
                     TypeError(
-                        f"decode() returned {meaning!r}, which is not a meaning of a message (Reply, Event, Call, …)"
+                        f"decode() returned {text_of(meaning)}, which is not a meaning of a message (Reply, Event, …)"
                     ),
                 )
 
@@ -346,13 +346,25 @@ class Router:
             )
             return
         self.event(call if call.message is ABSENT else call.message, size)
-        self._server_calls.refuse(call, number)
+        try:
+            self._server_calls.refuse(call, number)
+        except ProtocolError as error:
+            self._receivers.hooks.post_error(error)
 
     def _answer(self, control: Control) -> None:
-        if control.answer is not None:
+        if control.answer is None:
+            return
+        try:
             opcode, payload = encoded(control.answer)
-            number = self._writer.write_progress.number
-            self._writer.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
+        except (TypeError, ValueError) as cause:
+            error = ProtocolError(
+                f"The answer of the message protocol to a message can't be sent: {cause}.", payload=control.answer
+            )
+            error.__cause__ = cause
+            self._receivers.hooks.post_error(error)
+            return
+        number = self._writer.write_progress.number
+        self._writer.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
 
     def _is_asked(self, request: Request | None) -> bool:
         """Return whether the oldest request is written completely, so that it can be answered."""
@@ -422,10 +434,10 @@ class Router:
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
         """Skip a message that the protocol can't decode, unless it may be the reply to the oldest request."""
         if self._protocol._by_order:
-            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({cause})")) from cause
+            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({text_of(cause)})")) from cause
         self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
-        error = ProtocolError(f"A message could not be decoded and is skipped: {cause}.", payload=payload)
+        error = ProtocolError(f"A message could not be decoded and is skipped: {text_of(cause)}.", payload=payload)
         error.__cause__ = cause
         self._receivers.hooks.post_error(error)

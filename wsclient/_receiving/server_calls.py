@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .._errors import RemoteError, WebSocketClientError
+from .._errors import ProtocolError, RemoteError, WebSocketClientError, text_of
 from .._sending.message import Outgoing
 from .._threads.deadline import NEVER
 from ..protocols._encoding import encoded
+from ..protocols._incoming import ABSENT
 
 if TYPE_CHECKING:
     from .._requests.requests import Requests
@@ -48,16 +49,19 @@ class ServerCalls:
             number: the number of the connection on which it was received.
 
         Raises:
-            Exception: raised by the handler, except a ``RemoteError``, which is a normal answer. The answer has
+            BaseException: raised by the handler, except a ``RemoteError``, which is a normal answer. The answer has
                 been sent; the caller logs the error and reports it to ``on_error``.
+            ProtocolError: no answer can be encoded, not even an error. The caller does the same.
         """
         failure: BaseException | None = None
         try:
-            payload = self._protocol.encode_result(call.id, handler.fn(call.params))
-        except Exception as error:
+            payload = _checked(self._protocol.encode_result(call.id, handler.fn(call.params)))
+        except BaseException as error:  # SystemExit too: the server, and the other calls of a batch, need an answer
             failure = error
             payload = self._encode_error(call, error)
-        self._send(self._protocol._answered(call, payload), number)
+            if payload is None:
+                failure = _not_answered(call, error)
+        self._send(call, payload, number)
         if failure is not None and not isinstance(failure, RemoteError):
             raise failure
 
@@ -67,17 +71,33 @@ class ServerCalls:
         Args:
             call: the call.
             number: the number of the connection on which it was received.
+
+        Raises:
+            ProtocolError: the answer can't be encoded; the caller reports it.
         """
-        self._send(self._protocol._answered(call, self._protocol._refusal(call.id, call.method)), number)
-
-    def _encode_error(self, call: Call, error: Exception) -> str | bytes:
+        payload = failure = None
         try:
-            return self._protocol.encode_error(call.id, error)
-        except Exception:  # the error's data can't be encoded; its text can
-            code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
-            return self._protocol.encode_error(call.id, RemoteError(code, str(error)))
+            payload = _checked(self._protocol._refusal(call.id, call.method))
+        except Exception as error:
+            failure = _not_answered(call, error)
+        self._send(call, payload, number)
+        if failure is not None:
+            raise failure
 
-    def _send(self, payload: str | bytes | None, number: int) -> None:
+    def _encode_error(self, call: Call, error: BaseException) -> str | bytes | None:
+        """Return the answer to a call that failed with an error; None if there is no answer that can be encoded."""
+        try:
+            return _checked(self._protocol.encode_error(call.id, error))
+        except Exception:  # the error's data or its text can't be encoded
+            code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
+        try:
+            return _checked(self._protocol.encode_error(call.id, RemoteError(code, text_of(error, 1000))))
+        except Exception:  # the call's id can't be encoded
+            return None
+
+    def _send(self, call: Call, payload: str | bytes | None, number: int) -> None:
+        """Send the answer to a call; None if it has none, so that a batch with it is complete without it."""
+        payload = self._protocol._answered(call, payload)
         if payload is None:  # it is sent later, with the other answers of its batch
             return
         opcode, data = encoded(payload)
@@ -88,3 +108,24 @@ class ServerCalls:
             _log.warning("%s: the answer to a call was not sent: %s", self._name, error)
             return
         self._sender.write_queued()
+
+
+def _checked(payload: str | bytes | None) -> str | bytes | None:
+    """Return an answer that can be sent.
+
+    Raises:
+        ValueError, TypeError: it can't be sent, as in ``encoded``; in a batch it would prevent all other answers.
+    """
+    if payload is not None:
+        encoded(payload)
+    return payload
+
+
+def _not_answered(call: Call, cause: BaseException) -> ProtocolError:
+    error = ProtocolError(
+        f"The server's call of {text_of(call.method)} was not answered, since no answer to it can be encoded "
+        f"({type(cause).__name__}: {text_of(cause)}).",
+        payload=call if call.message is ABSENT else call.message,
+    )
+    error.__cause__ = cause
+    return error

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ClientClosed, ConnectionLost, copy_exception
+from .._errors import ClientClosed, ConnectionLost, copy_exception, text_of
 from .._requests import failures
 from .._requests.request import FAILED, NEW, WAITING, Request
 from .._threads.deadline import NEVER, Deadline
@@ -251,6 +251,7 @@ class SubscriptionFeed(Feed):
         self._protocol = protocol
         self._requests = requests
         self._table = table
+        self._hooks = receivers.hooks
         self._subscriptions = receivers.subscriptions
         self._sender = sender
         self._guard = guard
@@ -390,7 +391,7 @@ class SubscriptionFeed(Feed):
         if self._key is None and self._match is None and self.standing is not Standing.CLOSING:
             self.on_failed(ValueError(
                 "The messages of this subscription can't be recognised: the protocol finds no subscription key in the "
-                f"reply {reply!r:.100}. Give match=."
+                f"reply {text_of(reply)}. Give match=."
             ))  # fmt: skip
             return
         self._confirm()
@@ -579,8 +580,9 @@ class SubscriptionFeed(Feed):
                 writer.send_first(unseen)
             elif message is not None:
                 writer.send_first(self._requests.encode_one_way(message, connection_number=number))
-        except BaseException:  # raised by the caller's function; SystemExit too must not end the I/O thread
+        except BaseException as error:  # raised by the caller's function; SystemExit too must not end the I/O thread
             _log.exception("%s: an unsubscribe could not be made.", self._guard.name)
+            self._hooks.post_event("on_error", error)
 
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply

@@ -18,9 +18,12 @@ def encoded(payload: str | bytes) -> tuple[Opcode, bytes]:
 
     Raises:
         ValueError: the text contains a lone surrogate, which UTF-8 can't encode.
+        TypeError: it is neither text nor bytes: a method of a user-defined protocol returned something else.
     """
     if isinstance(payload, str):
         return _TEXT, payload.encode()
+    if not isinstance(payload, (bytes, bytearray, memoryview)):
+        raise TypeError(f"A message protocol must encode a message as str or bytes, not {type(payload).__name__}.")
     return _BINARY, payload
 
 

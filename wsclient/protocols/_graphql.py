@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._errors import RemoteError, SessionError
+from .._errors import RemoteError, SessionError, text_of
 from .._validation import check_callable
 from . import _codec
 from ._base import Protocol
@@ -45,7 +45,7 @@ class GraphQLTransportWs(Protocol):
         session.send({"type": "connection_init"} if params is None else {"type": "connection_init", "payload": params})
         answer = session.recv()
         if not isinstance(answer, dict) or answer.get("type") != "connection_ack":
-            raise SessionError(f"The GraphQL server answered connection_init with {answer!r:.100}.")
+            raise SessionError(f"The GraphQL server answered connection_init with {text_of(answer)}.")
 
     def new_id(self) -> str:
         """A number as a string: the protocol requires ids to be strings."""

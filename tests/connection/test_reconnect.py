@@ -427,6 +427,34 @@ def test_a_should_retry_that_raises_is_logged_and_the_rules_decide(caplog):
     assert [record.exc_info[0] for record in caplog.records] == [LookupError, LookupError]
 
 
+@pytest.mark.parametrize("error", [LookupError("the user's own"), SystemExit(3)])
+@pytest.mark.parametrize(
+    ("name", "delays"), [("wait", [10.0, 10.0, None]), ("stop", [1.0, 1.0, None]), ("should_retry", [1.0, 1.0, None])]
+)
+def test_an_error_of_a_function_of_the_user_is_reported_and_the_default_rule_is_used(name, delays, error, caplog):
+    def fails(argument):
+        raise error
+
+    reported = []
+    state = ReconnectState(
+        Reconnect(**{"wait": tenacity.wait_fixed(1), name: fails}),
+        retry_first=True,
+        urls=1,
+        credentials_are_fresh=False,
+        fatal_codes=frozenset(),
+        report=reported.append,
+    )
+    assert fail(state, OSError(), OSError(), answered(404)) == delays
+    assert reported == [error] * (3 if name == "should_retry" else 2)
+    assert [record.exc_info[1] for record in caplog.records] == reported
+    assert name in caplog.text
+
+
+@pytest.mark.parametrize("delay", [None, "soon"])
+def test_a_delay_that_is_no_number_is_replaced(delay):
+    assert fail(begin(Reconnect(wait=lambda state: delay)), OSError()) == [10.0]
+
+
 def test_stop_takes_precedence_over_should_retry():
     reconnect = fixed(should_retry=lambda error: True, stop=tenacity.stop_after_attempt(2))
     assert fail(begin(reconnect), answered(404), answered(404)) == [1.0, None]

@@ -24,6 +24,7 @@ from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
 from .._threads.deadline import Deadline
+from .._threads.wakeup import NOT_OURS
 from .keepalive import PingSchedule, ProtocolHeartbeat
 
 if TYPE_CHECKING:
@@ -153,7 +154,11 @@ class Connection:
             core.table.take_handed_over()  # if a request is handed over later, this thread is woken
         if core.recorder is not None:
             core.recorder.write()  # if a record is added later, this thread is woken
-        ready = self._wait(time.monotonic(), until)
+        try:
+            ready = self._wait(time.monotonic(), until)
+        except OSError as error:
+            self._end_now(Initiator.NETWORK, _broke(error), error)
+            return
         now = time.monotonic()
         if core.table.timers:
             # Before reading: if replies are matched by order, a reply that is read now could belong to the next
@@ -297,7 +302,7 @@ class Connection:
             return
         if self.writer.error is not None:
             self._read_rest()
-            self._end_now(Initiator.NETWORK, f"the connection broke: {self.writer.error}", self.writer.error)
+            self._end_now(Initiator.NETWORK, _broke(self.writer.error), self.writer.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
         elif self._heartbeat.missed:
@@ -319,7 +324,11 @@ class Connection:
     def _shows_life(self, now: float) -> bool:
         """Check once more before the peer counts as dead: this thread or the process may have been suspended."""
         line = self.opened.line
-        if line.pending() or self._poller.wait(line.sock, READ, 0.0):
+        try:
+            has_bytes = line.pending() or self._poller.wait(line.sock, READ, 0.0)
+        except OSError:
+            return False
+        if has_bytes:
             if not self._core.link.paused:
                 self._read(now)
             self._ping_schedule.heard(now)
@@ -337,7 +346,7 @@ class Connection:
                 size = self._reader.appetite
                 data = line.receive(size)
             except OSError as error:
-                self._end_now(Initiator.NETWORK, f"the connection broke: {error}", error)
+                self._end_now(Initiator.NETWORK, _broke(error), error)
                 return number > 0
             if data is None:
                 return number > 0
@@ -457,6 +466,13 @@ class Connection:
         idle = now - self._ping_schedule.last_heard
         code = None if ending.code is None else int(ending.code)  # a plain int, since the enum is private
         return Disconnect(ending.initiator, code, ending.reason, ending.error, uptime, idle)
+
+
+def _broke(error: OSError) -> str:
+    """Return the reason for a connection that ended with this error."""
+    if error.errno in NOT_OURS:
+        return f"other code of this program has closed the client's socket: {error}"
+    return f"the connection broke: {error}"
 
 
 def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> ConnectionInfo:

@@ -129,7 +129,7 @@ class ReconnectState:
     """
 
     __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_grace", "_grace_ends",
-                 "_last_fatal_was_close", "_opened", "_reconnect", "_retry_first", "_state", "_urls",
+                 "_last_fatal_was_close", "_opened", "_reconnect", "_report", "_retry_first", "_state", "_urls",
                  "failures")  # fmt: skip
 
     def __init__(
@@ -141,6 +141,7 @@ class ReconnectState:
         credentials_are_fresh: bool,
         fatal_codes: frozenset[int],
         one_connection: bool = False,
+        report: Callable[[BaseException], object] | None = None,
     ) -> None:
         """
         Args:
@@ -152,8 +153,10 @@ class ReconnectState:
                 after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which a retry can't succeed.
             one_connection: whether no second connection can be opened, so that no fatal error can pass.
+            report: called with each error that ``should_retry`` or a strategy raises; it is logged already.
         """
         self._reconnect = reconnect
+        self._report = report
         self._retry_first = retry_first
         self._urls = urls
         self._first_round = urls
@@ -226,16 +229,17 @@ class ReconnectState:
     def _judge(self, error: BaseException, now: float) -> RetryDecision:
         if self._reconnect is None:
             return RetryDecision(error, self.failures, None)
-        wish = _ask(self._reconnect.should_retry, error)
+        should_retry = self._reconnect.should_retry
+        wish = None if should_retry is None else self._ask("should_retry", should_retry, error, None)
         if wish is True:
             self._fatal_in_a_row = 0
         if wish is False or (wish is None and self._fatal_for_good(error) and not self._may_pass(error, now)):
             return RetryDecision(error, self.failures, None)
         state = self._retry_state(error, now)
-        delay = max(0.0, float(self._reconnect.wait(state)), retry_after(error))
+        delay = max(0.0, self._ask("wait", _seconds_of, (self._reconnect.wait, state), MAX_DELAY), retry_after(error))
         state.upcoming_sleep = delay
         state.attempt_number = self.failures  # 0 after the loss of a healthy connection: only later attempts count
-        if self._reconnect.stop(state):
+        if self._ask("stop", self._reconnect.stop, state, False):
             return RetryDecision(self._gave_up(error), self.failures, None)
         state.idle_for += delay
         return RetryDecision(error, self.failures, delay)
@@ -275,6 +279,16 @@ class ReconnectState:
         state.set_exception((type(error), error, None))
         state.outcome_timestamp = now
         return state
+
+    def _ask(self, name: str, function: Callable[[Any], Any], argument: Any, default: Any) -> Any:
+        """Return the result of a function of the user; the default if it raises."""
+        try:
+            return function(argument)
+        except BaseException as error:  # SystemExit too: it must not end the client
+            _log.exception("Reconnect.%s raised %s; the default rule is used.", name, type(error).__name__)
+            if self._report is not None:
+                self._report(error)
+            return default
 
     def _gave_up(self, error: BaseException) -> ConnectError:
         times = f"{self.failures} attempts" if self.failures != 1 else "1 attempt"
@@ -342,11 +356,6 @@ def _strategy(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def _ask(should_retry: Callable[[BaseException], bool | None] | None, error: BaseException) -> bool | None:
-    if should_retry is None:
-        return None
-    try:
-        return should_retry(error)
-    except Exception:
-        _log.exception("should_retry raised; the built-in rules decide.")
-        return None
+def _seconds_of(asked: tuple[Callable[[Any], Any], RetryCallState]) -> float:
+    wait, state = asked
+    return float(wait(state))

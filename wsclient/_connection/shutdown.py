@@ -39,13 +39,15 @@ def finish(core: ClientContext, final: State, error: BaseException | None) -> No
     """
     refusal = _closed(core, error)
     core.queue.seal(refusal)
-    core.requests.end_all(refusal if error is None else error)
-    core.queue.sweep(None)
-    if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
-        core.hooks.post("on_error", error)
-    core.state.move(final, error)
-    core.receivers.end(error if final is State.FAILED else None)
-    core.progress.announce()
+    try:
+        core.requests.end_all(refusal if error is None else error)
+        core.queue.sweep(None)
+        if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
+            core.hooks.post("on_error", error)
+    finally:  # whatever fails above, no thread may wait for this client forever
+        core.state.move(final, error)
+        core.receivers.end(error if final is State.FAILED else None)
+        core.progress.announce()
 
 
 def _closed(core: ClientContext, error: BaseException | None) -> ClientClosed:

@@ -13,6 +13,7 @@ import math
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError, ConnectionLost, text_of
@@ -26,6 +27,7 @@ from .._rfc6455.handshake import check_headers
 from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .._threads.deadline import NEVER, Deadline
+from .._threads.waiting import Latch
 from .._threads.wakeup import Wakeup
 from .backend import RecordingTap
 from .connection import Connection
@@ -52,6 +54,9 @@ _DRAIN_CHECK: Final = 0.1
 """Seconds between two checks whether a drain is complete; needed because some work ends without waking the I/O thread,
 such as a queued message that expires."""
 
+_NO_WAKEUP_CHECK: Final = 0.1
+"""Seconds between two checks of the commands while the process has no file descriptor left for a wake-up."""
+
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""
 
@@ -61,7 +66,8 @@ _log = logging.getLogger("wsclient")
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "drained")
+    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "_wakeup",
+                 "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -78,8 +84,10 @@ class Supervisor:
             credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
             fatal_codes=core.protocol.fatal_codes,
             one_connection=isinstance(settings.line.sock, socket.socket),
+            report=partial(core.hooks.post_event, "on_error"),
         )
         self._poller: Poller | None = None
+        self._wakeup: Wakeup | None = None
         greeting = settings.greeting
         self._connector = Connector(
             settings.line, greeting.subprotocols or core.protocol.subprotocols, self, greeting.compression
@@ -94,13 +102,9 @@ class Supervisor:
         core = self._core
         core.guard.io_ident = threading.get_ident()
         core.state.move(State.CONNECTING)
-        wakeup: Wakeup | None = None
         final: State = State.FAILED
         error: BaseException | None = None
         try:
-            wakeup = Wakeup()
-            self._poller = Poller(wakeup)
-            core.commands.attach(wakeup)
             if core.recorder is not None:
                 core.recorder.begin()
             final, error = self._live()
@@ -109,15 +113,13 @@ class Supervisor:
             final = State.FAILED if core.commands.close is None else State.CLOSED
             error = bug
         finally:
-            if core.recorder is not None:
-                core.recorder.close()  # before another thread can see that the client is closed, and read the file
-            finish(core, final, error)
-            core.commands.attach(None)
+            try:
+                if core.recorder is not None:
+                    core.recorder.close()  # before another thread can see that the client is closed, and read the file
+            finally:
+                finish(core, final, error)
             self._connector.close()
-            if self._poller is not None:
-                self._poller.close()
-            if wakeup is not None:
-                wakeup.close()
+            self._drop_poller()
             core.guard.io_ident = None
 
     def cut(self) -> None:
@@ -211,6 +213,14 @@ class Supervisor:
 
     def _open(self) -> socket.socket:
         """Open a connection, and return its socket for ``websocket``."""
+        try:
+            self._make_poller()
+        except OSError as error:
+            raise ConnectError(
+                f"The client could not begin to connect: {error.strerror or text_of(error)}. If too many files are "
+                "open, close some, or raise the limit of the process.",
+                last=error,
+            ) from error
         url, headers = self._next_url(), self._headers()
         self._check_not_closed()
         opened = self._connector.open(url, headers)
@@ -344,12 +354,43 @@ class Supervisor:
 
     def _sleep(self, deadline: Deadline) -> None:
         """Wait before the next attempt; a command ends the wait."""
-        assert self._poller is not None
         try:
             while not deadline.passed(time.monotonic()):
-                self._poller.wait(None, 0, self._pause(deadline))
+                self._rest(self._pause(deadline))
         except Interrupted:
             pass
+
+    def _rest(self, seconds: float | None) -> None:
+        """Wait for the wake-up alone, at most for this time."""
+        try:
+            if self._poller is not None and not self._poller.is_broken:
+                self._poller.wait(None, 0, seconds)
+            else:
+                self._make_poller()  # then do not wait: a command may have been given before the wake-up was attached
+        except OSError:  # other code has closed the wake-up, or the process has no file descriptor left for another one
+            longest = _NO_WAKEUP_CHECK if seconds is None else min(seconds, _NO_WAKEUP_CHECK)
+            Latch().wait(Deadline.after(longest, time.monotonic()))
+
+    def _make_poller(self) -> None:
+        """Make the poller and its wake-up, unless they exist and work.
+
+        Raises:
+            OSError: the process has no file descriptor left.
+        """
+        if self._poller is not None and not self._poller.is_broken:
+            return
+        self._drop_poller()
+        self._wakeup = Wakeup()
+        self._poller = Poller(self._wakeup)
+        self._core.commands.attach(self._wakeup)
+
+    def _drop_poller(self) -> None:
+        self._core.commands.attach(None)
+        if self._poller is not None:
+            self._poller.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
+        self._poller = self._wakeup = None
 
     def _pause(self, deadline: Deadline) -> float | None:
         """Handle commands and timers, then return the seconds for which this thread may wait.

@@ -18,6 +18,7 @@ from .._errors import ConnectError, HandshakeError, ProxyError
 from .._rfc6455 import handshake, http11
 from .._rfc6455 import url as _url
 from .._threads.deadline import Deadline
+from .._threads.wakeup import close_socket
 from . import dial, tls, tls_errors, transport
 from . import proxy as _proxy
 from .nested_tls import start_nested_tls
@@ -96,7 +97,7 @@ class Connector:
     def close(self) -> None:
         """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
         if isinstance(self._given, socket.socket):
-            self._given.close()
+            close_socket(self._given)
 
     def abort(self) -> None:
         """Abort the connection that is being opened, or was opened last. Thread-safe."""
@@ -264,7 +265,7 @@ class Connector:
             sock.getpeername()
             sock.setblocking(False)
         except OSError as error:
-            sock.close()
+            close_socket(sock)
             raise ConnectError(f"The socket given as sock= is not connected: {_reason(error)}.", last=error) from error
         return sock
 

@@ -6,6 +6,9 @@ fast, it needs no additional descriptor, and it shares no state with a forked ch
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import selectors
 import socket
 import sys
@@ -28,12 +31,17 @@ class Poller:
     """Waits for sockets and the wake-up together: ``wait`` for one socket, ``wait_any`` for several.
 
     Only the I/O thread may use it; a forked child calls ``sockets``.
+
+    Attributes:
+        is_broken: whether a wait has failed, since other code has closed a descriptor. Then the poller and its wake-up
+            must be replaced.
     """
 
-    __slots__ = ("_events", "_selector", "_sock", "_wakeup")
+    __slots__ = ("_events", "_selector", "_sock", "_wakeup", "is_broken")
 
     def __init__(self, wakeup: Wakeup) -> None:
         self._wakeup = wakeup
+        self.is_broken = False
         self._selector = _Selector()
         self._selector.register(wakeup, READ)
         self._sock: socket.socket | None = None
@@ -50,29 +58,50 @@ class Poller:
 
         Returns:
             Which of the events are ready; 0 if none is (after a wake-up, or at the end of the time).
+
+        Raises:
+            OSError: other code has closed the socket or the wake-up.
         """
         if sock is not self._sock or events != self._events:
             self._watch(sock, events)
         ready = 0
-        for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
-            if key.fileobj is self._wakeup:
-                self._wakeup.clear()
-            else:
-                ready = mask
+        try:
+            for key, mask in self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT)):
+                if key.fileobj is self._wakeup:
+                    self._wakeup.clear()
+                else:
+                    ready = mask
+        except OSError:
+            self.is_broken = True
+            raise
+        except ValueError as error:
+            self.is_broken = True
+            raise _closed() from error
         return ready
 
     def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
-        """Wait for any of several sockets, each with its events; return those that are ready."""
+        """Wait for any of several sockets, each with its events; return those that are ready.
+
+        Raises:
+            OSError: other code has closed a socket or the wake-up.
+        """
         self._watch(None, 0)
-        for sock, events in socks.items():
-            self._selector.register(sock, events)
         try:
+            for sock, events in socks.items():
+                self._selector.register(sock, events)
             ready = self._selector.select(_MAX_WAIT if seconds is None else min(seconds, _MAX_WAIT))
+            if any(key.fileobj is self._wakeup for key, _ in ready):
+                self._wakeup.clear()
+        except OSError:
+            self.is_broken = True
+            raise
+        except ValueError as error:
+            self.is_broken = True
+            raise _closed() from error
         finally:
             for sock in socks:
-                self._selector.unregister(sock)
-        if any(key.fileobj is self._wakeup for key, _ in ready):
-            self._wakeup.clear()
+                with contextlib.suppress(KeyError, ValueError):  # it was not registered, since it is closed
+                    self._selector.unregister(sock)
         return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
 
     def sockets(self) -> list[socket.socket]:
@@ -94,8 +123,15 @@ class Poller:
             self._selector.unregister(self._sock)
         self._sock = None
         if sock is not None and events:
-            self._selector.register(sock, events)
+            try:
+                self._selector.register(sock, events)
+            except ValueError as error:
+                raise _closed() from error
         self._sock, self._events = sock, events
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 class Watch(Protocol):

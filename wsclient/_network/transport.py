@@ -18,6 +18,7 @@ import ssl
 
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
+from .._threads.wakeup import close_socket
 from .poller import READ, WRITE
 
 __all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
@@ -87,8 +88,8 @@ class Line:
         abort(self.sock)
 
     def close(self) -> None:
-        """Close the socket."""
-        self.sock.close()
+        """Close the socket, unless other code has closed its descriptor."""
+        close_socket(self.sock)
 
 
 class TLSLine(Line):

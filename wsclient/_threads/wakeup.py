@@ -5,17 +5,23 @@ Guarantees:
       that interrupts another ``wake`` of its thread.
     * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
     * The file descriptors stay open as long as the client's I/O thread runs, not only during a connection: a thread
-      that sends a message wakes the I/O thread even if there is no connection.
+      that sends a message wakes the I/O thread even if there is no connection. If other code closes one of them,
+      ``clear`` raises, and the I/O thread makes another pair.
 
 It is a ``socketpair``, since Linux, macOS and Windows all have it.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 from _thread import get_ident
+from typing import Final
 
-__all__ = ["Wakeup"]
+__all__ = ["NOT_OURS", "Wakeup", "close_socket"]
+
+NOT_OURS: Final = frozenset({errno.EBADF, errno.ENOTSOCK, getattr(errno, "WSAENOTSOCK", errno.ENOTSOCK)})
+"""Error numbers which show that other code of the program has closed a descriptor of this package."""
 
 
 class Wakeup:
@@ -66,10 +72,16 @@ class Wakeup:
                 raise
 
     def clear(self) -> None:
-        """Read all bytes. The woken thread must call this before it checks its commands, so that no wake-up is lost."""
+        """Read all bytes. The woken thread must call this before it checks its commands, so that no wake-up is lost.
+
+        Raises:
+            OSError: other code of the program has closed one of the descriptors, so no wake-up works any more.
+        """
         try:
-            while len(self._inner.recv(64)) == 64:
+            while (size := len(self._inner.recv(64))) == 64:
                 pass
+            if not size:  # the end of the stream, which would be reported again and again
+                raise OSError(errno.EBADF, "other code has closed the wake-up of the client's thread")
         except BlockingIOError:
             pass
         self._pending = False
@@ -77,5 +89,16 @@ class Wakeup:
     def close(self) -> None:
         """Close the file descriptors; from now on ``wake`` has no effect."""
         self._pending = True
-        self._inner.close()
-        self._outer.close()
+        close_socket(self._inner)
+        close_socket(self._outer)
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket, unless other code has closed its descriptor: its number may belong to another file by now."""
+    try:
+        sock.getsockname()
+    except OSError as error:
+        if error.errno in NOT_OURS:
+            sock.detach()
+            return
+    sock.close()

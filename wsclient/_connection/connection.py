@@ -387,7 +387,7 @@ class Connection:
                         receive(payload, size)
                     except ProtocolError:
                         raise
-                    except Exception as error:
+                    except BaseException as error:  # SystemExit too: it concerns one message
                         self._skip(payload, error)
                 else:
                     self._take_control(opcode, payload)
@@ -397,7 +397,7 @@ class Connection:
         if failure is not None:
             self._refuse(failure.code, failure.error)
 
-    def _skip(self, payload: str | bytes, cause: Exception) -> None:
+    def _skip(self, payload: str | bytes, cause: BaseException) -> None:
         """Report a message for which code that it led to raised an error; the next one is processed as usual.
 
         Raises:

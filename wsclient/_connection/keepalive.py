@@ -138,7 +138,7 @@ class ProtocolHeartbeat:
         self.next_at = now + seconds
         try:
             self._send(writer, make(), now, self._patience or seconds)
-        except Exception as cause:
+        except BaseException as cause:  # SystemExit too: it concerns one heartbeat
             error = ProtocolError(f"The heartbeat of the message protocol could not be created: {text_of(cause)}.")
             error.__cause__ = cause
             self._hooks.post_error(error)

@@ -323,7 +323,7 @@ class Router:
             return self._accepts(request, request.until, value)
         try:
             return self._protocol.final(request.message, value)
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it concerns one request
             self._requests.fail(request, error)
             return False
 
@@ -427,7 +427,7 @@ class Router:
             return True
         try:
             return bool(test(message))
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it concerns one request
             self._requests.fail(request, error)
             return False
 

@@ -128,7 +128,7 @@ class Stream(Iterator[Any]):
                 return
             key = None if self._key is None else self._key(message)
             hash(key)
-        except Exception as error:  # raised by the caller's function, so the reader receives it
+        except BaseException as error:  # raised by the caller's function, so the reader receives it
             self._end(error)
             return
         verdict = self._inbox.put(self._packed(message), size, key=key, must_keep_reading=must_keep_reading)

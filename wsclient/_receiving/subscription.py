@@ -508,7 +508,7 @@ class SubscriptionFeed(Feed):
             return False
         try:
             return bool(self._match(message))
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it concerns one subscription
             # Before the stream is ended: ending it would report a less specific error to the caller of `subscribe()`.
             self._notify(None, copy_exception(error))
             stream = self._stream()
@@ -558,7 +558,7 @@ class SubscriptionFeed(Feed):
         try:
             request = self.make(deadline, number)
             self._table.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it concerns one subscription
             self.on_finished(error)
             return
         writer.send_first(request)

@@ -69,7 +69,11 @@ class Inner:
 
 
 def at_each_moment(act, inner):
-    """Call ``act`` again and again; call ``inner`` at its first moment, then at its second one, and so on."""
+    """Call ``act`` again and again; call ``inner`` at its first moment, then at its second one, and so on.
+
+    Returns:
+        The number of moments; on Python 3.10, ``inner`` may have been called once more.
+    """
     moment = 1
     while disturb(act, moment, inner, MOMENTS):
         moment += 1
@@ -105,7 +109,7 @@ def test_send_completes_at_any_moment_of_another_call_and_the_message_arrives_on
 
     inner = Inner(call)
     moments = at_each_moment(lambda: ACTS[act](client), inner)
-    assert inner.done == moments > 20
+    assert inner.done >= moments > 20
     assert not inner.refused
     eventually(lambda: sent[-1] in log.messages)
     assert [message for message in log.messages if message.startswith(f"{act} ")] == sent
@@ -137,8 +141,8 @@ def test_submit_completes_at_any_moment_of_another_call_and_gets_its_reply(clien
     futures = []
     inner = Inner(lambda: futures.append(client.submit({"a": len(futures)}, timeout=LONG)))
     moments = at_each_moment(lambda: ACTS[act](client), inner)
-    assert inner.done == moments
-    assert [future.result(LONG)["a"] for future in futures] == list(range(moments))
+    assert inner.done >= moments > 20
+    assert [future.result(LONG)["a"] for future in futures] == list(range(inner.done))
 
 
 @pytest.mark.parametrize("act", ["send", "request", "submit and cancel", "flush"])
@@ -160,7 +164,7 @@ def test_cancel_completes_at_any_moment_of_another_call(client, act):
 
     inner = Inner(call)
     moments = at_each_moment(lambda: ACTS[act](client), inner)
-    assert inner.done == moments
+    assert inner.done >= moments > 20
     eventually(lambda: all(future.cancelled() for future in futures))
     assert client.stats.requests_in_flight == 0
 
@@ -174,7 +178,7 @@ def test_a_stream_can_be_opened_and_closed_at_any_moment_of_another_call(client,
 
     inner = Inner(call)
     moments = at_each_moment(lambda: ACTS[act](client), inner)
-    assert inner.done == moments
+    assert inner.done >= moments > 20
     eventually(lambda: client.stats.requests_in_flight == 0)
     echo(client)
 

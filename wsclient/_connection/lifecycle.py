@@ -135,11 +135,12 @@ class Lifecycle:
                 # This may be a signal handler, in which no lock may be taken; so a new thread takes it.
                 _thread.start_new_thread(self._close_unstarted, ())
             return
-        core.commands.order_close(code, reason, deadline)  # first: the connection is closed even if the call can't wait
         if this_thread.inside():
+            core.commands.order_close(code, reason, deadline)
             self._close_inside(deadline)
             return
         core.guard.check_may_wait("close()", "Call close(wait=False).")
+        core.commands.order_close(code, reason, deadline)
         self._close_unstarted()
         self._await_end(deadline)
 
@@ -147,7 +148,12 @@ class Lifecycle:
         """Wait for the end inside a critical section of this thread, for which the I/O thread may wait as well. If the
         client has not ended in time, only cut its connection; the I/O thread ends it after this thread has left the
         section.
+
+        Raises:
+            WouldDeadlock: this is the I/O thread itself; it closes the client a moment later.
         """
+        if self._core.guard.on_io_thread():
+            self._core.guard.check_may_wait("close()", "Call close(wait=False).")
         if self._worker.starter is None:
             _thread.start_new_thread(self._close_unstarted, ())
         elif self._core.state.wait_while(_RUNNING, Deadline.after(GRACE, deadline.at or 0.0)) in _RUNNING:

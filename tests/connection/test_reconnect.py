@@ -25,6 +25,8 @@ from wsclient._models import Disconnect
 from wsclient._rfc6455.handshake import refused
 from wsclient._rfc6455.http11 import Headers, Response
 
+from ..support.logs import make_log
+
 RETRIED_STATUSES = (408, 425, 429, *range(500, 512), 200, 204, 301, 302, 307, 599)
 FATAL_STATUSES = tuple(status for status in range(400, 500) if status not in (408, 425, 429))
 FATAL_CODES = (1002, 1003, 1007, 1008, 1010)
@@ -48,6 +50,7 @@ def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False
         urls=urls,
         credentials_are_fresh=fresh,
         fatal_codes=frozenset(fatal_codes),
+        log=make_log()[0],
     )
     if opened:
         state.opened()
@@ -55,7 +58,9 @@ def begin(reconnect=None, *, opened=True, retry_first=False, urls=1, fresh=False
 
 
 def begin_without_reconnect(*, opened=True, urls=1):
-    state = ReconnectState(None, retry_first=False, urls=urls, credentials_are_fresh=False, fatal_codes=frozenset())
+    state = ReconnectState(
+        None, retry_first=False, urls=urls, credentials_are_fresh=False, fatal_codes=frozenset(), log=make_log()[0]
+    )
     if opened:
         state.opened()
     return state

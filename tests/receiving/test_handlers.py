@@ -11,6 +11,7 @@ from wsclient._receiving.handlers import Handlers
 from wsclient._receiving.hooks import Hooks
 
 from ..support import LONG, eventually
+from ..support.logs import make_log
 
 
 class Errors:
@@ -34,7 +35,7 @@ def make(errors):
 
     def make(on_room=lambda: None, **bounds):
         queue = ReceiveQueue(**bounds)
-        hooks = Hooks("tester", queue, on_room)
+        hooks = Hooks(*make_log(), queue, on_room)
         hooks.set("on_error", errors)
         handlers = Handlers("tester", queue, hooks, on_room, lambda fn, argument: fn(argument))
         made.append((hooks, handlers))

@@ -15,6 +15,7 @@ from wsclient._receiving.hooks import HOOKS, MAX_EVENTS, Hooks
 from wsclient._threads.deadline import Deadline
 
 from ..support import FREE_THREADED, LONG, eventually
+from ..support.logs import make_log
 
 FOREVER = Deadline(None)
 PASSED = Deadline(-math.inf)
@@ -30,7 +31,7 @@ def make():
     made = []
 
     def make(on_room=lambda: None, /, *, bounds=None, **hooks):
-        one = Hooks("tester", bounds or ReceiveQueue(), on_room)
+        one = Hooks(*make_log(), bounds or ReceiveQueue(), on_room)
         for name, hook in hooks.items():
             one.set(name, hook)
         made.append(one)

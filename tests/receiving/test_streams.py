@@ -12,6 +12,7 @@ from wsclient._receiving.streams import Stream, Streams
 from wsclient._receiving.subscription import Subscription
 
 from ..support import LONG, eventually
+from ..support.logs import make_log
 
 
 def may_wait(call):
@@ -20,7 +21,7 @@ def may_wait(call):
 
 def listen(streams, *, match=None, key=None, maxsize=100, max_bytes=10_000, overflow="block", check=may_wait):
     inbox = Inbox(maxsize, max_bytes, overflow)
-    stream = Stream(inbox, match=match, key=key, leave=streams.discard, check=check, name="tester")
+    stream = Stream(inbox, match=match, key=key, leave=streams.discard, check=check, log=make_log()[0])
     streams.add(stream)
     return stream
 

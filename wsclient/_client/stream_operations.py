@@ -45,7 +45,7 @@ def listen(
         key=check_callable("key", key),
         leave=core.streams.discard,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        name=core.settings.name,
+        log=core.log,
         is_forked=core.guard.is_forked,
     )
     core.streams.add(stream)
@@ -74,16 +74,14 @@ def stream(
         connection_number=core.hooks.connection_of_caller(),
     )
     request.message = copy.deepcopy(message)
-    feed = AnswersFeed(
-        core.streams, core.protocol, core.requests, core.sender, core.settings.name, core.subscriptions.post
-    )
+    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
     answers = Stream(
         _inbox(core, maxsize, overflow, None),
         match=None,
         key=None,
         leave=feed.leave,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        name=core.settings.name,
+        log=core.log,
         is_forked=core.guard.is_forked,
     )
     _attach(core, feed, answers)
@@ -127,7 +125,7 @@ def subscribe(
         key=check_callable("key", key),
         leave=feed.leave,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        name=core.settings.name,
+        log=core.log,
         is_forked=core.guard.is_forked,
     )
     try:

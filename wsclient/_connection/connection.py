@@ -51,8 +51,6 @@ peer broke the protocol, seconds for the whole closing handshake."""
 _PAUSED_LOOK: Final = 1.0
 """Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
 
-_log = logging.getLogger("wsclient")
-
 
 class Ending(NamedTuple):
     """Why the connection ends. The loop continues until the deadline, while it waits for the peer to close as well.
@@ -176,6 +174,7 @@ class Connection:
             or self._heartbeat.missed
             or now >= self._ping_schedule.next_at
             or now >= self._heartbeat.next_at
+            or now >= core.starter.retry_at
         ):
             self._look_after(now)
         if core.subscriptions.unrouted.items or core.subscriptions.events:
@@ -273,7 +272,7 @@ class Connection:
         if core.table.timers or self.ending is not None or link.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self._heartbeat.next_at)
+            at = min(self._ping_schedule.next_at, self._heartbeat.next_at, core.starter.retry_at)
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
@@ -286,7 +285,7 @@ class Connection:
 
     def _next_timer(self, now: float, until: Deadline) -> float:
         """Return the latest time at which to wake; infinity for never."""
-        at = math.inf if until.at is None else until.at
+        at = self._core.starter.retry_at if until.at is None else min(until.at, self._core.starter.retry_at)
         if self._core.table.timers:
             at = min(at, self._core.table.next_deadline() or at)
         if self.ending is not None:
@@ -297,7 +296,9 @@ class Connection:
         return min(at, self._ping_schedule.next_at, self._heartbeat.next_at)
 
     def _look_after(self, now: float) -> None:
-        """Handle deadlines, keepalive, and an error of the writer."""
+        """Handle deadlines, keepalive, threads that could not be started, and an error of the writer."""
+        if now >= self._core.starter.retry_at:
+            self._core.starter.retry()
         if self.over:
             return
         if self.writer.error is not None:
@@ -410,7 +411,7 @@ class Connection:
         if self._core.protocol._by_order:
             raise error from cause
         error.__cause__ = cause
-        _log.error("%s: a message could not be processed and is skipped.", self._core.settings.name, exc_info=cause)
+        self._core.log.write(logging.ERROR, "a message could not be processed and is skipped.", error=cause)
         self._core.hooks.post_event("on_error", error)
 
     def _take_control(self, opcode: Opcode, payload: Any) -> None:

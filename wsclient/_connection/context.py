@@ -23,6 +23,8 @@ from .._stats import Counters
 from .._threads.commands import Commands
 from .._threads.guard import Guard
 from .._threads.imports import importing
+from .._threads.log import ClientLog
+from .._threads.starter import ThreadStarter
 from .._threads.state import StateCell
 from .backend import ClientBackend
 
@@ -48,6 +50,8 @@ class ClientContext:
         guard: raises for calls that can't work in this state or on this thread.
         state: the client's state.
         commands: commands for the I/O thread.
+        starter: starts the threads of hooks and handlers, and tries again if that fails.
+        log: logs on behalf of the client.
         link: the state of the present connection that other threads read.
         queue: messages to send.
         sender: decides which thread writes them.
@@ -63,9 +67,9 @@ class ClientContext:
     """
 
     __slots__ = (
-        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "progress", "protocol",
-        "queue", "receivers", "recorder", "requests", "sender", "server_calls", "settings", "state", "streams",
-        "subscriptions", "table",
+        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "progress",
+        "protocol", "queue", "receivers", "recorder", "requests", "sender", "server_calls", "settings", "starter",
+        "state", "streams", "subscriptions", "table",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
@@ -79,6 +83,8 @@ class ClientContext:
         self.state = StateCell()
         self.guard = Guard(settings.name, self.state)
         self.commands = Commands()
+        self.starter = ThreadStarter(self.commands.wake)
+        self.log = ClientLog(self.guard, self.starter)
         self.link = Link()
         self.queue = MessageQueue(settings.bounds.send_queue)
         self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
@@ -86,13 +92,13 @@ class ClientContext:
             self.sender, self.link, self.guard, self.commands, has_pings=settings.line.ping_interval is not None
         )
         self.table = RequestTable(by_order=protocol._by_order)
-        self.requests = Requests(protocol, self.table, self.sender, self.commands, settings)
-        self.receivers = Receivers(settings, self.link, self.commands)
+        self.requests = Requests(protocol, self.table, self.sender, self.commands, settings, self.log)
+        self.receivers = Receivers(settings, self.link, self.commands, self.log, self.starter)
         self.hooks = self.receivers.hooks
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
-        self.server_calls = ServerCalls(protocol, self.requests, self.sender, settings.name)
+        self.server_calls = ServerCalls(protocol, self.requests, self.sender, self.log)
         self.counters = Counters()
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
@@ -138,6 +144,7 @@ class ClientContext:
             receivers=self.receivers,
             sender=self.sender,
             guard=self.guard,
+            log=self.log,
         )
 
     def _recorder(self, recording: Recording) -> Recorder:

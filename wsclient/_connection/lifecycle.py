@@ -14,6 +14,7 @@ from __future__ import annotations
 import _thread
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._errors import ClientClosed, ConnectError, copy_exception
@@ -22,6 +23,7 @@ from .._rfc6455.close import check_close
 from .._threads import processes
 from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
+from .._threads.log import FINISH_TIMEOUT
 from .._threads.state import FINAL
 from .._threads.thread import Worker, shielded
 from .._validation import check_seconds
@@ -37,12 +39,15 @@ __all__ = ["Lifecycle"]
 GRACE: Final = 0.5
 """Seconds beyond its timeout for which ``close`` waits for the I/O thread, and 0.4 s more for the hook thread."""
 
+LOG_TIMEOUT: Final = 0.02
+"""Seconds for which ``close`` waits until its own warning is logged; it may log two, and must return within 1 s beyond
+its timeout."""
+
 LAST_HOOKS: Final = 3.0
 """Seconds for which ``wait_closed`` and ``run_forever`` wait for the last hooks, at most until their own deadline."""
 
 _RUNNING: Final = frozenset(set(State) - FINAL)
 _NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
-_log = logging.getLogger("wsclient")
 
 
 class Lifecycle:
@@ -75,7 +80,7 @@ class Lifecycle:
         """Start the I/O thread unless it runs already, and wait until the client is open.
 
         Raises:
-            ConnectError: the first attempt failed, or the timeout passed.
+            ConnectError: the first attempt failed, the timeout passed, or the thread can't be started.
             ClientClosed: the client is closed, or was closed during the call.
         """
         core = self._core
@@ -85,7 +90,7 @@ class Lifecycle:
             raise core.guard.closed_error("start()")
         starter = object()
         try:
-            self._worker.start(starter)
+            self._start_thread(starter)
             self._wait_for_open(deadline, first=self._worker.starter is starter)
         except Exception:
             if self._worker.starter is starter:
@@ -96,6 +101,15 @@ class Lifecycle:
             if self._worker.starter is starter or self._close_unstarted():
                 core.commands.order_close(1000, "", Deadline(time.monotonic()))
             raise
+
+    def _start_thread(self, starter: object) -> None:
+        try:
+            self._worker.start(starter)
+        except RuntimeError as error:
+            text = f"The client's I/O thread can't be started ({error}); try again with a new client."
+            failure = ConnectError(text, attempts=0, last=error)
+            if self._close_unstarted(failure):  # otherwise another thread has started it meanwhile
+                raise failure from error
 
     def _wait_for_open(self, deadline: Deadline, *, first: bool) -> None:
         core = self._core
@@ -133,7 +147,11 @@ class Lifecycle:
             core.commands.order_close(code, reason, deadline)
             if self._worker.starter is None:
                 # This may be a signal handler, in which no lock may be taken; so a new thread takes it.
-                _thread.start_new_thread(self._close_unstarted, ())
+                try:
+                    _thread.start_new_thread(self._close_unstarted, ())
+                except RuntimeError as error:  # a later call that may take the lock ends the client
+                    text = "close(wait=False) could not start a thread (%s); close(), wait_closed() or start() ends it."
+                    core.log.queue(logging.WARNING, text, error)
             return
         if this_thread.inside():
             core.commands.order_close(code, reason, deadline)
@@ -187,29 +205,36 @@ class Lifecycle:
         """Wait until the client has ended; False if the deadline passed first. Then wait for the last hooks: at most
         ``LAST_HOOKS``, and only up to the deadline.
         """
+        if self.ends:
+            self._close_unstarted()  # for a close(wait=False) that could not start a thread
         if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
         self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
         return True
 
-    def _close_unstarted(self) -> bool:
-        """Close a client that was never started; False if it was started. An interrupt does not stop it."""
+    def _close_unstarted(self, error: ConnectError | None = None) -> bool:
+        """Close a client that was never started; False if it was started. An interrupt does not stop it.
+
+        Args:
+            error: why it can't be started.
+        """
         try:
-            return self._seal_and_finish()
+            return self._seal_and_finish(error)
         except BaseException:  # an interrupt may have come before the shielded call began
-            self._seal_and_finish()
+            self._seal_and_finish(error)
             raise
 
-    def _seal_and_finish(self) -> bool:
+    def _seal_and_finish(self, error: ConnectError | None) -> bool:
         if not self._worker.seal():
             return False
-        shielded(self._finish_unstarted)
+        shielded(partial(self._finish_unstarted, error))
         return True
 
-    def _finish_unstarted(self) -> None:
-        if self._core.state.move(State.CLOSED):
+    def _finish_unstarted(self, error: ConnectError | None) -> None:
+        if self._core.state.move(State.CLOSED, error):
             self._supervisor.drained = not self._core.queue.messages and not self._core.table.waiting
-        finish(self._core, State.CLOSED, None)
+        finish(self._core, State.CLOSED, error)
+        self._core.log.flush(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
 
     def _await_end(self, deadline: Deadline) -> None:
         until = Deadline.after(GRACE, deadline.at or 0.0)
@@ -222,20 +247,24 @@ class Lifecycle:
         if not self._abandoned and not self._worker.here():
             self._worker.join(until)
         if not self._core.hooks.join(until):
-            _log.warning("%s: a hook does not return; its thread is abandoned.", self._core.settings.name)
+            self._warn("a hook does not return; its thread is abandoned.")
 
     def _abandon(self) -> None:
         """End the client without its I/O thread, which is blocked in the user's code or in a name look-up."""
-        _log.warning(
-            "%s: the I/O thread does not respond to close(): it is blocked in a name look-up, or in a function of the "
+        self._warn(
+            "the I/O thread does not respond to close(): it is blocked in a name look-up, or in a function of the "
             "program, such as on_session, match, until, key, url, headers, sock, ssl_context, should_retry, a function "
-            "given to subscribe(), or a protocol. Its connection is cut, and the thread is abandoned.",
-            self._core.settings.name,
+            "given to subscribe(), or a protocol. Its connection is cut, and the thread is abandoned."
         )
         self._abandoned = True
         self._supervisor.abort()
         finish(self._core, State.CLOSED, None)
         processes.unregister(self)
+
+    def _warn(self, text: str) -> None:
+        """Log a warning without waiting for long: the hook or the I/O thread may be blocked in a logging handler."""
+        self._core.log.queue(logging.WARNING, text)
+        self._core.log.flush(Deadline.after(LOG_TIMEOUT, time.monotonic()))
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
@@ -252,4 +281,7 @@ class Lifecycle:
 
     def at_exit(self, timeout: float) -> None:
         """Close the client, since the interpreter exits."""
-        self.close(1001, "", timeout, wait=True)
+        try:
+            self.close(1001, "", timeout, wait=True)
+        finally:
+            self._core.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))

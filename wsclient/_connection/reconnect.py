@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponential
 from tenacity.stop import stop_base
@@ -23,6 +23,9 @@ from tenacity.wait import wait_base
 from .._errors import ConnectError, ConnectionLost, HandshakeError, SessionError
 from .._threads.imports import importing
 from .._validation import check_callable, check_seconds
+
+if TYPE_CHECKING:
+    from .._threads.log import ClientLog
 
 __all__ = ["Reconnect", "ReconnectState", "RetryDecision", "check_reconnect", "is_fatal", "retry_after"]
 
@@ -51,7 +54,6 @@ _ORDERLY_CLOSES: Final = frozenset({1000, 1001, 1005})
 _CREDENTIAL_STATUSES: Final = frozenset({401, 403})
 _RETRY_AFTER_STATUSES: Final = frozenset({429, 503})
 _RETRYING: Final = Retrying()
-_log = logging.getLogger("wsclient")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,7 +131,7 @@ class ReconnectState:
     """
 
     __slots__ = ("_credentials_are_fresh", "_fatal_codes", "_fatal_in_a_row", "_first_round", "_grace", "_grace_ends",
-                 "_last_fatal_was_close", "_opened", "_reconnect", "_report", "_retry_first", "_state", "_urls",
+                 "_last_fatal_was_close", "_log", "_opened", "_reconnect", "_report", "_retry_first", "_state", "_urls",
                  "failures")  # fmt: skip
 
     def __init__(
@@ -140,6 +142,7 @@ class ReconnectState:
         urls: int,
         credentials_are_fresh: bool,
         fatal_codes: frozenset[int],
+        log: ClientLog,
         one_connection: bool = False,
         report: Callable[[BaseException], object] | None = None,
     ) -> None:
@@ -152,6 +155,7 @@ class ReconnectState:
             credentials_are_fresh: whether a function returns the URL or the headers for each attempt, so that a retry
                 after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which a retry can't succeed.
+            log: the client's log.
             one_connection: whether no second connection can be opened, so that no fatal error can pass.
             report: called with each error that ``should_retry`` or a strategy raises; it is logged already.
         """
@@ -162,6 +166,7 @@ class ReconnectState:
         self._first_round = urls
         self._credentials_are_fresh = credentials_are_fresh
         self._fatal_codes = fatal_codes
+        self._log = log
         self._opened = False
         self._fatal_in_a_row = 0
         self._last_fatal_was_close = False
@@ -285,7 +290,8 @@ class ReconnectState:
         try:
             return function(argument)
         except BaseException as error:  # SystemExit too: it must not end the client
-            _log.exception("Reconnect.%s raised %s; the default rule is used.", name, type(error).__name__)
+            text = "Reconnect.%s raised %s; the default rule is used."
+            self._log.write(logging.ERROR, text, name, type(error).__name__, error=error)
             if self._report is not None:
                 self._report(error)
             return default

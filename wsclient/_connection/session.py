@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionSession", "set_up"]
 
-_log = logging.getLogger("wsclient")
-
 
 class ConnectionSession(Session):
     """The session of one connection."""
@@ -212,7 +210,7 @@ def _steps(core: ClientContext) -> list[Callable[[Session], object]]:
 def _failure(core: ClientContext, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
     if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
-        _log.error("%s: on_session raised %s.", core.settings.name, type(error).__name__, exc_info=error)
+        core.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
     failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
     failure.last = error

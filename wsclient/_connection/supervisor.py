@@ -28,6 +28,7 @@ from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .._threads.deadline import NEVER, Deadline
 from .._threads.waiting import Latch
+from .._threads.log import FINISH_TIMEOUT
 from .._threads.wakeup import Wakeup
 from .backend import RecordingTap
 from .connection import Connection
@@ -60,8 +61,6 @@ _NO_WAKEUP_CHECK: Final = 0.1
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""
 
-_log = logging.getLogger("wsclient")
-
 
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
@@ -83,6 +82,7 @@ class Supervisor:
             urls=max(1, len(settings.urls)),
             credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
             fatal_codes=core.protocol.fatal_codes,
+            log=core.log,
             one_connection=isinstance(settings.line.sock, socket.socket),
             report=partial(core.hooks.post_event, "on_error"),
         )
@@ -109,9 +109,9 @@ class Supervisor:
                 core.recorder.begin()
             final, error = self._live()
         except BaseException as bug:
-            _log.exception("%s: the I/O thread failed; please report this.", core.settings.name)
             final = State.FAILED if core.commands.close is None else State.CLOSED
             error = bug
+            core.log.write(logging.ERROR, "the I/O thread failed; please report this.", error=bug)
         finally:
             try:
                 if core.recorder is not None:
@@ -121,6 +121,8 @@ class Supervisor:
             self._connector.close()
             self._drop_poller()
             core.guard.io_ident = None
+            core.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
+            core.starter.finish()  # last, since a hook may take any time; all waits have ended
 
     def cut(self) -> None:
         """Cut the connection, or the one that is being opened, from any thread, without a lock."""
@@ -165,7 +167,7 @@ class Supervisor:
                 continue
             if decision.delay is None:
                 return State.CLOSED if decision.orderly else State.FAILED, decision.error
-            _log.info("%s: next attempt in %.2f s.", core.settings.name, decision.delay)
+            core.log.write(logging.INFO, "next attempt in %.2f s.", decision.delay)
             core.state.move(State.WAITING)
             self._sleep(Deadline.after(decision.delay, time.monotonic()))
         begin_closing(core)
@@ -188,11 +190,9 @@ class Supervisor:
             reason = disconnect.reason if disconnect.code is not None else None
             core.hooks.post("on_close", disconnect.code, reason)
         lost = _lost(disconnect)
-        _log.info("%s: %s", core.settings.name, lost)
+        core.log.write(logging.INFO, "%s", lost)
         if error is not None:
-            _log.error(
-                "%s: a connection ended because of a defect; please report this.", core.settings.name, exc_info=error
-            )
+            core.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
             core.hooks.post("on_error", error)
         if core.commands.close is not None:
             return None
@@ -207,7 +207,7 @@ class Supervisor:
         decision = self._reconnect_state.attempt_failed(failure, now)
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
-        _log.info("%s: attempt %d failed: %s", core.settings.name, decision.number, failure)
+        core.log.write(logging.INFO, "attempt %d failed: %s", decision.number, failure)
         core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
         return decision
 
@@ -410,11 +410,15 @@ class Supervisor:
         now = time.monotonic()
         if core.table.handed_over:
             core.table.take_handed_over()
+        if now >= core.starter.retry_at:
+            core.starter.retry()
         core.requests.expire(now)
         core.progress.announce()
         if core.commands.drain is not None:
             deadline = deadline.sooner(core.commands.drain)
         deadline = deadline.sooner(Deadline(core.table.next_deadline()))
+        if core.starter.retry_at != math.inf:
+            deadline = deadline.sooner(Deadline(core.starter.retry_at))
         if deadline.at is not None:
             core.commands.sleeps_until = deadline.at
         return deadline.left(now)

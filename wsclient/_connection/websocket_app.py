@@ -8,11 +8,16 @@
 So the app controls the sequence (connect, read until the end, tear down), and our code connects and reads;
 ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it; otherwise it would call
 ``on_close`` for connections that never opened, and log headers with their secrets.
+
+What the app logs itself ("Websocket connected") says nothing that is true here, and the I/O thread must not wait for a
+logging handler; so a filter of the logger ``websocket`` rejects the records of threads that run a ``Transport``.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +27,18 @@ __all__ = ["Transport"]
 
 _ANY_URL: Final = "ws://localhost/"
 """The app needs a URL that it can parse. It does not connect to it: ``Connector`` knows the server."""
+
+
+_running: Final[set[int]] = set()
+"""The identifiers of the threads that are inside ``Transport.run``."""
+
+
+def _is_of_another_thread(record: logging.LogRecord) -> bool:
+    """The filter of the logger ``websocket``; it keeps the records of a program that uses the library itself."""
+    return threading.get_ident() not in _running
+
+
+logging.getLogger("websocket").addFilter(_is_of_another_thread)
 
 
 class Transport:
@@ -45,7 +62,11 @@ class Transport:
         """
         self._open, self._serve, self._error = open, serve, None
         self._app.pilot = self
-        self._app.run_forever(skip_utf8_validation=True)
+        _running.add(threading.get_ident())
+        try:
+            self._app.run_forever(skip_utf8_validation=True)
+        finally:
+            _running.discard(threading.get_ident())
         return self._error
 
     def _arm(self) -> list[str]:

@@ -4,7 +4,8 @@ Guarantees:
     * No hook runs on the I/O thread (except ``on_session``, which is not called from here), so a hook that waits delays
       only other hooks. Exception: with the policy ``"block"`` a full queue pauses reading, so streams wait too.
     * A hook that raises is logged with its traceback and reported to ``on_error``; the next one runs.
-    * The thread starts with the first job, so a client without hooks has no hook thread.
+    * The thread starts with the first job, so a client without hooks has no hook thread. If it can't be started, jobs
+      stay queued, and ``ThreadStarter`` tries again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from .inbox import Inbox, Put
 
 if TYPE_CHECKING:
     from .._options import Queue
+    from .._threads.log import ClientLog
+    from .._threads.starter import ThreadStarter
 
 __all__ = ["HOOKS", "Hooks"]
 
@@ -40,9 +43,6 @@ since the peer causes these events."""
 _FIRST_LOSS: Final = Put.FIRST_LOSS
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
 
-_log = logging.getLogger("wsclient")
-
-
 _Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
 """One call to make on the hook thread: its name, the function, its arguments, and the number of the one connection on
 which its messages may be sent (None for any)."""
@@ -58,19 +58,33 @@ class Hooks:
             for any.
     """
 
-    __slots__ = ("_name", "_posted", "_run_count", "_table", "_worker", "connection_number", "ident", "inbox")
+    __slots__ = (
+        "_log",
+        "_posted",
+        "_run_count",
+        "_starter",
+        "_table",
+        "_worker",
+        "connection_number",
+        "ident",
+        "inbox",
+    )
 
-    def __init__(self, name: str, bounds: Queue, on_room: Callable[[], object]) -> None:
+    def __init__(self, log: ClientLog, starter: ThreadStarter, bounds: Queue, on_room: Callable[[], object]) -> None:
         """
         Args:
-            name: the client's name, for the thread and the log.
+            log: the client's log; errors of logging are reported to ``on_error``.
+            starter: starts the thread; its failures are logged and reported to ``on_error``.
             bounds: the limits on the messages, and on their bytes, that are queued for ``on_message``.
             on_room: called when a full queue has room again.
         """
-        self._name = name
+        self._log = log
+        self._starter = starter
+        log.report = self.report
+        starter.on_failure = self._report_no_thread
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._table: dict[str, Callable[..., object]] = {}
-        self._worker = Worker(f"{name}-hooks", self.work)
+        self._worker = Worker(f"{log.name}-hooks", self.work)
         # The number of posted events of each hook, for `MAX_EVENTS`. Changed by the I/O thread only.
         self._posted: Counter[str] = Counter()
         # The number of these events that were run. Changed by the hook thread only.
@@ -157,8 +171,13 @@ class Hooks:
 
     def post_error(self, error: BaseException) -> None:
         """Log an error that does not end the client, and call ``on_error``. I/O thread only."""
-        _log.warning("%s: %s", self._name, error)
+        self._log.write(logging.WARNING, "%s", error)
         self.post_event("on_error", error)
+
+    def report(self, error: BaseException) -> bool:
+        """Call ``on_error`` on the hook thread, without a limit. Return False if it will not be called."""
+        hook = self._table.get("on_error")
+        return hook is not None and self._add(("on_error", hook, (error,), None))
 
     def run_later(self, fn: Callable[[], object]) -> None:
         """Run a function on the hook thread; if that has ended, run it at once on this thread."""
@@ -211,15 +230,12 @@ class Hooks:
         try:
             fn(*args)
         except BaseException as error:  # SystemExit too: it must not end the thread, which runs the next function
-            _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
+            self._log.write(logging.ERROR, "%s raised %s.", what, type(error).__name__, error=error)
             self.post("on_error", error)
 
     def start_worker(self, worker: Worker) -> None:
-        """Start a thread of the client; a failure is logged."""
-        try:
-            worker.start(self)
-        except RuntimeError as error:  # the interpreter is shutting down, or no thread can be created
-            _log.error("%s: hooks can't run: %s", self._name, error)
+        """Start a thread of the client; if that fails, it is reported, and tried again later."""
+        self._starter.start(worker)
 
     def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
         self._run_count[name] += 1
@@ -243,7 +259,12 @@ class Hooks:
             self._report(what, error)
 
     def _report(self, what: str, error: BaseException) -> None:
-        _log.error("%s: %s raised %s.", self._name, what, type(error).__name__, exc_info=error)
+        self._log.write(logging.ERROR, "%s raised %s.", what, type(error).__name__, error=error)
         on_error = self._table.get("on_error")
         if on_error is not None and what != "on_error":
             self._run(("on_error", on_error, (error,), None))
+
+    def _report_no_thread(self, error: RuntimeError) -> None:
+        text = "hooks or handlers can't run yet: %s. Their calls stay queued, and the start is tried again each second."
+        self._log.queue(logging.ERROR, text, error)  # the caller may hold a lock
+        self.report(error)

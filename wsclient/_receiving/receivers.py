@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .._sending.link import Link
     from .._settings import Settings
     from .._threads.commands import Commands
+    from .._threads.log import ClientLog
+    from .._threads.starter import ThreadStarter
 
 __all__ = ["Receivers"]
 
@@ -35,17 +37,21 @@ class Receivers:
 
     __slots__ = ("_commands", "_link", "handlers", "hooks", "streams", "subscriptions")
 
-    def __init__(self, settings: Settings, link: Link, commands: Commands) -> None:
+    def __init__(
+        self, settings: Settings, link: Link, commands: Commands, log: ClientLog, starter: ThreadStarter
+    ) -> None:
         """
         Args:
             settings: the client's options; ``receive_queue`` limits each queue.
             link: the present connection; the I/O thread records there that it has paused reading.
             commands: wakes the I/O thread.
+            log: the client's log.
+            starter: starts the threads of hooks and handlers.
         """
         bounds = settings.bounds.receive_queue
         self._link = link
         self._commands = commands
-        self.hooks = Hooks(settings.name, bounds, self.resume_reading)
+        self.hooks = Hooks(log, starter, bounds, self.resume_reading)
         self.streams = Streams()
         self.subscriptions = Subscriptions(bounds, self.hooks.post_error, commands.wake)
         self.handlers = Handlers(settings.name, bounds, self.hooks, self.resume_reading, self.subscriptions.post)

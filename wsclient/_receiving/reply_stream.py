@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from .._requests.request import Request
     from .._requests.requests import Requests
     from .._sending.sender import Sender
+    from .._threads.log import ClientLog
     from ..protocols import Protocol
     from .streams import Stream, Streams
 
 __all__ = ["AnswersFeed", "Feed"]
-
-_log = logging.getLogger("wsclient")
 
 
 class Feed:
@@ -74,7 +73,7 @@ class AnswersFeed(Feed):
         protocol: Protocol,
         requests: Requests,
         sender: Sender,
-        name: str,
+        log: ClientLog,
         later: Callable[[Callable[[Any], object], Any], object],
     ) -> None:
         """
@@ -83,7 +82,7 @@ class AnswersFeed(Feed):
             protocol: makes the unsubscribe message.
             requests: cancels the request, and sends the unsubscribe message.
             sender: holds the number of the present connection.
-            name: the client's name, for the log.
+            log: the client's log.
             later: calls a function with one argument on the I/O thread.
         """
         super().__init__(streams)
@@ -91,7 +90,7 @@ class AnswersFeed(Feed):
         self._protocol = protocol
         self._requests = requests
         self._sender = sender
-        self._name = name
+        self._log = log
         self._open = [True]
 
     def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
@@ -148,6 +147,6 @@ class AnswersFeed(Feed):
             if message is not None:
                 self._requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
-            _log.debug("%s: an unsubscribe was not sent: %s", self._name, error)
-        except Exception:  # raised by a user-defined protocol
-            _log.exception("%s: an unsubscribe could not be made.", self._name)
+            self._log.queue(logging.DEBUG, "an unsubscribe was not sent: %s", error)  # this may be a finalizer
+        except Exception as error:  # raised by a user-defined protocol
+            self._log.queue(logging.ERROR, "an unsubscribe could not be made.", error=error)

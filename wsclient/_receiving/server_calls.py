@@ -14,31 +14,30 @@ from ..protocols._incoming import ABSENT
 if TYPE_CHECKING:
     from .._requests.requests import Requests
     from .._sending.sender import Sender
+    from .._threads.log import ClientLog
     from ..protocols import Call, Protocol
     from .handlers import Handler
 
 __all__ = ["ServerCalls"]
 
-_log = logging.getLogger("wsclient")
-
 
 class ServerCalls:
     """Answers the server's calls."""
 
-    __slots__ = ("_name", "_protocol", "_requests", "_sender")
+    __slots__ = ("_log", "_protocol", "_requests", "_sender")
 
-    def __init__(self, protocol: Protocol, requests: Requests, sender: Sender, name: str) -> None:
+    def __init__(self, protocol: Protocol, requests: Requests, sender: Sender, log: ClientLog) -> None:
         """
         Args:
             protocol: encodes the answers.
             requests: queues them.
             sender: writes them.
-            name: the client's name, for the log.
+            log: the client's log.
         """
         self._protocol = protocol
         self._requests = requests
         self._sender = sender
-        self._name = name
+        self._log = log
 
     def answer(self, handler: Handler, call: Call, number: int) -> None:
         """Run the handler and send what it returns or raises. On the handler's thread.
@@ -105,7 +104,7 @@ class ServerCalls:
         try:
             self._requests.queue(entry, NEVER)
         except WebSocketClientError as error:  # the client was closed meanwhile, or its queue is full
-            _log.warning("%s: the answer to a call was not sent: %s", self._name, error)
+            self._log.write(logging.WARNING, "the answer to a call was not sent: %s", error)
             return
         self._sender.write_queued()
 

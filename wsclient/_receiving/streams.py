@@ -12,16 +12,17 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, SlowConsumer, copy_exception
 from .._threads.deadline import Deadline
 from .._typing import Self
 from .inbox import EMPTY, Inbox, Put
 
-__all__ = ["Stream", "Streams"]
+if TYPE_CHECKING:
+    from .._threads.log import ClientLog
 
-_log = logging.getLogger("wsclient")
+__all__ = ["Stream", "Streams"]
 
 
 class Stream(Iterator[Any]):
@@ -42,7 +43,7 @@ class Stream(Iterator[Any]):
         key: Callable[[Any], Hashable] | None,
         leave: Callable[[Stream], None],
         check: Callable[[str], None],
-        name: str,
+        log: ClientLog,
         is_forked: Callable[[], bool] = bool,
     ) -> None:
         """For the client only; use ``client.listen()``.
@@ -53,7 +54,7 @@ class Stream(Iterator[Any]):
             key: with ``overflow="latest"``, of each key the newest message is kept.
             leave: called with the stream when it is closed or ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
-            name: the client's name, for the log.
+            log: the client's log.
             is_forked: whether this process is a forked child of the process that the stream belongs to.
         """
         self._inbox = inbox
@@ -61,7 +62,7 @@ class Stream(Iterator[Any]):
         self._key = key
         self._leave = leave
         self._check = check
-        self._name = name
+        self._log = log
         self._is_forked = is_forked
         self.gaps = 0
 
@@ -135,8 +136,10 @@ class Stream(Iterator[Any]):
         if verdict is Put.KEPT:
             return
         if verdict is Put.FIRST_LOSS:
-            _log.warning(
-                "%s: a stream is read too slowly and loses messages (overflow=%r).", self._name, self._inbox.overflow
+            self._log.write(
+                logging.WARNING,
+                "a stream is read too slowly and loses messages (overflow=%r).",
+                self._inbox.overflow,
             )
         if self._inbox.overflow in ("block", "raise"):
             self._end(SlowConsumer(

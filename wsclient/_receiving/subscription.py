@@ -40,12 +40,11 @@ if TYPE_CHECKING:
     from .._sending.sender import Sender
     from .._sending.writer import Writer
     from .._threads.guard import Guard
+    from .._threads.log import ClientLog
     from ..protocols import Protocol
     from .receivers import Receivers
 
 __all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
-
-_log = logging.getLogger("wsclient")
 
 
 class Standing(enum.Enum):
@@ -222,6 +221,7 @@ class SubscriptionFeed(Feed):
         receivers: Receivers,
         sender: Sender,
         guard: Guard,
+        log: ClientLog,
     ) -> None:
         """
         Args:
@@ -237,6 +237,7 @@ class SubscriptionFeed(Feed):
             receivers: the client's streams and subscriptions.
             sender: holds the writer of the present connection.
             guard: holds the identity of the I/O thread and the client's state.
+            log: the client's log.
         """
         super().__init__(receivers.streams)
         self.standing = Standing.NEW
@@ -255,6 +256,7 @@ class SubscriptionFeed(Feed):
         self._subscriptions = receivers.subscriptions
         self._sender = sender
         self._guard = guard
+        self._log = log
         self._deadline: Deadline | None = None  # of the first reply
         self._is_reply_awaited = True
         # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
@@ -581,7 +583,7 @@ class SubscriptionFeed(Feed):
             elif message is not None:
                 writer.send_first(self._requests.encode_one_way(message, connection_number=number))
         except BaseException as error:  # raised by the caller's function; SystemExit too must not end the I/O thread
-            _log.exception("%s: an unsubscribe could not be made.", self._guard.name)
+            self._log.write(logging.ERROR, "an unsubscribe could not be made.", error=error)
             self._hooks.post_event("on_error", error)
 
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from .._sending.sender import Sender
     from .._settings import Settings
     from .._threads.commands import Commands
+    from .._threads.log import ClientLog
     from ..protocols import Protocol
     from .written import WrittenRequests
 
 __all__ = ["Requests"]
 
-_log = logging.getLogger("wsclient")
 
 _MAX_ID_TRIES: Final = 2**17
 """How many ids are requested from a protocol before giving up, if all are in flight; MQTT has 65 535 ids."""
@@ -53,10 +53,16 @@ class Requests:
         table: the requests that have not ended.
     """
 
-    __slots__ = ("_commands", "_protocol", "_sender", "_settings", "table")
+    __slots__ = ("_commands", "_log", "_protocol", "_sender", "_settings", "table")
 
     def __init__(
-        self, protocol: Protocol, table: RequestTable, sender: Sender, commands: Commands, settings: Settings
+        self,
+        protocol: Protocol,
+        table: RequestTable,
+        sender: Sender,
+        commands: Commands,
+        settings: Settings,
+        log: ClientLog,
     ) -> None:
         """
         Args:
@@ -64,13 +70,15 @@ class Requests:
             table: the requests that have not ended.
             sender: writes or queues messages.
             commands: wakes the I/O thread, and gives it the command to drop a connection.
-            settings: the client's name and ``request_timeout``.
+            settings: the client's ``request_timeout``.
+            log: the client's log.
         """
         self._protocol = protocol
         self.table = table
         self._sender = sender
         self._commands = commands
         self._settings = settings
+        self._log = log
 
     # --- encoding ----------------------------------------------------------------------------------------------------
 
@@ -418,8 +426,8 @@ class Requests:
         clash = next((id for id in ids if written.find(id) is not None), None)
         if clash is None:
             return True
-        name = self._settings.name
-        _log.warning("%s: a message was not sent: a request with its id %r is in flight.", name, clash)
+        # This thread holds the write lock.
+        self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
         return False
 
     # --- ending ------------------------------------------------------------------------------------------------------

@@ -59,21 +59,34 @@ def unregister(resident: Resident) -> None:
 
 
 def _after_fork() -> None:
+    failed: list[tuple[Resident, Exception]] = []
     for resident in list(_residents.values()):
         try:
             resident.after_fork()
-        except Exception:  # the other clients must still be marked
-            _log.exception("%r could not close its file descriptors in a forked child.", resident)
+        except Exception as error:  # the other clients must still be marked
+            failed.append((resident, error))
     _residents.clear()
+    for one, failure in failed:  # not before: logging runs user code, which may raise
+        _log.error("%r could not close its file descriptors in a forked child.", one, exc_info=failure)
 
 
 def _at_exit() -> None:
+    raised: list[BaseException] = []
     for resident in list(_residents.values()):
         try:
-            if not resident.ends:
-                warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
-        finally:  # a warnings filter may turn the warning into an exception
-            resident.at_exit(EXIT_TIMEOUT)
+            _close_at_exit(resident)
+        except BaseException as error:  # the other clients must still be closed
+            raised.append(error)
+    if raised:
+        raise raised[0]  # the interpreter prints it
+
+
+def _close_at_exit(resident: Resident) -> None:
+    try:
+        if not resident.ends:
+            warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
+    finally:  # a warnings filter may turn the warning into an exception
+        resident.at_exit(EXIT_TIMEOUT)
 
 
 atexit.register(_at_exit)

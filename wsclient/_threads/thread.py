@@ -1,7 +1,8 @@
 """A background thread that starts at most once, and whose start and join are safe against interrupts.
 
 Guarantees:
-    * Of ``start`` and ``seal`` only the first call takes effect.
+    * Of ``start``, ``run_here`` and ``seal`` only the first call takes effect. A ``start`` that raised had no effect,
+      so a later one may succeed.
     * A KeyboardInterrupt in ``start`` leaves the thread either started or not started. ``Thread.start()`` waits on an
       ``Event``; an interrupt could leave that event's lock locked, and the new thread would wait for it forever. So
       ``Thread.start()`` is called on a short-lived helper thread, where no interrupt is raised.
@@ -37,7 +38,10 @@ class Worker:
         starter: the argument of the first effective ``start()``; None before that.
     """
 
-    __slots__ = ("_changed", "_done", "_lock", "_sealed", "_thread", "_work", "starter")
+    __slots__ = ("_changed", "_done", "_lock", "_name", "_sealed", "_thread", "_work", "starter")
+
+    is_reported = True
+    """For ``ThreadStarter``: the user is told if the thread can't be started."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         """
@@ -47,7 +51,8 @@ class Worker:
         """
         # Guards the decision between start and seal, and serializes the calls of Thread.join().
         self._lock = make_lock()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._name = name
+        self._thread: threading.Thread | None = None
         self._work = work
         self._done = False
         self._changed = Notifier()
@@ -65,6 +70,15 @@ class Worker:
             RuntimeError: the operating system can't create another thread.
         """
         shielded(partial(self._start, starter))
+
+    def run_here(self) -> None:
+        """Do the work on the caller's thread, unless ``start`` or ``seal`` was called before."""
+        with this_thread.section, self._lock:
+            first = self.starter is None and not self._sealed
+            if first:
+                self.starter = self
+        if first:
+            self._run()
 
     def seal(self) -> bool:
         """Prevent a start: from now on ``start`` has no effect.
@@ -92,11 +106,8 @@ class Worker:
                 if not self._done and not latch.wait(deadline):
                     return False
         if self.starter is not None:
-            with (
-                this_thread.section,
-                self._lock,
-            ):  # one Thread.join() at a time, see above; the thread no longer needs this lock
-                if self._thread.ident is not None:
+            with this_thread.section, self._lock:  # one Thread.join() at a time, see above; it needs this lock no longer
+                if self._thread is not None and self._thread.ident is not None:
                     self._thread.join(_EXIT_TIMEOUT)
         return True
 
@@ -106,10 +117,12 @@ class Worker:
             if first:
                 self.starter = starter
         if first:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
                 self._thread.start()
             except BaseException:
-                self._finish()
+                self._thread = self.starter = None
+                self._changed.announce()  # a thread that waits in join() sees that there is nothing to wait for
                 raise
 
     def _run(self) -> None:

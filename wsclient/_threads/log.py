@@ -1,0 +1,232 @@
+"""What the package logs on behalf of one client.
+
+Logging runs the user's code: filters, handlers, the record factory. So it may raise, and it may wait, for example for a
+handler's lock whose owner waits in ``client.send()`` until the I/O thread has sent something.
+
+Guarantees:
+    * An exception of logging does not reach the code that logs. The first one is passed to ``on_error``; after that the
+      next one that comes after a record was handled without an error, so an ``on_error`` that raises causes no loop.
+      Without an ``on_error`` it is passed to ``threading.excepthook``.
+    * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
+      and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
+      only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
+    * ``queue`` takes no lock and does not wait, on any thread.
+    * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; not if
+      the thread holds a lock of this package (see ``sections``): then it does what ``queue`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Final
+
+from .sections import this_thread
+from .thread import shielded
+from .waiting import Notifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .deadline import Deadline
+    from .guard import Guard
+    from .starter import ThreadStarter
+
+__all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "ClientLog"]
+
+MAX_RECORDS: Final = 1000
+"""Records that may wait for the helper thread; beyond it the oldest is dropped, and the number of dropped ones logged.
+It limits the memory that a peer can use, since it causes some records."""
+
+FINISH_TIMEOUT: Final = 0.5
+"""Seconds for which the end of a client waits until its last records are handled; normally it takes microseconds."""
+
+_logger: Final = logging.getLogger("wsclient")
+
+
+class ClientLog:
+    """Logs on behalf of one client. Thread-safe.
+
+    Attributes:
+        name: the client's name; each record's text begins with it.
+        report: called with an exception that logging raised; False if there is no hook that receives it.
+    """
+
+    __slots__ = ("_dropped", "_guard", "_handled", "_idle", "_is_healthy", "_records", "_starter", "name", "report")
+
+    is_reported = False
+    """For ``ThreadStarter``: a helper thread that can't be started delays records, and none is lost at the end."""
+
+    def __init__(self, guard: Guard, starter: ThreadStarter) -> None:
+        """
+        Args:
+            guard: identifies the I/O thread and the main thread.
+            starter: starts the helper thread, or tries again later.
+        """
+        self.name = guard.name
+        self.report: Callable[[BaseException], bool] = bool
+        self._guard = guard
+        self._starter = starter
+        self._records: list[logging.LogRecord] = []  # a list, since it is nearly always empty: see ARCHITECTURE.md
+        self._dropped = 0
+        # The thread that removes the single item handles the records, and puts it back when none is left. No lock: a
+        # finalizer may log on a thread that holds it.
+        self._idle = [True]
+        self._handled = Notifier()
+        self._is_healthy = True
+
+    # --- logging -----------------------------------------------------------------------------------------------------
+
+    def write(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
+        """Log a text; on the I/O thread a helper thread handles the record, elsewhere this thread.
+
+        Args:
+            level: a level of ``logging``.
+            text: the format, without the client's name.
+            args: the arguments of the format.
+            error: an exception whose traceback is logged too.
+        """
+        record = self._make(level, text, args, error)
+        if record is None:
+            return
+        if this_thread.inside():
+            self._keep(record)
+            self._starter.ask(self)
+        elif self._guard.on_io_thread():
+            self._keep(record)
+            self._starter.start(self)
+        else:
+            self._handle(record)
+
+    def queue(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
+        """Log a text on the helper thread, which the I/O thread starts. For finalizers, for threads that hold a lock,
+        and for calls that must not wait for a handler. The arguments are those of ``write``.
+        """
+        record = self._make(level, text, args, error)
+        if record is not None:
+            self._keep(record)
+            self._starter.ask(self)
+
+    # --- the helper thread -------------------------------------------------------------------------------------------
+
+    def start(self, starter: object) -> None:
+        """Start the helper thread, unless there is one or no record waits. See ``Startable``."""
+        if self._records:
+            shielded(self._start)
+
+    def run_here(self) -> None:
+        """Handle the records on this thread, unless the helper thread does."""
+        if self._claim():
+            self._handle_all()
+
+    def flush(self, deadline: Deadline) -> None:
+        """Start the helper thread if records wait, and wait until it has handled them or the deadline passes."""
+        if self._records:
+            self._starter.start(self)
+        self._wait(deadline)
+
+    def finish(self, deadline: Deadline) -> None:
+        """The same as ``flush``, but where no thread can be started, the records are handled on this thread."""
+        try:
+            self.start(self)
+        except RuntimeError:
+            self.run_here()
+        self._wait(deadline)
+
+    def _wait(self, deadline: Deadline) -> None:
+        while not self._idle:
+            with self._handled.watch() as latch:
+                if not self._idle and not latch.wait(deadline):
+                    return
+
+    def _start(self) -> None:
+        if not self._claim():
+            return
+        try:
+            threading.Thread(target=self._handle_all, name=f"{self.name}-log", daemon=True).start()
+        except BaseException:
+            self._idle.append(True)
+            raise
+
+    def _claim(self) -> bool:
+        """Return True for the one thread that handles the records from now on."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return False
+
+    def _handle_all(self) -> None:
+        """Handle records until none is left; the caller, or the thread that started this one, has called ``_claim``."""
+        while True:
+            while (record := self._pop()) is not None:
+                if self._dropped:
+                    self._log_loss()
+                self._handle(record)
+            self._idle.append(True)
+            # A record that was added before that line had no effect on the helper thread's start.
+            if not self._records or not self._claim():
+                break
+        self._handled.announce()
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    def _make(
+        self, level: int, text: str, args: tuple[object, ...], error: BaseException | None
+    ) -> logging.LogRecord | None:
+        """Make a record of the caller's caller; None if the level is not logged, or if that raised."""
+        frame = sys._getframe(2)
+        try:
+            # Not isEnabledFor(), which may wait for the lock of `logging`: dictConfig() holds it while it calls the
+            # user's code. `_handle` calls it.
+            if level < _logger.getEffectiveLevel():
+                return None
+            exc_info = None if error is None else (type(error), error, error.__traceback__)
+            code = frame.f_code
+            return _logger.makeRecord(
+                _logger.name, level, code.co_filename, frame.f_lineno, f"%s: {text}", (self.name, *args), exc_info,
+                code.co_name,
+            )  # fmt: skip
+        except BaseException as failure:
+            self._failed(failure)
+            return None
+
+    def _keep(self, record: logging.LogRecord) -> None:
+        if len(self._records) >= MAX_RECORDS and self._pop() is not None:
+            self._dropped += 1
+        self._records.append(record)
+
+    def _pop(self) -> logging.LogRecord | None:
+        """Remove and return the oldest record; None if there is none."""
+        try:
+            return self._records.pop(0)
+        except IndexError:
+            return None
+
+    def _log_loss(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        text = "%d log records were dropped: a handler is too slow, or no thread could be started for some time."
+        record = self._make(logging.WARNING, text, (dropped,), None)
+        if record is not None:
+            self._handle(record)
+
+    def _handle(self, record: logging.LogRecord) -> None:
+        try:
+            if _logger.isEnabledFor(record.levelno):
+                _logger.handle(record)
+        except BaseException as error:
+            self._failed(error)
+        else:
+            self._is_healthy = True
+
+    def _failed(self, error: BaseException) -> None:
+        """Report an exception that logging raised."""
+        if self._guard.on_main_thread() and not isinstance(error, Exception):
+            raise error  # Ctrl-C, or a signal handler that ends the program
+        if self._is_healthy:
+            self._is_healthy = False
+            if not self.report(error):
+                args = (type(error), error, error.__traceback__, threading.current_thread())
+                with contextlib.suppress(Exception):  # the user's code too, and nothing is left to report it with
+                    threading.excepthook(threading.ExceptHookArgs(args))

@@ -1,0 +1,109 @@
+"""Starts the threads of one client, and tries again later where the operating system refuses a further thread.
+
+A refusal is often temporary: a container's limit on processes and threads, which other programs share. So nothing is
+given up because of it: the I/O thread tries again once a second, and so does the next job for the same thread.
+
+Guarantees:
+    * A thread that can't be started is reported once, until all threads of the client could be started.
+    * What could not be started until the client's end runs on the I/O thread, after that has ended all waits: queued
+      hooks and log records are not lost.
+    * ``ask`` takes no lock and does not wait, so a finalizer, or a thread that holds a lock, may call it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+__all__ = ["ThreadStarter"]
+
+RETRY: Final = 1.0
+"""Seconds between two attempts to start a thread. Long enough to cost nothing, short against the delays of a hook."""
+
+
+class Startable(Protocol):
+    """A thread, or work that needs one for a moment.
+
+    Attributes:
+        is_reported: whether the user is told that it could not be started.
+    """
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether a failure to start it is reported."""
+
+    def start(self, starter: object) -> None:
+        """Start it; no effect if it runs.
+
+        Raises:
+            RuntimeError: the operating system can't create another thread.
+        """
+
+    def run_here(self) -> None:
+        """Do its work on the caller's thread, unless it was started."""
+
+
+class ThreadStarter:
+    """Starts threads, and keeps those that could not be started. Thread-safe.
+
+    Attributes:
+        retry_at: when the I/O thread must call ``retry``, on the monotonic clock; infinity if there is no need.
+        on_failure: called with the error of the first thread that could not be started.
+    """
+
+    __slots__ = ("_is_failing", "_waiting", "_wake", "on_failure", "retry_at")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """
+        Args:
+            wake: wakes the I/O thread, so that it checks ``retry_at``.
+        """
+        self._wake = wake
+        self._waiting: dict[Startable, None] = {}  # no lock: each step is one operation of the dict, which is atomic
+        self._is_failing = False
+        self.retry_at = math.inf
+        self.on_failure: Callable[[RuntimeError], object] = repr
+
+    def start(self, thread: Startable) -> None:
+        """Start a thread, or let the I/O thread try again later. Any thread."""
+        if thread not in self._waiting or time.monotonic() >= self.retry_at:
+            self._attempt(thread)
+
+    def ask(self, thread: Startable) -> None:
+        """Let the I/O thread start a thread. Any thread, also in a finalizer or while it holds a lock."""
+        if thread not in self._waiting:  # otherwise it is started at `retry_at`
+            self._waiting[thread] = None
+            self.retry_at = -math.inf
+            self._wake()
+
+    def retry(self) -> None:
+        """Try again to start what is not started yet. I/O thread only, at ``retry_at``."""
+        self.retry_at = math.inf  # before the look: what is asked for from now on sets it again
+        for thread in list(self._waiting):
+            self._attempt(thread)
+
+    def finish(self) -> None:
+        """Start what is not started yet, and run on this thread what can't be started. At the I/O thread's end."""
+        for thread in list(self._waiting):
+            self._waiting.pop(thread, None)
+            try:
+                thread.start(self)
+            except RuntimeError:
+                thread.run_here()
+
+    def _attempt(self, thread: Startable) -> None:
+        self._waiting.pop(thread, None)  # before the start: a call of `ask` from now on needs a further start
+        try:
+            thread.start(self)
+        except RuntimeError as error:
+            self._waiting[thread] = None
+            self.retry_at = time.monotonic() + RETRY
+            self._wake()
+            if thread.is_reported and not self._is_failing:
+                self._is_failing = True
+                self.on_failure(error)
+        else:
+            if not self._waiting:
+                self._is_failing = False

@@ -13,6 +13,7 @@ from wsclient._errors import SlowConsumer
 from wsclient._options import ReceiveQueue
 from wsclient._receiving.hooks import HOOKS, MAX_EVENTS, Hooks
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.starter import ThreadStarter
 
 from ..support import FREE_THREADED, LONG, eventually
 from ..support.logs import make_log
@@ -27,11 +28,12 @@ def deadline_soon():
 
 @pytest.fixture
 def make():
-    """Hooks that are ended with the test."""
+    """Hooks that are ended with the test; ``starter`` is what starts their thread."""
     made = []
 
-    def make(on_room=lambda: None, /, *, bounds=None, **hooks):
-        one = Hooks(*make_log(), bounds or ReceiveQueue(), on_room)
+    def make(on_room=lambda: None, /, *, bounds=None, starter=None, **hooks):
+        log, its_starter = make_log()
+        one = Hooks(log, starter or its_starter, bounds or ReceiveQueue(), on_room)
         for name, hook in hooks.items():
             one.set(name, hook)
         made.append(one)
@@ -246,16 +248,34 @@ def test_another_thread_is_not_mistaken_for_the_hook_thread_after_its_end(make):
     assert not hooks.here()
 
 
-def test_a_hook_thread_that_cannot_start_stops_nothing_else(make, monkeypatch, caplog):
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
 
-    hooks = make(on_open=lambda: None)
+
+def test_hooks_wait_for_a_thread_that_cannot_start_and_the_failure_is_reported_once(make, monkeypatch):
+    seen, starter = [], ThreadStarter(bool)
+    hooks = make(starter=starter, on_open=lambda: seen.append("open"), on_error=lambda error: seen.append(str(error)))
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         hooks.post("on_open")
-    assert "hooks can't run: can't start new thread" in caplog.text
-    hooks.end()
+        hooks.post("on_open")
+        starter.retry()
+    assert seen == []
+    starter.retry()
+    finish(hooks)
+    assert seen == ["open", "can't start new thread", "open"]
+
+
+def test_hooks_that_never_got_a_thread_run_at_the_end_on_the_thread_that_ends_the_client(make, monkeypatch):
+    seen, starter = [], ThreadStarter(bool)
+    hooks = make(starter=starter, on_close=lambda: seen.append((threading.current_thread(), hooks.here())))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        hooks.post("on_close")
+        hooks.end()
+        assert hooks.join(PASSED)
+        starter.finish()
+    assert seen == [(threading.current_thread(), True)]
     assert hooks.join(PASSED)
 
 

@@ -406,7 +406,7 @@ def test_a_stream_closed_by_the_garbage_collector_does_not_deadlock_with_a_strea
 
 def subscribe(*, on_gap=None, key=None, overflow="block"):
     inbox = Inbox(100, 10_000, overflow)
-    return Subscription(inbox, on_gap=on_gap, key=key, leave=lambda stream: None, check=may_wait, name="tester")
+    return Subscription(inbox, on_gap=on_gap, key=key, leave=lambda stream: None, check=may_wait, log=make_log()[0])
 
 
 def deliver(subscription, *messages):

@@ -93,7 +93,7 @@ class Subscribed(RuleBasedStateMachine):
         self.feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=resume)
         request = self.feed.make(Deadline(None), None)
         self.stream = Subscription(
-            Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=self.feed.leave, check=str, name="test"
+            Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=self.feed.leave, check=str, log=core.log
         )
         self.feed.attach(self.stream)
         core.streams.add_fed(self.stream)

@@ -1,5 +1,6 @@
 """Clients at the end of the process and in a forked child; ``test_exit.py`` tests real processes."""
 
+import logging
 import os
 import warnings
 
@@ -54,6 +55,19 @@ def test_an_open_client_is_closed_even_if_warnings_are_errors(resident):
     assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
+def test_all_open_clients_are_closed_even_if_warnings_are_errors(resident):
+    other = Resident()
+    processes.register(other)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ResourceWarning):
+                processes._at_exit()
+    finally:
+        processes.unregister(other)
+    assert resident.exits == other.exits == [processes.EXIT_TIMEOUT]
+
+
 def test_an_unregistered_client_is_not_notified(resident):
     processes.unregister(resident)
     processes.unregister(resident)  # a second call has no effect: a client may be abandoned and end later
@@ -94,4 +108,26 @@ def test_a_copy_whose_cleanup_fails_does_not_prevent_the_cleanup_of_others(caplo
     processes._after_fork()
     assert second.forks == 1
     assert "no such descriptor" in caplog.text
+    processes._residents.update(kept)
+
+
+def test_a_log_filter_that_raises_in_a_forked_child_does_not_prevent_the_cleanup_of_others():
+    class Broken(Resident):
+        def after_fork(self):
+            raise OSError("no such descriptor")
+
+    def raising(record):
+        raise LookupError("the filter's own")
+
+    kept = dict(processes._residents)
+    first, second = Broken(), Resident()
+    for one in (first, second):
+        processes.register(one)
+    logging.getLogger("wsclient").addFilter(raising)
+    try:
+        with pytest.raises(LookupError):  # os.fork() reports and ignores it
+            processes._after_fork()
+    finally:
+        logging.getLogger("wsclient").removeFilter(raising)
+    assert second.forks == 1
     processes._residents.update(kept)

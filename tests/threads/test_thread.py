@@ -121,6 +121,30 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_join_waits(monkeypatch, w
     with pytest.raises(RuntimeError, match="can't start"):
         worker.start("me")
     assert worker.join(FOREVER)
+    monkeypatch.undo()
+    worker.start("me")
+    assert work.begun.wait(LONG), "the refusal was not for good"
+    work.go_on.set()
+    assert worker.join(FOREVER)
+
+
+def test_a_worker_can_run_on_the_callers_thread_instead(work):
+    worker = Worker("w", work)
+    work.go_on.set()
+    worker.run_here()
+    worker.run_here()
+    worker.start("me")
+    assert work.runs == [threading.current_thread()]
+    assert worker.join(PASSED)
+
+
+def test_a_started_worker_does_not_run_on_the_callers_thread_too(work):
+    worker = Worker("w", work)
+    work.go_on.set()
+    worker.start("me")
+    worker.run_here()
+    assert worker.join(FOREVER)
+    assert len(work.runs) == 1
 
 
 # --- shielded --------------------------------------------------------------------------------------------------------

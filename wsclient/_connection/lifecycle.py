@@ -283,5 +283,5 @@ class Lifecycle:
         """Close the client, since the interpreter exits."""
         try:
             self.close(1001, "", timeout, wait=True)
-        finally:
-            self._core.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
+        finally:  # without a wait: the I/O thread has waited; this handles only what no thread can be started for
+            self._core.log.finish(Deadline(time.monotonic()))

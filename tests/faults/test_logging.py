@@ -275,7 +275,7 @@ def refuse(monkeypatch):
 @pytest.mark.parametrize("idle", [True, False])
 def test_hooks_without_a_thread_run_as_soon_as_there_is_one(server, refuse, idle, caplog):
     seen, errors = [], []
-    options = {"on_message": lambda client, message: seen.append(message), "name": "feed"}
+    options = {"on_message": lambda client, message: seen.append(message), "name": "feed", "ping_interval": None}
     with wsclient.connect(server.url, on_error=lambda client, error: errors.append(error), **options) as client:
         server.opened.get(timeout=LONG)
         refuse("hooks")

@@ -149,9 +149,9 @@ class Client:
             The client itself.
 
         Raises:
-            ConnectError: the first attempt failed (with a list of URLs: each of them), or the timeout passed. The
-                client is then closed; but if another thread had started it, a timeout leaves it running. With
-                ``retry_first=True`` only a fatal error ends the attempts.
+            ConnectError: the first attempt failed (with a list of URLs: each of them), the timeout passed, or the
+                operating system refused the client's thread. The client is then closed; but if another thread had
+                started it, a timeout leaves it running. With ``retry_first=True`` only a fatal error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
         """

@@ -12,15 +12,13 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import ClientClosed, SlowConsumer, copy_exception
 from .._threads.deadline import Deadline
+from .._threads.log import ClientLog
 from .._typing import Self
 from .inbox import EMPTY, Inbox, Put
-
-if TYPE_CHECKING:
-    from .._threads.log import ClientLog
 
 __all__ = ["Stream", "Streams"]
 

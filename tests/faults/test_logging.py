@@ -200,9 +200,13 @@ def test_close_is_bounded_although_a_hook_is_blocked_in_a_logging_handler(server
 
 
 def test_the_records_of_a_closed_client_are_complete_when_close_returns(server):
-    handler = Keeping()
-    with logging_with(handler):
-        for number in range(20):
+    class Slow(Keeping):
+        def emit(self, record):
+            time.sleep(0.05)
+            super().emit(record)
+
+    with logging_with(Slow()) as handler:
+        for number in range(3):
             name = f"client{number}"
             wsclient.connect(server.url, name=name).close()
             assert [text for text in handler.texts if text.startswith(f"{name}: The connection ended")] != []

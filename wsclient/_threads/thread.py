@@ -106,7 +106,7 @@ class Worker:
                 if not self._done and not latch.wait(deadline):
                     return False
         if self.starter is not None:
-            with this_thread.section, self._lock:  # one Thread.join() at a time, see above; it needs this lock no longer
+            with this_thread.section, self._lock:  # one Thread.join() at a time, see above
                 if self._thread is not None and self._thread.ident is not None:
                     self._thread.join(_EXIT_TIMEOUT)
         return True

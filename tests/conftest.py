@@ -19,7 +19,7 @@ from wsclient.testing._leaks import Belongings, close_clients, describe, left_si
 
 from .support import LONG, FaultProxy, RawServer, Server
 from .support.peers import open_against
-from .support.stage import Stage, Watcher
+from .support.stage import Hang, Stage, Watcher
 
 BYTECODE = pathlib.Path(__file__).parent.parent / "build" / "bytecode"
 """The folder of compiled modules if the environment forbids them beside the sources."""
@@ -178,6 +178,29 @@ def dead():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def hang():
+    """A function that blocks until the end of the test, or until ``hang.release()``."""
+    hang = Hang()
+    yield hang
+    hang.release()
+
+
+@pytest.fixture
+def hanging_lookup(hang, monkeypatch):
+    """From the call ``hanging_lookup(name)`` on, the look-up of this name blocks like ``hang``."""
+    look_up = socket.getaddrinfo
+
+    def make_hang(name):
+        def getaddrinfo(host, *args, **options):
+            return (hang if host == name else look_up)(host, *args, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        hang.result = []
+
+    return make_hang
 
 
 @pytest.fixture

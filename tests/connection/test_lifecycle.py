@@ -1,11 +1,13 @@
 """Start, close and drain: in every state, from every thread, in limited time."""
 
+import gc
 import math
 import os
 import signal
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 import tenacity
@@ -369,22 +371,49 @@ def test_close_is_bounded_with_user_code_that_hangs_on_the_io_thread(server, whe
     leave.set()
 
 
-def test_close_is_bounded_during_a_name_lookup(monkeypatch):
-    entered, leave = threading.Event(), threading.Event()
-
-    def slow(*args, **options):
-        entered.set()
-        leave.wait(LONG)
-        raise socket.gaierror("too late")
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    client = wsclient.Client("ws://slow.invalid/", retry_first=True)
+@pytest.mark.ws_no_leaks
+def test_close_ends_the_io_thread_during_a_name_lookup(hang, hanging_lookup, caplog):
+    hanging_lookup("slow.invalid")
+    client = wsclient.Client("ws://slow.invalid/", retry_first=True, name="looking")
     starter = threading.Thread(target=swallow, args=(client.start,))
     starter.start()
-    assert entered.wait(LONG)
+    assert hang.entered.wait(LONG)
     close_in_time(client)
-    leave.set()
     starter.join(LONG)
+    assert "abandoned" not in caplog.text
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("looking")] == ["looking-lookup"]
+    gone = weakref.ref(client)
+    del client, starter
+    gc.collect()
+    assert gone() is None, "the thread of the look-up has a reference to the client"
+
+
+def test_reconnect_during_a_name_lookup_waits_for_the_same_lookup(server, hang, monkeypatch):
+    asked = []
+
+    def look_up(host, port, **options):
+        asked.append(host)
+        hang()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    attempts = []
+
+    def headers():
+        attempts.append(len(attempts))
+        return {}
+
+    client = wsclient.Client(f"ws://slow.invalid:{server.port}/", headers=headers, retry_first=True)
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    assert hang.entered.wait(LONG)
+    client.reconnect()
+    eventually(lambda: len(attempts) == 2)
+    hang.release()
+    assert client.wait_until(State.OPEN, LONG)
+    starter.join(LONG)
+    client.close()
+    assert asked == ["slow.invalid"]
 
 
 def test_close_is_allowed_inside_hooks(server):

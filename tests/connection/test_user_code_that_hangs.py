@@ -17,32 +17,6 @@ EARLY = frame(1, b'{"early": true}')
 """A message that the server sends in the same write as its 101 response."""
 
 
-class Hang:
-    """A function of the user that blocks until the test releases it."""
-
-    def __init__(self):
-        self.entered = threading.Event()
-        self.returned = threading.Event()
-        self.result = None
-        self._released = threading.Event()
-
-    def __call__(self, *arguments, **options):
-        self.entered.set()
-        self._released.wait(4 * LONG)  # longer than a peer waits for the end
-        self.returned.set()
-        return self.result
-
-    def release(self):
-        self._released.set()
-
-
-@pytest.fixture
-def hang():
-    hang = Hang()
-    yield hang
-    hang.release()
-
-
 @contextlib.contextmanager
 def starting(client):
     """Start the client in a separate thread, since ``start()`` returns only when the client is open or closed."""
@@ -156,15 +130,9 @@ def test_a_socket_that_is_returned_too_late_is_closed(raw, hang):
     peer.until_closed()
 
 
-def test_close_is_bounded_while_a_name_lookup_for_a_proxy_hangs(hang, monkeypatch):
+def test_close_is_bounded_while_a_name_lookup_for_a_proxy_hangs(hang, hanging_lookup, caplog):
     """With ``socks5`` the client looks up the server's name while it is connected to the proxy."""
-    system = socket.getaddrinfo
-
-    def look_up(host, *rest, **options):
-        return (hang if host == "far.invalid" else system)(host, *rest, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    hang.result = []
+    hanging_lookup("far.invalid")
     with RawServer() as proxy:
         client = wsclient.Client("ws://far.invalid/", proxy=f"socks5://127.0.0.1:{proxy.port}")
         with starting(client):
@@ -173,3 +141,4 @@ def test_close_is_bounded_while_a_name_lookup_for_a_proxy_hangs(hang, monkeypatc
             peer.send(b"\5\0")
             close_during(hang, client)
             read_to_the_end(hang, peer)
+    assert "abandoned" not in caplog.text

@@ -630,20 +630,56 @@ def forward(near, far):
         far.shutdown(socket.SHUT_WR)
 
 
-def test_the_deadline_starts_when_the_name_is_resolved(stage, opening, watcher, monkeypatch):
-    server = stage(upgrade())
-    found_at = []
+def test_the_deadline_covers_the_name_lookup(stage, opening, watcher, monkeypatch):
+    server = stage(redirect("/there"), upgrade())
     look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *args, **options: look_up("127.0.0.1", *args, **options))
+    before = time.monotonic()
+    opening(f"ws://here.invalid:{server.port}/")
+    (at,) = set(watcher.deadlines)  # of the look-ups, too
+    assert before + LONG <= at <= time.monotonic() + LONG
 
-    def slowly(*args, **options):
-        threading.Event().wait(SHORT)
-        found = look_up(*args, **options)
-        found_at.append(time.monotonic())
-        return found
 
-    monkeypatch.setattr(socket, "getaddrinfo", slowly)
-    opening(server.url)
-    assert watcher.deadlines[0] >= found_at[0] + LONG
+@pytest.mark.parametrize("proxy", [None, "http://slow.invalid"], ids=["direct", "proxy"])
+def test_a_name_lookup_that_hangs_ends_at_the_deadline(opening, hanging_lookup, proxy):
+    hanging_lookup("slow.invalid")
+    error = wsclient.ProxyError if proxy else ConnectError
+    with pytest.raises(error, match=r"The name 'slow\.invalid' could not be looked up within open_timeout") as caught:
+        opening("ws://slow.invalid/", timeout=SHORT, proxy=proxy)
+    assert caught.value.retry
+    assert isinstance(caught.value.last, TimeoutError)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5"])
+def test_a_name_lookup_for_socks_that_hangs_ends_at_the_deadline(stage, opening, hanging_lookup, scheme):
+    def act(peer):
+        if scheme == "socks5":
+            peer.exactly(3)
+            peer.send(b"\5\0")
+        until_the_end(peer)
+
+    proxy = stage(act)
+    hanging_lookup("slow.invalid")
+    with pytest.raises(ConnectError, match=r"The name 'slow\.invalid' could not be looked up within open_timeout"):
+        opening("ws://slow.invalid/", timeout=SHORT, proxy=f"{scheme}://127.0.0.1:{proxy.port}")
+
+
+def test_a_system_that_hangs_in_the_choice_of_a_proxy_ends_at_the_deadline(opening, hang, monkeypatch):
+    """Windows and macOS look up the name of the server."""
+    monkeypatch.setenv("ws_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("urllib.request.proxy_bypass", hang)
+    with pytest.raises(wsclient.ProxyError, match=r"within open_timeout whether 'slow\.invalid' needs a proxy"):
+        opening("ws://slow.invalid/", timeout=SHORT, proxy="env")
+
+
+def test_the_proxy_of_the_environment_is_chosen_for_each_target(stage, opening, monkeypatch):
+    proxy, server = stage(hang_up), stage(redirect("/there"), upgrade())
+    monkeypatch.setenv("ws_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert opening(server.url, proxy="env").target.resource == "/there"
+    assert not proxy.peers
+    with pytest.raises(wsclient.ProxyError, match="closed the connection"):
+        opening("ws://elsewhere.invalid/", proxy="env")
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

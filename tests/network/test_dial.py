@@ -13,6 +13,7 @@ import trustme
 
 from wsclient._errors import ConnectError
 from wsclient._network.dial import _outcome, connect, connect_unix, resolve
+from wsclient._network.lookup import Lookups
 from wsclient._network.options import NetworkOptions
 from wsclient._network.tls import start_tls, tls_context
 from wsclient._threads.commands import Interrupted
@@ -28,6 +29,12 @@ def waiter():
     waiter = Waiter()
     yield waiter
     waiter.close()
+
+
+@pytest.fixture
+def addresses_of(waiter):
+    """``addresses_of(host, port)`` looks up a host."""
+    return lambda host, port: resolve(host, port, Lookups(waiter, "tester"), within(LONG))
 
 
 @pytest.fixture
@@ -84,34 +91,34 @@ V6 = [(socket.AF_INET6, (f"2001:db8::{n}", 80, 0, 0)) for n in range(4)]
         ([V4[0], V4[0], V4[1], V4[0]], [V4[0], V4[1]]),
     ],
 )
-def test_the_families_alternate(monkeypatch, given, expected):
+def test_the_families_alternate(addresses_of, monkeypatch, given, expected):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found(*given))
-    assert resolve("host", 80) == expected
+    assert addresses_of("host", 80) == expected
 
 
-def test_an_address_is_not_resolved():
-    assert resolve(LOOPBACK, 81) == [(socket.AF_INET, (LOOPBACK, 81))]
+def test_an_address_is_not_resolved(addresses_of):
+    assert addresses_of(LOOPBACK, 81) == [(socket.AF_INET, (LOOPBACK, 81))]
 
 
-def test_localhost_has_an_address():
-    assert (socket.AF_INET, (LOOPBACK, 80)) in resolve("localhost", 80)
+def test_localhost_has_an_address(addresses_of):
+    assert (socket.AF_INET, (LOOPBACK, 80)) in addresses_of("localhost", 80)
 
 
-def test_a_name_without_an_address_is_a_connect_error(monkeypatch):
+def test_a_name_without_an_address_is_a_connect_error(addresses_of, monkeypatch):
     def fail(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(ConnectError, match=r"'nowhere' has no address: .*Name or service not known") as caught:
-        resolve("nowhere", 80)
+        addresses_of("nowhere", 80)
     assert caught.value.retry
     assert isinstance(caught.value.last, socket.gaierror)
     assert caught.value.__cause__ is caught.value.last
 
 
-def test_an_invalid_host_name_is_a_connect_error():
+def test_an_invalid_host_name_is_a_connect_error(addresses_of):
     with pytest.raises(ConnectError, match="has no address"):
-        resolve("a" * 70, 80)
+        addresses_of("a" * 70, 80)
 
 
 # --- the socket ------------------------------------------------------------------------------------------------------
@@ -249,12 +256,12 @@ def test_an_address_of_another_family_than_the_local_address_is_skipped(waiter, 
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_ipv6_works(waiter):
+def test_ipv6_works(waiter, addresses_of):
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
-    with listener, connect(resolve("::1", listener.getsockname()[1]), None, waiter, within(LONG)) as sock:
+    with listener, connect(addresses_of("::1", listener.getsockname()[1]), None, waiter, within(LONG)) as sock:
         assert sock.getpeername()[:2] == listener.getsockname()[:2]
 
 

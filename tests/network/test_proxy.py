@@ -12,6 +12,7 @@ import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError
 from wsclient._network.connector import Connector
 from wsclient._network.dial import connect, resolve
+from wsclient._network.lookup import Lookups
 from wsclient._network.nested_tls import NestedTLSLine
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
@@ -176,8 +177,10 @@ def tunnel(stage, watcher):
     def ask(act, url="ws://example.org/", scheme="http", user="", timeout=LONG):
         proxy = Proxy(f"{scheme}://{user}127.0.0.1:{stage(act).port}")
         deadline = within(timeout)
-        lines.append(make_line(connect(resolve(proxy.host, proxy.port), None, watcher, deadline)))
-        open_tunnel(lines[-1], proxy, parse(url), watcher, deadline)
+        lookups = Lookups(watcher, "tester")
+        addresses = resolve(proxy.host, proxy.port, lookups, deadline)
+        lines.append(make_line(connect(addresses, None, watcher, deadline)))
+        open_tunnel(lines[-1], proxy, parse(url), watcher, deadline, lookups)
         return lines[-1]
 
     yield ask

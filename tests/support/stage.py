@@ -23,6 +23,25 @@ def within(seconds):
     return Deadline.after(seconds, time.monotonic())
 
 
+class Hang:
+    """A function of the user that blocks until the test releases it."""
+
+    def __init__(self):
+        self.entered = threading.Event()
+        self.returned = threading.Event()
+        self.result = None
+        self._released = threading.Event()
+
+    def __call__(self, *arguments, **options):
+        self.entered.set()
+        self._released.wait(4 * LONG)  # longer than a peer waits for the end
+        self.returned.set()
+        return self.result
+
+    def release(self):
+        self._released.set()
+
+
 class Waiter:
     """Waits like the I/O thread; ``order()`` ends its wait like a command."""
 
@@ -54,6 +73,17 @@ class Waiter:
             ready = self._poller.wait_any(socks, seconds)
             if ready or seconds == 0.0:
                 return ready
+
+    def wait_until(self, happened, deadline):
+        while not happened():
+            seconds = self._seconds(deadline)
+            if seconds == 0.0:
+                raise TimeoutError
+            self._poller.wait(None, 0, seconds)
+
+    @property
+    def wake(self):
+        return self._wakeup.wake
 
     def _seconds(self, deadline):
         if self._ordered:

@@ -294,3 +294,25 @@ def test_the_marker_needs_no_server(run):
             assert "wsclient.testing._leaks" in sys.modules
             assert not {"websockets", "trustme"} & set(sys.modules)
     """).assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+def test_a_name_lookup_that_hangs_is_not_a_leak(run):
+    run(
+        NO_LEAKS
+        + """
+release = threading.Event()
+
+def test_look_up(monkeypatch):
+    def getaddrinfo(*args, **options):
+        with socket.socket():  # like that of a resolver
+            release.wait(30)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(wsclient.ConnectError, match="could not be looked up"):
+        wsclient.connect("ws://slow.invalid/", open_timeout=0.1)
+
+def test_release():
+    release.set()
+"""
+    ).assert_outcomes(passed=2)

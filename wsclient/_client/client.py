@@ -88,7 +88,7 @@ class Client:
             origin: the ``Origin`` header; none is sent by default.
             compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` sets its parameters; None
                 offers nothing. With a server that does not support it, messages are uncompressed.
-            open_timeout: seconds for TCP, proxy, TLS and upgrade together.
+            open_timeout: seconds for name look-ups, TCP, proxy, TLS and upgrade together.
             session_timeout: seconds for ``on_session``.
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.

@@ -250,11 +250,11 @@ class Lifecycle:
             self._warn("a hook does not return; its thread is abandoned.")
 
     def _abandon(self) -> None:
-        """End the client without its I/O thread, which is blocked in the user's code or in a name look-up."""
+        """End the client without its I/O thread, which is blocked in the user's code."""
         self._warn(
-            "the I/O thread does not respond to close(): it is blocked in a name look-up, or in a function of the "
-            "program, such as on_session, match, until, key, url, headers, sock, ssl_context, should_retry, a function "
-            "given to subscribe(), or a protocol. Its connection is cut, and the thread is abandoned."
+            "the I/O thread does not respond to close(): it is blocked in a function of the program, such as "
+            "on_session, match, until, key, url, headers, sock, ssl_context, should_retry, a function given to "
+            "subscribe(), or a protocol. Its connection is cut, and the thread is abandoned."
         )
         self._abandoned = True
         self._supervisor.abort()

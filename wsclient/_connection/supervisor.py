@@ -90,7 +90,11 @@ class Supervisor:
         self._wakeup: Wakeup | None = None
         greeting = settings.greeting
         self._connector = Connector(
-            settings.line, greeting.subprotocols or core.protocol.subprotocols, self, greeting.compression
+            settings.line,
+            greeting.subprotocols or core.protocol.subprotocols,
+            self,
+            greeting.compression,
+            settings.name,
         )
         self._transport = Transport()
         self._connection: Connection | None = None
@@ -134,8 +138,8 @@ class Supervisor:
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
-        A connection that is still being opened is cut as well, since the I/O thread may be blocked there too: for
-        example, it looks up the server's name while the connection to the SOCKS proxy is already open.
+        A connection that is still being opened is cut as well, since the I/O thread may be blocked there too: in a
+        name look-up for which no thread could be started, while the connection to the SOCKS proxy is already open.
         """
         self.cut()
         connection = self._connection
@@ -334,7 +338,7 @@ class Supervisor:
     # --- how the connector waits -------------------------------------------------------------------------------------
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
-        """Wait until a socket is ready (see ``_network.dial.Watch``)."""
+        """Wait until a socket is ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
         while True:
             seconds = self._pause(deadline)
@@ -344,13 +348,27 @@ class Supervisor:
                 return
 
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
-        """Wait until some sockets are ready (see ``_network.dial.Watch``)."""
+        """Wait until some sockets are ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
         while True:
             seconds = self._pause(deadline)
             ready = self._poller.wait_any(socks, seconds)
             if ready or deadline.passed(time.monotonic()):
                 return ready
+
+    def wait_until(self, happened: Callable[[], bool], deadline: Deadline) -> None:
+        """Wait until a condition is true (see ``_network.poller.Watch``)."""
+        assert self._poller is not None
+        while not happened():
+            seconds = self._pause(deadline)
+            if seconds == 0.0 and deadline.passed(time.monotonic()):
+                raise TimeoutError
+            self._poller.wait(None, 0, seconds)
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """A function that ends the wait (see ``_network.poller.Watch``)."""
+        return self._core.commands.wake
 
     def _sleep(self, deadline: Deadline) -> None:
         """Wait before the next attempt; a command ends the wait."""

@@ -1,8 +1,6 @@
 """From a URL to a socket on which the server has accepted the WebSocket upgrade: proxy, TCP, TLS, HTTP, redirects.
 
-One deadline (``open_timeout``) begins after the first name look-up and covers all further steps. A command to close
-ends the attempt at once. Neither of them can interrupt a name look-up. The time of a later look-up (after a redirect,
-or for ``socks4`` and ``socks5``) counts.
+One deadline (``open_timeout``) covers all steps, name look-ups included. A command to close ends the attempt at once.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._errors import ConnectError, HandshakeError, ProxyError
@@ -21,6 +20,7 @@ from .._threads.deadline import Deadline
 from .._threads.wakeup import close_socket
 from . import dial, tls, tls_errors, transport
 from . import proxy as _proxy
+from .lookup import Lookups
 from .nested_tls import start_nested_tls
 from .transport import Line, TLSLine, make_line
 
@@ -70,7 +70,7 @@ class Connector:
             it.
     """
 
-    __slots__ = ("_compression", "_context", "_given", "_options", "_subprotocols", "_watch", "sock")
+    __slots__ = ("_compression", "_context", "_given", "_lookups", "_options", "_subprotocols", "_watch", "sock")
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Connector:
         subprotocols: Sequence[str],
         watch: Watch,
         compression: Deflate | None = None,
+        name: str = "wsclient",
     ) -> None:
         """
         Args:
@@ -85,12 +86,14 @@ class Connector:
             subprotocols: the subprotocols to offer, in this order.
             watch: waits for sockets.
             compression: the compression to offer; None for none.
+            name: the client's name.
         """
         self._options = options
         self._compression = compression
         self._given = options.sock  # a socket given by the caller is used for one connection
         self._subprotocols = subprotocols
         self._watch = watch
+        self._lookups = Lookups(watch, name)
         self.sock: socket.socket | None = None
         self._context: ssl.SSLContext | None = None  # created for the first wss URL: it loads all CAs of the system
 
@@ -122,12 +125,14 @@ class Connector:
         most = self._options.limits.max_redirects
         for _ in range(most + 1):
             try:
-                addresses, proxy = self._look_up(target)
-                speaks_tls = target.secure or (proxy is not None and proxy.scheme == "https")
-                if speaks_tls and not isinstance(self._given, ssl.SSLSocket):
+                if target.secure and not isinstance(self._given, ssl.SSLSocket):
                     self._tls()  # before a socket is opened, since the caller's function may fail
                 if deadline is None:
                     deadline = Deadline.after(self._options.open_timeout, time.monotonic())
+                proxy = self._proxy_for(target, deadline)
+                if proxy is not None and proxy.scheme == "https":
+                    self._tls()  # likewise
+                addresses = self._look_up(target, proxy, deadline)
                 outcome = self._try(target, headers, addresses, proxy, deadline)
             except OSError as error:
                 if isinstance(error, ConnectError):
@@ -164,14 +169,31 @@ class Connector:
             ) from error
         return found, headers if stays else {}
 
-    def _look_up(self, target: Target) -> tuple[list[dial.Address], _proxy.Proxy | None]:
-        if self._options.sock is not None or target.path is not None:
-            return [], None
-        proxy = _proxy.choose(self._options.proxy, target)
+    def _needs_address(self, target: Target) -> bool:
+        return self._options.sock is None and target.path is None
+
+    def _proxy_for(self, target: Target, deadline: Deadline) -> _proxy.Proxy | None:
+        option = self._options.proxy
+        if not self._needs_address(target):
+            return None
+        if option != "env" or not _proxy.environment_may_have_proxy():
+            return _proxy.choose(option, target)
+        try:  # Windows and macOS look up the target's name
+            return self._lookups.run(("proxy", target.origin), partial(_proxy.choose, option, target), deadline)
+        except TimeoutError as error:
+            raise ProxyError(
+                f"The system did not say within open_timeout whether {target.host!r} needs a proxy: it looks up this "
+                "name, and the name servers do not answer, or too slowly. proxy=None uses no proxy.",
+                last=error,
+            ) from error
+
+    def _look_up(self, target: Target, proxy: _proxy.Proxy | None, deadline: Deadline) -> list[dial.Address]:
+        if not self._needs_address(target):
+            return []
         if proxy is None:
-            return dial.resolve(target.host, target.port), None
+            return dial.resolve(target.host, target.port, self._lookups, deadline)
         try:
-            return dial.resolve(proxy.host, proxy.port), proxy
+            return dial.resolve(proxy.host, proxy.port, self._lookups, deadline)
         except ConnectError as error:
             raise ProxyError(f"The proxy can't be found. {error}", last=error.last) from error
 
@@ -271,7 +293,7 @@ class Connector:
 
     def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
         try:
-            _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._options.limits)
+            _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._lookups, self._options.limits)
         except OSError as error:
             if isinstance(error, (ConnectError, socket.gaierror)):  # with socks4 and socks5 the client looks up names
                 raise

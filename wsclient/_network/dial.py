@@ -1,8 +1,6 @@
 """From a host name to a connected socket.
 
-Connecting does not block: one deadline covers all attempts, and a command to close ends them at once. The name look-up
-blocks: ``getaddrinfo`` can't be interrupted. The deadline begins after the first look-up; a later one (after a
-redirect, or for ``socks4`` and ``socks5``) may last beyond the deadline.
+Nothing here blocks: one deadline covers the name look-up and all attempts, and a command to close ends them at once.
 """
 
 from __future__ import annotations
@@ -13,12 +11,15 @@ import os
 import socket
 import time
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError
 from .._options import DEFAULT_LIMITS
 from .._threads.deadline import Deadline
 from .poller import WRITE, Watch
+
+if TYPE_CHECKING:
+    from .lookup import Lookups
 
 __all__ = ["Address", "connect", "connect_unix", "resolve"]
 
@@ -32,14 +33,16 @@ Address = tuple[int, Any]
 _IN_PROGRESS: Final = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)})
 
 
-def resolve(host: str, port: int) -> list[Address]:
+def resolve(host: str, port: int, lookups: Lookups, deadline: Deadline) -> list[Address]:
     """Look up the addresses of a host, and sort them so that the address families alternate (RFC 8305 §4).
 
     Raises:
-        ConnectError: the look-up found no address.
+        ConnectError: the look-up found no address, or did not end in time.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = lookups.find(host, port, deadline)
+    except ConnectError:
+        raise
     except (OSError, UnicodeError) as error:
         raise ConnectError(f"The name {host!r} has no address: {error}.", last=error) from error
     families: dict[int, list[Address]] = {}

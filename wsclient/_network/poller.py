@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from .._threads.deadline import Deadline
@@ -135,10 +136,22 @@ def _closed() -> OSError:
 
 
 class Watch(Protocol):
-    """The waits of the I/O thread while it opens a connection. Both methods raise ``Interrupted`` on a command."""
+    """The waits of the I/O thread while it opens a connection. All three raise ``Interrupted`` on a command."""
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until the socket is ready; raise ``TimeoutError`` at the deadline."""
 
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
         """Wait until some of the sockets are ready, and return those; an empty list at the deadline."""
+
+    def wait_until(self, happened: Callable[[], bool], deadline: Deadline) -> None:
+        """Wait until the condition is true; raise ``TimeoutError`` at the deadline.
+
+        Args:
+            happened: whether the condition is true. It is called again after each ``wake()``.
+            deadline: when to stop waiting.
+        """
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """A function with which any thread ends the present wait; it has no reference to the client."""

@@ -23,10 +23,11 @@ from .socks import SocksError, open_socks_tunnel
 if TYPE_CHECKING:
     from .._rfc6455.url import Target
     from .._threads.deadline import Deadline
+    from .lookup import Found, Lookups
     from .poller import Watch
     from .transport import Line
 
-__all__ = ["Proxy", "choose", "open_tunnel"]
+__all__ = ["Proxy", "choose", "environment_may_have_proxy", "open_tunnel"]
 
 _PORTS: Final = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _FROM_ENVIRONMENT: Final = {"ws": ("ws", "http", "all"), "wss": ("wss", "https", "all")}
@@ -90,7 +91,7 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         return None
     if option != "env":
         return Proxy(option)
-    if not _environment_may_have_proxy():
+    if not environment_may_have_proxy():
         return None
     with importing:
         import urllib.request
@@ -102,7 +103,7 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     return Proxy(url if "://" in url else f"http://{url}")
 
 
-def _environment_may_have_proxy() -> bool:
+def environment_may_have_proxy() -> bool:
     """Whether ``urllib.request`` may find a proxy. If not, it is not imported, which saves 10 ms.
 
     On Windows and macOS it also reads the system's settings, elsewhere only variables with names that end with
@@ -112,15 +113,31 @@ def _environment_may_have_proxy() -> bool:
 
 
 def open_tunnel(
-    line: Line, proxy: Proxy, target: Target, watch: Watch, deadline: Deadline, limits: Limits = DEFAULT_LIMITS
+    line: Line,
+    proxy: Proxy,
+    target: Target,
+    watch: Watch,
+    deadline: Deadline,
+    lookups: Lookups,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Make the proxy open a tunnel to the target.
 
+    Args:
+        line: the connection to the proxy.
+        proxy: the proxy.
+        target: the server.
+        watch: waits for the socket.
+        deadline: when to give up.
+        lookups: looks up the server's name, for ``socks4`` and ``socks5``.
+        limits: limits on the proxy's answer.
+
     Raises:
+        ConnectError: the name look-up did not end in time.
         ProxyError: the proxy refused, or its answer violates the protocol.
         OSError: the connection broke; ``TimeoutError`` at the deadline.
     """
-    stream = _Stream(line, watch, deadline)
+    stream = _Stream(line, watch, deadline, lookups)
     if proxy.scheme in ("http", "https"):
         _http_tunnel(stream, proxy, target, limits)
     else:
@@ -172,10 +189,11 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
 class _Stream:
     """The connection to the proxy; its calls wait until they are done or the deadline has passed."""
 
-    def __init__(self, line: Line, watch: Watch, deadline: Deadline) -> None:
+    def __init__(self, line: Line, watch: Watch, deadline: Deadline, lookups: Lookups) -> None:
         self._line = line
         self._watch = watch
         self._deadline = deadline
+        self._lookups = lookups
 
     def write(self, data: bytes) -> None:
         """Send all bytes."""
@@ -200,3 +218,7 @@ class _Stream:
         while len(data) < n:
             data += self.read(n - len(data))
         return data
+
+    def look_up(self, host: str, port: int, family: int) -> list[Found]:
+        """Return the addresses of a host."""
+        return self._lookups.find(host, port, self._deadline, family)

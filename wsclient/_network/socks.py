@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .lookup import address_of
+
+if TYPE_CHECKING:
+    from .lookup import Found
 
 __all__ = ["SocksError", "Stream", "open_socks_tunnel"]
 
@@ -66,6 +71,9 @@ class Stream(Protocol):
     def read_exactly(self, n: int) -> bytes:
         """Return exactly ``n`` bytes."""
 
+    def look_up(self, host: str, port: int, family: int) -> list[Found]:
+        """Return the addresses of a host, from ``getaddrinfo``."""
+
 
 def open_socks_tunnel(stream: Stream, scheme: str, user: str | None, password: str, host: str, port: int) -> None:
     """Make a SOCKS proxy connect to a host.
@@ -82,7 +90,7 @@ def open_socks_tunnel(stream: Stream, scheme: str, user: str | None, password: s
 
     Raises:
         SocksError: the proxy refused, or its answer violates the protocol.
-        OSError: the name has no address, or the connection broke.
+        OSError: the name has no address or can't be looked up in time, or the connection broke.
     """
     if scheme.startswith("socks4"):
         _connect_by_4(stream, scheme, user, host, port)
@@ -92,13 +100,13 @@ def open_socks_tunnel(stream: Stream, scheme: str, user: str | None, password: s
 
 
 def _connect_by_4(stream: Stream, scheme: str, user: str | None, host: str, port: int) -> None:
-    address = _address_of(host)
+    address = address_of(host)
     name = b""
     if address is None and scheme == "socks4a":
         address = ipaddress.IPv4Address("0.0.0.1")  # an impossible address: the name follows ("SOCKS 4A")
         name = host.encode("ascii") + b"\0"
     elif address is None:
-        address = _look_up(host, port, socket.AF_INET)
+        address = _look_up(stream, host, port, socket.AF_INET)
     if address.version != 4:
         raise SocksError(f"SOCKS 4 can't connect to the IPv6 address {host}; use socks5://", retry=False)
     user_id = (user or "").encode() + b"\0"
@@ -130,9 +138,9 @@ def _log_in(stream: Stream, user: str | None, password: str) -> None:
 
 
 def _connect_by_5(stream: Stream, scheme: str, host: str, port: int) -> None:
-    address = _address_of(host)
+    address = address_of(host)
     if address is None and scheme == "socks5":
-        address = _look_up(host, port, socket.AF_UNSPEC)
+        address = _look_up(stream, host, port, socket.AF_UNSPEC)
     if address is None:
         name = host.encode("ascii")
         target = bytes((_NAME, len(name))) + name
@@ -151,16 +159,7 @@ def _connect_by_5(stream: Stream, scheme: str, host: str, port: int) -> None:
     stream.read_exactly(size + 2)  # the address from which the proxy connects, and its port
 
 
-def _address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address if ``host`` is one; None if it is a name."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _look_up(host: str, port: int, family: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _look_up(stream: Stream, host: str, port: int, family: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The first address of a name, an IPv4 address if there is one."""
-    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    _, _, _, _, (address, *_) = min(found, key=lambda one: one[0] != socket.AF_INET)
+    _, _, _, _, (address, *_) = min(stream.look_up(host, port, family), key=lambda one: one[0] != socket.AF_INET)
     return ipaddress.ip_address(str(address).partition("%")[0])

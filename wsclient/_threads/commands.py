@@ -3,8 +3,8 @@
 Guarantees:
     * A command consists of assignments and one wake-up. It takes no lock and never blocks, so a signal handler may
       issue one.
-    * The wake-up ends each wait of the I/O thread (connecting, the TLS handshake, back-off, reading), and the I/O
-      thread then reads the command. A command can't interrupt a name look-up, or user code that runs on the I/O thread.
+    * The wake-up ends each wait of the I/O thread (name look-up, connecting, the TLS handshake, back-off, reading),
+      and the I/O thread then reads the command. A command can't interrupt user code that runs on the I/O thread.
 """
 
 from __future__ import annotations

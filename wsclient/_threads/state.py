@@ -1,8 +1,8 @@
 """The client's state: the table of transitions, and the wait for a state.
 
 Guarantees:
-    * Only the supervisor, on the I/O thread, changes the state, with two exceptions. If user code or a name look-up
-      blocks the I/O thread, ``close()`` changes the state to CLOSED on the caller's thread. A client that was never
+    * Only the supervisor, on the I/O thread, changes the state, with two exceptions. If user code blocks
+      the I/O thread, ``close()`` changes the state to CLOSED on the caller's thread. A client that was never
       started has no I/O thread, so another thread changes its state to CLOSED. If two threads call ``move`` with a
       final state, the second call returns False.
     * CLOSED and FAILED are final.

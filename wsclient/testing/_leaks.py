@@ -29,6 +29,10 @@ _PAUSE: Final = 0.01
 _THREADS: Final = re.compile(r"-(io|hooks|worker-\d+-\d+)$")
 """The end of the names of a client's threads; they begin with the client's name."""
 
+_LOOKUP: Final = "-lookup"
+"""The end of the name of the thread of a name look-up. It is not a leak: it ends when the operating system's function
+returns, and ``close()`` does not wait for that. Until then this function may keep a socket open."""
+
 _FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 """Folders that list the file descriptors of this process: Linux, macOS. On other systems they are not checked."""
 
@@ -105,6 +109,8 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
     while left and all(client.ends for client in left.clients) and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
         left = now().without(before)
+    if left.descriptors and any(thread.name.endswith(_LOOKUP) for thread in threading.enumerate()):
+        left.descriptors.clear()
     return left
 
 

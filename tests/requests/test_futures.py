@@ -58,7 +58,7 @@ class Ask:
         self.posted = []
         self.later = []
         self.withdrawn = 0
-        self.future = RequestFuture(self.request, self.withdraw, self.posted.append, self.do_later)
+        self.future = RequestFuture(self.request, self.withdraw, self.posted.append, self.do_later, self.end_overdue)
 
     def do_later(self, function, argument):
         self.later.append((function, argument))
@@ -66,6 +66,9 @@ class Ask:
     def withdraw(self, request):
         assert request is self.request
         self.withdrawn += self.table.take(request, CANCELLED)
+
+    def end_overdue(self, request):
+        raise AssertionError("the request has no deadline")
 
     def answer(self, value=None, error=None):
         assert self.table.take(self.request, OK if error is None else FAILED)
@@ -213,7 +216,7 @@ def test_a_cancel_whose_withdrawal_is_interrupted_is_still_completed():
         ask.withdraw(request)
         raise KeyboardInterrupt
 
-    future = RequestFuture(ask.request, withdraw, ask.posted.append, ask.do_later)
+    future = RequestFuture(ask.request, withdraw, ask.posted.append, ask.do_later, ask.end_overdue)
     with pytest.raises(KeyboardInterrupt):
         future.cancel()
     assert future.cancelled()

@@ -118,7 +118,7 @@ def submit(
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     later = core.subscriptions.post
-    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later, later)
+    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later, later, core.requests.end_overdue)
     if this_thread.inside():
         try:
             core.requests.hand_over(request, future, timed=True)

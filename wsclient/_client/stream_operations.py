@@ -83,6 +83,7 @@ def stream(
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         log=core.log,
         is_forked=core.guard.is_forked,
+        reply_due=feed.reply_due,
     )
     _attach(core, feed, answers)
     feed.request, request.feed = request, feed

@@ -18,6 +18,7 @@ from .._threads.deadline import Deadline
 from .._threads.waiting import Waiter
 from ..protocols import Protocol
 from ..protocols._session import Session
+from .overdue import EndingOverdue
 from .reconnect import is_fatal
 
 if TYPE_CHECKING:
@@ -187,8 +188,9 @@ def set_up(core: ClientContext, connection: Connection) -> None:
     session = ConnectionSession(core, connection, deadline)
     core.guard.setting_up = True
     try:
-        for step in steps:
-            step(session)
+        with EndingOverdue(core):
+            for step in steps:
+                step(session)
         session._end()
     except SessionError:
         raise

@@ -32,6 +32,7 @@ from .._threads.waiting import Latch
 from .._threads.wakeup import Wakeup
 from .backend import RecordingTap
 from .connection import Connection
+from .overdue import EndingOverdue, ending_overdue
 from .reconnect import ReconnectState
 from .session import set_up
 from .shutdown import begin_closing, finish
@@ -65,8 +66,8 @@ DRAINED_CLOSE: Final = 3.0
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_transport", "_turn", "_wakeup",
-                 "drained")  # fmt: skip
+    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_should_retry", "_transport",
+                 "_turn", "_wakeup", "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -76,6 +77,7 @@ class Supervisor:
         """
         settings = core.settings
         self._core = core
+        self._should_retry = None if reconnect is None else reconnect.should_retry
         self._reconnect_state = ReconnectState(
             reconnect,
             retry_first=settings.retry_first,
@@ -90,7 +92,7 @@ class Supervisor:
         self._wakeup: Wakeup | None = None
         greeting = settings.greeting
         self._connector = Connector(
-            settings.line,
+            ending_overdue(core, settings.line),
             greeting.subprotocols or core.protocol.subprotocols,
             self,
             greeting.compression,
@@ -203,17 +205,23 @@ class Supervisor:
         if core.commands.reconnect is not None:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
-        return self._reconnect_state.connection_lost(lost, now)
+        return self._decide(partial(self._reconnect_state.connection_lost, lost, now))
 
     def _attempt_failed(self, failure: ConnectError, now: float) -> RetryDecision:
         core = self._core
         core.counters.failed_attempts += 1
-        decision = self._reconnect_state.attempt_failed(failure, now)
+        decision = self._decide(partial(self._reconnect_state.attempt_failed, failure, now))
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
         core.log.write(logging.INFO, "attempt %d failed: %s", decision.number, failure)
         core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
         return decision
+
+    def _decide(self, decide: Callable[[], RetryDecision]) -> RetryDecision:
+        if self._should_retry is None:
+            return decide()
+        with EndingOverdue(self._core):
+            return decide()
 
     def _open(self) -> socket.socket:
         """Open a connection, and return its socket for ``websocket``."""
@@ -269,7 +277,9 @@ class Supervisor:
         core.sender.connection_number = connection.number
         core.counters.connections += 1
         self._reconnect_state.opened()
-        core.subscriptions.ask_again(connection.writer, connection.number)
+        if core.subscriptions.members:
+            with EndingOverdue(core):  # a function of the user may return the message
+                core.subscriptions.ask_again(connection.writer, connection.number)
         connection.open()
         core.subscriptions.apply_events()
         core.state.move(State.OPEN)
@@ -449,7 +459,7 @@ class Supervisor:
             url = settings.urls[self._turn % len(settings.urls)]
             self._turn += 1
             return url
-        url = _ask("url", settings.ask_url)
+        url = self._ask("url", settings.ask_url)
         try:
             return _url.parse(url).url
         except (TypeError, ValueError) as error:
@@ -461,13 +471,21 @@ class Supervisor:
         greeting = self._core.settings.greeting
         headers = greeting.headers
         if callable(headers):
-            headers = _ask("headers", headers)
+            headers = self._ask("headers", headers)
             try:
                 check_headers(headers)
             except (TypeError, ValueError) as error:
                 text = f"The headers function returned a value that can't be used. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+    def _ask(self, option: str, function: Callable[[], Any]) -> Any:
+        try:
+            with EndingOverdue(self._core):
+                return function()
+        except Exception as error:
+            text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
+            raise ConnectError(text, last=error) from error
 
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:
@@ -485,11 +503,3 @@ def _as_connect_error(error: BaseException) -> ConnectError:
     failure = ConnectError(f"The connection could not be opened: {type(error).__name__}: {text_of(error)}", last=error)
     failure.__cause__ = error
     return failure
-
-
-def _ask(option: str, function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except Exception as error:
-        text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
-        raise ConnectError(text, last=error) from error

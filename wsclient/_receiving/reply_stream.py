@@ -7,10 +7,13 @@ stream. The feed has a weak reference to the stream: if no other reference is le
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, WebSocketClientError
+from .._requests.request import WAITING
+from .._threads.deadline import NEVER, Deadline
 from .._threads.sections import this_thread
 
 if TYPE_CHECKING:
@@ -110,6 +113,18 @@ class AnswersFeed(Feed):
             if stream is not None:
                 self._streams.discard(stream)
                 stream._end(None if isinstance(error, ClientClosed) else error)
+
+    def reply_due(self) -> Deadline:
+        """Return the deadline of the first reply, and ``NEVER`` if that is not awaited any more. End the request if the
+        deadline has passed. On the reader's thread.
+        """
+        request = self.request
+        if request is None or request.stage is not WAITING:
+            return NEVER
+        if not request.deadline.passed(time.monotonic()):
+            return request.deadline
+        self._requests.end_overdue(request)
+        return NEVER
 
     def leave(self, stream: Stream | None) -> None:
         """Cancel the request, and unsubscribe if the server may have received it. See ``Feed``."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from .._errors import ClientClosed, SlowConsumer, copy_exception
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.log import ClientLog
 from .._typing import Self
 from .inbox import EMPTY, Inbox, Put
@@ -43,6 +43,7 @@ class Stream(Iterator[Any]):
         check: Callable[[str], None],
         log: ClientLog,
         is_forked: Callable[[], bool] = bool,
+        reply_due: Callable[[], Deadline] | None = None,
     ) -> None:
         """For the client only; use ``client.listen()``.
 
@@ -54,6 +55,8 @@ class Stream(Iterator[Any]):
             check: raises if the caller may not wait here (I/O thread, forked child).
             log: the client's log.
             is_forked: whether this process is a forked child of the process that the stream belongs to.
+            reply_due: returns the deadline of the first reply, ``NEVER`` if that is not awaited any more; once the
+                deadline has passed, it ends the stream. None if the stream belongs to no request.
         """
         self._inbox = inbox
         self._match = match
@@ -62,6 +65,7 @@ class Stream(Iterator[Any]):
         self._check = check
         self._log = log
         self._is_forked = is_forked
+        self._reply_due = reply_due
         self.gaps = 0
 
     @property
@@ -80,7 +84,7 @@ class Stream(Iterator[Any]):
 
     def __next__(self) -> Any:
         self._check("next() of a stream")
-        message = self._inbox.get(Deadline(None))
+        message = self._inbox.get(NEVER) if self._reply_due is None else self._get_before_reply(NEVER)
         if message is not EMPTY:
             return self._unpacked(message)
         if self._inbox.error is not None:
@@ -99,7 +103,8 @@ class Stream(Iterator[Any]):
             SlowConsumer: it ended because it was read too slowly.
         """
         self._check("get() of a stream")
-        message = self._inbox.get(Deadline.after(timeout, time.monotonic()))
+        deadline = Deadline.after(timeout, time.monotonic())
+        message = self._inbox.get(deadline) if self._reply_due is None else self._get_before_reply(deadline)
         if message is not EMPTY:
             return self._unpacked(message)
         if self._inbox.error is not None:
@@ -114,6 +119,21 @@ class Stream(Iterator[Any]):
             return
         self._leave(self)
         self._inbox.end(discard=True)
+
+    def _get_before_reply(self, deadline: Deadline) -> Any:
+        """Return the next item as ``Inbox.get`` does; end the stream at the deadline of its first reply, since the I/O
+        thread may be busy in the user's code.
+        """
+        inbox = self._inbox
+        while True:
+            reply_due = self._reply_due
+            due = NEVER if reply_due is None else reply_due()
+            if due is NEVER:
+                self._reply_due = None
+            item = inbox.get(deadline.sooner(due))
+            now = time.monotonic()
+            if item is not EMPTY or inbox.ended or (deadline.passed(now) and not due.passed(now)):
+                return item
 
     # --- the client's side ------------------------------------------------------------------------------------------
 

@@ -192,6 +192,10 @@ class Subscription(Stream):
         return message
 
 
+_REPLY_GRACE: Final = 0.5
+"""Seconds beyond its deadline for which ``subscribe()`` waits for the I/O thread to handle a reply that came before."""
+
+
 def _never(message: Any) -> bool:
     return False
 
@@ -317,10 +321,14 @@ class SubscriptionFeed(Feed):
             return
         request = self.request
         assert request is not None
-        if not self._requests.time_out(request) and request.outcome is FAILED:
-            # The request was lost with its connection and no new one was made. (If a reply has just arrived, the I/O
-            # thread completes the waiter soon.)
-            self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
+        if not self._requests.time_out(request):
+            if request.outcome is FAILED:
+                # The request was lost with its connection and no new one was made.
+                self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
+            elif self.caller.wait(Deadline.after(_REPLY_GRACE, time.monotonic())):
+                return
+            else:  # the reply came, but the I/O thread is busy in the user's code that handles it
+                self._notify(None, failures.timed_out("waiting"))
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:

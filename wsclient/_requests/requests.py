@@ -464,6 +464,21 @@ class Requests:
         self._make_room()
         return True
 
+    def end_overdue(self, entry: Request | Batch) -> None:
+        """End the requests of a message whose deadline has passed, for a thread that waits for them.
+
+        An interrupt does not stop it half-way, since other threads may wait for the same requests.
+        """
+        try:
+            shielded(partial(self._time_out_all, entry))
+        except BaseException:  # an interrupt may have come before the shielded call began
+            shielded(partial(self._time_out_all, entry))
+            raise
+
+    def _time_out_all(self, entry: Request | Batch) -> None:
+        for request in entry.reply_requests():
+            self.time_out(request)
+
     def cancel(self, request: Request, *, interrupted: bool = False) -> bool:
         """End a request because the caller no longer waits. The waiter is not completed.
 
@@ -494,7 +509,8 @@ class Requests:
             self.cancel(request, interrupted=interrupted)
 
     def expire(self, now: float) -> None:
-        """End the requests whose deadline has passed. I/O thread only.
+        """End the requests whose deadline has passed. Called by the I/O thread and, while that calls a function of the
+        user, by a helper thread.
 
         Args:
             now: the time on the monotonic clock, in seconds.

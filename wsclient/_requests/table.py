@@ -148,7 +148,7 @@ class RequestTable:
         self.handed_over[request] = timed, streaming
 
     def take_handed_over(self) -> None:
-        """Add the requests that were handed over, so that their deadlines are among ``timers``. I/O thread only."""
+        """Add the requests that were handed over, so that their deadlines are among ``timers``."""
         with this_thread.section, self._lock:
             self._take_handed_over()
 

@@ -1,0 +1,88 @@
+"""Deadlines of requests while a function of the user occupies the I/O thread.
+
+The I/O thread ends requests at their deadlines in each of its waits. A function that it calls while it connects
+(``url``, ``headers``, ``sock``, ``ssl_context``, ``on_session``, ``should_retry``, the message of a subscription) may
+take long: it fetches a token, for example. Meanwhile a short-lived helper thread ends the requests.
+
+The functions that are called for each message (``match``, ``until``, the protocol) have no helper thread: it would cost
+more than they do. While one of them does not return, a request ends at its deadline only if a thread waits for it (in
+``result()`` or ``exception()`` of its future, ``get()`` or ``next()`` of its stream, or a call that waits).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from .._threads.deadline import Deadline
+from .._threads.state import FINAL
+from .._threads.waiting import Latch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .._network.options import NetworkOptions
+    from .context import ClientContext
+
+__all__ = ["EndingOverdue", "ending_overdue"]
+
+_CHECK: Final = 0.1
+"""Seconds after which the helper thread looks for earlier deadlines: nothing notifies it of a new request."""
+
+_T = TypeVar("_T")
+
+
+class EndingOverdue:
+    """A context manager: during its block, a helper thread ends requests at their deadlines. I/O thread only.
+
+    The helper thread ends with the block, or with the client, whichever comes first.
+    """
+
+    __slots__ = ("_core", "_is_over")
+
+    def __init__(self, core: ClientContext) -> None:
+        self._core = core
+        self._is_over = Latch()
+
+    def __enter__(self) -> None:
+        name = self._core.settings.name
+        thread = threading.Thread(target=_work, args=(self._core, self._is_over), name=f"{name}-deadlines", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._core.log.write(logging.WARNING, "requests may end after their deadlines: %s", error)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_over.open()
+
+
+def ending_overdue(core: ClientContext, options: NetworkOptions) -> NetworkOptions:
+    """Return the options with functions that call those of the user inside of ``EndingOverdue``."""
+    sock, context = options.sock, options.ssl_context
+    if callable(sock):
+        options = options._replace(sock=partial(_call, core, sock))
+    if callable(context):
+        options = options._replace(ssl_context=partial(_call, core, context))
+    return options
+
+
+def _call(core: ClientContext, function: Callable[[], _T]) -> _T:
+    with EndingOverdue(core):
+        return function()
+
+
+def _work(core: ClientContext, is_over: Latch) -> None:
+    """The main function of the helper thread."""
+    while True:
+        soon = Deadline.after(_CHECK, time.monotonic())
+        if is_over.wait(soon.sooner(Deadline(core.table.next_deadline()))) or core.state.current in FINAL:
+            return
+        if core.table.handed_over:
+            core.table.take_handed_over()
+        core.requests.expire(time.monotonic())

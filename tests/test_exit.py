@@ -32,6 +32,7 @@ def handler(connection, message):
         ("waiting", True),
         ("connecting", True),
         ("stuck session", True),
+        ("name look-up", True),
         ("thread in request", True),
         ("closed", False),
     ],

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import json
 import threading
 import time
 
@@ -14,6 +15,7 @@ from wsclient import JsonRpc, State
 
 from ..support import LONG, SHORT, SLACK, eventually
 from ..support.raw import frame
+from ..support.strikes import strikes
 
 AT_ONCE = wsclient.Reconnect(wait=tenacity.wait_none())
 
@@ -236,8 +238,7 @@ def test_requests_that_no_thread_waits_for_end_in_time(stuck):
 
 
 @of(CONNECTING)
-def test_a_request_from_before_the_hang_ends_in_time(request, stuck):
-    """Covered by the others for requests of a moment later; here the deadline is known when the function is called."""
+def test_requests_end_in_the_order_of_their_deadlines(stuck):
     futures = [stuck.client.submit(ASK, timeout=seconds) for seconds in (LONG, SHORT, SHORT / 2, 0)]
     done, not_done = concurrent.futures.wait(futures[1:], LONG)
     assert len(done) == 3
@@ -261,3 +262,103 @@ def test_every_call_that_ends_the_client_or_fills_it_ends_in_time(stuck, end):
         call()
     assert time.monotonic() - began < most + SLACK
     assert stuck.is_stuck()
+
+
+@of([on_session])
+def test_the_helper_thread_ends_with_the_client_although_the_function_hangs(stuck):
+    assert "stuck-deadlines" in [thread.name for thread in threading.enumerate()]
+    stuck.client.close(timeout=0)
+    eventually(lambda: "stuck-deadlines" not in [thread.name for thread in threading.enumerate()])
+    assert stuck.is_stuck()
+
+
+def test_the_helper_thread_ends_with_the_function(server):
+    names = []
+
+    def url():
+        names.extend(thread.name for thread in threading.enumerate())
+        return server.url
+
+    with wsclient.connect(url, name="brief"):
+        assert "brief-deadlines" in names
+        eventually(lambda: "brief-deadlines" not in [thread.name for thread in threading.enumerate()])
+
+
+def test_where_no_thread_can_be_started_the_function_is_called_nevertheless(server, monkeypatch, caplog):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.endswith("-deadlines"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with wsclient.connect(lambda: server.url) as client:
+        assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
+    assert "requests may end after their deadlines: can't start new thread" in caplog.text
+
+
+def test_subscribe_ends_in_time_while_the_protocol_handles_its_reply(raw, hang):
+    class Slow(JsonRpc):
+        def stream_of(self, request, id, reply=None):
+            return None if reply is None else hang()
+
+    client = wsclient.Client(raw.url, protocol=Slow())
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = upgrading(raw)
+    starter.join(LONG)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        began = time.monotonic()
+        subscribing = threads.submit(client.subscribe, SUBSCRIBE, timeout=SHORT + SLACK)
+        call = json.loads(peer.receive_text())
+        peer.send_text(json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": 7}))
+        assert hang.entered.wait(LONG)
+        assert isinstance(subscribing.exception(LONG), wsclient.RequestTimeout)
+        assert time.monotonic() - began < SHORT + 3 * SLACK
+    assert not hang.returned.is_set()
+    hang.release()
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("ask", [ASK, [ASK, ASK]], ids=["one", "batch"])
+def test_an_interrupt_at_any_moment_of_a_wait_beyond_the_deadline_leaves_a_future_that_ends(ask):
+    """The client is never started, so only the waiting thread can end the request."""
+    moment, struck = 0, True
+    while struck:
+        client = wsclient.Client("ws://127.0.0.1:9/", protocol=JsonRpc())
+        future = client.submit(ask, timeout=0)
+        struck = strikes(moment, future.exception)
+        assert isinstance(future.exception(LONG), wsclient.RequestTimeout)
+        assert client.stats.queue_depth == 0
+        client.close()
+        moment += 1
+    assert moment > 1
+
+
+def test_a_time_out_of_result_that_comes_before_the_deadline_does_not_end_the_request(raw):
+    client = wsclient.Client(raw.url)
+    future = client.submit(ASK, timeout=LONG)
+    with pytest.raises(concurrent.futures.TimeoutError) as caught:
+        future.result(0.01)
+    assert not isinstance(caught.value, wsclient.RequestTimeout)
+    assert not future.done()
+    client.close()
+
+
+def test_a_stream_has_no_deadline_after_its_first_reply(raw):
+    client = wsclient.Client(raw.url, protocol=wsclient.JsonId("id", item=lambda message: "data" in message))
+    starter = threading.Thread(target=client.start)
+    starter.start()
+    peer = upgrading(raw)
+    starter.join(LONG)
+    stream = client.stream(ASK, timeout=SHORT)
+    id = json.loads(peer.receive_text())["id"]
+    peer.send_text(json.dumps({"id": id, "data": 1}))
+    assert stream.get(LONG) == 1
+    with pytest.raises(TimeoutError) as caught:
+        stream.get(2 * SHORT)
+    assert not isinstance(caught.value, wsclient.RequestTimeout)
+    peer.send_text(json.dumps({"id": id, "data": 2}))
+    assert next(stream) == 2
+    client.close(timeout=0)

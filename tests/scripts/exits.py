@@ -3,6 +3,7 @@
 python -W always -m tests.scripts.exits STATE URL
 """
 
+import socket
 import sys
 import threading
 
@@ -32,6 +33,11 @@ def main():
         client = wsclient.Client(url, on_session=lambda client, session: hanging.wait(), retry_first=True)
         threading.Thread(target=swallow, args=(client.start,), daemon=True).start()
         client.wait_until(wsclient.State.CONNECTING)
+    elif state == "name look-up":
+        socket.getaddrinfo = lambda *args, **options: hanging.wait()
+        client = wsclient.Client("ws://slow.invalid/", retry_first=True)
+        threading.Thread(target=swallow, args=(client.start,), daemon=True).start()
+        eventually(lambda: any(thread.name.endswith("-lookup") for thread in threading.enumerate()))
     elif state == "closed":
         client = wsclient.connect(url)
         client.close()

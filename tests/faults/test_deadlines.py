@@ -344,21 +344,3 @@ def test_a_time_out_of_result_that_comes_before_the_deadline_does_not_end_the_re
     assert not isinstance(caught.value, wsclient.RequestTimeout)
     assert not future.done()
     client.close()
-
-
-def test_a_stream_has_no_deadline_after_its_first_reply(raw):
-    client = wsclient.Client(raw.url, protocol=wsclient.JsonId("id", item=lambda message: "data" in message))
-    starter = threading.Thread(target=client.start)
-    starter.start()
-    peer = upgrading(raw)
-    starter.join(LONG)
-    stream = client.stream(ASK, timeout=SHORT)
-    id = json.loads(peer.receive_text())["id"]
-    peer.send_text(json.dumps({"id": id, "data": 1}))
-    assert stream.get(LONG) == 1
-    with pytest.raises(TimeoutError) as caught:
-        stream.get(2 * SHORT)
-    assert not isinstance(caught.value, wsclient.RequestTimeout)
-    peer.send_text(json.dumps({"id": id, "data": 2}))
-    assert next(stream) == 2
-    client.close(timeout=0)

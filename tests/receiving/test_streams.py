@@ -3,15 +3,17 @@
 import gc
 import logging
 import threading
+import time
 
 import pytest
 
-from wsclient._errors import ClientClosed, SlowConsumer, WouldDeadlock
+from wsclient._errors import ClientClosed, RequestTimeout, SlowConsumer, WouldDeadlock
 from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.streams import Stream, Streams
 from wsclient._receiving.subscription import Subscription
+from wsclient._threads.deadline import NEVER, Deadline
 
-from ..support import LONG, eventually
+from ..support import LONG, SHORT, eventually
 from ..support.logs import make_log
 
 
@@ -487,3 +489,54 @@ def test_a_subscription_has_no_reply_before_the_server_replied():
     assert subscription.reply is None
     subscription._reply = {"name": 1}
     assert subscription.reply == {"name": 1}
+
+
+# --- the deadline of the first reply ---------------------------------------------------------------------------------
+
+
+class FirstReply:
+    """The request of a stream: its deadline, and how it ends the stream."""
+
+    def __init__(self, deadline, end=lambda: None):
+        self.asked = 0
+        self._deadlines = iter([deadline])
+        self._end = end
+
+    def due(self):
+        self.asked += 1
+        for deadline in self._deadlines:
+            return deadline
+        self._end()
+        return NEVER
+
+
+def stream_of(inbox, first_reply):
+    return Stream(inbox, match=None, key=None, leave=bool, check=bool, name="tester", reply_due=first_reply.due)
+
+
+@pytest.mark.parametrize("take", [next, lambda stream: stream.get(LONG), lambda stream: stream.get(SHORT)])
+def test_the_reader_ends_the_stream_at_the_deadline_of_its_first_reply(take):
+    inbox = Inbox(10, 1000, "block")
+    failure = RequestTimeout("late", phase="waiting")
+    first_reply = FirstReply(Deadline(time.monotonic() + SHORT / 2), lambda: inbox.end(failure))
+    with pytest.raises(RequestTimeout):
+        take(stream_of(inbox, first_reply))
+    assert first_reply.asked == 2
+
+
+def test_get_with_a_shorter_timeout_does_not_end_the_stream():
+    inbox = Inbox(10, 1000, "block")
+    stream = stream_of(inbox, FirstReply(Deadline(time.monotonic() + LONG)))
+    with pytest.raises(TimeoutError, match="No message came within 0"):
+        stream.get(0)
+    assert not inbox.ended
+
+
+def test_after_the_first_reply_the_deadline_is_not_asked_for():
+    inbox = Inbox(10, 1000, "block")
+    first_reply = FirstReply(NEVER)
+    stream = stream_of(inbox, first_reply)
+    for number in range(3):
+        inbox.put(number, 1)
+        assert stream.get(LONG) == number
+    assert first_reply.asked == 1

@@ -88,7 +88,8 @@ class Client:
             origin: the ``Origin`` header; none is sent by default.
             compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` sets its parameters; None
                 offers nothing. With a server that does not support it, messages are uncompressed.
-            open_timeout: seconds for name look-ups, TCP, proxy, TLS and upgrade together.
+            open_timeout: seconds for name look-ups, TCP, proxy, TLS and upgrade together, after ``url`` and ``headers``
+                have returned.
             session_timeout: seconds for ``on_session``.
             ping_interval: seconds between pings; None sends none.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
@@ -319,7 +320,10 @@ class Client:
 
         Returns:
             A future of the reply. It works with ``concurrent.futures.wait``; ``cancel()`` withdraws the request; its
-            done-callbacks run on the hook thread.
+            done-callbacks run on the hook thread. ``result()`` and ``exception()`` end at the request's ``timeout``
+            even before ``start()`` and while the I/O thread is busy in a function of yours; a future for which no
+            thread waits there ends later if the client is not started, or if ``match``, ``until`` or the protocol
+            does not return.
 
         Raises:
             As ``request``, for errors that are known at once; the future raises the others.

@@ -188,6 +188,7 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
             "drain": lambda: client.drain(wait=False),
             "cancel": future.cancel,
             "delivery": lambda: delivery.state,
+            "result": lambda: due.result(LONG),
         }
 
         def child():
@@ -200,9 +201,10 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
                     refused.append(name)
             return " ".join(refused)
 
+        due = client.submit({"method": "add"}, timeout=1)  # the child waits until then
         with core.queue._lock, core.table._lock:
             said = in_child(child)
-        assert said == "close drain cancel delivery"
+        assert said == "close drain cancel delivery result"
         client.close(timeout=0)
 
 

@@ -118,7 +118,9 @@ def submit(
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     later = core.subscriptions.post
-    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later, later, core.requests.end_overdue)
+    future = RequestFuture(
+        request, partial(_cancel, core), core.hooks.run_later, later, partial(_end_overdue, core)
+    )
     if this_thread.inside():
         try:
             core.requests.hand_over(request, future, timed=True)
@@ -195,6 +197,11 @@ def give_up(core: ClientContext, entry: Request | Batch, waiter: Waiter) -> None
     for request in entry.reply_requests():
         core.requests.time_out(request)
     waiter.wait(NEVER)  # it is completed now, or in a moment by the thread that has ended a request
+
+
+def _end_overdue(core: ClientContext, request: Request | Batch) -> None:
+    core.guard.check_fork("result()")
+    core.requests.end_overdue(request)
 
 
 def _cancel(core: ClientContext, request: Request | Batch) -> None:

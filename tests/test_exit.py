@@ -73,6 +73,23 @@ def test_a_client_that_is_being_closed_causes_no_warning_at_the_exit():
     assert (done.returncode, done.stdout, done.stderr) == (0, "closing ends\n", "")
 
 
+def test_the_exit_closes_an_open_connection_with_the_code_1001():
+    closes = []
+
+    def answer_close_frame(peer):
+        peer.upgrade()
+        while (received := peer.receive_frame())[0] != 8:
+            pass
+        closes.append(received[1])
+        peer.send_frame(*received)
+
+    with RawServer(answer_close_frame) as server:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.scripts.exits", "open", server.url]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        eventually(lambda: closes)
+    assert closes == [(1001).to_bytes(2, "big")]
+
+
 def test_nothing_is_printed_in_a_normal_run(server):
     program = (
         "import sys, wsclient\n"

@@ -56,10 +56,11 @@ def test_the_statistics_have_the_last_the_shortest_and_the_mean_round_trip(raw):
 def test_a_ping_of_the_server_is_answered_and_reported(raw):
     pings = []
     client, peer = open_pair(raw, on_ping=lambda _, data: pings.append(data), **QUIET)
-    peer.send_frame(9, b"one")
-    peer.send_frame(9)
-    assert [peer.receive_frame(), peer.receive_frame()] == [(10, b"one"), (10, b"")]
-    eventually(lambda: pings == [b"one", b""])
+    payloads = [b"one", b"", bytes(range(125))]  # 125 bytes are the most (RFC 6455 §5.5)
+    for payload in payloads:
+        peer.send_frame(9, payload)
+        assert peer.receive_frame() == (10, payload)
+    eventually(lambda: pings == payloads)
     client.close(timeout=0)
 
 

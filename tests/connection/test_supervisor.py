@@ -458,6 +458,20 @@ def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_late
     client.close(timeout=0)
 
 
+def test_a_command_to_drop_an_earlier_connection_leaves_the_present_one_open(raw):
+    """The thread that gives the command may have seen the earlier connection just before it ended."""
+    client, peer = open_against(raw, reconnect=SOON, ping_interval=None)
+    peer.reset()
+    peer = raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    commands = client._wsclient.core.commands
+    commands.order_drop(1, wsclient.ConnectionLost("A request was given up on the first connection."))
+    eventually(lambda: commands.drop is None)
+    peer.send_frame(9, b"open?")
+    assert peer.receive_frame() == (10, b"open?")
+    client.close(timeout=0)
+
+
 def test_a_message_sent_in_a_hook_and_cut_in_the_middle_of_a_frame_is_lost_and_not_sent_again(raw):
     sent = []
 

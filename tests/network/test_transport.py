@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from wsclient._network.poller import READ, WRITE
-from wsclient._network.transport import Line, TLSLine, make_line
+from wsclient._network.transport import RECORD, Line, TLSLine, make_line
 
 from ..support import LONG, SHORT
 from ..support.lines import (
@@ -249,6 +249,13 @@ def test_tls_send_counts_every_complete_record(tls, size):
     counted, _ = fill(line, b"x" * size)
     socket.socket.shutdown(line.sock, socket.SHUT_WR)
     assert len(rest_of(far)) == counted
+
+
+def test_tls_sends_at_most_one_record_in_a_call_also_if_the_socket_has_room_for_more(tls):
+    line, far = tls
+    assert line.send(b"x" * (RECORD + 1)) == RECORD
+    assert line.send(memoryview(b"y" * 2 * RECORD)) == RECORD
+    assert read_exactly(far, 2 * RECORD) == b"x" * RECORD + b"y" * RECORD
 
 
 def test_bytes_before_a_reset_are_received_although_the_tls_transport_is_full(tls):

@@ -29,6 +29,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st
         ('{"p\\u0061ssword":"s3cr3t!"}', '{"p\\u0061ssword":"[redacted]"}'),
         ('42["login",{"password":"s3cr3t!"}]', '42["login",{"password":"[redacted]"}]'),
         ('a["{\\"password\\":\\"s3cr3t!\\"}"]', 'a["{\\"password\\":\\"[redacted]\\"}"]'),
+        ('["{\\u0022password\\u0022:\\u0022s3cr3t!\\u0022}"]', '["{\\"password\\":\\"[redacted]\\"}"]'),
         ('{"password":"s3cr3t!', '{"password":"[redacted]"'),
         ('{"token":{"a":"s3cr3t!"', '{"token":"[redacted]"'),
         ('{"x":NaN,"token":"s3cr3t!"}{"token":"s3cr3t!"}', '{"x":NaN,"token":"[redacted]"}{"token":"[redacted]"}'),

@@ -197,6 +197,20 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     client.close()
 
 
+def test_a_message_of_a_connection_that_has_ended_does_not_stay_in_the_queue():
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    message = core.requests.encode_one_way("x", connection_number=1)
+    core.requests.queue(message, Deadline(None))
+    assert message.state == "lost"
+    request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        core.requests.begin(request, Count(), timed=False)
+    assert caught.value.sent is False
+    assert core.queue.messages == 0
+    client.close()
+
+
 @pytest.mark.parametrize("second", ENDINGS)
 @pytest.mark.parametrize("first", ENDINGS)
 def test_the_first_of_two_events_decides_and_the_second_one_is_informed_of_it(first, second):

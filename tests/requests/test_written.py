@@ -129,6 +129,17 @@ def test_an_error_and_an_unusual_id_are_looked_up_on_their_own_connection(halves
     assert core.counters.late == 1
 
 
+def test_the_phase_of_a_time_out_tells_whether_the_server_may_have_the_request(halves):
+    core, one, _ = halves()
+    waiting, sent_before, cut = one.ask(), one.ask(idempotent=True), one.ask(idempotent=True, whole=False)
+    core.requests.time_out(waiting)
+    one.end(cut)
+    assert core.queue.messages == 2  # the next connection will send both
+    core.requests.time_out(sent_before)
+    core.requests.time_out(cut)
+    assert [one.waiter.error.phase for one in (waiting, sent_before, cut)] == ["waiting", "waiting", "queued"]
+
+
 def test_a_match_request_receives_messages_of_its_own_connection(halves):
     _, one, two = halves(wsclient.JsonId())
     a = one.ask(match=lambda message: "tick" in message)

@@ -18,6 +18,7 @@ import trustme
 from wsclient.testing._leaks import Belongings, close_clients, describe, left_since
 
 from .support import LONG, FaultProxy, RawServer, Server
+from .support.hanging import fails_if_it_hangs
 from .support.peers import open_against
 from .support.stage import Hang, Stage, Watcher
 
@@ -105,6 +106,19 @@ def pytest_deselected(items):
             if item.get_closest_marker(marker):
                 item.config.stash.setdefault(left_out, collections.Counter())[marker] += 1
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """A test that hangs, also in a fixture, fails with the stacks of all threads, and the next test is run."""
+    with fails_if_it_hangs():
+        return (yield)
+
+
+def pytest_enter_pdb():
+    """A debugger may wait for its user."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.fixture(autouse=True)

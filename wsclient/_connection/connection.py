@@ -308,7 +308,7 @@ class Connection:
             self.over = self.ending.deadline.passed(now)
         elif self._heartbeat.missed:
             self._end_now(Initiator.KEEPALIVE, "a heartbeat of the message protocol was not answered", None)
-        elif now >= self._ping_schedule.next_at or now >= self._heartbeat.next_at:
+        else:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:

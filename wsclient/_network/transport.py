@@ -116,8 +116,6 @@ class TLSLine(Line):
         except ssl.SSLWantWriteError:
             self.read_event = WRITE
             return None
-        except ssl.SSLZeroReturnError:
-            return b""
         self.read_event = READ
         return data
 

@@ -248,8 +248,6 @@ class Router:
         if not self._requests.answer(request, value):
             self._table.drop_place(request)
             self._unclaimed(meaning, meaning.value, size)
-        elif self._receivers.subscriptions.unrouted.items:
-            self.deliver_routed()
 
     def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         """Process a message for an ended request, which keeps its position in the order until its last message."""

@@ -103,11 +103,10 @@ class Guard:
                 f"or a signal handler), and could wait for what this same thread must do first. {instead}"
             )
         self.check(call)
-        if self.on_io_thread():
-            raise WouldDeadlock(
-                f"{call} was called on the client's own I/O thread (from a function such as match, until, url, headers "
-                f"or should_retry, or a protocol) and would wait for this same thread. {instead}"
-            )
+        raise WouldDeadlock(
+            f"{call} was called on the client's own I/O thread (from a function such as match, until, url, headers "
+            f"or should_retry, or a protocol) and would wait for this same thread. {instead}"
+        )
 
     def check_started(self, call: str) -> None:
         """Raise an error if the client does not run.

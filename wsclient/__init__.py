@@ -194,7 +194,8 @@ _MODULE_OF: Final = {
 }
 """The module that defines each public name."""
 
-if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
+# Otherwise a type checker would accept every misspelt name.
+if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
 
     def __getattr__(name: str) -> Any:
         if name == "protocols":

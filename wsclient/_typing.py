@@ -9,9 +9,9 @@ __all__ = ["Self", "Unpack"]
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
-elif sys.version_info >= (3, 11):
+elif sys.version_info >= (3, 11):  # pragma: no cover  (not Python 3.10)
     from typing import Self, Unpack
-else:
+else:  # pragma: no cover  (Python 3.10)
     Self = Any
     Unpack = Union
     """A substitute. At run time ``Unpack[X]`` only has to be a valid expression; ``Union[X]`` is one and returns

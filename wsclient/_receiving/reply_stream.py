@@ -108,7 +108,7 @@ class AnswersFeed(Feed):
         """End the stream, since the request has ended: normally (the last reply is already delivered) or with the
         error.
         """
-        if self._claim():
+        if self._claim():  # pragma: no branch  (unless another thread calls `leave` at this moment)
             stream = self._stream()
             if stream is not None:
                 self._streams.discard(stream)

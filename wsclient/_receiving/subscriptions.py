@@ -108,7 +108,7 @@ class Subscriptions:
         while events:
             try:
                 function, argument = events.popleft()
-            except IndexError:  # the thread that ends the client has taken the last one
+            except IndexError:  # pragma: no cover  (the thread that ends the client takes the last one at this moment)
                 return
             function(argument)
 

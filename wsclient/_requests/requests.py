@@ -601,7 +601,7 @@ class Requests:
             shielded(partial(self._fail_victims, victims))  # other threads wait for them
         self._sender.progress.announce()
 
-    def _fail_victims(self, victims: Iterable[Request]) -> None:
+    def _fail_victims(self, victims: Iterable[Request]) -> None:  # pragma: no cover  (on a thread that is not traced)
         for request in victims:
             self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
 

@@ -118,5 +118,5 @@ full name, ``masking.apply_mask``, since the function is replaced once the C fun
 
 _masked = 0
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
     os.register_at_fork(after_in_child=forget_keys)

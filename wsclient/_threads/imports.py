@@ -23,7 +23,7 @@ __all__ = ["importing", "loaded"]
 # import or a fork.
 importing: Final = interrupt_safe(threading.RLock())
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
     os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
 
 

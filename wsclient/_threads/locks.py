@@ -51,7 +51,7 @@ class _MainThread:
 main_thread: Final = _MainThread()
 """The main thread of this process."""
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
     os.register_at_fork(after_in_child=main_thread.update)
 
 

@@ -68,7 +68,7 @@ class Wakeup:
             # ended.
             self._sender = None
             self._pending = isinstance(error, BlockingIOError)
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError):  # such as a KeyboardInterrupt of the main thread
                 raise
 
     def clear(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wsclient
 from wsclient import Client
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._rfc6455.frames import Opcode
@@ -36,7 +37,9 @@ from wsclient.protocols import (
     _codec,
     _paths,
 )
+from wsclient.protocols._batch import Answers
 from wsclient.protocols._codec import JSON, StandardJson
+from wsclient.protocols._incoming import ABSENT
 from wsclient.protocols._numbers import Numbers
 
 from ..support import LONG, SHORT
@@ -796,6 +799,7 @@ def test_numeric_string_ids_skip_those_of_the_caller_too():
     assert protocol.new_id() == "42"
     protocol._passed("abc")
     protocol._passed("²")
+    protocol._passed("\u0667\u0667")  # digits of another script: not a number that this protocol makes
     assert protocol.new_id() == "43"
 
 
@@ -1197,3 +1201,47 @@ def test_params_of_graphql_that_cannot_be_encoded_are_reported_by_the_session():
 
     with pytest.raises(TypeError):
         GraphQLTransportWs({"token": object()}).on_session(Strict(None))
+
+
+class Minimal(wsclient.Protocol):
+    """Only what every protocol must have."""
+
+    def new_id(self):
+        return 1
+
+    def encode_request(self, message, id):
+        return message
+
+    def decode(self, payload):
+        return None
+
+
+def test_a_protocol_without_calls_of_the_server_cannot_answer_one():
+    protocol = Minimal()
+    assert protocol.final("a request", "its reply")
+    for encode in (lambda: protocol.encode_result(1, 2), lambda: protocol.encode_error(1, OSError())):
+        with pytest.raises(TypeError, match="Minimal can't answer calls of the server"):
+            encode()
+
+
+def test_the_special_values_have_a_short_repr():
+    assert (repr(OLDEST), repr(ABSENT)) == ("OLDEST", "...")
+
+
+def test_calls_of_a_batch_that_are_not_answered_are_left_out():
+    answers = Answers(2)
+    assert answers.add(None) is None
+    assert answers.add(b'{"id":1}') == '[{"id":1}]'
+    answers = Answers(2)
+    assert [answers.add(None), answers.add(None)] == [None, None]
+
+
+def test_a_reply_with_an_object_that_has_no_method_in_it_is_a_reply():
+    protocol = JsonId(method=("header", "method"))
+    assert protocol.decode('{"header":{},"id":1}') == Reply(1, {"header": {}, "id": 1})
+
+
+def test_each_message_of_a_json_rpc_array_has_the_version():
+    assert (
+        JsonRpc().encode([{"method": "a"}, {"jsonrpc": "1.0"}]) == '[{"jsonrpc":"2.0","method":"a"},{"jsonrpc":"1.0"}]'
+    )

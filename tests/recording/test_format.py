@@ -83,6 +83,7 @@ def test_every_payload_is_read_unchanged_and_each_record_is_one_line(payload, at
         ((HEAD, OPEN, SAID.replace(b'"text"', b'"base64"')), "line 3: the base64 is damaged"),
         ((HEAD, OPEN, SAID.replace(b"0.2", b'"0.2"')), "line 3: at must be"),
         ((HEAD, OPEN, SAID.replace(b"0.2", b"NaN")), "line 3: at must be"),
+        ((HEAD, OPEN, SAID.replace(b"0.2", b"true")), "line 3: at must be"),
         ((HEAD, OPEN.replace(b'"url"', b'"uri"')), "line 2: the line of kind open lacks a valid 'url'"),
         ((HEAD, OPEN.replace(b'["server","x"]', b'["server"]')), "line 2: headers must be"),
     ],

@@ -157,6 +157,29 @@ def test_a_recording_that_has_stopped_blocks_no_thread(path):
     assert path.read_bytes().count(b"\n") == 1
 
 
+def test_an_error_at_the_end_of_a_recording_is_reported(path):
+    """NFS reports a failed write when the file is closed."""
+    errors = []
+    recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, errors.append)
+    recorder.begin()
+    os.close(recorder._file.fileno())
+    recorder.close()
+    assert [str(error).partition(" has stopped")[0] for error in errors] == [f"The recording to {str(path)!r}"]
+
+
+def test_a_copy_of_a_recording_in_a_forked_child_is_closed_and_not_written(path):
+    recorder = _recording.Recorder(wsclient.Recording(path), "x", lambda: None, pytest.fail)
+    recorder.begin()
+    recorder.sent(1, Opcode.TEXT, b"noted before the fork")
+    file = recorder._file
+    recorder.after_fork()
+    assert file.closed
+    recorder.write()
+    recorder.after_fork()
+    recorder.close()
+    assert path.read_bytes().count(b"\n") == 1
+
+
 def test_a_large_received_message_is_recorded(server, path):
     text = "x" * 2**20
     with wsclient.connect(server.url, record=path) as client:

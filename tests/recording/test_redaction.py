@@ -26,6 +26,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st
         ('{"token":12345,"b":null}', '{"token":"[redacted]","b":null}'),
         ('{"token":null}', '{"token":"[redacted]"}'),
         ('{"password":"a\\"s3cr3t!","b":1}', '{"password":"[redacted]","b":1}'),
+        ('{"\\qpassword":"s3cr3t!"}', '{"\\qpassword":"[redacted]"}'),
         ('{"p\\u0061ssword":"s3cr3t!"}', '{"p\\u0061ssword":"[redacted]"}'),
         ('42["login",{"password":"s3cr3t!"}]', '42["login",{"password":"[redacted]"}]'),
         ('a["{\\"password\\":\\"s3cr3t!\\"}"]', 'a["{\\"password\\":\\"[redacted]\\"}"]'),

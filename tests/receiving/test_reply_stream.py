@@ -8,9 +8,13 @@ import pytest
 
 import wsclient
 from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
+from wsclient._receiving.reply_stream import AnswersFeed
+from wsclient._sending.message import WriteProgress
+from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import Ticks, has_no_entries, many, put, start_call, subscribed, taken
+from ..support.threads import on_thread
 
 # --- stream(): the items ---------------------------------------------------------------------------------------------
 
@@ -275,3 +279,70 @@ def test_subscribe_on_the_io_thread_is_refused_since_it_would_deadlock(against):
     put(peer, {"news": 1})
     assert stream.get(LONG) == {"news": 1}
     assert len(caught) == 1
+
+
+class StopsByRequest(JsonId):
+    """An unsubscribe is a request."""
+
+    def __init__(self):
+        super().__init__(item=lambda message: message.get("more", False), result="v")
+
+    def unsubscribe(self, request, id, reply):
+        return wsclient.protocols.Request({"stop": id})
+
+
+def test_an_unsubscribe_request_without_a_reply_times_out(against):
+    client, peer, _ = against(protocol=StopsByRequest(), request_timeout=SHORT)
+    stream = client.stream({"ask": 1}, timeout=None)
+    id = taken(peer)["id"]
+    on_thread(stream.close)
+    assert taken(peer)["stop"] == id
+    eventually(lambda: client.stats.requests_timed_out == 1)
+    assert has_no_entries(client)
+
+
+def test_without_an_unsubscribe_message_the_end_of_a_stream_sends_nothing(against):
+    client, peer, _ = against(protocol=many())
+    stream = client.stream({"ask": 1})
+    taken(peer)
+    stream.close()
+    client.send({"mark": 1})
+    assert taken(peer) == {"mark": 1}
+
+
+def test_an_unsubscribe_that_raises_is_logged_and_the_stream_is_closed(against, caplog):
+    class Broken(Ticks):
+        def unsubscribe(self, request, id, reply):
+            raise LookupError("no such thing")
+
+    client, peer, _ = against(protocol=Broken())
+    stream = client.stream({"ask": 1})
+    taken(peer)
+    stream.close()
+    assert "an unsubscribe could not be made" in caplog.text
+    assert "LookupError: no such thing" in caplog.text
+    assert has_no_entries(client)
+
+
+@pytest.mark.parametrize("ended", ["connection", "client"])
+def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(ended, caplog):
+    """The thread that closes the stream has cancelled its request before it could be ended with the connection."""
+    caplog.set_level("DEBUG")
+    client = wsclient.Client("ws://localhost/", protocol=Ticks())
+    core = client._wsclient.core
+    request = core.requests.make({"ask": 1}, Deadline(None))
+    core.table.add(request, timed=False)
+    written, progress = core.table.new_connection(1), WriteProgress(1)
+    assert core.table.depart(request, 1, written)
+    request.put_on(progress, 0)
+    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, "the client")
+    feed.request = request
+    request.message = {"ask": 1}
+    if ended == "connection":
+        progress.ended = True
+    else:
+        core.queue.seal(wsclient.ClientClosed("It is closed."))
+    feed.leave(None)
+    assert core.queue.messages == 0
+    assert ("an unsubscribe was not sent: It is closed." in caplog.text) == (ended == "client")
+    client.close()

@@ -10,7 +10,10 @@ import pytest
 import wsclient
 from wsclient import Fifo
 from wsclient._rfc6455.read_size import READ_SIZE
-from wsclient.protocols import Control
+from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Waiter
+from wsclient.protocols import Control, Event, Reply
+from wsclient.protocols._incoming import ABSENT
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.peers import event, open_against, put, reply, subscribing, taken
@@ -486,3 +489,72 @@ def exception_of(call):
         call()
     except Exception as error:
         return error
+
+
+def test_a_generator_of_meanings_can_drop_the_connection(raw):
+    class Strict(wsclient.JsonId):
+        def decode(self, payload):
+            yield Event("before")
+            raise wsclient.ProtocolError("It is of no use.")
+
+    errors = []
+    client, peer, seen = open_against(raw, protocol=Strict(), on_error=lambda _, error: errors.append(error))
+    peer.send_text("x")
+    assert peer.receive_frame() == (8, (1002).to_bytes(2, "big"))
+    eventually(lambda: errors)
+    assert str(errors[0]) == "It is of no use."
+    assert seen == []
+    client.close(timeout=0)
+
+
+def test_a_reply_to_a_request_that_until_has_cancelled_is_late(raw):
+    client, peer, seen = open_against(raw)
+    futures = []
+    futures.append(client.submit({"n": 1}, until=lambda reply: futures[0].cancel()))
+    message = {"id": taken(peer)["id"], "n": 1}
+    put(peer, message)
+    eventually(lambda: seen == [message])
+    assert client.stats.requests_late == 1
+    assert futures[0].cancelled()
+    client.close(timeout=0)
+
+
+def test_a_final_function_that_raises_fails_its_request(raw):
+    client, peer, _ = open_against(raw, protocol=wsclient.JsonId(final=lambda request, value: 1 / 0))
+    future = client.submit({"n": 1})
+    put(peer, {"id": taken(peer)["id"]})
+    assert isinstance(future.exception(LONG), ZeroDivisionError)
+    client.close(timeout=0)
+
+
+class Numbered(Fifo):
+    """Requests are answered in order, and a reply has the id of its request; one without a value has ``ABSENT``."""
+
+    def decode(self, payload):
+        id, _, text = payload.partition(":")
+        return Reply(int(id), text or ABSENT)
+
+
+def test_a_reply_by_id_to_a_request_that_has_ended_takes_its_position_in_the_order():
+    client = wsclient.Client("ws://localhost/", protocol=Numbered())
+    core = client._wsclient.core
+    written = core.table.new_connection(1)
+    router = core.make_router(None, written)
+    requests = []
+    for _ in range(2):
+        request = core.requests.make("ask", Deadline(None))
+        request.waiter = Waiter()
+        core.table.add(request, timed=False)
+        assert request.payload_for(core.make_backend(written)) is not None
+        requests.append(request)
+    ended, other = requests
+    core.requests.time_out(ended)
+    assert written.in_flight == 2
+    router.receive(f"{ended.id}:late", 1)
+    assert written.in_flight == 1
+    assert core.counters.late == 1
+    # The reply came before the thread that writes the request has noted its position.
+    assert other.position is None
+    router.receive(f"{other.id}:", 1)
+    assert (other.outcome, other.waiter.value) == ("ok", None)
+    client.close()

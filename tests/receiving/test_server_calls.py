@@ -445,3 +445,24 @@ def test_a_message_that_cannot_be_processed_ends_the_connection_if_replies_are_m
     (error,) = errors
     assert isinstance(error, wsclient.ProtocolError)
     assert isinstance(error.__cause__, LookupError)
+
+
+def test_an_error_with_data_that_cannot_be_encoded_is_answered_without_them(raw):
+    def refuse(params):
+        raise wsclient.RemoteError(params, "not you", {"why": object()})
+
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), handlers={"x": refuse})
+    ask(peer, 1, "x", 42)
+    error = answer_of(peer)["error"]
+    assert "not you" in error.pop("message")
+    assert error == {"code": 42}
+    client.close(timeout=0)
+
+
+def test_an_answer_that_cannot_be_queued_is_logged(caplog):
+    client = wsclient.Client("ws://127.0.0.1:9/", protocol=JsonRpc(), name="the client")
+    core = client._wsclient.core
+    core.queue.seal(wsclient.ClientClosed("It is closed."))
+    core.server_calls.refuse(wsclient.protocols.Call(1, "x", None), 1)
+    assert "the client: the answer to a call was not sent: It is closed." in caplog.text
+    client.close()

@@ -244,6 +244,26 @@ def test_the_unsubscribe_option_takes_precedence_over_the_protocol(against, opti
     assert got == sent
 
 
+def test_a_message_that_can_have_no_id_needs_match(against):
+    client, _, _ = against()
+    with pytest.raises(TypeError, match="Give match="):
+        client.subscribe("plain text")
+    assert has_no_entries(client)
+
+
+def test_a_protocol_that_finds_no_key_in_a_reply_because_it_raises_ends_the_subscription(against):
+    class Broken(JsonRpc):
+        def stream_of(self, request, id, reply=None):
+            if reply is not None:
+                raise LookupError("no such thing")
+
+    client, peer, _ = against(protocol=Broken())
+    future = subscribing(client)
+    put(peer, reply(taken(peer), "name"))
+    assert isinstance(future.exception(LONG), LookupError)
+    assert has_no_entries(client)
+
+
 def test_an_unsubscribe_function_that_raises_leaves_no_subscription_open(against):
     def fails(message, reply):
         raise RuntimeError("a bug of the user's")

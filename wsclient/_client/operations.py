@@ -118,9 +118,7 @@ def submit(
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     later = core.subscriptions.post
-    future = RequestFuture(
-        request, partial(_cancel, core), core.hooks.run_later, later, partial(_end_overdue, core)
-    )
+    future = RequestFuture(request, partial(_cancel, core), core.hooks.run_later, later, partial(_end_overdue, core))
     if this_thread.inside():
         try:
             core.requests.hand_over(request, future, timed=True)

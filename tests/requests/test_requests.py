@@ -197,6 +197,24 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     client.close()
 
 
+def test_a_message_with_an_id_that_no_request_can_have_is_sent():
+    with contextlib.closing(wsclient.Client("ws://localhost/")) as client:
+        assert client._wsclient.core.table.check_free([1]) is None
+
+
+def test_a_request_with_match_that_gives_up_its_position_is_not_offered_messages():
+    client = wsclient.Client("ws://localhost/")
+    core = client._wsclient.core
+    request = core.requests.make({"method": "add"}, Deadline(None), match=bool)
+    core.requests.begin(request, Count(), timed=False)
+    written = core.table.new_connection(1)
+    assert request.payload_for(core.make_backend(written)) is not None
+    assert written.matching() == [request]
+    core.table.drop_place(request)
+    assert (written.matching(), written.in_flight) == ([], 0)
+    client.close()
+
+
 def test_a_message_of_a_connection_that_has_ended_does_not_stay_in_the_queue():
     client = wsclient.Client("ws://localhost/")
     core = client._wsclient.core

@@ -13,7 +13,7 @@ from wsclient._options import SendQueue
 from wsclient._requests.batches import Batch
 from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import EXPIRED, LOST, Outgoing, WriteProgress
+from wsclient._sending.message import EXPIRED, LOST, Mark, Outgoing, WriteProgress
 from wsclient._sending.queue import MessageQueue
 from wsclient._threads.deadline import Deadline
 
@@ -614,3 +614,28 @@ def test_marks_can_be_queued_behind_a_seal_that_takes_them():
     queue.seal(ClientClosed("closed"))
     with pytest.raises(ClientClosed, match="closed"):
         queue.put(mark(), PASSED, [])
+
+
+def test_a_mark_is_not_put_before_a_closed_queue():
+    queue = MessageQueue(SendQueue())
+    queue.seal(ClientClosed("It is closed."))
+    with pytest.raises(ClientClosed, match="It is closed"):
+        queue.put_first(Mark(b"x", 1))
+    assert not queue.entries
+
+
+def test_withdrawn_messages_between_a_mark_and_the_oldest_message_are_removed_when_the_queue_is_full():
+    queue = MessageQueue(SendQueue(max_messages=100, overflow="drop_oldest"))
+    queue.put_first(Mark(b"x", 1))
+    entries = [Outgoing(1, b"x", 1) for _ in range(166)]
+    for entry in entries[:100]:
+        queue.put(entry, Deadline(None), [])
+    for entry in entries[:66]:
+        assert queue.withdraw(entry)
+    for entry in entries[100:]:
+        queue.put(entry, Deadline(None), [])
+    assert len(queue.entries) == 167
+    evicted = []
+    queue.put(Outgoing(1, b"y", 1), Deadline(None), evicted)
+    assert evicted == [entries[66]]
+    assert len(queue.entries) == 101

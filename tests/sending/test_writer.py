@@ -770,3 +770,13 @@ def test_a_message_queued_while_a_writer_checks_whether_it_may_pass_the_queue_is
     assert written_directly(ends, text("now"), way) is clear
     received = [ends.peer.receive_frame()[1] for _ in range(1 + clear)]
     assert received == ([b"now", b"left"] if clear else [b"left"])
+
+
+def test_a_sender_under_pressure_waits_for_the_write_lock_only_for_a_moment(ends, monkeypatch):
+    monkeypatch.setattr(writer, "_MOMENT", 0.01)
+    ends.put("a")
+    with ends.writer._owner:
+        on_thread(ends.writer.flush_under_pressure)
+    assert ends.queue.messages == 1
+    on_thread(ends.writer.flush_under_pressure)
+    assert ends.peer.receive_frame() == (1, b"a")

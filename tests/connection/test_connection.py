@@ -1,5 +1,6 @@
 """One connection: keepalive, frames that break the rules, slow readers, unusual peers."""
 
+import socket
 import threading
 import time
 
@@ -8,10 +9,12 @@ import tenacity
 
 import wsclient
 from wsclient import State
+from wsclient._connection.connection import _address
 
 from ..support import LONG, SHORT, FaultProxy, Server, eventually
-from ..support.peers import open_pair
+from ..support.peers import open_pair, start_call
 from ..support.raw import frame
+from ..support.threads import on_thread
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 QUIET = {"ping_interval": None}
@@ -419,6 +422,23 @@ def test_a_close_frame_directly_after_the_upgrade_loses_nothing_of_the_queue(raw
     starter.join(LONG)
     eventually(lambda: reported == ["open", 1013, "open"])
     client.close(timeout=0)
+
+
+def test_after_a_close_frame_during_the_setup_a_message_waits_for_the_next_connection(raw):
+    client = wsclient.Client(raw.url, reconnect=SOON, **QUIET)
+    starting = start_call(client.start)
+    peer = raw.accept().upgrade(then=frame(8, (1000).to_bytes(2, "big")))
+    starting.result(LONG)
+    on_thread(lambda: client.send("hello"))
+    assert peer.receive_frame()[0] == 8
+    assert peer.until_closed() == b""
+    assert raw.accept().upgrade().receive_text() == "hello"
+    client.close(timeout=0)
+
+
+def test_the_address_of_a_socket_that_is_not_connected_is_unknown():
+    with socket.socket() as sock:
+        assert _address(sock.getpeername) is None
 
 
 def test_messages_that_arrive_while_a_client_closes_end_no_stream_with_an_error(raw):

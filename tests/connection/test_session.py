@@ -10,7 +10,9 @@ import wsclient
 from wsclient import State
 
 from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support.peers import start_call
 from ..support.raw import frame
+from ..support.threads import on_thread
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 
@@ -278,6 +280,23 @@ def test_close_ends_the_session(server):
     assert client.stats.connections == 0
 
 
+def test_the_deadline_of_close_also_limits_the_closing_handshake_of_a_setup_that_it_ends(raw, monkeypatch, caplog):
+    monkeypatch.setattr("wsclient._connection.supervisor.QUICK_CLOSE", LONG)
+    entered = threading.Event()
+
+    def wait(session):
+        entered.set()
+        session.recv()
+
+    client = client_with(raw.url, wait, retry_first=True)
+    starting = start_call(lambda: failure_of(client.start))
+    raw.accept().upgrade()  # it never answers the close frame
+    assert entered.wait(LONG)
+    client.close(timeout=0)
+    assert isinstance(starting.result(LONG), wsclient.ClientClosed)
+    assert "does not respond" not in caplog.text
+
+
 def test_calls_on_the_client_inside_the_session_raise_an_error_with_the_alternative(server):
     messages = []
 
@@ -368,6 +387,63 @@ def test_too_many_messages_not_received_by_the_session_end_the_setup(raw):
     raw.accept().upgrade(then=frame(1, b"x") * 20)
     starter.join(LONG)
     assert "recv()" in str(caught[0])
+
+
+def test_calls_of_the_server_during_the_setup_are_limited(raw):
+    errors, answered = [], []
+    client = client_with(
+        raw.url,
+        lambda session: session.request({"ask": 1}, match=lambda message: message == "go on"),
+        receive_queue=wsclient.ReceiveQueue(max_messages=2),
+        handlers={"x": answered.append},
+        on_error=lambda _, error: errors.append(error),
+    )
+    starting = start_call(client.start)
+    peer = raw.accept().upgrade()
+    peer.receive_text()
+    calls = [frame(1, json.dumps({"id": n, "method": "x", "params": n}).encode()) for n in range(3)]
+    peer.send(b"".join([*calls, frame(1, b"go on")]))
+    starting.result(LONG)
+    eventually(lambda: answered == [0, 1] and errors)
+    assert [type(error) for error in errors] == [wsclient.SlowConsumer]
+    client.close(timeout=0)
+
+
+def test_a_session_cannot_be_used_on_another_thread(raw):
+    errors = []
+
+    def use(session):
+        errors.append(on_thread(lambda: failure_of(lambda: session.send("x"))))
+
+    client = client_with(raw.url, use)
+    starting = start_call(client.start)
+    raw.accept().upgrade()
+    starting.result(LONG)
+    assert isinstance(errors[0], wsclient.WouldDeadlock)
+    client.close(timeout=0)
+
+
+def test_reconnect_ends_the_setup(raw):
+    entered, errors = threading.Event(), []
+
+    def use(session):
+        entered.set()
+        if not errors:
+            try:
+                session.recv()
+            except wsclient.ConnectionLost as error:
+                errors.append(error)
+                raise
+
+    client = client_with(raw.url, use)
+    starting = start_call(client.start)
+    raw.accept().upgrade()
+    assert entered.wait(LONG)
+    client.reconnect("use another server")
+    raw.accept().upgrade()
+    starting.result(LONG)
+    assert [error.sent for error in errors] == [None]
+    client.close(timeout=0)
 
 
 def test_the_setup_of_the_protocol_comes_first(server):

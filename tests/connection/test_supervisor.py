@@ -458,6 +458,21 @@ def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_late
     client.close(timeout=0)
 
 
+def test_reconnect_resets_the_count_of_failures(raw):
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(2), min_uptime=3600)
+    client, peer = open_against(raw, reconnect=reconnect, ping_interval=None)
+    peer.reset()
+    peer = raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    client.reconnect()
+    peer = raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 3)
+    peer.reset()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 4)
+    client.close(timeout=0)
+
+
 def test_a_command_to_drop_an_earlier_connection_leaves_the_present_one_open(raw):
     """The thread that gives the command may have seen the earlier connection just before it ended."""
     client, peer = open_against(raw, reconnect=SOON, ping_interval=None)

@@ -11,6 +11,7 @@ import pytest
 
 import wsclient
 from wsclient.cli.demo import THREADS
+from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
 
 from .support import LONG, SLACK
@@ -95,3 +96,22 @@ def test_without_the_extra_the_demo_prints_what_to_install():
 def test_the_version_is_printed():
     done = subprocess.run([sys.executable, "-m", "wsclient", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"wsclient-sdk {wsclient.__version__}\n"
+
+
+def test_the_demo_server_closes_a_connection_with_a_wrong_password():
+    server = DemoServer()
+    client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": "guessed"}))
+    with pytest.raises(wsclient.SessionError, match="wrong password"):
+        client.start()
+    server.stop()
+
+
+def test_the_screen_of_a_terminal_shows_the_state_the_events_and_the_table(capsys):
+    screen = LiveScreen()
+    screen.state(wsclient.State.OPEN, "3 connections")
+    screen.note("it began")
+    screen.close()
+    screen.table("Outcomes", [("answered", "5", "in time")])
+    text = capsys.readouterr().out
+    for words in ("OPEN", "3 connections", "it began", "Outcomes", "answered", "in time"):
+        assert words in text

@@ -131,6 +131,10 @@ def test_invalid_headers_are_refused(headers):
     refusal(ValueError, headers=headers)
 
 
+def test_handlers_of_another_type_are_refused():
+    assert "handlers must be a mapping" in refusal(TypeError, handlers=[print])
+
+
 def test_a_coroutine_function_is_refused_as_headers():
     async def ask():
         return {}

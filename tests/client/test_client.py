@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 import wsclient
-from tests.support import LONG, SHORT
-from tests.support.peers import open_against
+from tests.support import LONG, SHORT, eventually
+from tests.support.peers import SOON, open_against, start_call
 from wsclient import State
 
 
@@ -139,3 +139,31 @@ def test_states_phases_and_initiators_are_members_of_their_enums(raw):
     peer.reset()
     assert client.wait_closed(LONG)
     assert client.last_disconnect.initiator is wsclient.Initiator.NETWORK
+
+
+def test_on_reconnect_of_the_base_class_calls_on_open(raw):
+    calls = []
+
+    class Both(wsclient.Client):
+        def on_open(self):
+            calls.append("open")
+
+        def on_reconnect(self):
+            calls.append("reconnect")
+            super().on_reconnect()
+
+    class Second(wsclient.Client):
+        def on_reconnect(self):
+            super().on_reconnect()
+            calls.append("no on_open")
+
+    for kind, expected in ((Both, ["open", "reconnect", "open"]), (Second, ["no on_open"])):
+        calls.clear()
+        client = kind(raw.url, reconnect=SOON, ping_interval=None)
+        starting = start_call(client.start)
+        peer = raw.accept().upgrade()
+        starting.result(LONG)
+        peer.reset()
+        raw.accept().upgrade()
+        eventually(lambda expected=expected: calls == expected)
+        client.close(timeout=0)

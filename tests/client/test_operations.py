@@ -1,6 +1,7 @@
 """The public calls with a real server: send, request, submit, request_many, reconnect, stats."""
 
 import concurrent.futures
+import contextlib
 import gc
 import json
 import math
@@ -15,7 +16,7 @@ from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
 
 from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import open_against, start_call
+from ..support.peers import cut, open_against, open_pair, start_call
 
 
 @pytest.fixture
@@ -628,3 +629,38 @@ def test_an_error_that_was_caught_leaves_no_reference_cycle(mute_server):
             client.close(timeout=0)
     finally:
         gc.enable()
+
+
+def test_requests_of_request_many_that_cannot_be_queued_fail_alone():
+    queue = wsclient.SendQueue(max_messages=1, overflow="raise")
+    client = wsclient.Client("ws://127.0.0.1:9/", send_queue=queue)
+    core = client._wsclient.core
+    core.state.move(wsclient.State.CONNECTING)
+    calling = start_call(lambda: client.request_many([{"n": 1}, {"n": 2}], timeout=SHORT, return_exceptions=True))
+    first, second = calling.result(LONG)
+    assert isinstance(first, wsclient.RequestTimeout)
+    assert isinstance(second, wsclient.SendQueueFull)
+    client.close()
+
+
+def test_submit_in_a_hook_of_an_earlier_connection_gives_a_future_that_has_failed(raw):
+    again, futures = threading.Event(), []
+
+    def on_open(client):
+        assert again.wait(LONG)
+        futures.append(client.submit({"n": 1}))
+
+    client, peer = open_pair(raw, on_open=on_open, on_reconnect=lambda client: None, ping_interval=None)
+    cut(client, peer, raw)
+    again.set()
+    eventually(lambda: futures)
+    error = futures[0].exception(LONG)
+    assert isinstance(error, wsclient.ConnectionLost)
+    assert error.sent is False
+    client.close(timeout=0)
+
+
+def test_wait_until_takes_only_a_state():
+    with contextlib.closing(wsclient.Client("ws://127.0.0.1:9/")) as client:
+        with pytest.raises(TypeError, match=r"state must be a wsclient\.State, not 'open'"):
+            client.wait_until("open")

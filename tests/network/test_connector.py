@@ -10,7 +10,7 @@ import pytest
 
 import wsclient
 from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
-from wsclient._network.connector import _BODY_TIMEOUT, Connector
+from wsclient._network.connector import _BODY_TIMEOUT, Connector, _as_text
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
 from wsclient._network.transport import Line, TLSLine
@@ -795,3 +795,7 @@ def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(stage, w
         opener.open(server.url, {})
     assert known == [True]
     assert not watcher.open()
+
+
+def test_a_location_that_is_not_utf_8_is_read_as_latin_1():
+    assert (_as_text("/caf\u00c3\u00a9"), _as_text("/caf\u00e9")) == ("/caf\u00e9", "/caf\u00e9")

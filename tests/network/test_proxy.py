@@ -834,3 +834,21 @@ def test_no_secret_of_a_proxy_is_logged(stage, dead, caplog):
             wsclient.connect("ws://example.org/", proxy=f"http://me:hush@127.0.0.1:{port}")
         assert "hush" not in str(caught.value)
     assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("turns", "why"),
+    [
+        ([(HELLO5[0], b"\x05\x02")], "Unexpected authentication method 0x02"),
+        ([HELLO5, (ASK5, b"\x04\x00\x00")], "Unexpected SOCKS version 0x04"),
+    ],
+)
+def test_a_socks_5_proxy_that_breaks_the_protocol_is_a_proxy_error(tunnel, turns, why):
+    with pytest.raises(ProxyError, match=why):
+        tunnel(conversation(*turns), scheme="socks5h")
+
+
+def test_socks_4_cannot_connect_to_an_ipv6_address(tunnel):
+    with pytest.raises(ProxyError, match=r"can't connect to the IPv6 address 2001:db8::1; use socks5://") as caught:
+        tunnel(until_the_end, scheme="socks4", url="ws://[2001:db8::1]/")
+    assert not caught.value.retry

@@ -17,6 +17,7 @@ from wsclient._rfc6455.masking import accelerated, forget_keys, mask_in_python, 
 from wsclient._threads.imports import importing
 
 from ..support.strikes import strikes
+from ..support.threads import on_thread
 
 keys = st.binary(min_size=4, max_size=4)
 
@@ -188,3 +189,12 @@ def test_an_interrupted_import_of_the_accelerator_is_left_to_other_threads(unacc
         if not struck:
             break
     assert moment > 2
+
+
+def test_while_another_thread_imports_masking_does_not_wait(unaccelerated, monkeypatch):
+    before = masking.apply_mask
+    with importing:
+        on_thread(masking._accelerate)
+    assert masking.apply_mask is before
+    on_thread(masking._accelerate)
+    assert masking.apply_mask is not before

@@ -6,7 +6,10 @@ import warnings
 
 import pytest
 
+import wsclient
 from wsclient._threads import processes
+
+from ..support import LONG
 
 
 class Resident:
@@ -131,3 +134,16 @@ def test_a_log_filter_that_raises_in_a_forked_child_does_not_prevent_the_cleanup
         logging.getLogger("wsclient").removeFilter(raising)
     assert second.forks == 1
     processes._residents.update(kept)
+
+
+def test_a_copy_of_a_client_in_a_forked_child_refuses_calls_and_closes_no_stream(server):
+    with wsclient.connect(server.url) as client:
+        stream = client.listen()
+        guard = client._wsclient.core.guard
+        guard.forked = True
+        with pytest.raises(wsclient.ForkedClient, match=r"send\(\): the client .* belongs to the parent process"):
+            client.send("x")
+        stream.close()
+        guard.forked = False
+        client.send("x")
+        assert stream.get(LONG) == "x"

@@ -8,6 +8,8 @@ from tests.support import LONG, SHORT
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.thread import Worker, shielded
 
+from ..support.threads import on_thread
+
 FOREVER = Deadline(None)
 PASSED = Deadline(0.0)
 
@@ -171,3 +173,21 @@ def test_an_exception_of_a_shielded_call_is_raised():
 
     with pytest.raises(OSError, match="no"):
         shielded(fall)
+
+
+def test_a_worker_whose_thread_cannot_be_started_raises_and_does_not_block_join(work, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker("w", work)
+
+    def start():
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                worker.start("me")
+
+    on_thread(start)
+    assert worker.join(FOREVER)
+    assert not worker.seal()
+    assert work.runs == []

@@ -81,6 +81,7 @@ def test_every_payload_is_read_unchanged_and_each_record_is_one_line(payload, at
         ((HEAD, OPEN, SAID.replace(b"sent", b"seen")), "line 3: direction must be"),
         ((HEAD, OPEN, SAID.replace(b'"text"', b'"words"')), "line 3: a payload must be either"),
         ((HEAD, OPEN, SAID.replace(b'"text"', b'"base64"')), "line 3: the base64 is damaged"),
+        ((HEAD, OPEN, SAID.replace(b'"text":"hello"', b'"base64":"aGVs*bG8="')), "line 3: the base64 is damaged"),
         ((HEAD, OPEN, SAID.replace(b"0.2", b'"0.2"')), "line 3: at must be"),
         ((HEAD, OPEN, SAID.replace(b"0.2", b"NaN")), "line 3: at must be"),
         ((HEAD, OPEN, SAID.replace(b"0.2", b"true")), "line 3: at must be"),

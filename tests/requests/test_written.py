@@ -129,6 +129,16 @@ def test_an_error_and_an_unusual_id_are_looked_up_on_their_own_connection(halves
     assert core.counters.late == 1
 
 
+@pytest.mark.parametrize("at", [None, 1e9])
+def test_in_fifo_order_an_interrupted_request_keeps_its_position_only_if_it_has_a_deadline(halves, at):
+    core, _, two = halves(Fifo())
+    request = two.ask("ask")
+    request.deadline = Deadline(at)
+    assert core.requests.cancel(request, interrupted=True)
+    assert two.written.in_flight == 1
+    assert (core.commands.drop is None) == (at is not None)
+
+
 def test_the_phase_of_a_time_out_tells_whether_the_server_may_have_the_request(halves):
     core, one, _ = halves()
     waiting, sent_before, cut = one.ask(), one.ask(idempotent=True), one.ask(idempotent=True, whole=False)

@@ -447,6 +447,7 @@ def test_an_error_of_a_function_of_the_user_is_reported_and_the_default_rule_is_
         urls=1,
         credentials_are_fresh=False,
         fatal_codes=frozenset(),
+        log=make_log()[0],
         report=reported.append,
     )
     assert fail(state, OSError(), OSError(), answered(404)) == delays
@@ -633,7 +634,13 @@ def test_reconnect_called_by_the_user_begins_grace_if_the_connection_was_healthy
 
 def test_without_a_second_connection_there_is_no_grace():
     state = ReconnectState(
-        fixed(), retry_first=False, urls=1, credentials_are_fresh=False, fatal_codes=frozenset(), one_connection=True
+        fixed(),
+        retry_first=False,
+        urls=1,
+        credentials_are_fresh=False,
+        fatal_codes=frozenset(),
+        log=make_log()[0],
+        one_connection=True,
     )
     state.opened()
     assert lose(state, 0.0, lost("remote", 1008, uptime=HEALTHY)) is None

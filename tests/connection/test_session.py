@@ -303,9 +303,7 @@ def test_calls_on_the_client_inside_the_session_raise_an_error_with_the_alternat
     class Confused(wsclient.Client):
         def on_session(self, session):
             for call in (
-                lambda: self.send("x"),
                 lambda: self.request({"a": 1}),
-                lambda: self.submit({"a": 1}),
                 lambda: self.request_many([{"a": 1}]),
                 self.flush,
                 self.listen,
@@ -322,9 +320,24 @@ def test_calls_on_the_client_inside_the_session_raise_an_error_with_the_alternat
         assert client.state is State.OPEN
         client.send("works")
         client.flush(LONG)
-    assert len(messages) == 10
+    assert len(messages) == 8
     assert all("session" in message for message in messages)
     assert server.wait_for(1) == ["works"]
+
+
+def test_messages_of_the_client_inside_the_session_are_sent_when_the_connection_is_open(server, caplog):
+    futures = []
+
+    class Confused(wsclient.Client):
+        def on_session(self, session):
+            self.send("second")
+            futures.append(self.submit({"third": 3}))
+            session.send("first")
+
+    with Confused(server.url):
+        assert futures[0].result(LONG)["third"] == 3
+        eventually(lambda: "send() was called on the client inside on_session" in caplog.text)
+    assert server.wait_for(3)[:2] == ["first", "second"]
 
 
 def test_other_threads_can_call_while_a_connection_is_set_up(server):

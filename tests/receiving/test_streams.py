@@ -511,7 +511,7 @@ class FirstReply:
 
 
 def stream_of(inbox, first_reply):
-    return Stream(inbox, match=None, key=None, leave=bool, check=bool, name="tester", reply_due=first_reply.due)
+    return Stream(inbox, match=None, key=None, leave=bool, check=bool, log=make_log()[0], reply_due=first_reply.due)
 
 
 @pytest.mark.parametrize("take", [next, lambda stream: stream.get(LONG), lambda stream: stream.get(SHORT)])

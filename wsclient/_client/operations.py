@@ -6,6 +6,7 @@ before is sent once, any other is not sent, and no lock stays acquired.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -45,8 +46,8 @@ INSTEAD: Final = "Use submit() and a done-callback."
 
 def send(core: ClientContext, message: Any, timeout: float | None, expires: float | None) -> Delivery:
     """See ``Client.send``."""
-    if core.guard.forked:
-        core.guard.check_fork("send()")
+    if core.guard.forked or core.guard.setting_up:
+        _check(core, "send()")
     now = time.monotonic()
     expires_at = None if expires is None else now + check_seconds("expires", expires)
     if timeout is not None:
@@ -114,7 +115,8 @@ def submit(
     idempotent: bool,
 ) -> RequestFuture:
     """See ``Client.submit``."""
-    core.guard.check_fork("submit()")
+    if core.guard.forked or core.guard.setting_up:
+        _check(core, "submit()")
     connection_number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
     request = core.requests.prepare(message, timeout, match, until, idempotent, connection_number)
     later = core.subscriptions.post
@@ -200,6 +202,14 @@ def give_up(core: ClientContext, entry: Request | Batch, waiter: Waiter) -> None
 def _end_overdue(core: ClientContext, request: Request | Batch) -> None:
     core.guard.check_fork("result()")
     core.requests.end_overdue(request)
+
+
+def _check(core: ClientContext, call: str) -> None:
+    """Reject a call in a forked child. Inside ``on_session``, log what it does: the user may expect something else."""
+    core.guard.check_fork(call)
+    if core.guard.setting_up and core.guard.on_io_thread():
+        text = "%s was called on the client inside on_session: the message is sent when the connection is open. Use %s."
+        core.log.queue(logging.WARNING, text, call, "session.send() or session.request()")
 
 
 def _cancel(core: ClientContext, request: Request | Batch) -> None:

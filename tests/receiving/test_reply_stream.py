@@ -328,7 +328,14 @@ def test_an_unsubscribe_that_raises_is_logged_and_the_stream_is_closed(against, 
 def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(ended, caplog):
     """The thread that closes the stream has cancelled its request before it could be ended with the connection."""
     caplog.set_level("DEBUG")
-    client = wsclient.Client("ws://localhost/", protocol=Ticks())
+    asked = []
+
+    class Counting(Ticks):
+        def unsubscribe(self, request, id, reply):
+            asked.append(id)
+            return super().unsubscribe(request, id, reply)
+
+    client = wsclient.Client("ws://localhost/", protocol=Counting())
     core = client._wsclient.core
     request = core.requests.make({"ask": 1}, Deadline(None))
     core.table.add(request, timed=False)
@@ -345,5 +352,6 @@ def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(
     feed.leave(None)
     core.starter.finish()  # handles the records that were queued
     assert core.queue.messages == 0
+    assert asked == ([1] if ended == "client" else [])
     assert ("an unsubscribe was not sent: It is closed." in caplog.text) == (ended == "client")
     client.close()

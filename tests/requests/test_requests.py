@@ -12,7 +12,8 @@ import tenacity
 import wsclient
 from wsclient._threads.deadline import Deadline
 
-from ..support import LONG, FaultProxy, Server, eventually
+from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support.peers import open_pair
 from ..support.strikes import strikes
 from ..support.threads import on_thread
 
@@ -195,6 +196,23 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     assert isinstance(error, wsclient.ConnectionLost)
     assert error.sent is False
     client.close()
+
+
+def test_a_request_whose_reply_is_dropped_times_out_although_nothing_else_wakes_the_io_thread(raw):
+    client, peer = open_pair(raw, request_timeout=SHORT, ping_interval=None)
+    requests = client._wsclient.core.requests
+    on_thread(lambda: requests.send_unseen(wsclient.protocols.Request({"n": 1}), connection_number=1))
+    peer.receive_text()
+    eventually(lambda: client.stats.requests_timed_out == 1)
+    client.close(timeout=0)
+
+
+def test_a_batch_with_an_id_twice_is_refused_and_leaves_nothing():
+    with contextlib.closing(wsclient.Client("ws://localhost/", protocol=wsclient.JsonRpc())) as client:
+        with pytest.raises(ValueError, match="the id 5 is in flight already"):
+            client.submit([{"method": "a", "id": 5}, {"method": "b", "id": 5}])
+        assert client._wsclient.core.table.everything() == []
+        assert not client.submit({"method": "a", "id": 5}).done()
 
 
 def test_a_message_with_an_id_that_no_request_can_have_is_sent():

@@ -9,7 +9,7 @@ from wsclient import State
 from wsclient._sending.message import WRITTEN, Mark, Outgoing, WriteProgress
 from wsclient._threads.deadline import Deadline
 
-from ..support import LONG, eventually
+from ..support import LONG, SHORT, eventually
 from ..support.peers import start_call
 
 CLOSED = wsclient.ClientClosed("It is closed.")
@@ -75,3 +75,11 @@ def test_a_change_before_the_wait_is_seen(core):
     assert not acknowledgements._wait_for_change(entry, WRITTEN, NO_TIME)
     assert acknowledgements._wait_for_pong(mark, NO_TIME)
     assert not acknowledgements._wait_for_pong(Mark(b"x", 1), NO_TIME)
+
+
+def test_the_wait_for_a_queued_message_ends_when_it_expires():
+    with contextlib.closing(wsclient.Client("ws://localhost/")) as client:
+        delivery = client.send("x", expires=SHORT)
+        client._wsclient.core.state.move(State.CONNECTING)
+        assert start_call(delivery.wait).result(LONG) is False
+        assert delivery.state == "expired"

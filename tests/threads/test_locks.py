@@ -35,7 +35,9 @@ class Struck(Exception):
 
 @pytest.fixture
 def alarm():
-    """``alarm(seconds)`` raises ``Struck`` in the main thread after this time."""
+    """``alarm(seconds)`` raises ``Struck`` in the main thread after this time, and again after ``LONG``, since Python
+    discards an exception that is raised in a finalizer; the test would hang.
+    """
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no interval timer")
 
@@ -43,7 +45,7 @@ def alarm():
         raise Struck
 
     before = signal.signal(signal.SIGALRM, strike)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, LONG)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ..scripts.herd import PATIENCE
 from ..support import LONG
 from ..support.children import Script
 from ..support.figures import needs_proc
@@ -28,14 +29,14 @@ def test_a_thousand_clients_reconnect_to_a_server_that_restarts(figures):
     server = Script("lean_server", 0)
     port = server.read_value()["port"]
     with Script("herd", f"ws://127.0.0.1:{port}/", CLIENTS) as herd:
-        began = herd.read_value(120)
+        began = herd.read_value(PATIENCE)
         server.end()
         killed = time.monotonic()
         with Script("lean_server", port) as server:
             server.read_value()
             up = time.monotonic()
-            facts = herd.read_value(120)
-            assert herd.read_value(60) == {"closed": True}
+            facts = herd.read_value(PATIENCE)
+            assert herd.read_value(PATIENCE) == {"closed": True}
             assert herd.process.wait(LONG) == 0
     assert facts["answered"] == CLIENTS
     assert facts["threads"] == began["threads"] == CLIENTS + 1

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import gc
+import time
 import weakref
 
 import pytest
@@ -350,7 +351,7 @@ def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(
     else:
         core.queue.seal(wsclient.ClientClosed("It is closed."))
     feed.leave(None)
-    core.starter.finish()  # handles the records that were queued
+    core.log.finish(Deadline(time.monotonic() + LONG))  # the records that were queued are handled
     assert core.queue.messages == 0
     assert asked == ([1] if ended == "client" else [])
     assert ("an unsubscribe was not sent: It is closed." in caplog.text) == (ended == "client")

@@ -15,6 +15,9 @@ from wsclient import State
 
 DEFAULT = wsclient.Reconnect().wait
 
+PATIENCE = 600
+"""Seconds; a thousand threads that share one interpreter take 30 s on an idle machine."""
+
 
 class Member:
     """One client with the default back-off, and the times of its attempts."""
@@ -46,10 +49,11 @@ def main():
     threading.stack_size(512 * 1024)
     herd = [Member(url) for _ in range(count)]
     for member in herd:
-        member.client.start(60)
-    eventually(lambda: threads() <= count + 1, 60)  # each start() had a helper thread for a moment
+        member.client.start(PATIENCE)
+    eventually(lambda: threads() <= count + 1, PATIENCE)  # each start() had a helper thread for a moment
     say(open=count, threads=threads(), resident=resident())
-    eventually(lambda: all(one.client.stats.connections > 1 and one.client.state is State.OPEN for one in herd), 60)
+    clients = [one.client for one in herd]
+    eventually(lambda: all(one.stats.connections > 1 and one.state is State.OPEN for one in clients), PATIENCE)
     back = time.monotonic()
     answered = sum(one.client.request({"method": "echo", "params": n})["result"] == n for n, one in enumerate(herd))
     say(
@@ -62,7 +66,7 @@ def main():
     )
     for member in herd:
         member.client.close(wait=False)
-    say(closed=all(member.client.wait_closed(15) for member in herd))
+    say(closed=all(member.client.wait_closed(PATIENCE) for member in herd))
 
 
 if __name__ == "__main__":

@@ -89,8 +89,10 @@ class ServerCalls:
             return _checked(self._protocol.encode_error(call.id, error))
         except Exception:  # the error's data or its text can't be encoded
             code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
+        # The text of a RemoteError itself says that the server has answered.
+        cause = Exception(error.message) if isinstance(error, RemoteError) else error
         try:
-            return _checked(self._protocol.encode_error(call.id, RemoteError(code, text_of(error, 1000))))
+            return _checked(self._protocol.encode_error(call.id, RemoteError(code, text_of(cause, 1000))))
         except Exception:  # the call's id can't be encoded
             return None
 

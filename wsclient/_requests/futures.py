@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout  # a TimeoutError since Python 3.11
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .batches import Batch
 
 __all__ = ["RequestFuture"]
+
+_CANCELLED: Final = ("CANCELLED", "CANCELLED_AND_NOTIFIED")
+_DONE: Final = (*_CANCELLED, "FINISHED")
+"""The final values of ``Future._state``; the base class assigns them after the result."""
 
 _WAITS: Final = (
     "The result of a request was asked for by a function that interrupted this thread inside the client (such as a "
@@ -97,18 +102,40 @@ class RequestFuture(Future[Any]):
         """
         try:
             self._await_outcome(timeout)
-            return super().result(0)
+            if self.cancelled():
+                raise CancelledError
+            if self._exception is not None:
+                raise self._exception
+            return self._result
         finally:
             del self  # otherwise the error's traceback refers to the future, and the future to the error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error of the request, None if it did not fail; wait and raise as ``result`` does."""
         self._await_outcome(timeout)
-        return super().exception(0)
+        if self.cancelled():
+            raise CancelledError
+        return self._exception
+
+    def done(self) -> bool:
+        """Return whether the future has an outcome. Takes no lock, unlike the method of the base class."""
+        return self._state in _DONE
+
+    def cancelled(self) -> bool:
+        """Return whether the future was cancelled. Takes no lock, unlike the method of the base class."""
+        return self._state in _CANCELLED
+
+    def running(self) -> bool:
+        """Return False: no thread executes the future."""
+        return False
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Schedule a call of ``fn(future)`` for when the future has an outcome; see the class for its thread."""
-        super().add_done_callback(partial(self._post_callback, fn))
+        callback = partial(self._post_callback, fn)
+        if this_thread.inside():  # no lock may be taken here, so a new thread does
+            _thread.start_new_thread(super().add_done_callback, (callback,))
+        else:
+            super().add_done_callback(callback)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Store the outcome, and wake the threads that wait for it."""

@@ -21,6 +21,7 @@ from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketCli
 from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.thread import shielded
 from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
@@ -221,8 +222,10 @@ class Requests:
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
+        may_wait = not this_thread.inside()  # else `is_free` informs the protocol
         for id in entry.ids:
-            protocol._passed(id)
+            if may_wait:
+                protocol._passed(id)
             self.table.check_free(id)
         return entry
 
@@ -425,6 +428,8 @@ class Requests:
         """
         clash = next((id for id in ids if written.find(id) is not None), None)
         if clash is None:
+            for id in ids:
+                self._protocol._passed(id)
             return True
         # This thread holds the write lock.
         self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)

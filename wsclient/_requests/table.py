@@ -302,7 +302,10 @@ class RequestTable:
 
     def _take_handed_over(self) -> None:
         """Add the requests that were handed over. The caller holds the lock."""
-        for request, (timed, streaming) in list(self.handed_over.items()):
+        # A list of the keys, since it is made without an allocation that could run the collector, and so a finalizer
+        # that hands over a further request.
+        for request in list(self.handed_over):
+            timed, streaming = self.handed_over[request]
             key = request.caller_key
             if key is not None and not self._is_known(key):
                 self._by_caller_key[key] = request

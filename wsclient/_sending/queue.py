@@ -121,17 +121,19 @@ class MessageQueue:
 
         Args:
             entry: the message. Without room it becomes ``lost`` with ``"drop_newest"``, and is queued with
-                ``"drop_oldest"``: the next ``put`` drops older ones.
+                ``"drop_oldest"``: the next ``put`` drops older ones. The messages that are handed over before that
+                have the same limits as the queue.
 
         Raises:
             MessageTooBig, ClientClosed: as ``put``.
             SendQueueFull: no room, also with the policy ``"block"``.
         """
         self._check_size(entry)
-        handed = list(self.handed_over)
-        size = self.bytes + sum(one.size for one in handed)
-        is_full = self.messages + len(handed) >= self._bounds.max_messages or size + entry.size > self._bounds.max_bytes
-        if is_full and self._bounds.overflow in ("block", "raise"):
+        bounds, handed = self._bounds, list(self.handed_over)
+        size = sum(one.size for one in handed) + entry.size
+        is_full = self.messages + len(handed) >= bounds.max_messages or self.bytes + size > bounds.max_bytes
+        is_flooded = len(handed) >= bounds.max_messages or size > bounds.max_bytes
+        if is_flooded or (is_full and bounds.overflow in ("block", "raise")):
             raise self._full()
         if is_full and self._bounds.overflow == "drop_newest":
             entry.discarded_as = LOST
@@ -188,9 +190,8 @@ class MessageQueue:
                 self.dropped += 1
                 continue
             self._note_expiry(entry)
-            # From here on without a call, so that an interrupt comes before or after; a message that is in `entries`
-            # twice is taken once, since `queued` is then False.
-            self.entries.append(entry)
+            # From here on without a call, so that an interrupt comes before or after.
+            self.entries += (entry,)
             del self.handed_over[entry]
             entry.queued = True
             self.messages += 1
@@ -305,9 +306,11 @@ class MessageQueue:
 
     def expire(self, entry: Outgoing) -> None:
         """Drop a message as ``expired`` if it is still queued and its time has passed."""
-        if entry.expires_at is None or not entry.queued:
+        if entry.expires_at is None or not (entry.queued or entry in self.handed_over):
             return
         with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
             if entry.queued and time.monotonic() >= entry.expires_at:
                 self._drop(entry, EXPIRED)
         self._room.announce()

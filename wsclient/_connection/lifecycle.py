@@ -154,9 +154,10 @@ class Lifecycle:
                     core.log.queue(logging.WARNING, text, error)
             return
         if this_thread.inside():
-            core.commands.order_close(code, reason, deadline)
-            self._close_inside(deadline)
-            return
+            core.commands.order_close(code, reason, deadline)  # also if the call can't wait, on the I/O thread
+            if not core.guard.on_io_thread():
+                self._close_inside(deadline)
+                return
         core.guard.check_may_wait("close()", "Call close(wait=False).")
         core.commands.order_close(code, reason, deadline)
         self._close_unstarted()
@@ -166,12 +167,7 @@ class Lifecycle:
         """Wait for the end inside a critical section of this thread, for which the I/O thread may wait as well. If the
         client has not ended in time, only cut its connection; the I/O thread ends it after this thread has left the
         section.
-
-        Raises:
-            WouldDeadlock: this is the I/O thread itself; it closes the client a moment later.
         """
-        if self._core.guard.on_io_thread():
-            self._core.guard.check_may_wait("close()", "Call close(wait=False).")
         if self._worker.starter is None:
             _thread.start_new_thread(self._close_unstarted, ())
         elif self._core.state.wait_while(_RUNNING, Deadline.after(GRACE, deadline.at or 0.0)) in _RUNNING:
@@ -184,22 +180,26 @@ class Lifecycle:
         core.guard.check_fork("drain()")
         if wait:
             core.guard.check_may_wait("drain()", "Call drain(wait=False).")
-        elif this_thread.inside():
-            # No lock may be taken here, so a new thread does.
-            _thread.start_new_thread(self.drain, (timeout,), {"wait": False})
-            return False
         if core.state.current is State.FAILED:
             raise core.guard.closed_error("drain()")
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
-        refusal = ClientClosed("The client is draining and takes no new work.")
-        core.queue.seal(refusal, takes_marks=True)  # deliveries may still be waited for
-        core.commands.order_drain(deadline)
-        if self._close_unstarted():
+        if this_thread.inside():  # no lock may be taken here, so a new thread does
+            _thread.start_new_thread(self._begin_drain, (deadline,))
+            return False
+        if self._begin_drain(deadline):
             return self._supervisor.drained
         if wait:
             self._await_end(deadline)
         return self._supervisor.drained
+
+    def _begin_drain(self, deadline: Deadline) -> bool:
+        """Refuse new work and give the command. True if the client was never started; it has then ended."""
+        core = self._core
+        refusal = ClientClosed("The client is draining and takes no new work.")
+        core.queue.seal(refusal, takes_marks=True)  # deliveries may still be waited for
+        core.commands.order_drain(deadline)
+        return self._close_unstarted()
 
     def join(self, deadline: Deadline) -> bool:
         """Wait until the client has ended; False if the deadline passed first. Then wait for the last hooks: at most

@@ -15,6 +15,7 @@ from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClien
 from .._options import DEFAULT
 from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
+from .._threads.sections import this_thread
 from .._threads.waiting import Waiter
 from ..protocols import Protocol
 from ..protocols._session import Session
@@ -32,7 +33,7 @@ __all__ = ["ConnectionSession", "set_up"]
 class ConnectionSession(Session):
     """The session of one connection."""
 
-    __slots__ = ("_connection", "_core", "_deadline")
+    __slots__ = ("_connection", "_core", "_deadline", "_is_waiting")
 
     def __init__(self, core: ClientContext, connection: Connection, deadline: Deadline) -> None:
         """
@@ -44,6 +45,7 @@ class ConnectionSession(Session):
         self._core = core
         self._connection: Connection | None = connection
         self._deadline = deadline
+        self._is_waiting = False  # inside `request` or `recv`
 
     @property
     def number(self) -> int:
@@ -75,11 +77,13 @@ class ConnectionSession(Session):
     ) -> Any:
         """See ``Session``."""
         connection = self._running()
+        self._check_may_wait()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
         request = self._core.requests.make(message, deadline, match=match, connection_number=connection.number)
         request.waiter = waiter = Waiter()
-        self._core.table.add(request, timed=False)
+        self._is_waiting = True
         try:
+            self._core.table.add(request, timed=False)
             connection.writer.send_first(request)
             while request.outcome is None:
                 if deadline.passed(time.monotonic()):
@@ -90,6 +94,8 @@ class ConnectionSession(Session):
         except BaseException:
             self._core.requests.cancel(request, interrupted=True)
             raise
+        finally:
+            self._is_waiting = False
         try:
             if waiter.error is not None:
                 raise waiter.error
@@ -106,11 +112,16 @@ class ConnectionSession(Session):
         early_messages = self._live().router.early_messages
         deadline = self._deadline_for(timeout)
         assert early_messages is not None
-        while not early_messages:
-            self._turn(deadline)
-            if not early_messages and deadline.passed(time.monotonic()):
-                self._check_time()
-                raise TimeoutError(f"session.recv() got no message within {timeout} s.")
+        self._check_may_wait()
+        self._is_waiting = True
+        try:
+            while not early_messages:
+                self._turn(deadline)
+                if not early_messages and deadline.passed(time.monotonic()):
+                    self._check_time()
+                    raise TimeoutError(f"session.recv() got no message within {timeout} s.")
+        finally:
+            self._is_waiting = False
         return early_messages.take().message  # messages from before the end of the connection are still returned
 
     # --- the supervisor's side ---------------------------------------------------------------------------------------
@@ -135,6 +146,11 @@ class ConnectionSession(Session):
 
     def _running(self) -> Connection:
         connection = self._live()
+        if this_thread.inside():
+            raise WouldDeadlock(
+                "The session was used by a function that interrupted this thread inside the client (such as a "
+                "finalizer), and could wait for what this same thread must do first. Use it in on_session."
+            )
         self._check(connection)
         return connection
 
@@ -165,6 +181,14 @@ class ConnectionSession(Session):
         if early_messages is not None and early_messages.is_exceeded:
             self._refuse_more()
         connection.turn(deadline)
+
+    def _check_may_wait(self) -> None:
+        """Refuse a wait of a function that interrupted a wait of this session: it would read the answer to that one."""
+        if self._is_waiting:
+            raise WouldDeadlock(
+                "A session that waits was used by a function that interrupted the wait (such as a finalizer, match= or "
+                "a protocol) and would wait as well. Use session.send(), or wait in on_session."
+            )
 
     def _refuse_more(self) -> None:
         bounds = self._core.settings.bounds.receive_queue

@@ -18,6 +18,7 @@ from wsclient import State
 from wsclient._threads.sections import this_thread
 
 from ..support import LONG, Server, eventually
+from ..support.clients import FAST
 from ..support.strikes import disturb, strikes
 
 MOMENTS = ("call", "c_call", "c_return")
@@ -584,3 +585,42 @@ def test_drain_of_a_failed_client_raises_inside_a_section(capfd):
         with this_thread.section, pytest.raises(wsclient.ClientClosed):
             client.drain(wait=False)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_has_ended_keeps_nothing_of_calls_inside_a_section():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    client.close()
+    core = client._wsclient.core
+    with this_thread.section:
+        for _ in range(10):
+            with pytest.raises(wsclient.ClientClosed):
+                client.submit({"a": 1})
+            with pytest.raises(wsclient.ClientClosed):
+                client.send("x")
+    assert not core.table.handed_over
+    assert not core.queue.handed_over
+    assert not core.subscriptions.events
+
+
+def test_a_message_of_a_hook_whose_connection_has_ended_is_lost_inside_a_section(log):
+    states = []
+    entered, cut = threading.Event(), threading.Event()
+
+    def on_open(client):
+        if entered.is_set():
+            return
+        entered.set()
+        assert cut.wait(LONG)
+        with this_thread.section:
+            states.append(str(client.send("of the first connection").state))
+            with pytest.raises(wsclient.ConnectionLost):
+                client.submit({"of": "the first connection"})
+
+    with wsclient.Client(log.server.url, on_open=on_open, reconnect=FAST["reconnect"]) as client:
+        assert entered.wait(LONG)
+        client.reconnect()
+        eventually(lambda: client.stats.connections == 2)
+        cut.set()
+        eventually(lambda: states)
+    assert states == ["lost"]
+    assert "of the first connection" not in log.messages

@@ -22,6 +22,7 @@ from .._sending.sender import SMALL
 from .._stats import Stats
 from .._threads.deadline import NEVER, Deadline
 from .._threads.sections import this_thread
+from .._threads.state import FINAL
 from .._threads.waiting import Waiter
 from .._validation import check_seconds
 
@@ -125,7 +126,8 @@ def submit(
         try:
             core.requests.hand_over(request, future, timed=True)
         except BaseException:
-            later(core.requests.withdraw, request)
+            if core.state.current not in FINAL:
+                later(core.requests.withdraw, request)
             raise
         return future
     try:

@@ -146,12 +146,7 @@ class Lifecycle:
         if not wait:
             core.commands.order_close(code, reason, deadline)
             if self._worker.starter is None:
-                # This may be a signal handler, in which no lock may be taken; so a new thread takes it.
-                try:
-                    _thread.start_new_thread(self._close_unstarted, ())
-                except RuntimeError as error:  # a later call that may take the lock ends the client
-                    text = "close(wait=False) could not start a thread (%s); close(), wait_closed() or start() ends it."
-                    core.log.queue(logging.WARNING, text, error)
+                self._close_unstarted_later()
             return
         if this_thread.inside():
             core.commands.order_close(code, reason, deadline)  # also if the call can't wait, on the I/O thread
@@ -163,13 +158,21 @@ class Lifecycle:
         self._close_unstarted()
         self._await_end(deadline)
 
+    def _close_unstarted_later(self) -> None:
+        """Close a client that was never started on another thread, since the caller may take no lock."""
+        try:
+            _thread.start_new_thread(self._close_unstarted, ())
+        except RuntimeError as error:  # a later call that may take the lock ends the client
+            text = "a thread that closes it could not be started (%s); close(), wait_closed() or start() ends it."
+            self._core.log.queue(logging.WARNING, text, error)
+
     def _close_inside(self, deadline: Deadline) -> None:
         """Wait for the end inside a critical section of this thread, for which the I/O thread may wait as well. If the
         client has not ended in time, only cut its connection; the I/O thread ends it after this thread has left the
         section.
         """
         if self._worker.starter is None:
-            _thread.start_new_thread(self._close_unstarted, ())
+            self._close_unstarted_later()
         elif self._core.state.wait_while(_RUNNING, Deadline.after(GRACE, deadline.at or 0.0)) in _RUNNING:
             self._supervisor.cut()
 

@@ -307,6 +307,7 @@ class Requests:
             request.join(waiter)
         else:
             request.waiter = waiter
+        self._sender.queue.check_open()  # before the table: a client that has ended takes nothing out of it any more
         for one in request.reply_requests():
             self.table.hand_over(one, timed=timed, streaming=streaming)
         self.hand_over_message(request)
@@ -319,6 +320,10 @@ class Requests:
         Raises:
             SendQueueFull, MessageTooBig, ClientClosed: it was not queued.
         """
+        if self._sender.is_too_late(entry):
+            self._sender.queue.check_open()
+            entry.discarded_as = LOST  # its connection has ended, and no other one may send it
+            return
         self._sender.queue.hand_over(entry)
         self._commands.wake()
 

@@ -142,6 +142,16 @@ class MessageQueue:
         if refusal is not None and self.handed_over.pop(entry, self) is None:
             raise copy_exception(refusal) from refusal.__cause__
 
+    def check_open(self) -> None:
+        """Check, without the lock, that the queue accepts messages.
+
+        Raises:
+            ClientClosed: it does not.
+        """
+        refusal = self._refusal
+        if refusal is not None:
+            raise copy_exception(refusal) from refusal.__cause__
+
     def put_first(self, mark: Mark) -> None:
         """Queue a mark before everything that is queued. It does not count for the limits.
 

@@ -37,8 +37,8 @@ def written(core):
 
 
 WAITS = {
-    "flush": lambda core: core.acknowledgements.flush(LONG),
-    "ping": lambda core: core.acknowledgements.ping(LONG),
+    "flush": lambda core, timeout: core.acknowledgements.flush(timeout),
+    "ping": lambda core, timeout: core.acknowledgements.ping(timeout),
 }
 
 
@@ -46,21 +46,21 @@ WAITS = {
 def test_without_a_queue_that_takes_the_mark_a_wait_ends_at_once(core, wait):
     core.queue.seal(CLOSED)
     with pytest.raises(wsclient.ClientClosed):
-        WAITS[wait](core)
-    assert not core.acknowledgements.wait(written(core), LONG)
+        WAITS[wait](core, SHORT)
+    assert not core.acknowledgements.wait(written(core), SHORT)
 
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_wait_on_a_connection_that_has_just_ended_withdraws_its_mark(core, wait):
     with pytest.raises(wsclient.ConnectionLost):
-        WAITS[wait](core)
+        WAITS[wait](core, SHORT)  # it ends without a look at the time
     assert not any(entry.queued for entry in core.queue.entries)
 
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_wait_ends_with_the_client(core, wait, monkeypatch):
     monkeypatch.setattr(type(core.sender), "is_too_late", lambda sender, mark: False)
-    waiting = start_call(lambda: WAITS[wait](core))
+    waiting = start_call(lambda: WAITS[wait](core, LONG))
     eventually(lambda: core.progress.latches)
     core.state.move(State.CLOSED)
     core.progress.announce()

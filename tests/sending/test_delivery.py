@@ -246,20 +246,25 @@ def test_flush_before_start_raises():
 @pytest.mark.parametrize(
     "prove", [lambda client: client.send("x").wait(LONG), lambda client: client.flush(LONG) is None]
 )
-def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove):
+def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove, monkeypatch):
+    # The wait itself wakes the I/O thread, which otherwise would look again only after this time.
+    monkeypatch.setattr("wsclient._connection.connection._PAUSED_LOOK", 4 * LONG)
     proven = []
 
     def on_message(client, message):
         if message == "first":
+            eventually(lambda: client._wsclient.core.link.paused)
             proven.append(prove(client))
 
-    client, peer = open_pair(raw, on_message=on_message, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    queue = wsclient.ReceiveQueue(max_messages=2)
+    client, peer = open_pair(raw, on_message=on_message, receive_queue=queue, ping_interval=3600)
     for text in ("first", *"23456"):
         peer.send_text(text)
     while (frame := peer.receive_frame())[0] != 9:
         pass
     peer.send_frame(10, frame[1])
-    eventually(lambda: proven == [True])
+    eventually(lambda: proven)
+    assert proven == [True]
     client.close(timeout=0)
 
 

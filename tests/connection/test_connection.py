@@ -350,6 +350,24 @@ def test_a_peer_that_answers_the_close_frame_and_keeps_tcp_open_is_disconnected(
     assert client.state is State.CLOSED
 
 
+def test_the_close_frame_of_the_peer_is_read_although_a_hook_blocks_reading(raw):
+    go = threading.Event()
+    client, peer = open_pair(
+        raw, on_message=lambda *_: go.wait(LONG), receive_queue=wsclient.ReceiveQueue(max_messages=1), **QUIET
+    )
+    try:
+        peer.send(frame(1, b"x") * 3)
+        eventually(lambda: client._wsclient.core.link.paused)
+        closing = start_call(lambda: client.close(timeout=4 * LONG))
+        assert peer.receive_frame()[0] == 8
+        peer.send(frame(1, b"x") + frame(8, (1000).to_bytes(2, "big")))
+        peer.until_closed()  # long before the time-out of close()
+    finally:
+        go.set()
+    closing.result(LONG)
+    assert (client.last_disconnect.code, client.last_disconnect.reason) == (1000, "")
+
+
 def test_messages_that_arrive_during_the_closing_handshake_are_delivered(raw):
     seen = []
     client, peer = open_pair(raw, on_message=lambda _, message: seen.append(message), **QUIET)

@@ -92,6 +92,16 @@ def test_match_does_not_receive_messages_that_came_before_its_request_was_writte
     client.close(timeout=0)
 
 
+def test_a_match_request_ends_with_the_first_message_that_until_accepts_too(raw):
+    client, peer, seen = open_against(raw)
+    future = client.submit({"watch": 1}, match=lambda m: "news" in m, until=lambda m: m["news"] == "last")
+    peer.receive_text()
+    put(peer, {"news": "first"}, {"other": "last"}, {"news": "last"})
+    assert future.result(LONG) == {"news": "last"}
+    eventually(lambda: seen == [{"news": "first"}, {"other": "last"}])
+    client.close(timeout=0)
+
+
 def test_ten_thousand_replies_in_one_read(raw):
     client, peer, _ = open_against(raw)
     futures = [client.submit({"n": n}) for n in range(10_000)]

@@ -16,6 +16,7 @@ from wsclient._recording import recorder as _recording
 from wsclient._recording.format import RECEIVED, SENT
 from wsclient._recording.redaction import Redactor
 from wsclient._rfc6455.frames import Opcode
+from wsclient._rfc6455.http11 import Headers
 
 from ..support import LONG, Server, eventually, json_handler
 
@@ -178,6 +179,17 @@ def test_a_copy_of_a_recording_in_a_forked_child_is_closed_and_not_written(path)
     recorder.after_fork()
     recorder.close()
     assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_large_received_message_is_written_at_once_so_that_few_are_in_memory(path):
+    recorder = _recording.Recorder(wsclient.Recording(path), "x", bool, pytest.fail)
+    recorder.begin()
+    number = recorder.opened("ws://localhost/", None, Headers())
+    recorder.received(number, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
+    assert messages(path) == []
+    recorder.received(number, Opcode.BINARY, bytes(_recording.MAX_BACKLOG + 1))
+    assert [len(message) for message in messages(path)] == [_recording.MAX_BACKLOG, _recording.MAX_BACKLOG + 1]
+    recorder.close()
 
 
 def test_a_large_received_message_is_recorded(server, path):

@@ -11,6 +11,7 @@ import pytest
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.guard import Guard
 from wsclient._threads.log import MAX_RECORDS, ClientLog
+from wsclient._threads.sections import this_thread
 from wsclient._threads.starter import ThreadStarter
 from wsclient._threads.state import StateCell
 
@@ -263,6 +264,37 @@ def test_queue_only_asks_for_the_helper_thread(log, handler):
     log._starter.retry()
     log.flush(soon())
     assert handler.handled_by == ["feed-log"]
+
+
+@pytest.mark.parametrize("io", [False, True])
+def test_a_thread_that_holds_a_lock_only_asks_for_the_helper_thread(log, handler, io):
+    if io:
+        on_io_thread(log)
+    with this_thread.section:
+        log.write(logging.INFO, "later")
+    assert handler.records == []
+    assert log._starter.retry_at < time.monotonic()
+    log._starter.retry()
+    log.flush(soon())
+    assert handler.handled_by == ["feed-log"]
+
+
+def test_a_record_added_just_before_the_helper_thread_ends_is_handled_without_a_further_record(handler):
+    class LateLog(ClientLog):
+        """A log to which another thread adds a record when the helper thread has found no more."""
+
+        def _pop(self):
+            record = super()._pop()
+            if record is None and late:
+                self.queue(logging.INFO, late.pop())
+                self._starter.retry()
+            return record
+
+    late = ["late"]
+    log = LateLog(Guard("feed", StateCell()), ThreadStarter(bool))
+    on_io_thread(log)
+    log.write(logging.INFO, "first")
+    eventually(lambda: handler.texts == ["feed: first", "feed: late"])
 
 
 def test_records_of_many_threads_are_handled_once_each(log, handler):

@@ -62,6 +62,21 @@ def test_a_refusal_is_reported_once_and_tried_again_at_most_once_a_second_until_
     assert len(failures) == 2, "a new shortage is reported again"
 
 
+def test_a_refusal_is_not_reported_again_until_all_threads_are_started():
+    starter, _, failures = make()
+    refused, started = Work(), Work()
+    started.allowed = True
+    starter.start(refused)
+    starter.start(started)
+    starter.retry()
+    assert len(failures) == 1
+    refused.allowed = True
+    starter.retry()
+    refused.allowed = False
+    starter.start(refused)
+    assert len(failures) == 2
+
+
 def test_the_next_job_tries_again_after_a_second(monkeypatch):
     starter, _, _ = make()
     work = Work()

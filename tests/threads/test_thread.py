@@ -1,17 +1,21 @@
 """A background thread: started at most once, or sealed; any thread can wait for it."""
 
 import threading
+import time
 
 import pytest
 
-from tests.support import LONG, SHORT
+from tests.support import LONG, SHORT, eventually
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.thread import Worker, shielded
 
 from ..support.threads import on_thread
 
-FOREVER = Deadline(None)
 PASSED = Deadline(0.0)
+
+
+def soon():
+    return Deadline.after(LONG, time.monotonic())
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_a_worker_runs_its_work_in_a_daemon_thread_with_its_name(work):
     assert (thread.name, thread.daemon) == ("feed-io", True)
     assert thread is not threading.current_thread()
     work.go_on.set()
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert not thread.is_alive()
 
 
@@ -53,7 +57,7 @@ def test_only_the_first_start_counts(work):
     for thread in threads:
         thread.join(LONG)
     work.go_on.set()
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert len(work.runs) == 1
     assert worker.starter in starters
 
@@ -64,7 +68,7 @@ def test_a_sealed_worker_never_starts(work):
     assert worker.seal()
     worker.start("me")
     assert worker.starter is None
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert work.runs == []
 
 
@@ -73,7 +77,7 @@ def test_a_started_worker_cannot_be_sealed(work):
     worker.start("me")
     assert not worker.seal()
     work.go_on.set()
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
 
 
 def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
@@ -81,7 +85,7 @@ def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
     worker.start("me")
     assert not worker.join(PASSED)
     results = []
-    threads = [threading.Thread(target=lambda: results.append(worker.join(FOREVER))) for _ in range(5)]
+    threads = [threading.Thread(target=lambda: results.append(worker.join(soon()))) for _ in range(5)]
     for thread in threads:
         thread.start()
     threads[0].join(SHORT)
@@ -96,7 +100,7 @@ def test_a_worker_recognises_its_own_thread(work):
     here = []
     worker = Worker("w", lambda: here.append(worker.here()))
     worker.start("me")
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert here == [True]
     assert not worker.here()
 
@@ -110,7 +114,7 @@ def test_a_join_of_a_worker_whose_work_raised_does_not_wait(monkeypatch):
 
     worker = Worker("w", fall)
     worker.start("me")
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert [hook.exc_type for hook in seen] == [ValueError]
 
 
@@ -122,12 +126,30 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_join_waits(monkeypatch, w
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="can't start"):
         worker.start("me")
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     monkeypatch.undo()
     worker.start("me")
     assert work.begun.wait(LONG), "the refusal was not for good"
     work.go_on.set()
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
+
+
+def test_a_join_that_waits_for_a_thread_that_cannot_start_ends(monkeypatch, work):
+    joined = []
+    worker = Worker("w", work)
+    joining = threading.Thread(target=lambda: joined.append(worker.join(soon())))
+
+    def refuse(thread):
+        monkeypatch.undo()
+        joining.start()
+        eventually(lambda: worker._changed.latches)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        worker.start("me")
+    joining.join(LONG)
+    assert joined == [True]
 
 
 def test_a_worker_can_run_on_the_callers_thread_instead(work):
@@ -145,7 +167,7 @@ def test_a_started_worker_does_not_run_on_the_callers_thread_too(work):
     work.go_on.set()
     worker.start("me")
     worker.run_here()
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert len(work.runs) == 1
 
 
@@ -188,6 +210,6 @@ def test_a_worker_whose_thread_cannot_be_started_raises_and_does_not_block_join(
                 worker.start("me")
 
     on_thread(start)
-    assert worker.join(FOREVER)
+    assert worker.join(soon())
     assert worker.seal()
     assert work.runs == []

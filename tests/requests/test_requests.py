@@ -13,7 +13,7 @@ import wsclient
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, FaultProxy, Server, eventually
-from ..support.peers import open_pair
+from ..support.peers import open_pair, put, reply, start_call, taken
 from ..support.strikes import strikes
 from ..support.threads import on_thread
 
@@ -278,3 +278,25 @@ def test_an_interrupt_at_any_moment_of_a_send_leaves_no_dropped_request_waiting(
                 assert isinstance(future.exception(LONG), wsclient.SendQueueFull)
         moment += 1
     assert dropped == {0, 1, 2}
+
+
+def test_a_request_that_times_out_makes_room_for_the_next_one_while_the_io_thread_is_busy(raw, hang):
+    class Narrow(wsclient.JsonId):
+        max_in_flight = 1
+
+        def decode(self, payload):
+            return hang() if payload == "hang" else super().decode(payload)
+
+    client, peer = open_pair(raw, protocol=Narrow(), ping_interval=None)
+    peer.send_text("hang")
+    assert hang.entered.wait(LONG)
+    first = start_call(lambda: client.request({"n": 1}, timeout=SHORT))
+    assert taken(peer)["n"] == 1
+    second = start_call(lambda: client.request({"n": 2}, timeout=LONG))
+    assert isinstance(first.exception(LONG), wsclient.RequestTimeout)
+    asked = taken(peer)
+    assert asked["n"] == 2
+    hang.release()
+    put(peer, reply(asked, "two"))
+    assert second.result(LONG)["result"] == "two"
+    client.close(timeout=0)

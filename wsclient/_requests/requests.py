@@ -443,13 +443,15 @@ class Requests:
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request, value: Any) -> bool:
-        """End a request with its reply. False if the request had already ended."""
+        """End a request with its reply. False if the request had already ended. I/O thread only: it checks itself after
+        each read whether a drain is complete.
+        """
         if not self.table.take(request, OK):
             return False
         if request.waiter is not None:
             request.waiter.complete(value, None)
-        if self._protocol.max_in_flight is not None or self._commands.drain is not None:
-            self._make_room()
+        if self._protocol.max_in_flight is not None:
+            self._sender.write_queued()
         return True
 
     def fail(self, request: Request, error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from wsclient.protocols import Control, Event, Reply
 from wsclient.protocols._incoming import ABSENT
 
 from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import event, open_against, put, reply, subscribing, taken
+from ..support.peers import event, open_against, put, reply, start_call, subscribing, taken
 from ..support.raw import frame
 
 
@@ -317,6 +317,17 @@ def test_max_in_flight_keeps_further_requests_in_the_queue(raw):
         peer.send_text(text.upper())
         assert future.result(LONG) == text.upper()
     client.close(timeout=0)
+
+
+def test_a_request_that_max_in_flight_keeps_in_the_queue_does_not_delay_the_close_frame(raw):
+    client, peer, _ = open_against(raw, protocol=Fifo(max_in_flight=1))
+    futures = [client.submit(text) for text in ("a", "b")]
+    assert peer.receive_text() == "a"
+    closing = start_call(lambda: client.close(timeout=4 * LONG))
+    assert peer.receive_frame() == (8, b"\x03\xe8")
+    peer.send_frame(8, b"\x03\xe8")
+    closing.result(LONG)
+    assert all(isinstance(future.exception(0), wsclient.ClientClosed) for future in futures)
 
 
 # --- start and end of a connection -----------------------------------------------------------------------------------

@@ -51,6 +51,18 @@ def test_a_later_reply_confirms_a_message_too(raw):
     client.close(timeout=0)
 
 
+def test_an_error_as_reply_confirms_a_message_too(raw):
+    client, peer = open_pair(raw, ping_interval=None, protocol=wsclient.JsonId(error="error"))
+    delivery = client.send("x")
+    future = client.submit({"a": 1})
+    peer.receive_text(), peer.receive_text()
+    eventually(lambda: delivery.state == "written")
+    peer.send_text('{"id": 1, "error": "no"}')
+    assert isinstance(future.exception(LONG), wsclient.RemoteError)
+    assert delivery.state == "confirmed"
+    client.close(timeout=0)
+
+
 def test_waiting_for_a_delivery_sends_a_ping_at_once(server):
     with wsclient.connect(server.url, ping_interval=3600) as client:
         delivery = client.send("x")

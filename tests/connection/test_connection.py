@@ -251,8 +251,8 @@ def test_reading_pauses_at_the_limit_and_nothing_is_lost():
         pause.wait(1.5)  # longer than the keepalive allows: unread bytes are a sign of life
         received = client.stats.messages_received
         assert received < 2000
-        assert [next(stream)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
-        assert next(stream) == "done"
+        assert [stream.get(LONG)[:6] for _ in range(5000)] == [f"{n:06d}" for n in range(5000)]
+        assert stream.get(LONG) == "done"
         assert stream.dropped == 0
         assert client.stats.connections == 1
         eventually(lambda: not client._wsclient.core.link.paused)

@@ -18,7 +18,7 @@ import trustme
 from wsclient.testing._leaks import Belongings, close_clients, describe, left_since
 
 from .support import LONG, FaultProxy, RawServer, Server
-from .support.hanging import fails_if_it_hangs
+from .support.hanging import HANG, HANG_SLOW, fails_if_it_hangs
 from .support.peers import open_against
 from .support.stage import Hang, Stage, Watcher
 
@@ -109,9 +109,9 @@ def pytest_deselected(items):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol():
+def pytest_runtest_protocol(item):
     """A test that hangs, also in a fixture, fails with the stacks of all threads, and the next test is run."""
-    with fails_if_it_hangs():
+    with fails_if_it_hangs(HANG_SLOW if item.get_closest_marker("slow") else HANG):
         return (yield)
 
 

@@ -13,7 +13,7 @@ from ..support.children import Script
 from ..support.figures import needs_proc
 
 MARKS = 1_000, 5_000, 10_000
-PATIENCE = 100
+PATIENCE = 330
 """Seconds for the reconnects between two measurements; an idle machine takes 10."""
 
 

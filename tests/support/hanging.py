@@ -8,8 +8,10 @@ import pytest
 from .threads import stacks
 
 HANG = 150.0
-"""Seconds after which a test counts as hanging, its fixtures included; less than ``faulthandler_timeout`` in
-``pyproject.toml``."""
+"""Seconds after which a test counts as hanging, its fixtures included."""
+
+HANG_SLOW = 900.0
+"""The same for tests marked ``slow``; less than ``faulthandler_timeout`` in ``pyproject.toml``."""
 
 
 @contextlib.contextmanager

@@ -16,9 +16,12 @@ def add(*numbers):
 
 
 def threads(name):
-    """The kinds of threads of the client with this name: ``io``, ``hooks``, ``worker-…``."""
+    """The kinds of threads of the client with this name: ``io``, ``hooks``, ``worker-…``.
+
+    Without the thread that handles log records: it exists only while there are some, and ends a moment later.
+    """
     ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"{name}-")]
-    return sorted(thread.removeprefix(f"{name}-") for thread in ours)
+    return sorted(kind for thread in ours if (kind := thread.removeprefix(f"{name}-")) != "log")
 
 
 def request_sum(client):

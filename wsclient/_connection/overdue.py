@@ -33,6 +33,9 @@ __all__ = ["EndingOverdue", "ending_overdue"]
 _CHECK: Final = 0.1
 """Seconds after which the helper thread looks for earlier deadlines: nothing notifies it of a new request."""
 
+_EXIT_TIMEOUT: Final = 1.0
+"""Longest wait, in seconds, for the end of the helper thread; normally it takes microseconds."""
+
 _T = TypeVar("_T")
 
 
@@ -42,17 +45,19 @@ class EndingOverdue:
     The helper thread ends with the block, or with the client, whichever comes first.
     """
 
-    __slots__ = ("_core", "_is_over")
+    __slots__ = ("_core", "_is_over", "_thread")
 
     def __init__(self, core: ClientContext) -> None:
         self._core = core
         self._is_over = Latch()
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
         name = self._core.settings.name
         thread = threading.Thread(target=_work, args=(self._core, self._is_over), name=f"{name}-deadlines", daemon=True)
         try:
             thread.start()
+            self._thread = thread
         except RuntimeError as error:
             self._core.log.write(logging.WARNING, "requests may end after their deadlines: %s", error)
 
@@ -60,6 +65,8 @@ class EndingOverdue:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_over.open()
+        if self._thread is not None:
+            self._thread.join(_EXIT_TIMEOUT)  # so that it does not outlast the client
 
 
 def ending_overdue(core: ClientContext, options: NetworkOptions) -> NetworkOptions:

@@ -384,8 +384,8 @@ def test_a_future_is_asked_and_gets_a_callback_at_any_moment_of_another_call(cli
 
     inner = Inner(call)
     moments = at_each_moment(lambda: future.add_done_callback(lambda future: None), inner)
-    assert inner.done == moments
-    eventually(lambda: len(called) == moments)
+    assert inner.done >= moments > 0
+    eventually(lambda: len(called) == inner.done)
 
 
 def meet(*calls):

@@ -183,8 +183,10 @@ def test_a_wake_up_that_other_code_closes_is_replaced(server, end, close, caplog
 
 def poke(client):
     """Wake the client's thread, which then finds that its wake-up is closed."""
-    wake_up_of(client)._pending = False
-    client._wsclient.core.commands.wake()
+    wake_up = wake_up_of(client)
+    if wake_up is not None:  # for a moment there is none
+        wake_up._pending = False
+        wake_up.wake()
     return False
 
 

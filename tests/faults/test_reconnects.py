@@ -34,7 +34,7 @@ def test_ten_thousand_reconnects_use_no_further_resources(figures):
         f"{MARKS[-1]} reconnects in {took:.1f} s, {took / MARKS[-1] * 1000:.2f} ms each, the server's part included",
         "  connections   threads   descriptors   RSS (KiB)   stack (frames)",
         *(
-            f"  {at['connections']:11}   {at['threads']:7}   {at['descriptors']:11}   {at['resident'] >> 10:9}"
+            f"  {at['connections']:11}   {at['threads']:7}   {at['descriptors']:11}   {(at['resident'] or 0) >> 10:9}"
             f"   {at['depth']:14}"
             for at in measured
         ),
@@ -43,5 +43,6 @@ def test_ten_thousand_reconnects_use_no_further_resources(figures):
     for late in later:
         assert late["threads"] == early["threads"] == 3  # the main thread, the I/O thread, the hook thread
         assert abs(late["descriptors"] - early["descriptors"]) <= 1  # the current socket, or none
-        assert late["resident"] < early["resident"] + (2 << 20)
+        if early["resident"] is not None:
+            assert late["resident"] < early["resident"] + (2 << 20)
         assert (late["io depths"], late["hook depths"]) == (1, 1)

@@ -19,7 +19,7 @@ waits raises ``WouldDeadlock`` (see ``Guard``).
 
 Each section is written ``with this_thread.section, self._lock:``. ``section`` is a reentrant lock of the thread, which
 no other thread uses; so entering it never waits. Both are entered and left in C code, so an interrupt can't leave one
-of them locked (see ``locks``). This costs 0.1 µs.
+of them locked (see ``locks``). This costs 0.3 µs (measured), about as much as the lock itself.
 """
 
 from __future__ import annotations

@@ -14,19 +14,10 @@ import tenacity
 
 import wsclient
 from tests.support import LONG, eventually
+from tests.support.sockets import use_all_descriptors
 from wsclient import State
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
-
-
-def fill():
-    """Use all descriptors, and return them."""
-    taken = []
-    while True:
-        try:
-            taken.append(os.dup(0))
-        except OSError:
-            return taken
 
 
 def release(taken):
@@ -40,7 +31,7 @@ def note(*values):
 
 def first_attempt(url):
     """A client without ``retry_first``."""
-    taken = fill()
+    taken = use_all_descriptors()
     client = wsclient.Client(url)
     try:
         client.start()
@@ -52,7 +43,7 @@ def first_attempt(url):
 def start_without_descriptors(url):
     """A client with ``retry_first`` that has failed twice, the thread that starts it, and the used descriptors."""
     failed = []
-    taken = fill()
+    taken = use_all_descriptors()
     client = wsclient.Client(
         url, retry_first=True, reconnect=SOON, on_connect_error=lambda _, attempt: failed.append(attempt.error)
     )
@@ -71,7 +62,7 @@ def later_attempts(url):
 
 
 def closed_meanwhile(url):
-    taken = fill()
+    taken = use_all_descriptors()
     failed = threading.Event()
     client = wsclient.Client(
         url,
@@ -102,7 +93,7 @@ def reconnected(address):
     def url():
         counts[0] += 1
         if 1 < counts[0] < 4:
-            taken.extend(fill())
+            taken.extend(use_all_descriptors())
         else:
             release(taken)
         return address

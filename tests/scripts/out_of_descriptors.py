@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from tests.support.sockets import use_all_descriptors
 from wsclient.testing import FaultProxy
 
 warned = threading.Event()
@@ -24,15 +25,6 @@ class Alarm(logging.Handler):
         warned.set()
 
 
-def fill():
-    taken = []
-    while True:
-        try:
-            taken.append(os.dup(0))
-        except OSError:
-            return taken
-
-
 warnings = []
 logging.getLogger("wsclient.testing").addHandler(Alarm())
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -40,7 +32,7 @@ target = socket.create_server(("127.0.0.1", 0))
 proxy = FaultProxy(target.getsockname()[1])
 early, late = socket.socket(), socket.socket()
 late.settimeout(15)
-taken = fill()
+taken = use_all_descriptors()
 early.connect(("127.0.0.1", proxy.port))
 assert warned.wait(15)
 used = time.process_time()

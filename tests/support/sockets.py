@@ -16,6 +16,16 @@ local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system h
 full_backlogs_wait = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses at once")
 
 
+def use_all_descriptors():
+    """Use all file descriptors that this process may have, and return them."""
+    taken = []
+    while True:
+        try:
+            taken.append(os.dup(0))
+        except OSError:
+            return taken
+
+
 class Silent:
     """An address that does not answer: a listener whose backlog is full. ``accept_all()`` makes it answer."""
 

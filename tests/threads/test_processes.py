@@ -99,11 +99,12 @@ def test_a_fork_is_handled_before_any_code_of_the_child(resident):
     assert resident.forks == 0
 
 
-def test_a_copy_whose_cleanup_fails_does_not_prevent_the_cleanup_of_others(caplog):
-    class Broken(Resident):
-        def after_fork(self):
-            raise OSError("no such descriptor")
+class Broken(Resident):
+    def after_fork(self):
+        raise OSError("no such descriptor")
 
+
+def test_a_copy_whose_cleanup_fails_does_not_prevent_the_cleanup_of_others(caplog):
     kept = dict(processes._residents)
     first, second = Broken(), Resident()
     for one in (first, second):
@@ -115,10 +116,6 @@ def test_a_copy_whose_cleanup_fails_does_not_prevent_the_cleanup_of_others(caplo
 
 
 def test_a_log_filter_that_raises_in_a_forked_child_does_not_prevent_the_cleanup_of_others():
-    class Broken(Resident):
-        def after_fork(self):
-            raise OSError("no such descriptor")
-
     def raising(record):
         raise LookupError("the filter's own")
 

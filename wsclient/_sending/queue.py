@@ -138,9 +138,9 @@ class MessageQueue:
         if is_full and self._bounds.overflow == "drop_newest":
             entry.discarded_as = LOST
         self.handed_over[entry] = None
-        refusal = self._refusal  # after the assignment: ``seal`` sets it before it takes what was handed over
-        if refusal is not None and self.handed_over.pop(entry, self) is None:
-            raise copy_exception(refusal) from refusal.__cause__
+        # After the assignment: ``seal`` sets the refusal, which stays, before it takes what was handed over.
+        if self._refusal is not None and self.handed_over.pop(entry, self) is None:
+            self.check_open()
 
     def check_open(self) -> None:
         """Check, without the lock, that the queue accepts messages.

@@ -27,7 +27,7 @@ class Startable(Protocol):
     """A thread, or work that needs one for a moment.
 
     Attributes:
-        is_reported: whether the user is told that it could not be started.
+        is_reported: whether it is reported to ``on_error`` that it could not be started.
     """
 
     @property

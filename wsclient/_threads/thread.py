@@ -41,7 +41,7 @@ class Worker:
     __slots__ = ("_changed", "_done", "_lock", "_name", "_sealed", "_thread", "_work", "starter")
 
     is_reported = True
-    """For ``ThreadStarter``: the user is told if the thread can't be started."""
+    """For ``ThreadStarter``: it is reported to ``on_error`` if the thread can't be started."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         """

@@ -244,9 +244,10 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call can't work here: it would wait for the thread that it runs on; or it is a method of the client, called
-    inside ``on_session``; or it is a method of a session, called on another thread than that of ``on_session``. The
-    text says what to do instead.
+    """A call can't work here: it would wait for the thread that it runs on, or for a call of the client that it has
+    interrupted; or it is a method of the client other than ``send``, ``submit``, ``notify``, ``stream`` and
+    ``close(wait=False)``, called inside ``on_session``; or it is a method of a session, called on another thread than
+    that of ``on_session``. The text says what to do instead.
     """
 
 

@@ -16,6 +16,7 @@ import wsclient
 from wsclient import State
 
 from ..support import LONG, SHORT, SLACK, FaultProxy, Server, eventually
+from ..support.program import free_port
 from ..support.stage import respond
 from ..support.strikes import strikes
 from ..support.threads import stacks
@@ -31,11 +32,6 @@ def close_in_time(client, timeout=CLOSE, **options):
     took = time.monotonic() - began
     assert took < timeout + 1 + SLACK, f"close() took {took:.2f} s"
     assert client.state in (State.CLOSED, State.FAILED)
-
-
-def refused_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 # --- start -----------------------------------------------------------------------------------------------------------
@@ -56,8 +52,8 @@ def test_start_on_a_running_client_waits_for_open(server):
         assert client.stats.connections == 1
 
 
-def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thread():
-    client = wsclient.Client(f"ws://127.0.0.1:{refused_port()}/", name="refused")
+def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thread(dead):
+    client = wsclient.Client(f"ws://127.0.0.1:{dead}/", name="refused")
     with pytest.raises(wsclient.ConnectError, match="refused") as caught:
         client.start()
     assert isinstance(caught.value, ConnectionError)
@@ -71,8 +67,8 @@ def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thre
         client.send("x")
 
 
-def test_the_first_attempt_tries_each_url_of_a_list_once(server):
-    refused = f"ws://127.0.0.1:{refused_port()}/"
+def test_the_first_attempt_tries_each_url_of_a_list_once(server, dead):
+    refused = f"ws://127.0.0.1:{dead}/"
     with wsclient.connect([refused, server.url]) as client:
         assert client.stats.failed_attempts == 1
     with pytest.raises(wsclient.ConnectError) as caught:
@@ -81,7 +77,7 @@ def test_the_first_attempt_tries_each_url_of_a_list_once(server):
 
 
 def test_retry_first_continues_until_the_server_is_available():
-    port = refused_port()
+    port = free_port()
     attempts = threading.Semaphore(0)
     client = wsclient.Client(
         f"ws://127.0.0.1:{port}/",

@@ -2,7 +2,6 @@
 
 import json
 import queue
-import socket
 import threading
 
 import pytest
@@ -281,10 +280,10 @@ def test_the_url_function_is_called_before_every_attempt():
     urls = iter([servers[0].url, "ws://127.0.0.1:1/", servers[1].url])
     client = Recorder(lambda: next(urls), reconnect=SOON)
     client.start()
-    servers[0].stop()
+    servers[0].close()
     servers[1].opened.get(timeout=LONG)
     client.close()
-    servers[1].stop()
+    servers[1].close()
 
 
 @pytest.mark.parametrize("option", ["url", "headers"])
@@ -567,7 +566,7 @@ def test_without_hooks_there_is_no_hook_thread(server):
         assert not [thread for thread in threading.enumerate() if thread.name == "quiet-hooks"]
 
 
-def test_no_secret_is_logged_or_printed(caplog):
+def test_no_secret_is_logged_or_printed(caplog, dead):
     caplog.set_level("DEBUG")
     with RawServer(lambda peer: (peer.upgrade("Set-Cookie: session=hush"), peer.receive_frame())) as raw:
         url = raw.url.replace("ws://", "ws://me:hush@") + "?token=hush"
@@ -575,8 +574,6 @@ def test_no_secret_is_logged_or_printed(caplog):
         client.start()
         client.close()
         shown = repr(client) + str(client)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        dead = f"ws://me:hush@127.0.0.1:{listener.getsockname()[1]}/?token=hush"
     with pytest.raises(wsclient.ConnectError) as caught:
-        wsclient.connect(dead)
+        wsclient.connect(f"ws://me:hush@127.0.0.1:{dead}/?token=hush")
     assert "hush" not in caplog.text + shown + str(caught.value)

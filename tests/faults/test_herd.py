@@ -12,6 +12,7 @@ from ..scripts.herd import PATIENCE
 from ..support import LONG
 from ..support.children import Script
 from ..support.figures import needs_proc
+from ..support.program import free_port
 
 resource = pytest.importorskip("resource", reason="the limit of descriptors is known on Unix only")
 
@@ -26,8 +27,9 @@ BUCKET = 0.1
     resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 5 * CLIENTS, reason=f"{CLIENTS} clients need more descriptors"
 )
 def test_a_thousand_clients_reconnect_to_a_server_that_restarts(figures):
-    server = Script("lean_server", 0)
-    port = server.read_value()["port"]
+    port = free_port()
+    server = Script("lean_server", port)
+    server.read_value()
     with Script("herd", f"ws://127.0.0.1:{port}/", CLIENTS) as herd:
         began = herd.read_value(PATIENCE)
         server.end()

@@ -11,6 +11,7 @@ import wsclient
 from ..support import LONG, RawServer, eventually
 from ..support.children import Script
 from ..support.figures import needs_proc
+from ..support.program import free_port
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.02))
 KILLS = 5
@@ -36,9 +37,10 @@ def ask(client, thread, done, outcomes):
 
 def test_a_server_killed_and_restarted_under_load_loses_only_written_requests_that_are_not_idempotent():
     done, outcomes = threading.Event(), []
-    server = Script("lean_server", 0)
+    port = free_port()
+    server = Script("lean_server", port)
     try:
-        port = server.read_value()["port"]
+        server.read_value()
         with wsclient.connect(f"ws://127.0.0.1:{port}/", reconnect=SOON) as client:
             threads = [threading.Thread(target=ask, args=(client, thread, done, outcomes)) for thread in range(8)]
             for thread in threads:
@@ -66,9 +68,10 @@ def test_a_server_killed_and_restarted_under_load_loses_only_written_requests_th
 
 
 def test_a_request_taken_by_the_killed_server_fails_at_once_or_is_answered_by_the_next_one():
-    server = Script("lean_server", 0)
+    port = free_port()
+    server = Script("lean_server", port)
     try:
-        port = server.read_value()["port"]
+        server.read_value()
         with wsclient.connect(f"ws://127.0.0.1:{port}/", reconnect=SOON) as client:
             once = client.submit({"method": "held", "params": 1}, timeout=None)
             again = client.submit({"method": "held", "params": 2}, timeout=None, idempotent=True)

@@ -20,6 +20,7 @@ from wsclient._threads.commands import Interrupted
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.http import basic
+from ..support.program import free_port
 from ..support.raw import frame
 from ..support.sockets import Silent
 from ..support.stage import (
@@ -133,9 +134,7 @@ def test_the_authorities_of_the_system_are_loaded_once_and_only_for_wss(stage, w
 
 
 def test_the_local_address_can_be_chosen(stage, opening):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        source = probe.getsockname()
+    source = "127.0.0.1", free_port()
     server = stage(upgrade())
     assert opening(server.url, source=source).line.sock.getsockname() == source
 

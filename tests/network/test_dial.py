@@ -20,6 +20,7 @@ from wsclient._threads.commands import Interrupted
 
 from ..support import LONG, SHORT
 from ..support.figures import descriptors
+from ..support.program import free_port
 from ..support.sockets import LOOPBACK, Busy, Silent, full_backlogs_wait, listening, local, socket_path
 from ..support.stage import Waiter, within
 
@@ -223,9 +224,7 @@ def test_the_first_address_can_still_succeed_after_the_second_has_failed(refusin
 
 
 def test_the_local_port_can_be_chosen(waiter, listener, address):
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        source = probe.getsockname()
+    source = LOOPBACK, free_port()
     with connect([address], source, waiter, within(LONG)) as sock:
         assert sock.getsockname() == source
         peer, name = listener.accept()
@@ -306,9 +305,7 @@ def test_a_socket_without_a_peer_is_not_used():
 
 
 def test_a_socket_connected_to_itself_is_an_error(waiter):
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        name = probe.getsockname()
+    name = LOOPBACK, free_port()
     before = descriptors()
     with pytest.raises(ConnectionRefusedError):
         connect([(socket.AF_INET, name)], name, waiter, within(LONG))

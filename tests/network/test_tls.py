@@ -31,6 +31,7 @@ from wsclient._connection import connection
 from wsclient._rfc6455 import read_size
 
 from ..support import LONG, RawServer, Server, eventually
+from ..support.program import free_port
 from ..support.proxies import SecureProxy
 from ..support.raw import GUID, frame
 
@@ -296,7 +297,7 @@ def test_other_refusals_are_reported_with_the_text_of_openssl(server_tls, trusti
 
 def test_a_server_that_restarts_with_an_expired_certificate_ends_the_client(authority, server_tls, trusting):
     reported = []
-    with Server(lambda c, m: None, tls=server_tls) as server:
+    with Server(lambda c, m: None, port=free_port(), tls=server_tls) as server:
         client = wsclient.Client(
             server.url, ssl_context=trusting, reconnect=FAST, on_error=lambda client, error: reported.append(error)
         )
@@ -437,7 +438,7 @@ def test_a_server_without_tls_is_retried(server_tls, trusting, answer):
         peer.sock.recv(65536)
 
     attempts = []
-    with RawServer(act) as plain:
+    with RawServer(act, port=free_port()) as plain:
         client = wsclient.Client(
             f"wss://localhost:{plain.port}/",
             ssl_context=trusting,

@@ -1,5 +1,6 @@
 """The server of the testing kit: a real server, used like in a user's test."""
 
+import socket
 import threading
 
 import pytest
@@ -99,6 +100,24 @@ def test_a_restart_keeps_port_and_received_and_cuts_open_connections():
         client.send("after")
         assert server.wait_for(2) == ["before", "after"]
         assert client.last_disconnect.code is None  # no close frame: it was cut
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="two sockets can't share a port here")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_no_other_socket_gets_the_port_of_a_stopped_server(host):
+    try:
+        server = Server(host=host)
+    except OSError:
+        pytest.skip(f"this machine does not have {host}")
+    with server:
+        for _ in range(2):
+            server.stop()
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server((host, server.port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            server.start()
+            assert ask(server, "back") == "back"
+        server.stop()
+    socket.create_server((host, server.port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
 
 
 def test_a_stopped_server_refuses_connections_and_can_start_again():

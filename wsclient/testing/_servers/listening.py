@@ -15,7 +15,7 @@ from typing import Any, Final
 from websockets.sync.server import ServerConnection, serve, unix_serve
 
 from ..._network.tls import wrap_tls
-from .sockets import listen
+from .sockets import listen, listen_again, reserve
 
 __all__ = ["Listening"]
 
@@ -40,7 +40,14 @@ class Listening:
     __slots__ = ("_server", "_thread", "port")
 
     def __init__(
-        self, handler: Callable[[ServerConnection], None], host: str, port: int, path: str | None, **options: Any
+        self,
+        handler: Callable[[ServerConnection], None],
+        host: str,
+        port: int,
+        path: str | None,
+        *,
+        reserved: socket.socket | None = None,
+        **options: Any,
     ) -> None:
         """
         Args:
@@ -48,11 +55,14 @@ class Listening:
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
             path: the path of a Unix domain socket to listen on instead.
+            reserved: what ``reserve()`` of the server before this one returned.
             options: options of ``websockets.sync.server.serve``.
         """
         options = {"close_timeout": CLOSE_TIMEOUT, "logger": QUIET, **options}
         if path is None:
-            sock = listen(host, port)
+            if reserved is not None:
+                listen_again(reserved)
+            sock = reserved or listen(host, port)
             self.port = sock.getsockname()[1]
             self._server = serve(handler, sock=sock, **options)
         else:
@@ -65,6 +75,10 @@ class Listening:
             listener.accept = functools.partial(_accept, listener)  # type: ignore[assignment, method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, name="wsclient-testing-server", daemon=True)
         self._thread.start()
+
+    def reserve(self) -> socket.socket | None:
+        """A socket that keeps the port for the next server, beyond ``stop()``; see ``sockets.reserve``."""
+        return reserve(self._server.socket) if self.port else None
 
     def stop(self) -> None:
         """Stop listening, and wait until all handlers have returned.

@@ -15,6 +15,7 @@ import http
 import json
 import logging
 import queue
+import socket
 import ssl
 import time
 from collections import deque
@@ -95,6 +96,7 @@ class Server(Service):
         self._refusals: deque[tuple[int, Mapping[str, str]]] = deque()
         self._changed = Notifier()
         self._listening: Listening | None = None
+        self._reserved: socket.socket | None = None
         self.start()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -110,19 +112,29 @@ class Server(Service):
         options = {**self._options, "process_request": self._process_request}
         if self._certificate is not None:
             options["ssl"] = self._certificate.server_context
-        self._listening = Listening(self._serve, self.host, self.port, self._path, **options)
+        reserved, self._reserved = self._reserved, None
+        self._listening = Listening(self._serve, self.host, self.port, self._path, reserved=reserved, **options)
         self.port = self._listening.port
 
     def stop(self) -> None:
         """Stop listening, and end all connections with a FIN and no close frame, as if the process had been killed.
+
+        No other program gets the port until ``start()`` or ``close()``; on Windows, and for a port that you chose, the
+        system may give it away.
 
         Raises:
             TimeoutError: a handler does not return.
         """
         listening, self._listening = self._listening, None
         if listening is not None:
+            self._reserved = listening.reserve()
             self.cut_all()
             listening.stop()
+
+    def _release(self) -> None:
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            reserved.close()
 
     def restart(self) -> None:
         """Call ``stop()`` and ``start()``: all connections end; the port and ``received`` do not change."""

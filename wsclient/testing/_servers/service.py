@@ -26,6 +26,15 @@ class Service:
         """
         raise NotImplementedError
 
+    def _release(self) -> None:
+        """Release what ``stop()`` keeps for a later start."""
+
+    def _end(self) -> None:
+        try:
+            self.stop()
+        finally:
+            self._release()
+
     def close(self) -> None:
         """Stop, and raise the first exception of the test's code.
 
@@ -33,7 +42,7 @@ class Service:
             Exception: the first of ``errors``, if there is one.
             TimeoutError: code of the test does not return.
         """
-        self.stop()
+        self._end()
         if self.errors:
             raise self.errors[0]
 
@@ -44,4 +53,4 @@ class Service:
         if kind is None:
             self.close()
         else:
-            self.stop()  # the exception of the block is reported
+            self._end()  # the exception of the block is reported

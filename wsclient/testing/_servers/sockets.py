@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ["BACKLOG", "abort", "listen", "make_reset", "shut"]
+__all__ = ["abort", "listen", "listen_again", "make_reset", "reserve", "shut"]
 
 BACKLOG: Final = 512
 """How many connections may wait to be accepted: a test may start hundreds of clients at the same time."""
@@ -21,10 +21,43 @@ def listen(host: str, port: int) -> socket.socket:
 
     Args:
         host: the address; IPv6 if it contains a colon.
-        port: the port; 0 for a free one. Except on Windows, it may have been in use immediately before.
+        port: the port; 0 for a free one, which ``reserve()`` can keep. Except on Windows, a port may have been in use
+            immediately before.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    shared = port == 0 and hasattr(socket, "SO_REUSEPORT")
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+
+
+def reserve(listener: socket.socket) -> socket.socket | None:
+    """Keep the port of a listener beyond its end: the system may give a free port to any other program.
+
+    Args:
+        listener: a socket that ``listen()`` returned; still open.
+
+    Returns:
+        A socket that is bound to the same port and does not listen, so connections are refused until
+        ``listen_again()``. None if the caller chose the port, and on Windows, where two sockets can't share one.
+    """
+    if not hasattr(socket, "SO_REUSEPORT") or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        return None
+    sock = socket.socket(listener.family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if listener.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(listener.getsockname())
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def listen_again(sock: socket.socket) -> None:
+    """Let a socket of ``reserve()`` listen."""
+    # Set here, since Linux gives the port of a socket that has this option and does not listen to others that have it.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.listen(BACKLOG)
 
 
 def shut(sock: socket.socket) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
+from ._network.tls import keylog_failure
 from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
 from ._recording.options import Recording, checked_recording
 from ._rfc6455 import handshake
@@ -291,7 +292,10 @@ def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
         raise ValueError("ssl_ca must be the path of a PEM file, not an empty str.")
     try:
         context = ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
+        reason = keylog_failure(error)
+        if reason is not None:
+            raise ValueError(f"No TLS context can be made for ssl_ca: {reason}.") from error
         raise ValueError(f"ssl_ca {ca!r} can't be loaded: {error}.") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -76,6 +76,33 @@ def refusal(url, **options):
     return str(caught.value)
 
 
+# --- the key log -----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_log_that_cannot_be_opened_is_named_and_the_attempt_is_not_repeated(ca_file, tmp_path, monkeypatch):
+    path = str(tmp_path / "missing" / "keys.log")
+    monkeypatch.setenv("SSLKEYLOGFILE", path)
+    client = wsclient.Client("wss://localhost:9/", retry_first=True)
+    with pytest.raises(
+        wsclient.ConnectError, match=r"SSLKEYLOGFILE names .*No such file.*; correct or unset"
+    ) as caught:
+        client.start(LONG)
+    assert repr(path) in str(caught.value)
+    assert not caught.value.retry
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert client.state is State.FAILED
+    assert client.stats.failed_attempts == 1
+    with pytest.raises(ValueError, match="for ssl_ca: the environment variable SSLKEYLOGFILE names"):
+        wsclient.Client("wss://localhost:9/", ssl_ca=ca_file)
+
+
+def test_the_key_log_is_written(server_tls, ca_file, tmp_path, monkeypatch):
+    path = tmp_path / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    with Server(tls=server_tls) as server, wsclient.connect(server.url, ssl_ca=ca_file):
+        assert "TRAFFIC_SECRET" in path.read_text()
+
+
 # --- trust -----------------------------------------------------------------------------------------------------------
 
 

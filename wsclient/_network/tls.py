@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import traceback
@@ -15,7 +16,7 @@ from .poller import READ, WRITE, Watch
 if TYPE_CHECKING:
     from .options import NetworkOptions
 
-__all__ = ["start_tls", "tls_context", "wrap_tls"]
+__all__ = ["keylog_failure", "start_tls", "tls_context", "wrap_tls"]
 
 
 def wrap_tls(
@@ -59,16 +60,41 @@ def tls_context(options: NetworkOptions) -> ssl.SSLContext:
     """The caller's context, or a default one that verifies certificates and requires TLS 1.2 or newer (RFC 8996).
 
     Raises:
-        ConnectError: the caller's function raised an error, or returned something other than a context for clients.
+        ConnectError: the caller's function raised an error, or returned something other than a context for clients; or
+            the file of ``SSLKEYLOGFILE`` can't be opened.
     """
     given = options.ssl_context
     if isinstance(given, ssl.SSLContext):
         return given
     if given is not None:
         return _call_context_function(given)
-    context = ssl.create_default_context()
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:
+        reason = keylog_failure(error)
+        if reason is None:
+            raise
+        raise ConnectError(f"No TLS context can be made: {reason}.", last=error, retry=False) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def keylog_failure(error: OSError) -> str | None:
+    """Describe the error of ``ssl.create_default_context`` for a key log file that can't be opened.
+
+    ``ssl`` writes the keys of connections to the file that the environment variable ``SSLKEYLOGFILE`` names, for tools
+    that decrypt recorded traffic.
+
+    Returns:
+        The reason and what to do; None if the error has another cause.
+    """
+    path = os.environ.get("SSLKEYLOGFILE")
+    if not path or error.filename != path:
+        return None
+    return (
+        f"the environment variable SSLKEYLOGFILE names {path!r}, which can't be opened for writing "
+        f"({error.strerror}); correct or unset the variable"
+    )
 
 
 def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from .._errors import HandshakeError
+from .._errors import HandshakeError, text_of
 from .._version import USER_AGENT
 from . import deflate
 from .http11 import is_token
@@ -173,9 +173,7 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:
-        offered = ", ".join(map(redacted, subprotocols)) or "none"
-        answered = f"the subprotocol {', '.join(map(redacted, chosen))}" if chosen else "no subprotocol"
-        raise _bad(response, f"The server chose {answered}; the client had offered {offered}.", retry=False)
+        raise _bad(response, _not_offered(chosen, subprotocols), retry=False)
     return chosen[0]
 
 
@@ -232,6 +230,19 @@ def may_be_secret(subprotocol: str) -> bool:
 def redacted(subprotocol: str) -> str:
     """A subprotocol for error texts and recordings, shortened if it may contain a token."""
     return f"{subprotocol[:_SHOWN]}***" if may_be_secret(subprotocol) else subprotocol
+
+
+def _not_offered(chosen: Sequence[str], offered: Sequence[str]) -> str:
+    """The sentence about a server that chose none of the subprotocols, or one that was not offered."""
+    answered = f"the subprotocol {_quoted(chosen)}" if chosen else "no subprotocol"
+    if not offered:
+        return f"The server chose {answered}, but the client offered none; name it in subprotocols= if it is right."
+    advice = "" if chosen else "; the server may not support it: check the URL and subprotocols="
+    return f"The server chose {answered}; the client had offered {_quoted(offered)}{advice}."
+
+
+def _quoted(subprotocols: Sequence[str]) -> str:
+    return ", ".join(text_of(redacted(one)) for one in subprotocols)
 
 
 def _tokens(value: str) -> set[str]:

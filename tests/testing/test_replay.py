@@ -147,10 +147,27 @@ def test_a_missing_message_is_reported_at_the_end_of_the_block(recording):
             wsclient.connect(replay.url, subprotocols=["v1"]).close()
 
 
+def test_a_difference_is_reported_although_the_block_raises_first(recording):
+    with pytest.raises(ReplayMismatch) as caught, Replay(recording) as replay:
+        script(replay.url, second=3)  # raises, since the replay closes the connection at the difference
+    assert "[1,3]" in caught.value.differences[0]
+    assert not any("never sent" in one for one in caught.value.differences)
+    assert isinstance(caught.value.__cause__, wsclient.WebSocketClientError)
+
+
 def test_an_error_of_the_block_is_not_replaced(recording):
     with pytest.raises(KeyError):
         with Replay(recording):
             raise KeyError
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, pytest.skip.Exception])
+def test_an_interrupt_of_the_block_is_not_replaced_by_a_difference(recording, error):
+    with pytest.raises(error), Replay(recording) as replay:  # noqa: PT012
+        with contextlib.suppress(wsclient.WebSocketClientError):
+            script(replay.url, second=3)
+        assert replay.mismatches
+        raise error
 
 
 def test_a_secret_of_the_script_is_in_no_error_message(recording):

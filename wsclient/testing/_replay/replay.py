@@ -55,7 +55,8 @@ class Replay:
     """A WebSocket server on loopback that replays a recording of ``Client(url, record=path)``.
 
     It listens from its construction to ``close()``, in separate threads. Use it in a ``with`` block, which calls
-    ``check()`` at its end::
+    ``check()`` at its end. If the block raises an ``Exception``, and the client sent something else than was recorded,
+    the block ends with a ``ReplayMismatch`` whose ``__cause__`` is that exception::
 
         with Replay("session.jsonl") as replay:
             run_my_script(replay.url)
@@ -164,10 +165,14 @@ class Replay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
         self.close()
         if kind is None:
             self.check()
+        elif self.mismatches and isinstance(error, Exception):
+            # The replay has closed the connection at the difference; that is probably why the block raised. Messages
+            # that were not sent are left out: the block may have raised before it could send them.
+            raise ReplayMismatch(self.mismatches) from error
 
     # --- the server's threads ----------------------------------------------------------------------------------------
 

@@ -414,3 +414,40 @@ def test_a_signal_handler_that_forks_during_an_import_does_not_deadlock():
 def test_the_first_use_can_be_at_exit():
     program = "import atexit, wsclient\natexit.register(lambda: print(wsclient.Client('ws://localhost').state))\n"
     assert run(program) == "State.NEW"
+
+
+# --- a file with the name of a library -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["websocket.py", "websocket/__init__.py"])
+def test_a_file_with_the_name_of_a_library_is_named_in_the_error(path, tmp_path):
+    file = tmp_path / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import wsclient
+for _ in range(2):
+    try:
+        wsclient.Client
+    except ImportError as error:
+        print(error.name, error)
+"""
+    lines = run(program, str(tmp_path)).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("websocket wsclient needs the library websocket-client, but its import name 'websocket'")
+        assert str(file) in line
+
+
+def test_a_script_with_the_name_of_a_library_gets_the_same_error(tmp_path):
+    script = tmp_path / "websocket.py"
+    script.write_text("import wsclient\nwsclient.connect('ws://localhost:9/')\n")
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+    )  # fmt: skip
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: wsclient needs the library websocket-client"), done.stderr
+    assert str(script) in last

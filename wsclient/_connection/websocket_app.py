@@ -21,7 +21,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-import websocket
+from .._threads.imports import check_has, check_not_shadowed
+
+check_not_shadowed("websocket", "websocket-client")
+
+import websocket  # noqa: E402 - first the check that this is the library
+
+check_has(websocket, "WebSocketApp", "websocket-client")
 
 __all__ = ["Transport"]
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any, Final
 
 from .locks import interrupt_safe
 
-__all__ = ["importing", "loaded"]
+__all__ = ["check_has", "check_not_shadowed", "importing", "loaded"]
 
 # Each fork holds this lock, and so do the imports on first use of modules that the client's threads need. It is
 # reentrant, since a signal handler that runs during an import may import too. A thread that holds it waits only for an
@@ -25,6 +28,46 @@ importing: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
     os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+
+
+def check_not_shadowed(name: str, library: str) -> None:
+    """Check, before a library is imported, that no single file is imported in its place.
+
+    A script ``websocket.py`` has the name of a library that this package needs, and its folder is searched first.
+
+    Args:
+        name: the name that is imported; the library is a package, a folder with several modules.
+        library: the library's name on PyPI.
+
+    Raises:
+        ImportError: a single file has this name; the error names it.
+    """
+    spec = None if name in sys.modules else PathFinder.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is None:
+        raise _shadowed(name, library, spec.origin)
+
+
+def check_has(module: ModuleType, attribute: str, library: str) -> None:
+    """Check, after a library was imported, that another package was not imported in its place.
+
+    Args:
+        module: what was imported.
+        attribute: a name that the library has.
+        library: the library's name on PyPI.
+
+    Raises:
+        ImportError: the module has no such attribute; the error names its file.
+    """
+    if not hasattr(module, attribute):
+        raise _shadowed(module.__name__, library, getattr(module, "__file__", None) or str(module))
+
+
+def _shadowed(name: str, library: str, path: str | None) -> ImportError:
+    text = (
+        f"wsclient needs the library {library}, but its import name {name!r} leads to {path}. If this file is yours, "
+        f"rename it; if it belongs to another package, uninstall that package and install {library} again."
+    )
+    return ImportError(text, name=name, path=path)
 
 
 def loaded(package: str, modules: Mapping[str, str], name: str) -> Any:

@@ -154,9 +154,11 @@ def test_a_program_can_ship_its_logs_through_the_client(server):
 def test_records_of_the_library_for_connections_never_reach_a_handler_on_the_io_thread(server):
     handler = Keeping()
     with logging_with(handler, level=logging.DEBUG, name="websocket"):
-        with wsclient.connect(server.url) as client:
+        with wsclient.connect(server.url, **FAST) as client:
+            server.reject(503, times=2)  # the library would log "Websocket connected" for a refused attempt too
             client.reconnect()
             eventually(lambda: client.stats.connections == 2)
+            assert client.stats.failed_attempts == 2
             request_sum(client)
         logging.getLogger("websocket").info("of the program")
     assert handler.texts == ["of the program"]

@@ -116,6 +116,34 @@ def test_a_frame_that_cannot_be_decoded_is_skipped_and_reported(raw):
     client.close(timeout=0)
 
 
+class Careless(Scripted):
+    def decode(self, payload):
+        if payload == "bad":
+            {}[payload]  # raises KeyError, whose text is only the key
+        return super().decode(payload)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_the_error_of_a_decoder_is_logged_with_its_class_and_its_traceback(raw, caplog, in_order):
+    kind = type("Ordered", (Careless,), {"replies_in_order": True}) if in_order else Careless
+    client, peer, _, errors = scripted(raw, {}, kind)
+    peer.send_text("bad")
+    eventually(lambda: errors)
+    client.close(timeout=0)
+    (record,) = [record for record in caplog.records if "could not be decoded" in record.getMessage()]
+    assert "(KeyError: 'bad')" in record.getMessage()
+    assert "{}[payload]" in caplog.text
+    assert "(KeyError: 'bad')" in str(errors[0])
+
+
+def test_an_answer_of_a_protocol_that_cannot_be_sent_is_reported_with_the_class_of_its_error(raw):
+    client, peer, _, errors = scripted(raw, {"bad": Control(object())})
+    peer.send_text("bad")
+    eventually(lambda: errors)
+    assert "can't be sent (TypeError: " in str(errors[0])
+    client.close(timeout=0)
+
+
 def test_a_frame_whose_decoding_raises_in_the_middle_is_skipped_completely(raw):
     class Breaking(Scripted):
         def decode(self, payload):

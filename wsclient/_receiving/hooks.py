@@ -170,8 +170,10 @@ class Hooks:
             self._add((name, partial(self._run_event, name, hook), args, None))
 
     def post_error(self, error: BaseException) -> None:
-        """Log an error that does not end the client, and call ``on_error``. I/O thread only."""
-        self._log.write(logging.WARNING, "%s", error)
+        """Log an error that does not end the client, with the traceback of its cause, and call ``on_error``. I/O thread
+        only.
+        """
+        self._log.write(logging.WARNING, "%s", error, error=error.__cause__)
         self.post_event("on_error", error)
 
     def report(self, error: BaseException) -> bool:

@@ -356,7 +356,8 @@ class Router:
             opcode, payload = encoded(control.answer)
         except (TypeError, ValueError) as cause:
             error = ProtocolError(
-                f"The answer of the message protocol to a message can't be sent: {cause}.", payload=control.answer
+                f"The answer of the message protocol to a message can't be sent ({_named(cause)}).",
+                payload=control.answer,
             )
             error.__cause__ = cause
             self._receivers.hooks.post_error(error)
@@ -432,10 +433,15 @@ class Router:
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
         """Skip a message that the protocol can't decode, unless it may be the reply to the oldest request."""
         if self._protocol._by_order:
-            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({text_of(cause)})")) from cause
+            raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({_named(cause)})")) from cause
         self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
-        error = ProtocolError(f"A message could not be decoded and is skipped: {text_of(cause)}.", payload=payload)
+        error = ProtocolError(f"A message could not be decoded and is skipped ({_named(cause)}).", payload=payload)
         error.__cause__ = cause
         self._receivers.hooks.post_error(error)
+
+
+def _named(cause: Exception) -> str:
+    """Return the class and the text of an exception of the user's code."""
+    return f"{type(cause).__name__}: {text_of(cause)}"

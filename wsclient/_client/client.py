@@ -150,8 +150,9 @@ class Client:
             The client itself.
 
         Raises:
-            ConnectError: the first attempt failed (with a list of URLs: each of them), the timeout passed, or the
-                operating system refused the client's thread. The client is then closed; but if another thread had
+            ConnectError: the first attempt failed (with a list of URLs: each of them), the timeout passed (if attempts
+                failed before that: ``.attempts`` is their number, ``.last`` the last one's error), or the operating
+                system refused the client's thread. The client is then closed; but if another thread had
                 started it, a timeout leaves it running. With ``retry_first=True`` only a fatal error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
@@ -632,6 +633,17 @@ class Client:
     def last_disconnect(self) -> Disconnect | None:
         """How the last connection ended; None before the first end."""
         return self._wsclient.core.link.last
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """Why the client is not connected: the error of the last attempt that failed, or the one that ended the client.
+
+        None before the first attempt has failed, and again once a connection is open. ``last_disconnect`` says how the
+        last open connection ended.
+        """
+        core = self._wsclient.core
+        failure = core.link.failure
+        return core.state.error or (None if failure is None else failure[0])
 
     @property
     def connection(self) -> ConnectionInfo | None:

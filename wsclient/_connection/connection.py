@@ -142,6 +142,7 @@ class Connection:
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.connection = self.info
+        self._core.link.failure = None
         self._core.sender.writer = self.writer
         self.writer.flush()
 

@@ -91,7 +91,7 @@ class Lifecycle:
         starter = object()
         try:
             self._start_thread(starter)
-            self._wait_for_open(deadline, first=self._worker.starter is starter)
+            self._wait_for_open(deadline, timeout, first=self._worker.starter is starter)
         except Exception:
             if self._worker.starter is starter:
                 core.commands.order_close(1000, "", Deadline(time.monotonic()))
@@ -111,22 +111,37 @@ class Lifecycle:
             if self._close_unstarted(failure):  # otherwise another thread has started it meanwhile
                 raise failure from error
 
-    def _wait_for_open(self, deadline: Deadline, *, first: bool) -> None:
+    def _wait_for_open(self, deadline: Deadline, timeout: float | None, *, first: bool) -> None:
         core = self._core
         state = core.state.wait_while(_NOT_OPEN, deadline)
         if state is State.OPEN:
             return
         if state in _NOT_OPEN:
-            raise ConnectError(
-                "The client did not open within the timeout of start(); give it more time with timeout=.",
-                last=TimeoutError("start() timed out"),
-            )
+            raise self._not_open(0.0 if timeout is None else timeout)
         error = core.state.error
         if first and error is None and core.sender.connection_number > 0:
             return  # it was open, and a hook closed it before this thread checked
         if isinstance(error, ConnectError) and core.sender.connection_number == 0:
             raise copy_exception(error)
         raise core.guard.closed_error("start()")
+
+    def _not_open(self, timeout: float) -> ConnectError:
+        """Return the error of a ``start()`` whose timeout has passed: with the last attempt's error, if one failed."""
+        failure = self._core.link.failure
+        if failure is None:
+            step = "on_session has not returned" if self._core.guard.setting_up else "the first attempt has not ended"
+            return ConnectError(
+                f"The client was not open within {timeout:g} s, the timeout of start(): {step}; give it more time with "
+                "timeout=.",
+                last=TimeoutError("start() timed out"),
+            )
+        error, attempts = failure
+        reason, _ = self._core.link.why_not_open()
+        last = copy_exception(error)
+        text = f"The client was not open within {timeout:g} s, the timeout of start(): {reason}."
+        result = ConnectError(text, attempts=attempts, last=last)
+        result.__cause__ = last
+        return result
 
     def _run(self) -> None:
         processes.register(self)

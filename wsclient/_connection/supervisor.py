@@ -211,6 +211,7 @@ class Supervisor:
         core = self._core
         core.counters.failed_attempts += 1
         decision = self._decide(partial(self._reconnect_state.attempt_failed, failure, now))
+        core.link.failure = failure, decision.number
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
         core.log.write(logging.INFO, "attempt %d failed: %s", decision.number, failure)

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .._errors import ClientClosed, ConnectionLost, FlushTimeout, RequestTimeout
+from .._errors import ClientClosed, ConnectionLost, FlushTimeout, RequestTimeout, copy_exception
 from .._models import DeliveryState, Phase, State
 from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
@@ -239,7 +239,10 @@ class Acknowledgements:
         """
         state = self._guard.state.wait_while(_UNTIL_OPEN, deadline)
         if state in _UNTIL_OPEN:
-            raise error(f"{call} waited {timeout:g} s for a connection; there is none.", phase=Phase.QUEUED)
+            reason, cause = self._link.why_not_open()
+            failure = error(f"{call} waited {timeout:g} s for a connection; {reason}.", phase=Phase.QUEUED)
+            failure.__cause__ = None if cause is None else copy_exception(cause)
+            raise failure
         if state is not State.OPEN:
             raise self._guard.closed_error(call)
 

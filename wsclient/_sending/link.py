@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._errors import text_of
+
 if TYPE_CHECKING:
+    from .._errors import ConnectError
     from .._models import ConnectionInfo, Disconnect
     from .message import Mark
 
@@ -25,15 +28,38 @@ class Link:
             subscription key, or because the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
+        failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
+            has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
             mark once its pong has come or can't come any more, and all marks when the connection ends.
     """
 
-    __slots__ = ("connection", "last", "opened_at", "paused", "proofs")
+    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
         self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
+        self.failure: tuple[ConnectError, int] | None = None
         self.proofs: dict[Mark, None] = {}
+
+    def why_not_open(self) -> tuple[str, BaseException | None]:
+        """Say why there is no connection, for the error of a call that waited for one.
+
+        Returns:
+            The end of a sentence, and the error that is the cause; None if there is no error.
+        """
+        failure, last = self.failure, self.last
+        if failure is not None:
+            error, attempts = failure
+            times = f"{attempts} attempts" if attempts != 1 else "1 attempt"
+            words = text_of(error, 1000).rstrip(".")
+            return f"there was no connection: {times} to connect failed, the last one with: {words}", error
+        if last is not None:
+            code = "" if last.code is None else f", code {last.code}"
+            return (
+                f"there was no connection: the last one ended ({last.initiator}{code}), and no attempt since has",
+                None,
+            )
+        return "there was no connection: the first attempt to connect has not ended", None

@@ -18,21 +18,24 @@ class Deadline:
 
     Attributes:
         at: the moment on the monotonic clock, in seconds; None for never.
+        seconds: how long before that moment the call began, for error texts; None if unknown.
     """
 
-    __slots__ = ("at",)
+    __slots__ = ("at", "seconds")
 
-    def __init__(self, at: float | None) -> None:
+    def __init__(self, at: float | None, seconds: float | None = None) -> None:
         """
         Args:
             at: the moment on the monotonic clock, in seconds; None for never.
+            seconds: see the class.
         """
         self.at = at
+        self.seconds = seconds
 
     @classmethod
     def after(cls, seconds: float | None, now: float) -> Deadline:
         """The deadline ``seconds`` after ``now``; with None, a deadline that never passes."""
-        return cls(None if seconds is None else now + seconds)
+        return cls(None if seconds is None else now + seconds, seconds)
 
     def left(self, now: float) -> float | None:
         """Seconds left, never negative; None if the deadline never passes."""

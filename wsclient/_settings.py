@@ -122,7 +122,7 @@ class Bounds(NamedTuple):
             timeout = self.request_timeout
         elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # the common case
             timeout = check_seconds("timeout", timeout, zero=True)
-        return Deadline(None if timeout is None else time.monotonic() + timeout)
+        return Deadline(None if timeout is None else time.monotonic() + timeout, timeout)
 
 
 class Settings(NamedTuple):

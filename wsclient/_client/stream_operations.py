@@ -155,7 +155,8 @@ def _await_events(core: ClientContext, deadline: Deadline) -> None:
     core.subscriptions.post(Latch.open, latch)
     # If the state is final, `finish()` is about to apply the event; do not wait.
     if core.state.current not in FINAL and not latch.wait(deadline):
-        raise failures.timed_out("queued")
+        reason = "the I/O thread is busy in a function of the program, and has not ended earlier subscriptions"
+        raise failures.timed_out("queued", "The request", deadline.seconds, reason)
 
 
 def _inbox(core: ClientContext, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:

@@ -92,14 +92,16 @@ class ClientContext:
             self.sender, self.link, self.guard, self.commands, has_pings=settings.line.ping_interval is not None
         )
         self.table = RequestTable(by_order=protocol._by_order)
-        self.requests = Requests(protocol, self.table, self.sender, self.commands, settings, self.log)
+        self.counters = Counters()
+        self.requests = Requests(
+            protocol, self.table, self.sender, self.commands, settings, self.log, self.link, self.counters
+        )
         self.receivers = Receivers(settings, self.link, self.commands, self.log, self.starter)
         self.hooks = self.receivers.hooks
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
         self.server_calls = ServerCalls(protocol, self.requests, self.sender, self.log)
-        self.counters = Counters()
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 

@@ -87,7 +87,7 @@ class ConnectionSession(Session):
             connection.writer.send_first(request)
             while request.outcome is None:
                 if deadline.passed(time.monotonic()):
-                    self._check_time()
+                    self._check_time(self._core.requests.timeout_of(request))
                     self._core.requests.time_out(request)
                 else:
                     self._turn(deadline)
@@ -118,7 +118,7 @@ class ConnectionSession(Session):
             while not early_messages:
                 self._turn(deadline)
                 if not early_messages and deadline.passed(time.monotonic()):
-                    self._check_time()
+                    self._check_time(TimeoutError("session.recv() got no message."))
                     raise TimeoutError(f"session.recv() got no message within {timeout} s.")
         finally:
             self._is_waiting = False
@@ -167,10 +167,12 @@ class ConnectionSession(Session):
             raise ConnectionLost(f"The connection ended while on_session was running ({how}).", disconnect=disconnect)
         self._check_time()
 
-    def _check_time(self) -> None:
+    def _check_time(self, waited: TimeoutError | None = None) -> None:
+        """Raise an error if ``session_timeout`` has passed; its cause is ``waited``, what the session waited for."""
         if self._deadline.passed(time.monotonic()):
             seconds = self._core.settings.line.session_timeout
-            raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.")
+            details = "" if waited is None else f" {waited}"
+            raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.{details}") from waited
 
     def _deadline_for(self, timeout: float | None) -> Deadline:
         return Deadline.after(timeout, time.monotonic()).sooner(self._deadline)
@@ -208,7 +210,7 @@ def set_up(core: ClientContext, connection: Connection) -> None:
     steps = _steps(core)
     if not steps:
         return
-    deadline = Deadline.after(core.settings.line.session_timeout, time.monotonic())
+    deadline = Deadline(time.monotonic() + core.settings.line.session_timeout)
     session = ConnectionSession(core, connection, deadline)
     core.guard.setting_up = True
     try:

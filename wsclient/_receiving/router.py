@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Router"]
 
+_LONGEST_NUMBER = 19
+"""Digits of the longest id that is compared with ids of the other type."""
+
+_JSON_STARTS = frozenset({b"{", b"["})
+
 _OUT_OF_ORDER = "{}. Replies are correlated by their order alone, so the request of the next reply is unknown."
 
 
@@ -175,6 +180,8 @@ class Router:
         """
         if self._written.matches and self._is_matched(message):
             return
+        if type(message) is bytes and message[:1] in _JSON_STARTS:
+            self._counters.binary_json = self._counters.messages_received
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
@@ -327,6 +334,8 @@ class Router:
 
     def _called(self, call: Call, size: int) -> None:
         """Process a call of the server."""
+        if self._is_echo(call, size):
+            return
         if self.early_messages is not None:
             if self._early_calls.full:
                 self._receivers.hooks.post_error(SlowConsumer(
@@ -348,6 +357,24 @@ class Router:
             self._server_calls.refuse(call, number)
         except ProtocolError as error:
             self._receivers.hooks.post_error(error)
+
+    def _is_echo(self, call: Call, size: int) -> bool:
+        """Process a call that repeats the request in flight under its id, as a reply; return whether it did.
+
+        Otherwise, if there is such a request, note for the error of its timeout that this was not taken for its reply.
+        """
+        request = self._written.find(call.id)
+        if request is None or request.match is not None:
+            return False
+        if self._protocol._echoes(call.message, request.payload, size):
+            self._server_calls.leave_out(call, self._writer.write_progress.number)
+            self._answered(Reply(call.id, call.message, call.message), size)
+            return True
+        request.hint = (
+            f"Meanwhile a message with this id came that has a method ({text_of(call.method, 100)}), so it was taken "
+            "for a call of the server's, not for the reply"
+        )
+        return False
 
     def _answer(self, control: Control) -> None:
         if control.answer is None:
@@ -387,10 +414,26 @@ class Router:
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
         self._counters.late += 1
+        self._hint_at_other_type(meaning.id)
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, True))
         else:
             self._deliver(message, size, is_reply=True)
+
+    def _hint_at_other_type(self, id: Any) -> None:
+        """Note a reply under ``"1"`` for the request 1, or the reverse, for the error of that request's timeout."""
+        if type(id) is str and len(id) < _LONGEST_NUMBER and id.isdecimal() and id.isascii():
+            other: Any = int(id)
+        elif type(id) is int and abs(id) < 10**_LONGEST_NUMBER:
+            other = str(id)
+        else:
+            return
+        request = self._written.by_id.get(other)
+        if request is not None:
+            request.hint = (
+                f"Meanwhile a reply came with the id {id!r} instead of {other!r}: a number and a string are different "
+                "ids (see ids= of JsonId)"
+            )
 
     def _deliver(
         self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None, is_reply: bool = False

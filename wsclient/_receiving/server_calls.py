@@ -83,6 +83,15 @@ class ServerCalls:
         if failure is not None:
             raise failure
 
+    def leave_out(self, call: Call, number: int) -> None:
+        """Send no answer to a call, since it was none; the other calls of its batch are answered. I/O thread only.
+
+        Args:
+            call: what was taken for a call.
+            number: the number of the connection on which it was received.
+        """
+        self._send(call, None, number)
+
     def _encode_error(self, call: Call, error: BaseException) -> str | bytes | None:
         """Return the answer to a call that failed with an error; None if there is no answer that can be encoded."""
         try:

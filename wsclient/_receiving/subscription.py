@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ClientClosed, ConnectionLost, copy_exception, text_of
-from .._requests import failures
 from .._requests.request import FAILED, NEW, WAITING, Request
 from .._threads.deadline import NEVER, Deadline
 from .._threads.state import FINAL
@@ -324,11 +323,12 @@ class SubscriptionFeed(Feed):
         if not self._requests.time_out(request):
             if request.outcome is FAILED:
                 # The request was lost with its connection and no new one was made.
-                self.complete(None, failures.timed_out("queued" if self.standing is Standing.NEW else "waiting"))
+                phase = "queued" if self.standing is Standing.NEW else "waiting"
+                self.complete(None, self._requests.timeout_of(request, phase))
             elif self.caller.wait(Deadline.after(_REPLY_GRACE, time.monotonic())):
                 return
             else:  # the reply came, but the I/O thread is busy in the user's code that handles it
-                self._notify(None, failures.timed_out("waiting"))
+                self._notify(None, self._requests.timeout_of(request, "waiting"))
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ConnectionLost, RequestTimeout
+from .._errors import ConnectionLost, RequestTimeout, copy_exception
 
 if TYPE_CHECKING:
     from .._models import Disconnect
@@ -12,15 +12,26 @@ if TYPE_CHECKING:
 __all__ = ["connection_lost", "ended_before", "timed_out"]
 
 
-def timed_out(phase: str) -> RequestTimeout:
+def timed_out(
+    phase: str, what: str, seconds: float | None, reason: str, cause: BaseException | None = None
+) -> RequestTimeout:
     """Return the error for a request whose deadline has passed.
 
     Args:
         phase: ``"queued"`` if the request was not sent yet, ``"waiting"`` if it was waiting for its reply.
+        what: names the request, such as ``The request 'add' with the id 1``.
+        seconds: how long it had; None if unknown.
+        reason: the end of the sentence: why it was not sent, or what arrived meanwhile.
+        cause: the error that is the reason; None if there is none.
     """
+    within = "before its deadline" if seconds is None else f"within {seconds:g} s"
     if phase == "queued":
-        return RequestTimeout("The request could not be sent before its deadline, and will not be.", phase=phase)
-    return RequestTimeout("No reply came before the deadline; the server may still act on the request.", phase=phase)
+        text = f"{what} could not be sent {within}, and will not be sent: {reason}."
+    else:
+        text = f"{what} got no reply {within}; the server may still act on it. {reason}."
+    error = RequestTimeout(text, phase=phase)
+    error.__cause__ = None if cause is None else copy_exception(cause)
+    return error
 
 
 def ended_before() -> ConnectionLost:
@@ -30,7 +41,9 @@ def ended_before() -> ConnectionLost:
 
 def connection_lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
     """Return the error for a request whose connection ended before the reply was received."""
-    how = f" ({disconnect.reason})" if disconnect.reason else ""
+    code = "" if disconnect.code is None else f"code {disconnect.code}"
+    how = ": ".join(part for part in (code, disconnect.reason) if part)
+    how = f" ({how})" if how else ""
     consequence = (
         "the request had been sent, so the server may have acted on it; idempotent=True would send it again"
         if sent

@@ -83,10 +83,12 @@ class Request(Outgoing):
         written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again
             if the connection ended and the request will be sent again. Guarded by the table's lock while the connection
             lives; afterwards only the I/O thread changes it, without the lock.
+        heard: how many messages the client had received when the request was written; 0 before that.
+        hint: what arrived and could have been meant as its reply, for the error of its timeout. The I/O thread sets it.
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 
-    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "id",
+    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "heard", "hint", "id",
                  "idempotent", "last", "match", "message", "sent_before", "stage", "takes_any", "until",
                  "waiter", "written_on")  # fmt: skip
 
@@ -134,6 +136,8 @@ class Request(Outgoing):
         self.counts_in_flight = True
         self.written_on: Any = None
         self.sent_before = False
+        self.heard = 0
+        self.hint: str | None = None
 
     @property
     def outcome(self) -> str | None:

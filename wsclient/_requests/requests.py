@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectionLost, ProtocolError, SendQueueFull, WebSocketClientError, copy_exception
+from .._errors import (
+    ConnectionLost,
+    ProtocolError,
+    RequestTimeout,
+    SendQueueFull,
+    WebSocketClientError,
+    copy_exception,
+    text_of,
+)
 from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
 from .._threads.deadline import Deadline
@@ -26,6 +34,7 @@ from .._threads.thread import shielded
 from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded
+from ..protocols._incoming import ABSENT
 from . import failures
 from .batches import Batch
 from .request import CANCELLED, FAILED, OK, TIMED_OUT, Completable, Request
@@ -33,8 +42,10 @@ from .table import Clash, RequestTable
 
 if TYPE_CHECKING:
     from .._models import Disconnect
+    from .._sending.link import Link
     from .._sending.sender import Sender
     from .._settings import Settings
+    from .._stats import Counters
     from .._threads.commands import Commands
     from .._threads.log import ClientLog
     from ..protocols import Protocol
@@ -54,7 +65,7 @@ class Requests:
         table: the requests that have not ended.
     """
 
-    __slots__ = ("_commands", "_log", "_protocol", "_sender", "_settings", "table")
+    __slots__ = ("_commands", "_counters", "_link", "_log", "_protocol", "_sender", "_settings", "table")
 
     def __init__(
         self,
@@ -64,6 +75,8 @@ class Requests:
         commands: Commands,
         settings: Settings,
         log: ClientLog,
+        link: Link,
+        counters: Counters,
     ) -> None:
         """
         Args:
@@ -73,6 +86,8 @@ class Requests:
             commands: wakes the I/O thread, and gives it the command to drop a connection.
             settings: the client's ``request_timeout``.
             log: the client's log.
+            link: says why there is no connection.
+            counters: count the messages received.
         """
         self._protocol = protocol
         self.table = table
@@ -80,6 +95,8 @@ class Requests:
         self._commands = commands
         self._settings = settings
         self._log = log
+        self._link = link
+        self._counters = counters
 
     # --- encoding ----------------------------------------------------------------------------------------------------
 
@@ -112,7 +129,7 @@ class Requests:
             timeout = self._settings.bounds.request_timeout
         elif timeout is not None:
             timeout = check_seconds("timeout", timeout, zero=True)
-        deadline = Deadline(None if timeout is None else time.monotonic() + timeout)
+        deadline = Deadline(None if timeout is None else time.monotonic() + timeout, timeout)
         if isinstance(message, list) and self._protocol._batches:
             return self.make_batch(message, deadline, match, until, idempotent, connection_number)
         return self.make(message, deadline, match, until, idempotent, connection_number)
@@ -350,7 +367,7 @@ class Requests:
                 queue.put(entry, deadline, evicted)
         except SendQueueFull as error:
             if entry.requests and deadline.passed(time.monotonic()):
-                raise failures.timed_out("queued") from error
+                raise self._no_room(entry) from error
             raise
         finally:
             if evicted:
@@ -404,6 +421,7 @@ class Requests:
             Exception: the protocol's code raised it, or did not return a free id.
         """
         table, protocol = self.table, self._protocol
+        request.heard = self._counters.messages_received
         if request.match is not None:
             return table.depart(request, request.id, written)
         if request.caller_key is not None:
@@ -469,12 +487,65 @@ class Requests:
         if not self.table.take(request, TIMED_OUT):
             return False
         self._take_back(request)
-        error = failures.timed_out("waiting" if request.written_on is not None or request.sent_before else "queued")
+        error = self.timeout_of(request)
         if request.waiter is not None:
             request.waiter.complete(None, error)
         self._drop_if_by_order(request, error)
         self._make_room()
         return True
+
+    def timeout_of(self, request: Request, phase: str | None = None) -> RequestTimeout:
+        """Return the error for a request whose deadline has passed. It does not raise.
+
+        Args:
+            request: the request.
+            phase: ``"queued"`` or ``"waiting"``; None to find out.
+        """
+        is_sent = request.written_on is not None or request.sent_before
+        phase = phase or ("waiting" if is_sent else "queued")
+        cause: BaseException | None = None
+        if phase == "waiting" and (request.written_on is not None or not is_sent):
+            reason = self._what_came(request)
+        elif self._sender.writer is None:
+            reason, cause = self._link.why_not_open()
+            if phase == "waiting":
+                reason = f"It could not be sent again: {reason}"
+        elif self._protocol.max_in_flight is not None:
+            reason = (
+                f"max_in_flight={self._protocol.max_in_flight} requests were in flight, or the peer reads too slowly"
+            )
+        else:
+            reason = "the peer reads too slowly, or the network is too slow"
+        return failures.timed_out(phase, self._name_of(request), request.deadline.seconds, reason, cause)
+
+    def _what_came(self, request: Request) -> str:
+        """Say what arrived after the request was written and could have been meant as its reply."""
+        others = self._counters.messages_received - request.heard
+        if request.hint is not None:
+            return request.hint
+        if request.last is not ABSENT:
+            return "Replies came, but none was accepted as the last one (until=, or the protocol)"
+        if request.match is None and self._counters.binary_json > request.heard:
+            return (
+                "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages "
+                "only, so a binary message is never a reply"
+            )
+        if not others:
+            return "Meanwhile no message came"
+        wanted = "had its id" if request.match is None else "was accepted by match="
+        return f"Meanwhile {others} other message{'s' if others > 1 else ''} came, of which none {wanted}"
+
+    def _name_of(self, request: Request) -> str:
+        """Name a request by its method and its id, as far as it has them."""
+        try:
+            method = None
+            if request.payload is not None or request.encoder is not None:
+                method = self._protocol._method_of(request.payload, request.encoder)
+        except Exception:  # it is only for a text
+            method = None
+        name = "The request" if method is None else f"The request {text_of(method, 100)}"
+        has_id = request.id is not None and request.match is None and not self._protocol._by_order
+        return f"{name} with the id {text_of(request.id, 100)}" if has_id else name
 
     def end_overdue(self, entry: Request | Batch) -> None:
         """End the requests of a message whose deadline has passed, for a thread that waits for them.
@@ -532,7 +603,7 @@ class Requests:
             return
         for request in self.table.expire(now):
             if not self.time_out(request):
-                self._drop_if_by_order(request, failures.timed_out("waiting"))
+                self._drop_if_by_order(request, self.timeout_of(request, "waiting"))
 
     def keep_order(self) -> None:
         """Switch to correlation by order alone. I/O thread only.
@@ -616,6 +687,14 @@ class Requests:
     def _fail_victims(self, victims: Iterable[Request]) -> None:  # pragma: no cover  (on a thread that is not traced)
         for request in victims:
             self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+
+    def _no_room(self, entry: Outgoing) -> RequestTimeout:
+        """Return the error for a request or batch that the full queue did not take until its deadline."""
+        reason = "the send queue had no room"
+        if self._sender.writer is None:
+            reason = f"{reason}, and {self._link.why_not_open()[0]}"
+        request = entry.reply_requests()[0]
+        return failures.timed_out("queued", self._name_of(request), request.deadline.seconds, reason)
 
     def _take_back(self, request: Request) -> None:
         """Remove a request that has ended from the queue, if it is there; a batch, when all its requests have ended."""

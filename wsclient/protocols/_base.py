@@ -232,6 +232,25 @@ class Protocol:
         """The payload to send when a call has been answered; None while other calls of its batch have no answer."""
         return payload
 
+    def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
+        """The method of a request, for the text of an error; None if it has none, or is too long to read it again.
+
+        Args:
+            payload: the encoded request; None before its id is known.
+            encoder: encodes it; None if the caller chose its id.
+        """
+        return None
+
+    def _echoes(self, message: Any, payload: bytes | None, size: int) -> bool:
+        """Whether a message that looks like a call of the server repeats a request, as an echo server does.
+
+        Args:
+            message: the server's message, decoded.
+            payload: the request in flight under its id, as it was sent.
+            size: the bytes of the server's message.
+        """
+        return False
+
     def _overrides_final(self) -> bool:
         """Whether ``final`` is overridden, so that requests must keep a copy of their message for it."""
         return type(self).final is not Protocol.final

@@ -21,6 +21,12 @@ __all__ = ["JsonId"]
 
 _TEXT: Final = Opcode.TEXT
 
+_READABLE: Final = 4096
+"""Bytes of the longest request that is read again to find its method for the text of an error."""
+
+_MOST_LONGER: Final = 8
+"""How many times longer than its echo a request may be: ``\\u00e9`` is six bytes, and ``é`` two in UTF-8."""
+
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an internal error (JSON-RPC 2.0 §5.1), used for an error that has no code."""
 
@@ -29,7 +35,8 @@ class JsonId(Protocol):
     """A request is a JSON object with an id; its reply is a JSON object with the same id.
 
     A message without an id gets one from a counter; a message with an id keeps it. Ids from the counter are never used
-    twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply.
+    twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply; but if
+    it equals the request in flight under that id, it is the echo of an echo server, and the reply.
 
     Each argument that is a member's name may also be a path into nested objects, as a tuple: ``("header", "msg_id")``.
 
@@ -192,7 +199,9 @@ class JsonId(Protocol):
     # --- incoming ----------------------------------------------------------------------------------------------------
 
     def decode(self, payload: str | bytes) -> Incoming | list[Incoming]:
-        """An object with an id and no method is a reply; one with both is a call; any other message is an event."""
+        """An object with an id and no method is a reply; one with both is a call (the client recognises an echo later);
+        any other message is an event.
+        """
         codec = self.json
         if codec is _codec.JSON and type(payload) is str and payload[:1] == "{":  # as _codec.decode, with fewer calls
             try:
@@ -256,6 +265,24 @@ class JsonId(Protocol):
             return RemoteError(None, details) if isinstance(details, str) else RemoteError(None, "", details)
         text = details.get("message", details.get("reason", ""))
         return RemoteError(details.get("code"), text if isinstance(text, str) else str(text), details.get("data"))
+
+    def _echoes(self, message: Any, payload: bytes | None, size: int) -> bool:
+        # Without the limit a server could make the client decode a large request again for each small message.
+        if payload is None or len(payload) > _MOST_LONGER * size:
+            return False
+        try:
+            return bool(_codec.decode(payload.decode(), self.json) == message)
+        except (UnicodeDecodeError, RecursionError):  # it was sent as a binary message, or is nested too deeply
+            return False
+
+    def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
+        if payload is None and isinstance(encoder, _Splice) and encoder.size <= _READABLE:
+            payload = encoder(0)[1]
+        if self._method is None or payload is None or len(payload) > _READABLE:
+            return None
+        message = _codec.decode(payload.decode(), self.json)
+        method = found(message, self._method) if isinstance(message, dict) else NOTHING
+        return method if isinstance(method, str) else None
 
     # --- more than one answer ----------------------------------------------------------------------------------------
 

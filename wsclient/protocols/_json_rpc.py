@@ -48,5 +48,8 @@ class JsonRpc(JsonId):
             return message
         return {"jsonrpc": self._version, **message}
 
+    def _echoes(self, message: Any, payload: bytes | None, size: int) -> bool:
+        return False  # a message with a method is a request (JSON-RPC 2.0 §4)
+
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
         return self.encode_error(id, RemoteError(_METHOD_NOT_FOUND, f"Method not found: {method}"))

@@ -16,7 +16,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectError, ConnectionLost, text_of
+from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, text_of
 from .._models import Attempt, State
 from .._network.connector import Connector
 from .._network.poller import Poller
@@ -61,6 +61,10 @@ _NO_WAKEUP_CHECK: Final = 0.1
 
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""
+
+
+_EXPECTED: Final = (OSError, WebSocketClientError)
+"""The classes of errors with which an attempt may fail although no code has a defect."""
 
 
 class Supervisor:
@@ -214,7 +218,10 @@ class Supervisor:
         core.link.failure = failure, decision.number
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
-        core.log.write(logging.INFO, "attempt %d failed: %s", decision.number, failure)
+        # A function of the user (url, headers, sock ...) has probably raised. What on_session raised is logged already.
+        is_defect = not isinstance(failure, SessionError) and not isinstance(failure.last, _EXPECTED)
+        level, cause = (logging.ERROR, failure.last) if is_defect else (logging.INFO, None)
+        core.log.write(level, "attempt %d failed: %s", decision.number, failure, error=cause)
         core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
         return decision
 

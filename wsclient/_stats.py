@@ -25,13 +25,13 @@ class Counters:
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
         late: replies for which no request was waiting.
-        binary_json: the value of ``messages_received`` when the last binary message came that looks like JSON and that
-            the protocol took for an event.
+        unread: the last message that may be a reply which was not recognised: its number (``messages_received``), and a
+            sentence that says why. Replaced as a whole.
     """
 
     __slots__ = (
-        "_rtt_count", "_rtt_sum", "binary_json", "bytes_received", "bytes_sent", "connections", "failed_attempts",
-        "late", "messages_received", "messages_sent", "rtt_last", "rtt_min",
+        "_rtt_count", "_rtt_sum", "bytes_received", "bytes_sent", "connections", "failed_attempts",
+        "late", "messages_received", "messages_sent", "rtt_last", "rtt_min", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Counters:
         self.connections = 0
         self.failed_attempts = 0
         self.late = 0
-        self.binary_json = 0
+        self.unread = 0, ""
         self.rtt_last: float | None = None
         self.rtt_min: float | None = None
         self._rtt_sum = 0.0

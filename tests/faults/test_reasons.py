@@ -120,9 +120,27 @@ def test_the_error_of_a_full_queue_says_that_there_is_no_connection():
     client.send("fills the queue")
     error = timed_out(client.submit, {"method": "add"}, timeout=SHORT)
     assert "The request 'add' could not be sent within 0.2 s" in str(error)
-    assert "the send queue had no room, and there was no connection: the first attempt" in str(error)
+    assert "the send queue had no room, and there was no connection: no attempt to connect has" in str(error)
     assert isinstance(error.__cause__, wsclient.SendQueueFull)
     client.close()
+
+
+def test_the_error_of_a_send_that_finds_the_queue_full_says_that_there_is_no_connection():
+    options = {"retry_first": True, "reconnect": QUICK, "send_queue": wsclient.SendQueue(max_messages=1)}
+    client = wsclient.Client(f"ws://127.0.0.1:{refused_port()}/", **options)
+    client.send("fills the queue")
+    with pytest.raises(
+        wsclient.SendQueueFull, match=r"is full.* since there was no connection: no attempt to connect has"
+    ):
+        client.send("x", timeout=0)
+    thread = threading.Thread(target=start, args=(client,))
+    thread.start()
+    eventually(lambda: client.stats.failed_attempts >= 2)
+    with pytest.raises(wsclient.SendQueueFull, match=REFUSED.format("[0-9]+ attempts")) as caught:
+        client.send("x", timeout=0)
+    assert isinstance(caught.value.__cause__, wsclient.ConnectError)
+    client.close()
+    thread.join(LONG)
 
 
 def test_the_last_error_is_that_of_the_last_failed_attempt_until_a_connection_is_open(server):
@@ -243,6 +261,36 @@ def test_the_error_says_that_json_came_in_a_binary_message(protocol):
         future = client.submit({"method": "add"}, timeout=LONG)
         words = "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages only"
         eventually(lambda: words in reason(client, future))
+
+
+def test_the_error_says_that_a_message_came_which_could_not_be_decoded(raw):
+    class Careless(JsonId):
+        def decode(self, payload):
+            return {}[payload] if payload == "bad" else super().decode(payload)
+
+    client, peer = open_pair(raw, protocol=Careless())
+    future = client.submit({"op": "x"}, timeout=LONG)
+    peer.receive_text()
+    peer.send_text('{"id": 1,}')
+    eventually(
+        lambda: "Meanwhile a text message came that begins like JSON, but is not valid" in reason(client, future)
+    )
+    peer.send_text("bad")
+    eventually(lambda: "a message came that could not be decoded (KeyError: 'bad')." in reason(client, future))
+    client.close(timeout=0)
+
+
+def test_the_error_of_a_request_that_is_answered_by_order_has_no_id(mute_server):
+    with wsclient.connect(mute_server.url, protocol=wsclient.Fifo()) as client:
+        error = timed_out(client.request, "x", timeout=SHORT)
+    assert str(error).startswith("The request got no reply within 0.2 s; ")
+
+
+def test_a_flush_without_a_pong_says_so(raw):
+    client, _ = open_pair(raw)
+    with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) was not done within 0\.2 s: no pong came"):
+        client.flush(SHORT)
+    client.close(timeout=0)
 
 
 def test_the_error_names_max_in_flight_if_that_is_why_a_request_was_not_sent(mute_server):

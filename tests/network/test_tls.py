@@ -92,6 +92,11 @@ def test_a_key_log_that_cannot_be_opened_is_named_and_the_attempt_is_not_repeate
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     assert client.state is State.FAILED
     assert client.stats.failed_attempts == 1
+    client = wsclient.Client("wss://localhost:9/", ssl_context=ssl.create_default_context, retry_first=True)
+    with pytest.raises(
+        wsclient.ConnectError, match=r"ssl_context function raised .*: the environment variable SSLKEYLOG"
+    ):
+        client.start(LONG)
     with pytest.raises(ValueError, match="for ssl_ca: the environment variable SSLKEYLOGFILE names"):
         wsclient.Client("wss://localhost:9/", ssl_ca=ca_file)
 

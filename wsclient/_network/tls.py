@@ -101,7 +101,9 @@ def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext
     try:
         context = make()
     except Exception as error:
-        raise ConnectError(f"The ssl_context function raised {type(error).__name__}: {error}", last=error) from error
+        reason = keylog_failure(error) if isinstance(error, OSError) else None
+        text = f"The ssl_context function raised {type(error).__name__}: {reason or error}"
+        raise ConnectError(text, last=error, retry=reason is None) from error
     if not isinstance(context, ssl.SSLContext):
         raise ConnectError(
             f"The ssl_context function returned {context!r}, which is not an ssl.SSLContext.", retry=False

@@ -33,7 +33,15 @@ __all__ = ["Router"]
 _LONGEST_NUMBER = 19
 """Digits of the longest id that is compared with ids of the other type."""
 
-_JSON_STARTS = frozenset({b"{", b"["})
+_JSON_STARTS = frozenset({b"{", b"[", "{", "["})
+
+_BINARY = (
+    "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages only, so a "
+    "binary message is never a reply"
+)
+_NOT_JSON = (
+    "Meanwhile a text message came that begins like JSON, but is not valid JSON, so it was not taken for a reply"
+)
 
 _OUT_OF_ORDER = "{}. Replies are correlated by their order alone, so the request of the next reply is unknown."
 
@@ -180,8 +188,8 @@ class Router:
         """
         if self._written.matches and self._is_matched(message):
             return
-        if type(message) is bytes and message[:1] in _JSON_STARTS:
-            self._counters.binary_json = self._counters.messages_received
+        if (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
+            self._counters.unread = self._counters.messages_received, _BINARY if type(message) is bytes else _NOT_JSON
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
             return
@@ -480,6 +488,10 @@ class Router:
         self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
+        self._counters.unread = (
+            self._counters.messages_received,
+            f"Meanwhile a message came that could not be decoded ({_named(cause)})",
+        )
         error = ProtocolError(f"A message could not be decoded and is skipped ({_named(cause)}).", payload=payload)
         error.__cause__ = cause
         self._receivers.hooks.post_error(error)

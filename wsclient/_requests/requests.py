@@ -368,6 +368,11 @@ class Requests:
         except SendQueueFull as error:
             if entry.requests and deadline.passed(time.monotonic()):
                 raise self._no_room(entry) from error
+            if sender.writer is None:
+                reason, cause = self._link.why_not_open()
+                raise SendQueueFull(f"{error} Messages wait in it, since {reason}.") from cause and copy_exception(
+                    cause
+                )
             raise
         finally:
             if evicted:
@@ -525,14 +530,14 @@ class Requests:
             return request.hint
         if request.last is not ABSENT:
             return "Replies came, but none was accepted as the last one (until=, or the protocol)"
-        if request.match is None and self._counters.binary_json > request.heard:
-            return (
-                "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages "
-                "only, so a binary message is never a reply"
-            )
+        number, unread = self._counters.unread
+        if request.match is None and number > request.heard:
+            return unread
         if not others:
             return "Meanwhile no message came"
-        wanted = "had its id" if request.match is None else "was accepted by match="
+        wanted = "had its id"
+        if request.match is not None or self._protocol._by_order:
+            wanted = "was accepted by match=" if request.match is not None else "answered it"
         return f"Meanwhile {others} other message{'s' if others > 1 else ''} came, of which none {wanted}"
 
     def _name_of(self, request: Request) -> str:

@@ -142,8 +142,10 @@ class Acknowledgements:
                 if not self._wait_for_change(mark, state, deadline):
                     if self._guard.state.current in FINAL:
                         raise self._guard.closed_error("flush()")
-                    phase = Phase.QUEUED if mark.state is QUEUED else Phase.WAITING
-                    raise FlushTimeout(f"flush() was not done within {timeout:g} s.", phase=phase)
+                    is_queued = mark.state is QUEUED
+                    what = "messages are still queued" if is_queued else "no pong came, so the peer may be dead"
+                    phase = Phase.QUEUED if is_queued else Phase.WAITING
+                    raise FlushTimeout(f"flush() was not done within {timeout:g} s: {what}.", phase=phase)
         finally:
             self._forget_mark(mark)
         words = "The connection ended before flush() had proof that everything arrived."

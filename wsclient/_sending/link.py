@@ -62,4 +62,4 @@ class Link:
                 f"there was no connection: the last one ended ({last.initiator}{code}), and no attempt since has",
                 None,
             )
-        return "there was no connection: the first attempt to connect has not ended", None
+        return "there was no connection: no attempt to connect has ended yet", None

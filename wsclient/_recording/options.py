@@ -16,8 +16,9 @@ class Recording:
     """The file of a recording, and what to redact in it; the value of ``record=``, which may also be a path alone.
 
     Args:
-        path: the file; ``start()`` creates it, or overwrites it if it exists. Its folder must exist. Only one client
-            may write to it.
+        path: the file; ``start()`` creates it, or overwrites it if it exists. In both cases only its owner may read it
+            afterwards (mode 0600; on Windows the permissions of the folder apply). Its folder must exist. Only one
+            client may write to it.
         redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
             passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
             authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_``, ``-`` and

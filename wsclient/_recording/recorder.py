@@ -31,6 +31,7 @@ from .._rfc6455.frames import Opcode
 from .._rfc6455.handshake import redacted
 from .._rfc6455.url import redact
 from . import format as recording_format
+from . import private_file
 from .redaction import Redactor
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ class Recorder:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Create the file, or overwrite it, and write the head."""
+        """Create the file, or overwrite it, and write the head. Only the user of this process may read the file."""
         try:
-            self._file = open(self._recording.path, "wb", buffering=0)  # noqa: SIM115
+            self._file = private_file.create(os.fspath(self._recording.path))
         except OSError as error:
             self._stop(error)
             return

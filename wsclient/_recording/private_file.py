@@ -1,0 +1,67 @@
+"""Creates the file of a recording, which only the user of this process may read: it contains what a session said."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from typing import Final
+
+__all__ = ["create"]
+
+_MODE: Final = 0o600
+"""Only the owner may read and write the file."""
+
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+_HAS_OWNERS: Final = hasattr(os, "geteuid")
+"""Whether files have owners and modes. On Windows they don't: there the permissions of the folder apply."""
+
+
+def create(path: str) -> io.FileIO:
+    """Create a file with the mode 0600, or empty the existing one, which gets this mode too.
+
+    Returns:
+        The file, without a buffer. A device such as ``/dev/stdout`` keeps its mode.
+
+    Raises:
+        PermissionError: the path is a symbolic link of another user, who has chosen the file that would be overwritten;
+            or the file belongs to another user, so its mode can't be changed.
+        OSError: the file can't be written.
+    """
+    try:
+        return io.FileIO(os.open(path, _FLAGS | os.O_EXCL, _MODE), "wb")
+    except FileExistsError:
+        pass
+    if _HAS_OWNERS:
+        _check_link(path)
+    file = io.FileIO(os.open(path, _FLAGS, _MODE), "wb")
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            if _HAS_OWNERS:
+                _make_private(file.fileno())
+            file.truncate(0)  # not by O_TRUNC: a file that is refused keeps its content
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_link(path: str) -> None:
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):  # such as a link in /tmp
+        raise PermissionError(f"it is a symbolic link of another user, uid {found.st_uid}; remove it")
+
+
+def _make_private(descriptor: int) -> None:
+    found = os.fstat(descriptor)
+    if not stat.S_IMODE(found.st_mode) & 0o077:
+        return
+    try:
+        os.fchmod(descriptor, _MODE)
+    except PermissionError:
+        if found.st_uid != os.geteuid():
+            raise PermissionError(
+                f"the file belongs to another user, uid {found.st_uid}, who could read it; remove it"
+            ) from None
+        # The owner may always change the mode, so this file system has none (FAT, some network drives).

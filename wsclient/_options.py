@@ -110,7 +110,8 @@ class Queue:
         overflow: the policy. ``"block"`` waits for room, ``"raise"`` raises an error, ``"drop_oldest"`` and
             ``"drop_newest"`` drop a message. ``"latest"`` (incoming messages only) keeps only the newest message: one
             for ``on_message``, one for each function registered with ``on()``, and one for each key of a stream (its
-            option ``key=`` defines the keys). Calls of the server are not replaced by later ones.
+            option ``key=`` defines the keys). Calls of the server are not replaced by later ones. Replaced messages are
+            counted as dropped, but not reported; messages dropped because of the two limits are reported.
     """
 
     max_messages: int = MAX_QUEUED_MESSAGES

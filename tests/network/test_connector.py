@@ -301,6 +301,15 @@ def test_above_the_limit_a_redirect_is_not_followed(stage, opening, watcher):
     assert not watcher.open()
 
 
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "303 See Other", "307 Temporary Redirect", "308 Gone on"])
+def test_the_error_above_the_limit_has_the_status_and_the_headers_of_the_last_redirect(stage, opening, status):
+    server = stage(*[redirect("/again")] * MAX_REDIRECTS, redirect("/elsewhere", status))
+    with pytest.raises(HandshakeError, match="more than 5 times") as caught:
+        opening(server.url)
+    assert caught.value.status == int(status[:3])
+    assert caught.value.headers["location"] == "/elsewhere"
+
+
 def test_a_redirected_connection_is_closed_before_the_next_one_is_opened(stage, opening):
     over = threading.Event()
 

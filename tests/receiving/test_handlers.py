@@ -233,7 +233,7 @@ def test_latest_replaces_no_call_and_only_events_of_the_same_topic(make, errors,
     expected = [*(("answered", n) for n in range(5)), ("message", 4), ("one", 4), ("other", 4)]
     eventually(lambda: len(seen) >= len(expected))
     assert sorted(seen) == expected
-    assert [type(error) for error in errors.seen] == [SlowConsumer]
+    assert errors.seen == []  # the policy asks for it
 
 
 def test_dropped_messages_stay_counted_after_their_pool_is_removed(make):

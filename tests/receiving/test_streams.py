@@ -180,7 +180,7 @@ def test_a_stream_with_raise_ends_at_its_limit():
     assert not streams.full
 
 
-@pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", [3, 4]), ("drop_newest", [1, 2]), ("latest", [4])])
+@pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", [3, 4]), ("drop_newest", [1, 2])])
 def test_a_stream_that_drops_messages_continues_and_reports_it_once(overflow, kept, caplog):
     streams = Streams()
     stream = listen(streams, maxsize=2, overflow=overflow)
@@ -192,6 +192,18 @@ def test_a_stream_that_drops_messages_continues_and_reports_it_once(overflow, ke
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"tester: a stream is read too slowly and loses messages (overflow={overflow!r})."
+
+
+def test_latest_replaces_messages_without_a_warning_but_reports_a_key_for_which_there_is_no_room(caplog):
+    streams = Streams()
+    stream = listen(streams, key=lambda message: message[0], overflow="latest", maxsize=2)
+    offer(streams, "a1", "b1", "a2", "b2", "a3")
+    assert stream.dropped == 3
+    assert not caplog.records
+    offer(streams, "c1")
+    assert read(stream) == ["b2", "c1"]
+    (record,) = caplog.records
+    assert record.getMessage() == "tester: a stream is read too slowly and loses messages (overflow='latest')."
 
 
 def test_losses_of_closed_streams_stay_counted():

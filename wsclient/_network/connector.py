@@ -141,7 +141,9 @@ class Connector:
             if isinstance(outcome, UpgradedConnection):
                 return outcome
             target, headers = self._follow(target, headers, outcome)
-        raise HandshakeError(f"The server redirected more than {most} times.", status=http.HTTPStatus.FOUND)
+        raise HandshakeError(
+            f"The server redirected more than {most} times.", status=outcome.status, headers=outcome.headers
+        )
 
     def _follow(
         self, target: Target, headers: Mapping[str, str], response: Response

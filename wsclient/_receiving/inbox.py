@@ -8,6 +8,7 @@ Guarantees:
       ``must_keep_reading``, nothing is dropped, so it may exceed the limit by all items of one read.
     * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
       is full or is dropping items, it returns one item.
+    * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
     * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. After a loss, it does not return
       ``FIRST_LOSS`` again until the queue was at most half full after each of two items that the reader took; a new
       loss restarts this count. (With ``"latest"``, it must be empty instead of half full, because the queue holds only
@@ -66,7 +67,7 @@ class Put(enum.Enum):
     """The result of ``put``."""
 
     KEPT = enum.auto()
-    """Nothing was lost."""
+    """Nothing was lost; with ``"latest"``, the item may have replaced an older one with its key."""
     FIRST_LOSS = enum.auto()
     """This item, or an older one instead of it, was dropped: the first loss of an episode."""
     LOSS = enum.auto()
@@ -212,7 +213,7 @@ class Inbox:
             self.full = False
 
     def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
-        dropped = self.dropped
+        dropped = self.dropped + (key in self._latest)  # a replaced item is counted, but it is no loss to report
         if self._admits(item, size, key, must_keep_reading):
             if self._bounds[2] == "latest":
                 self._latest[key] = item, size

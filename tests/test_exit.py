@@ -90,6 +90,33 @@ def test_the_exit_closes_an_open_connection_with_the_code_1001():
     assert closes == [(1001).to_bytes(2, "big")]
 
 
+@pytest.mark.parametrize("warnings", ["error", "error::ResourceWarning", "ignore", "default"])
+def test_the_exit_closes_every_open_client_whatever_the_warnings_filter_is(warnings):
+    closes = []
+
+    def answer_close_frame(peer):
+        peer.upgrade()
+        while (received := peer.receive_frame())[0] != 8:
+            pass
+        closes.append(received[1])
+        peer.send_frame(*received)
+
+    program = (
+        "import sys, wsclient\n"
+        "names = ('one', 'two', 'three')\n"
+        "clients = [wsclient.Client(sys.argv[1], name=name).start() for name in names]\n"
+        "print('ends')\n"
+    )
+    with RawServer(answer_close_frame) as server:
+        command = [sys.executable, "-W", warnings, "-c", program, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        eventually(lambda: len(closes) == 3)
+    assert done.stdout == "ends\n"
+    assert closes == [(1001).to_bytes(2, "big")] * 3
+    for name in ("one", "two", "three"):
+        assert (f"<wsclient.Client '{name}'> was never closed" in done.stderr) == (warnings != "ignore"), done.stderr
+
+
 def test_nothing_is_printed_in_a_normal_run(server):
     program = (
         "import sys, wsclient\n"

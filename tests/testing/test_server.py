@@ -1,6 +1,9 @@
 """The server of the testing kit: a real server, used like in a user's test."""
 
+import os
+import pathlib
 import socket
+import tempfile
 import threading
 
 import pytest
@@ -10,6 +13,15 @@ from wsclient.testing import Server
 
 from ..support import LONG, SHORT
 from ..support.raw import connect_and_reset
+
+needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix domain sockets")
+
+
+@pytest.fixture
+def socket_path():
+    """A path short enough for a socket, which ``tmp_path`` may not be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield os.path.join(folder, "s")
 
 
 def ask(server, message, **options):
@@ -198,3 +210,53 @@ def test_cut_all_and_reset_all_end_connections_without_a_close_frame():
 def test_options_of_websockets_are_passed_through():
     with Server(subprotocols=["chat"]) as server, wsclient.connect(server.url, subprotocols=["chat"]):
         assert server.opened.get(timeout=LONG).subprotocol == "chat"
+
+
+# --- Unix domain sockets ---------------------------------------------------------------------------------------------
+
+
+@needs_unix
+def test_the_socket_of_an_earlier_run_is_replaced(socket_path):
+    with socket.socket(socket.AF_UNIX) as earlier:
+        earlier.bind(socket_path)
+    with Server(path=socket_path) as server:
+        assert ask(server, "x") == "x"
+        server.restart()
+        assert ask(server, "y") == "y"
+
+
+@needs_unix
+@pytest.mark.parametrize("kind", ["file", "folder", "link to a file", "link to a socket", "link to nothing"])
+def test_no_other_file_is_removed(socket_path, kind):
+    path = pathlib.Path(socket_path)
+    target = path.with_name("t")
+    if kind == "file":
+        path.write_text("important")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(target)
+    if kind == "link to a file":
+        target.write_text("important")
+    elif kind == "link to a socket":
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(target))
+    before = os.lstat(path)
+    with pytest.raises(
+        FileExistsError, match=r"can't listen on .*: there is a file that is not a socket\. Give another"
+    ):
+        Server(path=socket_path)
+    assert os.lstat(path).st_ino == before.st_ino
+    if kind in ("file", "link to a file"):
+        assert path.read_text() == "important"
+
+
+@needs_unix
+def test_a_restart_does_not_remove_a_file_that_replaced_the_socket(socket_path):
+    with Server(path=socket_path) as server:
+        server.stop()
+        os.unlink(socket_path)
+        pathlib.Path(socket_path).write_text("important")
+        with pytest.raises(FileExistsError):
+            server.start()
+        assert pathlib.Path(socket_path).read_text() == "important"

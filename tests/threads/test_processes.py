@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 
 import pytest
@@ -58,17 +59,49 @@ def test_an_open_client_is_closed_even_if_warnings_are_errors(resident):
     assert resident.exits == [processes.EXIT_TIMEOUT]
 
 
-def test_all_open_clients_are_closed_even_if_warnings_are_errors(resident):
-    other = Resident()
-    processes.register(other)
+@pytest.mark.parametrize("hook_raises", [False, True])
+def test_all_open_clients_are_closed_and_reported_even_if_warnings_are_errors(resident, monkeypatch, hook_raises):
+    printed = []
+
+    def print_error(kind, error, traceback):
+        printed.append(kind)
+        if hook_raises:
+            raise OSError("no stderr")
+
+    monkeypatch.setattr(sys, "excepthook", print_error)
+    others = [Resident(), Resident()]
+    for other in others:
+        processes.register(other)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(ResourceWarning):
                 processes._at_exit()
     finally:
-        processes.unregister(other)
-    assert resident.exits == other.exits == [processes.EXIT_TIMEOUT]
+        for other in others:
+            processes.unregister(other)
+    assert {tuple(one.exits) for one in (resident, *others)} == {(processes.EXIT_TIMEOUT,)}
+    assert printed == [ResourceWarning] * 2  # and the interpreter prints the one that was raised
+
+
+@pytest.mark.parametrize("raised", [OSError("defect"), KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_a_client_that_cannot_be_closed_does_not_keep_others_open(resident, raised):
+    class Broken(Resident):
+        def at_exit(self, timeout):
+            raise raised
+
+    broken, last = Broken(), Resident()
+    processes.unregister(resident)
+    for one in (broken, resident, last):
+        one.ends = True
+        processes.register(one)
+    try:
+        with pytest.raises(type(raised)):
+            processes._at_exit()
+    finally:
+        processes.unregister(broken)
+        processes.unregister(last)
+    assert resident.exits == last.exits == [processes.EXIT_TIMEOUT]
 
 
 def test_an_unregistered_client_is_not_notified(resident):

@@ -5,14 +5,17 @@ Guarantees:
       which sends nothing to the peer. No lock is taken: the fork may have copied a locked lock, which no thread of the
       child would release.
     * When the interpreter ends, each client that still runs gets ``EXIT_TIMEOUT`` seconds to close. If ``close()`` was
-      not called on it, a ``ResourceWarning`` is issued.
+      not called on it, a ``ResourceWarning`` is issued. If a warnings filter makes it an exception (``-W error``), the
+      other clients are closed nevertheless, and all exceptions are printed.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
+import sys
 import warnings
 from typing import Final, Protocol
 
@@ -77,6 +80,9 @@ def _at_exit() -> None:
             _close_at_exit(resident)
         except BaseException as error:  # the other clients must still be closed
             raised.append(error)
+    for error in raised[1:]:
+        with contextlib.suppress(Exception):  # the hook may be the user's
+            sys.excepthook(type(error), error, error.__traceback__)
     if raised:
         raise raised[0]  # the interpreter prints it
 

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -57,6 +58,9 @@ class Listening:
             path: the path of a Unix domain socket to listen on instead.
             reserved: what ``reserve()`` of the server before this one returned.
             options: options of ``websockets.sync.server.serve``.
+
+        Raises:
+            FileExistsError: there is a file at the path that is not a socket.
         """
         options = {"close_timeout": CLOSE_TIMEOUT, "logger": QUIET, **options}
         if path is None:
@@ -66,8 +70,7 @@ class Listening:
             self.port = sock.getsockname()[1]
             self._server = serve(handler, sock=sock, **options)
         else:
-            with contextlib.suppress(FileNotFoundError):  # the socket of an earlier run may still exist
-                os.unlink(path)
+            _remove_socket(path)
             self.port = 0
             self._server = unix_serve(handler, path, **options)
         listener = self._server.socket
@@ -99,6 +102,17 @@ class Listening:
         for pipe in (getattr(self._server, name, None) for name in ("shutdown_watcher", "shutdown_notifier")):
             if isinstance(pipe, int):  # websockets before 17 leaves both ends of this pipe open
                 os.close(pipe)
+
+
+def _remove_socket(path: str) -> None:
+    """Remove the socket of an earlier run, which may still exist. No other file is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(
+                f"The server can't listen on {path!r}: there is a file that is not a socket. Give another path, or "
+                "remove it."
+            )
+        os.unlink(path)
 
 
 def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:

@@ -79,7 +79,8 @@ class Server(Service):
                 closes the connection with 1011; see ``errors``. By default each message is sent back.
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
-            path: the path of a Unix domain socket to listen on instead.
+            path: the path of a Unix domain socket to listen on instead. A socket that exists there is replaced; any
+                other file is a ``FileExistsError``.
             tls: True for TLS with a new certificate, which ``client_context`` trusts; or an ``ssl.SSLContext``.
             options: options of ``websockets.sync.server.serve``: ``subprotocols``, ``max_size``, ``process_request``, …
         """

@@ -96,7 +96,8 @@ class Client:
             ssl_context: the TLS context, or a function that makes one and is called before every attempt that needs
                 it, on the I/O thread. Use a function if certificates change, or if the options must be pickled (an
                 ``SSLContext`` can't be pickled). The default is a context that verifies the server and requires TLS 1.2
-                or newer.
+                or newer. A client certificate that it has is sent to the servers of ``url`` only, not to a proxy, nor
+                to another origin after a redirect.
             ssl_ca: a PEM file of the CAs to trust, instead of a context.
             proxy: the proxy's URL, ``"env"`` or True for the proxy of the environment, None or False for none.
             source_address: local address to connect from, or ``(address, port)``.

@@ -70,7 +70,8 @@ class Connector:
             it.
     """
 
-    __slots__ = ("_compression", "_context", "_given", "_lookups", "_options", "_subprotocols", "_watch", "sock")
+    __slots__ = ("_bare", "_compression", "_context", "_given", "_had_authorities", "_left", "_lookups", "_options",
+                 "_subprotocols", "_watch", "sock")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +97,9 @@ class Connector:
         self._lookups = Lookups(watch, name)
         self.sock: socket.socket | None = None
         self._context: ssl.SSLContext | None = None  # created for the first wss URL: it loads all CAs of the system
+        self._bare: ssl.SSLContext | None = None  # the same without a client certificate, once it is needed
+        self._had_authorities = False  # as in `without_certificate`
+        self._left = False  # whether a redirect has led to another origin; then it stays True, as for the headers
 
     def close(self) -> None:
         """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
@@ -120,18 +124,19 @@ class Connector:
         """
         target = _url.parse(url)
         if callable(self._options.ssl_context):
-            self._context = None  # the function is called again for each attempt
+            self._context = self._bare = None  # the function is called again for each attempt
+        self._left = False
         deadline: Deadline | None = None
         most = self._options.limits.max_redirects
         for _ in range(most + 1):
             try:
                 if target.secure and not isinstance(self._given, ssl.SSLSocket):
-                    self._tls()  # before a socket is opened, since the caller's function may fail
+                    self._server_tls()  # before a socket is opened, since the caller's function may fail
                 if deadline is None:
                     deadline = Deadline.after(self._options.open_timeout, time.monotonic())
                 proxy = self._proxy_for(target, deadline)
                 if proxy is not None and proxy.scheme == "https":
-                    self._tls()  # likewise
+                    self._bare_tls()  # likewise
                 addresses = self._look_up(target, proxy, deadline)
                 outcome = self._try(target, headers, addresses, proxy, deadline)
             except OSError as error:
@@ -151,7 +156,7 @@ class Connector:
         """Return the target of a redirect, and the headers to send there.
 
         None of the caller's headers is sent to another origin, since any header may contain a secret. User and password
-        of the URL are not sent there either.
+        of the URL are not sent there either, nor is a client certificate.
         """
         try:
             found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
@@ -169,6 +174,7 @@ class Connector:
                 headers=response.headers,
                 retry=False,
             ) from error
+        self._left |= not stays
         return found, headers if stays else {}
 
     def _needs_address(self, target: Target) -> bool:
@@ -235,7 +241,7 @@ class Connector:
         try:
             self.sock = sock = self._connect(target, addresses, deadline)
             if proxy is not None and proxy.scheme == "https":
-                self.sock = sock = tls.start_tls(sock, proxy.host, self._tls(), self._watch, deadline)
+                self.sock = sock = tls.start_tls(sock, proxy.host, self._bare_tls(), self._watch, deadline)
         except OSError as error:
             if proxy is None or isinstance(error, ConnectError):
                 raise
@@ -252,9 +258,9 @@ class Connector:
                 # The TLS socket now owns the descriptor. During the handshake the poller watches this socket, so a
                 # forked child closes it through `Poller.sockets()`, not through `self.sock`.
                 self.sock = None
-                line = TLSLine(tls.start_tls(sock, self._name(target), self._tls(), self._watch, deadline))
+                line = TLSLine(tls.start_tls(sock, self._name(target), self._server_tls(), self._watch, deadline))
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
-                line = start_nested_tls(sock, self._name(target), self._tls(), self._watch, deadline)
+                line = start_nested_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)
         except BaseException:
             line.close()
             raise
@@ -302,9 +308,25 @@ class Connector:
             raise ProxyError(f"The proxy {proxy!r} opened no tunnel: {_reason(error)}.", last=error) from error
 
     def _tls(self) -> ssl.SSLContext:
+        """The context for the origin of the client's URL."""
         if self._context is None:
-            self._context = tls.tls_context(self._options)
+            context = tls.tls_context(self._options)
+            self._had_authorities = bool(context.cert_store_stats()["x509_ca"])
+            self._context = context
         return self._context
+
+    def _bare_tls(self) -> ssl.SSLContext:
+        """The context for proxies and other origins: it has no client certificate."""
+        context = self._tls()
+        if self._options.ssl_context is self._options.ssl_ca:  # made by this package, or both are None
+            return context
+        if self._bare is None:
+            self._bare = tls.without_certificate(context, had_authorities=self._had_authorities)
+        return self._bare
+
+    def _server_tls(self) -> ssl.SSLContext:
+        """The context for the target."""
+        return self._bare_tls() if self._left else self._tls()
 
     def _name(self, target: Target) -> str:
         """The name that the server's certificate must be valid for."""

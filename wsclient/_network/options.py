@@ -21,6 +21,7 @@ class NetworkOptions(NamedTuple):
 
     Attributes:
         limits: limits on peer input.
+        ssl_ca: the context that ``ssl_ca=`` made, which is ``ssl_context`` then; None without this option.
     """
 
     open_timeout: float
@@ -33,3 +34,4 @@ class NetworkOptions(NamedTuple):
     sock: SocketOption = None
     limits: Limits = DEFAULT_LIMITS
     server_hostname: str | None = None
+    ssl_ca: ssl.SSLContext | None = None

@@ -16,7 +16,7 @@ from .poller import READ, WRITE, Watch
 if TYPE_CHECKING:
     from .options import NetworkOptions
 
-__all__ = ["keylog_failure", "start_tls", "tls_context", "wrap_tls"]
+__all__ = ["keylog_failure", "start_tls", "tls_context", "without_certificate", "wrap_tls"]
 
 
 def wrap_tls(
@@ -115,6 +115,52 @@ def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext
             retry=False,
         )
     return context
+
+
+def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ssl.SSLContext:
+    """A context like the caller's, but without a client certificate, for proxies and for other origins.
+
+    ``ssl`` can't copy a context, and does not say whether one has a client certificate. So a new one gets the
+    authorities, the verification, the TLS versions and the ciphers.
+
+    Args:
+        context: the caller's context.
+        had_authorities: whether it had loaded authorities before its first handshake. If it had none, they are in a
+            folder (``capath``), which ``ssl`` does not show; then those of the system are used, since ``ssl`` finds
+            them in such a folder on many systems.
+
+    Raises:
+        ConnectError: it can't be copied.
+    """
+    try:
+        twin = type(context)(ssl.PROTOCOL_TLS_CLIENT)  # not always ssl.SSLContext: truststore has a subclass
+        twin.check_hostname = False  # otherwise verify_mode can't be set to CERT_NONE
+        twin.verify_mode = context.verify_mode
+        twin.check_hostname = context.check_hostname
+        twin.verify_flags = context.verify_flags
+        twin.options |= context.options
+        if twin.minimum_version != context.minimum_version:
+            twin.minimum_version = context.minimum_version
+        if twin.maximum_version != context.maximum_version:
+            twin.maximum_version = context.maximum_version
+        ciphers = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
+        if ciphers:
+            twin.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
+        if context.keylog_filename:
+            twin.keylog_filename = context.keylog_filename
+        authorities = b"".join(context.get_ca_certs(binary_form=True))
+        if authorities:
+            twin.load_verify_locations(cadata=authorities)
+        if not had_authorities and context.verify_mode is not ssl.CERT_NONE:
+            twin.load_default_certs()
+    except Exception as error:
+        raise ConnectError(
+            "Only the server of url= may get the client certificate of ssl_context=, and a context without it could "
+            f"not be made for a proxy or another origin: {type(error).__name__}: {error}",
+            last=error,
+            retry=False,
+        ) from error
+    return twin
 
 
 def start_tls(

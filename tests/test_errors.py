@@ -27,6 +27,7 @@ from wsclient._errors import (
     WebSocketClientError,
     WouldDeadlock,
     copy_exception,
+    printable,
     text_of,
 )
 from wsclient._models import Disconnect, Phase
@@ -334,3 +335,19 @@ def test_the_text_of_a_value_is_short_can_be_encoded_and_never_fails():
     assert text_of("no 'x'") == "\"no 'x'\""
     assert text_of("x" * 300) == f"'{'x' * 199}…"
     assert text_of(ValueError("\ud800")) == "\\ud800"
+    assert text_of(ValueError("a\r\nb\x1b[2J")) == r"a\r\nb\x1b[2J"
+
+
+def test_a_printable_text_is_one_line_and_is_cut():
+    assert printable("größe 漢字 😀 \\n") == "größe 漢字 😀 \\n"
+    assert printable("a\tb\0\x7f\x85\u2028\u202e\ud800") == r"a\tb\x00\x7f\x85\u2028\u202e\ud800"
+    assert printable("x" * 1001) == "x" * 1000 + "…"
+    assert printable("abc", 2) == "ab…"
+
+
+def test_the_text_of_a_remote_error_is_one_line_and_short_and_its_attributes_are_complete():
+    error = RemoteError("c\n" * 200, "m\x1b" * 2000, "data")
+    assert str(error).isprintable()
+    assert len(str(error)) < 4000
+    assert (error.code, error.message) == ("c\n" * 200, "m\x1b" * 2000)
+    assert str(RemoteError({"a": "b\n"}, "x")) == r"The server answered with error {'a': 'b\n'}: x"

@@ -181,6 +181,8 @@ class FlushTimeout(RequestTimeout):
 class RemoteError(WebSocketClientError):
     """The server answered the request with an error.
 
+    In its text, ``message`` is cut after 1000 characters, and characters that are not printable are escaped.
+
     Attributes:
         code: the server's error code, of any type; None if the server sent none.
         message: the server's text.
@@ -198,8 +200,8 @@ class RemoteError(WebSocketClientError):
         self.data = data
 
     def __str__(self) -> str:
-        code = "" if self.code is None else f" {self.code}"
-        text = f": {self.message}" if self.message else "."
+        code = "" if self.code is None else f" {_peer_text(self.code, 100)}"
+        text = f": {_peer_text(self.message, 1000)}" if self.message else "."
         return f"The server answered with error{code}{text}"
 
 
@@ -269,10 +271,14 @@ def _portable(value: Any) -> Any:
     return value
 
 
+def _peer_text(value: object, most: int) -> str:
+    return printable(value, most) if isinstance(value, str) else text_of(value, most)
+
+
 def text_of(value: object, most: int = 200) -> str:
     """The text of an exception, or the ``repr`` of another value, for the text of an error.
 
-    Lone surrogates, which UTF-8 can't encode, are escaped.
+    Characters that are not printable are escaped, see ``printable``.
 
     Args:
         value: any object. A peer's value may be nested too deeply for ``repr``, and the methods of other code may
@@ -283,8 +289,24 @@ def text_of(value: object, most: int = 200) -> str:
         text = str(value) if isinstance(value, BaseException) else repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
+    return printable(text, most)
+
+
+def printable(text: str, most: int = 1000) -> str:
+    """A text of a peer or of other code, for the text of an error or a log record: one line without escape sequences.
+
+    A peer could otherwise write lines of its own into a log, or control the terminal that shows it. Characters that
+    ``str.isprintable`` excludes (control characters, line separators, marks that change the direction of text, lone
+    surrogates) are replaced by their Python escape sequence.
+
+    Args:
+        text: the text.
+        most: the number of characters after which the text is cut.
+    """
     cut = text if len(text) <= most else f"{text[:most]}…"
-    return cut.encode(errors="backslashreplace").decode()
+    if cut.isprintable():
+        return cut
+    return "".join([char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut])
 
 
 def copy_exception(error: BaseException) -> BaseException:

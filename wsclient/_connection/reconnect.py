@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, stop_never, wait_random_exponenti
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-from .._errors import ConnectError, ConnectionLost, HandshakeError, SessionError
+from .._errors import ConnectError, ConnectionLost, HandshakeError, SessionError, text_of
 from .._threads.imports import importing
 from .._validation import check_callable, check_seconds
 
@@ -298,7 +298,9 @@ class ReconnectState:
 
     def _gave_up(self, error: BaseException) -> ConnectError:
         times = f"{self.failures} attempts" if self.failures != 1 else "1 attempt"
-        final = ConnectError(f"Gave up after {times}; the last error: {error}", attempts=self.failures, last=error)
+        final = ConnectError(
+            f"Gave up after {times}; the last error: {text_of(error, 1000)}", attempts=self.failures, last=error
+        )
         final.__cause__ = error
         return final
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock
+from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock, text_of
 from .._options import DEFAULT
 from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
@@ -240,6 +240,8 @@ def _failure(core: ClientContext, error: BaseException) -> SessionError:
     if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
         core.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
-    failure = SessionError(f"The connection could not be set up: {error if ours else repr(error)}", retry=retry)
+    failure = SessionError(
+        f"The connection could not be set up: {text_of(error, 1000) if ours else repr(error)}", retry=retry
+    )
     failure.last = error
     return failure

@@ -16,7 +16,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, text_of
+from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, printable, text_of
 from .._models import Attempt, State
 from .._network.connector import Connector
 from .._network.poller import Poller
@@ -498,7 +498,7 @@ class Supervisor:
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:
     code = "" if disconnect.code is None else f", code {disconnect.code}"
-    reason = f": {disconnect.reason}" if disconnect.reason else ""
+    reason = f": {printable(disconnect.reason)}" if disconnect.reason else ""
     text = f"The connection ended ({disconnect.initiator}{code}{reason}) after {disconnect.uptime:.1f} s."
     lost = ConnectionLost(text, disconnect=disconnect)
     lost.__cause__ = disconnect.error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .._errors import ConnectError, HandshakeError, ProxyError
+from .._errors import ConnectError, HandshakeError, ProxyError, printable, text_of
 from .._rfc6455 import handshake, http11
 from .._rfc6455 import url as _url
 from .._threads.deadline import Deadline
@@ -35,6 +35,9 @@ __all__ = ["Connector", "UpgradedConnection"]
 
 _BODY_TIMEOUT: Final = 1.0
 """Seconds to wait for the rest of the body of an error response."""
+
+_SHOWN_URL: Final = 500
+"""Characters after which a URL in an error text is cut; that of a redirect may have 64 KiB."""
 
 _PIECE: Final = 16 * 1024
 
@@ -169,7 +172,7 @@ class Connector:
                 raise ValueError("The socket given as sock= is connected to one server only.")
         except ValueError as error:
             raise HandshakeError(
-                f"The server sent a redirect that this client does not follow. {error}",
+                f"The server sent a redirect that this client does not follow. {text_of(error, _SHOWN_URL)}",
                 status=response.status,
                 headers=response.headers,
                 retry=False,
@@ -381,7 +384,7 @@ class Connector:
             return  # an incomplete body is not reported: the error with the status follows
 
     def _explain(self, error: OSError, target: Target) -> ConnectError:
-        where = _url.redact(target.url)
+        where = printable(_url.redact(target.url), _SHOWN_URL)  # of a redirect: it is the server's text
         if isinstance(error, ssl.SSLError):
             refusal = tls_errors.explain(error, where, self._options.server_hostname or target.host, self._tls())
             if refusal is not None:
@@ -397,7 +400,7 @@ def _call_sock_function(give: Callable[[], socket.socket]) -> socket.socket:
     try:
         sock = give()
     except Exception as error:
-        raise ConnectError(f"The sock function raised {type(error).__name__}: {error}", last=error) from error
+        raise ConnectError(f"The sock function raised {type(error).__name__}: {text_of(error)}", last=error) from error
     if not isinstance(sock, socket.socket):
         raise ConnectError(f"The sock function returned {sock!r}, which is not a socket.", retry=False)
     return sock

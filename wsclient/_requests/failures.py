@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ConnectionLost, RequestTimeout, copy_exception
+from .._errors import ConnectionLost, RequestTimeout, copy_exception, printable
 
 if TYPE_CHECKING:
     from .._models import Disconnect
@@ -42,7 +42,7 @@ def ended_before() -> ConnectionLost:
 def connection_lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:
     """Return the error for a request whose connection ended before the reply was received."""
     code = "" if disconnect.code is None else f"code {disconnect.code}"
-    how = ": ".join(part for part in (code, disconnect.reason) if part)
+    how = ": ".join(part for part in (code, printable(disconnect.reason)) if part)
     how = f" ({how})" if how else ""
     consequence = (
         "the request had been sent, so the server may have acted on it; idempotent=True would send it again"

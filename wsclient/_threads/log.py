@@ -10,6 +10,8 @@ Guarantees:
     * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
       and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
+    * A record's text is one line of printable characters, whatever the texts of a peer or the user's errors contain
+      (see ``printable``); a traceback has several lines.
     * ``queue`` takes no lock and does not wait, on any thread.
     * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; not if
       the thread holds a lock of this package (see ``sections``): then it does what ``queue`` does.
@@ -23,6 +25,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from .._errors import printable, text_of
 from .sections import this_thread
 from .thread import shielded
 from .waiting import Notifier
@@ -43,7 +46,32 @@ It limits the memory that a peer can use, since it causes some records."""
 FINISH_TIMEOUT: Final = 0.5
 """Seconds for which the end of a client waits until its last records are handled; normally it takes microseconds."""
 
+MAX_TEXT: Final = 2000
+"""Characters after which an argument of a record is cut: it may contain a text of the peer, of up to 16 MiB."""
+
 _logger: Final = logging.getLogger("wsclient")
+
+
+class _ShownError:
+    """The text of an error as one printable line, made when a handler formats the record: it may run the user's code.
+
+    Attributes:
+        error: the error.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __str__(self) -> str:
+        return text_of(self.error, MAX_TEXT)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value, MAX_TEXT)
+    return _ShownError(value) if isinstance(value, BaseException) else value
 
 
 class ClientLog:
@@ -184,9 +212,9 @@ class ClientLog:
                 return None
             exc_info = None if error is None else (type(error), error, error.__traceback__)
             code = frame.f_code
+            shown = (self.name, *map(_shown, args))
             return _logger.makeRecord(
-                _logger.name, level, code.co_filename, frame.f_lineno, f"%s: {text}", (self.name, *args), exc_info,
-                code.co_name,
+                _logger.name, level, code.co_filename, frame.f_lineno, f"%s: {text}", shown, exc_info, code.co_name
             )  # fmt: skip
         except BaseException as failure:
             self._failed(failure)

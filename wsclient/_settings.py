@@ -100,6 +100,9 @@ class HandshakeOptions(NamedTuple):
     origin: str | None
     compression: Deflate | None
 
+    def __repr__(self) -> str:
+        return "<HandshakeOptions>"  # headers and subprotocols may be secret
+
 
 class Bounds(NamedTuple):
     """Limits on time and memory."""
@@ -139,6 +142,9 @@ class Settings(NamedTuple):
     retry_first: bool
     name: str
     recording: Recording | None
+
+    def __repr__(self) -> str:
+        return f"<Settings {self.name!r} {self.shown_url}>"  # URLs and headers may be secret
 
     @property
     def shown_url(self) -> str:
@@ -214,11 +220,11 @@ def check_headers(name: str, headers: HeadersOption) -> HeadersOption:
 def check_subprotocols(name: str, subprotocols: Sequence[str]) -> tuple[str, ...]:
     """``subprotocols``: different tokens (RFC 6455 §4.1)."""
     if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
-        raise TypeError(f"subprotocols must be a list of str, not {subprotocols!r}.")
+        raise TypeError(f"subprotocols must be a list of str, not {type(subprotocols).__name__}.")
     for one in subprotocols:
         if not isinstance(one, str) or not is_token(one):
-            words = redacted(one) if isinstance(one, str) else one
-            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words!r} is not a token.")
+            words = repr(redacted(one)) if isinstance(one, str) else f"an object of type {type(one).__name__}"
+            raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words} is not a token.")
     if len(set(subprotocols)) < len(subprotocols):
         words = ", ".join(map(redacted, subprotocols))
         raise ValueError(f"subprotocols must be different from each other (RFC 6455 §4.1), not {words}.")
@@ -229,7 +235,7 @@ def check_origin(name: str, origin: str | None) -> str | None:
     """``origin``: the value of a header, or None."""
     if origin is not None:
         if not isinstance(origin, str):
-            raise TypeError(f"origin must be a str or None, not {origin!r}.")
+            raise TypeError(f"origin must be a str or None, not {type(origin).__name__}.")
         try:
             handshake.check_headers({"Origin": origin})
         except ValueError as error:
@@ -278,7 +284,8 @@ def check_ssl_context(name: str, context: Any) -> ContextOption:
             raise ValueError("ssl_context must be a context for clients, not for servers (PROTOCOL_TLS_SERVER).")
         return context
     if context is not None and (isinstance(context, type) or not callable(context)):
-        raise TypeError(f"ssl_context must be an ssl.SSLContext, a function that makes one, or None, not {context!r}.")
+        kind = repr(context) if isinstance(context, type) else type(context).__name__  # it may contain a password
+        raise TypeError(f"ssl_context must be an ssl.SSLContext, a function that makes one, or None, not {kind}.")
     return check_callable(name, context)  # type: ignore[no-any-return]
 
 
@@ -287,7 +294,9 @@ def check_ssl_ca(name: str, ca: Any) -> ssl.SSLContext | None:
     if ca is None:
         return None
     if not isinstance(ca, str):
-        raise TypeError(f"ssl_ca must be the path of a PEM file, not {ca!r}.")
+        raise TypeError(f"ssl_ca must be the path of a PEM file, not {type(ca).__name__}.")
+    if "-----BEGIN" in ca:  # it may contain a private key
+        raise ValueError("ssl_ca must be the path of a PEM file, not its content.")
     if not ca:
         raise ValueError("ssl_ca must be the path of a PEM file, not an empty str.")
     try:
@@ -306,7 +315,7 @@ def check_server_hostname(name: str, host: Any) -> str | None:
     if host is None:
         return None
     if not isinstance(host, str):
-        raise TypeError(f"server_hostname must be a str or None, not {host!r}.")
+        raise TypeError(f"server_hostname must be a str or None, not {type(host).__name__}.")
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:  # not an address, so it must be a name
@@ -316,7 +325,8 @@ def check_server_hostname(name: str, host: Any) -> str | None:
     except UnicodeError:
         ascii_name = ""
     if not _HOST_NAME.fullmatch(ascii_name):
-        raise ValueError(f"server_hostname must be a host name or an IP address, without a port, not {host!r}.")
+        shown = _url.redact(host)  # it may be a whole URL
+        raise ValueError(f"server_hostname must be a host name or an IP address, without a port, not {shown!r}.")
     return ascii_name
 
 

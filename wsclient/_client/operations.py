@@ -145,7 +145,7 @@ def submit(
 def call_message(core: ClientContext, method: str, params: Any, *, notify: bool) -> Any:
     """Return the message of a call or of a notification."""
     if not isinstance(method, str):
-        raise TypeError(f"method must be a str, not {method!r}.")
+        raise TypeError(f"method must be a str, not {type(method).__name__}.")
     return core.protocol.build(method, params, notify)
 
 

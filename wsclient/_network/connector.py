@@ -64,6 +64,9 @@ class UpgradedConnection(NamedTuple):
     tls_version: str | None = None
     cipher: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<UpgradedConnection {self.target!r}>"  # a subprotocol may be a secret token
+
 
 class Connector:
     """Opens the connections of one client. Only the I/O thread may use it, except ``abort``.

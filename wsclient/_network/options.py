@@ -35,3 +35,6 @@ class NetworkOptions(NamedTuple):
     limits: Limits = DEFAULT_LIMITS
     server_hostname: str | None = None
     ssl_ca: ssl.SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return "<NetworkOptions>"  # the URL of the proxy may contain a password

@@ -106,7 +106,7 @@ def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext
         raise ConnectError(text, last=error, retry=reason is None) from error
     if not isinstance(context, ssl.SSLContext):
         raise ConnectError(
-            f"The ssl_context function returned {context!r}, which is not an ssl.SSLContext.", retry=False
+            f"The ssl_context function returned {_kind(context)}, which is not an ssl.SSLContext.", retry=False
         )
     if context.protocol is ssl.PROTOCOL_TLS_SERVER:
         raise ConnectError(
@@ -115,6 +115,11 @@ def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext
             retry=False,
         )
     return context
+
+
+def _kind(value: object) -> str:
+    """The type of a wrong value, which may contain the password of a key."""
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ssl.SSLContext:

@@ -68,8 +68,9 @@ def _checked_path(path: Any) -> str:
 
 
 def _checked_names(option: str, names: Any) -> tuple[str, ...]:
+    # The error does not show them: they may be taken for the values to redact.
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{option} must be a list of names, not {names!r}.")
+        raise TypeError(f"{option} must be a list of names, not {type(names).__name__}.")
     for name in names:
         # Without a letter or a digit, `redaction.normal` would return an empty string. Every name ends with the empty
         # string, so `redact` would make all values secret.

@@ -85,10 +85,12 @@ def check_headers(headers: Mapping[str, str]) -> None:
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of str to str, not {type(headers).__name__}.")
     for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"headers must be a mapping of str to str; the name or the value of {name!r} is not a str.")
+        if not isinstance(name, str):
+            raise TypeError(f"headers must be a mapping of str to str; a name has the type {type(name).__name__}.")
+        if not isinstance(value, str):
+            raise TypeError(f"headers must be a mapping of str to str; the value of {_shown(name)} is not a str.")
         if not is_token(name):
-            raise ValueError(f"headers has {name!r}, which is not a valid header name.")
+            raise ValueError(f"headers has {_shown(name)}, which is not a valid header name.")
         if _BAD_VALUE.search(value):
             raise ValueError(f"headers[{name!r}] contains a line break or another control character.")
         try:
@@ -99,6 +101,11 @@ def check_headers(headers: Mapping[str, str]) -> None:
             ) from None
         if name.lower() in _RESERVED:
             raise ValueError(f"headers can't set {name!r}: {_RESERVED[name.lower()]}.")
+
+
+def _shown(name: str) -> str:
+    """A header's name for error texts. If it is not valid, only its beginning: it may be a whole header."""
+    return repr(name) if is_token(name) else f"{name[:_SHOWN].split(':')[0].split(' ')[0]!r}…"
 
 
 def build_request(

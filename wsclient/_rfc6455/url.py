@@ -41,6 +41,9 @@ class Target(NamedTuple):
     password: str = ""
     path: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Target {redact(self.url)}>"  # tools that report errors show the local variables of each frame
+
     @property
     def scheme(self) -> str:
         """``"ws"`` or ``"wss"``; ``"ws"`` for a ``unix://`` URL."""

@@ -336,7 +336,9 @@ class JsonId(Protocol):
         if text[:1] != "{" or text[-1:] != "}":  # some codecs add white space around the object
             text = text.strip()
             if not text.startswith("{") or not text.endswith("}"):
-                raise TypeError(f"The json= codec must encode a dict as a JSON object; it returned {text[:80]!r}.")
+                raise TypeError(
+                    f"The json= codec must encode a dict as a JSON object; what it returned begins with {text[:1]!r}."
+                )
         rest = text[1:].lstrip()
         return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json)
 

@@ -59,6 +59,7 @@ def placed(message: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[s
     inner = message.get(name, {})
     if not isinstance(inner, dict):
         raise TypeError(
-            f"The request's {name!r} must be an object, because the request's id is stored in it, not {inner!r}."
+            f"The request's {name!r} must be an object, because the request's id is stored in it, not "
+            f"{type(inner).__name__}."
         )
     return {**message, name: placed(inner, tuple(rest), value)}

@@ -96,6 +96,12 @@ def test_the_errors_of_messages_do_not_show_them(server):
     with wsclient.connect(server.url, json=Codec(), reconnect=None) as client, pytest.raises(TypeError) as caught:
         client.request({"password": SECRET}, timeout=LONG)
     assert SECRET not in shown(caught.value)
+    with (
+        wsclient.connect(server.url, reconnect=None) as client,
+        pytest.raises(TypeError, match="method must") as caught,
+    ):
+        client.call({"op": "login", "password": SECRET})
+    assert SECRET not in shown(caught.value)
     nested = wsclient.JsonId(("login", "id"))
     with wsclient.connect(server.url, protocol=nested, reconnect=None) as client, pytest.raises(TypeError) as caught:
         client.request({"login": SECRET}, timeout=LONG)
@@ -106,14 +112,7 @@ def objects_of(client):
     """The client, what it made, and its settings, which a tool that reports errors shows if a frame refers to them."""
     settings = client._wsclient.core.settings
     return [
-        *(
-            client,
-            settings,
-            settings.greeting,
-            settings.line,
-            settings.bounds,
-            settings.urls and parse(settings.urls[0]),
-        ),
+        *(client, settings, settings.greeting, settings.line, settings.bounds, *map(parse, settings.urls)),
         *(client.stats, client.connection, client.protocol, client._wsclient.core, client._wsclient.lifecycle),
     ]
 
@@ -130,7 +129,8 @@ def test_no_object_of_a_client_shows_a_secret(stage, tmp_path):
         delivery = client.send({"password": SECRET})
         future = client.submit({"password": SECRET})
         stream = client.listen()
-        for one in [*objects_of(client), delivery, future, stream, wsclient.Recording(tmp_path / "x")]:
+        opened = client._wsclient.lifecycle._supervisor._connection.opened
+        for one in [*objects_of(client), opened, delivery, future, stream, wsclient.Recording(tmp_path / "x")]:
             assert SECRET not in repr(one), type(one)
         client.close(timeout=0)
     assert SECRET not in repr(client.last_disconnect)

@@ -151,9 +151,10 @@ class Connector:
                 raise self._explain(error, target) from error
             if isinstance(outcome, UpgradedConnection):
                 return outcome
-            target, headers = self._follow(target, headers, outcome)
+            response = outcome
+            target, headers = self._follow(target, headers, response)
         raise HandshakeError(
-            f"The server redirected more than {most} times.", status=outcome.status, headers=outcome.headers
+            f"The server redirected more than {most} times.", status=response.status, headers=response.headers
         )
 
     def _follow(

@@ -80,9 +80,9 @@ def _at_exit() -> None:
             _close_at_exit(resident)
         except BaseException as error:  # the other clients must still be closed
             raised.append(error)
-    for error in raised[1:]:
+    for other in raised[1:]:
         with contextlib.suppress(Exception):  # the hook may be the user's
-            sys.excepthook(type(error), error, error.__traceback__)
+            sys.excepthook(type(other), other, other.__traceback__)
     if raised:
         raise raised[0]  # the interpreter prints it
 

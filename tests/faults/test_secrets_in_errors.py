@@ -108,6 +108,23 @@ def test_the_errors_of_messages_do_not_show_them(server):
     assert SECRET not in shown(caught.value)
 
 
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda session: session.send(f"login {SECRET} \ud800"),
+        lambda session: session.request({"login": f"{SECRET} \ud800"}),
+        lambda session: f"{SECRET}\xff".encode("latin-1").decode(),
+    ],
+    ids=["send", "request", "decode"],
+)
+def test_a_set_up_with_a_text_that_cannot_be_encoded_does_not_show_it(server, caplog, fail):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(wsclient.ConnectError, match="could not be set up: 'utf-8' codec can't") as caught:
+        wsclient.connect(server.url, on_session=lambda client, session: fail(session), reconnect=None)
+    assert SECRET not in shown(caught.value)
+    assert SECRET not in "".join(record.getMessage() for record in caplog.records)
+
+
 def objects_of(client):
     """The client, what it made, and its settings, which a tool that reports errors shows if a frame refers to them."""
     settings = client._wsclient.core.settings

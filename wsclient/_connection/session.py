@@ -240,8 +240,8 @@ def _failure(core: ClientContext, error: BaseException) -> SessionError:
     if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
         core.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
-    failure = SessionError(
-        f"The connection could not be set up: {text_of(error, 1000) if ours else repr(error)}", retry=retry
-    )
+    # The `repr` of a UnicodeError shows the whole text that could not be encoded or decoded: a login, perhaps.
+    text = text_of(error, 1000) if ours or isinstance(error, UnicodeError) else repr(error)
+    failure = SessionError(f"The connection could not be set up: {text}", retry=retry)
     failure.last = error
     return failure

@@ -223,7 +223,7 @@ def check_subprotocols(name: str, subprotocols: Sequence[str]) -> tuple[str, ...
         raise TypeError(f"subprotocols must be a list of str, not {type(subprotocols).__name__}.")
     for one in subprotocols:
         if not isinstance(one, str) or not is_token(one):
-            words = repr(redacted(one)) if isinstance(one, str) else f"an object of type {type(one).__name__}"
+            words = repr(redacted(one)) if isinstance(one, str) else redacted(repr(one))
             raise ValueError(f"subprotocols must be tokens without spaces (RFC 6455 §4.1); {words} is not a token.")
     if len(set(subprotocols)) < len(subprotocols):
         words = ", ".join(map(redacted, subprotocols))

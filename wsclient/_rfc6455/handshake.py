@@ -104,8 +104,10 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _shown(name: str) -> str:
-    """A header's name for error texts. If it is not valid, only its beginning: it may be a whole header."""
-    return repr(name) if is_token(name) else f"{name[:_SHOWN].split(':')[0].split(' ')[0]!r}…"
+    """A header's name for error texts. Of a long one that is not valid, only the beginning: it may be a whole header."""
+    if is_token(name) or len(name) <= _SHOWN:
+        return repr(name)
+    return f"{name[:_SHOWN].split(':')[0].split(' ')[0]!r}…"
 
 
 def build_request(

@@ -104,7 +104,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _shown(name: str) -> str:
-    """A header's name for error texts. Of a long one that is not valid, only the beginning: it may be a whole header."""
+    """A header's name for error texts. Of a long one that is not valid, only the beginning: it may be a whole line."""
     if is_token(name) or len(name) <= _SHOWN:
         return repr(name)
     return f"{name[:_SHOWN].split(':')[0].split(' ')[0]!r}…"

@@ -207,9 +207,11 @@ class Router:
         except Exception as cause:
             self._undecoded(payload, cause)
             return
+        # The message is stored once for all its meanings, so each one counts for its share of the bytes.
+        share = -(-size // len(meanings)) if meanings else 0
         for meaning in meanings:
             if isinstance(meaning, KINDS):
-                self._dispatch(meaning, size)
+                self._dispatch(meaning, share)
             else:
                 self._skip(
                     payload,

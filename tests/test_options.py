@@ -14,10 +14,12 @@ from wsclient._network.options import NetworkOptions
 from wsclient._options import (
     ATTEMPT_DELAY,
     DEFAULT_LIMITS,
+    MAX_BATCH,
     MAX_BODY_BYTES,
     MAX_FRAGMENTS,
     MAX_HEAD_BYTES,
     MAX_HEADERS,
+    MAX_INFLATED_BYTES,
     MAX_REDIRECTS,
 )
 
@@ -40,7 +42,10 @@ def connected(url, **limits):
 
 # --- each limit by itself --------------------------------------------------------------------------------------------
 
-COUNTS = ["max_fragments", "max_head_bytes", "max_headers", "max_body_bytes", "max_redirects"]
+COUNTS = [
+    "max_fragments", "max_batch", "max_inflated_bytes", "max_head_bytes", "max_headers", "max_body_bytes",
+    "max_redirects",
+]  # fmt: skip
 MAY_BE_ZERO = ["max_body_bytes", "max_redirects"]
 
 
@@ -48,6 +53,8 @@ def test_the_limits_have_these_defaults():
     values = {name: getattr(Limits(), name) for name in NAMES}
     assert values == {
         "max_fragments": 131_072,
+        "max_batch": 100_000,
+        "max_inflated_bytes": 1_048_576,
         "max_head_bytes": 65_536,
         "max_headers": 128,
         "max_body_bytes": 65_536,
@@ -57,6 +64,8 @@ def test_the_limits_have_these_defaults():
     assert values == {name: getattr(DEFAULT_LIMITS, name) for name in NAMES}
     assert values == {
         "max_fragments": MAX_FRAGMENTS,
+        "max_batch": MAX_BATCH,
+        "max_inflated_bytes": MAX_INFLATED_BYTES,
         "max_head_bytes": MAX_HEAD_BYTES,
         "max_headers": MAX_HEADERS,
         "max_body_bytes": MAX_BODY_BYTES,

@@ -26,6 +26,15 @@ __all__ = [
 MAX_FRAGMENTS: Final = 2**17
 """Largest number of fragments of a message. Autobahn's test 9.3.1 sends 65 536; no known peer sends more."""
 
+MAX_BATCH: Final = 100_000
+"""Largest number of messages in one payload, such as a JSON-RPC array. Known servers accept arrays of at most some
+thousand calls (Geth 1000, Nethermind 1024). An array of 16 MiB may have 8 million elements, which would take the I/O
+thread 14 s."""
+
+MAX_INFLATED_BYTES: Final = 2**20
+"""How many bytes are inflated at once: as many as the largest read of uncompressed data. Without this limit, a read of
+1 MiB could inflate to 1 GiB before the first message is delivered."""
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Limit of the status line and headers, in bytes; ``http.client`` allows as much for a single line."""
 
@@ -49,6 +58,10 @@ class Limits:
     Args:
         max_fragments: largest number of frames of a message; a message with more frames closes the connection with
             1009.
+        max_batch: largest number of messages in one payload (a JSON-RPC array); a payload with more closes the
+            connection with 1009.
+        max_inflated_bytes: after this many bytes of compressed messages were inflated, the queues' limits, commands and
+            timers are checked, before the next message is inflated.
         max_head_bytes: limit of the status line and headers of a server's or proxy's response, in bytes.
         max_headers: largest number of header lines of such a response.
         max_body_bytes: how many bytes of an error response's body are kept (``HandshakeError.body``).
@@ -58,6 +71,8 @@ class Limits:
     """
 
     max_fragments: int = MAX_FRAGMENTS
+    max_batch: int = MAX_BATCH
+    max_inflated_bytes: int = MAX_INFLATED_BYTES
     max_head_bytes: int = MAX_HEAD_BYTES
     max_headers: int = MAX_HEADERS
     max_body_bytes: int = MAX_BODY_BYTES
@@ -66,6 +81,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_count("max_fragments", self.max_fragments)
+        check_count("max_batch", self.max_batch)
+        check_count("max_inflated_bytes", self.max_inflated_bytes)
         check_count("max_head_bytes", self.max_head_bytes)
         check_count("max_headers", self.max_headers)
         check_count("max_body_bytes", self.max_body_bytes, zero=True)

@@ -1,15 +1,22 @@
 """What a hostile or careless server can cost: memory, time of the I/O thread, other people's room in the queues."""
 
+import itertools
 import json
 import threading
 
 import pytest
 
 import wsclient
-from wsclient import JsonRpc, ReceiveQueue
+from wsclient import JsonRpc, Limits, MessageTooBig, ReceiveQueue
+from wsclient._receiving.router import SLICE
 
-from ..support import LONG, eventually
-from ..support.peers import open_pair
+from ..support import LONG, SHORT, eventually
+from ..support.frames import Compressor
+from ..support.peers import open_pair, taken
+from ..support.raw import frame
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 def notifications(count, padding):
@@ -47,8 +54,8 @@ def test_each_message_of_an_array_counts_for_its_share_of_the_bytes(raw, protoco
     client, peer = open_pair(raw, protocol=protocol, on_message=take, receive_queue=bounds)
     peer.send_text(text)
     eventually(lambda: client.stats.messages_received)
-    peer.send_frame(9, b"behind the array")
-    assert peer.receive_frame() == (10, b"behind the array")
+    peer.send_frame(PING, b"behind the array")
+    assert peer.receive_frame() == (PONG, b"behind the array")
     free.set()
     eventually(lambda: len(got) + client.stats.dropped == 500)
     assert (got, client.stats.dropped) == (list(range(500)), 0)
@@ -66,9 +73,12 @@ def test_an_array_that_arrives_during_the_set_up_counts_once(raw):
         ready.set()
 
     client = wsclient.Client(
-        raw.url, protocol=JsonRpc(), on_session=set_up, receive_queue=ReceiveQueue(max_bytes=2 * size), compression=None,
+        raw.url,
+        protocol=JsonRpc(),
+        on_session=set_up,
         on_message=lambda _, message: got.append(message["params"][0]),
-    )  # fmt: skip
+        receive_queue=ReceiveQueue(max_bytes=2 * size),
+    )
     starting = threading.Thread(target=client.start)
     starting.start()
     peer = raw.accept().upgrade()
@@ -78,4 +88,129 @@ def test_an_array_that_arrives_during_the_set_up_counts_once(raw):
     starting.join(LONG)
     assert ready.is_set()
     eventually(lambda: got == list(range(1, 100)))
+    client.close(timeout=0)
+
+
+class Blocked:
+    """A hook that waits until the test releases it; it collects what it gets."""
+
+    def __init__(self):
+        self.got = []
+        self.free = threading.Event()
+
+    def __call__(self, client, message):
+        self.free.wait(LONG)
+        self.got.append(message)
+
+
+def is_paused(client):
+    return client._wsclient.core.link.paused
+
+
+def test_reading_pauses_inside_a_long_array_and_continues_for_a_reply(raw):
+    hook, total = Blocked(), 20 * SLICE
+    client, peer = open_pair(
+        raw, protocol=JsonRpc(), on_message=hook, receive_queue=ReceiveQueue(max_messages=100), ping_interval=None
+    )
+    text, _ = notifications(total, 0)
+    peer.send(frame(TEXT, text.encode()) + frame(PING, b"behind the array"))
+    eventually(lambda: is_paused(client))
+    assert len(client._wsclient.core.hooks.inbox) <= 100 + SLICE
+    future = client.submit({"method": "a request keeps reading"})
+    assert json.loads(peer.receive_text())["method"]
+    assert peer.receive_frame() == (PONG, b"behind the array")
+    peer.send_text('{"jsonrpc": "2.0", "id": 1, "result": 5}')
+    assert future.result(LONG) == 5
+    hook.free.set()
+    eventually(lambda: len(hook.got) == total)
+    assert [message["params"][0] for message in hook.got] == list(range(total))
+    assert client.stats.dropped == 0
+    client.close(timeout=0)
+
+
+def test_close_is_carried_out_inside_a_long_array(raw):
+    begun, closed, seen = threading.Event(), threading.Event(), []
+
+    def match(message):
+        seen.append(message)
+        begun.set()
+        closed.wait(LONG)
+        return False
+
+    client, peer = open_pair(raw, protocol=JsonRpc(), ping_interval=None)
+    client.submit({"method": "x"}, match=match)
+    taken(peer)
+    total = 20 * SLICE  # more than one turn processes
+    peer.send_text(notifications(total, 0)[0])
+    assert begun.wait(LONG)
+    client.close(wait=False)
+    closed.set()
+    assert peer.receive_frame()[0] == CLOSE
+    assert len(seen) < total
+    client.close(timeout=0)
+
+
+def test_a_peer_whose_pong_is_behind_an_array_is_not_dead(raw):
+    hook = Blocked()
+    client, peer = open_pair(
+        raw, protocol=JsonRpc(), on_message=hook, receive_queue=ReceiveQueue(max_messages=100), ping_interval=SHORT,
+        ping_timeout=SHORT,
+    )  # fmt: skip
+    opcode, payload = peer.receive_frame()
+    assert opcode == PING
+    peer.send(frame(TEXT, notifications(5 * SLICE, 0)[0].encode()) + frame(PONG, payload))
+    eventually(lambda: is_paused(client))
+    threading.Event().wait(4 * SHORT)
+    assert client.state is wsclient.State.OPEN
+    assert client.stats.connections == 1
+    hook.free.set()
+    client.close(timeout=0)
+
+
+class Endless(wsclient.Protocol):
+    def decode(self, payload):
+        return (wsclient.Event(n) for n in itertools.count())
+
+
+@pytest.mark.parametrize("protocol", [JsonRpc(), Several(lazily=False), Endless()], ids=["JsonRpc", "list", "endless"])
+def test_an_array_of_too_many_messages_closes_the_connection(raw, protocol):
+    errors = []
+    client, peer = open_pair(
+        raw, protocol=protocol, limits=Limits(max_batch=10), on_error=lambda _, error: errors.append(error)
+    )
+    if not isinstance(protocol, Endless):
+        peer.send_text(json.dumps(list(range(10))))
+        eventually(lambda: client.stats.messages_received)
+    peer.send_text(json.dumps(list(range(11))))
+    opcode, payload = peer.receive_frame()
+    assert (opcode, payload[:2]) == (CLOSE, b"\x03\xf1")  # 1009
+    eventually(lambda: errors)
+    assert isinstance(errors[0], MessageTooBig)
+    assert "max_batch of limits=" in str(errors[0])
+    client.close(timeout=0)
+
+
+# --- decompression ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fragments", [(), (500,)], ids=["whole", "fragments"])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_read_that_inflates_to_far_more_pauses_at_the_limit_of_the_queue(raw, opcode, fragments):
+    hook, count, size = Blocked(), 30, 2**20
+    client = wsclient.Client(
+        raw.url, on_message=hook, receive_queue=ReceiveQueue(max_bytes=4 * size), ping_interval=None, json=None
+    )
+    starting = threading.Thread(target=client.start)
+    starting.start()
+    peer = raw.accept().upgrade(DEFLATE)
+    starting.join(LONG)
+    compressor = Compressor()
+    bombs = b"".join(compressor.frames(opcode, b"a" * size, *fragments) for _ in range(count))
+    assert len(bombs) < 65536 * 2
+    peer.send(bombs)
+    eventually(lambda: is_paused(client))
+    assert client.stats.messages_received <= 7  # 4 in the queue, one taken by the hook, and at most 2 of one step
+    hook.free.set()
+    eventually(lambda: len(hook.got) == count)
+    assert all(len(message) == size for message in hook.got)
     client.close(timeout=0)

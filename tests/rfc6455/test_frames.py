@@ -633,6 +633,45 @@ def test_a_compressed_message_arrives(size, cuts, pieces):
     assert fed(inflating(), *pieces(stream)) == ([(TEXT, text, len(text) * 2), (BINARY, data, size)], None)
 
 
+def all_steps(source, data):
+    """What ``feed`` returns in each step, until it has processed all bytes."""
+    steps = [source.feed(data)]
+    while source.is_held:
+        steps.append(source.feed(b""))
+    return steps
+
+
+@pytest.mark.parametrize("cuts", [(), (1,)], ids=["one frame", "two frames"])
+@pytest.mark.parametrize("size", [400, 70_000])
+def test_inflating_stops_at_a_limit_and_continues_with_the_next_call(size, cuts):
+    make, count = Compressor(), 10
+    stream = b"".join(make.frames(BINARY, bytes(size), *cuts) + frame(PING, b"%d" % n) for n in range(count))
+    whole = [one for n in range(count) for one in [(BINARY, bytes(size), size), (PING, b"%d" % n, 1)]]
+    steps = all_steps(inflating(max_inflated=3 * size), stream)
+    assert [one for step in steps for one in step] == whole
+    assert all(sum(length for opcode, _, length in step if opcode == BINARY) == 3 * size for step in steps[:3])
+    source = inflating(max_inflated=3 * size)
+    assert [one for piece in byte_by_byte(stream) for step in all_steps(source, piece) for one in step] == whole
+
+
+def test_a_violation_behind_the_limit_is_found_by_the_next_call():
+    make, source = Compressor(), inflating(max_inflated=100)
+    assert len(source.feed(make.frames(BINARY, bytes(100)) + frame(11))) == 1
+    assert source.is_held
+    assert source.failure is None
+    assert source.feed(b"") == []
+    assert source.failure is not None
+    assert not source.is_held
+
+
+def test_nothing_is_held_if_the_limit_is_reached_by_the_last_message():
+    make, source = Compressor(), inflating(max_inflated=100)
+    assert len(source.feed(make.frames(TEXT, b"a" * 100))) == 1
+    assert not source.is_held
+    assert len(source.feed(make.frames(TEXT, b"a" * 100, 1))) == 1
+    assert not source.is_held
+
+
 def test_uncompressed_messages_can_arrive_between_compressed_ones():
     make, source = Compressor(), inflating()
     stream = make.frames(TEXT, b"one") + frame(TEXT, b"two") + make.frames(TEXT, b"one") + frame(PING, b"x")

@@ -134,7 +134,7 @@ class Client:
         for method, function in values["handlers"].items():
             core.handlers.handle(method, function, 0)
         # Last, so that the protocol can be used for another client if an option is refused.
-        protocol._serve(settings.codec)
+        protocol._serve(settings.codec, settings.line.limits.max_batch)
         object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, values["reconnect"])))
         for hook in HOOKS:
             self._set_hook(hook, values[hook])

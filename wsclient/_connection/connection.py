@@ -10,16 +10,16 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .._errors import ProtocolError, WebSocketClientError, text_of
+from .._errors import MessageTooBig, ProtocolError, WebSocketClientError, text_of
 from .._models import ConnectionInfo, Disconnect, Initiator, Uptime
 from .._network.poller import READ
 from .._requests import failures
 from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
-from .._rfc6455.frames import MessageReader, Opcode
+from .._rfc6455.frames import MessageReader, Opcode, Received
 from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
@@ -80,8 +80,9 @@ class Connection:
         over: whether it has ended, so that ``finish`` can be called.
     """
 
-    __slots__ = ("_core", "_goodbye", "_heartbeat", "_opened_at", "_ping_schedule", "_poller", "_reader", "_uptime",
-                 "_written", "ending", "info", "number", "opened", "over", "router", "writer")  # fmt: skip
+    __slots__ = ("_core", "_goodbye", "_has_more", "_heartbeat", "_kept", "_opened_at", "_ping_schedule", "_poller",
+                 "_reader", "_uptime", "_written", "ending", "info", "number", "opened", "over", "router",
+                 "writer")  # fmt: skip
 
     def __init__(
         self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
@@ -109,7 +110,13 @@ class Connection:
         self._ping_schedule = PingSchedule(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
         inflater = None if opened.agreement is None else Inflater(opened.agreement)
         limits = core.settings.line.limits
-        self._reader = MessageReader(core.settings.bounds.max_message_size, limits.max_fragments, inflater)
+        self._reader = MessageReader(
+            core.settings.bounds.max_message_size, limits.max_fragments, inflater, limits.max_inflated_bytes
+        )
+        # What was read and is not processed yet: messages behind an array, whose rest is in `router.backlog`; bytes
+        # that are still compressed, in `_reader`.
+        self._kept: Iterator[Received] | None = None
+        self._has_more = False  # whether there is anything of this
         self._opened_at: float | None = None
         self._heartbeat = ProtocolHeartbeat(
             core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout
@@ -165,7 +172,7 @@ class Connection:
             core.requests.expire(now)
         if core.commands.drop is not None and self._is_to_be_dropped():
             return
-        if ready & line.read_event or (line.may_hold and line.pending()):
+        if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not core.link.paused):
             self._read(now)
         if self.writer.blocked and ready & line.write_event:
             self.writer.unblock()
@@ -268,7 +275,7 @@ class Connection:
                 core.receivers.full and not self.router.must_keep_reading
             )
             events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
-        if line.may_hold and line.pending() and not link.paused:
+        if (self._has_more or (line.may_hold and line.pending())) and not link.paused:
             until = Deadline(now)
         if core.table.timers or self.ending is not None or link.paused or until.at is not None:
             at = self._next_timer(now, until)
@@ -327,7 +334,7 @@ class Connection:
         """Check once more before the peer counts as dead: this thread or the process may have been suspended."""
         line = self.opened.line
         try:
-            has_bytes = line.pending() or self._poller.wait(line.sock, READ, 0.0)
+            has_bytes = self._has_more or line.pending() or self._poller.wait(line.sock, READ, 0.0)
         except OSError:
             return False
         if has_bytes:
@@ -340,27 +347,30 @@ class Connection:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _read(self, now: float) -> bool:
-        """Read what has arrived; return whether that was anything."""
+        """Process what is left of earlier reads, then read what has arrived; return whether there was anything."""
         line, schedule = self.opened.line, self._ping_schedule
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
-            try:
-                size = self._reader.appetite
-                data = line.receive(size)
-            except OSError as error:
-                self._end_now(Initiator.NETWORK, _broke(error), error)
-                return number > 0
-            if data is None:
-                return number > 0
-            if not data:
-                self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
-                return number > 0
-            schedule.last_heard = now
-            if schedule.unanswered:
-                schedule.heard(now)
-            self._feed(data)
-            if line.short_means_empty and len(data) < size:
-                break
+            if self._has_more:
+                self._feed(b"")
+            else:
+                try:
+                    size = self._reader.appetite
+                    data = line.receive(size)
+                except OSError as error:
+                    self._end_now(Initiator.NETWORK, _broke(error), error)
+                    return number > 0
+                if data is None:
+                    return number > 0
+                if not data:
+                    self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
+                    return number > 0
+                schedule.last_heard = now
+                if schedule.unanswered:
+                    schedule.heard(now)
+                self._feed(data)
+                if line.short_means_empty and len(data) < size and not self._has_more:
+                    break
             now = time.monotonic()
             if (
                 now > enough
@@ -377,27 +387,54 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
-        tap, receive = self.writer.tap, self.router.receive
+        """Process received bytes; without any, continue with what is left of earlier ones (see ``_has_more``)."""
+        tap, router = self.writer.tap, self.router
+        receive = router.receive
         if tap is not None:
             self.writer.wait_for_writer()  # a message that may have caused these bytes is recorded before them
+        messages = self._kept
         try:
-            for opcode, payload, size in self._reader.feed(data):
-                if tap is not None:
-                    tap.received(opcode, payload)
-                if opcode is _TEXT or opcode is _BINARY:
-                    try:
-                        receive(payload, size)
-                    except ProtocolError:
-                        raise
-                    except BaseException as error:  # SystemExit too: it concerns one message
-                        self._skip(payload, error)
-                else:
-                    self._take_control(opcode, payload)
-        except ProtocolError as error:  # raised by the message protocol
-            self._refuse(CloseCode.PROTOCOL_ERROR, error)
+            if messages is None:
+                messages = iter(self._reader.feed(data))
+            else:
+                self._hand_on()
+            if router.backlog is None:
+                for opcode, payload, size in messages:
+                    if tap is not None:
+                        tap.received(opcode, payload)
+                    if opcode is _TEXT or opcode is _BINARY:
+                        try:
+                            receive(payload, size)
+                        except (ProtocolError, MessageTooBig):
+                            raise
+                        except BaseException as error:  # SystemExit too: it concerns one message
+                            self._skip(payload, error)
+                        if router.backlog is not None:
+                            break
+                    else:
+                        self._take_control(opcode, payload)
+        except (ProtocolError, MessageTooBig) as error:  # raised by the message protocol
+            router.backlog = None
+            is_large = isinstance(error, MessageTooBig)
+            self._refuse(CloseCode.MESSAGE_TOO_BIG if is_large else CloseCode.PROTOCOL_ERROR, error)
+        if router.backlog is not None:
+            self._kept, self._has_more = messages, True
+            return
+        self._kept = None
+        self._has_more = self._reader.is_held
         failure = self._reader.failure
         if failure is not None:
             self._refuse(failure.code, failure.error)
+
+    def _hand_on(self) -> None:
+        """Process further messages of an array."""
+        backlog = self.router.backlog
+        try:
+            self.router.hand_on()
+        except (ProtocolError, MessageTooBig):
+            raise
+        except BaseException as error:  # SystemExit too: it concerns one message
+            self._skip("" if backlog is None else backlog.payload, error)
 
     def _skip(self, payload: str | bytes, cause: BaseException) -> None:
         """Report a message for which code that it led to raised an error; the next one is processed as usual.

@@ -128,6 +128,7 @@ class ClientContext:
             server_calls=self.server_calls,
             link=self.link,
             counters=self.counters,
+            max_batch=self.settings.line.limits.max_batch,
         )
 
     def make_subscription(

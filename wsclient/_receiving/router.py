@@ -5,13 +5,16 @@ Only the I/O thread uses it.
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .._errors import ProtocolError, SlowConsumer, text_of
+from .._errors import MessageTooBig, ProtocolError, SlowConsumer, text_of
 from .._requests.request import FAILED, STREAMING, Request
 from .._sending.message import Outgoing
 from ..protocols import KINDS, Call, Control, End, Event, Failure, Item, Reply
+from ..protocols._batch import batch_too_big
 from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT, OLDEST
 from .deferred import DeferredMessages
@@ -46,6 +49,25 @@ _NOT_JSON = (
 _OUT_OF_ORDER = "{}. Replies are correlated by their order alone, so the request of the next reply is unknown."
 
 
+SLICE: Final = 1000
+"""Messages of one array that are processed before the queues' limits, commands and timers are checked again; they take
+about 2 ms."""
+
+
+class Backlog(NamedTuple):
+    """The messages of an array that are not processed yet.
+
+    Attributes:
+        meanings: their meanings, in order.
+        payload: the payload of the array.
+        size: the bytes for which each message counts.
+    """
+
+    meanings: deque[Any]
+    payload: str | bytes
+    size: int
+
+
 class EarlyMessage(NamedTuple):
     """A message that arrived while the connection was set up.
 
@@ -69,10 +91,13 @@ class Router:
     Attributes:
         early_messages: messages that answer no request, until the connection is open; None afterwards.
         is_closing: whether the connection is ending.
+        backlog: the messages of an array that ``hand_on`` processes, before the next call of ``receive``; None if there
+            are none.
     """
 
-    __slots__ = ("_counters", "_early_calls", "_link", "_protocol", "_receivers", "_requests", "_server_calls",
-                 "_table", "_writer", "_written", "early_messages", "is_closing")  # fmt: skip
+    __slots__ = ("_counters", "_early_calls", "_link", "_max_batch", "_protocol", "_receivers", "_requests",
+                 "_server_calls", "_table", "_writer", "_written", "backlog", "early_messages",
+                 "is_closing")  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +111,7 @@ class Router:
         server_calls: ServerCalls,
         link: Link,
         counters: Counters,
+        max_batch: int,
     ) -> None:
         """
         Args:
@@ -98,7 +124,9 @@ class Router:
             server_calls: answers the server's calls.
             link: shows whether a thread waits for a pong.
             counters: count the messages.
+            max_batch: how many messages a payload may contain.
         """
+        self._max_batch = max_batch
         self._writer = writer
         self._written = written
         self._protocol = protocol
@@ -111,6 +139,7 @@ class Router:
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
         self.is_closing = False
+        self.backlog: Backlog | None = None
 
     @property
     def must_keep_reading(self) -> bool:
@@ -129,6 +158,7 @@ class Router:
 
         Raises:
             ProtocolError: the message protocol reports that the connection can't be used any more.
+            MessageTooBig: the payload contains too many messages.
         """
         counters = self._counters
         counters.messages_received += 1
@@ -137,7 +167,7 @@ class Router:
             meaning: Any = self._protocol.decode(payload)
             kind = type(meaning)
             is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # usually Event or Reply
-        except ProtocolError:
+        except (ProtocolError, MessageTooBig):
             raise
         except Exception as cause:
             self._undecoded(payload, cause)
@@ -155,6 +185,30 @@ class Router:
             self._dispatch(meaning, size)
         elif meaning is not None:
             self._dispatch_all(meaning, payload, size)
+
+    def hand_on(self) -> None:
+        """Process the next messages of the array in ``backlog``, at most ``SLICE`` of them.
+
+        Raises:
+            ProtocolError: as ``receive``.
+            BaseException: the processing of one message raised it. The other messages stay in ``backlog``.
+        """
+        backlog = self.backlog
+        if backlog is None:
+            return
+        meanings = backlog.meanings
+        try:
+            for _ in range(min(SLICE, len(meanings))):
+                meaning = meanings.popleft()
+                if isinstance(meaning, KINDS):
+                    self._dispatch(meaning, backlog.size)
+                else:
+                    self._skip(backlog.payload, TypeError(
+                        f"decode() returned {text_of(meaning)}, which is not a meaning of a message (Reply, Event, …)"
+                    ))  # fmt: skip
+        finally:
+            if not meanings:
+                self.backlog = None
 
     def deliver_routed(self, *, everything: bool = False) -> None:
         """Deliver the messages that waited for a subscription key that is now known, or can't become known.
@@ -200,25 +254,20 @@ class Router:
         self._deliver(message, size, topic, subscription_key)
 
     def _dispatch_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
+        """Begin to process the messages of an array; those beyond ``SLICE`` stay in ``backlog``."""
         try:
-            meanings = list(decoded)
-        except ProtocolError:
+            meanings = deque(itertools.islice(decoded, self._max_batch + 1))
+        except (ProtocolError, MessageTooBig):
             raise
         except Exception as cause:
             self._undecoded(payload, cause)
             return
-        # The message is stored once for all its meanings, so each one counts for its share of the bytes.
-        share = -(-size // len(meanings)) if meanings else 0
-        for meaning in meanings:
-            if isinstance(meaning, KINDS):
-                self._dispatch(meaning, share)
-            else:
-                self._skip(
-                    payload,
-                    TypeError(
-                        f"decode() returned {text_of(meaning)}, which is not a meaning of a message (Reply, Event, …)"
-                    ),
-                )
+        if len(meanings) > self._max_batch:
+            raise batch_too_big(f"more than {self._max_batch}", self._max_batch)
+        if meanings:
+            # The payload is stored once for all messages, so each one counts for its share of the bytes.
+            self.backlog = Backlog(meanings, payload, -(-size // len(meanings)))
+            self.hand_on()
 
     def _dispatch(self, meaning: Incoming, size: int) -> None:
         if isinstance(meaning, Event):

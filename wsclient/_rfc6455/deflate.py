@@ -158,9 +158,13 @@ class Deflater:
 
 
 class Inflater:
-    """Decompresses incoming messages. Only the I/O thread may use it."""
+    """Decompresses incoming messages. Only the I/O thread may use it.
 
-    __slots__ = ("_bits", "_decompressor", "_resets")
+    Attributes:
+        produced: the bytes that it has returned so far.
+    """
+
+    __slots__ = ("_bits", "_decompressor", "_resets", "produced")
 
     def __init__(self, agreement: Agreement) -> None:
         """
@@ -170,6 +174,7 @@ class Inflater:
         self._bits = agreement.server_bits
         self._resets = agreement.server_resets
         self._decompressor: Any = None
+        self.produced = 0
 
     def inflate(self, data: bytes, room: int) -> list[bytes]:
         """Decompress the next bytes of a message.
@@ -186,7 +191,7 @@ class Inflater:
             zlib.error: the bytes are not a deflate stream.
         """
         pieces: list[bytes] = []
-        restarts = 0
+        restarts, before = 0, room
         source = self._decompressor or zlib.decompressobj(-self._bits)
         while True:
             most = min(room + 1, PIECE)
@@ -208,6 +213,7 @@ class Inflater:
             if not data:
                 break
         self._decompressor = source
+        self.produced += before - room
         return pieces
 
     def finish(self, room: int) -> list[bytes]:

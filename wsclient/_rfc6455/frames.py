@@ -1,6 +1,8 @@
 """Frames of RFC 6455 and RFC 7692: parses bytes into messages, and builds frames. No I/O, no clock, no thread.
 
 ``MessageReader.feed`` takes any number of bytes and returns the messages that they complete: none, one or thousands.
+It stops after a message with which it has inflated ``max_inflated`` bytes; the rest stays compressed until the next
+call.
 Each byte is stored once, and the pieces of a message are joined once (from 1024 pieces on, twice), so the time is
 linear in the number of bytes. The limits bound the memory. Text is checked as it arrives: an invalid byte fails the
 connection before the rest of the message is received (RFC 6455 §8.1).
@@ -169,11 +171,13 @@ class MessageReader:
         failure: the peer's first violation of the protocol, or its first message beyond a limit; None if there is none.
             Bytes fed after it are ignored.
         closed: whether a close frame was received; bytes after it are ignored (RFC 6455 §5.5.1).
+        is_held: whether the last ``feed`` stopped before the end of its bytes. Then ``feed(b"")`` continues; it must be
+            called before ``feed`` gets more bytes.
     """
 
     __slots__ = (
-        "_at_once", "_fin", "_inflater", "_max_fragments", "_max_size", "_message", "_missing", "_tail", "appetite",
-        "closed", "failure",
+        "_at_once", "_fin", "_inflater", "_max_fragments", "_max_inflated", "_max_size", "_message", "_missing",
+        "_tail", "appetite", "closed", "failure", "is_held",
     )  # fmt: skip
 
     def __init__(
@@ -181,13 +185,16 @@ class MessageReader:
         max_message_size: int,
         max_fragments: int = DEFAULT_LIMITS.max_fragments,
         inflater: Inflater | None = None,
+        max_inflated: int = DEFAULT_LIMITS.max_inflated_bytes,
     ) -> None:
         """
         Args:
             max_message_size: largest size of a message in bytes, over all its fragments, after decompression.
             max_fragments: largest number of frames of a message.
             inflater: decompresses messages; None if compression was not negotiated.
+            max_inflated: how many bytes one ``feed`` inflates; the message that exceeds it is completed.
         """
+        self._max_inflated = max_inflated
         self._max_size = max_message_size
         self._max_fragments = max_fragments
         self._inflater = inflater
@@ -199,6 +206,7 @@ class MessageReader:
         self.appetite = next_read_size(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
+        self.is_held = False
 
     def feed(self, data: bytes) -> list[Received]:
         """Parse received bytes.
@@ -207,12 +215,16 @@ class MessageReader:
             data: any number of bytes.
 
         Returns:
-            The messages and control frames that these bytes complete, in order. The caller must check ``failure``
-            after each call; messages before a violation of the protocol are still returned.
+            The messages and control frames that these bytes complete, in order; see ``is_held``. The
+            caller must check ``failure`` after each call; messages before a violation of the protocol are still
+            returned.
         """
         received: list[Received] = []
+        self.is_held = False
         if self.failure is not None or self.closed:
             return received
+        inflater = self._inflater
+        stop = 0 if inflater is None else inflater.produced + self._max_inflated
         arrived = len(data)
         if self._tail:
             data = self._tail + data
@@ -240,14 +252,20 @@ class MessageReader:
                         received.append((_BINARY, data[start:end], length))
                         position = end
                         continue
-                    if first in _WHOLE_DEFLATED and self._inflater is not None and length:
+                    if first in _WHOLE_DEFLATED and inflater is not None and length:
                         received.append(self._inflated(_WHOLE_DEFLATED[first], data[start:end]))
                         position = end
-                        continue
+                        if inflater.produced < stop:
+                            continue
+                        self.is_held = position < size
+                        break
                 after = self._parse_frame(data, position, received)
                 if after is None or self.closed:
                     break
                 position = after
+                if inflater is not None and inflater.produced >= stop and position < size:
+                    self.is_held = True
+                    break
                 at_once = self._at_once if self._message is None else -1
             self._tail = data[position:]
         except UnicodeDecodeError as error:
@@ -262,7 +280,7 @@ class MessageReader:
             )
         except _Broken as broken:
             self.failure = broken.failure
-        if arrived >= READ_SIZE or self.appetite != READ_SIZE:  # otherwise it is READ_SIZE and stays so
+        if arrived >= READ_SIZE or (arrived and self.appetite != READ_SIZE):  # otherwise it is READ_SIZE and stays so
             self.appetite = next_read_size(arrived, len(received), self._missing)
         return received
 

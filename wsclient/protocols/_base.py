@@ -13,6 +13,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .._options import MAX_BATCH
 from .._rfc6455.frames import Opcode
 from .._typing import Self
 from . import _codec
@@ -54,6 +55,7 @@ class Protocol:
     json: Any = _codec.JSON
 
     _batches = False  # whether a list of requests may be sent as one message
+    _max_batch = MAX_BATCH  # how many messages a payload may contain
     _is_judge = False  # whether ``final`` is overridden; set when a client is made for this object
     _sample_id: Any = None  # for trial encodings; it is never sent
 
@@ -126,6 +128,11 @@ class Protocol:
 
         Returns:
             One meaning, or several in their order; None if the message means nothing.
+
+        Raises:
+            ProtocolError: the connection can't be used any more; it is closed with 1002.
+            MessageTooBig: the same, with 1009.
+            Exception: the message is skipped, and the error reported to ``on_error``.
         """
         return Event(_codec.decode(payload, self.json))
 
@@ -216,9 +223,10 @@ class Protocol:
         """
         return None
 
-    def _serve(self, codec: Any) -> None:
+    def _serve(self, codec: Any, max_batch: int = MAX_BATCH) -> None:
         """Called when a client is made for this object, before any other thread calls ``new_id``."""
         self.json = codec
+        self._max_batch = max_batch
         self._is_judge = self._overrides_final()
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # the protocol has no requests

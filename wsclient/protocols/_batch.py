@@ -1,4 +1,5 @@
-"""Calls of the server that came in one array and must be answered with one array (JSON-RPC 2.0 §6).
+"""Arrays of messages: their limit, and the calls of the server that came in one array and must be answered with one
+array (JSON-RPC 2.0 §6).
 
 Guarantees:
     * Handlers on any threads may add their answers. Only the call of ``add`` that completes the array returns it.
@@ -9,11 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .._errors import MessageTooBig
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from ._incoming import Call
 
-__all__ = ["Answers", "BatchCall"]
+__all__ = ["Answers", "BatchCall", "batch_too_big"]
+
+
+def batch_too_big(number: object, limit: int) -> MessageTooBig:
+    """The error for a payload with too many messages.
+
+    Args:
+        number: how many it contains.
+        limit: how many it may contain.
+    """
+    return MessageTooBig(
+        f"The server sent {number} messages in one payload, over the limit of {limit}; raise max_batch of limits= to "
+        "accept it."
+    )
 
 
 class Answers:

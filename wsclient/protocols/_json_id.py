@@ -12,7 +12,7 @@ from .._threads.sections import this_thread
 from .._validation import check_bool, check_callable
 from . import _codec
 from ._base import Encoder, Protocol
-from ._batch import Answers, BatchCall
+from ._batch import Answers, BatchCall, batch_too_big
 from ._incoming import Call, Event, Failure, Incoming, Item, Reply
 from ._numbers import Numbers
 from ._paths import NOTHING, Path, checked_path, found, placed
@@ -250,6 +250,8 @@ class JsonId(Protocol):
         return Event(message, topic if isinstance(topic, str) else None, None if stream is NOTHING else stream)
 
     def _batch(self, messages: list[Any]) -> list[Incoming]:
+        if len(messages) > self._max_batch:
+            raise batch_too_big(len(messages), self._max_batch)
         meanings = [self._meaning(message) for message in messages]
         answers = Answers(sum(isinstance(meaning, Call) for meaning in meanings))
         return [BatchCall.of(one, answers) if isinstance(one, Call) else one for one in meanings]

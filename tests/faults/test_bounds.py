@@ -9,6 +9,8 @@ import pytest
 import wsclient
 from wsclient import JsonRpc, Limits, MessageTooBig, ReceiveQueue
 from wsclient._receiving.router import SLICE
+from wsclient._rfc6455.read_size import READ_SIZE
+from wsclient._sending.priority import MAX_ANSWERS
 
 from ..support import LONG, SHORT, eventually
 from ..support.frames import Compressor
@@ -213,4 +215,98 @@ def test_a_read_that_inflates_to_far_more_pauses_at_the_limit_of_the_queue(raw, 
     hook.free.set()
     eventually(lambda: len(hook.got) == count)
     assert all(len(message) == size for message in hook.got)
+    client.close(timeout=0)
+
+
+# --- answers to the server's calls -----------------------------------------------------------------------------------
+
+
+def call(id):
+    return frame(TEXT, json.dumps({"jsonrpc": "2.0", "id": id, "method": "work", "params": None}).encode())
+
+
+def fill_socket(client):
+    """Send until the socket is full, so that everything later stays queued. Return the number of messages."""
+    count = 0
+    while not (client._wsclient.core.sender.writer.blocked and client.stats.queue_depth):
+        client.send({"filler": "f" * 100_000})
+        count += 1
+    return count
+
+
+def drained(peer, count):
+    """The next messages of the client, without the fillers."""
+    messages = []
+    while len(messages) < count:
+        message = taken(peer)
+        if "filler" not in message:
+            messages.append(message)
+    return messages
+
+
+@pytest.mark.parametrize("workers", [None, 0, 2], ids=["no handler", "hook thread", "workers"])
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "raise", "block"])
+def test_answers_take_no_room_of_the_users_messages(raw, overflow, workers):
+    mine, calls = 40, 100
+    client, peer = open_pair(
+        raw, protocol=JsonRpc(), compression=None, ping_interval=None,
+        send_queue=wsclient.SendQueue(max_messages=mine + 10, overflow=overflow),
+    )  # fmt: skip
+    if workers is not None:
+        client.handle("work", lambda params: "done", workers=workers)
+    assert fill_socket(client) < 200
+    room = mine + 10 - client.stats.queue_depth
+    deliveries = [client.send({"n": n}) for n in range(room - 1)]
+    peer.send(b"".join(call(n) for n in range(calls)))
+    core = client._wsclient.core
+    eventually(lambda: len(core.sender.writer.urgent.entries) + client.stats.queue_depth >= mine + 9 + calls)
+    deliveries.append(client.send({"n": room - 1}, timeout=LONG))  # there is room for one more
+    assert (client.stats.dropped, {delivery.state for delivery in deliveries}) == (0, {"queued"})
+    got = drained(peer, room + calls)
+    assert [message["n"] for message in got if "n" in message] == list(range(room))
+    assert sorted(message["id"] for message in got if "id" in message) == list(range(calls))
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("workers", [None, 0, 2], ids=["no handler", "hook thread", "workers"])
+def test_reading_pauses_until_the_answers_are_sent(raw, workers):
+    client, peer = open_pair(raw, protocol=JsonRpc(), compression=None, ping_interval=None)
+    if workers is not None:
+        client.handle("work", lambda params: "r" * 2000, workers=workers)
+    fill_socket(client)
+    calls = 8000
+    peer.send(b"".join(call(f"{n:0100}") for n in range(calls)))
+    eventually(lambda: is_paused(client))
+    queue, writer = client._wsclient.core.queue, client._wsclient.core.sender.writer
+    assert queue.answer_bytes <= 2 * MAX_ANSWERS
+    assert writer.urgent.bytes <= MAX_ANSWERS + READ_SIZE * 3  # those of one read
+    got = [message["id"] for message in drained(peer, calls)]
+    assert (sorted(got), len(set(got))) == ([f"{n:0100}" for n in range(calls)], calls)
+    eventually(lambda: not client._wsclient.core.queue.answer_bytes)
+    client.close(timeout=0)
+
+
+def test_close_ends_the_wait_of_a_handler_whose_answer_finds_no_room(raw):
+    client, peer = open_pair(raw, protocol=JsonRpc(), compression=None, ping_interval=None)
+    client.handle("work", lambda params: "r" * 2**20)
+    fill_socket(client)
+    peer.send(b"".join(call(n) for n in range(5)))
+    core = client._wsclient.core
+    eventually(lambda: core.queue.answer_bytes > MAX_ANSWERS)
+    client.close(timeout=0)
+    eventually(lambda: core.hooks.ident is None)
+
+
+def test_an_answer_is_sent_after_what_its_handler_sent(raw):
+    client, peer = open_pair(raw, protocol=JsonRpc(), compression=None, ping_interval=None)
+
+    def work(params):
+        client.notify("progress", [1])
+        return "done"
+
+    client.handle("work", work)
+    fill_socket(client)
+    peer.send(call(1))
+    first, second = drained(peer, 2)
+    assert (first["method"], second["result"]) == ("progress", "done")
     client.close(timeout=0)

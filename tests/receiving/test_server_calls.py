@@ -457,10 +457,11 @@ def test_an_error_with_data_that_cannot_be_encoded_is_answered_without_them(raw)
     client.close(timeout=0)
 
 
-def test_an_answer_that_cannot_be_queued_is_logged(caplog):
-    client = wsclient.Client("ws://127.0.0.1:9/", protocol=JsonRpc(), name="the client")
-    core = client._wsclient.core
-    core.queue.seal(wsclient.ClientClosed("It is closed."))
-    core.server_calls.refuse(wsclient.protocols.Call(1, "x", None), 1)
-    assert "the client: the answer to a call was not sent: It is closed." in caplog.text
-    client.close()
+def test_an_answer_that_cannot_be_queued_is_logged(raw, caplog):
+    client, peer, _ = open_against(
+        raw, protocol=JsonRpc(), name="the client", send_queue=wsclient.SendQueue(max_bytes=1000)
+    )
+    client.handle("large", lambda params: "x" * 2000)
+    ask(peer, 1, "large")
+    eventually(lambda: "the client: the answer to a call was not sent: The message has 20" in caplog.text)
+    client.close(timeout=0)

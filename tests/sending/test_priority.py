@@ -1,7 +1,7 @@
 """Frames that are sent before the queue."""
 
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import Outgoing
+from wsclient._sending.message import MESSAGE_BYTES, Outgoing
 from wsclient._sending.priority import MAX_URGENT, Urgent
 
 
@@ -37,11 +37,11 @@ def test_the_byte_count_is_that_of_the_waiting_entries():
     urgent = Urgent()
     for size in (3, 4):
         urgent.put(entry(size=size))
-    assert urgent.bytes == 7
+    assert urgent.bytes == 7 + 2 * MESSAGE_BYTES
     urgent.take()
     assert urgent.bytes == 0
     urgent.put(entry(size=5))
-    assert urgent.bytes == 5
+    assert urgent.bytes == 5 + MESSAGE_BYTES
 
 
 def test_above_the_limit_only_pongs_are_dropped():
@@ -49,7 +49,7 @@ def test_above_the_limit_only_pongs_are_dropped():
     for _ in range(MAX_URGENT + 5):
         urgent.put(entry(Opcode.PONG))
     assert len(urgent.entries) == MAX_URGENT
-    assert urgent.bytes == MAX_URGENT
+    assert urgent.bytes == MAX_URGENT * (1 + MESSAGE_BYTES)
     close = entry(Opcode.CLOSE)
     urgent.put(close)
     assert urgent.take()[-1] is close
@@ -64,6 +64,6 @@ def test_entries_that_are_put_back_come_first_and_count_again():
     last = entry(size=8)
     urgent.put(last)
     urgent.put_back(unsent)
-    assert urgent.bytes == 14
+    assert urgent.bytes == 14 + 3 * MESSAGE_BYTES
     assert urgent.take() == [*unsent, last]
     assert urgent.bytes == 0

@@ -101,7 +101,7 @@ class ClientContext:
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
-        self.server_calls = ServerCalls(protocol, self.requests, self.sender, self.log)
+        self.server_calls = ServerCalls(protocol, self.sender, self.log)
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 

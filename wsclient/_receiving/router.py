@@ -413,7 +413,7 @@ class Router:
             return
         self.event(call if call.message is ABSENT else call.message, size)
         try:
-            self._server_calls.refuse(call, number)
+            self._server_calls.refuse(call, self._writer)
         except ProtocolError as error:
             self._receivers.hooks.post_error(error)
 

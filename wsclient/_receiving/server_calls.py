@@ -1,4 +1,10 @@
-"""Answers to the server's calls; each is sent only on the connection on which the call was received."""
+"""Answers to the server's calls; each is sent only on the connection on which the call was received.
+
+Guarantees:
+    * Answers take no room of the user's send queue and drop nothing in it. While too many bytes of them wait to be
+      sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before they return their thread.
+    * The answer of a handler is sent after the messages that the handler sent before it returned.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from .._errors import ProtocolError, RemoteError, WebSocketClientError, text_of
-from .._sending.message import Outgoing
-from .._threads.deadline import NEVER
+from .._sending.message import Answer, Outgoing
 from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT
 
 if TYPE_CHECKING:
-    from .._requests.requests import Requests
     from .._sending.sender import Sender
+    from .._sending.writer import Writer
     from .._threads.log import ClientLog
     from ..protocols import Call, Protocol
     from .handlers import Handler
@@ -24,18 +29,16 @@ __all__ = ["ServerCalls"]
 class ServerCalls:
     """Answers the server's calls."""
 
-    __slots__ = ("_log", "_protocol", "_requests", "_sender")
+    __slots__ = ("_log", "_protocol", "_sender")
 
-    def __init__(self, protocol: Protocol, requests: Requests, sender: Sender, log: ClientLog) -> None:
+    def __init__(self, protocol: Protocol, sender: Sender, log: ClientLog) -> None:
         """
         Args:
             protocol: encodes the answers.
-            requests: queues them.
-            sender: writes them.
+            sender: queues and writes them.
             log: the client's log.
         """
         self._protocol = protocol
-        self._requests = requests
         self._sender = sender
         self._log = log
 
@@ -60,16 +63,20 @@ class ServerCalls:
             payload = self._encode_error(call, error)
             if payload is None:
                 failure = _not_answered(call, error)
-        self._send(call, payload, number)
+        payload = self._protocol._answered(call, payload)
+        if payload is not None:  # else it is sent later, with the other answers of its batch
+            self._queue(payload, number)
         if failure is not None and not isinstance(failure, RemoteError):
             raise failure
 
-    def refuse(self, call: Call, number: int) -> None:
+    def refuse(self, call: Call, writer: Writer) -> None:
         """Answer a call whose method has no handler, if the protocol defines such an answer. I/O thread only.
+
+        The answer is sent before the queue, like the answers of the protocol itself.
 
         Args:
             call: the call.
-            number: the number of the connection on which it was received.
+            writer: the writer of the connection on which it was received.
 
         Raises:
             ProtocolError: the answer can't be encoded; the caller reports it.
@@ -79,7 +86,10 @@ class ServerCalls:
             payload = _checked(self._protocol._refusal(call.id, call.method))
         except Exception as error:
             failure = _not_answered(call, error)
-        self._send(call, payload, number)
+        payload = self._protocol._answered(call, payload)
+        if payload is not None:
+            opcode, data = encoded(payload)
+            writer.send_first(Outgoing(opcode, data, len(data), connection_number=writer.write_progress.number))
         if failure is not None:
             raise failure
 
@@ -105,16 +115,15 @@ class ServerCalls:
         except Exception:  # the call's id can't be encoded
             return None
 
-    def _send(self, call: Call, payload: str | bytes | None, number: int) -> None:
-        """Send the answer to a call; None if it has none, so that a batch with it is complete without it."""
-        payload = self._protocol._answered(call, payload)
-        if payload is None:  # it is sent later, with the other answers of its batch
-            return
+    def _queue(self, payload: str | bytes, number: int) -> None:
+        """Queue an answer for a connection, unless that has ended."""
         opcode, data = encoded(payload)
-        entry = Outgoing(opcode, data, len(data), connection_number=number)
+        entry = Answer(opcode, data, len(data), connection_number=number)
+        if self._sender.is_too_late(entry):
+            return
         try:
-            self._requests.queue(entry, NEVER)
-        except WebSocketClientError as error:  # the client was closed meanwhile, or its queue is full
+            self._sender.queue.put_answer(entry)
+        except WebSocketClientError as error:  # the client was closed meanwhile, or the answer is too large
             self._log.write(logging.WARNING, "the answer to a call was not sent: %s", error)
             return
         self._sender.write_queued()

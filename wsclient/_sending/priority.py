@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from .._rfc6455.frames import Opcode
+from .message import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from .message import Outgoing
@@ -22,8 +23,8 @@ MAX_URGENT: Final = 128
 does not read (RFC 6455 §5.5.3 permits to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may be queued while the socket is full. Beyond that, reading pauses, since messages that are
-read may need further answers."""
+"""Bytes of answers that may be queued while the socket is full, with ``MESSAGE_BYTES`` for each. Beyond that, reading
+pauses, since messages that are read may need further answers. At twice this limit, handlers wait."""
 
 
 class Urgent:
@@ -44,23 +45,25 @@ class Urgent:
         """Append a message; a pong beyond ``MAX_URGENT`` messages is dropped. I/O thread only."""
         if entry.opcode is Opcode.PONG and len(self.entries) >= MAX_URGENT:
             return
-        self._put += entry.size
+        self._put += entry.size + MESSAGE_BYTES
         self.entries.append(entry)
 
     def take(self) -> list[Outgoing]:
         """Remove and return all messages, in order. Only the thread that holds the write lock calls this."""
         entries = self.entries[:]
         del self.entries[: len(entries)]  # the I/O thread may have put one more behind them
-        self._taken += sum(entry.size for entry in entries)
+        self._taken += sum(entry.size + MESSAGE_BYTES for entry in entries)
         return entries
 
     def put_back(self, entries: Iterable[Outgoing]) -> None:
         """Put back messages that were taken and not sent. Only the thread that holds the write lock calls this."""
         entries = list(entries)
-        self._taken -= sum(entry.size for entry in entries)
+        self._taken -= sum(entry.size + MESSAGE_BYTES for entry in entries)
         self.entries[:0] = entries
 
     @property
     def bytes(self) -> int:
-        """The bytes that are queued. Exact on the I/O thread, except for messages that the writer is just removing."""
+        """The bytes that are queued, with ``MESSAGE_BYTES`` for each message. Exact on the I/O thread, except for
+        messages that the writer is just removing.
+        """
         return self._put - self._taken

@@ -7,6 +7,7 @@ Guarantees:
     * A message that ``withdraw`` removes from the queue is never sent.
     * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
       thread that has just put a message in.
+    * Answers to calls of the server have their own limit: they neither drop messages of the user nor take their room.
     * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
       ``_threads.sections``). The next thread that acquires the lock moves the message into the queue first.
 """
@@ -20,14 +21,16 @@ from typing import TYPE_CHECKING
 
 from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, copy_exception
 from .._models import DeliveryState
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .._threads.waiting import Notifier
-from .message import EXPIRED, LOST, Mark, Outgoing
+from .message import EXPIRED, LOST, MESSAGE_BYTES, Mark, Outgoing
+from .priority import MAX_ANSWERS
 
 if TYPE_CHECKING:
     from .._options import Queue
+    from .message import Answer
 
 __all__ = ["MessageQueue"]
 
@@ -43,13 +46,15 @@ class MessageQueue:
         entries: the messages in order, withdrawn ones included; other classes only check whether it is empty.
         handed_over: messages that were added without the lock, in order; they belong behind ``entries``. Other classes
             only check whether it is empty.
-        messages: the number of queued messages.
+        messages: the number of queued messages, answers included.
         bytes: their payload bytes.
+        answer_bytes: bytes of the queued answers to calls of the server, with ``MESSAGE_BYTES`` for each. I/O thread:
+            it may be stale.
         dropped: messages dropped because the queue was full.
     """
 
-    __slots__ = ("_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "bytes", "dropped", "entries",
-                 "handed_over", "largest", "messages")  # fmt: skip
+    __slots__ = ("_answers", "_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "answer_bytes",
+                 "bytes", "dropped", "entries", "handed_over", "largest", "messages")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
         # Guards `queued` of every entry, and changes of all attributes below except `_room` and `handed_over`.
@@ -65,6 +70,8 @@ class MessageQueue:
         self._next_expiry: float | None = None  # no message expires before this time
         self.messages = 0
         self.bytes = 0
+        self._answers = 0  # how many of the messages are answers
+        self.answer_bytes = 0
         self.dropped = 0
 
     def ready(self, requests: int) -> bool:
@@ -87,7 +94,8 @@ class MessageQueue:
     @property
     def filling(self) -> bool:
         """Whether the queue is more than half full."""
-        return 2 * self.messages > self._bounds.max_messages or 2 * self.bytes > self._bounds.max_bytes
+        bounds = self._bounds
+        return 2 * (self.messages - self._answers) > bounds.max_messages or 2 * self._user_bytes() > bounds.max_bytes
 
     def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
         """Queue a message.
@@ -131,7 +139,8 @@ class MessageQueue:
         self._check_size(entry)
         bounds, handed = self._bounds, list(self.handed_over)
         size = sum(one.size for one in handed) + entry.size
-        is_full = self.messages + len(handed) >= bounds.max_messages or self.bytes + size > bounds.max_bytes
+        messages = self.messages - self._answers + len(handed)
+        is_full = messages >= bounds.max_messages or self._user_bytes() + size > bounds.max_bytes
         is_flooded = len(handed) >= bounds.max_messages or size > bounds.max_bytes
         if is_flooded or (is_full and bounds.overflow in ("block", "raise")):
             raise self._full()
@@ -151,6 +160,18 @@ class MessageQueue:
         refusal = self._refusal
         if refusal is not None:
             raise copy_exception(refusal) from refusal.__cause__
+
+    def put_answer(self, entry: Answer) -> None:
+        """Queue an answer to a call of the server; wait while answers of ``2 * MAX_ANSWERS`` bytes are queued.
+
+        Raises:
+            MessageTooBig, ClientClosed: as ``put``.
+        """
+        self._check_size(entry)
+        while not self._try_put(entry, []):
+            with self._room.watch() as latch:
+                if self._refusal is None and self._is_full(entry):
+                    latch.wait(NEVER)  # until the answers are sent, or the connection ends, or the client
 
     def put_first(self, mark: Mark) -> None:
         """Queue a mark before everything that is queued. It does not count for the limits.
@@ -177,15 +198,18 @@ class MessageQueue:
                     entry.queued = True
                     self.entries.append(entry)
                     return True
-                if not self._is_full(entry) or self._makes_room(entry, evicted):
+                if not self._is_full(entry) or (not entry.is_answer and self._makes_room(entry, evicted)):
                     if entry.expires_at is not None:
                         self._note_expiry(entry)
                     self.messages += 1
                     self.bytes += entry.size
+                    if entry.is_answer:
+                        self._answers += 1
+                        self.answer_bytes += entry.size + MESSAGE_BYTES
                     entry.queued = True
                     self.entries.append(entry)
                     return True
-                if self._bounds.overflow == "drop_newest":
+                if self._bounds.overflow == "drop_newest" and not entry.is_answer:
                     self.dropped += 1
                     entry.discarded_as = LOST
                 return False
@@ -215,7 +239,15 @@ class MessageQueue:
             )
 
     def _is_full(self, entry: Outgoing) -> bool:
-        return self.messages >= self._bounds.max_messages or self.bytes + entry.size > self._bounds.max_bytes
+        if entry.is_answer:
+            return self._answers > 0 and self.answer_bytes + entry.size > 2 * MAX_ANSWERS
+        bounds = self._bounds
+        messages = self.messages - self._answers
+        return messages >= bounds.max_messages or self._user_bytes() + entry.size > bounds.max_bytes
+
+    def _user_bytes(self) -> int:
+        """The payload bytes of the messages that count for the limits."""
+        return self.bytes - self.answer_bytes + MESSAGE_BYTES * self._answers
 
     def _note_expiry(self, entry: Outgoing) -> None:
         at = entry.expires_at
@@ -242,12 +274,12 @@ class MessageQueue:
         self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
-        """Drop the oldest messages until there is room. Marks stay: they do not count, and a thread waits for them."""
+        """Drop the oldest messages until there is room. Marks and answers stay: they do not count."""
         passed = 0
         for victim in self.entries:
             if not self._is_full(entry):
                 break
-            if victim.queued and victim.counted:
+            if victim.queued and victim.counted and not victim.is_answer:
                 evicted.append(victim)
                 self._drop(victim, LOST)
                 self.dropped += 1
@@ -296,6 +328,9 @@ class MessageQueue:
                 if entry.counted:
                     self.messages -= 1
                     self.bytes -= entry.size
+                    if entry.is_answer:
+                        self._answers -= 1
+                        self.answer_bytes -= entry.size + MESSAGE_BYTES
                 batch.append(entry)
                 total += entry.size
         self._room.announce()
@@ -386,3 +421,6 @@ class MessageQueue:
         if entry.counted:
             self.messages -= 1
             self.bytes -= entry.size
+            if entry.is_answer:
+                self._answers -= 1
+                self.answer_bytes -= entry.size + MESSAGE_BYTES

@@ -430,7 +430,7 @@ class Writer:
     @property
     def is_flooded_by_replies(self) -> bool:
         """Whether the peer reads too slowly, and too many bytes of answers to its messages are queued."""
-        return self.blocked and self.urgent.bytes > MAX_ANSWERS
+        return self.blocked and self.urgent.bytes + self._backend.queue.answer_bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """Write again, since the socket has room."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._recording.redaction import REDACTED, SECRET_NAMES, Redactor, normal
+from wsclient._recording import redaction
+from wsclient._recording.redaction import MAX_DEPTH, REDACTED, SECRET_NAMES, Redactor, normal
 
 PLAIN = Redactor()
 SECRET = "s3cr3t!"
@@ -67,7 +68,8 @@ def test_the_user_can_add_secret_names_and_exclude_others():
     "text", ["", "hello", '{"a":1}', '"password"', "password: s3cr3t", '{"a":"password"}', '{"', '\\"']
 )
 def test_text_without_a_secret_member_is_the_same_object(text):
-    assert PLAIN.text(text) is text
+    is_unchanged = PLAIN.text(text) is text  # not in the assertion: pytest would compare the texts for minutes
+    assert is_unchanged
 
 
 def test_binary_data_that_is_not_text_stays_unchanged():
@@ -132,3 +134,76 @@ def test_any_text_is_accepted_and_redacting_is_idempotent(text):
 @given(st.text())
 def test_a_normalized_name_has_only_small_letters_and_digits(name):
     assert normal(normal(name)) == normal(name)
+
+
+# --- limits on the cost ----------------------------------------------------------------------------------------------
+
+
+def nested(levels, text):
+    """Text inside strings inside strings. Each backslash is written as a Unicode escape, which grows more slowly."""
+    for _ in range(levels):
+        text = '"' + text.replace("\\", "\\u005c").replace('"', "\\u0022") + '"'
+    return text
+
+
+def test_strings_inside_strings_are_searched_down_to_a_limit_and_replaced_below():
+    inner = json.dumps({"password": SECRET})
+    for levels in (1, 2, 4):
+        redacted = PLAIN.text(nested(levels, inner))
+        for _ in range(levels):
+            redacted = json.loads(redacted)
+        assert redacted == '{"password": "[redacted]"}'
+    assert SECRET not in PLAIN.text(nested(MAX_DEPTH + 1, inner))
+
+
+def test_a_text_of_520_levels_of_strings_is_redacted():
+    text = nested(520, "x")
+    redacted = PLAIN.text(text)
+    assert REDACTED in redacted
+    assert len(redacted) <= len(text)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '""',
+        '"":',
+        '"\\n"',
+        '"\\n":',
+        '"\\""',
+        "\\n",
+        ":",
+        "\\",
+        '"token":1,',
+        '"token":[',
+        '"token":["",',
+        '"\\u0022x"',
+    ],
+)
+def test_a_text_of_many_members_or_escapes_is_replaced_beyond_a_number_of_steps(monkeypatch, hostile):
+    monkeypatch.setattr(redaction, "MAX_STEPS", 1000)
+    secret = json.dumps({"password": SECRET})
+    few = PLAIN.text(hostile * 50 + secret)
+    assert SECRET not in few
+    many = PLAIN.text(hostile * 5000 + secret)
+    assert SECRET not in many
+    if hostile == '""':
+        assert many == hostile * 5000 + '{"password": "[redacted]"}'
+    else:
+        assert many.endswith((f'"{REDACTED}"', '{"password": "[redacted]"}'))
+
+
+def test_a_truncated_text_that_was_too_long_is_an_honest_prefix(monkeypatch):
+    monkeypatch.setattr(redaction, "MAX_STEPS", 100)
+    text = json.dumps([{"id": n, "text": "a: b"} for n in range(1000)])
+    redacted = PLAIN.text(text)
+    assert redacted.endswith(f'"{REDACTED}"')
+    assert text.startswith(redacted.removesuffix(f'"{REDACTED}"'))
+
+
+def test_usual_json_is_within_the_limit(monkeypatch):
+    monkeypatch.setattr(redaction, "MAX_STEPS", redaction.MAX_STEPS // 16)
+    line = json.dumps({"id": 1, "name": "something", "price": 12.5, "tags": ["a", "b"], "ok": True})
+    text = f"[{', '.join([line] * (2**20 // len(line)))}]"  # 1 MiB
+    is_unchanged = PLAIN.text(text) is text  # not in the assertion: pytest would compare the texts for minutes
+    assert is_unchanged

@@ -11,6 +11,7 @@ from wsclient import JsonRpc, Limits, MessageTooBig, ReceiveQueue
 from wsclient._receiving.router import SLICE
 from wsclient._rfc6455.read_size import READ_SIZE
 from wsclient._sending.priority import MAX_ANSWERS
+from wsclient._threads.log import MAX_REPEATS
 
 from ..support import LONG, SHORT, eventually
 from ..support.frames import Compressor
@@ -152,17 +153,19 @@ def test_close_is_carried_out_inside_a_long_array(raw):
     client.close(timeout=0)
 
 
+@pytest.mark.slow
 def test_a_peer_whose_pong_is_behind_an_array_is_not_dead(raw):
     hook = Blocked()
     client, peer = open_pair(
         raw, protocol=JsonRpc(), on_message=hook, receive_queue=ReceiveQueue(max_messages=100), ping_interval=SHORT,
-        ping_timeout=SHORT,
+        ping_timeout=2,
     )  # fmt: skip
+    text, _ = notifications(5 * SLICE, 0)
     opcode, payload = peer.receive_frame()
     assert opcode == PING
-    peer.send(frame(TEXT, notifications(5 * SLICE, 0)[0].encode()) + frame(PONG, payload))
+    peer.send(frame(TEXT, text.encode()) + frame(PONG, payload))
     eventually(lambda: is_paused(client))
-    threading.Event().wait(4 * SHORT)
+    threading.Event().wait(3)
     assert client.state is wsclient.State.OPEN
     assert client.stats.connections == 1
     hook.free.set()
@@ -310,3 +313,21 @@ def test_an_answer_is_sent_after_what_its_handler_sent(raw):
     first, second = drained(peer, 2)
     assert (first["method"], second["result"]) == ("progress", "done")
     client.close(timeout=0)
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+class Undecodable(wsclient.Protocol):
+    def decode(self, payload):
+        raise LookupError("junk")
+
+
+def test_a_flood_of_undecodable_messages_writes_few_warnings(raw, caplog):
+    client, peer = open_pair(raw, protocol=Undecodable(), ping_interval=None)
+    peer.send(frame(TEXT, b"x") * 3000)
+    eventually(lambda: client.stats.messages_received == 3000)
+    client.close(timeout=0)
+    texts = [record.getMessage() for record in caplog.records if "could not be decoded" in record.getMessage()]
+    assert len(texts) == MAX_REPEATS + 1
+    assert f"{3000 - MAX_REPEATS} more records like this one were not logged: A message could not" in texts[-1]

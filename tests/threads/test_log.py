@@ -10,12 +10,13 @@ import pytest
 
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.guard import Guard
-from wsclient._threads.log import MAX_RECORDS, ClientLog
+from wsclient._threads.log import MAX_RECORDS, MAX_REPEATS, REPEAT_SECONDS, ClientLog
 from wsclient._threads.sections import this_thread
 from wsclient._threads.starter import ThreadStarter
 from wsclient._threads.state import StateCell
 
 from ..support import LONG, eventually
+from ..support.logs import make_log
 
 LOGGER = logging.getLogger("wsclient")
 
@@ -330,3 +331,66 @@ def test_handled_records_are_not_kept(log, handler):
     handler.error = None
     gc.collect()
     assert [thing() for thing in things] == [None] * 3
+
+
+# --- repeated records ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hear():
+    handler = Handler()
+    LOGGER.addHandler(handler)
+    yield handler
+    LOGGER.removeHandler(handler)
+
+
+def test_repeated_warnings_are_counted_and_summed_up_at_the_end(hear):
+    log, _ = make_log()
+    for n in range(MAX_REPEATS + 50):
+        log.write(logging.WARNING, "%s", ValueError(f"the same beginning of the message, then {n}"))
+        if n < 5:
+            log.write(logging.WARNING, "another text")
+            log.write(logging.ERROR, "%s raised %s.", "on_message", "ValueError", error=ValueError(n))
+            log.write(logging.ERROR, "%s raised %s.", "on_message", "KeyError", error=KeyError(n))
+    assert len(hear.records) == MAX_REPEATS + 15
+    log.finish(soon())
+    assert hear.texts[MAX_REPEATS + 15 :] == [
+        "tester: 50 more records like this one were not logged: the same beginning of the message, then 0"
+    ]
+    assert hear.records[-1].levelno == logging.WARNING
+    log.finish(soon())
+    assert len(hear.records) == MAX_REPEATS + 16
+
+
+def test_when_the_time_is_over_records_are_summed_up_and_logged_again(hear, monkeypatch):
+    monkeypatch.setattr("wsclient._threads.log.REPEAT_SECONDS", 0.0)
+    log, _ = make_log()
+    for _ in range(3 * MAX_REPEATS):
+        log.write(logging.WARNING, "so soon is the time over")
+    assert len(hear.records) == 3 * MAX_REPEATS
+    monkeypatch.undo()
+    for _ in range(MAX_REPEATS + 7):
+        log.write(logging.WARNING, "once more")
+    log.sum_up(time.monotonic())
+    assert len(hear.records) == 4 * MAX_REPEATS
+    log.sum_up(time.monotonic() + REPEAT_SECONDS)
+    assert hear.texts[-1] == "tester: 7 more records like this one were not logged: once more"
+
+
+def test_below_warnings_nothing_is_counted(hear):
+    LOGGER.setLevel(logging.DEBUG)
+    try:
+        log, _ = make_log()
+        for _ in range(MAX_REPEATS + 50):
+            log.write(logging.INFO, "usual")
+    finally:
+        LOGGER.setLevel(logging.NOTSET)
+    assert len(hear.records) == MAX_REPEATS + 50
+
+
+def test_the_number_of_texts_that_are_counted_is_limited(hear):
+    log, _ = make_log()
+    for n in range(1000):
+        log.write(logging.WARNING, "%s", f"{n} is new")
+    assert len(hear.records) == 1000
+    assert len(log._repeats) <= 101

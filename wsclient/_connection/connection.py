@@ -307,6 +307,7 @@ class Connection:
         """Handle deadlines, keepalive, threads that could not be started, and an error of the writer."""
         if now >= self._core.starter.retry_at:
             self._core.starter.retry()
+        self._core.log.sum_up(now)
         if self.over:
             return
         if self.writer.error is not None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from .._errors import HandshakeError, printable, text_of
+from .._errors import HandshakeError, text_of
 from .._version import USER_AGENT
 from . import deflate
 from .http11 import is_token

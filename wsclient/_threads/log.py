@@ -12,6 +12,9 @@ Guarantees:
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
     * A record's text is one line of printable characters, whatever the texts of a peer or the user's errors contain
       (see ``printable``); a traceback has several lines.
+    * Of records with the same text, ``MAX_REPEATS`` are logged in ``REPEAT_SECONDS``; the others are counted. A record
+      with their number follows when the time is over (with the next such record, the next ping, or the client's end).
+      Otherwise a peer could fill the disk. Threads that log at the same moment may miscount by a few.
     * ``queue`` takes no lock and does not wait, on any thread.
     * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; not if
       the thread holds a lock of this package (see ``sections``): then it does what ``queue`` does.
@@ -23,6 +26,7 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from .._errors import printable, text_of
@@ -37,11 +41,24 @@ if TYPE_CHECKING:
     from .guard import Guard
     from .starter import ThreadStarter
 
-__all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "ClientLog"]
+__all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "ClientLog"]
 
 MAX_RECORDS: Final = 1000
 """Records that may wait for the helper thread; beyond it the oldest is dropped, and the number of dropped ones logged.
 It limits the memory that a peer can use, since it causes some records."""
+
+MAX_REPEATS: Final = 100
+"""Records with the same text that are logged in ``REPEAT_SECONDS``. A peer that sends messages that can't be decoded
+causes thirty thousand per second."""
+
+REPEAT_SECONDS: Final = 10.0
+"""Seconds after which the records that were not logged are summed up."""
+
+_MAX_TEXTS: Final = 100
+"""Different texts that are counted at the same time. Beyond it, all are summed up."""
+
+_COMPARED: Final = 30
+"""Characters of the first two arguments that belong to the text: later ones may contain what the peer sent."""
 
 FINISH_TIMEOUT: Final = 0.5
 """Seconds for which the end of a client waits until its last records are handled; normally it takes microseconds."""
@@ -74,6 +91,25 @@ def _shown(value: object) -> object:
     return _ShownError(value) if isinstance(value, BaseException) else value
 
 
+class _Repeats:
+    """How often a text was logged since ``until - REPEAT_SECONDS``.
+
+    Attributes:
+        until: the end of the time for which records are counted.
+        level: the level of the records.
+        example: the first of them, formatted.
+        count: the number of records, including those that were logged.
+    """
+
+    __slots__ = ("count", "example", "level", "until")
+
+    def __init__(self, until: float, level: int, example: str) -> None:
+        self.until = until
+        self.level = level
+        self.example = example
+        self.count = 0
+
+
 class ClientLog:
     """Logs on behalf of one client. Thread-safe.
 
@@ -82,7 +118,8 @@ class ClientLog:
         report: called with an exception that logging raised; False if there is no hook that receives it.
     """
 
-    __slots__ = ("_dropped", "_guard", "_handled", "_idle", "_is_healthy", "_records", "_starter", "name", "report")
+    __slots__ = ("_dropped", "_guard", "_handled", "_idle", "_is_healthy", "_records", "_repeats", "_starter", "name",
+                 "report")  # fmt: skip
 
     is_reported = False
     """For ``ThreadStarter``: a helper thread that can't be started delays records, and none is lost at the end."""
@@ -99,6 +136,7 @@ class ClientLog:
         self._starter = starter
         self._records: list[logging.LogRecord] = []  # a list, since it is nearly always empty: see ARCHITECTURE.md
         self._dropped = 0
+        self._repeats: dict[tuple[int, str, str], _Repeats] = {}
         # The thread that removes the single item handles the records, and puts it back when none is left. No lock: a
         # finalizer may log on a thread that holds it.
         self._idle = [True]
@@ -116,9 +154,51 @@ class ClientLog:
             args: the arguments of the format.
             error: an exception whose traceback is logged too.
         """
-        record = self._make(level, text, args, error)
-        if record is None:
+        if level >= logging.WARNING and self._is_repeated(level, text, args):
             return
+        record = self._make(level, text, args, error)
+        if record is not None:
+            self._pass_on(record)
+
+    def sum_up(self, now: float | None = None) -> None:
+        """Log how many records were not logged since they repeated others.
+
+        Args:
+            now: the present time; only texts whose time is over are summed up. None for all.
+        """
+        for key, repeats in list(self._repeats.items()):
+            if now is None or now >= repeats.until:
+                if self._repeats.pop(key, None) is None:  # another thread sums it up
+                    continue
+                more = repeats.count - MAX_REPEATS
+                if more > 0:
+                    text = "%d more records like this one were not logged: %s"
+                    record = self._make(repeats.level, text, (more, repeats.example), None)
+                    if record is not None:
+                        self._pass_on(record)
+
+    def _is_repeated(self, level: int, text: str, args: tuple[object, ...]) -> bool:
+        """Count a record; return whether so many with the same text were logged that this one is only counted."""
+        try:
+            key = (level, text, "".join([str(one)[:_COMPARED] for one in args[:2]]))
+            now = time.monotonic()
+            repeats = self._repeats.get(key)
+            if repeats is not None and now >= repeats.until:
+                self.sum_up(now)
+                repeats = None
+            if repeats is None:
+                if len(self._repeats) >= _MAX_TEXTS:
+                    self.sum_up()
+                repeats = self._repeats[key] = _Repeats(
+                    now + REPEAT_SECONDS, level, (text % args if args else text)[:1000]
+                )
+            repeats.count += 1
+            return repeats.count > MAX_REPEATS
+        except Exception:  # str() of a user's object: then the record itself reports it
+            return False
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        """Handle a record: on the helper thread if this thread must not wait for a handler, else on this thread."""
         if this_thread.inside():
             self._keep(record)
             self._starter.ask(self)
@@ -156,7 +236,10 @@ class ClientLog:
         self._wait(deadline)
 
     def finish(self, deadline: Deadline) -> None:
-        """The same as ``flush``, but where no thread can be started, the records are handled on this thread."""
+        """The same as ``flush``, but where no thread can be started, the records are handled on this thread. Repeated
+        records are summed up.
+        """
+        self.sum_up()
         try:
             self.start(self)
         except RuntimeError:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsclient.protocols._codec import JSON, StandardJson, checked_json, decode, encode
+from wsclient.protocols._codec import JSON, StandardJson, checked_json, decode, decode_array, encode
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
@@ -297,3 +297,17 @@ def test_the_option_refuses_other_objects(codec):
 def test_an_invalid_json_text_is_a_value_error():
     with pytest.raises(ValueError, match="Expecting"):
         JSON.loads("{")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", " \n[1]", " 5", "", "[ 1 , [2, 3] ,\n{\"a\": [4]} ]\r\n", '["x", "]"]', "[]", "[1,]", "[1",
+     "[", "[1 2]", "[1],", "[1]]", "[nul]", "[NaN]", "[" * 100_000],
+)  # fmt: skip
+def test_an_array_that_is_decoded_element_by_element_gives_the_same(text):
+    assert repr(decode_array(text, 10)) == repr(decode(text, JSON))
+
+
+def test_of_a_long_array_only_as_many_elements_are_decoded_as_can_be_used():
+    assert decode_array("[1, 2, 3]", 3) == [1, 2, 3]
+    assert decode_array("[1, 2, 3, 4, 5, this is not JSON", 3) == [1, 2, 3, 4]

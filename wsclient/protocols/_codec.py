@@ -10,14 +10,20 @@ Thread-safe: the functions and ``StandardJson`` keep no state between calls.
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from types import SimpleNamespace
 from typing import Any
 
-__all__ = ["JSON", "StandardJson", "checked_json", "decode", "encode", "to_json"]
+__all__ = ["JSON", "LARGE_ARRAY", "StandardJson", "checked_json", "decode", "decode_array", "encode", "to_json"]
 
 _JSON_OPENERS = ("{", "[")
 _JSON_SPACE = " \t\r\n"
+_SPACE = re.compile(f"[{_JSON_SPACE}]*")
+
+LARGE_ARRAY = 2**18
+"""Characters from which on an array is decoded element by element, to stop at the limit on their number: 16 MiB of
+numbers take 1 s to decode. With smaller arrays it would only cost time."""
 
 
 class StandardJson:
@@ -139,3 +145,34 @@ def decode(payload: str | bytes, codec: Any) -> Any:
         return codec.loads(payload)
     except Exception:  # each codec has its own exceptions; all of them mean that the text is not JSON
         return payload
+
+
+def decode_array(text: str, most: int) -> Any:
+    """Decode the text of an array with the standard codec, but no more elements than can be used.
+
+    Args:
+        text: the text of a message.
+        most: how many elements can be used.
+
+    Returns:
+        The result of ``decode(text, JSON)``; of an array with more elements, the first ``most + 1``.
+    """
+    values: list[Any] = []
+    skip = _SPACE.match
+    at = skip(text, 0).end() + 1  # type: ignore[union-attr]  # it matches everywhere
+    if text[at - 1 : at] != "[":
+        return decode(text, JSON)
+    try:
+        while len(values) <= most:
+            value, at = JSON.scan(text, skip(text, at).end())  # type: ignore[union-attr]
+            values.append(value)
+            at = skip(text, at).end()  # type: ignore[union-attr]
+            if text[at] != ",":
+                break
+            at += 1
+        else:
+            return values
+    except (StopIteration, ValueError, IndexError, RecursionError):
+        return decode(text, JSON)
+    is_whole = text[at] == "]" and not text[at + 1 :].strip(_JSON_SPACE)
+    return values if is_whole else decode(text, JSON)

@@ -211,6 +211,8 @@ class JsonId(Protocol):
                 is_whole = False
             if not is_whole:
                 message = _codec.decode(payload, codec)
+        elif self._batches and codec is _codec.JSON and type(payload) is str and len(payload) > _codec.LARGE_ARRAY:
+            message = _codec.decode_array(payload, self._max_batch)
         else:
             message = _codec.decode(payload, codec)
         if self._batches and isinstance(message, list) and message:
@@ -251,7 +253,7 @@ class JsonId(Protocol):
 
     def _batch(self, messages: list[Any]) -> list[Incoming]:
         if len(messages) > self._max_batch:
-            raise batch_too_big(len(messages), self._max_batch)
+            raise batch_too_big(f"more than {self._max_batch}", self._max_batch)
         meanings = [self._meaning(message) for message in messages]
         answers = Answers(sum(isinstance(meaning, Call) for meaning in meanings))
         return [BatchCall.of(one, answers) if isinstance(one, Call) else one for one in meanings]

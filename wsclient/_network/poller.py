@@ -23,7 +23,10 @@ __all__ = ["READ", "WRITE", "Poller", "Watch"]
 READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
-_Selector = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
+_Selector: type[selectors.BaseSelector] = selectors.SelectSelector
+if sys.platform != "win32":
+    # eventlet removes PollSelector, since its own select() is the only wait that lets other green threads run.
+    _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _MAX_WAIT: Final = 3600.0
 """Longest single wait in seconds; ``poll`` counts milliseconds in a C int."""
 

@@ -28,6 +28,7 @@ from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
 from ._rfc6455.deflate import Deflate
 from ._rfc6455.handshake import redacted
+from ._rfc6455.host_names import ascii_host
 from ._rfc6455.http11 import is_token
 from ._threads.deadline import Deadline
 from ._validation import check_callable, check_choice, check_seconds
@@ -321,8 +322,10 @@ def check_server_hostname(name: str, host: Any) -> str | None:
     except ValueError:  # not an address, so it must be a name
         pass
     try:
-        ascii_name = host.encode("idna").decode("ascii").removesuffix(".")
-    except UnicodeError:
+        ascii_name = ascii_host(host).removesuffix(".")
+    except ValueError as error:
+        if not host.isascii():
+            raise ValueError(f"server_hostname {host!r} is a name {error}.") from None
         ascii_name = ""
     if not _HOST_NAME.fullmatch(ascii_name):
         shown = _url.redact(host)  # it may be a whole URL
@@ -344,6 +347,11 @@ def check_proxy(name: str, proxy: str | bool | None) -> str | None:
         named = bool(parts.hostname) and parts.port != 0
     except ValueError:
         named = False
+    if named:
+        try:
+            ascii_host(parts.hostname or "")
+        except ValueError as error:
+            raise ValueError(f"proxy {shown!r} has a host {error}.") from None
     if not named or parts.scheme not in _PROXY_PORTS:
         raise ValueError(f"proxy must be a URL such as 'http://host:port' or 'socks5h://host:port', not {shown!r}.")
     return proxy

@@ -125,15 +125,49 @@ def test_the_environment_has_a_proxy_for_each_scheme(monkeypatch, environment, w
         ("ws://example.org/", "example.org:80"),
         ("ws://127.0.0.1:8080/", "localhost,127.0.0.1"),
         ("ws://[::1]:8080/", "::1"),
+        ("ws://[::1]:8080/", "[::1]"),
+        ("ws://[::1]:8080/", "[::1]:8080"),
+        ("ws://[::1]:8080/", "0:0:0:0:0:0:0:1"),
+        ("ws://10.1.2.3/", "10.0.0.0/8,example.org"),
+        ("ws://10.1.2.3/", "example.org, 10.1.2.3/32"),
+        ("ws://10.1.2.3/", "10.1.2.3/8"),
+        ("ws://[fd00::1]/", "fd00::/8"),
+        ("ws://api.example.org/", "*.example.org"),
+        ("ws://api.example.org/", "other *.example.org:80"),
+        ("ws://example.org/", "other,*"),
+        ("ws://example.org/", "other example.org"),
+        ("ws://example.org./", "example.org"),
+        ("ws://example.org/", "example.org."),
+        ("ws://bücher.example/", "bücher.example"),
+        ("ws://api.bücher.example/", "*.BÜCHER.example"),
     ],
 )
 def test_no_proxy_exempts_hosts(monkeypatch, url, exceptions):
     assert chosen(monkeypatch, url, HTTP_PROXY=HTTP, NO_PROXY=exceptions) is None
 
 
-@pytest.mark.parametrize("exceptions", ["", "other", "ample.org", "api.example.org", "example.org:81"])
+@pytest.mark.parametrize(
+    "exceptions",
+    ["", "other", "ample.org", "api.example.org", "example.org:81", "*.ample.org", "10.0.0.0/8", "0.0.0.0/0", ".", ",",
+     "*:81", "[", "example..org", "ß" * 70],
+)  # fmt: skip
 def test_no_proxy_does_not_exempt_other_hosts(monkeypatch, exceptions):
     assert chosen(monkeypatch, "ws://example.org/", HTTP_PROXY=HTTP, NO_PROXY=exceptions) == HTTP
+
+
+@pytest.mark.parametrize("exceptions", ["11.0.0.0/8", "10.1.2.4/32", "10.1.2.3/33", "fd00::/8", "10.1.2.3:81"])
+def test_no_proxy_does_not_exempt_addresses_of_other_networks(monkeypatch, exceptions):
+    assert chosen(monkeypatch, "ws://10.1.2.3/", HTTP_PROXY=HTTP, NO_PROXY=exceptions) == HTTP
+
+
+def test_the_name_of_a_proxy_is_encoded_as_browsers_do(monkeypatch):
+    pytest.importorskip("idna")
+    assert chosen(monkeypatch, "ws://host/", HTTP_PROXY="http://straße.example:1") == "http://xn--strae-oqa.example:1"
+
+
+def test_a_proxy_in_the_environment_whose_name_cannot_be_encoded_is_an_error(monkeypatch):
+    with pytest.raises(ProxyError, match="IDNA can't encode"):
+        chosen(monkeypatch, "ws://host/", HTTP_PROXY="http://a..b:1")
 
 
 def test_a_proxy_without_a_scheme_is_an_http_proxy(monkeypatch):

@@ -7,7 +7,9 @@ write through ``_Stream``, so the deadline or a command ends each of their waits
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -15,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from .._errors import HandshakeError, ProxyError
 from .._options import DEFAULT_LIMITS, Limits
 from .._rfc6455.handshake import is_retryable
+from .._rfc6455.host_names import ascii_host
 from .._rfc6455.http11 import ResponseReader
 from .._threads.imports import importing
 from .poller import READ
@@ -58,7 +61,10 @@ class Proxy:
                 retry=False,
             ) from None
         self.scheme = parts.scheme
-        self.host = parts.hostname or ""
+        try:
+            self.host = ascii_host(parts.hostname or "")
+        except ValueError as error:
+            raise ProxyError(f"The proxy has a host {error}.", retry=False) from None
         self.port = port or _PORTS.get(parts.scheme, 0)
         self.user = None if parts.username is None else unquote(parts.username)
         self.password = unquote(parts.password or "")
@@ -80,8 +86,10 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     Args:
         option: the ``proxy=`` option: a URL, ``"env"`` or None. ``"env"`` takes the first of these variables that is
             set: ``WSS_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` for ``wss``; ``WS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``
-            for ``ws``. There is no proxy for a server in ``NO_PROXY``. Without any such variable, the settings of macOS
-            and Windows are used.
+            for ``ws``. There is no proxy for a server in ``NO_PROXY``: a list of host names (with all names below
+            them), addresses and networks (``10.0.0.0/8``), each also with a port, or ``*``. Names are not looked up, so
+            a network exempts only URLs that contain an address. Without any such variable, the settings of macOS and
+            Windows are used.
         target: the server.
 
     Raises:
@@ -100,7 +108,40 @@ def choose(option: str | None, target: Target) -> Proxy | None:
     url = next((found[kind] for kind in _FROM_ENVIRONMENT[target.scheme] if found.get(kind)), None)
     if url is None or urllib.request.proxy_bypass(f"{target.host}:{target.port}"):
         return None
+    if _is_exempt(target, urllib.request.getproxies_environment().get("no", "")):
+        return None
     return Proxy(url if "://" in url else f"http://{url}")
+
+
+def _is_exempt(target: Target, no_proxy: str) -> bool:
+    """Whether ``NO_PROXY`` exempts a server by one of the forms that ``urllib`` does not know, but curl, Go and
+    ``requests`` do.
+
+    These are ``10.0.0.0/8``, ``*.domain``, ``*`` among other entries, spaces between entries, brackets around an IPv6
+    address, a final dot, and names that are not in ASCII.
+    """
+    host = target.host.partition("%")[0].rstrip(".").lower()
+    return any(_matches(entry.lower(), host, target.port) for entry in re.split(r"[,\s]+", no_proxy) if entry)
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    """Whether one entry of ``NO_PROXY`` names the host."""
+    if entry == "*":
+        return True
+    found = re.fullmatch(r"\[(.*)\](?::(\d+))?|([^:]*):(\d+)", entry)  # [address], [address]:port or name:port
+    if found is not None:
+        entry = found[1] or found[3] or ""
+        if (found[2] or found[4] or str(port)) != str(port):
+            return False
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:  # the host or the entry is a name
+        pass
+    try:
+        name = ascii_host(entry.removeprefix("*").removeprefix(".").rstrip("."))
+    except ValueError:  # no valid name, so it names no host
+        return False
+    return name != "" and (host == name or host.endswith(f".{name}"))
 
 
 def environment_may_have_proxy() -> bool:

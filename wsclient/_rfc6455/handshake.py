@@ -178,7 +178,8 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
         raise _bad(
             response, "The server's 101 response has a Sec-WebSocket-Accept that does not match the request's key."
         )
-    chosen = headers.get_all("Sec-WebSocket-Protocol")
+    # Some servers (Arduino mWebSockets, old versions of netty) send an empty value for "none of them".
+    chosen = [name for name in headers.get_all("Sec-WebSocket-Protocol") if name]
     if not chosen and not subprotocols:
         return None
     if len(chosen) != 1 or chosen[0] not in subprotocols:

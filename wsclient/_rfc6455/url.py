@@ -9,6 +9,8 @@ import socket
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
+from .host_names import ascii_host
+
 __all__ = ["Target", "parse", "redact", "redirected"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
@@ -229,9 +231,9 @@ def _ascii_host(host: str, shown: str) -> str:
     try:
         # An underscore is not allowed in a host name (RFC 1123), but names in Docker and in private networks contain
         # it.
-        encoded = host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise ValueError(f"url {shown!r} has a host that IDNA can't encode: {error}.") from None
+        encoded = ascii_host(host)
+    except ValueError as error:
+        raise ValueError(f"url {shown!r} has a host {error}.") from None
     if _FORBIDDEN.search(encoded):
         raise ValueError(f"url {shown!r} has a host with a space or a control character in it.")
     return encoded

@@ -1,0 +1,61 @@
+"""Host names with other characters than ASCII, in the form that the DNS has for them (``xn--…``).
+
+Browsers, and libraries that follow IDNA 2008 (RFC 5891, in the form of UTS 46), convert ``straße.example`` to
+``xn--strae-oqa.example``. The codec ``idna`` of Python follows IDNA 2003 (RFC 3490) and converts it to
+``strasse.example``, which may belong to another owner. So the codec is used only for names for which both agree, and
+the package ``idna`` for other names, if it is installed.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from .._threads.imports import importing
+
+__all__ = ["ascii_host"]
+
+_FULL_STOPS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # RFC 3490 §3.1
+
+
+def ascii_host(host: str) -> str:
+    """Return a host name in ASCII. A name that is in ASCII already is returned unchanged.
+
+    Args:
+        host: the name.
+
+    Raises:
+        ValueError: the name can't be converted; the error text is the end of a sentence about the name.
+    """
+    try:
+        encoded = host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"that IDNA can't encode: {error}") from None
+    if host.isascii() or _is_same_name(encoded, host):
+        return encoded
+    try:
+        with importing:
+            import idna
+    except ImportError:
+        raise ValueError(
+            "that IDNA 2003, the standard of Python, does not encode as browsers do (IDNA 2008); install the package "
+            "idna, or write the host in ASCII (xn--...)"
+        ) from None
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"that IDNA 2008 can't encode: {error}") from None
+
+
+def _is_same_name(encoded: str, host: str) -> bool:
+    """Whether the encoded name stands for the name as it was written, except for case and compatibility forms.
+
+    If it does not, IDNA 2003 has replaced or removed a character that IDNA 2008 keeps, such as ``ß``. IDNA 2003 knows
+    Unicode 3.2 only, so a name with a newer letter is not the same either.
+    """
+    if any(unicodedata.ucd_3_2_0.category(one) == "Cn" and unicodedata.category(one) != "So" for one in host):
+        return False
+    try:
+        decoded = encoded.encode("ascii").decode("idna")
+    except UnicodeError:
+        return False
+    return decoded.lower() == unicodedata.normalize("NFKC", host.translate(_FULL_STOPS).lower())

@@ -323,10 +323,17 @@ def test_the_subprotocol_is_that_of_the_servers_response(chosen):
     assert check_upgrade(response, KEY, ["a", "b"]) == chosen
 
 
+@pytest.mark.parametrize("values", [[""], [" "], ["", ""]])
+def test_an_empty_subprotocol_in_the_response_is_none(values):
+    response = answer(good_head(*[f"Sec-WebSocket-Protocol: {value}" for value in values]))
+    assert check_upgrade(response, KEY, []) is None
+
+
 @pytest.mark.parametrize(
     ("lines", "offered", "text"),
     [
         ([], ["a", "b"], r"^The server chose no subprotocol; the client had offered 'a', 'b'; the server may not"),
+        ([""], ["a"], r"^The server chose no subprotocol; the client had offered 'a'; the server may not"),
         (["c"], ["a", "b"], r"chose the subprotocol 'c'; the client had offered 'a', 'b'\."),
         (["A"], ["a"], r"chose the subprotocol 'A'; the client had offered 'a'\."),
         (["a, b"], ["a", "b"], r"chose the subprotocol 'a, b'; the client had offered 'a', 'b'\."),

@@ -80,7 +80,12 @@ class Batch(Outgoing):
         """Return the array of the members that have not ended; None if all have. See ``Outgoing.payload_for``."""
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
-        members = [payload for one in self.members if (payload := one.payload_for(connection)) is not None]
+        members = []
+        for one in self.members:
+            payload = one.payload_for(connection)
+            if payload is not None:
+                members.append(payload)
+                self.opcode = one.opcode
         return b"[%b]" % b",".join(members) if members else None
 
 

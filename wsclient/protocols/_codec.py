@@ -15,7 +15,17 @@ from array import array
 from types import SimpleNamespace
 from typing import Any
 
-__all__ = ["JSON", "LARGE_ARRAY", "StandardJson", "checked_json", "decode", "decode_array", "encode", "to_json"]
+__all__ = [
+    "JSON",
+    "LARGE_ARRAY",
+    "StandardJson",
+    "checked_json",
+    "decode",
+    "decode_array",
+    "decode_binary",
+    "encode",
+    "to_json",
+]
 
 _JSON_OPENERS = ("{", "[")
 _JSON_SPACE = " \t\r\n"
@@ -176,3 +186,15 @@ def decode_array(text: str, most: int) -> Any:
         return decode(text, JSON)
     is_whole = text[at] == "]" and not text[at + 1 :].strip(_JSON_SPACE)
     return values if is_whole else decode(text, JSON)
+
+
+def decode_binary(payload: str | bytes, codec: Any) -> Any:
+    """Decode a payload whose JSON may be in a binary message; arguments and result as in ``decode``."""
+    if isinstance(payload, str):
+        return decode(payload, codec)
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return payload
+    message = decode(text, codec)
+    return payload if message is text else message

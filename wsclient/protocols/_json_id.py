@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .._errors import RemoteError
 from .._rfc6455.frames import Opcode
@@ -20,6 +21,7 @@ from ._paths import NOTHING, Path, checked_path, found, placed
 __all__ = ["JsonId"]
 
 _TEXT: Final = Opcode.TEXT
+_BINARY: Final = Opcode.BINARY
 
 _READABLE: Final = 4096
 """Bytes of the longest request that is read again to find its method for the text of an error."""
@@ -43,8 +45,10 @@ class JsonId(Protocol):
     Args:
         key: the member that contains the id.
         reply_key: the member of a reply that contains the id; by default ``key``.
-        ids: ``int`` for a counter, ``str`` for a counter as strings, or a function that returns an id that is unique
-            during the client's life.
+        ids: ``int`` for a counter, ``str`` for a counter as strings, ``"uuid"`` for random UUIDs, or a function that
+            returns an id that is unique during the client's life. Use ``"uuid"`` if the server sends a reply to other
+            clients too (Jupyter kernels, chat rooms, a bus of devices): two clients that count have the same ids, and
+            each would take the other's replies for its own. An id that must be hard to guess needs it as well.
         result: the member of a reply that ``request()`` returns; None to return the whole reply.
         error: the member that a reply has only if it is an error; or a function that takes the reply and returns its
             error, or None if there is none. ``code``, ``message`` (or ``reason``) and ``data`` of the error become
@@ -59,6 +63,8 @@ class JsonId(Protocol):
         stream: the member of an event that contains the key of its subscription; None if there is no such member.
         name: in the reply to a subscription, the member with the subscription's key; None if the reply itself is the
             key.
+        binary: whether the server's JSON is in binary messages. Then all JSON is sent in binary messages, and binary
+            messages that are JSON objects or arrays are decoded. Text messages are decoded as usual.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class JsonId(Protocol):
         key: Path = "id",
         *,
         reply_key: Path | None = None,
-        ids: type[int | str] | Callable[[], Any] = int,
+        ids: type[int | str] | Literal["uuid"] | Callable[[], Any] = int,
         result: Path | None = None,
         error: Path | Callable[[Any], Any] | None = None,
         item: Callable[[Any], bool] | None = None,
@@ -76,12 +82,13 @@ class JsonId(Protocol):
         topic: Path | None = "method",
         stream: Path | None = None,
         name: Path | None = None,
+        binary: bool = False,
     ) -> None:
         self._key = checked_path("key", key)
         self._reply_key = self._key if reply_key is None else checked_path("reply_key", reply_key)
-        self._ids = check_callable("ids", ids)
-        if ids is None:
-            raise TypeError("ids must be int, str or a function that makes an id, not None.")
+        if ids != "uuid" and not callable(ids):
+            raise TypeError(f"ids must be int, str, 'uuid' or a function that makes an id, not {ids!r}.")
+        self._ids = _new_uuid if ids == "uuid" else ids
         self._result = _optional("result", result)
         self._find_error = check_callable("error", error) if callable(error) else None
         self._error = None if callable(error) else _optional("error", error)
@@ -93,6 +100,8 @@ class JsonId(Protocol):
         self._topic = _optional("topic", topic)
         self._stream = _optional("stream", stream)
         self._name = _optional("name", name)
+        self._binary = check_bool("binary", binary)
+        self._opcode = _BINARY if binary else _TEXT
         self._is_flat = len(self._key) == len(self._reply_key) == 1
         self._head = f"{{{json.dumps(self._key[0])}:".encode()
         self._numbers = Numbers()
@@ -161,11 +170,14 @@ class JsonId(Protocol):
 
     def encode(self, message: Any) -> str | bytes:
         """Encode a message that expects no answer."""
-        return _codec.encode(self._with_fixed_members(message), self.json)
+        payload = _codec.encode(self._with_fixed_members(message), self.json)
+        return self._as_binary(message, payload) if self._binary else payload
 
     def encode_request(self, message: Any, id: Any) -> str | bytes:
         """Encode the message with this id; the other members are unchanged."""
-        return _codec.encode(placed(self._with_fixed_members(message), self._key, id), self.json)
+        whole = placed(self._with_fixed_members(message), self._key, id)
+        payload = _codec.encode(whole, self.json)
+        return self._as_binary(whole, payload) if self._binary else payload
 
     def build(self, method: str, params: Any, notify: bool) -> Any:
         """An object with the method and, if they are not None, the params."""
@@ -194,7 +206,14 @@ class JsonId(Protocol):
 
     def _answered(self, call: Call, payload: str | bytes | None) -> str | bytes | None:
         """The payload to send when a call has been answered; for a batch, the array once its last call is answered."""
-        return call.answers.add(payload) if isinstance(call, BatchCall) else payload
+        if not isinstance(call, BatchCall):
+            return payload
+        whole: str | None = call.answers.add(payload)
+        return whole.encode() if self._binary and whole is not None else whole
+
+    def _as_binary(self, message: Any, payload: str | bytes) -> str | bytes:
+        """The payload of a message as bytes, unless the message is a text of the caller."""
+        return payload.encode() if isinstance(payload, str) and not isinstance(message, str) else payload
 
     # --- incoming ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +233,7 @@ class JsonId(Protocol):
         elif self._batches and codec is _codec.JSON and type(payload) is str and len(payload) > _codec.LARGE_ARRAY:
             message = _codec.decode_array(payload, self._max_batch)
         else:
-            message = _codec.decode(payload, codec)
+            message = _codec.decode_binary(payload, codec) if self._binary else _codec.decode(payload, codec)
         if self._batches and isinstance(message, list) and message:
             return self._batch(message)
         return self._meaning(message)
@@ -234,11 +253,15 @@ class JsonId(Protocol):
             if error is not None:
                 return Failure(id, error, message)
         value = message if self._result is None else found(message, self._result)
-        if value is NOTHING:  # the reply may be an acknowledgement; request() returns it whole
-            value = message
+        if value is NOTHING:
+            value = self._without_result(message)
         if self._is_item is not None and self._is_item(message):
             return Item(id, value, message)
         return Reply(id, value, message)
+
+    def _without_result(self, message: dict[str, Any]) -> Any:
+        """The value of a reply without the member ``result``: the whole reply, which may be an acknowledgement."""
+        return message
 
     def _call_or_event(self, message: dict[str, Any], method: Any) -> Incoming:
         id = found(message, self._key)
@@ -326,7 +349,7 @@ class JsonId(Protocol):
         ):
             return super()._id_and_encoder(message)
         text = _codec.JSON.dumps(message)  # as _encoder, with fewer calls
-        return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", _codec.JSON)
+        return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", _codec.JSON, self._opcode)
 
     def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""
@@ -344,15 +367,16 @@ class JsonId(Protocol):
                     f"The json= codec must encode a dict as a JSON object; what it returned begins with {text[:1]!r}."
                 )
         rest = text[1:].lstrip()
-        return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json)
+        return _Splice(self._head, rest if rest == "}" else f",{rest}", self.json, self._opcode)
 
 
 class _Splice(Encoder):
     """A JSON object, encoded except for its first member, the id."""
 
-    __slots__ = ("_codec", "_head", "_tail")
+    __slots__ = ("_codec", "_head", "_opcode", "_tail")
 
-    def __init__(self, head: bytes, tail: str, codec: Any) -> None:
+    def __init__(self, head: bytes, tail: str, codec: Any, opcode: Opcode) -> None:
+        self._opcode = opcode
         self._head = head
         self._tail = tail.encode()
         self._codec = codec
@@ -360,9 +384,16 @@ class _Splice(Encoder):
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
         if type(id) is int:
-            return _TEXT, b"%b%d%b" % (self._head, id, self._tail)
+            return self._opcode, b"%b%d%b" % (self._head, id, self._tail)
         text = str(_codec.encode([id], self._codec)).strip()[1:-1]
-        return _TEXT, b"".join((self._head, text.encode(), self._tail))
+        return self._opcode, b"".join((self._head, text.encode(), self._tail))
+
+
+def _new_uuid() -> str:
+    """A random UUID (version 4, RFC 9562 §5.4), without an import of ``uuid``."""
+    bits = int.from_bytes(os.urandom(16), "big") & ~(0xF000 << 64 | 0xC000 << 48) | 0x4000 << 64 | 0x8000 << 48
+    digits = f"{bits:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _optional(name: str, path: Any) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from .._errors import RemoteError
 from ._incoming import Request
 from ._json_id import JsonId
+from ._paths import Path
 
 __all__ = ["JsonRpc"]
 
@@ -26,12 +27,19 @@ class JsonRpc(JsonId):
     Args:
         version: the value of the member ``"jsonrpc"`` of every message; None to leave this member out, as the Chrome
             DevTools Protocol does.
+        topic: the member of a notification that ``client.on()`` compares with its topic, or a path to it, such as
+            ``("params", "channel")``; None if there is no such member.
+        binary: whether the server's JSON is in binary messages, see ``JsonId``.
     """
 
-    def __init__(self, version: Literal["2.0"] | None = "2.0") -> None:
+    def __init__(
+        self, version: Literal["2.0"] | None = "2.0", *, topic: Path | None = "method", binary: bool = False
+    ) -> None:
         if version not in ("2.0", None):
             raise ValueError(f"version must be '2.0' or None, not {version!r}.")
-        super().__init__(result="result", error="error", batch=True, stream=("params", "subscription"))
+        super().__init__(
+            result="result", error="error", batch=True, topic=topic, stream=("params", "subscription"), binary=binary
+        )
         self._version = version
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
@@ -40,6 +48,9 @@ class JsonRpc(JsonId):
         if reply is None or not isinstance(method, str) or not method.endswith("_subscribe"):
             return None
         return Request(self.build(f"{method.removesuffix('subscribe')}unsubscribe", [reply], False))
+
+    def _without_result(self, message: dict[str, Any]) -> Any:
+        return None  # JSON-RPC has no acknowledgements; some servers leave out a result that is null
 
     def _with_fixed_members(self, message: Any) -> Any:
         if isinstance(message, list):

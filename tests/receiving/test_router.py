@@ -50,9 +50,24 @@ def test_an_unmatched_reply_completes_no_request(raw):
     eventually(lambda: seen == unmatched)
     assert not future.done()
     assert client.stats.requests_late == 5
-    assert [stream.get(LONG), stream.get(LONG)] == unmatched[5:]
+    assert [stream.get(LONG) for _ in unmatched] == unmatched
     peer.send_text('{"id": 1.0}')
     assert future.result(LONG) == {"id": 1}
+    client.close(timeout=0)
+
+
+def test_a_late_reply_goes_to_on_message_alone(raw):
+    client, peer, seen = open_against(raw)
+    with client.listen() as stream:
+        future = client.submit({"a": 1})
+        late = {"id": taken(peer)["id"], "a": 1}
+        future.cancel()
+        put(peer, late)
+        put(peer, {"id": 1000, "broadcast": True})
+        eventually(lambda: len(seen) == 2)
+        assert seen == [late, {"id": 1000, "broadcast": True}]
+        assert stream.get(LONG) == {"id": 1000, "broadcast": True}
+        assert client.stats.requests_late == 2
     client.close(timeout=0)
 
 
@@ -389,6 +404,7 @@ def test_a_message_that_came_before_a_match_request_was_sent_does_not_answer_it(
     eventually(lambda: len(seen) == 2)
     assert [message["status"] for message in seen] == ["old", "a late reply of long ago"]
     assert streamed.get(LONG) == {"status": "old"}
+    assert streamed.get(LONG) == {"id": 77, "status": "a late reply of long ago"}
     client.close(timeout=0)
     assert list(streamed) == []
 

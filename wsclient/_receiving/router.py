@@ -75,12 +75,14 @@ class EarlyMessage(NamedTuple):
         message: the message, decoded.
         size: its bytes.
         is_reply: whether it is a reply for which no request waits.
+        is_late: whether it is a reply to a request that has ended.
         topic, subscription_key: as ``topic`` and ``stream`` of ``Event``.
     """
 
     message: Any
     size: int
     is_reply: bool
+    is_late: bool = False
     topic: str | None = None
     subscription_key: Any = None
 
@@ -222,10 +224,10 @@ class Router:
     def release(self) -> None:
         """Deliver the early messages, then the early calls, when the connection is open."""
         early_messages, self.early_messages = self.early_messages, None
-        for message, size, is_reply, topic, key in early_messages.take_all() if early_messages else ():
+        for message, size, is_reply, is_late, topic, key in early_messages.take_all() if early_messages else ():
             # Early messages are not offered to `match=` requests here: each such request was sent later than the
             # message came.
-            self._deliver(message, size, topic, key, is_reply=is_reply)
+            self._deliver(message, size, topic, key, is_reply=is_reply, is_late=is_late)
         for call, size in self._early_calls.take_all():
             self._called(call, size)
 
@@ -245,7 +247,7 @@ class Router:
         if (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
             self._counters.unread = self._counters.messages_received, _BINARY if type(message) is bytes else _NOT_JSON
         if self.early_messages is not None:
-            self._defer(self.early_messages, EarlyMessage(message, size, False, topic, subscription_key))
+            self._defer(self.early_messages, EarlyMessage(message, size, False, False, topic, subscription_key))
             return
         if self.is_closing and self._receivers.full:
             # Drop it here: a full stream would otherwise end with SlowConsumer.
@@ -292,7 +294,7 @@ class Router:
         if meaning.id is OLDEST and not self._is_asked(request):
             self.event(value, size)  # no request is written, so it is no reply
         elif request is None:
-            self._unclaimed(meaning, value, size)
+            self._unclaimed(meaning, value, size, is_late=self._table.is_late(meaning.id))
         elif request.outcome is not None:
             self._take_after_end(request, meaning, value, size)
         else:
@@ -467,7 +469,7 @@ class Router:
                 "no room for more, so some are dropped. Give it more room, or take them with session.recv()."
             ))  # fmt: skip
 
-    def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+    def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int, *, is_late: bool = True) -> None:
         """Process a reply for which no request waits: late, or unknown. It is delivered complete, with its id."""
         message = value if meaning.message is ABSENT else meaning.message
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
@@ -475,9 +477,9 @@ class Router:
         self._counters.late += 1
         self._hint_at_other_type(meaning.id)
         if self.early_messages is not None:
-            self._defer(self.early_messages, EarlyMessage(message, size, True))
+            self._defer(self.early_messages, EarlyMessage(message, size, True, is_late))
         else:
-            self._deliver(message, size, is_reply=True)
+            self._deliver(message, size, is_reply=True, is_late=is_late)
 
     def _hint_at_other_type(self, id: Any) -> None:
         """Note a reply under ``"1"`` for the request 1, or the reverse, for the error of that request's timeout."""
@@ -495,14 +497,21 @@ class Router:
             )
 
     def _deliver(
-        self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None, is_reply: bool = False
+        self,
+        message: Any,
+        size: int,
+        topic: str | None = None,
+        subscription_key: Any = None,
+        *,
+        is_reply: bool = False,
+        is_late: bool = False,
     ) -> None:
-        """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``; a reply for which
-        no request waits goes to ``on_message`` alone.
+        """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``. A reply whose id
+        was no request's goes to streams and ``on_message``, a late one to ``on_message`` alone.
         """
         hooks = self._receivers.hooks
         if not is_reply:
-            subscriptions, streams = self._receivers.subscriptions, self._receivers.streams
+            subscriptions = self._receivers.subscriptions
             if subscriptions.members and subscriptions.offer(
                 message, topic, subscription_key, size, must_keep_reading=self.must_keep_reading
             ):
@@ -510,8 +519,8 @@ class Router:
             if topic is not None:
                 for handler in self._receivers.handlers.of_topic(topic):
                     self._receivers.handlers.post(handler, handler.fn, (message,), size, self.must_keep_reading)
-            if streams.listening:
-                streams.offer(message, size, must_keep_reading=self.must_keep_reading)
+        if not is_late and self._receivers.streams.listening:
+            self._receivers.streams.offer(message, size, must_keep_reading=self.must_keep_reading)
         # `must_keep_reading` matters here only if the hooks' own queue is full.
         hooks.post_message(message, size, hooks.inbox.full and self.must_keep_reading)
 

@@ -30,6 +30,9 @@ __all__ = ["Clash", "RequestTable"]
 _SLACK: Final = 64
 """The number of timers of ended requests that may stay in the heap before it is rebuilt without them."""
 
+_GIVEN_UP: Final = 1000
+"""The number of requests without a reply whose ids are remembered, to recognise their late replies."""
+
 
 class Clash(ValueError):
     """Another request has this id."""
@@ -53,8 +56,8 @@ class RequestTable:
             ``STREAMING``; other classes only check whether it is empty.
     """
 
-    __slots__ = ("_begun", "_by_caller_key", "_connections", "_lock", "_numbers", "by_order", "counts", "handed_over",
-                 "timers", "waiting")  # fmt: skip
+    __slots__ = ("_begun", "_by_caller_key", "_connections", "_given_up", "_lock", "_numbers", "by_order", "counts",
+                 "handed_over", "timers", "waiting")  # fmt: skip
 
     def __init__(self, *, by_order: bool = False) -> None:
         """
@@ -69,6 +72,7 @@ class RequestTable:
         self._begun: dict[Request, None] = {}  # requests that have begun and not ended, in this order
         self.waiting = 0
         self._by_caller_key: dict[Any, Request] = {}  # requests with an id from the caller, queued or in flight
+        self._given_up: dict[Any, None] = {}  # ids of the latest written requests that have ended without a reply
         self._connections: tuple[WrittenRequests, ...] = ()  # of connections that have not ended; replaced as a whole
         self.timers: list[tuple[float, int, Request]] = []
         self._numbers = itertools.count()
@@ -228,6 +232,10 @@ class RequestTable:
                 written.uncounted -= 1
             if flying and not keeps_place:
                 del written.by_id[key]
+            if outcome is not OK and written is not None and request.match is None:
+                self._given_up[key] = None
+                if len(self._given_up) > _GIVEN_UP:
+                    del self._given_up[next(iter(self._given_up))]
             # The last step commits, without a call: if an interrupt occurs before it, ``take`` can be called again.
             was_waiting = stage is WAITING
             request.stage = outcome
@@ -239,6 +247,15 @@ class RequestTable:
             if flying and timer is not None:
                 heapq.heappush(self.timers, timer)
         return True
+
+    def is_late(self, id: Any) -> bool:
+        """Return whether a reply with this id is late: its request was written and has ended without a reply. Only the
+        last ``_GIVEN_UP`` such requests are known. I/O thread only.
+        """
+        try:
+            return key_of(id) in self._given_up
+        except TypeError:  # an unhashable id: no request had it
+            return False
 
     def begin_streaming(self, request: Request) -> None:
         """Make a request ``STREAMING`` at the first of many replies: its deadline no longer applies."""

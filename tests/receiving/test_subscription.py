@@ -233,6 +233,9 @@ def test_closing_sends_the_unsubscribe_of_the_protocol_and_its_answer_is_not_del
         (wsclient.Request({"stop": 2}), {"stop": 2, "id": 3}),
         (lambda message, reply: {"stop": message["params"], "of": reply}, {"stop": ["newHeads"], "of": "0xa"}),
         (lambda message, reply: wsclient.Request({"stop": reply}), {"stop": "0xa", "id": 3}),
+        (lambda message, reply, id: {"stop": reply, "asked": id}, {"stop": "0xa", "asked": 1}),
+        (lambda *told: {"stop": told[1], "asked": told[2]}, {"stop": "0xa", "asked": 1}),
+        (lambda message, reply, *, more=None: {"stop": reply}, {"stop": "0xa"}),
     ],
 )
 def test_the_unsubscribe_option_takes_precedence_over_the_protocol(against, option, sent):

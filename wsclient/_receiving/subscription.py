@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import inspect
 import logging
 import time
 from collections import deque
@@ -230,8 +231,9 @@ class SubscriptionFeed(Feed):
         Args:
             message: the message that subscribes, or a function that returns it each time.
             match: returns True for messages of the subscription that have no subscription key.
-            unsubscribe: the message that unsubscribes, a function ``f(subscribe_message, reply)`` that returns that
-                message, or None for the message that the protocol makes.
+            unsubscribe: the message that unsubscribes, a function ``f(subscribe_message, reply)`` or
+                ``f(subscribe_message, reply, id)`` that returns that message, or None for the message that the protocol
+                makes.
             resume: see above.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             protocol: finds subscription keys, and makes unsubscribe messages.
@@ -597,10 +599,21 @@ class SubscriptionFeed(Feed):
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
         reply = None if self._reply is ABSENT else self._reply
         if callable(self._unsubscribe_option):
+            if _takes_id(self._unsubscribe_option):
+                return self._unsubscribe_option(request.message, reply, request.id)
             return self._unsubscribe_option(request.message, reply)
         if self._unsubscribe_option is not None:
             return self._unsubscribe_option
         return self._protocol.unsubscribe(request.message, request.id, reply)
+
+
+def _takes_id(function: Callable[..., Any]) -> bool:
+    """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message."""
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except (TypeError, ValueError):  # it has only two, or it is written in C and does not say
+        return False
+    return True
 
 
 def _over(error: ConnectionLost) -> ConnectionLost:

@@ -23,8 +23,9 @@ from .._rfc6455.frames import MessageReader, Opcode, Received
 from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import NOT_OURS
+from ..protocols import Request as Wrapped
 from .keepalive import PingSchedule, ProtocolHeartbeat
 
 if TYPE_CHECKING:
@@ -209,8 +210,8 @@ class Connection:
             reason: the text to send.
             deadline: until when to wait for the peer.
             error: why the client closes the connection.
-            behind_queue: if given: first send all queued messages, then the close frame; later messages are refused
-                with this error.
+            behind_queue: if given: first send all queued messages and the protocol's goodbye, then the close frame;
+                later messages are refused with this error.
         """
         if self.ending is not None:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
@@ -219,11 +220,30 @@ class Connection:
         ending = Ending(Initiator.LOCAL, code, reason, error, deadline)
         if behind_queue is not None:
             self.ending = ending
-            self._core.queue.seal(behind_queue, frame)
+            goodbye = self._make_goodbye()
+            self._core.queue.seal(behind_queue, *([] if goodbye is None else [goodbye]), frame)
             self.writer.flush()
         else:
             self._end(ending)
             self.writer.send_first(frame)
+
+    def _make_goodbye(self) -> Outgoing | None:
+        """Return the last message of the protocol; None if it has none, or could not make it."""
+        core = self._core
+        try:
+            message = core.protocol.goodbye()
+            if message is None:
+                return None
+            if not isinstance(message, Wrapped):
+                return core.requests.encode_one_way(message, connection_number=self.number)
+            request = core.requests.make(message.message, NEVER, connection_number=self.number)
+            core.table.add(request, timed=False)  # the end of the client ends it
+        except BaseException as cause:  # SystemExit too: the client is closed nevertheless
+            error = ProtocolError(f"The goodbye of the message protocol could not be created: {text_of(cause)}.")
+            error.__cause__ = cause
+            core.hooks.post_error(error)
+            return None
+        return request
 
     def finish(self) -> Disconnect:
         """Release everything. The connection must not be used afterwards.

@@ -394,12 +394,12 @@ class MessageQueue:
         self._room.announce()
         return gone
 
-    def seal(self, error: WebSocketClientError, last: Outgoing | None = None, *, takes_marks: bool = False) -> None:
+    def seal(self, error: WebSocketClientError, *last: Outgoing, takes_marks: bool = False) -> None:
         """Close the queue: ``put`` raises this error, also in threads that wait for room. A later call replaces it.
 
         Args:
             error: the error.
-            last: is queued behind everything else.
+            last: are queued behind everything else, in this order.
             takes_marks: whether the client's own marks may still be queued.
         """
         with this_thread.section, self._lock:
@@ -408,9 +408,9 @@ class MessageQueue:
             self.largest = -1
             if self.handed_over:
                 self._take_handed_over()
-            if last is not None:
-                last.queued = True
-                self.entries.append(last)
+            for entry in last:
+                entry.queued = True
+                self.entries.append(entry)
         self._room.announce()
 
     def _drop(self, entry: Outgoing, discarded_as: DeliveryState) -> None:

@@ -30,9 +30,9 @@ class Protocol:
     Other protocols are subclasses. One object serves one client, so two protocols are equal only if they are the same
     object. A protocol can be pickled if its options can, but only before a client is made with it.
 
-    Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``reset`` and ``on_session`` run on the I/O
-    thread. Any number of threads may call the other methods at the same time; ``stream_of`` runs on the caller's
-    thread, the writer's thread and the I/O thread. Only ``on_session`` may wait.
+    Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``reset``, ``goodbye`` and ``on_session`` run
+    on the I/O thread. Any number of threads may call the other methods at the same time; ``stream_of`` runs on the
+    caller's thread, the writer's thread and the I/O thread. Only ``on_session`` may wait.
 
     Attributes:
         subprotocols: offered to the server if the client was made without ``subprotocols=`` (RFC 6455 §1.9).
@@ -220,6 +220,19 @@ class Protocol:
 
         Returns:
             The message; a ``Request`` gets its own id and answer. None to send no message.
+        """
+        return None
+
+    def goodbye(self) -> Any | Request | None:
+        """The last message on a connection, such as DISCONNECT of MQTT or ``session.end`` of WebDriver BiDi.
+
+        It is called on the I/O thread when the client is closed (``close()``, ``drain()``, the end of a ``with`` block
+        or of the program) while it is open. The message is sent after the queued messages, before the close frame, and
+        within the time limit of ``close()``. It is not called before a reconnect, nor if the server ends the
+        connection.
+
+        Returns:
+            The message; a ``Request`` gets an id, but its answer is not awaited. None to send no message.
         """
         return None
 

@@ -106,7 +106,7 @@ class ClientBackend:
 class RecordingTap:
     """Records the messages and control frames of one connection, for a client with ``record=``."""
 
-    __slots__ = ("_number", "_recorder", "_taken")
+    __slots__ = ("_heartbeats", "_number", "_recorder", "_taken")
 
     def __init__(self, recorder: Recorder, number: int) -> None:
         """
@@ -116,7 +116,13 @@ class RecordingTap:
         """
         self._recorder = recorder
         self._number = number
+        # Heartbeats that are not yet written: the I/O thread adds one before it sends it, the writer removes it.
+        self._heartbeats: dict[Outgoing, None] = {}
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
+
+    def heartbeat(self, entry: Outgoing) -> None:
+        """Note that a message, which is about to be sent, is a heartbeat of the message protocol. I/O thread only."""
+        self._heartbeats[entry] = None
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
         """Note a message that is being framed. Called under the write lock."""
@@ -126,7 +132,8 @@ class RecordingTap:
         """Record the messages that were written completely. False if the recorder is full: writing must pause."""
         for entry in batch:
             if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
-                self._recorder.sent(self._number, entry.opcode, payload)
+                is_heartbeat = self._heartbeats.pop(entry, 0) is None
+                self._recorder.sent(self._number, entry.opcode, payload, is_heartbeat=is_heartbeat)
         return not self._recorder.full
 
     def received(self, opcode: Opcode, payload: Any) -> None:

@@ -65,6 +65,8 @@ class Entry:
         direction: ``"sent"`` by the client, or ``"received"``.
         payload: its text or bytes; for a close frame, the reason.
         code: the code of a close frame; None for other kinds.
+        is_heartbeat: whether the client sent it as a heartbeat of its message protocol; then the line has the member
+            ``heartbeat``, which is true.
     """
 
     line: int
@@ -73,6 +75,7 @@ class Entry:
     direction: str
     payload: str | bytes
     code: int | None = None
+    is_heartbeat: bool = False
 
 
 @dataclass
@@ -255,7 +258,8 @@ def _extend(connection: RecordedConnection, number: int, at: float, kind: str, m
     if kind == "close":
         entry = Entry(number, at, kind, direction, members["reason"], members["code"])
     else:
-        entry = Entry(number, at, kind, direction, _payload(members))
+        is_heartbeat = kind == "message" and direction == SENT and members.get("heartbeat") is True
+        entry = Entry(number, at, kind, direction, _payload(members), is_heartbeat=is_heartbeat)
     connection.entries.append(entry)
 
 

@@ -87,7 +87,7 @@ class Recorder:
 
     # --- the writer --------------------------------------------------------------------------------------------------
 
-    def sent(self, connection: int, opcode: Opcode, payload: bytes) -> None:
+    def sent(self, connection: int, opcode: Opcode, payload: bytes, *, is_heartbeat: bool = False) -> None:
         """Note a message or control frame whose last byte the operating system has accepted.
 
         Only the thread that holds the write lock may call it.
@@ -96,11 +96,12 @@ class Recorder:
             connection: the number that ``opened`` returned.
             opcode: the opcode of the message or frame.
             payload: its payload, not compressed.
+            is_heartbeat: whether it is a heartbeat of the message protocol.
         """
         if self._file is None:
             return
         self._noted += len(payload) + _NOTE_BYTES
-        self._notes.append((time.monotonic(), opcode, (connection, recording_format.SENT, payload)))
+        self._notes.append((time.monotonic(), opcode, (connection, recording_format.SENT, payload, is_heartbeat)))
         self._wake()
 
     @property
@@ -140,7 +141,7 @@ class Recorder:
     def received(self, connection: int, opcode: Opcode, payload: Any) -> None:
         """Note a received message or control frame; arguments as for ``sent``, but a ``Close`` for a close frame."""
         if self._file is not None:
-            self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload)))
+            self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload, False)))
             if not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG:
                 self.write()  # a decompressed message may have a thousand times the bytes of one read
 
@@ -204,10 +205,11 @@ class Recorder:
             if kind in _FACTS:
                 yield recording_format.line(at, kind, **members)
                 continue
-            connection, direction, payload = members
+            connection, direction, payload, is_heartbeat = members
             if direction is recording_format.SENT:
                 self._written += len(payload) + _NOTE_BYTES
-            yield self._frame(at, kind, {"connection": connection, "direction": direction}, payload)
+            first = {"connection": connection, "direction": direction}
+            yield self._frame(at, kind, {**first, "heartbeat": True} if is_heartbeat else first, payload)
 
     def _frame(self, at: float, opcode: Opcode, members: dict[str, Any], payload: Any) -> bytes:
         if opcode is Opcode.CLOSE:

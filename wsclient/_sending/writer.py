@@ -103,6 +103,9 @@ class WireTap(Protocol):
     def lost(self, disconnect: Disconnect) -> None:
         """Record that the connection has ended."""
 
+    def heartbeat(self, entry: Outgoing) -> None:
+        """Note that a message, which is about to be sent, is a heartbeat of the message protocol."""
+
     def taken(self, entry: Outgoing, payload: bytes) -> None:
         """Note a message that is being framed."""
 

@@ -48,9 +48,14 @@ class Message(NamedTuple):
 
 
 class Matcher:
-    """Compares messages with those of one recording. Immutable, so threads may share it."""
+    """Compares messages with those of one recording. Immutable once ``heartbeats`` is set, so threads may share it.
 
-    __slots__ = ("_keys", "_redactor")
+    Attributes:
+        heartbeats: the recorded heartbeats of the client, each with its answer or None. Their number depends on time,
+            and they take ids, so with heartbeats the ids of other messages may differ from the recorded ones.
+    """
+
+    __slots__ = ("_keys", "_redactor", "heartbeats")
 
     def __init__(self, redactor: Redactor, keys: Iterable[str] = ID_KEYS) -> None:
         """
@@ -60,6 +65,7 @@ class Matcher:
         """
         self._redactor = redactor
         self._keys = tuple(keys)
+        self.heartbeats: list[tuple[Message, Message | None]] = []
 
     def read(self, payload: str | bytes) -> Message:
         """Prepare a message that the client sent now."""

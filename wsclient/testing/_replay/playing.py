@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..._recording.format import RECEIVED, SENT, Entry, RecordedConnection
@@ -85,6 +85,8 @@ class Player:
         self._number = connection.number
         self._matcher = matcher
         self._speed = speed
+        self._ids: Ids = {}
+        self._beats: list[Step] = []  # answers to heartbeats
 
     def begin(self, now: float) -> None:
         """Called when the client has connected."""
@@ -109,6 +111,22 @@ class Player:
         """One sentence for each recorded message that the client did not send."""
         return []
 
+    def _is_heartbeat(self, message: Message) -> bool:
+        """Whether a message is a heartbeat like a recorded one; if that was answered, answer it."""
+        for beat, answer in self._matcher.heartbeats:
+            if self._matcher.same_but_ids(beat, message):
+                if answer is not None:
+                    ids: Ids = {}
+                    self._matcher.learn(beat.value, message.value, ids)
+                    self._beats.append(Step(SAY, self._matcher.relabelled(answer, ids)))
+                return True
+        return False
+
+    def _take_beats(self) -> list[Step]:
+        """Remove and return the answers to heartbeats."""
+        beats, self._beats = self._beats, []
+        return beats
+
     def differ(self, what: str) -> None:
         """Note a difference between the client and the recording."""
 
@@ -121,7 +139,7 @@ class StrictPlayer(Player):
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         super().__init__(connection, matcher, speed)
-        self._scenes = scenes(connection)
+        self._scenes = scenes(connection, matcher)
         self._position = 0
         self._inbox: deque[Message] = deque()
         self._done_at = 0.0
@@ -134,7 +152,11 @@ class StrictPlayer(Player):
         self._done_at = now
 
     def take(self, payload: str | bytes, now: float) -> None:
-        self._inbox.append(self._matcher.read(payload))
+        message = self._matcher.read(payload)
+        left = self._scenes[self._position :] if self._matcher.heartbeats else []
+        expected = any(one.what is EXPECT and self._matcher.same_but_ids(one.message, message) for one in left)
+        if expected or not self._is_heartbeat(message):
+            self._inbox.append(message)
 
     def client_closed(self, code: int) -> None:
         scene = self._scene()
@@ -142,19 +164,19 @@ class StrictPlayer(Player):
             self._differ(scene.line, f"the client should close with {scene.code}, but closed with {code}")
 
     def steps(self, now: float) -> list[Step]:
-        found: list[Step] = []
+        found = self._take_beats()
         while (scene := self._scene()) is not None:
             if scene.what is EXPECT:
                 if not self._inbox:
                     break
                 message = self._inbox.popleft()
-                if not self._matcher.same(scene.message, message):
+                if not self._is_same(scene.message, message):
                     self._differ(scene.line, f"expected {scene.message}, got {message}")
                     break
             elif scene.what is CLIENT_CLOSE or now < self._due(scene):
                 break
             else:
-                found.append(_step(scene, scene.message.payload))
+                found.append(_step(scene, self._matcher.relabelled(scene.message, self._ids)))
             self._done_at, self._recorded_at = now, scene.at
             self._position += 1
         if self._inbox and (scene is None or scene.what is CLIENT_CLOSE) and not self._has_ended():
@@ -179,6 +201,13 @@ class StrictPlayer(Player):
             for scene in self._scenes[self._position :]
             if scene.what is EXPECT
         ]
+
+    def _is_same(self, wanted: Message, got: Message) -> bool:
+        """Whether the client's message is the recorded one; with heartbeats, its id may differ."""
+        if not self._matcher.heartbeats:
+            return self._matcher.same(wanted, got)
+        self._matcher.learn(wanted.value, got.value, self._ids)
+        return self._matcher.same_but_ids(wanted, got)
 
     def _scene(self) -> Scene | None:
         return None if self._refused or self._position == len(self._scenes) else self._scenes[self._position]
@@ -212,11 +241,10 @@ class LenientPlayer(Player):
         self._answers: dict[int, list[Scene]] = {-1: []}
         self._pushes: deque[tuple[int, Scene]] = deque()
         self._end: Scene | None = None
-        self._ids: Ids = {}
         self._waiting: list[tuple[float, int, Scene]] = []
         self._opened_at = connection.at
         self._last_at = (0.0, connection.at)  # the moment of the last step, now and in the recording
-        self._plan(scenes(connection))
+        self._plan(scenes(connection, matcher))
 
     def begin(self, now: float) -> None:
         self._last_at = now, self._opened_at
@@ -225,6 +253,8 @@ class LenientPlayer(Player):
     def take(self, payload: str | bytes, now: float) -> None:
         message = self._matcher.read(payload)
         number = self._find(message)
+        if number is None and self._is_heartbeat(message):
+            return
         if number is None:
             self.unexpected.append(payload)
             return
@@ -233,7 +263,7 @@ class LenientPlayer(Player):
         self._play(number, scene.at, now)
 
     def steps(self, now: float) -> list[Step]:
-        found: list[Step] = []
+        found = self._take_beats()
         while self._waiting and self._waiting[0][0] <= now:
             _, _, scene = heapq.heappop(self._waiting)
             self._last_at = now, scene.at
@@ -296,10 +326,39 @@ class LenientPlayer(Player):
         return now + self._gap(recorded_at, self._end.at)
 
 
-def scenes(connection: RecordedConnection) -> list[Scene]:
-    """The steps of a recorded connection, up to its end, without pongs and the client's pings."""
+def heartbeats(connections: Iterable[RecordedConnection], matcher: Matcher) -> list[tuple[Message, Message | None]]:
+    """The client's heartbeats, each with the message that answers it by its id, or None."""
+    found: list[tuple[Message, Message | None]] = []
+    for connection in connections:
+        asked: dict[tuple[bool, Any], int] = {}
+        for entry in connection.entries:
+            if entry.kind != "message":
+                continue
+            message = recorded(entry.payload)
+            if entry.is_heartbeat:
+                asked.update(dict.fromkeys(matcher.ids_of(message.value), len(found)))
+                found.append((message, None))
+            elif entry.direction == RECEIVED and not matcher.is_call(message.value):
+                for id in matcher.ids_of(message.value):
+                    if id in asked:
+                        found[asked[id]] = found[asked[id]][0], message
+    return found
+
+
+def scenes(connection: RecordedConnection, matcher: Matcher) -> list[Scene]:
+    """The steps of a recorded connection, up to its end, without pongs, the client's pings, and its heartbeats with
+    their answers.
+    """
     found = []
+    beats: set[tuple[bool, Any]] = set()
     for entry in connection.entries:
+        if entry.is_heartbeat:
+            beats.update(matcher.ids_of(recorded(entry.payload).value))
+            continue
+        if beats and entry.kind == "message" and entry.direction == RECEIVED:
+            value = recorded(entry.payload).value
+            if not matcher.is_call(value) and beats.intersection(matcher.ids_of(value)):
+                continue
         what = _WHAT.get((entry.kind, entry.direction))
         if what is not None:
             found.append(_scene(what, entry))

@@ -28,7 +28,7 @@ from .._servers.certificates import url_of
 from .._servers.sockets import listen
 from .conversation import Conversation
 from .matching import ID_KEYS, Matcher
-from .playing import LenientPlayer, Player, StrictPlayer
+from .playing import LenientPlayer, Player, StrictPlayer, heartbeats
 
 __all__ = ["Replay", "ReplayMismatch"]
 
@@ -70,6 +70,10 @@ class Replay:
     any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are
     refused with 503.
 
+    Heartbeats of the client's message protocol depend on time, so they are no part of what is compared: none must be
+    sent, and each one like a recorded one is answered like that one. Since they take ids, the ids of other messages may
+    differ from the recorded ones if the recording contains heartbeats; answers have the ids of the client.
+
     Lenient: the client may send messages in any order, leave some out and add others. A message is assigned to the
     first recorded message that was not replayed yet and equals it except for ids; else to the first one with the same
     method or type (or, if it has neither, with the same members). Answers to the recorded message are sent with the id
@@ -100,7 +104,8 @@ class Replay:
                 possible.
             host: the address to listen on.
             port: the port; 0 for a free one.
-            ids: top-level members of messages that contain a request's id; lenient only.
+            ids: top-level members of messages that contain a request's id; not used by a
+                strict replay without heartbeats.
 
         Raises:
             ValueError: the file is not a recording, is damaged, or has a newer version; the error text contains the
@@ -114,6 +119,7 @@ class Replay:
         with Path(path).open("rb") as file:
             self._session = recording_format.parse(file, os.fspath(path))
         self._matcher = Matcher(Redactor(self._session.redact, self._session.keep), ids)
+        self._matcher.heartbeats = heartbeats(self._session.connections, self._matcher)
         self.mismatches: list[str] = []
         self.unexpected: list[str | bytes] = []
         # Guards the list of players, whose length selects the next recorded connection, and the open connections.

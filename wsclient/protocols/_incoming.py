@@ -59,7 +59,7 @@ class Reply:
     Attributes:
         id: the request's id.
         value: what ``request()`` returns.
-        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
+        message: what ``on_message`` and ``listen()`` receive if no request has this id; by default the value.
     """
 
     id: Any
@@ -74,7 +74,7 @@ class Failure:
     Attributes:
         id: the request's id.
         error: what ``request()`` raises.
-        message: what ``on_message`` receives if no request with this id is waiting; by default the error.
+        message: what ``on_message`` and ``listen()`` receive if no request has this id; by default the error.
     """
 
     id: Any
@@ -89,7 +89,7 @@ class Item:
     Attributes:
         id: the request's id.
         value: what the iterators of ``stream()`` and ``subscribe()`` return.
-        message: what ``on_message`` receives if no request with this id is waiting; by default the value.
+        message: what ``on_message`` and ``listen()`` receive if no request has this id; by default the value.
     """
 
     id: Any
@@ -105,7 +105,7 @@ class End:
         id: the request's id.
         value: the last answer: ``request()`` returns it, and a stream returns it last. If it is left out,
             ``request()`` returns the value of the last ``Item``.
-        message: what ``on_message`` receives if no request with this id is waiting; by default the value. If
+        message: what ``on_message`` and ``listen()`` receive if no request has this id; by default the value. If
             both are left out, ``on_message`` is not called.
     """
 

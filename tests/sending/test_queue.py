@@ -546,7 +546,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(last=st.sampled_from([None, mark]))
     def seal(self, last):
         last = last and last()
-        self.queue.seal(ClientClosed("over"), last)
+        self.queue.seal(ClientClosed("over"), *([] if last is None else [last]))
         self.sealed = True
         if last is not None:
             self.line.append(last)

@@ -428,7 +428,7 @@ class Router:
         if request is None or request.match is not None:
             return False
         if self._protocol._echoes(call.message, request.payload, size):
-            self._server_calls.leave_out(call, self._writer.write_progress.number)
+            self._server_calls.leave_out(call, self._writer)
             self._answered(Reply(call.id, call.message, call.message), size)
             return True
         request.hint = (

@@ -86,21 +86,24 @@ class ServerCalls:
             payload = _checked(self._protocol._refusal(call.id, call.method))
         except Exception as error:
             failure = _not_answered(call, error)
-        payload = self._protocol._answered(call, payload)
-        if payload is not None:
-            opcode, data = encoded(payload)
-            writer.send_first(Outgoing(opcode, data, len(data), connection_number=writer.write_progress.number))
+        self._send_first(call, payload, writer)
         if failure is not None:
             raise failure
 
-    def leave_out(self, call: Call, number: int) -> None:
+    def leave_out(self, call: Call, writer: Writer) -> None:
         """Send no answer to a call, since it was none; the other calls of its batch are answered. I/O thread only.
 
         Args:
             call: what was taken for a call.
-            number: the number of the connection on which it was received.
+            writer: the writer of the connection on which it was received.
         """
-        self._send(call, None, number)
+        self._send_first(call, None, writer)
+
+    def _send_first(self, call: Call, payload: str | bytes | None, writer: Writer) -> None:
+        payload = self._protocol._answered(call, payload)
+        if payload is not None:  # else it is sent later, with the other answers of its batch, or not at all
+            opcode, data = encoded(payload)
+            writer.send_first(Outgoing(opcode, data, len(data), connection_number=writer.write_progress.number))
 
     def _encode_error(self, call: Call, error: BaseException) -> str | bytes | None:
         """Return the answer to a call that failed with an error; None if there is no answer that can be encoded."""

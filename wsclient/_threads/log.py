@@ -175,7 +175,8 @@ class ClientLog:
                     text = "%d more records like this one were not logged: %s"
                     record = self._make(repeats.level, text, (more, repeats.example), None)
                     if record is not None:
-                        self._pass_on(record)
+                        self._keep(record)  # behind the records that it counts, which may wait for the helper thread
+                        (self._starter.ask if this_thread.inside() else self._starter.start)(self)
 
     def _is_repeated(self, level: int, text: str, args: tuple[object, ...]) -> bool:
         """Count a record; return whether so many with the same text were logged that this one is only counted."""

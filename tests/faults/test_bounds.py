@@ -1,5 +1,6 @@
 """What a hostile or careless server can cost: memory, time of the I/O thread, other people's room in the queues."""
 
+import contextlib
 import itertools
 import json
 import threading
@@ -229,10 +230,15 @@ def call(id):
 
 
 def fill_socket(client):
-    """Send until the socket is full, so that everything later stays queued. Return the number of messages."""
+    """Send until the socket is full, so that everything later stays queued. Return the number of messages.
+
+    Each message is written before the next one is sent, as long as there is room: otherwise the queue would fill first.
+    """
     count = 0
     while not (client._wsclient.core.sender.writer.blocked and client.stats.queue_depth):
         client.send({"filler": "f" * 100_000})
+        with contextlib.suppress(TimeoutError):
+            client.flush(SHORT)
         count += 1
     return count
 

@@ -382,12 +382,13 @@ def test_the_order_is_session_then_old_queue_then_new_messages_then_on_open(mute
 
 
 def test_a_message_sent_in_on_open_is_lost_with_its_connection_and_not_sent_twice():
-    held = threading.Event()
+    entered, held = threading.Event(), threading.Event()
     deliveries = []
 
     class Subscriber(wsclient.Client):
         def on_open(self):
-            if self.stats.connections == 1:
+            if not held.is_set():
+                entered.set()
                 assert held.wait(LONG)  # until the connection has ended
                 try:
                     self.request({"method": "subscribe"})
@@ -398,6 +399,7 @@ def test_a_message_sent_in_on_open_is_lost_with_its_connection_and_not_sent_twic
     with Server(lambda connection, message: None) as server, FaultProxy(server.port) as proxy:
         client = Subscriber(proxy.url, reconnect=SOON)
         client.start()
+        assert entered.wait(LONG)
         proxy.cut()
         eventually(lambda: client.stats.connections == 2)
         held.set()
@@ -425,13 +427,14 @@ def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_late
             return too_late(sender, entry)
 
         monkeypatch.setattr(Sender, "is_too_late", late)
-    open_again, over = threading.Event(), threading.Event()
+    entered, open_again, over = threading.Event(), threading.Event(), threading.Event()
     ends = []
 
     class Subscriber(wsclient.Client):
         def on_open(self):
-            if self.stats.connections > 1:
+            if entered.is_set():
                 return
+            entered.set()
             assert open_again.wait(LONG)
             for _ in range(10):
                 ends.append(self.send("plain").state)
@@ -446,6 +449,7 @@ def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_late
     starting = BlockingCall(client.start)
     peer = raw.accept().upgrade()
     starting.result()
+    assert entered.wait(LONG)
     peer.reset()
     peer = raw.accept().upgrade()
     eventually(lambda: client.stats.connections == 2)

@@ -142,6 +142,7 @@ def test_after_an_abandoned_lookup_failed_another_one_is_made(resolver, lookups)
 def test_the_number_of_lookups_that_run_is_bounded(resolver, lookups):
     for number in range(2 * lookup_module._MAX_RUNNING):
         abandon(lookups, f"slow-{number}.invalid")
+    eventually(lambda: len(resolver.asked) >= lookup_module._MAX_RUNNING)
     assert len(resolver.asked) == len(threads()) == lookup_module._MAX_RUNNING
     resolver.answer([ADDRESS])
     assert lookups.find("other.invalid", 80, within(LONG)) == [ADDRESS]

@@ -236,6 +236,7 @@ def test_a_decompression_bomb_closes_the_connection_with_1009_and_the_client_con
             assert client.wait_until(wsclient.State.OPEN, LONG)
             peer.send_frame(2, deflated(bytes(10_000)), rsv=4)
             assert stream.get(LONG) == bytes(10_000)
+        eventually(lambda: errors)
         assert isinstance(errors[0], wsclient.MessageTooBig)
         client.close(timeout=0)
 

@@ -40,6 +40,14 @@ def test_it_is_sent_after_the_queue_and_before_the_close_frame(end):
         assert client.last_disconnect.code == 1000
 
 
+@pytest.mark.parametrize("make", [lambda: {"type": "bye"}, lambda: Request({"type": "bye"})], ids=["message", "request"])
+def test_the_queue_is_empty_after_it(make):
+    with Server(lambda connection, message: None) as server:
+        client = wsclient.connect(server.url, protocol=Polite(make))
+        client.close()
+        assert (client.stats.queue_depth, client.stats.queue_bytes) == (0, 0)
+
+
 def test_a_request_as_a_goodbye_gets_an_id_and_is_not_waited_for():
     class WebDriver(JsonRpc):
         def goodbye(self):

@@ -409,6 +409,9 @@ class MessageQueue:
             if self.handed_over:
                 self._take_handed_over()
             for entry in last:
+                if entry.counted:
+                    self.messages += 1
+                    self.bytes += entry.size
                 entry.queued = True
                 self.entries.append(entry)
         self._room.announce()

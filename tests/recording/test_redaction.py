@@ -1,6 +1,7 @@
 """Secrets are found by their names, at any position in a text, and the rest stays unchanged."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -207,3 +208,15 @@ def test_usual_json_is_within_the_limit(monkeypatch):
     text = f"[{', '.join([line] * (2**20 // len(line)))}]"  # 1 MiB
     is_unchanged = PLAIN.text(text) is text  # not in the assertion: pytest would compare the texts for minutes
     assert is_unchanged
+
+
+def test_long_names_of_a_peer_are_not_kept():
+    redactor, size, count = Redactor(), 2**16, 200
+    tracemalloc.start()
+    try:
+        for n in range(count):
+            assert redactor.text(f'{{"{n}{"x" * size}_password": 1}}').endswith(f'"{REDACTED}"}}')
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < size * count / 10

@@ -47,6 +47,9 @@ MAX_DEPTH: Final = 16
 _CACHED_NAMES: Final = 1000
 """Names whose result is kept; beyond that number, all are forgotten."""
 
+_LONGEST_CACHED: Final = 100
+"""Characters of the longest name whose result is kept: a peer may send names of 16 MiB."""
+
 _PART: Final = re.compile(r'[^"\\]*(?:\\.[^"\\]*){0,1000}', re.DOTALL)
 """The next part of a string, with at most 1000 escapes: ``re`` needs 120 bytes of memory for each."""
 
@@ -128,9 +131,11 @@ class Redactor:
         """Whether a member is secret; its name is given as a JSON string. The results are kept, as names repeat."""
         known = self._known.get(string)
         if known is None:
-            if len(self._known) >= _CACHED_NAMES:
-                self._known.clear()
-            known = self._known[string] = self.is_secret(_unquoted(string))
+            known = self.is_secret(_unquoted(string))
+            if len(string) <= _LONGEST_CACHED:
+                if len(self._known) >= _CACHED_NAMES:
+                    self._known.clear()
+                self._known[string] = known
         return known
 
     def data(self, data: bytes) -> bytes:

@@ -222,6 +222,38 @@ def test_a_read_that_inflates_to_far_more_pauses_at_the_limit_of_the_queue(raw, 
     client.close(timeout=0)
 
 
+def test_what_is_left_to_read_of_a_broken_connection_stops_at_the_limit_of_the_queue(raw):
+    hook, count, size = Blocked(), 30, 2**20
+    begun, broken = threading.Event(), threading.Event()
+
+    class Waiting(wsclient.Protocol):
+        def decode(self, payload):
+            if payload == "go":
+                begun.set()
+                broken.wait(LONG)
+            return wsclient.Event(payload)
+
+    client = wsclient.Client(
+        raw.url, on_message=hook, receive_queue=ReceiveQueue(max_bytes=4 * size), ping_interval=None, reconnect=None,
+        protocol=Waiting(),
+    )  # fmt: skip
+    starting = threading.Thread(target=client.start)
+    starting.start()
+    peer = raw.accept().upgrade(DEFLATE)
+    starting.join(LONG)
+    peer.send(frame(TEXT, b"go"))
+    assert begun.wait(LONG)
+    compressor, ping = Compressor(), frame(PING, b"whose pong can't be written")
+    peer.send(b"".join(ping + compressor.frames(TEXT, b"a" * size) for _ in range(count)))
+    peer.reset()
+    broken.set()
+    eventually(lambda: client.stats.connections == 1 and client.last_disconnect is not None)
+    hook.free.set()
+    client.close()
+    eventually(lambda: len(hook.got) + client.stats.dropped == client.stats.messages_received)
+    assert 2 <= len(hook.got) <= 9  # "go", 4 in the queue, one taken by the hook, 2 of one step
+
+
 # --- answers to the server's calls -----------------------------------------------------------------------------------
 
 
@@ -327,6 +359,26 @@ def test_an_answer_is_sent_after_what_its_handler_sent(raw):
 class Undecodable(wsclient.Protocol):
     def decode(self, payload):
         raise LookupError("junk")
+
+
+def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue(raw):
+    free, seen, count, size = threading.Event(), [], 60, 2**17
+
+    def on_error(_, error):
+        free.wait(LONG)
+        seen.append(error)
+
+    client, peer = open_pair(
+        raw, protocol=Undecodable(), on_error=on_error, ping_interval=None, receive_queue=ReceiveQueue(max_bytes=8 * size)
+    )  # fmt: skip
+    for _ in range(count):
+        peer.send_text("x" * size)
+    eventually(lambda: client.stats.messages_received == count)
+    free.set()
+    client.close(timeout=0)
+    eventually(lambda: client._wsclient.core.hooks.ident is None)
+    assert 2 <= len(seen) <= 9  # 8 in the queue, one taken by the hook
+    assert {len(error.payload) for error in seen} == {size}
 
 
 def test_a_flood_of_undecodable_messages_writes_few_warnings(raw, caplog):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import SlowConsumer
+from .._errors import ProtocolError, SlowConsumer
 from .._threads.deadline import Deadline
 from .._threads.thread import Worker
 from .inbox import Inbox, Put
@@ -38,7 +38,10 @@ HOOKS: Final = (
 _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
 """Pings, pongs and errors that may be queued for their hooks, of each kind. It limits the memory that a peer can use,
-since the peer causes these events."""
+since the peer causes these events. The payloads of the errors are limited by ``ReceiveQueue.max_bytes`` too."""
+
+_PAYLOADS: Final = "payloads"
+"""The key of the bytes of payloads in the counters of events."""
 
 _FIRST_LOSS: Final = Put.FIRST_LOSS
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
@@ -60,6 +63,7 @@ class Hooks:
 
     __slots__ = (
         "_log",
+        "_max_bytes",
         "_posted",
         "_run_count",
         "_starter",
@@ -83,9 +87,11 @@ class Hooks:
         log.report = self.report
         starter.on_failure = self._report_no_thread
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
+        self._max_bytes = bounds.max_bytes
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{log.name}-hooks", self.work)
-        # The number of posted events of each hook, for `MAX_EVENTS`. Changed by the I/O thread only.
+        # The number of posted events of each hook, for `MAX_EVENTS`, and the bytes of their payloads. Changed by the I/O
+        # thread only.
         self._posted: Counter[str] = Counter()
         # The number of these events that were run. Changed by the hook thread only.
         self._run_count: Counter[str] = Counter()
@@ -164,10 +170,15 @@ class Hooks:
 
     def post_event(self, name: str, *args: Any) -> None:
         """Call a hook for an event that the peer caused, unless ``MAX_EVENTS`` are queued for it. I/O thread only."""
-        hook = self._table.get(name)
-        if hook is not None and self._posted[name] - self._run_count[name] < MAX_EVENTS:
-            self._posted[name] += 1
-            self._add((name, partial(self._run_event, name, hook), args, None))
+        hook, posted, run = self._table.get(name), self._posted, self._run_count
+        if hook is None or posted[name] - run[name] >= MAX_EVENTS:
+            return
+        size = _payload_size(args[0]) if args else 0
+        waiting = posted[_PAYLOADS] - run[_PAYLOADS]
+        if not waiting or waiting + size <= self._max_bytes:  # a single payload may be larger
+            posted[name] += 1
+            posted[_PAYLOADS] += size
+            self._add((name, partial(self._run_event, name, hook, size), args, None))
 
     def post_error(self, error: BaseException) -> None:
         """Log an error that does not end the client, with the traceback of its cause, and call ``on_error``. I/O thread
@@ -239,8 +250,9 @@ class Hooks:
         """Start a thread of the client; if that fails, it is reported, and tried again later."""
         self._starter.start(worker)
 
-    def _run_event(self, name: str, hook: Callable[..., object], *args: Any) -> None:
+    def _run_event(self, name: str, hook: Callable[..., object], size: int, *args: Any) -> None:
         self._run_count[name] += 1
+        self._run_count[_PAYLOADS] += size
         hook(*args)
 
     def _add(self, job: _Job) -> bool:
@@ -270,3 +282,9 @@ class Hooks:
         text = "hooks or handlers can't run yet: %s. Their calls stay queued, and the start is tried again each second."
         self._log.queue(logging.ERROR, text, error)  # the caller may hold a lock
         self.report(error)
+
+
+def _payload_size(event: Any) -> int:
+    """Return the bytes of the message that an error contains; a ping's or pong's are too few to matter."""
+    payload = event.payload if isinstance(event, ProtocolError) else None
+    return len(payload) if isinstance(payload, (str, bytes)) else 0

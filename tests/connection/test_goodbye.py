@@ -68,7 +68,7 @@ def test_it_is_not_sent_before_a_reconnect():
             client.reconnect()
             eventually(lambda: client.stats.connections == 2)
             client.send({"n": 1})
-            client.flush(LONG)
+            server.wait_for(1)
             assert conversation(server) == [{"n": 1}]
         server.wait_for(2)
         assert conversation(server) == [{"n": 1}, {"type": "bye"}]

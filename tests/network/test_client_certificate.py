@@ -1,9 +1,13 @@
 """A client certificate is sent to the origin of the client's URL only."""
 
+import datetime
 import ssl
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import wsclient
 from wsclient import ConnectError, TLSError
@@ -187,6 +191,22 @@ def test_a_context_that_shows_no_authorities_gets_those_of_the_system(monkeypatc
     unverified(blind)
     without_certificate(blind, had_authorities=False)
     assert loaded == [twin]
+
+
+def test_a_context_that_trusts_one_server_does_not_trust_those_of_the_system_instead(stage, asking, monkeypatch):
+    loaded, context = [], OwnContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(OwnContext, "load_default_certs", lambda context: loaded.append(context))
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, begin, end = x509.Name([]), datetime.datetime(2020, 1, 1), datetime.datetime(2090, 1, 1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    pinned = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    context.load_verify_locations(cadata=pinned.decode())
+    there = stage(tls=asking)
+    here = stage(redirect(f"https://localhost:{there.port}/"))
+    with pytest.raises(TLSError, match="certificate of 'localhost' was refused"):
+        wsclient.connect(f"ws://127.0.0.1:{here.port}/", ssl_context=context, reconnect=None)
+    assert loaded == []
 
 
 def test_a_context_that_cannot_be_copied_is_not_used_for_another_origin(stage, asking, authority, seen):

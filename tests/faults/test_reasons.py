@@ -261,6 +261,18 @@ def test_the_error_says_that_json_came_in_a_binary_message(protocol):
         future = client.submit({"method": "add"}, timeout=LONG)
         words = "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages only"
         eventually(lambda: words in reason(client, future))
+        assert "JsonId(binary=True)" in reason(client, future)
+
+
+@pytest.mark.parametrize("protocol", [JsonId, JsonRpc])
+def test_the_error_says_that_json_in_a_binary_message_is_not_valid(protocol):
+    def reply(connection, message):
+        connection.send(b'{"id": 1,}')
+
+    with Server(reply) as server, wsclient.connect(server.url, protocol=protocol(binary=True)) as client:
+        future = client.submit({"method": "add"}, timeout=LONG)
+        words = "Meanwhile a binary message came that begins like JSON, but is not valid JSON"
+        eventually(lambda: words in reason(client, future))
 
 
 def test_the_error_says_that_a_message_came_which_could_not_be_decoded(raw):

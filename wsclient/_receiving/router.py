@@ -40,11 +40,9 @@ _JSON_STARTS = frozenset({b"{", b"[", "{", "["})
 
 _BINARY = (
     "Meanwhile a binary message came that looks like JSON; this protocol decodes JSON in text messages only, so a "
-    "binary message is never a reply"
+    "binary message is never a reply. JsonId(binary=True) and JsonRpc(binary=True) decode it"
 )
-_NOT_JSON = (
-    "Meanwhile a text message came that begins like JSON, but is not valid JSON, so it was not taken for a reply"
-)
+_NOT_JSON = "Meanwhile a {} message came that begins like JSON, but is not valid JSON, so it was not taken for a reply"
 
 _OUT_OF_ORDER = "{}. Replies are correlated by their order alone, so the request of the next reply is unknown."
 
@@ -245,7 +243,7 @@ class Router:
         if self._written.matches and self._is_matched(message):
             return
         if (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
-            self._counters.unread = self._counters.messages_received, _BINARY if type(message) is bytes else _NOT_JSON
+            self._counters.unread = self._counters.messages_received, self._why_unread(message)
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, False, topic, subscription_key))
             return
@@ -254,6 +252,12 @@ class Router:
             self._receivers.streams.dropped += 1
             return
         self._deliver(message, size, topic, subscription_key)
+
+    def _why_unread(self, message: str | bytes) -> str:
+        """Say why a message that looks like JSON was not decoded, for the error of a request's timeout."""
+        if type(message) is bytes and not self._protocol._binary:
+            return _BINARY
+        return _NOT_JSON.format("binary" if type(message) is bytes else "text")
 
     def _dispatch_all(self, decoded: Iterable[Incoming], payload: str | bytes, size: int) -> None:
         """Begin to process the messages of an array; those beyond ``SLICE`` stay in ``backlog``."""

@@ -54,6 +54,7 @@ class Protocol:
     heartbeat: tuple[float, Callable[[], Any | Request]] | None = None
     json: Any = _codec.JSON
 
+    _binary = False  # whether JSON in binary messages is decoded
     _batches = False  # whether a list of requests may be sent as one message
     _max_batch = MAX_BATCH  # how many messages a payload may contain
     _is_judge = False  # whether ``final`` is overridden; set when a client is made for this object

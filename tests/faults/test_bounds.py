@@ -196,6 +196,26 @@ def test_an_array_of_too_many_messages_closes_the_connection(raw, protocol):
     client.close(timeout=0)
 
 
+def test_messages_of_an_array_that_find_no_room_when_the_connection_breaks_are_counted(raw):
+    hook, total = Blocked(), 5 * SLICE
+    client, peer = open_pair(
+        raw, protocol=JsonRpc(), on_message=hook, receive_queue=ReceiveQueue(max_messages=100), ping_interval=None,
+        reconnect=None,
+    )  # fmt: skip
+    text, _ = notifications(total, 0)
+    peer.send(frame(TEXT, text.encode()) + frame(CLOSE, b"\x03\xf0no"))  # 1008
+    eventually(lambda: is_paused(client))
+    peer.reset()
+    while client.last_disconnect is None:
+        with contextlib.suppress(wsclient.ClientClosed):
+            client.send("x")  # this fails, so the client finds that the connection is broken
+    assert client.last_disconnect.code == 1008
+    hook.free.set()
+    eventually(lambda: len(hook.got) + client.stats.dropped == total)
+    assert [message["params"][0] for message in hook.got] == list(range(len(hook.got)))
+    client.close(timeout=0)
+
+
 # --- decompression ---------------------------------------------------------------------------------------------------
 
 

@@ -404,11 +404,12 @@ class Connection:
     def _read_rest(self) -> None:
         """Read what arrived before the connection broke: the peer's close frame may contain the reason.
 
-        Messages for which a queue has no room are dropped; after ``LINGER`` seconds the rest is not read.
+        This continues what is left of earlier reads too, also if reading is paused. Messages for which a queue has no
+        room are dropped and counted; after ``LINGER`` seconds the rest is not read.
         """
         self.router.is_closing = True
         soon = Deadline.after(LINGER, time.monotonic())
-        while not (self.over or self._core.link.paused or soon.passed(time.monotonic())):
+        while not (self.over or soon.passed(time.monotonic())):
             if not self._read(time.monotonic()):
                 return
 

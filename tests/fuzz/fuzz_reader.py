@@ -19,6 +19,7 @@ with atheris.instrument_imports(include=["wsclient"]):
 
 LIMIT = 1000
 FRAGMENTS = 20
+INFLATED = 50
 HEAD = Limits(max_head_bytes=500, max_headers=10, max_body_bytes=100)
 KINDS = {Opcode.TEXT: str, Opcode.BINARY: bytes, Opcode.PING: bytes, Opcode.PONG: bytes}
 
@@ -56,16 +57,19 @@ def compressed_frames(data):
 
 
 def check_frames(data, cut, agreement):
-    """The same messages as a whole and in pieces, within every limit, and at most one error."""
+    """The same messages as a whole, in pieces and with pauses, within every limit, and at most one error."""
     pieces = [data[i : i + cut] for i in range(0, len(data), cut)]
-    whole, in_pieces = read([data], agreement), read(pieces, agreement)
-    assert whole == in_pieces, (whole, in_pieces)
+    whole = read([data], agreement)
+    for others, inflated in ((pieces, 2**20), ([data], INFLATED), (pieces, INFLATED)):
+        again = read(others, agreement, inflated)
+        assert whole == again, (whole, again)
 
 
-def read(pieces, agreement):
-    """The results of a reader for these pieces."""
-    reader = MessageReader(LIMIT, FRAGMENTS, None if agreement is None else Inflater(agreement))
-    received = list(itertools.chain.from_iterable(map(reader.feed, pieces)))
+def read(pieces, agreement, inflated=2**20):
+    """The results of a reader for these pieces, if one step inflates this many bytes."""
+    inflater = None if agreement is None else Inflater(agreement)
+    reader = MessageReader(LIMIT, FRAGMENTS, inflater, inflated)
+    received = list(itertools.chain.from_iterable(steps(reader, inflater, pieces, inflated)))
     for opcode, payload, size in received:
         if opcode is Opcode.CLOSE:
             assert reader.closed
@@ -80,6 +84,18 @@ def read(pieces, agreement):
         assert failure.code in (1002, 1007, 1009)
         assert reader.feed(b"\x81\x00") == []
     return received, failure and failure.code
+
+
+def steps(reader, inflater, pieces, inflated):
+    """What each step of a reader returns: it continues while bytes are held."""
+    for piece in pieces:
+        more, data = True, piece
+        while more:
+            before = 0 if inflater is None else inflater.produced
+            yield reader.feed(data)
+            if inflater is not None:
+                assert inflater.produced - before <= inflated + LIMIT + 1  # the message that exceeds it is completed
+            more, data = reader.is_held, b""
 
 
 def check_head(data, cut):

@@ -1,8 +1,10 @@
 """The send queue: order, limits, policies, and the withdrawal of messages."""
 
+import contextlib
 import math
 import threading
 import time
+from functools import partial
 
 import pytest
 from hypothesis import strategies as st
@@ -13,11 +15,14 @@ from wsclient._options import SendQueue
 from wsclient._requests.batches import Batch
 from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
-from wsclient._sending.message import EXPIRED, LOST, Mark, Outgoing, WriteProgress
+from wsclient._sending.message import EXPIRED, LOST, Answer, Mark, Outgoing, WriteProgress
+from wsclient._sending.priority import MAX_ANSWERS
 from wsclient._sending.queue import MessageQueue
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.sections import this_thread
 
 from ..support import LONG, SHORT, eventually
+from ..support.strikes import disturb
 
 POLICIES = ("block", "raise", "drop_oldest", "drop_newest")
 FOREVER = Deadline(None)
@@ -262,6 +267,35 @@ def test_put_continues_to_wait_while_there_is_too_little_room():
     assert new.queued
 
 
+class InsideASection(Exception):
+    """The thread holds the lock of the queue, so no other thread could make room at this moment."""
+
+
+@pytest.mark.parametrize("is_answer", [False, True])
+def test_room_that_is_made_just_before_a_put_waits_is_seen(is_answer):
+    watching, moment = [], 0
+    while not watching:  # from then on `put` is notified
+        if is_answer:
+            queue, entry = MessageQueue(SendQueue()), Answer(Opcode.TEXT, b"second", 6)
+            queue.put_answer(Answer(Opcode.TEXT, None, 2 * MAX_ANSWERS))
+            act = partial(queue.put_answer, entry)
+        else:
+            queue, entry = make(message(), max_messages=1), message()
+            act = partial(queue.put, entry, FOREVER, [])
+
+        def make_room(queue=queue):
+            if this_thread.inside():
+                raise InsideASection
+            watching.extend(queue._room.latches)
+            queue.take(ANY_SIZE, None)
+
+        moment += 1
+        with contextlib.suppress(InsideASection):
+            assert disturb(act, moment, make_room, ("call",))
+            assert entry.queued
+    assert moment > 3
+
+
 def test_put_waits_until_its_deadline_at_most():
     queue = make(message(), max_messages=1)
     thread, outcome = put_in_thread(queue, message(), Deadline(time.monotonic() + 0.05))
@@ -395,6 +429,29 @@ def test_sweep_removes_the_messages_of_the_connection_that_ended():
     assert queue.sweep(1) == [a]
     assert a.state == LOST
     assert queue.take(ANY_SIZE, None) == [b, c]
+
+
+def test_messages_that_were_handed_over_belong_to_the_queue_for_each_call():
+    entry, first, last = message(connection_number=1), Mark(b"", 1), mark()
+    queue = make()
+    queue.hand_over(entry)
+    queue.put_first(first)
+    assert queue.take(ANY_SIZE, None) == [first, entry]
+    queue.hand_over(entry)
+    queue.seal(ClientClosed("over"), last)
+    assert queue.take(ANY_SIZE, None) == [entry, last]
+    queue = make()
+    queue.hand_over(entry)
+    assert queue.sweep(1) == [entry]
+    assert entry.state == LOST
+
+
+def test_answers_that_are_swept_leave_room_for_others():
+    queue, answer = make(max_bytes=ANY_SIZE), Answer(Opcode.TEXT, None, 2 * MAX_ANSWERS)
+    queue.put_answer(answer)
+    assert queue.sweep(None) == [answer]
+    assert (queue.messages, queue.bytes, queue.answer_bytes) == (0, 0, 0)
+    queue.put_answer(Answer(Opcode.TEXT, None, 2 * MAX_ANSWERS))  # would wait
 
 
 def test_sweep_at_the_end_removes_all_entries():

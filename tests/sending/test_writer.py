@@ -728,6 +728,34 @@ def test_an_interrupt_of_the_main_thread_leaves_no_message_of_another_thread_unw
     assert moment > 15
 
 
+def test_no_error_of_a_signal_handler_is_taken_for_that_of_a_wake_up():
+    class Alarm(TimeoutError):
+        """It is an OSError, like the error of a wake-up that has no room."""
+
+        count = 0
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            Alarm.count += 1
+
+    for moment in itertools.count():
+        with ends_with_replies() as ends:
+            ends.queue.largest = Limit(ends.queue.largest, functools.partial(left_by_another_thread, ends))
+            if not strikes(moment, functools.partial(send, ends), Alarm):
+                break
+    assert Alarm.count == moment > 15
+
+
+def test_the_main_thread_leaves_a_message_of_another_thread_although_the_wake_up_has_no_room(ends):
+    fill(ends.wakeup._outer)
+    ends.queue.largest = Limit(ends.queue.largest, functools.partial(left_by_another_thread, ends))
+    assert ends.writer.write_now(text("mine"), alone=True, in_main=True)
+    assert ends.queue.entries
+    assert ends.woken(), "the I/O thread sees the bytes that fill the wake-up"
+    on_thread(ends.writer.flush)
+    assert all_that_follows(ends) == [b"mine", b"left"]
+
+
 @pytest.mark.parametrize(
     ("act", "error"),
     [(send, KeyboardInterrupt), (send, TimeoutError), (send, BlockingIOError), (ask, KeyboardInterrupt)],

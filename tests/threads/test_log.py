@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import threading
 import time
 import weakref
@@ -17,6 +18,7 @@ from wsclient._threads.state import StateCell
 
 from ..support import LONG, eventually
 from ..support.logs import make_log
+from ..support.threads import on_thread
 
 LOGGER = logging.getLogger("wsclient")
 
@@ -153,6 +155,8 @@ def test_a_level_that_is_not_logged_starts_no_thread(log, handler, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", refuse)
     on_io_thread(log)
     log.write(logging.DEBUG, "not logged")
+    log.queue(logging.DEBUG, "not logged either")
+    assert log._starter.retry_at == math.inf
     log.finish(soon())
     assert handler.records == []
 
@@ -256,6 +260,31 @@ def test_at_the_end_the_caller_handles_the_records_if_no_thread_can_be_started(l
         log.finish(soon())
     assert handler.texts == ["feed: kept"]
     assert log.reported == [], "nothing is lost, so there is nothing to report"
+
+
+def test_at_the_end_the_caller_does_not_handle_records_that_the_helper_thread_handles(log, handler):
+    on_io_thread(log)
+    handler.go.clear()
+    log.write(logging.INFO, "first")
+    assert handler.entered.wait(LONG)
+    log.write(logging.INFO, "second")
+    log.run_here()  # it would wait for the handler
+    handler.go.set()
+    log.flush(soon())
+    assert handler.texts == ["feed: first", "feed: second"]
+    assert set(handler.handled_by) == {"feed-log"}
+
+
+def test_the_number_of_dropped_records_is_not_logged_if_warnings_are_not(log, handler, monkeypatch):
+    LOGGER.setLevel(logging.ERROR)
+    on_io_thread(log)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(MAX_RECORDS + 3):
+            log.write(logging.ERROR, "%s", number)
+    log._starter.retry()
+    log.flush(soon())
+    assert handler.texts == [f"feed: {number}" for number in range(3, MAX_RECORDS + 3)]
 
 
 def test_queue_only_asks_for_the_helper_thread(log, handler):
@@ -376,6 +405,47 @@ def test_when_the_time_is_over_records_are_summed_up_and_logged_again(hear, monk
     log.sum_up(time.monotonic() + REPEAT_SECONDS)
     log.flush(soon())
     assert hear.texts[-1] == "tester: 7 more records like this one were not logged: once more"
+
+
+def test_each_text_is_summed_up_once_if_two_threads_do_it_at_the_same_time(hear):
+    log, _ = make_log()
+    for text in ("one", "two", "three"):
+        for _ in range(MAX_REPEATS + 1):
+            log.write(logging.WARNING, text)
+    before, sums = logging.getLogRecordFactory(), len(hear.records)
+
+    def factory(*args, **options):
+        """The other thread works while this one has summed up the first text."""
+        logging.setLogRecordFactory(before)
+        on_thread(log.sum_up)
+        return before(*args, **options)
+
+    logging.setLogRecordFactory(factory)
+    log.finish(soon())
+    assert sorted(text.rpartition(": ")[2] for text in hear.texts[sums:]) == ["one", "three", "two"]
+
+
+def test_repeated_records_are_not_summed_up_if_their_level_is_not_logged_any_more(hear):
+    log, _ = make_log()
+    for _ in range(MAX_REPEATS + 1):
+        log.write(logging.WARNING, "often")
+    LOGGER.setLevel(logging.ERROR)
+    log.finish(soon())
+    assert len(hear.records) == MAX_REPEATS
+
+
+def test_a_record_whose_argument_has_no_text_is_passed_to_the_handlers(hear):
+    """It is not counted. The handler that formats it raises, and so the user sees the cause."""
+
+    class Nameless:
+        def __str__(self):
+            raise LookupError("its own")
+
+    log, _ = make_log()
+    log.write(logging.WARNING, "%s is new", Nameless())
+    (record,) = hear.records
+    with pytest.raises(LookupError, match="its own"):
+        record.getMessage()
 
 
 def test_below_warnings_nothing_is_counted(hear):

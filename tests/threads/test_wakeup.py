@@ -194,14 +194,22 @@ def test_a_wake_up_during_clear_does_not_prevent_the_next_one(wakeup):
     assert moment > 1
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError, BlockingIOError, OSError])
-def test_an_exception_of_a_signal_handler_during_a_wake_up_is_raised_and_does_not_prevent_the_next_one(wakeup, kind):
+@pytest.mark.parametrize(
+    ("kind", "events"),
+    [
+        *((kind, SIGNALS) for kind in (KeyboardInterrupt, TimeoutError, BlockingIOError, OSError)),
+        (KeyboardInterrupt, ("c_call",)),  # a handler that runs inside send(), before the system has taken the byte
+    ],
+)
+def test_an_exception_of_a_signal_handler_during_a_wake_up_is_raised_and_does_not_prevent_the_next_one(
+    wakeup, kind, events
+):
     def strike():
         raise kind
 
     for moment in itertools.count(1):
         try:
-            if not disturb(wakeup.wake, moment, strike, SIGNALS):
+            if not disturb(wakeup.wake, moment, strike, events):
                 break
         except kind:
             wakeup.wake()

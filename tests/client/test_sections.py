@@ -7,6 +7,7 @@ may run while its thread holds a lock of the client. Then no call may wait for a
 import collections
 import contextlib
 import gc
+import json
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from wsclient._threads.sections import this_thread
 
 from ..support import LONG, Server, eventually
 from ..support.clients import FAST
+from ..support.peers import open_pair, taken
 from ..support.strikes import disturb, strikes
 
 MOMENTS = ("call", "c_call", "c_return")
@@ -624,3 +626,118 @@ def test_a_message_of_a_hook_whose_connection_has_ended_is_lost_inside_a_section
         eventually(lambda: states)
     assert states == ["lost"]
     assert "of the first connection" not in log.messages
+
+
+# --- what is left to the I/O thread ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_handlers_that_are_registered_and_removed_inside_a_section_get_messages_in_between(workers):
+    events, calls = [], []
+
+    def serve(connection, message):
+        """Answer a notification with an event and a call."""
+        if "method" not in json.loads(message):
+            return
+        connection.send(json.dumps({"jsonrpc": "2.0", "method": "event", "params": [message]}))
+        connection.send(json.dumps({"jsonrpc": "2.0", "method": "call", "params": [message], "id": 1}))
+
+    with Server(serve) as server, wsclient.connect(server.url, protocol=wsclient.JsonRpc()) as client:
+        handlers = client._wsclient.core.handlers
+        with this_thread.section:
+            registrations = [
+                client.on("event", events.append, workers=workers),
+                client.handle("call", calls.append, workers=workers),
+            ]
+            with pytest.raises(ValueError, match="has a handler already"):
+                client.handle("call", print, workers=workers)
+        eventually(lambda: handlers.of_topic("event") and len(handlers.pools) == 2 * workers)
+        client.notify("first")
+        eventually(lambda: len(events) == len(calls) == 1)
+        with this_thread.section:
+            for registration in registrations:
+                registration.remove()
+        eventually(lambda: not handlers.of_topic("event") and not handlers.of_method("call") and not handlers.pools)
+        received = client.stats.messages_received
+        client.notify("second")
+        eventually(lambda: client.stats.messages_received == received + 2)
+    assert (len(events), len(calls)) == (1, 1)
+
+
+def test_a_future_that_is_cancelled_inside_a_section_is_cancelled_a_moment_later(mute_server):
+    called = []
+    with wsclient.connect(mute_server.url) as client:
+        future = client.submit({"a": 1}, timeout=LONG)
+        with this_thread.section:
+            assert future.cancel() is False
+            future.add_done_callback(called.append)
+        eventually(future.cancelled)
+        eventually(lambda: called == [future])
+        assert client.stats.requests_in_flight == 0
+
+
+def test_a_stream_of_replies_that_is_opened_and_closed_inside_a_section_leaves_no_request(mute_server):
+    with wsclient.connect(mute_server.url) as client:
+        with this_thread.section:
+            stream = client.stream({"a": 1}, timeout=None)
+        eventually(lambda: client.stats.requests_in_flight == 1)
+        with this_thread.section:
+            stream.close()
+        eventually(lambda: client.stats.requests_in_flight == 0)
+        with pytest.raises(wsclient.ClientClosed):
+            stream.get(0)
+
+
+def test_a_batch_that_is_submitted_inside_a_section_gets_its_replies():
+    def answer(connection, message):
+        replies = [{"jsonrpc": "2.0", "id": one["id"], "result": one["method"]} for one in json.loads(message)]
+        connection.send(json.dumps(replies))
+
+    with Server(answer) as server, wsclient.connect(server.url, protocol=wsclient.JsonRpc()) as client:
+        with this_thread.section:
+            future = client.submit([{"method": "a"}, {"method": "b"}], timeout=LONG)
+        assert future.result(LONG) == ["a", "b"]
+
+
+def test_an_id_of_the_caller_is_used_once_inside_a_section_too(mute_server):
+    with wsclient.connect(mute_server.url) as client:
+        first = client.submit({"id": "mine", "a": 1}, timeout=LONG)
+        with this_thread.section:
+            with pytest.raises(ValueError, match="mine"):
+                client.submit({"id": "mine", "a": 2})
+            second = client.submit({"id": "other", "a": 3}, timeout=LONG)
+        with pytest.raises(ValueError, match="other"):
+            client.submit({"id": "other", "a": 4})
+        assert first.cancel()
+        assert second.cancel()
+
+
+def test_a_request_that_is_made_inside_a_section_ends_with_a_client_that_never_started():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    with this_thread.section:
+        future = client.submit({"a": 1})
+    client.close()
+    with pytest.raises(wsclient.ClientClosed):
+        future.result(LONG)
+
+
+def test_close_inside_a_section_waits_for_the_end(log):
+    client = wsclient.connect(log.server.url)
+    with this_thread.section:
+        client.close(timeout=LONG)
+        assert client.state is State.CLOSED
+
+
+def test_close_inside_a_section_cuts_the_connection_of_a_client_that_does_not_end(raw, hang):
+    client, peer = open_pair(raw, ping_interval=None)
+    client.submit({"a": 1}, match=hang)
+    taken(peer)
+    peer.send_text("{}")
+    assert hang.entered.wait(LONG)
+    with this_thread.section:
+        client.close(timeout=0)
+        assert client.state is State.OPEN
+    with pytest.raises(ConnectionError):
+        peer.exactly(1)
+    hang.release()
+    assert client.wait_closed(LONG)

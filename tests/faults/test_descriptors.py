@@ -32,6 +32,7 @@ def test_without_a_free_descriptor_an_attempt_fails_and_is_retried_like_any_othe
         assert script.read_value() == ["closed"]
         assert script.read_value() == [2, True]
         assert script.read_value() == [[]]
+        assert script.process.wait(LONG) == 0
 
 
 def close_socket(sock):

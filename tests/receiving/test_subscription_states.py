@@ -15,6 +15,7 @@ from wsclient._network.transport import Line
 from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription
 from wsclient._requests import failures
+from wsclient._sending.message import WriteProgress
 from wsclient._sending.writer import Writer
 from wsclient._threads.deadline import Deadline
 
@@ -266,3 +267,98 @@ class Subscribed(RuleBasedStateMachine):
 
 TestSubscribed = Subscribed.TestCase
 TestSubscribed.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+
+
+# --- events that come late, and streams that are gone ----------------------------------------------------------------
+
+
+@pytest.fixture
+def core():
+    """The objects of a client that does not run; the test acts as its I/O thread."""
+    client = wsclient.Client("ws://localhost", protocol=JsonRpc())
+    core = client._wsclient.core
+    core.guard.io_ident = threading.get_ident()
+    yield core
+    core.guard.io_ident = None
+    core.sender.writer = None
+    client.close()
+
+
+def make_feed(core, match=None):
+    """A subscription without a stream, as after the stream was garbage-collected."""
+    feed = core.make_subscription(ASK, match=match, unsubscribe=None, resume=True)
+    core.subscriptions.add(feed)
+    return feed
+
+
+def is_notified(feed):
+    """Whether the thread inside ``subscribe()`` would return."""
+    return feed.caller.wait(Deadline(0.0))
+
+
+@pytest.mark.parametrize("late", [
+    lambda feed: feed.on_written("key"),
+    lambda feed: feed.on_reply("0xa"),
+    lambda feed: feed.on_lost(wsclient.ConnectionLost("lost")),
+    lambda feed: feed.on_closed(),
+    lambda feed: feed.on_failed(OSError("failed")),
+    lambda feed: feed.on_finished(None),
+    lambda feed: feed.item("message", 7, False),
+    lambda feed: feed.complete(None, OSError("failed")),
+])  # fmt: skip
+def test_an_ended_subscription_ignores_events_that_come_late(core, late):
+    feed = make_feed(core)
+    feed.make(Deadline(None), None)
+    feed.on_closed()
+    late(feed)
+    assert feed.standing is Standing.ENDED
+    assert not feed.has_key
+    assert not is_notified(feed)
+
+
+def test_a_message_for_the_request_of_a_closed_subscription_confirms_it_like_a_reply(core):
+    feed = make_feed(core)
+    core.table.add(feed.make(Deadline(None), None), timed=False)
+    feed.on_written(None)
+    feed.on_closed()
+    assert feed.standing is Standing.CLOSING
+    feed.item("message", 7, False)
+    assert feed.standing is Standing.ENDED
+    assert not core.table.waiting
+
+
+def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(core):
+    def match(message):
+        raise LookupError("the program's own")
+
+    feed = make_feed(core, match)
+    feed.make(Deadline(None), None)
+    feed.on_written(None)
+    assert feed.wants("message") is False
+    assert is_notified(feed)
+    assert str(feed.caller.error) == "the program's own"
+
+
+def test_a_subscription_whose_stream_is_gone_is_not_requested_again(core):
+    feed = make_feed(core)
+    feed.ask_again(None, 2)  # it needs no writer
+    assert feed.standing is Standing.ENDED
+    assert feed.request is None
+    assert feed not in core.subscriptions.members
+
+
+@pytest.mark.parametrize(("number", "is_unsubscribed"), [(1, False), (2, True), (None, False)])
+def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(core, caplog, number, is_unsubscribed):
+    sock, other = socket.socketpair()
+    with sock, other:
+        writer = Writer(Line(sock), core.make_backend(core.table.new_connection(2)))
+        core.sender.writer = None if number is None else writer
+        feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
+        request = feed.make(Deadline(None), None)
+        feed.on_written(None)
+        request.put_on(writer.write_progress if number == 2 else WriteProgress(1), 10)
+        feed.on_closed()
+        sock.close()
+        assert bool(other.recv(100)) is is_unsubscribed
+    assert feed.standing is Standing.ENDED
+    assert not caplog.records

@@ -1,5 +1,6 @@
 """Only the user of the process may read a recording, whether its file is new or not."""
 
+import gc
 import os
 import pathlib
 import stat
@@ -111,6 +112,24 @@ def test_a_file_of_another_user_that_others_may_read_is_refused_and_unchanged(op
     assert done.stdout == "the file belongs to another user, uid 0, who could read it; remove it\n", done.stderr
     assert path.read_text() == "theirs"
     assert mode(path) == 0o666
+
+
+@needs_owners
+def test_a_refused_file_is_closed(tmp_path, monkeypatch):
+    """The same in this process, which would warn of a file that is left open."""
+
+    def refuse(descriptor, mode):
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "x"
+    path.write_text("theirs")
+    path.chmod(0o666)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with pytest.raises(PermissionError, match=f"belongs to another user, uid {path.stat().st_uid}"):
+        private_file.create(str(path))
+    gc.collect()
+    assert path.read_text() == "theirs"
 
 
 @needs_owners

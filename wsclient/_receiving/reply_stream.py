@@ -55,8 +55,8 @@ class Feed:
     def departed(self, request: Request) -> None:
         """Handle that the request has its id and is about to be written. On the writer's thread."""
 
-    def leave(self, stream: Stream | None) -> None:
-        """Handle that the stream was closed by its reader, was garbage-collected (None), or ended. Any thread."""
+    def leave(self, stream: Stream) -> None:
+        """Handle that the stream was closed by its reader, or ended. Any thread."""
         raise NotImplementedError
 
     def _stream(self) -> Any:
@@ -127,7 +127,11 @@ class AnswersFeed(Feed):
         return NEVER
 
     def leave(self, stream: Stream | None) -> None:
-        """Cancel the request, and unsubscribe if the server may have received it. See ``Feed``."""
+        """Cancel the request, and unsubscribe if the server may have received it. See ``Feed``.
+
+        Args:
+            stream: the stream; None if it was garbage-collected.
+        """
         is_first = self._claim()
         if stream is not None:
             self._streams.discard(stream)

@@ -194,8 +194,7 @@ class Router:
             BaseException: the processing of one message raised it. The other messages stay in ``backlog``.
         """
         backlog = self.backlog
-        if backlog is None:
-            return
+        assert backlog is not None
         meanings = backlog.meanings
         try:
             for _ in range(min(SLICE, len(meanings))):

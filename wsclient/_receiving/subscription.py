@@ -355,10 +355,9 @@ class SubscriptionFeed(Feed):
         if error is not None and not self._is_resumable(error):
             self._notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
 
-    def leave(self, stream: Stream | None) -> None:
-        """Handle that the stream was closed by its reader, was garbage-collected (None), or ended."""
-        if stream is not None:
-            self._streams.discard(stream)
+    def leave(self, stream: Stream) -> None:
+        """Handle that the stream was closed by its reader, or ended."""
+        self._streams.discard(stream)
         if self.standing is Standing.ENDED:
             return
         self._subscriptions.post(self.on_closed, None)
@@ -461,8 +460,7 @@ class SubscriptionFeed(Feed):
 
     def _confirm(self) -> None:
         was_closing = self.standing is Standing.CLOSING
-        if not self._move(Event.CONFIRMED):
-            return
+        self._move(Event.CONFIRMED)
         if was_closing:
             self._give_up(was_carried=True)
         else:

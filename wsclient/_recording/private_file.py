@@ -33,12 +33,12 @@ def create(path: str) -> io.FileIO:
         return io.FileIO(os.open(path, _FLAGS | os.O_EXCL, _MODE), "wb")
     except FileExistsError:
         pass
-    if _HAS_OWNERS:
+    if _HAS_OWNERS:  # pragma: no branch  (not on Windows)
         _check_link(path)
     file = io.FileIO(os.open(path, _FLAGS, _MODE), "wb")
     try:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            if _HAS_OWNERS:
+            if _HAS_OWNERS:  # pragma: no branch  (not on Windows)
                 _make_private(file.fileno())
             file.truncate(0)  # not by O_TRUNC: a file that is refused keeps its content
     except BaseException:

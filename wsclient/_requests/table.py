@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
-from .request import CANCELLED, ENDED, FAILED, NEW, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
+from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
 from .written import WrittenRequests
 
 __all__ = ["Clash", "RequestTable"]
@@ -331,10 +331,9 @@ class RequestTable:
                 heapq.heappush(self.timers, timer)  # a timer of a request that is not added has no effect
             # From here on without a call, so that an interrupt comes before or after.
             del self.handed_over[request]
-            if request.stage is NEW:
-                request.stage = STREAMING if streaming else WAITING
-                self.waiting += not streaming
-                self._begun[request] = None
+            request.stage = STREAMING if streaming else WAITING
+            self.waiting += not streaming
+            self._begun[request] = None
 
     def _is_known(self, key: Any) -> bool:
         """Return whether a request with an id from its caller, or one in flight on any connection, has this key."""

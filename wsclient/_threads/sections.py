@@ -6,13 +6,13 @@ must not wait for a lock: its own thread may hold this lock; or another thread h
 waits for a lock of this thread.
 
 Guarantees:
-    * ``inside()`` is True exactly while the calling thread holds a lock of this package, or is about to acquire one. It
-      takes no lock and may be called anywhere.
+    * ``this_thread.inside()`` is True exactly while the calling thread holds a lock of this package, or is about to
+      acquire one. It takes no lock and may be called anywhere.
     * A thread never waits for a second lock while it is inside a section, except under a write lock, whose holder
       acquires the other locks one at a time, and calls the transport. No thread waits for a write lock while it
       holds one of the other locks. So no circle of waiting threads is possible.
 
-The rule for each public call: while ``inside()``, a call that does not wait leaves its work in a container that it
+The rule for each public call: inside a section, a call that does not wait leaves its work in a container that it
 changes by one atomic operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``),
 and wakes the I/O thread. The next thread that acquires the lock of that object takes the work from there. A call that
 waits raises ``WouldDeadlock`` (see ``Guard``).
@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from .locks import interrupt_safe
 
-__all__ = ["inside", "this_thread"]
+__all__ = ["this_thread"]
 
 
 class _ThisThread(threading.local):
@@ -53,8 +53,3 @@ class _ThisThread(threading.local):
 
 
 this_thread: Final = _ThisThread()
-
-
-def inside() -> bool:
-    """Return whether the calling thread holds a lock of this package."""
-    return bool(this_thread.inside())

@@ -64,7 +64,7 @@ def check_has(module: ModuleType, attribute: str, library: str) -> None:
 
 def _shadowed(name: str, library: str, path: str | None) -> ImportError:
     text = (
-        f"wsclient needs the library {library}, but its import name {name!r} leads to {path}. If this file is yours, "
+        f"wsclient needs the library {library}, but the import of {name!r} finds {path}. If this file is yours, "
         f"rename it; if it belongs to another package, uninstall that package and install {library} again."
     )
     return ImportError(text, name=name, path=path)

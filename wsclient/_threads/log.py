@@ -4,9 +4,9 @@ Logging runs the user's code: filters, handlers, the record factory. So it may r
 handler's lock whose owner waits in ``client.send()`` until the I/O thread has sent something.
 
 Guarantees:
-    * An exception of logging does not reach the code that logs. The first one is passed to ``on_error``; after that the
-      next one that comes after a record was handled without an error, so an ``on_error`` that raises causes no loop.
-      Without an ``on_error`` it is passed to ``threading.excepthook``.
+    * An exception of logging does not reach the code that logs. It is passed to ``on_error``, unless another one was
+      passed and no record was handled without an error since. So an ``on_error`` that raises causes no loop. Without an
+      ``on_error`` it is passed to ``threading.excepthook``.
     * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
       and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
@@ -16,8 +16,8 @@ Guarantees:
       with their number follows when the time is over (with the next such record, the next ping, or the client's end).
       Otherwise a peer could fill the disk. Threads that log at the same moment may miscount by a few.
     * ``queue`` takes no lock and does not wait, on any thread.
-    * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; not if
-      the thread holds a lock of this package (see ``sections``): then it does what ``queue`` does.
+    * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; if the
+      thread holds a lock of this package (see ``sections``), ``write`` does the same as ``queue`` instead.
 """
 
 from __future__ import annotations
@@ -44,21 +44,23 @@ if TYPE_CHECKING:
 __all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "ClientLog"]
 
 MAX_RECORDS: Final = 1000
-"""Records that may wait for the helper thread; beyond it the oldest is dropped, and the number of dropped ones logged.
-It limits the memory that a peer can use, since it causes some records."""
+"""Records that may wait for the helper thread; beyond this number the oldest is dropped, and the number of dropped
+records is logged. A peer can cause records, so their memory needs a limit."""
 
 MAX_REPEATS: Final = 100
-"""Records with the same text that are logged in ``REPEAT_SECONDS``. A peer that sends messages that can't be decoded
-causes thirty thousand per second."""
+"""Records with the same text that are logged in ``REPEAT_SECONDS``. Messages that can't be decoded cause 30 000 records
+per second."""
 
 REPEAT_SECONDS: Final = 10.0
 """Seconds after which the records that were not logged are summed up."""
 
 _MAX_TEXTS: Final = 100
-"""Different texts that are counted at the same time. Beyond it, all are summed up."""
+"""How many different texts are counted at the same time. Before a further text is added, all counts are logged and
+reset."""
 
 _COMPARED: Final = 30
-"""Characters of the first two arguments that belong to the text: later ones may contain what the peer sent."""
+"""Records have the same text if the format and this many characters of the first two arguments are equal: the
+characters after them may contain what the peer sent."""
 
 FINISH_TIMEOUT: Final = 0.5
 """Seconds for which the end of a client waits until its last records are handled; normally it takes microseconds."""
@@ -70,7 +72,8 @@ _logger: Final = logging.getLogger("wsclient")
 
 
 class _ShownError:
-    """The text of an error as one printable line, made when a handler formats the record: it may run the user's code.
+    """The text of an error as one printable line. It is made when a handler formats the record, since ``str()`` may run
+    the user's code.
 
     Attributes:
         error: the error.
@@ -122,7 +125,7 @@ class ClientLog:
                  "report")  # fmt: skip
 
     is_reported = False
-    """For ``ThreadStarter``: a helper thread that can't be started delays records, and none is lost at the end."""
+    """For ``ThreadStarter``: a failure to start the helper thread is not reported, since it only delays records."""
 
     def __init__(self, guard: Guard, starter: ThreadStarter) -> None:
         """
@@ -137,8 +140,8 @@ class ClientLog:
         self._records: list[logging.LogRecord] = []  # a list, since it is nearly always empty: see ARCHITECTURE.md
         self._dropped = 0
         self._repeats: dict[tuple[int, str, str], _Repeats] = {}
-        # The thread that removes the single item handles the records, and puts it back when none is left. No lock: a
-        # finalizer may log on a thread that holds it.
+        # The thread that removes the single item handles the records, and puts the item back when no record is left. A
+        # lock would not do: a finalizer may log on a thread that holds it.
         self._idle = [True]
         self._handled = Notifier()
         self._is_healthy = True
@@ -195,7 +198,7 @@ class ClientLog:
                 )
             repeats.count += 1
             return repeats.count > MAX_REPEATS
-        except Exception:  # str() of a user's object: then the record itself reports it
+        except Exception:  # str() of a user's object raised; it raises again when the record is handled
             return False
 
     def _pass_on(self, record: logging.LogRecord) -> None:
@@ -277,7 +280,7 @@ class ClientLog:
                     self._log_loss()
                 self._handle(record)
             self._idle.append(True)
-            # A record that was added before that line had no effect on the helper thread's start.
+            # No helper thread was started for a record that was added before that line.
             if not self._records or not self._claim():
                 break
         self._handled.announce()
@@ -340,5 +343,5 @@ class ClientLog:
             self._is_healthy = False
             if not self.report(error):
                 args = (type(error), error, error.__traceback__, threading.current_thread())
-                with contextlib.suppress(Exception):  # the user's code too, and nothing is left to report it with
+                with contextlib.suppress(Exception):  # from a user's excepthook; it can't be reported
                     threading.excepthook(threading.ExceptHookArgs(args))

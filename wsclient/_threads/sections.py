@@ -2,15 +2,15 @@
 
 The garbage collector runs finalizers, and the interpreter runs signal handlers and trace functions, between any two
 steps of a thread, so also while this thread holds a lock of this package. If such a function calls the client, the call
-must not wait for a lock: its own thread may hold this lock; or another thread holds it and, in the same situation,
-waits for a lock of this thread.
+must not wait for a lock: the interrupted thread may hold this lock; or another thread holds it, was interrupted too,
+and waits for a lock that this thread holds.
 
 Guarantees:
     * ``this_thread.inside()`` is True exactly while the calling thread holds a lock of this package, or is about to
       acquire one. It takes no lock and may be called anywhere.
     * A thread never waits for a second lock while it is inside a section, except under a write lock, whose holder
-      acquires the other locks one at a time, and calls the transport. No thread waits for a write lock while it
-      holds one of the other locks. So no circle of waiting threads is possible.
+      acquires the other locks one at a time, and writes to the socket. No thread waits for a write lock while it holds
+      one of the other locks. So no circle of waiting threads is possible.
 
 The rule for each public call: inside a section, a call that does not wait leaves its work in a container that it
 changes by one atomic operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``),
@@ -42,7 +42,7 @@ class _ThisThread(threading.local):
         inside: whether it is entered; a C function.
     """
 
-    # For a call that interrupts `__init__` itself. The thread is then not inside a section.
+    # Used if a function interrupts `__init__` and calls the client. The thread is then not inside a section.
     section: Any = contextlib.nullcontext()
     inside: Callable[[], Any] = staticmethod(bool)
 

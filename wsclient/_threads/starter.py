@@ -1,12 +1,13 @@
-"""Starts the threads of one client, and tries again later where the operating system refuses a further thread.
+"""Starts the threads of one client, and tries again later if the operating system refuses a further thread.
 
 A refusal is often temporary: a container's limit on processes and threads, which other programs share. So nothing is
 given up because of it: the I/O thread tries again once a second, and so does the next job for the same thread.
 
 Guarantees:
-    * A thread that can't be started is reported once, until all threads of the client could be started.
-    * What could not be started until the client's end runs on the I/O thread, after that has ended all waits: queued
-      hooks and log records are not lost.
+    * The first failure to start a thread is reported; further failures are reported only after all waiting threads were
+      started.
+    * At the client's end, the I/O thread itself does the work of the threads that could not be started, after it has
+      ended all waits. So queued hooks and log records are not lost.
     * ``ask`` takes no lock and does not wait, so a finalizer, or a thread that holds a lock, may call it.
 """
 
@@ -20,14 +21,15 @@ from typing import Final, Protocol
 __all__ = ["ThreadStarter"]
 
 RETRY: Final = 1.0
-"""Seconds between two attempts to start a thread. Long enough to cost nothing, short against the delays of a hook."""
+"""Seconds between two attempts to start a thread. At this rate the attempts cost nearly nothing, and a hook is delayed
+by one second more at most."""
 
 
 class Startable(Protocol):
     """A thread, or work that needs one for a moment.
 
     Attributes:
-        is_reported: whether it is reported to ``on_error`` that it could not be started.
+        is_reported: whether a failure to start it is reported to ``on_error``.
     """
 
     @property
@@ -80,7 +82,7 @@ class ThreadStarter:
 
     def retry(self) -> None:
         """Try again to start what is not started yet. I/O thread only, at ``retry_at``."""
-        self.retry_at = math.inf  # before the look: what is asked for from now on sets it again
+        self.retry_at = math.inf  # before the loop: a later call of `ask` sets it again
         for thread in list(self._waiting):
             self._attempt(thread)
 
@@ -94,7 +96,7 @@ class ThreadStarter:
                 thread.run_here()
 
     def _attempt(self, thread: Startable) -> None:
-        self._waiting.pop(thread, None)  # before the start: a call of `ask` from now on needs a further start
+        self._waiting.pop(thread, None)  # before the start, so that a later call of `ask` causes another start
         try:
             thread.start(self)
         except RuntimeError as error:

@@ -41,7 +41,7 @@ class Worker:
     __slots__ = ("_changed", "_done", "_lock", "_name", "_sealed", "_thread", "_work", "starter")
 
     is_reported = True
-    """For ``ThreadStarter``: it is reported to ``on_error`` if the thread can't be started."""
+    """For ``ThreadStarter``: a failure to start the thread is reported to ``on_error``."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         """
@@ -122,7 +122,7 @@ class Worker:
                 self._thread.start()
             except BaseException:
                 self._thread = self.starter = None
-                self._changed.announce()  # a thread that waits in join() sees that there is nothing to wait for
+                self._changed.announce()  # ends the wait of join() on other threads
                 raise
 
     def _run(self) -> None:
@@ -140,8 +140,8 @@ def shielded(call: Callable[[], None]) -> None:
     """Call a short function on a thread where no interrupt is raised, and wait for its return.
 
     A KeyboardInterrupt ends the wait; the function itself runs to its end, unless the interrupt came before its thread
-    was started. On other threads than the main thread the function is called directly, and also where no further thread
-    can be started, as in functions that run at the interpreter's exit.
+    was started. If the caller is not on the main thread, or no further thread can be started (as at the interpreter's
+    exit), the function is called directly.
 
     Args:
         call: the function.

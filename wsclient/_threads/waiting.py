@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
-# On the main thread, on which interrupts are raised, a wait consists of short ones: on Windows Ctrl-C does not end
-# Lock.acquire() (python/cpython#74157); elsewhere it does not if it comes right before the thread blocks.
+# Longest single wait on the main thread, in seconds. A longer wait is repeated in slices, since Ctrl-C does not end
+# Lock.acquire() on Windows (python/cpython#74157), nor elsewhere if it comes right before the thread blocks.
 _SLICE = 0.1 if sys.platform == "win32" else 1.0
 
 

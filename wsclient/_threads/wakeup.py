@@ -1,9 +1,10 @@
 """The wake-up, with which any thread can end the wait of the I/O thread.
 
 Guarantees:
-    * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler or a trace function, also one
-      that interrupts another ``wake`` of its thread.
-    * No wake-up is lost: the woken thread sees everything that the other thread wrote before ``wake()``.
+    * ``Wakeup.wake`` takes no lock, never blocks, and may be called in a signal handler or a trace function, even if
+      that function has interrupted a ``wake`` on the same thread.
+    * No wake-up is lost: everything that a thread wrote before its call of ``wake()`` is visible to the I/O thread when
+      it runs.
     * The file descriptors stay open as long as the client's I/O thread runs, not only during a connection: a thread
       that sends a message wakes the I/O thread even if there is no connection. If other code closes one of them,
       ``clear`` raises, and the I/O thread makes another pair.
@@ -40,8 +41,8 @@ class Wakeup:
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        self._pending = False  # a byte was sent and not read, or is about to be sent. Only a hint: a second is harmless
-        self._sender: int | None = None  # the thread that is about to send a byte, or one of them
+        self._pending = False  # a byte was sent and not read, or is about to be sent; a hint: two bytes do no harm
+        self._sender: int | None = None  # a thread that is about to send a byte; None if there is none
 
     def fileno(self) -> int:
         """The file descriptor to wait for: it is readable after ``wake()``."""
@@ -50,7 +51,7 @@ class Wakeup:
     def wake(self) -> None:
         """End the present wait of the I/O thread or, if it does not wait now, its next one."""
         me = get_ident()
-        if self._pending and self._sender != me:  # if this call interrupts another one, that one has not sent
+        if self._pending and self._sender != me:  # on the same thread, the interrupted call may not have sent its byte
             return
         sent: list[int] = []
         sending = map(self._outer.send, (b"\0",))
@@ -68,7 +69,7 @@ class Wakeup:
             # ended.
             self._sender = None
             self._pending = isinstance(error, BlockingIOError)
-            if not isinstance(error, OSError):  # such as a KeyboardInterrupt of the main thread
+            if not isinstance(error, OSError):  # such as a KeyboardInterrupt on the main thread
                 raise
 
     def clear(self) -> None:

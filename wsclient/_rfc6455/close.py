@@ -63,7 +63,9 @@ class Close(NamedTuple):
 
 
 def parse_close(payload: bytes) -> Close:
-    """Parse the payload of a close frame. A malformed payload raises nothing: ``Close.answer`` is its error code."""
+    """Parse the payload of a close frame. A malformed payload raises no error: ``Close.answer`` is then the close code
+    for it.
+    """
     if not payload:
         return Close(CloseCode.NO_STATUS, "", CloseCode.NORMAL)
     if len(payload) == 1:

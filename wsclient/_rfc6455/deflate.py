@@ -132,8 +132,8 @@ class Deflater:
 
         Args:
             payload: the message.
-            wanted: called before each ``PIECE`` bytes; the compression stops if it returns False. Compressing a large
-                message takes seconds.
+            wanted: returns whether the result is still needed. It is called before each ``PIECE`` bytes; the
+                compression stops if it returns False. Compressing a large message takes seconds.
 
         Returns:
             The payload of a frame with the bit ``RSV1``.

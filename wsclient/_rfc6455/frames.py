@@ -1,11 +1,10 @@
 """Frames of RFC 6455 and RFC 7692: parses bytes into messages, and builds frames. No I/O, no clock, no thread.
 
 ``MessageReader.feed`` takes any number of bytes and returns the messages that they complete: none, one or thousands.
-It stops after a message with which it has inflated ``max_inflated`` bytes; the rest stays compressed until the next
-call.
-Each byte is stored once, and the pieces of a message are joined once (from 1024 pieces on, twice), so the time is
-linear in the number of bytes. The limits bound the memory. Text is checked as it arrives: an invalid byte fails the
-connection before the rest of the message is received (RFC 6455 §8.1).
+It stops after the message at which the number of inflated bytes reaches ``max_inflated``; the rest stays compressed
+until the next call. Each byte is stored once, and the pieces of a message are joined once (from 1024 pieces on, twice),
+so the time is linear in the number of bytes. The limits bound the memory. Text is checked as it arrives: an invalid
+byte fails the connection before the rest of the message is received (RFC 6455 §8.1).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1:
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
-_PIECES_TO_JOIN: Final = 1024  # the pieces of a message are joined at this number: each has an overhead of 50 bytes
+_PIECES_TO_JOIN: Final = 1024  # this many pieces of a message are joined into one, since each takes 50 bytes more
 
 
 class Failure(NamedTuple):
@@ -202,7 +201,7 @@ class MessageReader:
         self._tail = b""  # an incomplete header or control frame
         self._message: _Message | None = None  # the message that is not completely received yet
         self._missing = 0  # payload bytes of its present frame that are not received yet
-        self._fin = True  # whether this frame is its last one
+        self._fin = True  # whether the present frame is the last one of the message
         self.appetite = next_read_size(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
@@ -280,7 +279,7 @@ class MessageReader:
             )
         except _Broken as broken:
             self.failure = broken.failure
-        if arrived >= READ_SIZE or (arrived and self.appetite != READ_SIZE):  # otherwise it is READ_SIZE and stays so
+        if arrived >= READ_SIZE or (arrived and self.appetite != READ_SIZE):  # otherwise `appetite` stays READ_SIZE
             self.appetite = next_read_size(arrived, len(received), self._missing)
         return received
 
@@ -291,8 +290,7 @@ class MessageReader:
         """Parse a frame of any kind, or the beginning of a frame of a message.
 
         Returns:
-            Where the next frame begins; None if the header is not complete, or if it is a control frame that is not
-            complete.
+            Where the next frame begins; None if the header, or a control frame, is not complete.
         """
         header = _parse_header(data, position, RSV1 if self._inflater is not None else 0)
         if header is None:

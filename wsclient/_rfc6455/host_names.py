@@ -49,8 +49,8 @@ def ascii_host(host: str) -> str:
 def _is_same_name(encoded: str, host: str) -> bool:
     """Whether the encoded name stands for the name as it was written, except for case and compatibility forms.
 
-    If it does not, IDNA 2003 has replaced or removed a character that IDNA 2008 keeps, such as ``ß``. IDNA 2003 knows
-    Unicode 3.2 only, so a name with a newer letter is not the same either.
+    If it does not, IDNA 2003 has replaced or removed a character that IDNA 2008 keeps, such as ``ß``. IDNA 2003 is
+    defined for Unicode 3.2, so the result is False for a name with a newer letter too.
     """
     if any(unicodedata.ucd_3_2_0.category(one) == "Cn" and unicodedata.category(one) != "So" for one in host):
         return False

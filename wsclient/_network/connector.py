@@ -37,7 +37,7 @@ _BODY_TIMEOUT: Final = 1.0
 """Seconds to wait for the rest of the body of an error response."""
 
 _SHOWN_URL: Final = 500
-"""Characters after which a URL in an error text is cut; that of a redirect may have 64 KiB."""
+"""Characters after which a URL in an error text is cut; the URL of a redirect may have 64 KiB."""
 
 _PIECE: Final = 16 * 1024
 
@@ -52,7 +52,7 @@ class UpgradedConnection(NamedTuple):
         headers: the server's response headers.
         rest: bytes that followed the headers; they belong to frames.
         agreement: how messages are compressed; None if they are not.
-        tls_version, cipher: those of TLS to the server; None without it.
+        tls_version, cipher: version and cipher suite of the TLS connection to the server; None without TLS.
     """
 
     line: Line
@@ -103,9 +103,9 @@ class Connector:
         self._lookups = Lookups(watch, name)
         self.sock: socket.socket | None = None
         self._context: ssl.SSLContext | None = None  # created for the first wss URL: it loads all CAs of the system
-        self._bare: ssl.SSLContext | None = None  # the same without a client certificate, once it is needed
-        self._had_authorities = False  # as in `without_certificate`
-        self._left = False  # whether a redirect has led to another origin; then it stays True, as for the headers
+        self._bare: ssl.SSLContext | None = None  # `_context` without a client certificate; None until needed
+        self._had_authorities = False  # the argument of `without_certificate`
+        self._left = False  # whether a redirect has led to another origin, even if a later one leads back
 
     def close(self) -> None:
         """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
@@ -142,7 +142,7 @@ class Connector:
                     deadline = Deadline.after(self._options.open_timeout, time.monotonic())
                 proxy = self._proxy_for(target, deadline)
                 if proxy is not None and proxy.scheme == "https":
-                    self._bare_tls()  # likewise
+                    self._bare_tls()  # before a socket is opened, too
                 addresses = self._look_up(target, proxy, deadline)
                 outcome = self._try(target, headers, addresses, proxy, deadline)
             except OSError as error:
@@ -388,7 +388,7 @@ class Connector:
             return  # an incomplete body is not reported: the error with the status follows
 
     def _explain(self, error: OSError, target: Target) -> ConnectError:
-        where = printable(_url.redact(target.url), _SHOWN_URL)  # of a redirect: it is the server's text
+        where = printable(_url.redact(target.url), _SHOWN_URL)  # after a redirect the URL is a text of the server
         if isinstance(error, ssl.SSLError):
             refusal = tls_errors.explain(error, where, self._options.server_hostname or target.host, self._tls())
             if refusal is not None:

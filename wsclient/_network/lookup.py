@@ -1,6 +1,6 @@
 """Name look-ups, each on a short-lived thread: ``getaddrinfo`` can't be interrupted, and may take minutes.
 
-Windows and macOS also look up the server's name when they are asked whether a URL needs the proxy of their settings.
+Windows and macOS also look up the server's name to find out whether their proxy settings apply to a URL.
 
 Guarantees:
     * The I/O thread waits for a look-up as it waits for a socket: commands and timers work meanwhile, and the wait ends
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Lookups", "address_of"]
 
 _MAX_RUNNING: Final = 8
-"""Look-ups of one client that may run at the same time. More than one runs only if earlier ones were abandoned: a
-function that returns URLs, or redirects, may lead to ever other names."""
+"""Look-ups of one client that may run at the same time. More than one runs only if earlier ones were abandoned.
+Redirects, or a function that returns URLs, may cause look-ups of any number of names."""
 
 _FRESH: Final = 60.0
 """Seconds for which the result of an abandoned look-up is used for the next attempt. Without this, a client could never

@@ -5,8 +5,8 @@ layer works on memory (``ssl.MemoryBIO``), and its records are sent over the out
 proxy.
 
 Guarantees:
-    * Those of ``transport``. One lock guards both layers: each call under it is non-blocking, and no other object uses
-      the outer layer.
+    * The guarantees of ``transport``, here with one lock for both layers: each call under it is non-blocking, and no
+      other object uses the outer layer.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class NetworkOptions(NamedTuple):
 
     Attributes:
         limits: limits on peer input.
-        ssl_ca: the context that ``ssl_ca=`` made, which is ``ssl_context`` then; None without this option.
+        ssl_ca: the context that was made for the option ``ssl_ca=`` (``ssl_context`` is then the same object); None
+            without this option.
     """
 
     open_timeout: float

@@ -118,7 +118,7 @@ def _call_context_function(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext
 
 
 def _kind(value: object) -> str:
-    """The type of a wrong value, which may contain the password of a key."""
+    """The type of a wrong value, for an error text. The value itself may contain the password of a key."""
     return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
@@ -130,9 +130,9 @@ def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ss
 
     Args:
         context: the caller's context.
-        had_authorities: whether it had loaded authorities before its first handshake. If it had none, they are in a
-            folder (``capath``), which ``ssl`` does not show; then those of the system are used, since ``ssl`` finds
-            them in such a folder on many systems.
+        had_authorities: whether it had loaded authorities before its first handshake. If it had none, they may be in a
+            folder (``capath``), whose authorities ``ssl`` does not show; then the authorities of the system are used,
+            which on many systems are in such a folder.
 
     Raises:
         ConnectError: it can't be copied.

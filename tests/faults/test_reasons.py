@@ -300,7 +300,7 @@ def test_the_error_of_a_request_that_is_answered_by_order_has_no_id(mute_server)
 
 def test_a_flush_without_a_pong_says_so(raw):
     client, _ = open_pair(raw)
-    with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) was not done within 0\.2 s: no pong came"):
+    with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) did not finish within 0\.2 s: no pong came"):
         client.flush(SHORT)
     client.close(timeout=0)
 

@@ -133,7 +133,7 @@ def test_ready_reports_whether_an_entry_can_be_taken():
 
 def test_a_message_larger_than_the_queue_is_refused_at_once_and_changes_nothing():
     queue = make(max_bytes=10)
-    with pytest.raises(MessageTooBig, match=r"11 bytes.*holds 10"):
+    with pytest.raises(MessageTooBig, match=r"11 bytes.*takes at most 10"):
         queue.put(message(11), PASSED, [])
     queue.put(message(10), PASSED, [])
     assert (queue.messages, queue.bytes, queue.dropped) == (1, 10, 0)

@@ -80,7 +80,8 @@ class Acknowledgements:
             link: holds the marks whose pong is awaited.
             guard: raises for calls that can't work in this state or on this thread.
             commands: wakes the I/O thread.
-            has_pings: whether pings are on, so that a pong is the proof; otherwise it is the write of the last byte.
+            has_pings: whether pings are on. If they are, a pong is the proof; otherwise the write of the last byte is
+                taken as the proof.
         """
         self._sender = sender
         self._link = link
@@ -91,7 +92,7 @@ class Acknowledgements:
     def state_of(self, entry: Outgoing) -> DeliveryState:
         """Return the state of a message; see ``Delivery.state``."""
         self._guard.check_fork("state of a delivery")
-        if not this_thread.inside():  # else `take` finds that it has expired
+        if not this_thread.inside():  # inside a section, `MessageQueue.take` drops it later
             self._sender.queue.expire(entry)
         return entry.state
 
@@ -145,7 +146,7 @@ class Acknowledgements:
                     is_queued = mark.state is QUEUED
                     what = "messages are still queued" if is_queued else "no pong came, so the peer may be dead"
                     phase = Phase.QUEUED if is_queued else Phase.WAITING
-                    raise FlushTimeout(f"flush() was not done within {timeout:g} s: {what}.", phase=phase)
+                    raise FlushTimeout(f"flush() did not finish within {timeout:g} s: {what}.", phase=phase)
         finally:
             self._forget_mark(mark)
         words = "The connection ended before flush() had proof that everything arrived."
@@ -221,8 +222,8 @@ class Acknowledgements:
             writer.forget_ping(mark.key)
 
     def drop_decided(self) -> None:
-        """Remove the marks whose result is known (the pong came, or can't come any more). While a mark is there, full
-        queues do not pause reading. I/O thread only.
+        """Remove the marks whose result is known (the pong came, or can't come any more). As long as ``Link.proofs``
+        contains a mark, full queues do not pause reading. I/O thread only.
 
         The waiting thread removes its mark itself, unless an interrupt stops it first.
         """
@@ -249,7 +250,9 @@ class Acknowledgements:
             raise self._guard.closed_error(call)
 
     def _wait_for_pong(self, mark: Mark, deadline: Deadline) -> bool:
-        """Wait until a pong answers the mark or no pong can come; False as for ``_wait_for_change``."""
+        """Wait until a pong answers the mark or no pong can come; False if the deadline passed first, or the client has
+        ended.
+        """
         with self._sender.progress.watch() as latch:
             if mark.round_trip is not None or _is_over(mark):
                 return True

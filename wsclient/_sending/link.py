@@ -58,8 +58,6 @@ class Link:
             return f"there was no connection: {times} to connect failed, the last one with: {words}", error
         if last is not None:
             code = "" if last.code is None else f", code {last.code}"
-            return (
-                f"there was no connection: the last one ended ({last.initiator}{code}), and no attempt since has",
-                None,
-            )
+            words = f"the last one ended ({last.initiator}{code}), and no attempt to connect has ended since"
+            return f"there was no connection: {words}", None
         return "there was no connection: no attempt to connect has ended yet", None

@@ -20,7 +20,7 @@ _CLOSE: Final = Opcode.CLOSE
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
 
 MESSAGE_BYTES: Final = 256
-"""Bytes of memory that a queued message takes in addition to its payload, about; measured: 290."""
+"""The estimated memory, in bytes, of a queued message without its payload. Measured: 290."""
 
 QUEUED: Final = DeliveryState.QUEUED
 WRITTEN: Final = DeliveryState.WRITTEN
@@ -83,7 +83,7 @@ class Outgoing:
         opcode: TEXT or BINARY for a message; PING, PONG or CLOSE for a control frame. In the queue: PING for a
             ``Mark``, CLOSE for the close frame that is queued behind all messages.
         payload: its bytes; None once they are no longer needed.
-        size: the payload bytes that it counts for in the queue.
+        size: the number of payload bytes; the queue's limit in bytes counts this number.
         expires_at: the time after which it is not sent; None if it does not expire.
         connection_number: the number of the one connection it may be sent on; None for any.
         counted: whether it counts for the queue's limits; a ``Mark`` and the close frame do not.
@@ -117,7 +117,7 @@ class Outgoing:
 
     takes_any = True
     """True if no reply is expected, or if the first reply ends the request whatever it contains. Such a message has no
-    ``Request.feed`` that must be informed, so assigning its id changes only the table of requests."""
+    ``Request.feed``, so the assignment of its id changes only the table of requests."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class Outgoing:
 
 
 class Answer(Outgoing):
-    """The answer of a handler to a call of the server. The queue has an own limit for such messages."""
+    """The answer of a handler to a call of the server. The queue has a separate limit for such messages."""
 
     __slots__ = ()
 
@@ -195,7 +195,7 @@ class Answer(Outgoing):
 
 
 class Mark(Outgoing):
-    """A ping that is queued like a message, since a caller waits for the pong.
+    """A position in the send queue that a caller waits for. A ping is sent there, unless ``payload`` is None.
 
     Attributes:
         key: the payload that its pong repeats; it stays when ``payload`` is released. None if pings are off.
@@ -207,7 +207,7 @@ class Mark(Outgoing):
     def __init__(self, payload: bytes | None, connection_number: int | None) -> None:
         """
         Args:
-            payload: of the ping, 125 bytes at most; None if pings are off: it only marks a position in the queue.
+            payload: the payload of the ping, 125 bytes at most; None if pings are off.
             connection_number: the number of the one connection on which it is a proof; None for any.
         """
         super().__init__(Opcode.PING, payload, 0, connection_number=connection_number)

@@ -48,8 +48,8 @@ class MessageQueue:
             only check whether it is empty.
         messages: the number of queued messages, answers included.
         bytes: their payload bytes.
-        answer_bytes: bytes of the queued answers to calls of the server, with ``MESSAGE_BYTES`` for each. I/O thread:
-            it may be stale.
+        answer_bytes: bytes of the queued answers to calls of the server, with ``MESSAGE_BYTES`` for each. The I/O
+            thread reads it without the lock, so it may be stale.
         dropped: messages dropped because the queue was full.
     """
 
@@ -125,12 +125,12 @@ class MessageQueue:
     def hand_over(self, entry: Outgoing) -> None:
         """Queue a message, without the lock: for a call inside a critical section of its own thread.
 
-        The message may exceed the limits by those of other threads that are handed over at the same moment.
+        If several threads hand over messages at the same moment, the limits may be exceeded by these messages.
 
         Args:
-            entry: the message. Without room it becomes ``lost`` with ``"drop_newest"``, and is queued with
-                ``"drop_oldest"``: the next ``put`` drops older ones. The messages that are handed over before that
-                have the same limits as the queue.
+            entry: the message. If there is no room: with ``"drop_newest"`` it becomes ``lost``; with ``"drop_oldest"``
+                it is queued, and the next ``put`` drops older messages. ``handed_over`` has the same limits as the
+                queue.
 
         Raises:
             MessageTooBig, ClientClosed: as ``put``.
@@ -147,7 +147,7 @@ class MessageQueue:
         if is_full and self._bounds.overflow == "drop_newest":
             entry.discarded_as = LOST
         self.handed_over[entry] = None
-        # After the assignment: ``seal`` sets the refusal, which stays, before it takes what was handed over.
+        # Checked after the assignment, since ``seal`` first sets the refusal and then takes what was handed over.
         if self._refusal is not None and self.handed_over.pop(entry, self) is None:
             self.check_open()
 
@@ -171,7 +171,7 @@ class MessageQueue:
         while not self._try_put(entry, []):
             with self._room.watch() as latch:
                 if self._refusal is None and self._is_full(entry):
-                    latch.wait(NEVER)  # until the answers are sent, or the connection ends, or the client
+                    latch.wait(NEVER)  # until answers are sent, the connection ends, or the client ends
 
     def put_first(self, mark: Mark) -> None:
         """Queue a mark before everything that is queued. It does not count for the limits.
@@ -217,14 +217,16 @@ class MessageQueue:
         raise copy_exception(refusal) from refusal.__cause__
 
     def _take_handed_over(self) -> None:
-        """Move the messages that were handed over into the queue. An interrupt leaves each one here or there."""
+        """Move the messages that were handed over into the queue. After an interrupt, each one is in exactly one of the
+        two.
+        """
         for entry in list(self.handed_over):
             if entry.discarded_as is not None:
                 del self.handed_over[entry]
                 self.dropped += 1
                 continue
             self._note_expiry(entry)
-            # From here on without a call, so that an interrupt comes before or after.
+            # The next lines call nothing, so an interrupt occurs before or after them.
             self.entries += (entry,)
             del self.handed_over[entry]
             entry.queued = True
@@ -234,7 +236,7 @@ class MessageQueue:
     def _check_size(self, entry: Outgoing) -> None:
         if entry.size > self._bounds.max_bytes:
             raise MessageTooBig(
-                f"The message has {entry.size} bytes and the send queue holds {self._bounds.max_bytes}; "
+                f"The message has {entry.size} bytes and the send queue takes at most {self._bounds.max_bytes}; "
                 "raise max_bytes of send_queue=."
             )
 

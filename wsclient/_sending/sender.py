@@ -58,7 +58,7 @@ class Pace:
 
 
 class Sender:
-    """Decides which thread writes, and holds the writer of the present connection.
+    """Decides which thread writes, and holds the ``Writer`` of the present connection.
 
     Who writes:
 
@@ -76,19 +76,20 @@ class Sender:
                                                                                  ``write_queued``
     the message is queued, any thread but the main one     this thread           ``write_queued``
     the message is queued, the main thread                 the I/O thread        ``write_queued``
-    a small message of a flood (``pace``)                  the I/O thread        ``defer_write``
+    a small message beyond ``pace``                        the I/O thread        ``defer_write``
     the same, and the queue is more than half full         see ``write_queued``  ``defer_write``
     the message goes before the queue                      the I/O thread        ``Writer.send_first``
     =====================================================  ==================  =======================================
 
     The main thread writes less than others, because a KeyboardInterrupt may occur there. It writes a message only if
-    this may be written *alone*: by ``Writer._write_alone``, which an interrupt can't damage. The conditions are:
-    assigning its id changes only the table of requests (``Outgoing.takes_any``), replies are not correlated by their
-    order, and the connection is TCP without TLS, compression or recording (``Writer.is_uncompressed_tcp``).
+    this may be written *alone*: by ``Writer._write_alone``, which leaves valid data if an interrupt ends it. The
+    conditions are: assigning its id changes only the table of requests (``Outgoing.takes_any``), replies are not
+    correlated by their order, and the connection is TCP without TLS, compression or recording
+    (``Writer.is_uncompressed_tcp``).
 
     Attributes:
         queue: the send queue.
-        writer: the writer of the present connection; None while there is no open one. The I/O thread assigns it.
+        writer: the ``Writer`` of the present connection; None while no connection is open. The I/O thread assigns it.
         connection_number: the number of connections that were set up so far, which is the number of the present one.
             The I/O thread assigns it.
         pace: how often a thread writes its own small messages.
@@ -125,8 +126,8 @@ class Sender:
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # only the queue checks the time and the connection just before writing
         in_main = self._guard.main_ident == get_ident()
-        # Not on the main thread if the request has a feed: an interrupt could stop `feed.departed()` half-way. Nor if
-        # replies are matched by order: an interrupt could remove a request from that order.
+        # The main thread does not write a request with a feed, since an interrupt could stop `feed.departed()`
+        # half-way; nor if replies are correlated by order, since an interrupt could remove a request from that order.
         alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
             return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)

@@ -1,4 +1,4 @@
-"""The writer of one connection: from the queue to the socket.
+"""Writes the messages of one connection: from the queue to the socket.
 
 Guarantees:
     * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
@@ -116,7 +116,7 @@ class WireTap(Protocol):
 
 
 class Writer:
-    """The writer of one connection.
+    """Writes the messages of one connection, on the calling thread.
 
     Attributes:
         write_progress: the write progress of the connection.
@@ -424,7 +424,7 @@ class Writer:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def send_first(self, entry: Outgoing) -> None:
-        """Send this before what is queued: control frames at any time, messages during the set-up."""
+        """Send a message before the queued ones: a control frame at any time, another message during the set-up."""
         if self._is_closing and not entry.requests:
             return
         self.urgent.put(entry)  # after a close frame a request is not sent, but returned by `end`

@@ -44,8 +44,8 @@ __all__ = [
 class WebSocketClientError(Exception):
     """The base class of the public errors of this package. Wrong arguments raise ``TypeError`` or ``ValueError``.
 
-    All of them can be pickled, as a process pool requires. A value in an error that can't be pickled is replaced by its
-    text; an exception by a ``WebSocketClientError`` with its text.
+    All of them can be pickled, as a process pool requires. If the value of an attribute can't be pickled, the copy
+    contains the value's text instead or, for an exception, a ``WebSocketClientError`` with that text.
 
     Attributes:
         results: if a request of a batch failed: the results of all its requests, in order, with an error in the place
@@ -234,7 +234,9 @@ class ProtocolError(WebSocketClientError):
 
 
 class ClientClosed(WebSocketClientError):
-    """The client is not running: closed, failed (the reason is ``__cause__``), draining, or not started yet."""
+    """The client does not accept the call: it is closed, failed (the reason is ``__cause__``), draining, or not started
+    yet.
+    """
 
 
 class ClientNotStarted(ClientClosed):
@@ -246,10 +248,10 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call can't work here: it would wait for the thread that it runs on, or for a call of the client that it has
-    interrupted; or it is a method of the client other than ``send``, ``submit``, ``notify``, ``stream`` and
-    ``close(wait=False)``, called inside ``on_session``; or it is a method of a session, called on another thread than
-    that of ``on_session``. The text says what to do instead.
+    """A call can't work on this thread, for one of three reasons. It would wait for this thread itself, or for a call
+    of the client that it has interrupted. It was made on the client inside ``on_session``, and is not ``send``,
+    ``submit``, ``notify``, ``stream`` or ``close(wait=False)``. It was made on a session, on another thread than that
+    of ``on_session``. The text says what to do instead.
     """
 
 

@@ -33,7 +33,9 @@ class State(enum.Enum):
 
 
 class _StringEnum(str, enum.Enum):
-    """An enumeration of strings. In all Python versions, a member is equal to its value and has its hash and text."""
+    """An enumeration of strings. In all Python versions, a member and its value are equal, and have the same hash and
+    text.
+    """
 
     def __str__(self) -> str:
         return str.__str__(self)

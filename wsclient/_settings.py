@@ -77,7 +77,7 @@ PING_TIMEOUT: Final = 20.0
 """Seconds. Both are as in ``websockets``, below the 30 to 60 s after which proxies and NATs drop an idle connection."""
 
 REQUEST_TIMEOUT: Final = 30.0
-"""Seconds for a reply; between the 5 s of httpx and the 60 s of gRPC tutorials."""
+"""Seconds for a reply: more than the 5 s of httpx, less than the 60 s in tutorials of gRPC."""
 
 MAX_MESSAGE_SIZE: Final = 16 * 2**20
 """Largest incoming message, in bytes. ``websockets`` allows 1 MiB, browsers and aiohttp 4 MiB and more, and DevTools
@@ -183,7 +183,7 @@ def _picked(group: type[_Group], values: Mapping[str, Any]) -> _Group:
 
 
 def check_combinations(values: Mapping[str, Any]) -> None:
-    """Check that no option excludes another one or lacks another one that it needs.
+    """Check that the options can be combined.
 
     Args:
         values: all options but ``url``, already checked one by one.

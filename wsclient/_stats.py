@@ -25,8 +25,8 @@ class Counters:
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
         late: replies for which no request was waiting.
-        unread: the last message that may be a reply which was not recognised: its number (``messages_received``), and a
-            sentence that says why. Replaced as a whole.
+        unread: a pair that describes the last message that was not recognised as a reply, but may be one: the value of
+            ``messages_received`` at that message, and a sentence with the reason. Assigned as one pair.
     """
 
     __slots__ = (

@@ -21,7 +21,8 @@ def timed_out(
         phase: ``"queued"`` if the request was not sent yet, ``"waiting"`` if it was waiting for its reply.
         what: names the request, such as ``The request 'add' with the id 1``.
         seconds: how long it had; None if unknown.
-        reason: the end of the sentence: why it was not sent, or what arrived meanwhile.
+        reason: why the request was not sent (the end of a sentence), or what arrived meanwhile (a sentence without its
+            full stop).
         cause: the error that is the reason; None if there is none.
     """
     within = "before its deadline" if seconds is None else f"within {seconds:g} s"

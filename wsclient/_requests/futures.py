@@ -26,7 +26,7 @@ _DONE: Final = (*_CANCELLED, "FINISHED")
 """The final values of ``Future._state``; the base class assigns them after the result."""
 
 _WAITS: Final = (
-    "The result of a request was asked for by a function that interrupted this thread inside the client (such as a "
+    "The result of a request was requested by a function that interrupted this thread inside the client (such as a "
     "finalizer or a signal handler), so the wait could not end. Use add_done_callback()."
 )
 
@@ -132,7 +132,7 @@ class RequestFuture(Future[Any]):
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Schedule a call of ``fn(future)`` for when the future has an outcome; see the class for its thread."""
         callback = partial(self._post_callback, fn)
-        if this_thread.inside():  # no lock may be taken here, so a new thread does
+        if this_thread.inside():  # no lock may be taken here, so a new thread takes it
             _thread.start_new_thread(super().add_done_callback, (callback,))
         else:
             super().add_done_callback(callback)

@@ -79,10 +79,10 @@ class Request(Outgoing):
         last: the latest reply that did not end the request (an ``Item``, or a ``Reply`` that ``until`` rejected);
             ``ABSENT`` before the first. Used only if the request returns a single result.
         stage: its state, see ``TRANSITIONS``. Guarded by the table's lock.
-        counts_in_flight: whether it counts for the limit of requests in flight. Guarded likewise.
+        counts_in_flight: whether it counts for the limit of requests in flight. Guarded by the table's lock.
         written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again
-            if the connection ended and the request will be sent again. Guarded by the table's lock while the connection
-            lives; afterwards only the I/O thread changes it, without the lock.
+            if the connection ended and the request will be sent again. Guarded by the table's lock until the connection
+            has ended; afterwards only the I/O thread changes it, without the lock.
         heard: how many messages the client had received when the request was written; 0 before that.
         hint: what arrived and could have been meant as its reply, for the error of its timeout. The I/O thread sets it.
         sent_before: whether an earlier connection had written it, so that the server may have received it.

@@ -2,8 +2,8 @@
 
 Guarantees:
     * Any thread may call a ``Requests``, unless a method names the one thread that may.
-    * A reply, a timeout, a cancel, a lost connection and a close may occur at the same moment. Each calls
-      ``RequestTable.take`` first, and only the caller for which it returns True completes the waiter.
+    * A reply, a timeout, a cancel, a lost connection and a close may occur at the same moment. The code that handles
+      one of them calls ``RequestTable.take`` first, and completes the waiter only if the result is True.
     * No lock of this package is held while a waiter is completed or a message is queued. One exception: ``refuse`` ends
       a request that can't be written, while the write lock is held.
 """
@@ -114,13 +114,13 @@ class Requests:
         Args:
             message: the caller's message.
             timeout: seconds; ``DEFAULT`` is the client's ``request_timeout``, None has no limit.
-            match: as for ``client.request``, like the next two.
-            until: see there.
-            idempotent: see there.
+            match: as for ``client.request``.
+            until: as for ``client.request``.
+            idempotent: as for ``client.request``.
             connection_number: the number of the one connection that may take it; None for any.
 
         Raises:
-            TypeError, ValueError: an option is wrong, or as ``make`` and ``make_batch``.
+            TypeError, ValueError: an option is wrong; or an error of ``make`` or ``make_batch``.
         """
         if match is not None or until is not None:
             check_callable("match", match)
@@ -148,14 +148,13 @@ class Requests:
         Args:
             message: the caller's message.
             deadline: when the request times out.
-            match: as for ``client.request``, like the next two.
-            until: see there.
-            idempotent: see there.
+            match: as for ``client.request``.
+            until: as for ``client.request``.
+            idempotent: as for ``client.request``.
             connection_number: the number of the one connection that may take it; None for any.
 
         Raises:
-            TypeError: the message can't be encoded, or a reply to it could not be recognised.
-            ValueError: likewise.
+            TypeError, ValueError: the message can't be encoded, or a reply to it could not be recognised.
         """
         protocol = self._protocol
         id = encoder = None
@@ -228,8 +227,8 @@ class Requests:
 
         Args:
             message: what to send.
-            expires_at: as in ``Outgoing``, like the next.
-            connection_number: see there.
+            expires_at: as in ``Outgoing``.
+            connection_number: as in ``Outgoing``.
 
         Raises:
             TypeError: it can't be encoded.
@@ -239,7 +238,7 @@ class Requests:
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
-        may_wait = not this_thread.inside()  # else `is_free` informs the protocol
+        may_wait = not this_thread.inside()  # inside a section, `is_free` calls `_passed` later
         for id in entry.ids:
             if may_wait:
                 protocol._passed(id)
@@ -324,7 +323,7 @@ class Requests:
             request.join(waiter)
         else:
             request.waiter = waiter
-        self._sender.queue.check_open()  # before the table: a client that has ended takes nothing out of it any more
+        self._sender.queue.check_open()  # first, since no code removes a request from the table after the client's end
         for one in request.reply_requests():
             self.table.hand_over(one, timed=timed, streaming=streaming)
         self.hand_over_message(request)
@@ -370,9 +369,8 @@ class Requests:
                 raise self._no_room(entry) from error
             if sender.writer is None:
                 reason, cause = self._link.why_not_open()
-                raise SendQueueFull(f"{error} Messages wait in it, since {reason}.") from cause and copy_exception(
-                    cause
-                )
+                text = f"{error} The queued messages are not sent, since {reason}."
+                raise SendQueueFull(text) from cause and copy_exception(cause)
             raise
         finally:
             if evicted:
@@ -437,7 +435,7 @@ class Requests:
                 return table.depart(request, protocol.new_id(), written)
             except Clash:
                 continue
-        raise ProtocolError(f"{type(protocol).__name__}.new_id() gave no id that is free.")
+        raise ProtocolError(f"{type(protocol).__name__}.new_id() returned no id that is free.")
 
     def refuse(self, request: Request, error: BaseException) -> None:
         """End a request that can't be written, with an error. Only the writer calls this."""
@@ -459,15 +457,15 @@ class Requests:
             for id in ids:
                 self._protocol._passed(id)
             return True
-        # This thread holds the write lock.
+        # This thread holds the write lock, so it must not wait for a log handler.
         self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
         return False
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request, value: Any) -> bool:
-        """End a request with its reply. False if the request had already ended. I/O thread only: it checks itself after
-        each read whether a drain is complete.
+        """End a request with its reply. False if the request had already ended. I/O thread only; it need not be woken,
+        since it checks after each read whether a drain is complete.
         """
         if not self.table.take(request, OK):
             return False
@@ -587,7 +585,7 @@ class Requests:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
             elif self.table.holds_place(request):
-                self._commands.wake()  # `take` has added a timer; the I/O thread must see it
+                self._commands.wake()  # `take` has added a timer, which may shorten the wait of the I/O thread
         self._make_room()
         return may_be_sent
 

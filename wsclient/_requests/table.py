@@ -1,13 +1,13 @@
-"""The table of a client's requests. It knows those that have not ended and on which connection each is in flight, and
-lets each request end once. Replies are looked up in the ``WrittenRequests`` of their connection.
+"""The table of a client's requests. It contains the requests that have not ended, with the connection on which each is
+in flight, and ends each request once. Replies are looked up in the ``WrittenRequests`` of their connection.
 
 Guarantees:
     * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``take`` returns True to the first
       of them, whose outcome counts, and False to the others.
-    * No callback is called while the lock is held. Look-up, end and the next deadline do not scan the requests, so they
-      cost the same with ten requests in flight as with a hundred thousand. Only
-      rare steps scan: ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers``
-      (only while more than half of the timers are of ended requests).
+    * No callback is called while the lock is held. Three steps do not scan the requests: look-up, end, and reading the
+      next deadline. So their cost does not depend on the number of requests in flight. Only rare steps scan:
+      ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers`` (only while more
+      than half of the timers are of ended requests).
     * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
       ``_threads.sections``). The next thread that acquires the lock adds the request first.
     * An interrupt leaves every table consistent: a critical section consists of assignments, and its last step commits.
@@ -66,7 +66,7 @@ class RequestTable:
                 its position in the order, so that its reply is not assigned to another request.
         """
         # Guards all tables and counts below, every `WrittenRequests`, and `stage`, `counts_in_flight` and `written_on`
-        # of every request (`written_on` only while the connection lives).
+        # of every request (`written_on` only until the connection has ended).
         self._lock = make_lock()
         self.by_order = by_order
         self._begun: dict[Request, None] = {}  # requests that have begun and not ended, in this order
@@ -319,8 +319,8 @@ class RequestTable:
 
     def _take_handed_over(self) -> None:
         """Add the requests that were handed over. The caller holds the lock."""
-        # A list of the keys, since it is made without an allocation that could run the collector, and so a finalizer
-        # that hands over a further request.
+        # list() makes no allocation that could run the garbage collector. A finalizer could otherwise hand over a
+        # further request during the iteration.
         for request in list(self.handed_over):
             timed, streaming = self.handed_over[request]
             key = request.caller_key
@@ -329,7 +329,7 @@ class RequestTable:
             timer = self._timer(request) if timed else None
             if timer is not None:
                 heapq.heappush(self.timers, timer)  # a timer of a request that is not added has no effect
-            # From here on without a call, so that an interrupt comes before or after.
+            # The next lines call nothing, so an interrupt occurs before or after them.
             del self.handed_over[request]
             request.stage = STREAMING if streaming else WAITING
             self.waiting += not streaming

@@ -29,8 +29,8 @@ class WrittenRequests:
         number: the connection's number.
         by_id: these requests, in the order in which they were taken for writing; the key is the key of the request's
             id, or the request object itself if it has a ``match`` function. The I/O thread looks up replies in it.
-        matches: those of them that have a match function. The I/O thread reads it.
-        uncounted: the number of those of them that have ``counts_in_flight`` unset.
+        matches: those of these requests that have a match function. The I/O thread reads it.
+        uncounted: how many of these requests do not count for the limit (``counts_in_flight`` is False).
     """
 
     __slots__ = ("_lock", "by_id", "matches", "number", "uncounted")

@@ -320,7 +320,7 @@ def test_an_unsubscribe_that_raises_is_logged_and_the_stream_is_closed(against, 
     stream = client.stream({"ask": 1})
     taken(peer)
     stream.close()
-    eventually(lambda: "an unsubscribe could not be made" in caplog.text)
+    eventually(lambda: "an unsubscribe message could not be made" in caplog.text)
     assert "LookupError: no such thing" in caplog.text
     assert has_no_entries(client)
 
@@ -354,5 +354,5 @@ def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(
     core.log.finish(Deadline(time.monotonic() + LONG))  # the records that were queued are handled
     assert core.queue.messages == 0
     assert asked == ([1] if ended == "client" else [])
-    assert ("an unsubscribe was not sent: It is closed." in caplog.text) == (ended == "client")
+    assert ("an unsubscribe message was not sent: It is closed." in caplog.text) == (ended == "client")
     client.close()

@@ -247,7 +247,7 @@ class Hooks:
             self.post("on_error", error)
 
     def start_worker(self, worker: Worker) -> None:
-        """Start a thread of the client; if that fails, it is reported, and tried again later."""
+        """Start a thread of the client; a failure is reported, and the start is tried again later."""
         self._starter.start(worker)
 
     def _run_event(self, name: str, hook: Callable[..., object], size: int, *args: Any) -> None:

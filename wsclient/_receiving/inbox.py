@@ -5,14 +5,14 @@ Guarantees:
     * With the policy ``"block"`` nothing is lost while reading pauses at the limit; if reading continues
       nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the byte limit are
       dropped. A queue with room left keeps an item of any size, so it may exceed its byte limit by one item. Without
-      ``must_keep_reading``, nothing is dropped, so it may exceed the limit by all items of one read.
+      ``must_keep_reading``, nothing is dropped, so the queue may exceed the limit by all items of one read.
     * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
       is full or is dropping items, it returns one item.
     * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
-    * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. After a loss, it does not return
-      ``FIRST_LOSS`` again until the queue was at most half full after each of two items that the reader took; a new
-      loss restarts this count. (With ``"latest"``, it must be empty instead of half full, because the queue holds only
-      one item per key, so its length says nothing.)
+    * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. It returns ``FIRST_LOSS`` again
+      only after this has happened twice without a loss between: the reader took an item, and the queue was then at most
+      half full. (With ``"latest"``: was then empty. The queue contains one item per key, so its length does not show
+      whether the reader is fast enough.)
     * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
       next thread that acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
@@ -38,7 +38,7 @@ __all__ = ["EMPTY", "ITEM_BYTES", "Inbox", "Put"]
 
 
 ITEM_BYTES: Final = 256
-"""Bytes of memory that an item takes in addition to its payload, about; measured: 200 for a message to a hook."""
+"""The estimated memory, in bytes, of an item without its payload. Measured: 200 for a message to a hook."""
 
 
 _BATCH_ITEMS: Final = 16
@@ -52,7 +52,8 @@ _BATCH_BYTES: Final = 64 * 1024
 
 _NONE: Final = 0
 _LOSING: Final = 2
-"""States of an episode of losses: how many more times the queue must be at most half full after an item is taken."""
+"""Values of ``_episode``: how many more times the queue must be at most half full after an item was taken, until
+``FIRST_LOSS`` is returned again; 0 if there was no loss."""
 
 
 class _Empty:
@@ -69,7 +70,7 @@ class Put(enum.Enum):
     KEPT = enum.auto()
     """Nothing was lost; with ``"latest"``, the item may have replaced an older one with its key."""
     FIRST_LOSS = enum.auto()
-    """This item, or an older one instead of it, was dropped: the first loss of an episode."""
+    """This item, or an older one instead of it, was dropped, and the loss must be reported."""
     LOSS = enum.auto()
     """One more item was dropped."""
 
@@ -116,7 +117,7 @@ class Inbox:
         self._count = 0
         self._bytes = 0
         self._episode = _NONE
-        self._is_discarded = False  # `end` could not discard the items. Not guarded: only one assignment, to True
+        self._is_discarded = False  # whether the next holder of the lock must discard the items; not guarded
         self.dropped = 0
         self.full = False
         self.ended = False

@@ -115,8 +115,8 @@ class AnswersFeed(Feed):
                 stream._end(None if isinstance(error, ClientClosed) else error)
 
     def reply_due(self) -> Deadline:
-        """Return the deadline of the first reply, and ``NEVER`` if that is not awaited any more. End the request if the
-        deadline has passed. On the reader's thread.
+        """Return the deadline of the first reply; ``NEVER`` if that reply is not awaited any more. End the request if
+        the deadline has passed. On the reader's thread.
         """
         request = self.request
         if request is None or request.stage is not WAITING:
@@ -159,13 +159,13 @@ class AnswersFeed(Feed):
         position = request.position
         if position is not None and position[0].ended:
             return
-        # No byte position yet: it is being written now, on the present connection.
+        # Without a byte position, the request is being written now, on the present connection.
         number = self._sender.connection_number if position is None else position[0].number
         try:
             message = self._protocol.unsubscribe(request.message, request.id, None)
             if message is not None:
                 self._requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
-            self._log.queue(logging.DEBUG, "an unsubscribe was not sent: %s", error)  # this may be a finalizer
+            self._log.queue(logging.DEBUG, "an unsubscribe message was not sent: %s", error)  # this may be a finalizer
         except Exception as error:  # raised by a user-defined protocol
-            self._log.queue(logging.ERROR, "an unsubscribe could not be made.", error=error)
+            self._log.queue(logging.ERROR, "an unsubscribe message could not be made.", error=error)

@@ -222,8 +222,8 @@ class Router:
         """Deliver the early messages, then the early calls, when the connection is open."""
         early_messages, self.early_messages = self.early_messages, None
         for message, size, is_reply, is_late, topic, key in early_messages.take_all() if early_messages else ():
-            # Early messages are not offered to `match=` requests here: each such request was sent later than the
-            # message came.
+            # Early messages are not passed to `match=` requests, since each of these requests was sent after the
+            # message had arrived.
             self._deliver(message, size, topic, key, is_reply=is_reply, is_late=is_late)
         for call, size in self._early_calls.take_all():
             self._called(call, size)
@@ -425,7 +425,7 @@ class Router:
     def _is_echo(self, call: Call, size: int) -> bool:
         """Process a call that repeats the request in flight under its id, as a reply; return whether it did.
 
-        Otherwise, if there is such a request, note for the error of its timeout that this was not taken for its reply.
+        Otherwise, if there is such a request, store a sentence in ``Request.hint``, for the text of its timeout.
         """
         request = self._written.find(call.id)
         if request is None or request.match is not None:
@@ -509,8 +509,8 @@ class Router:
         is_reply: bool = False,
         is_late: bool = False,
     ) -> None:
-        """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``. A reply whose id
-        was no request's goes to streams and ``on_message``, a late one to ``on_message`` alone.
+        """Deliver a message to its subscriptions, else to topic handlers, streams and ``on_message``. A reply with an
+        unknown id goes to streams and ``on_message``, a late reply to ``on_message`` alone.
         """
         hooks = self._receivers.hooks
         if not is_reply:

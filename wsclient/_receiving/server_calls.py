@@ -2,7 +2,7 @@
 
 Guarantees:
     * Answers take no room of the user's send queue and drop nothing in it. While too many bytes of them wait to be
-      sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before they return their thread.
+      sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before their answer is queued.
     * The answer of a handler is sent after the messages that the handler sent before it returned.
 """
 
@@ -91,7 +91,8 @@ class ServerCalls:
             raise failure
 
     def leave_out(self, call: Call, writer: Writer) -> None:
-        """Send no answer to a call, since it was none; the other calls of its batch are answered. I/O thread only.
+        """Send no answer to a message that was taken for a call but is an echo; the other calls of its batch are
+        answered. I/O thread only.
 
         Args:
             call: what was taken for a call.
@@ -111,7 +112,7 @@ class ServerCalls:
             return _checked(self._protocol.encode_error(call.id, error))
         except Exception:  # the error's data or its text can't be encoded
             code = error.code if isinstance(error, RemoteError) and isinstance(error.code, (int, str)) else None
-        # The text of a RemoteError itself says that the server has answered.
+        # Not str() of a RemoteError: it begins with "The server answered", which is false for this answer.
         cause = Exception(error.message) if isinstance(error, RemoteError) else error
         try:
             return _checked(self._protocol.encode_error(call.id, RemoteError(code, text_of(cause, 1000))))

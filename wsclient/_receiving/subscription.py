@@ -59,7 +59,7 @@ class Standing(enum.Enum):
     LOST = enum.auto()
     """Its connection has ended; a new request is sent on the next one."""
     CLOSING = enum.auto()
-    """The reader closed it before the reply, which may be needed to unsubscribe."""
+    """The reader closed it before the reply came; the reply may be needed to unsubscribe."""
     ENDED = enum.auto()
     """Final: closed by the reader, refused or ended by the server, or failed."""
 
@@ -105,8 +105,8 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
         Event.FINISHED: Standing.ENDED,
     },
     Standing.CLOSING: {
-        # The writer posts WRITTEN after `on_closed` has already applied it; or the request is written again, since its
-        # connection was lost during the write.
+        # Two cases: `on_closed` has applied WRITTEN before the writer posted it; or the request is written again, since
+        # its connection was lost during the write.
         Event.WRITTEN: Standing.CLOSING,
         Event.CONFIRMED: Standing.ENDED,
         Event.CONNECTION_LOST: Standing.ENDED,
@@ -308,7 +308,7 @@ class SubscriptionFeed(Feed):
 
     @property
     def is_reply_awaited(self) -> bool:
-        """Whether a reply to the present request is expected: not if the request contains the subscription key, nor if
+        """Whether a reply to the present request is expected. False if the request contains the subscription key, or if
         ``match`` selects the messages.
         """
         return self._is_reply_awaited
@@ -579,7 +579,8 @@ class SubscriptionFeed(Feed):
         if writer is None or self._guard.state.current in FINAL:
             return
         if position is not None and position[0] is not writer.write_progress:
-            return  # it was written on another connection (no byte position: it is being written now, on this one)
+            # The request was written on another connection. (Without a position, it is being written now, on this one.)
+            return
         deadline = Deadline.after(self._request_timeout, time.monotonic())
         number = writer.write_progress.number
         try:
@@ -591,7 +592,7 @@ class SubscriptionFeed(Feed):
             elif message is not None:
                 writer.send_first(self._requests.encode_one_way(message, connection_number=number))
         except BaseException as error:  # raised by the caller's function; SystemExit too must not end the I/O thread
-            self._log.write(logging.ERROR, "an unsubscribe could not be made.", error=error)
+            self._log.write(logging.ERROR, "an unsubscribe message could not be made.", error=error)
             self._hooks.post_event("on_error", error)
 
     def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
@@ -609,7 +610,7 @@ def _takes_id(function: Callable[..., Any]) -> bool:
     """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message."""
     try:
         inspect.signature(function).bind(None, None, None)
-    except (TypeError, ValueError):  # it has only two, or it is written in C and does not say
+    except (TypeError, ValueError):  # it has two parameters, or is a C function without a signature
         return False
     return True
 

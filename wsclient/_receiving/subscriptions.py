@@ -186,11 +186,11 @@ class Subscriptions:
             member.on_lost(error)
 
     def ask_again(self, writer: Writer, number: int) -> None:
-        """Subscribe again to every subscription on a connection that is about to open: after the messages of
-        ``on_session``, before the queue.
+        """Send the subscribe request of every subscription again, on a connection that is about to open: after the
+        messages of ``on_session``, before the queue.
 
-        Events that happen meanwhile are left for ``apply_events``, to be called once the connection is open: before
-        that, the unsubscribe of a subscription that was closed could not be sent.
+        Events that are posted meanwhile are applied when the connection is open (``apply_events``): before that, no
+        unsubscribe message can be sent.
 
         Args:
             writer: the connection's writer.

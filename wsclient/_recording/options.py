@@ -69,7 +69,7 @@ def _checked_path(path: Any) -> str:
 
 
 def _checked_names(option: str, names: Any) -> tuple[str, ...]:
-    # The error does not show them: they may be taken for the values to redact.
+    # The error does not show the names: a caller may have passed secret values by mistake.
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{option} must be a list of names, not {type(names).__name__}.")
     for name in names:

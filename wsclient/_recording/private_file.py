@@ -1,4 +1,4 @@
-"""Creates the file of a recording, which only the user of this process may read: it contains what a session said."""
+"""Creates the file of a recording. Only the user of this process may read it, since it contains messages."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ def _make_private(descriptor: int) -> None:
             raise PermissionError(
                 f"the file belongs to another user, uid {found.st_uid}, who could read it; remove it"
             ) from None
-        # The owner may always change the mode, so this file system has none (FAT, some network drives).
+        # The owner may always change the mode, so this file system has no modes (FAT, some network drives).

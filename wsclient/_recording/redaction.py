@@ -6,8 +6,8 @@ Secrets are also found in JSON inside a string of other JSON. Only such a string
 secret, encoded again, so its escape sequences may change.
 
 The I/O thread redacts, so the cost of one text is limited. Text without colons and backslashes is skipped by the search
-functions of ``str``; each colon or string with a backslash costs 1 to 3 µs. After ``MAX_STEPS`` of them the rest of
-the text is replaced, so a secret is never recorded.
+functions of ``str``; each colon or string with a backslash costs 1 to 3 µs. After ``MAX_STEPS`` steps the rest of the
+text is replaced, so a secret is never recorded.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Redactor:
         return compared.endswith(self._endings) and compared not in self._kept
 
     def text(self, text: str) -> str:
-        """The text, with the value of each secret JSON member replaced by ``"[redacted]"``; so is all that follows
-        after ``MAX_STEPS`` steps.
+        """The text, with the value of each secret JSON member replaced by ``"[redacted]"``. After ``MAX_STEPS`` steps,
+        the rest of the text is replaced too.
         """
         return self._redacted(text, _Budget(), 0)
 
@@ -96,7 +96,8 @@ class Redactor:
         size, known = len(text), self._known
         backslash = colon = -1
         while True:
-            # Each is searched again only after it was passed, so the text is searched once for each.
+            # `find` is called again only after `at` has passed the last result, so each of the two searches reads the
+            # text once.
             if backslash < at:
                 backslash = _find(text, "\\", at)
             if colon < at:
@@ -187,8 +188,8 @@ def _name_before(text: str, at: int, stop: int) -> tuple[int, int, int]:
         stop: the first colon or backslash from there.
 
     Returns:
-        Start and end of the string, and where the value begins if the string is the name of a member. -1 for the start
-        if there is no such string, and for the value if it is no name.
+        Start and end of the string, and where the value begins if the string is the name of a member. The start is -1
+        if there is no such string; the beginning of the value is -1 if the string is no name.
     """
     if text.count('"', at, stop) % 2:
         start = text.rfind('"', at, stop)

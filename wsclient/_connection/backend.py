@@ -61,7 +61,7 @@ class ClientBackend:
             written: the requests in flight on the connection, which ``max_in_flight`` limits.
             sender: holds the send queue.
             requests: assigns requests their ids.
-            protocol: has the limit.
+            protocol: the message protocol, with its ``max_in_flight``.
             counters: count the sent messages and bytes.
             commands: wakes the I/O thread.
         """

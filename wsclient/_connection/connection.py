@@ -75,7 +75,7 @@ class Connection:
         number: 1 for the client's first.
         opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
-        writer: its writer.
+        writer: its ``Writer``.
         router: distributes the messages.
         ending: why it ends; None if it is not ending.
         over: whether it has ended, so that ``finish`` can be called.
@@ -114,10 +114,9 @@ class Connection:
         self._reader = MessageReader(
             core.settings.bounds.max_message_size, limits.max_fragments, inflater, limits.max_inflated_bytes
         )
-        # What was read and is not processed yet: messages behind an array, whose rest is in `router.backlog`; bytes
-        # that are still compressed, in `_reader`.
+        # The messages that follow an array, while `router.backlog` contains the rest of the array; else None.
         self._kept: Iterator[Received] | None = None
-        self._has_more = False  # whether there is anything of this
+        self._has_more = False  # whether `_kept`, `router.backlog` or `_reader` contains unprocessed input
         self._opened_at: float | None = None
         self._heartbeat = ProtocolHeartbeat(
             core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout
@@ -160,7 +159,7 @@ class Connection:
         if core.table.handed_over:
             core.table.take_handed_over()  # if a request is handed over later, this thread is woken
         if core.recorder is not None:
-            core.recorder.write()  # if a record is added later, this thread is woken
+            core.recorder.write()  # if a note is added later, this thread is woken
         try:
             ready = self._wait(time.monotonic(), until)
         except OSError as error:
@@ -168,8 +167,8 @@ class Connection:
             return
         now = time.monotonic()
         if core.table.timers:
-            # Before reading: if replies are matched by order, a reply that is read now could belong to the next
-            # request, but would be assigned to the one that has timed out.
+            # Before reading: if replies are correlated by order, a reply that is read now could belong to the next
+            # request, but would be assigned to the request that has timed out.
             core.requests.expire(now)
         if core.commands.drop is not None and self._is_to_be_dropped():
             return
@@ -203,7 +202,7 @@ class Connection:
         error: WebSocketClientError | None = None,
         behind_queue: WebSocketClientError | None = None,
     ) -> None:
-        """Start the closing handshake; on a connection that is already ending, only bring the deadline forward.
+        """Start the closing handshake; on a connection that is already ending, only make the deadline earlier.
 
         Args:
             code: the close code to send.
@@ -256,7 +255,7 @@ class Connection:
         disconnect = self.disconnect(now)
         self._uptime.stop(now)
         if self.was_open:
-            core.link.last = disconnect  # before another thread can see that a message is lost, and ask why
+            core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
         core.sender.writer = None
         core.link.opened_at = None
         core.link.connection = None
@@ -305,7 +304,7 @@ class Connection:
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
     def _is_to_be_dropped(self) -> bool:
-        """Return whether the connection must be dropped without further reads: replies are matched by order, and one
+        """Return whether the connection must be dropped without further reads: replies are correlated by order, and one
         may be missing.
         """
         drop = self._core.commands.drop
@@ -464,7 +463,7 @@ class Connection:
             self._skip("" if backlog is None else backlog.payload, error)
 
     def _skip(self, payload: str | bytes, cause: BaseException) -> None:
-        """Report a message for which code that it led to raised an error; the next one is processed as usual.
+        """Report a message whose processing raised an error; the next message is processed as usual.
 
         Raises:
             ProtocolError: replies are correlated by their order alone, and this message may have been one.

@@ -164,7 +164,7 @@ class Lifecycle:
                 self._close_unstarted_later()
             return
         if this_thread.inside():
-            core.commands.order_close(code, reason, deadline)  # also if the call can't wait, on the I/O thread
+            core.commands.order_close(code, reason, deadline)  # before the check below: the I/O thread may give it too
             if not core.guard.on_io_thread():
                 self._close_inside(deadline)
                 return
@@ -174,11 +174,11 @@ class Lifecycle:
         self._await_end(deadline)
 
     def _close_unstarted_later(self) -> None:
-        """Close a client that was never started on another thread, since the caller may take no lock."""
+        """On another thread, close a client that was never started. The caller may take no lock."""
         try:
             _thread.start_new_thread(self._close_unstarted, ())
         except RuntimeError as error:  # a later call that may take the lock ends the client
-            text = "a thread that closes it could not be started (%s); close(), wait_closed() or start() ends it."
+            text = "the thread that closes the client could not be started (%s); call close() again."
             self._core.log.queue(logging.WARNING, text, error)
 
     def _close_inside(self, deadline: Deadline) -> None:
@@ -202,7 +202,7 @@ class Lifecycle:
             raise core.guard.closed_error("drain()")
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
-        if this_thread.inside():  # no lock may be taken here, so a new thread does
+        if this_thread.inside():  # no lock may be taken here, so a new thread takes it
             _thread.start_new_thread(self._begin_drain, (deadline,))
             return False
         if self._begin_drain(deadline):
@@ -301,5 +301,5 @@ class Lifecycle:
         """Close the client, since the interpreter exits."""
         try:
             self.close(1001, "", timeout, wait=True)
-        finally:  # without a wait: the I/O thread has waited; this handles only what no thread can be started for
+        finally:  # no wait: the I/O thread has waited; records for which no thread can be started are handled here
             self._core.log.finish(Deadline(time.monotonic()))

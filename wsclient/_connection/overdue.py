@@ -70,7 +70,7 @@ class EndingOverdue:
 
 
 def ending_overdue(core: ClientContext, options: NetworkOptions) -> NetworkOptions:
-    """Return the options with functions that call those of the user inside of ``EndingOverdue``."""
+    """Return the options; each function of the user is replaced by one that calls it inside ``EndingOverdue``."""
     sock, context = options.sock, options.ssl_context
     if callable(sock):
         options = options._replace(sock=partial(_call, core, sock))

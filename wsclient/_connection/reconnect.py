@@ -33,16 +33,16 @@ FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry is made; the limit doubles with each failure."""
 
 MAX_DELAY: Final = 10.0
-"""The longest delay in seconds, so that a client is back soon after its server is. Full jitter below it spreads the
-retries of many clients (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+"""The longest delay in seconds: a client makes an attempt at most this long after its server is available. Full jitter
+below it spreads the retries of many clients (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
 
 MIN_UPTIME: Final = 5.0
 """Seconds after which an open connection resets the count of failed attempts; gRPC's back-off has a similar rule."""
 
 GRACE: Final = 300.0
-"""Seconds after the loss of a healthy connection in which fatal errors are retried. As long as the two periods with
-which Kubernetes replaces a server that has failed: the longest delay before it restarts a container
-(``CrashLoopBackOff``), and the time before it moves the pods of a node that does not answer."""
+"""Seconds after the loss of a healthy connection in which fatal errors are retried. Kubernetes has the same limit
+twice: it delays the restart of a container by at most 300 s (``CrashLoopBackOff``), and moves the pods of a node that
+does not answer after 300 s."""
 
 MAX_RETRY_AFTER: Final = 300.0
 """The longest ``Retry-After`` of a server that is obeyed, in seconds."""
@@ -70,14 +70,14 @@ class Reconnect:
         should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
         grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that
-            was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may pass (a
-            deployment, a certificate that is replaced). After that, and before the first such connection, a fatal error
-            ends the client. 0 retries no fatal error. Always fatal: a ``SessionError(retry=False)`` that ``on_session``
-            raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is a socket, which
-            serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403) are retried
-            likewise, each with what ``url`` and ``headers`` then return; if the attempt before the end of ``grace``
-            was refused too, none follows with new credentials. The default is that of Kubernetes, which delays the
-            restart of a container that fails by at most 300 s.
+            was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may be
+            temporary (a deployment, a certificate that is replaced). After that, and before the first such connection,
+            a fatal error ends the client. 0 retries no fatal error. Always fatal: a ``SessionError(retry=False)`` that
+            ``on_session`` raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is
+            a socket, which serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403)
+            are retried in the same way; ``url`` and ``headers`` are called again before each attempt. If the last
+            attempt within ``grace`` was refused, no further attempt with new credentials is made. The default is that
+            of Kubernetes, which delays the restart of a container that fails by at most 300 s.
     """
 
     wait: Any = None
@@ -156,7 +156,7 @@ class ReconnectState:
                 after a refused login may succeed.
             fatal_codes: close codes of the message protocol after which a retry can't succeed.
             log: the client's log.
-            one_connection: whether no second connection can be opened, so that no fatal error can pass.
+            one_connection: whether no second connection can be opened, so that no fatal error is temporary.
             report: called with each error that ``should_retry`` or a strategy raises; it is logged already.
         """
         self._reconnect = reconnect

@@ -185,7 +185,9 @@ class ConnectionSession(Session):
         connection.turn(deadline)
 
     def _check_may_wait(self) -> None:
-        """Refuse a wait of a function that interrupted a wait of this session: it would read the answer to that one."""
+        """Refuse a wait inside a function that interrupted another wait of this session: it could receive the reply for
+        which the interrupted wait was made.
+        """
         if self._is_waiting:
             raise WouldDeadlock(
                 "A session that waits was used by a function that interrupted the wait (such as a finalizer, match= or "

@@ -189,7 +189,7 @@ class Supervisor:
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
         disconnect = None if connection is None else connection.finish()
-        # Not before: finish() may wait for a thread that runs user code under the write lock; `abort()` needs
+        # After finish(), which may wait for a thread that runs user code under the write lock: `abort()` needs
         # `_connection` to end that wait.
         self._connection = None
         now = time.monotonic()

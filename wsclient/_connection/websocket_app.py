@@ -9,8 +9,8 @@ So the app controls the sequence (connect, read until the end, tear down), and o
 ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it; otherwise it would call
 ``on_close`` for connections that never opened, and log headers with their secrets.
 
-What the app logs itself ("Websocket connected") says nothing that is true here, and the I/O thread must not wait for a
-logging handler; so a filter of the logger ``websocket`` rejects the records of threads that run a ``Transport``.
+The app's own log records ("Websocket connected") are false here, and the I/O thread must not wait for a logging
+handler; so a filter of the logger ``websocket`` rejects the records of threads that run a ``Transport``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ check_has(websocket, "WebSocketApp", "websocket-client")
 __all__ = ["Transport"]
 
 _ANY_URL: Final = "ws://localhost/"
-"""The app needs a URL that it can parse. It does not connect to it: ``Connector`` knows the server."""
+"""The app needs a URL that it can parse. No connection is made to it: ``Connector`` uses the client's URL."""
 
 
 _running: Final[set[int]] = set()

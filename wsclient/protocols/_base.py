@@ -82,8 +82,8 @@ class Protocol:
         """A new id for a request.
 
         Returns:
-            An id that was not used before during the client's life. If a request with this id is still in flight, the
-            client calls the method again.
+            An id that this client has not used before. If a request with this id is still in flight, the client calls
+            the method again.
         """
         raise NotImplementedError
 
@@ -220,7 +220,8 @@ class Protocol:
             reply: the server's answer; None if there was none.
 
         Returns:
-            The message; a ``Request`` gets its own id and answer. None to send no message.
+            The message; a ``Request`` is sent with an id of its own, and the answer to it is dropped. None to send no
+            message.
         """
         return None
 
@@ -255,7 +256,8 @@ class Protocol:
         return payload
 
     def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
-        """The method of a request, for the text of an error; None if it has none, or is too long to read it again.
+        """The method of a request, for the text of an error; None if it has no method, or is too long to be decoded
+        again.
 
         Args:
             payload: the encoded request; None before its id is known.

@@ -32,8 +32,8 @@ _JSON_SPACE = " \t\r\n"
 _SPACE = re.compile(f"[{_JSON_SPACE}]*")
 
 LARGE_ARRAY = 2**18
-"""Characters from which on an array is decoded element by element, to stop at the limit on their number: 16 MiB of
-numbers take 1 s to decode. With smaller arrays it would only cost time."""
+"""An array whose text has more characters than this is decoded element by element, so that decoding stops at the limit
+on elements: to decode 16 MiB of numbers takes 1 s. For shorter texts this would only cost time."""
 
 
 class StandardJson:

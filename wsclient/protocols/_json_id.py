@@ -27,7 +27,8 @@ _READABLE: Final = 4096
 """Bytes of the longest request that is read again to find its method for the text of an error."""
 
 _MOST_LONGER: Final = 8
-"""How many times longer than its echo a request may be: ``\\u00e9`` is six bytes, and ``é`` two in UTF-8."""
+"""A request that is more than this many times as long as the received message is not compared with it. An echo may be
+shorter than the request, since a server may send ``é`` (two bytes) for ``\\u00e9`` (six)."""
 
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an internal error (JSON-RPC 2.0 §5.1), used for an error that has no code."""
@@ -46,9 +47,9 @@ class JsonId(Protocol):
         key: the member that contains the id.
         reply_key: the member of a reply that contains the id; by default ``key``.
         ids: ``int`` for a counter, ``str`` for a counter as strings, ``"uuid"`` for random UUIDs, or a function that
-            returns an id that is unique during the client's life. Use ``"uuid"`` if the server sends a reply to other
+            returns an id that this client has not used before. Use ``"uuid"`` if the server sends a reply to other
             clients too (Jupyter kernels, chat rooms, a bus of devices): two clients that count have the same ids, and
-            each would take the other's replies for its own. An id that must be hard to guess needs it as well.
+            each would take the other's replies for its own. Use it too if an id must be hard to guess.
         result: the member of a reply that ``request()`` returns; None to return the whole reply.
         error: the member that a reply has only if it is an error; or a function that takes the reply and returns its
             error, or None if there is none. ``code``, ``message`` (or ``reason``) and ``data`` of the error become

@@ -44,8 +44,9 @@ class Numbers:
         """Make the counter return only numbers above this one.
 
         Args:
-            number: an id of a caller. Ids above ``LARGEST_SAFE_INTEGER`` are ignored, so that they do not raise the
-                counter above it. (An id equal to it is not ignored; the numbers after it are larger than that limit.)
+            number: an id of a caller. An id above ``LARGEST_SAFE_INTEGER`` is ignored, so that it does not raise the
+                counter above this limit. (An id equal to the limit is not ignored; the numbers after it exceed the
+                limit.)
         """
         with this_thread.section, self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:

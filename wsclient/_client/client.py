@@ -118,10 +118,10 @@ class Client:
             name: shown in thread names and logs.
             record: a file to which every message and control frame is written, without secrets, or a ``Recording`` that
                 also defines what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
-            server_hostname: the name that the certificate of a ``wss`` server must be for, and that is sent to it (SNI,
-                RFC 6066 §3), instead of the host of the URL: for a server that is reached by its address, a tunnel or
-                ``sock``. It applies to every URL and redirect of the client. ``ws`` and ``unix`` URLs, a socket that
-                already uses TLS, and the certificate of an ``https`` proxy do not use it.
+            server_hostname: replaces the host of the URL in TLS: the certificate of a ``wss`` server must be valid for
+                this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
+                address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and
+                ``unix`` URLs, a socket that already uses TLS, and the certificate of an ``https`` proxy.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -151,10 +151,11 @@ class Client:
             The client itself.
 
         Raises:
-            ConnectError: the first attempt failed (with a list of URLs: each of them), the timeout passed (if attempts
-                failed before that: ``.attempts`` is their number, ``.last`` the last one's error), or the operating
-                system refused the client's thread. The client is then closed; but if another thread had
-                started it, a timeout leaves it running. With ``retry_first=True`` only a fatal error ends the attempts.
+            ConnectError: the first attempt failed (with a list of URLs: the attempt for each of them), the timeout
+                passed, or the operating system refused the client's thread. If attempts failed before the timeout,
+                ``.attempts`` is their number, and ``.last`` the error of the last one. The client is then closed; but
+                if another thread had started it, a timeout leaves it running. With ``retry_first=True`` only a fatal
+                error ends the attempts.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
         """
@@ -323,9 +324,9 @@ class Client:
         Returns:
             A future of the reply. It works with ``concurrent.futures.wait``; ``cancel()`` withdraws the request; its
             done-callbacks run on the hook thread. ``result()`` and ``exception()`` end at the request's ``timeout``
-            even before ``start()`` and while the I/O thread is busy in a function of yours; a future for which no
-            thread waits there ends later if the client is not started, or if ``match``, ``until`` or the protocol
-            does not return.
+            even before ``start()`` and while the I/O thread is busy in a function of yours. If no thread waits in one
+            of these calls, the future may end later than its timeout: if the client is not started, or if ``match``,
+            ``until`` or the protocol does not return.
 
         Raises:
             As ``request``, for errors that are known at once; the future raises the others.
@@ -370,7 +371,7 @@ class Client:
         Raises:
             RemoteError: the server answered with an error.
             TypeError: the protocol has no methods.
-            As ``request``, for the rest.
+            Exception: the other errors of ``request``.
         """
         message = operations.call_message(self._wsclient.core, method, params, notify=False)
         # Not the method of a subclass, which may expect other messages.
@@ -381,7 +382,7 @@ class Client:
 
         Raises:
             TypeError: the protocol has no methods.
-            As ``send``, for the rest.
+            Exception: the other errors of ``send``.
         """
         core = self._wsclient.core
         return operations.send(core, operations.call_message(core, method, params, notify=True), None, None)
@@ -392,11 +393,11 @@ class Client:
         """Send or queue a message, without waiting for the network; messages of one thread keep their order.
 
         The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). Another thread may
-        write the message a moment later: a thread that is just writing, or the background thread. The background thread
-        writes it if many messages are sent at once, or if the socket accepts no more bytes. If ``send`` is called on
-        the main thread, it also does so with TLS, compression, a recording, ``expires``, or replies by order, and if
-        other messages are queued. Without a connection the message waits for the next one. Messages that ``on_open``
-        and ``on_reconnect`` send are sent only on their connection.
+        write the message a moment later: a thread that is just writing, or the I/O thread. The I/O thread writes it if
+        many messages are sent at once, or if the socket accepts no more bytes. It also writes a message of the main
+        thread if other messages are queued, or with TLS, compression, a recording, ``expires``, or replies by order.
+        Without a connection the message waits for the next one. Messages that ``on_open`` and ``on_reconnect`` send are
+        sent only on their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;
@@ -421,7 +422,7 @@ class Client:
 
         Raises:
             ConnectionLost: the connection ended during the wait.
-            FlushTimeout: not within ``timeout`` seconds; a ``RequestTimeout``.
+            FlushTimeout: ``timeout`` seconds have passed. It is a ``RequestTimeout``.
             ClientClosed: the client is not running.
         """
         self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
@@ -543,7 +544,7 @@ class Client:
         Raises:
             RemoteError: the server refused it.
             ValueError: its messages can't be recognised; or ``resume=True`` inside ``on_open``.
-            As ``request``, for the rest.
+            Exception: the other errors of ``request``.
         """
         return stream_operations.subscribe(
             self._wsclient.core, message, match, unsubscribe, resume, key, on_gap, timeout, maxsize, overflow
@@ -623,12 +624,12 @@ class Client:
 
     @property
     def stats(self) -> Stats:
-        """Counters and gauges at this moment."""
+        """Counters, and a few present values; see ``Stats``."""
         return operations.stats(self._wsclient.core)
 
     @property
     def latency(self) -> float | None:
-        """Seconds from the last matched ping to its pong; None before the first."""
+        """Seconds from the last answered ping to its pong; None before the first pong."""
         return self._wsclient.core.counters.rtt_last
 
     @property
@@ -686,7 +687,7 @@ class Client:
         """The peer sent a ping; the pong is queued and is sent before other messages."""
 
     def on_pong(self, data: bytes) -> None:
-        """The peer sent a pong, solicited or not."""
+        """The peer sent a pong, perhaps without a ping."""
 
     def on_session(self, session: Session) -> None:
         """Set up a connection before anything else is sent on it: log in, resume. Runs on the I/O thread."""

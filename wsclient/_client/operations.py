@@ -1,7 +1,7 @@
 """The implementation of the public calls: plain functions on the client's context, one for each.
 
 Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point: a message that was queued
-before is sent once, any other is not sent, and no lock stays acquired.
+before the interrupt is sent once, another message is not sent, and no lock stays acquired.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ def stats(core: ClientContext) -> Stats:
         requests_failed=counts["failed"] + counts["cancelled"],
         requests_timed_out=counts["timed_out"],
         requests_late=counters.late,
-        requests_in_flight=max(0, core.table.in_flight),  # two counts that are not read at the same moment
+        # A difference of two counts that are read at different moments, so it may be negative.
+        requests_in_flight=max(0, core.table.in_flight),
         queue_depth=core.queue.messages,
         queue_bytes=core.queue.bytes,
         dropped=core.queue.dropped + core.receivers.dropped,
@@ -207,7 +208,9 @@ def _end_overdue(core: ClientContext, request: Request | Batch) -> None:
 
 
 def _check(core: ClientContext, call: str) -> None:
-    """Reject a call in a forked child. Inside ``on_session``, log what it does: the user may expect something else."""
+    """Reject a call in a forked child. Inside ``on_session``, log a warning that the message is sent later: the user
+    may expect that it is sent at once.
+    """
     core.guard.check_fork(call)
     if core.guard.setting_up and core.guard.on_io_thread():
         text = "%s was called on the client inside on_session: the message is sent when the connection is open. Use %s."

@@ -57,7 +57,7 @@ class Pipe:
         return self.near if direction == UP else self.far
 
     def sink(self, direction: str) -> socket.socket | None:
-        """The socket to which they are written."""
+        """The socket to which the bytes of a direction are written."""
         return self.far if direction == UP else self.near
 
     def sockets(self) -> list[socket.socket]:

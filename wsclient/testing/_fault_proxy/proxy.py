@@ -187,7 +187,7 @@ class FaultProxy:
 
         Args:
             seconds: the delay; 0 for none.
-            jitter: largest deviation from the delay, in seconds, in both directions, uniformly distributed; at most the
+            jitter: largest deviation from the delay, in seconds, uniformly distributed above and below it; at most the
                 delay.
         """
         checked = _shape(seconds, jitter, None)

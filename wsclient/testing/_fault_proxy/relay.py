@@ -107,7 +107,9 @@ class Relay:
             self._watch(pipe)
 
     def _can_move(self, pipe: Pipe, direction: str) -> bool:
-        """Whether bytes can become due by time alone: not if a socket event is needed first, nor after the end."""
+        """Whether bytes can become due by time alone. False if a socket event is needed first, or after the end of the
+        stream.
+        """
         if not pipe.connected or direction in pipe.stuck or direction in pipe.shut:
             return False
         return direction not in self.faults.dropping or pipe.flows[direction].size > 0

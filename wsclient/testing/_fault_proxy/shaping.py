@@ -16,7 +16,7 @@ __all__ = ["BUFFER_SIZE", "PLAIN", "Flow", "Shape"]
 
 BUFFER_SIZE: Final = 256 * 1024
 """Limit of the bytes in transit in one direction of one connection. At the limit no more bytes are read, so the sender
-has to wait, as on a real network. With a latency of 0.1 s it allows 2.5 MB/s."""
+has to wait, as on a real network. With a latency of 0.1 s this limit allows 2.5 MB/s."""
 
 _BURST: Final = 0.02
 """With a bandwidth, the bytes of this many seconds may be forwarded at once, so that the loop does not wake for each
@@ -29,7 +29,7 @@ class Shape:
 
     Attributes:
         latency: the delay of each byte, in seconds.
-        jitter: largest deviation from the latency, in seconds, in both directions, uniformly distributed; the order of
+        jitter: largest deviation from the latency, in seconds, uniformly distributed above and below it; the order of
             bytes does not change.
         bandwidth: bytes per second in each direction of each connection; None for no limit.
     """

@@ -112,7 +112,7 @@ class Player:
         return []
 
     def _is_heartbeat(self, message: Message) -> bool:
-        """Whether a message is a heartbeat like a recorded one; if that was answered, answer it."""
+        """Whether a message equals a recorded heartbeat. If the recorded one was answered, queue the same answer."""
         for beat, answer in self._matcher.heartbeats:
             if self._matcher.same_but_ids(beat, message):
                 if answer is not None:
@@ -229,10 +229,11 @@ class LenientPlayer(Player):
     """The client may send messages in any order, leave some out and add others.
 
     A message of the client is assigned to the first recorded message that corresponds to it. A message of the server is
-    sent after the client's message that it answers by its id. If it answers none, it is sent after the client's message
-    before it; but if other replies of this connection have ids, it is a push. Pushes keep their recorded order, and a
-    push is sent when the client's message before it, or a later one, was received. Messages of the server before the
-    client's first message are sent at once.
+    sent after the client's message that it answers by its id. If it answers no message by an id, there are two cases.
+    If no message of the server on this connection answers by an id, it is sent after the client's message that precedes
+    it in the recording. Otherwise it is a push: it is sent when that message of the client, or a later one, was
+    received. Pushes keep their recorded order. Messages of the server before the client's first message are sent at
+    once.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
@@ -279,7 +280,8 @@ class LenientPlayer(Player):
 
     def _plan(self, scenes: Sequence[Scene]) -> None:
         """Assign each message of the server to the client's message that it follows."""
-        said: list[tuple[Scene, int, int | None]] = []  # with the client's message before it, and the one it answers
+        # The server's messages, each with the numbers of the client's message before it and of the one that it answers.
+        said: list[tuple[Scene, int, int | None]] = []
         asked: dict[tuple[bool, Any], int] = {}  # for each id, the client's last message that has it
         for scene in scenes:
             if scene.what is EXPECT:
@@ -319,7 +321,7 @@ class LenientPlayer(Player):
             heapq.heappush(self._waiting, (now + self._gap(recorded_at, scene.at), scene.line, scene))
 
     def _end_at(self) -> float | None:
-        """When the server ends the connection; None while another step is left, or if it does not end it."""
+        """When the server ends the connection; None while another step is left, or if the server does not end it."""
         if self._end is None or self._unplayed or self._waiting or self._pushes:
             return None
         now, recorded_at = self._last_at

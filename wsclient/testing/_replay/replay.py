@@ -70,9 +70,9 @@ class Replay:
     any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are
     refused with 503.
 
-    Heartbeats of the client's message protocol depend on time, so they are no part of what is compared: none must be
-    sent, and each one like a recorded one is answered like that one. Since they take ids, the ids of other messages may
-    differ from the recorded ones if the recording contains heartbeats; answers have the ids of the client.
+    Heartbeats of the client's message protocol depend on time, so they are not compared: the client need not send any,
+    and each heartbeat that equals a recorded one gets the same answer. Since they take ids, the ids of other messages
+    may differ from the recorded ones if the recording contains heartbeats; answers have the ids of the client.
 
     Lenient: the client may send messages in any order, leave some out and add others. A message is assigned to the
     first recorded message that was not replayed yet and equals it except for ids; else to the first one with the same

@@ -34,8 +34,8 @@ A script is called for each connection, on a separate thread::
 
 Guarantees:
     * ``accept``, ``close`` and every wait of a peer have a timeout.
-    * An exception of a script is logged at once, stored in ``errors``, and raised by ``close``. ``ConnectionError`` and
-      TLS errors are the exception: they end the script without an error, since most scripts end with the connection.
+    * An exception of a script is logged at once, stored in ``errors``, and raised by ``close``. But a
+      ``ConnectionError`` or a TLS error ends the script without an error, since most scripts end with the connection.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Server(Service):
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
             path: the path of a Unix domain socket to listen on instead. A socket that exists there is replaced; any
-                other file is a ``FileExistsError``.
+                other file raises ``FileExistsError``.
             tls: True for TLS with a new certificate, which ``client_context`` trusts; or an ``ssl.SSLContext``.
             options: options of ``websockets.sync.server.serve``: ``subprotocols``, ``max_size``, ``process_request``, …
         """
@@ -120,8 +120,8 @@ class Server(Service):
     def stop(self) -> None:
         """Stop listening, and end all connections with a FIN and no close frame, as if the process had been killed.
 
-        No other program gets the port until ``start()`` or ``close()``; on Windows, and for a port that you chose, the
-        system may give it away.
+        No other program gets the port until ``start()`` or ``close()``; on Windows, and if you chose the port, the
+        system may give it to another program.
 
         Raises:
             TimeoutError: a handler does not return.

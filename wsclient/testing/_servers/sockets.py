@@ -55,7 +55,8 @@ def reserve(listener: socket.socket) -> socket.socket | None:
 
 def listen_again(sock: socket.socket) -> None:
     """Let a socket of ``reserve()`` listen."""
-    # Set here, since Linux gives the port of a socket that has this option and does not listen to others that have it.
+    # Set here and not before: while a socket with this option does not listen, Linux lets other sockets with this
+    # option have its port.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.listen(BACKLOG)
 

@@ -142,7 +142,7 @@ class SessionError(ConnectError):
 
 
 class ConnectionLost(WebSocketClientError, ConnectionError):
-    """The connection ended before the answer was received.
+    """The connection ended before the reply was received.
 
     Attributes:
         sent: True if the operating system had accepted the whole message, so that the server may have processed it;
@@ -160,11 +160,11 @@ class ConnectionLost(WebSocketClientError, ConnectionError):
 
 
 class RequestTimeout(WebSocketClientError, TimeoutError):
-    """No answer was received before the deadline.
+    """No reply was received before the deadline.
 
     Attributes:
         phase: ``"queued"`` if the message was not sent (and will not be sent), ``"waiting"`` if it was sent but no
-            answer was received; see ``Phase``.
+            reply was received; see ``Phase``.
     """
 
     phase: Phase

@@ -70,7 +70,7 @@ class Phase(_StringEnum):
     QUEUED = "queued"
     """The message was not sent, and will not be sent."""
     WAITING = "waiting"
-    """The message was sent, but no answer was received."""
+    """The message was sent, but no reply was received."""
 
 
 class Initiator(_StringEnum):

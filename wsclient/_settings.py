@@ -192,7 +192,7 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         ValueError: two options can't be combined; the text contains both names.
     """
     if values["retry_first"] and values["reconnect"] is None:
-        raise ValueError("retry_first=True needs reconnect=, which says how to retry; it is None.")
+        raise ValueError("retry_first=True needs reconnect=, which says how to retry, but reconnect= is None.")
     if values["ssl_context"] is not None and values["ssl_ca"] is not None:
         raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
     if values["sock"] is not None and (values["source_address"] is not None or values["proxy"] not in (None, "env")):

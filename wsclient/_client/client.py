@@ -527,9 +527,9 @@ class Client:
                 reconnect, on the I/O thread).
             match: selects messages; then no reply is needed. If one comes, it is stored in ``.reply``; if it is an
                 error, the subscription ends. Runs on the I/O thread: keep it short.
-            unsubscribe: sent when the subscription is closed: a message, a ``wsclient.Request`` around one that needs
-                an id, or a function ``f(subscribe_message, reply)`` or ``f(subscribe_message, reply, id)`` that returns
-                one of these; ``id`` is the one that the subscribe message was sent with. By default the message that
+            unsubscribe: sent when the subscription is closed: a message; or ``wsclient.Request(message)`` if the
+                message needs an id; or a function ``f(subscribe_message, reply)`` or ``f(subscribe_message, reply,
+                id)`` that returns one of these. ``id`` is the id of the subscribe message. By default the message that
                 the protocol defines.
             resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
                 by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.

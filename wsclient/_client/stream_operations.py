@@ -145,9 +145,9 @@ def subscribe(
 
 
 def _await_events(core: ClientContext, deadline: Deadline) -> None:
-    """Wait until the I/O thread has applied all earlier events, and so has unsubscribed from subscriptions that were
-    closed before: the new one may be for the same messages. (In the state ``CLOSING`` the unsubscribe message may be
-    sent later.)
+    """Wait until the I/O thread has applied all earlier events, and has sent the unsubscribe messages of subscriptions
+    that were closed before: the new one may be for the same messages. (In the state ``CLOSING`` the unsubscribe message
+    may be sent later.)
     """
     if not core.subscriptions.events:
         return

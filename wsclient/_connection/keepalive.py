@@ -27,11 +27,11 @@ class PingSchedule:
 
     A ping is due every ``interval`` seconds. The peer counts as dead if a ping is unanswered and no byte has arrived
     for ``timeout`` seconds, counted from the last byte or from the oldest unanswered ping, whichever is later. The time
-    of a ping is the moment at which the I/O thread queues it, not the one at which it could be written: a peer that no
-    longer reads also blocks writes, and must be detected as well. So a half-open peer is detected at most
-    ``interval + timeout`` after its last byte, unless the I/O thread is delayed.
+    of a ping is the moment at which the I/O thread queues it, since its write may be blocked: a peer that no longer
+    reads blocks writes, and must be detected too. So a half-open peer is detected at most ``interval + timeout`` after
+    its last byte, unless the I/O thread is delayed.
 
-    Any byte shows that the peer is alive, so a pong may be late behind a large message. Not thread-safe: only the I/O
+    Any byte shows that the peer is alive, so a pong may be delayed by a large message. Not thread-safe: only the I/O
     thread uses it.
 
     Attributes:

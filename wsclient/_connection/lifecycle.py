@@ -164,7 +164,7 @@ class Lifecycle:
                 self._close_unstarted_later()
             return
         if this_thread.inside():
-            core.commands.order_close(code, reason, deadline)  # before the check below: the I/O thread may give it too
+            core.commands.order_close(code, reason, deadline)  # before the check: the I/O thread may close, too
             if not core.guard.on_io_thread():
                 self._close_inside(deadline)
                 return

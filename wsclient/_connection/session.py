@@ -149,7 +149,7 @@ class ConnectionSession(Session):
         if this_thread.inside():
             raise WouldDeadlock(
                 "The session was used by a function that interrupted this thread inside the client (such as a "
-                "finalizer), and could wait for what this same thread must do first. Use it in on_session."
+                "finalizer), and may have to wait for the interrupted code. Use it in on_session."
             )
         self._check(connection)
         return connection

@@ -125,7 +125,7 @@ class Supervisor:
         finally:
             try:
                 if core.recorder is not None:
-                    core.recorder.close()  # before another thread can see that the client is closed, and read the file
+                    core.recorder.close()  # first, since another thread may read the file when the client is closed
             finally:
                 finish(core, final, error)
             self._connector.close()

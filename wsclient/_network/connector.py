@@ -197,8 +197,8 @@ class Connector:
             return self._lookups.run(("proxy", target.origin), partial(_proxy.choose, option, target), deadline)
         except TimeoutError as error:
             raise ProxyError(
-                f"The system did not say within open_timeout whether {target.host!r} needs a proxy: it looks up this "
-                "name, and the name servers do not answer, or too slowly. proxy=None uses no proxy.",
+                f"The system did not report within open_timeout whether {target.host!r} needs a proxy: it looks up "
+                "this name, and the name servers answer too slowly or not at all. proxy=None uses no proxy.",
                 last=error,
             ) from error
 

@@ -77,8 +77,8 @@ class Lookups:
             return function() if address_of(host) is not None else self.run((host, port, family), function, deadline)
         except TimeoutError as error:
             raise ConnectError(
-                f"The name {host!r} could not be looked up within open_timeout: the name servers of this system do not "
-                "answer, or too slowly.",
+                f"The name {host!r} could not be looked up within open_timeout: the name servers of this system answer "
+                "too slowly or not at all.",
                 last=error,
             ) from error
 

@@ -119,7 +119,7 @@ def _connect_by_4(stream: Stream, scheme: str, user: str | None, host: str, port
 
 
 def _log_in(stream: Stream, user: str | None, password: str) -> None:
-    """Agree on a method of authentication (RFC 1928 §3); send the credentials if the proxy wants them (RFC 1929)."""
+    """Agree on a method of authentication (RFC 1928 §3); send the credentials if the proxy requires them (RFC 1929)."""
     methods = (_NO_LOGIN,) if user is None else (_NO_LOGIN, _PASSWORD)
     stream.write(bytes((5, len(methods), *methods)))
     version, method = stream.read_exactly(2)

@@ -253,7 +253,7 @@ class Inbox:
         return True
 
     def _eased(self) -> bool:
-        """Return whether the reader keeps up again."""
+        """Return whether the queue is at most half full (with ``"latest"``: empty)."""
         max_items, max_bytes, overflow = self._bounds
         if overflow == "latest":
             return not self._count

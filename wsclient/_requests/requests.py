@@ -232,7 +232,7 @@ class Requests:
 
         Raises:
             TypeError: it can't be encoded.
-            ValueError: likewise; or a request with an id of the message waits for its reply.
+            ValueError: it can't be encoded; or a request with an id of the message waits for its reply.
         """
         protocol = self._protocol
         opcode, payload = encoded(protocol.encode(message))
@@ -522,7 +522,7 @@ class Requests:
         return failures.timed_out(phase, self._name_of(request), request.deadline.seconds, reason, cause)
 
     def _what_came(self, request: Request) -> str:
-        """Say what arrived after the request was written and could have been meant as its reply."""
+        """Describe the messages that arrived after the request was written and may have been meant as its reply."""
         others = self._counters.messages_received - request.heard
         if request.hint is not None:
             return request.hint

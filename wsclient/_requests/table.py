@@ -208,7 +208,7 @@ class RequestTable:
         """End a request. True only for the first call for a request; that caller completes the waiter.
 
         If replies come by order, a request that was written and ends without its reply keeps its position until its
-        reply comes or the connection ends. If a cancelled request still holds its place at its deadline, ``expire``
+        reply comes or the connection ends. If a cancelled request still keeps its position at its deadline, ``expire``
         returns it.
         """
         keeps_place = self.by_order and outcome is not OK

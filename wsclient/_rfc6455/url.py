@@ -185,7 +185,8 @@ def redirected(target: Target, location: str) -> Target:
         raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.path is not None and found.origin == (*target.origin[:3], None):
-        # A server behind a Unix domain socket calls itself http://localhost, so the redirect leads to the same server.
+        # A server behind a Unix domain socket uses http://localhost as its own URL, so the redirect leads to the same
+        # server.
         return found._replace(path=target.path)
     if target.secure and not found.secure:
         raise ValueError(f"The redirect to {redact(found.url)!r} is not encrypted; it is not followed.")

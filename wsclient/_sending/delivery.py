@@ -43,9 +43,9 @@ class Delivery:
 
     @property
     def state(self) -> DeliveryState:
-        """``queued``, then ``written`` (all of it passed to the operating system), then ``confirmed`` (a later pong or
-        reply proves that the peer's WebSocket layer has it); or ``expired``, ``lost`` (it certainly never arrived), or
-        ``unknown`` (written completely, and the connection was lost before a proof).
+        """``queued``; then ``written``: the operating system has accepted the whole message; then ``confirmed``: a
+        later pong or reply proves that the peer's WebSocket layer has received it. Or ``expired``; or ``lost``: it did
+        not arrive; or ``unknown``: it was written completely, and the connection ended before a proof.
         """
         return self._acknowledgements.state_of(self._entry)
 

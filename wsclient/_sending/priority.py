@@ -1,8 +1,8 @@
 """Messages that are sent before the queue: control frames, and messages while a connection is set up.
 
 Guarantees:
-    * The I/O thread adds, the thread that holds the write lock removes. Each step is one ``list`` operation or one
-      assignment to an attribute that only one thread assigns, so there is no lock.
+    * The I/O thread adds messages, and the writer removes them. Each step is one ``list`` operation or one assignment
+      to an attribute that only one thread assigns, so there is no lock.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Guarantees:
     * A message that ``withdraw`` removes from the queue is never sent.
     * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
       thread that has just put a message in.
-    * Answers to calls of the server have their own limit: they neither drop messages of the user nor take their room.
+    * Answers to calls of the server have a separate limit: they do not count for the limits of the user's messages, and
+      cause no drop of these.
     * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
       ``_threads.sections``). The next thread that acquires the lock moves the message into the queue first.
 """

@@ -1,7 +1,7 @@
 """Decides which thread writes a message: the thread that sends it, or the I/O thread.
 
 Guarantees:
-    * Any thread may call a ``Sender``. It has no lock: the queue and the writer have their own.
+    * Any thread may call a ``Sender``. It has no lock: the queue and each ``Writer`` have their own.
     * A message that is not written at once stays in the queue. The I/O thread is woken to write it, or writes it when
       the connection opens or the socket has room.
     * ``Pace`` may allow two threads to write where one write would be enough. The only cost is one more write.

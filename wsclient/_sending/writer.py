@@ -123,7 +123,7 @@ class Writer:
         blocked: whether the socket is full; the I/O thread waits for room in it.
         error: why writing failed; the I/O thread then ends the connection.
         tap: records what is sent and received; None if that is not recorded.
-        is_open: whether queued messages may be written; not before the connection is set up, nor after a close frame.
+        is_open: whether queued messages may be written. False before the connection is set up, and after a close frame.
         is_uncompressed_tcp: whether messages are written unchanged: not compressed, recorded or encrypted.
         rest: bytes of the last batch that the operating system has not accepted. Other classes only check whether it
             is empty.

@@ -100,7 +100,7 @@ class Guard:
         if is_inside:
             raise WouldDeadlock(
                 f"{call} was called by a function that interrupted this thread inside the client (such as a finalizer "
-                f"or a signal handler), and could wait for what this same thread must do first. {instead}"
+                f"or a signal handler), and may have to wait for the interrupted code. {instead}"
             )
         self.check(call)
         raise WouldDeadlock(

@@ -1,4 +1,4 @@
-"""Critical sections: how a call finds out that its own thread was interrupted inside one.
+"""Critical sections, and the check whether a call has interrupted one on its own thread.
 
 The garbage collector runs finalizers, and the interpreter runs signal handlers and trace functions, between any two
 steps of a thread, so also while this thread holds a lock of this package. If such a function calls the client, the call

@@ -88,8 +88,8 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
     """The resources that exist now and did not exist before, after a wait for those that are about to be released.
 
     A client whose ``close()`` was called will end, and so may the threads of closed clients and the sockets of a
-    server's threads (``websockets`` before 17 does not wait for them). If an open client was not asked to close, there
-    is no wait.
+    server's threads (``websockets`` before 17 does not wait for them). If ``close()`` was not called on an open client,
+    there is no wait.
 
     Args:
         before: the resources at the earlier moment.

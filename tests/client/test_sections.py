@@ -373,7 +373,7 @@ def test_calls_complete_at_any_moment_of_the_io_thread(log):
 # --- found by a review: calls that still waited for a lock, and messages that were counted or kept wrongly -----------
 
 
-def test_a_future_is_asked_and_gets_a_callback_at_any_moment_of_another_call(client):
+def test_a_future_is_read_and_a_callback_is_added_at_any_moment_of_another_call(client):
     future = client.submit({"a": 1}, timeout=LONG)
     assert future.result(LONG)["a"] == 1
     called = []

@@ -108,7 +108,7 @@ def test_bytes_of_any_kind_are_a_sign_of_life(raw):
     client.close(timeout=0)
 
 
-def test_a_slow_hook_is_not_mistaken_for_a_dead_peer(server):
+def test_a_slow_hook_does_not_make_the_peer_count_as_dead(server):
     entered, leave = threading.Event(), threading.Event()
 
     def slow(client, message):
@@ -389,7 +389,7 @@ def test_a_connection_that_breaks_during_a_write_still_reports_the_close_code_of
     client.close(timeout=0)
 
 
-def test_a_flood_of_pings_does_not_fill_the_memory_with_pongs(raw):
+def test_many_pings_do_not_fill_the_memory_with_pongs(raw):
     client, peer = open_pair(raw, **QUIET)
     flood = frame(9, b"p" * 100) * 1000
     for _ in range(100):

@@ -131,7 +131,7 @@ def test_a_rejection_is_fatal_and_kept_on_the_error(raw, status):
 def test_a_client_whose_connection_was_healthy_waits_for_a_server_that_rejects_it_for_a_moment(server):
     reconnect = wsclient.Reconnect(wait=tenacity.wait_none(), min_uptime=0.0)
     with Recorder(server.url, reconnect=reconnect).start() as client:
-        request_sum(client)  # now the server knows the connection
+        request_sum(client)  # now the server has the connection
         server.reject(404, times=3)
         server.close_all(1012)
         eventually(lambda: client.stats.connections == 2 and client.state is State.OPEN)
@@ -155,7 +155,7 @@ def test_a_fatal_close_of_a_healthy_connection_is_retried(raw):
 def test_a_server_that_still_rejects_a_client_after_grace_is_fatal(server):
     reconnect = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05), min_uptime=0.0, grace=0.2)
     client = Recorder(server.url, reconnect=reconnect).start()
-    request_sum(client)  # now the server knows the connection
+    request_sum(client)  # now the server has the connection
     server.reject(404, times=1_000_000)
     server.close_all(1012)
     assert client.wait_closed(LONG)

@@ -401,7 +401,7 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
     assert {len(error.payload) for error in seen} == {size}
 
 
-def test_a_flood_of_undecodable_messages_writes_few_warnings(raw, caplog):
+def test_many_undecodable_messages_cause_few_warnings(raw, caplog):
     client, peer = open_pair(raw, protocol=Undecodable(), ping_interval=None)
     peer.send(frame(TEXT, b"x") * 3000)
     eventually(lambda: client.stats.messages_received == 3000)

@@ -106,7 +106,7 @@ def test_a_hook_that_does_not_return_blocks_nothing_else(server):
         eventually(lambda: sleeper.seen == ["good night", "a second one"])
 
 
-def test_a_hook_that_sleeps_longer_than_the_keepalive_is_not_mistaken_for_a_dead_peer(server):
+def test_a_hook_that_sleeps_longer_than_the_keepalive_does_not_make_the_peer_count_as_dead(server):
     """A ping every 0.1 s, each with a timeout of 1 s, and a hook that sleeps for 1.5 s."""
     sleeper = BlockingHook(seconds=1.5)
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0}
@@ -491,7 +491,7 @@ def test_above_the_byte_limit_a_request_makes_a_hook_lose_the_newest_and_ends_a_
         assert client.request(add(1, 2), timeout=LONG)["result"] == 3, "the client continues"
 
 
-def test_paused_reading_is_not_mistaken_for_a_dead_peer(server):
+def test_paused_reading_does_not_make_the_peer_count_as_dead(server):
     """A consumer that blocks for longer than the keepalive, while unread bytes wait in the socket."""
     hook = BlockingHook()
     options = {**FAST, "ping_interval": 0.1, "ping_timeout": 1.0, "on_message": hook}

@@ -350,7 +350,7 @@ def test_hooks_that_never_got_a_thread_are_run_at_the_end(server, refuse):
     assert threads("feed") == []
 
 
-def test_a_client_whose_io_thread_cannot_start_is_closed_and_says_why(server, refuse):
+def test_a_client_whose_io_thread_cannot_start_is_closed_and_the_error_has_the_reason(server, refuse):
     refuse("io")
     client = wsclient.Client(server.url, name="feed")
     future = client.submit({"a": 1})

@@ -75,12 +75,12 @@ def test_a_start_that_times_out_after_refusals_has_their_number_and_the_last_err
     assert (again.attempts, str(again.last)) == (error.attempts, str(error.last))
 
 
-def test_a_start_that_times_out_in_the_first_attempt_says_so(raw):
+def test_the_error_of_a_start_that_times_out_in_the_first_attempt_names_the_attempt(raw):
     with pytest.raises(wsclient.ConnectError, match=r"not open within 0\.2 s, .*: the first attempt has not ended;"):
         wsclient.Client(raw.url).start(timeout=SHORT)
 
 
-def test_a_start_that_times_out_in_on_session_says_so(mute_server):
+def test_the_error_of_a_start_that_times_out_in_on_session_names_on_session(mute_server):
     begun = threading.Event()
 
     def set_up(client, session):
@@ -165,7 +165,7 @@ def test_the_last_error_of_a_failed_client_is_the_reason_why_it_failed(server):
     assert client.last_error.status == 403
 
 
-def test_a_request_whose_connection_was_lost_says_that_it_could_not_be_sent_again():
+def test_the_error_of_a_request_whose_connection_was_lost_says_that_it_could_not_be_sent_again():
     with Server() as server:
         client = wsclient.connect(server.url, reconnect=QUICK)
         future = client.submit({"method": "silence"}, timeout=LONG, idempotent=True)
@@ -298,7 +298,7 @@ def test_the_error_of_a_request_that_is_answered_by_order_has_no_id(mute_server)
     assert str(error).startswith("The request got no reply within 0.2 s; ")
 
 
-def test_a_flush_without_a_pong_says_so(raw):
+def test_the_error_of_a_flush_without_a_pong_says_that_no_pong_came(raw):
     client, _ = open_pair(raw)
     with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) did not finish within 0\.2 s: no pong came"):
         client.flush(SHORT)
@@ -317,7 +317,7 @@ def test_the_error_names_max_in_flight_if_that_is_why_a_request_was_not_sent(mut
         first.cancel()
 
 
-def test_a_set_up_that_takes_too_long_says_what_it_waited_for(mute_server):
+def test_the_error_of_a_set_up_that_takes_too_long_names_what_it_waited_for(mute_server):
     client = wsclient.Client(
         mute_server.url, session_timeout=SHORT, on_session=lambda _, session: session.request({"method": "login"})
     )

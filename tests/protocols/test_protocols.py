@@ -113,7 +113,7 @@ def test_by_default_a_request_is_compact_and_in_utf_8():
     assert encoder(JsonId(), {}, 1)[1] == b'{"id":1}'
 
 
-def test_an_encoder_can_be_used_with_another_id_and_knows_its_size():
+def test_an_encoder_can_be_used_with_another_id_and_has_the_size_of_its_payload():
     message = {"method": "add", "params": [1]}
     made = JsonId()._encoder(message)
     message["params"].append(2)

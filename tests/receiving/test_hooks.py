@@ -240,7 +240,7 @@ def test_a_hook_can_end_and_join_its_own_thread(make):
     assert not hooks.here()
 
 
-def test_another_thread_is_not_mistaken_for_the_hook_thread_after_its_end(make):
+def test_after_the_end_of_the_hook_thread_no_other_thread_counts_as_the_hook_thread(make):
     """The operating system reuses the number of a thread that has ended."""
     hooks = make()
     hooks.end()
@@ -330,7 +330,7 @@ def test_an_on_error_that_raises_is_logged_and_not_called_for_its_own_error(make
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_the_thread_survives_exceptions_that_would_end_a_program(make, error):
+def test_the_hook_thread_continues_after_exceptions_that_would_end_a_program(make, error):
     def on_open():
         raise error
 

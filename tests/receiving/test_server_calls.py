@@ -431,7 +431,7 @@ class OddFifo(wsclient.Fifo):
         return Event("message", topic=Unhashable()) if payload == "fault" else meaning
 
 
-def test_a_message_that_cannot_be_processed_ends_the_connection_if_replies_are_matched_by_order(raw):
+def test_a_message_that_cannot_be_processed_ends_the_connection_if_replies_are_correlated_by_order(raw):
     client, peer, _, errors = open_and_collect_errors(raw, protocol=OddFifo())
     client.on("x", print)
     future = client.submit("a")

@@ -544,7 +544,7 @@ def test_get_with_a_shorter_timeout_does_not_end_the_stream():
     assert not inbox.ended
 
 
-def test_after_the_first_reply_the_deadline_is_not_asked_for():
+def test_after_the_first_reply_the_deadline_is_not_read_again():
     inbox = Inbox(10, 1000, "block")
     first_reply = FirstReply(NEVER)
     stream = stream_of(inbox, first_reply)

@@ -45,7 +45,7 @@ def test_requests_with_a_match_function_and_batches_count(raw):
     client.close(timeout=0)
 
 
-def test_a_lost_connection_has_none_and_an_idempotent_request_counts_on_the_next_one(raw):
+def test_a_lost_connection_has_no_request_in_flight_and_an_idempotent_one_counts_on_the_next_connection(raw):
     client, peer = open_pair(raw, **QUIET)
     client.submit({"a": 1}, timeout=None)
     client.submit({"a": 2}, timeout=None, idempotent=True)

@@ -398,7 +398,7 @@ def test_a_kept_position_ends_with_its_deadline():
     assert table.holds_place(a)
 
 
-def test_a_kept_position_survives_the_cleanup_of_timers():
+def test_the_cleanup_of_timers_does_not_remove_a_kept_position():
     table, one = connected(by_order=True)
     a = departed(table, one, -1, at=5.0, timed=False)
     table.take(a, CANCELLED)

@@ -402,7 +402,7 @@ def test_a_writer_is_not_idle_while_a_thread_takes_a_message(ends):
         assert not ends.writer.idle()
 
 
-def test_a_message_left_queued_because_of_a_mere_idle_check_is_not_forgotten(ends):
+def test_a_message_that_stays_queued_because_of_an_idle_check_is_written(ends):
     ends.put("left behind")
     assert ends.writer.idle()
     assert ends.peer.receive_frame() == (1, b"left behind")
@@ -452,7 +452,7 @@ def test_a_thread_that_acquires_the_write_lock_after_the_end_takes_no_message(en
     assert entry.queued
 
 
-def test_messages_behind_a_frame_that_could_not_be_built_are_cut_and_not_forgotten(ends, monkeypatch):
+def test_messages_behind_a_frame_that_could_not_be_built_are_returned_as_cut_off(ends, monkeypatch):
     entries = ends.put("first", "second", "third")
 
     def fail_second(opcode, payload):
@@ -631,7 +631,7 @@ def test_a_sender_with_a_full_queue_waits_for_the_thread_that_holds_the_write_lo
 
 @contextlib.contextmanager
 def ends_with_replies():
-    """Replies are matched by their ids, and the client knows its connection."""
+    """Replies are correlated by their ids, and the client has a connection."""
     with made(wsclient.JsonId()) as ends:
         ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
         yield ends

@@ -107,7 +107,7 @@ def test_ask_does_not_shorten_the_wait_for_a_thread_that_was_refused():
     assert starter.retry_at == retry_at
 
 
-def test_a_failure_of_what_is_not_reported_is_not_reported():
+def test_a_failure_is_not_reported_if_is_reported_is_false():
     starter, _, failures = make()
     work = Work(is_reported=False)
     starter.start(work)

@@ -244,7 +244,7 @@ class MovesAfterCheck(frozenset):
         return found
 
 
-def test_a_transition_between_the_check_and_the_wait_is_noticed():
+def test_a_transition_between_the_check_and_the_wait_prevents_the_wait():
     cell = cell_at(State.CONNECTING)
     states = MovesAfterCheck(BUSY)
     states.happens = lambda: cell.move(State.OPEN)

@@ -155,7 +155,7 @@ def test_announce_opens_every_latch_that_watches():
         assert other.wait(NOW)
 
 
-def test_announce_during_the_wait_is_noticed():
+def test_announce_during_the_wait_ends_it():
     changed = Notifier()
     with changed.watch() as latch:
         assert latch.wait(RunsDuringWait(changed.announce))

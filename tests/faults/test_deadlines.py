@@ -295,7 +295,7 @@ def test_where_no_thread_can_be_started_the_function_is_called_nevertheless(serv
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with wsclient.connect(lambda: server.url) as client:
         assert client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"] == 3
-    assert "requests may end after their deadlines: can't start new thread" in caplog.text
+    assert "a helper thread could not be started: can't start new thread" in caplog.text
 
 
 def test_subscribe_ends_in_time_while_the_protocol_handles_its_reply(raw, hang):

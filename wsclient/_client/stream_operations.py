@@ -105,7 +105,7 @@ def subscribe(
     overflow: Overflow,
 ) -> Subscription:
     """See ``Client.subscribe``."""
-    core.guard.check_may_wait("subscribe()", "Call it outside, or use send() and listen().")
+    core.guard.check_may_wait("subscribe()", "Call it on another thread, or use send() and listen().")
     core.guard.check_started("subscribe()")
     connection_number = core.hooks.connection_of_caller()
     if resume is DEFAULT:

@@ -84,7 +84,7 @@ class Lifecycle:
             ClientClosed: the client is closed, or was closed during the call.
         """
         core = self._core
-        core.guard.check_may_wait("start()", "Start the client elsewhere.")
+        core.guard.check_may_wait("start()", "Start the client on another thread.")
         deadline = Deadline.after(timeout, time.monotonic())
         if core.state.current in FINAL:
             raise core.guard.closed_error("start()")

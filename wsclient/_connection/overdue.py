@@ -59,7 +59,8 @@ class EndingOverdue:
             thread.start()
             self._thread = thread
         except RuntimeError as error:
-            self._core.log.write(logging.WARNING, "requests may end after their deadlines: %s", error)
+            text = "requests may end after their deadlines, since a helper thread could not be started: %s"
+            self._core.log.write(logging.WARNING, text, error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -35,7 +35,9 @@ _NO_COMMON_VERSION: Final = frozenset({
 _NO_TLS: Final = (
     "answered with something that is not TLS; if this happens at every attempt, the scheme or the port is wrong"
 )
-_NO_CIPHER: Final = "has no TLS cipher in common with this client; allow another cipher there, or in ssl_context="
+_NO_CIPHER: Final = (
+    "has no TLS cipher in common with this client; allow another cipher on the server, or in ssl_context="
+)
 _OUR_CERTIFICATE: Final = (
     "requires a client certificate that the server trusts; load one into ssl_context= (load_cert_chain)"
 )
@@ -73,7 +75,7 @@ def explain(error: ssl.SSLError, where: str, host: str, context: ssl.SSLContext)
         words = f"The certificate of {host!r} was refused: {_refused_certificate(error, host)}."
         return TLSError(words, last=error, retry=not fatal)
     if fatal:
-        words = f"supports no TLS version of this client ({_versions(context)}); enable a newer one there"
+        words = f"supports no TLS version of this client ({_versions(context)}); enable a newer one on the server"
     elif error.reason in _NO_COMMON_TLS:
         words = _NO_COMMON_TLS[error.reason]
     else:

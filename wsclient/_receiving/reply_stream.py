@@ -53,10 +53,10 @@ class Feed:
         self._reference = weakref.ref(stream)
 
     def departed(self, request: Request) -> None:
-        """Handle that the request has its id and is about to be written. On the writer's thread."""
+        """Called when the request has its id and is about to be written. On the writer's thread."""
 
     def leave(self, stream: Stream) -> None:
-        """Handle that the stream was closed by its reader, or ended. Any thread."""
+        """Called when the stream was closed by its reader, or ended. Any thread."""
         raise NotImplementedError
 
     def _stream(self) -> Any:

@@ -162,7 +162,7 @@ class Stream(Iterator[Any]):
         if self._inbox.overflow in ("block", "raise"):
             self._end(SlowConsumer(
                 "A stream ended because its messages came faster than they were read. Read faster, raise maxsize= or "
-                "receive_queue=, or choose an overflow= that drops."
+                "receive_queue=, or choose an overflow= that drops messages."
             ))  # fmt: skip
 
     def _end(self, error: BaseException | None) -> None:

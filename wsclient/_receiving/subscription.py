@@ -193,7 +193,8 @@ class Subscription(Stream):
 
 
 _REPLY_GRACE: Final = 0.5
-"""Seconds beyond its deadline for which ``subscribe()`` waits for the I/O thread to handle a reply that came before."""
+"""Seconds beyond its deadline for which ``subscribe()`` waits for the I/O thread to handle a reply that came before the
+deadline."""
 
 
 def _never(message: Any) -> bool:
@@ -356,7 +357,7 @@ class SubscriptionFeed(Feed):
             self._notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
 
     def leave(self, stream: Stream) -> None:
-        """Handle that the stream was closed by its reader, or ended."""
+        """Called when the stream was closed by its reader, or ended."""
         self._streams.discard(stream)
         if self.standing is Standing.ENDED:
             return
@@ -380,7 +381,7 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: transitions ---------------------------------------------------------------------------------
 
     def on_written(self, key: Any) -> None:
-        """Handle that the request is written. ``key`` is the subscription key, if the request contains it."""
+        """Called when the request is written. ``key`` is the subscription key, if the request contains it."""
         if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
             self._set_key(key)
             if not self._is_reply_awaited:
@@ -424,7 +425,7 @@ class SubscriptionFeed(Feed):
             self.on_failed(_over(error))
 
     def on_closed(self, _: Any = None) -> None:
-        """Handle that the stream was closed by its reader, was garbage-collected, or ended."""
+        """Called when the stream was closed by its reader, was garbage-collected, or ended."""
         request = self.request
         is_departing = request is not None and request.written_on is not None and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):

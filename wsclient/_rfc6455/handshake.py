@@ -104,7 +104,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def _shown(name: str) -> str:
-    """A header's name for error texts. Of a long one that is not valid, only the beginning: it may be a whole line."""
+    """A header's name for error texts. Only the beginning of a long name that is not valid is shown, since it may be a
+    whole line.
+    """
     if is_token(name) or len(name) <= _SHOWN:
         return repr(name)
     return f"{name[:_SHOWN].split(':')[0].split(' ')[0]!r}…"

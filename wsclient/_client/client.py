@@ -202,7 +202,7 @@ class Client:
             wait: False returns at once.
 
         Returns:
-            True if everything was finished. With ``wait=False``: whether it is already finished when the call
+            True if everything was finished. With ``wait=False``: whether everything is already finished when the call
             returns.
         """
         return self._wsclient.lifecycle.drain(timeout, wait=wait)
@@ -416,7 +416,7 @@ class Client:
         return operations.send(self._wsclient.core, message, timeout, expires)
 
     def flush(self, timeout: float = 10) -> None:
-        """Wait until everything that was queued before is written and, if pings are on, proven to have arrived.
+        """Wait until the messages that are queued now are written and, if pings are on, proven to have arrived.
 
         The proof is a pong of the peer's WebSocket layer; the peer's program may not have read the messages yet.
 
@@ -431,9 +431,9 @@ class Client:
     def ping(self, timeout: float = 10) -> float:
         """Send a ping before everything that is queued, and wait for its pong; also if ``ping_interval`` is None.
 
-        Any thread except the I/O thread may call it, any number of threads at once. While the client reconnects, it
-        waits for the next connection. The round trip also updates ``latency`` and the statistics, and the pong proves
-        earlier deliveries.
+        Any thread except the I/O thread may call it, any number of threads at once. While the client reconnects, the
+        call waits for the next connection. The round trip also updates ``latency`` and the statistics, and the pong
+        proves earlier deliveries.
 
         Args:
             timeout: seconds for a connection, the queue and the pong together.
@@ -464,8 +464,8 @@ class Client:
             match: selects messages; None for all. Runs on the I/O thread: keep it short.
             maxsize: messages that may wait to be read; the default is that of ``receive_queue``.
             overflow: the policy beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
-                stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop; ``"latest"`` keeps the
-                newest.
+                stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop a message; ``"latest"`` keeps
+                the newest.
             key: with ``"latest"``, keep the newest of each key. Runs on the I/O thread.
 
         Returns:

@@ -182,9 +182,9 @@ class Lifecycle:
             self._core.log.queue(logging.WARNING, text, error)
 
     def _close_inside(self, deadline: Deadline) -> None:
-        """Wait for the end inside a critical section of this thread, for which the I/O thread may wait as well. If the
-        client has not ended in time, only cut its connection; the I/O thread ends it after this thread has left the
-        section.
+        """Wait for the client's end inside a critical section of this thread; the I/O thread may wait for the end of
+        this section. If the client has not ended in time, only cut its connection; the I/O thread ends it after this
+        thread has left the section.
         """
         if self._worker.starter is None:
             self._close_unstarted_later()

@@ -77,7 +77,8 @@ class DeferredMessages(Generic[_T]):
         """
         bounds = self._bounds
         if self.full:
-            # Each message beyond the count also costs ITEM_BYTES; otherwise empty messages would cost nothing.
+            # Each message beyond `max_messages` also counts for ITEM_BYTES; otherwise empty messages would cost
+            # nothing.
             excess = max(0, len(self.items) - bounds.max_messages) * ITEM_BYTES
             if self._bytes + size + excess > bounds.max_bytes:
                 self.lost += 1

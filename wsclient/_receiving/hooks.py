@@ -103,7 +103,7 @@ class Hooks:
     def set(self, name: str, hook: Callable[..., object] | None) -> None:
         """Set the function of a hook; None removes it.
 
-        The function is called with the hook's arguments, without the client as first one.
+        The function is called with the hook's arguments, without the client as its first argument.
         """
         if hook is None:
             self._table.pop(name, None)

@@ -232,7 +232,8 @@ class Inbox:
         """Apply the policy: make room for the item, or drop it. Return whether to append it."""
         _, max_bytes, overflow = self._bounds
         if overflow == "block":
-            # Each item beyond the count also costs ITEM_BYTES; otherwise empty messages would cost nothing.
+            # Each item beyond the limit on their number also counts for ITEM_BYTES; otherwise empty messages would cost
+            # nothing.
             excess = max(0, self._count - self._bounds[0]) * ITEM_BYTES
             lost = must_keep_reading and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost

@@ -7,7 +7,7 @@ Guarantees:
       write lock) appends a note for each message in one atomic step, after the operating system has accepted the
       message's last byte and before the writer releases the lock. So a message that was partly sent and then sent
       again is recorded once. Before the I/O thread notes an incoming message, it waits until every message sent earlier
-      is noted: the incoming message may be the answer.
+      is noted: the incoming message may be the reply.
     * Only the I/O thread redacts and formats the notes and writes them to the file, between its waits. It takes no lock
       for this.
     * The size of the notes is limited: while it exceeds ``MAX_BACKLOG`` bytes, messages stay in the send queue until

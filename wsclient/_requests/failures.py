@@ -20,7 +20,7 @@ def timed_out(
     Args:
         phase: ``"queued"`` if the request was not sent yet, ``"waiting"`` if it was waiting for its reply.
         what: names the request, such as ``The request 'add' with the id 1``.
-        seconds: how long it had; None if unknown.
+        seconds: the timeout of the request; None if unknown.
         reason: why the request was not sent (the end of a sentence), or what arrived meanwhile (a sentence without its
             full stop).
         cause: the error that is the reason; None if there is none.

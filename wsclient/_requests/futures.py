@@ -130,7 +130,7 @@ class RequestFuture(Future[Any]):
         return False
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Schedule a call of ``fn(future)`` for when the future has an outcome; see the class for its thread."""
+        """Call ``fn(future)`` when the future has an outcome; the docstring of the class names the thread."""
         callback = partial(self._post_callback, fn)
         if this_thread.inside():  # no lock may be taken here, so a new thread takes it
             _thread.start_new_thread(super().add_done_callback, (callback,))

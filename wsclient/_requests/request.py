@@ -74,7 +74,7 @@ class Request(Outgoing):
         deadline: limits the time in the queue, on the wire and until the reply, together.
         waiter: receives the outcome.
         feed: receives each of many replies; None if one reply is expected.
-        message: a copy of the caller's message, if the protocol needs it to judge the replies; else ``ABSENT``.
+        message: a copy of the caller's message, if the protocol compares the replies with it; else ``ABSENT``.
         batch: the batch it is sent in; None if it is sent alone.
         last: the latest reply that did not end the request (an ``Item``, or a ``Reply`` that ``until`` rejected);
             ``ABSENT`` before the first. Used only if the request returns a single result.
@@ -84,7 +84,8 @@ class Request(Outgoing):
             if the connection ended and the request will be sent again. Guarded by the table's lock until the connection
             has ended; afterwards only the I/O thread changes it, without the lock.
         heard: how many messages the client had received when the request was written; 0 before that.
-        hint: what arrived and could have been meant as its reply, for the error of its timeout. The I/O thread sets it.
+        hint: a sentence about a message that may have been meant as its reply, for the error of its timeout. The I/O
+            thread sets it.
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 

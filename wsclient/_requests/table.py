@@ -319,8 +319,8 @@ class RequestTable:
 
     def _take_handed_over(self) -> None:
         """Add the requests that were handed over. The caller holds the lock."""
-        # list() makes no allocation that could run the garbage collector. A finalizer could otherwise hand over a
-        # further request during the iteration.
+        # list() copies the keys without running the garbage collector. A finalizer could otherwise hand over a further
+        # request during the iteration.
         for request in list(self.handed_over):
             timed, streaming = self.handed_over[request]
             key = request.caller_key

@@ -121,7 +121,8 @@ class Acknowledgements:
                 self._forget_mark(mark)
 
     def flush(self, timeout: float) -> None:
-        """Wait until all messages queued before are written and, if pings are on, a pong proves that they arrived.
+        """Wait until the messages that are queued now are written and, if pings are on, a pong proves that they
+        arrived.
 
         Args:
             timeout: seconds.

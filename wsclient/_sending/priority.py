@@ -20,7 +20,7 @@ __all__ = ["MAX_ANSWERS", "Urgent"]
 
 MAX_URGENT: Final = 128
 """A pong is dropped if this many urgent messages are queued. It limits the memory used for a peer that sends pings but
-does not read (RFC 6455 §5.5.3 permits to skip pongs)."""
+does not read (RFC 6455 §5.5.3 permits an endpoint to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
 """Bytes of answers that may be queued while the socket is full, with ``MESSAGE_BYTES`` for each. Beyond that, reading

@@ -2,8 +2,8 @@
 
 Guarantees:
     * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
-      to acquire it leaves its message queued, and the thread that holds it checks the queue again after it has
-      released it. So every queued message is written.
+      to acquire the lock leaves its message queued, and the writer checks the queue again after it has released the
+      lock. So every queued message is written.
     * Any thread may write, but only one at a time, so the byte order is well defined. Ids are assigned here, so they
       increase in the order of writing.
     * A message is written without the queue only if the queue is empty (``write_now``), so the messages of a thread

@@ -52,7 +52,7 @@ MAX_REPEATS: Final = 100
 per second."""
 
 REPEAT_SECONDS: Final = 10.0
-"""Seconds after which the records that were not logged are summed up."""
+"""Seconds after which the number of the records that were not logged is logged."""
 
 _MAX_TEXTS: Final = 100
 """How many different texts are counted at the same time. Before a further text is added, all counts are logged and
@@ -164,7 +164,7 @@ class ClientLog:
             self._pass_on(record)
 
     def sum_up(self, now: float | None = None) -> None:
-        """Log how many records were not logged since they repeated others.
+        """Log how many records were not logged because they repeated others.
 
         Args:
             now: the present time; only texts whose time is over are summed up. None for all.
@@ -290,7 +290,9 @@ class ClientLog:
     def _make(
         self, level: int, text: str, args: tuple[object, ...], error: BaseException | None
     ) -> logging.LogRecord | None:
-        """Make a record of the caller's caller; None if the level is not logged, or if that raised."""
+        """Make a record of the caller's caller; None if the level is not logged, or if making the record raised an
+        error.
+        """
         frame = sys._getframe(2)
         try:
             # Not isEnabledFor(), which may wait for the lock of `logging`: dictConfig() holds it while it calls the

@@ -62,8 +62,8 @@ class JsonId(Protocol):
         method: the member that only calls and events have; None if there is no such member.
         topic: the member of an event that ``client.on()`` compares with its topic; None if there is no such member.
         stream: the member of an event that contains the key of its subscription; None if there is no such member.
-        name: in the reply to a subscription, the member with the subscription's key; None if the reply itself is the
-            key.
+        name: in the reply to a subscribe request, the member with the subscription's key; None if the reply itself is
+            the key.
         binary: whether the server's JSON is in binary messages. Then all JSON is sent in binary messages, and binary
             messages that are JSON objects or arrays are decoded. Text messages are decoded as usual.
     """

@@ -30,8 +30,8 @@ _THREADS: Final = re.compile(r"-(io|hooks|worker-\d+-\d+)$")
 """The end of the names of a client's threads; they begin with the client's name."""
 
 _LOOKUP: Final = "-lookup"
-"""The end of the name of the thread of a name look-up. It is not a leak: it ends when the operating system's function
-returns, and ``close()`` does not wait for that. Until then this function may keep a socket open."""
+"""The end of the name of the thread of a name look-up. Such a thread is not a leak: it ends when the operating system's
+function returns, and ``close()`` does not wait for that. Until then this function may keep a socket open."""
 
 _FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 """Folders that list the file descriptors of this process: Linux, macOS. On other systems they are not checked."""

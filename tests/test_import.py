@@ -437,7 +437,7 @@ for _ in range(2):
     lines = run(program, str(tmp_path)).splitlines()
     assert len(lines) == 2
     for line in lines:
-        assert line.startswith("websocket wsclient needs the library websocket-client, but its import name 'websocket'")
+        assert line.startswith("websocket wsclient needs the library websocket-client, but the import of 'websocket'")
         assert str(file) in line
 
 

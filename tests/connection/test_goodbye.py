@@ -40,7 +40,9 @@ def test_it_is_sent_after_the_queue_and_before_the_close_frame(end):
         assert client.last_disconnect.code == 1000
 
 
-@pytest.mark.parametrize("make", [lambda: {"type": "bye"}, lambda: Request({"type": "bye"})], ids=["message", "request"])
+@pytest.mark.parametrize(
+    "make", [lambda: {"type": "bye"}, lambda: Request({"type": "bye"})], ids=["message", "request"]
+)
 def test_the_queue_is_empty_after_it(make):
     with Server(lambda connection, message: None) as server:
         client = wsclient.connect(server.url, protocol=Polite(make))

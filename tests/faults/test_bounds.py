@@ -388,9 +388,8 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
         free.wait(LONG)
         seen.append(error)
 
-    client, peer = open_pair(
-        raw, protocol=Undecodable(), on_error=on_error, ping_interval=None, receive_queue=ReceiveQueue(max_bytes=8 * size)
-    )  # fmt: skip
+    queue = ReceiveQueue(max_bytes=8 * size)
+    client, peer = open_pair(raw, protocol=Undecodable(), on_error=on_error, ping_interval=None, receive_queue=queue)
     for _ in range(count):
         peer.send_text("x" * size)
     eventually(lambda: client.stats.messages_received == count)

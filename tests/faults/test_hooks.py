@@ -439,7 +439,9 @@ def test_block_stops_reading_at_the_limit_and_continues_for_a_request_and_loses_
         stack.enter_context(hook)
         stream = client.listen() if consumer == "stream" else None
         sender = stack.enter_context(sending_events(server, *({"n": n, "words": BIG} for n in range(50))))
-        eventually(lambda: client.stats.messages_received >= 3)
+        if stream is None:
+            assert hook.entered.wait(LONG)
+        eventually(lambda: client._wsclient.core.link.paused)
         sender.join(SHORT)
         received = client.stats.messages_received
         assert received < 50, "reading continued"

@@ -1,6 +1,6 @@
 """A client certificate is sent to the origin of the client's URL only."""
 
-import datetime
+import datetime as dt
 import ssl
 
 import pytest
@@ -197,7 +197,7 @@ def test_a_context_that_trusts_one_server_does_not_trust_those_of_the_system_ins
     loaded, context = [], OwnContext(ssl.PROTOCOL_TLS_CLIENT)
     monkeypatch.setattr(OwnContext, "load_default_certs", lambda context: loaded.append(context))
     key = ec.generate_private_key(ec.SECP256R1())
-    name, begin, end = x509.Name([]), datetime.datetime(2020, 1, 1), datetime.datetime(2090, 1, 1)
+    name, begin, end = x509.Name([]), *(dt.datetime(year, 1, 1, tzinfo=dt.timezone.utc) for year in (2020, 2090))
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     pinned = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -669,7 +669,7 @@ def test_a_name_lookup_for_socks_that_hangs_ends_at_the_deadline(stage, opening,
     proxy = stage(act)
     hanging_lookup("slow.invalid")
     with pytest.raises(ConnectError, match=r"The name 'slow\.invalid' could not be looked up within open_timeout"):
-        opening("ws://slow.invalid/", timeout=SHORT, proxy=f"{scheme}://127.0.0.1:{proxy.port}")
+        opening("ws://slow.invalid/", timeout=5 * SHORT, proxy=f"{scheme}://127.0.0.1:{proxy.port}")
 
 
 def test_a_system_that_hangs_in_the_choice_of_a_proxy_ends_at_the_deadline(opening, hang, monkeypatch):
@@ -796,7 +796,7 @@ def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(stage, w
         known.append(opener.sock.fileno() > 0 and opener.sock.getpeername() == peer.sock.getsockname())
         until_the_end(peer)
 
-    options = NetworkOptions(SHORT, LONG, None, None, trusting if secure else None, None, None)
+    options = NetworkOptions(5 * SHORT, LONG, None, None, trusting if secure else None, None, None)
     opener = Connector(options, (), watcher)
     server = stage(act, tls=server_tls if secure else None)
     with pytest.raises(ConnectError):

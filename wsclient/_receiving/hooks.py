@@ -90,8 +90,8 @@ class Hooks:
         self._max_bytes = bounds.max_bytes
         self._table: dict[str, Callable[..., object]] = {}
         self._worker = Worker(f"{log.name}-hooks", self.work)
-        # The number of posted events of each hook, for `MAX_EVENTS`, and the bytes of their payloads. Changed by the I/O
-        # thread only.
+        # The number of posted events of each hook, for `MAX_EVENTS`, and the bytes of their payloads. Changed by the
+        # I/O thread only.
         self._posted: Counter[str] = Counter()
         # The number of these events that were run. Changed by the hook thread only.
         self._run_count: Counter[str] = Counter()

@@ -608,12 +608,18 @@ class SubscriptionFeed(Feed):
 
 
 def _takes_id(function: Callable[..., Any]) -> bool:
-    """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message."""
+    """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message.
+
+    A third parameter with a default value is for the id only if that is its name: ``lambda m, r, topic=topic: …`` is how
+    loops bind their variables.
+    """
     try:
-        inspect.signature(function).bind(None, None, None)
+        signature = inspect.signature(function)
+        signature.bind(None, None, None)
     except (TypeError, ValueError):  # it has two parameters, or is a C function without a signature
         return False
-    return True
+    third = [*signature.parameters.values()][2:3]
+    return all(one.default is one.empty or one.name == "id" for one in third)
 
 
 def _over(error: ConnectionLost) -> ConnectionLost:

@@ -610,8 +610,8 @@ class SubscriptionFeed(Feed):
 def _takes_id(function: Callable[..., Any]) -> bool:
     """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message.
 
-    A third parameter with a default value is for the id only if that is its name: ``lambda m, r, topic=topic: …`` is how
-    loops bind their variables.
+    A third parameter with a default value is for the id only if that is its name: ``lambda m, r, topic=topic: …`` is
+    how loops bind their variables.
     """
     try:
         signature = inspect.signature(function)

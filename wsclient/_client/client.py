@@ -529,8 +529,8 @@ class Client:
                 error, the subscription ends. Runs on the I/O thread: keep it short.
             unsubscribe: sent when the subscription is closed: a message; or ``wsclient.Request(message)`` if the
                 message needs an id; or a function ``f(subscribe_message, reply)`` or ``f(subscribe_message, reply,
-                id)`` that returns one of these. ``id`` is the id of the subscribe message. By default the message that
-                the protocol defines.
+                id)`` that returns one of these. ``id`` is the id of the subscribe message; a third parameter with a
+                default value receives it only if its name is ``id``. By default the message that the protocol defines.
             resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
                 by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.
             key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.

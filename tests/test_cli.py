@@ -10,7 +10,7 @@ import time
 import pytest
 
 import wsclient
-from wsclient.cli.demo import THREADS
+from wsclient.cli.demo import THREADS, Worker
 from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
 
@@ -115,3 +115,12 @@ def test_the_screen_of_a_terminal_shows_the_state_the_events_and_the_table(capsy
     text = capsys.readouterr().out
     for words in ("OPEN", "3 connections", "it began", "Outcomes", "answered", "in time"):
         assert words in text
+
+
+def test_a_worker_of_the_demo_ends_with_its_client():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    client.close()
+    worker = Worker(client, 1, threading.Event())
+    worker.thread.join(LONG)
+    assert not worker.thread.is_alive()
+    assert (len(worker.questions), not worker.outcomes) == (1, True)

@@ -18,9 +18,10 @@ import wsclient
 from wsclient import State
 from wsclient._threads.sections import this_thread
 
-from ..support import LONG, Server, eventually
+from ..support import LONG, SHORT, Server, eventually
 from ..support.clients import FAST
-from ..support.peers import open_pair, taken
+from ..support.peers import open_pair, start_call, taken
+from ..support.stage import PLENTY
 from ..support.strikes import disturb, strikes
 
 MOMENTS = ("call", "c_call", "c_return")
@@ -741,3 +742,66 @@ def test_close_inside_a_section_cuts_the_connection_of_a_client_that_does_not_en
         peer.exactly(1)
     hang.release()
     assert client.wait_closed(LONG)
+
+
+def test_a_session_that_is_used_inside_a_section_raises_would_deadlock(log):
+    errors = []
+
+    def set_up(client, session):
+        with this_thread.section:
+            for call in (lambda: session.request({"a": 1}), session.recv):
+                with pytest.raises(wsclient.WouldDeadlock, match="inside the client") as caught:
+                    call()
+                errors.append(caught.value)
+
+    with wsclient.connect(log.server.url, on_session=set_up):
+        assert len(errors) == 2
+
+
+def test_a_session_that_waits_is_not_used_for_another_wait(log):
+    errors = []
+
+    class Asks(wsclient.JsonId):
+        def decode(self, payload):
+            try:
+                sessions[0].recv(LONG)
+            except wsclient.WouldDeadlock as error:
+                errors.append(str(error))
+            return super().decode(payload)
+
+    sessions = []
+
+    def set_up(client, session):
+        sessions.append(session)
+        assert session.request({"a": 1}, timeout=LONG)["a"] == 1
+
+    with wsclient.connect(log.server.url, protocol=Asks(), on_session=set_up):
+        assert len(errors) == 1
+        assert "interrupted the wait" in errors[0]
+
+
+def test_a_request_that_is_made_inside_a_section_ends_at_its_deadline_although_it_cannot_be_written(raw):
+    client, _ = open_pair(raw, ping_interval=None, compression=None)
+    client.send(bytes(PLENTY))
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    with this_thread.section:
+        future = client.submit({"a": 1}, timeout=SHORT)
+    eventually(future.done)  # without a thread that waits for it
+    with pytest.raises(wsclient.RequestTimeout):
+        future.result()
+    client.close(timeout=0)
+
+
+def test_a_request_that_is_made_inside_a_section_ends_at_its_deadline_although_a_function_blocks(hang):
+    client = wsclient.Client(hang)
+    starting = start_call(client.start)
+    assert hang.entered.wait(LONG)
+    with this_thread.section:
+        future = client.submit({"a": 1}, timeout=SHORT)
+    eventually(future.done)
+    with pytest.raises(wsclient.RequestTimeout):
+        future.result()
+    client.close(wait=False)
+    hang.release()
+    with pytest.raises(wsclient.WebSocketClientError):
+        starting.result(LONG)

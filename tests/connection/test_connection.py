@@ -1,5 +1,6 @@
 """One connection: keepalive, frames that break the rules, slow readers, unusual peers."""
 
+import json
 import socket
 import threading
 import time
@@ -10,10 +11,12 @@ import tenacity
 import wsclient
 from wsclient import State
 from wsclient._connection.connection import _address
+from wsclient._receiving.router import SLICE
 
 from ..support import LONG, SHORT, FaultProxy, Server, eventually
 from ..support.peers import open_pair, start_call
 from ..support.raw import frame
+from ..support.stage import Hang
 from ..support.threads import on_thread
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
@@ -501,3 +504,39 @@ def test_drop_and_close_commands_together_still_read_the_close_frame(raw):
     peer.finish()
     closing.join(LONG)
     assert not closing.is_alive()
+
+
+def test_a_peer_that_breaks_the_protocol_after_close_is_not_reported(raw):
+    errors = []
+    client, peer = open_pair(raw, on_error=lambda _, error: errors.append(error), **QUIET)
+    client.close(wait=False, timeout=LONG)
+    assert peer.receive_frame()[0] == 8
+    peer.send(frame(11, b"a reserved opcode"))
+    peer.finish()
+    assert client.wait_closed(LONG)
+    assert client.last_disconnect.initiator == "local"
+    assert errors == []
+
+
+def test_the_rest_of_a_long_array_is_read_after_a_write_failed(raw):
+    """The peer's close frame behind it has the reason."""
+    hang, socks = Hang(), []
+
+    def open_socket():
+        socks.append(socket.create_connection(("127.0.0.1", raw.port)))
+        return socks[-1]
+
+    client, peer = open_pair(raw, protocol=wsclient.JsonRpc(), sock=open_socket, **QUIET)
+    seen = []
+    client.submit({"method": "x"}, match=lambda message: seen.append(message) or hang())
+    peer.receive_frame()
+    array = json.dumps([{"jsonrpc": "2.0", "method": "tick", "params": [n]} for n in range(40 * SLICE)])
+    peer.send(frame(1, array.encode()) + frame(8, (1001).to_bytes(2, "big") + b"going away"))
+    assert hang.entered.wait(LONG)
+    socks[0].shutdown(socket.SHUT_WR)
+    client.send("fails")
+    hang.release()
+    eventually(lambda: client.last_disconnect)
+    assert (client.last_disconnect.code, client.last_disconnect.reason) == (1001, "going away")
+    assert len(seen) == 40 * SLICE
+    client.close(timeout=0)

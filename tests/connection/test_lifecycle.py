@@ -19,7 +19,7 @@ from ..support import LONG, SHORT, SLACK, FaultProxy, Server, eventually
 from ..support.program import free_port
 from ..support.stage import respond
 from ..support.strikes import strikes
-from ..support.threads import stacks
+from ..support.threads import on_thread, stacks
 
 CLOSE = 0.5
 """Seconds of timeout for close(); it may take one more."""
@@ -646,3 +646,91 @@ def test_drain_of_a_failed_client_raises_its_error_and_changes_nothing():
         with pytest.raises(wsclient.ClientClosed, match="has failed") as caught:
             call()
         assert isinstance(caught.value.__cause__, wsclient.ConnectError)
+
+
+def test_an_interrupt_of_a_start_leaves_a_client_alone_that_another_thread_started(raw):
+    client = wsclient.Client(raw.url)
+    thread = threading.Thread(target=client.start)
+    thread.start()
+    eventually(lambda: client.state is State.CONNECTING)
+
+    def start_now():
+        try:
+            client.start(timeout=0)
+        except wsclient.ConnectError:
+            pass
+
+    moment = 0
+    while strikes(moment, start_now):
+        assert client._wsclient.core.commands.close is None, moment
+        moment += 1
+    assert moment > 10
+    peer = raw.accept().upgrade()
+    thread.join(LONG)
+    assert client.state is State.OPEN
+    client.close(timeout=0)
+    peer.finish()
+
+
+def test_a_start_whose_thread_is_refused_waits_for_the_client_that_another_thread_starts_meanwhile(server, monkeypatch):
+    client = wsclient.Client(server.url)
+
+    class Refusal(RuntimeError):
+        def __str__(self):
+            """Called by the thread that makes the error for the refusal."""
+            on_thread(client.start)
+            return "can't start new thread"
+
+    def refuse(thread):
+        monkeypatch.undo()
+        raise Refusal
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert client.start() is client
+    assert client.state is State.OPEN
+    client.close()
+
+
+def test_a_client_that_never_started_can_be_closed_on_any_thread_after_its_drain():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    assert on_thread(lambda: client.drain(timeout=0))
+    on_thread(client.close)
+    assert client.drain(timeout=0)
+    assert client.state is State.CLOSED
+
+
+def test_an_attempt_ends_at_its_timeout_although_a_name_look_up_hangs(hanging_lookup):
+    hanging_lookup("slow.invalid")
+    client = wsclient.Client("ws://slow.invalid/", open_timeout=SHORT)
+    with pytest.raises(wsclient.ConnectError, match=r"slow\.invalid") as caught:
+        client.start()
+    assert isinstance(caught.value.last, TimeoutError)
+
+
+class Failing(socket.socket):
+    """A socket of the user with a defect."""
+
+    fails = False
+
+    def recv(self, *args):
+        if self.fails:
+            raise LookupError("a defect")
+        return super().recv(*args)
+
+
+def test_a_defect_of_the_users_socket_is_reported_and_the_client_reconnects(server):
+    errors, socks = [], []
+
+    def open_socket():
+        socks.append(Failing())
+        socks[-1].connect((server.host, server.port))
+        return socks[-1]
+
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_none())
+    options = {"sock": open_socket, "reconnect": reconnect, "on_error": lambda _, error: errors.append(error)}
+    with wsclient.connect(server.url, **options) as client:
+        socks[0].fails = True
+        client.send("x")
+        eventually(lambda: client.stats.connections == 2)
+        assert client.request({"method": "echo", "params": 1}, timeout=LONG)["result"] == 1
+    assert [str(error) for error in errors] == ["a defect"]

@@ -533,3 +533,16 @@ def test_a_full_queue_of_a_busy_hook_does_not_block_the_setup(raw):
             client.reconnect()
     go_on.set()
     client.close(timeout=0)
+
+
+def test_messages_that_come_with_the_last_reply_of_the_session_are_limited_too(raw):
+    client = client_with(
+        raw.url, lambda session: session.request({"a": 1}), receive_queue=wsclient.ReceiveQueue(max_bytes=10)
+    )  # fmt: skip
+    starting = start_call(client.start)
+    peer = raw.accept().upgrade()
+    id = json.loads(peer.receive_text())["id"]
+    texts = ['"one"', '"two"', '"three"', '"four"', json.dumps({"id": id, "result": 1})]
+    peer.send(b"".join(frame(1, text.encode()) for text in texts))
+    with pytest.raises(wsclient.SessionError, match="or 10 bytes arrived during on_session"):
+        starting.result(LONG)

@@ -16,6 +16,7 @@ from wsclient import JsonId, JsonRpc, State
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.peers import open_pair
+from ..support.stage import PLENTY
 
 
 def refused_port():
@@ -429,3 +430,39 @@ def test_with_json_rpc_an_echo_is_a_call_of_the_server(raw):
     assert json.loads(peer.receive_text())["error"]["code"] == -32601
     assert "Meanwhile a message with this id came that has a method ('add'), so it was" in reason(client, future)
     client.close(timeout=0)
+
+
+class Unreadable:
+    """A codec that can't read what it writes."""
+
+    def dumps(self, value):
+        return json.dumps(value)
+
+    def loads(self, text):
+        raise LookupError("a defect")
+
+
+def test_a_codec_that_fails_does_not_hide_the_timeout(mute_server):
+    with wsclient.connect(mute_server.url, json=Unreadable()) as client:
+        error = timed_out(client.request, {"method": "add"}, timeout=SHORT)
+    assert str(error).startswith("The request with the id 1 ")
+
+
+def test_the_error_of_a_full_queue_of_an_open_client_names_no_connection(raw):
+    client, peer = open_pair(raw, ping_interval=None, compression=None, send_queue=wsclient.SendQueue(max_messages=1))
+    client.send(bytes(PLENTY))
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    client.send("fills the queue")
+    error = timed_out(client.request, {"method": "add"}, timeout=SHORT)
+    assert "the send queue had no room" in str(error)
+    assert "connection" not in str(error)
+    client.close(timeout=0)
+    peer.finish()
+
+
+def test_a_request_with_an_id_of_the_caller_that_was_never_sent_is_named_by_its_id():
+    client = wsclient.Client(f"ws://127.0.0.1:{refused_port()}/")
+    future = client.submit({"id": "mine", "method": "add"}, timeout=SHORT)
+    with pytest.raises(wsclient.RequestTimeout, match="The request with the id 'mine' could not be sent"):
+        future.result()
+    client.close()

@@ -154,3 +154,11 @@ def test_two_clients_of_a_server_that_sends_replies_to_all_do_not_take_each_othe
 def test_other_values_of_ids_are_refused(ids):
     with pytest.raises(TypeError, match="ids must be int, str, 'uuid' or a function"):
         JsonId(ids=ids)
+
+
+def test_a_reply_in_a_text_message_is_decoded_too():
+    def answer(connection, message):
+        connection.send(json.dumps({"id": json.loads(message)["id"], "result": 5}))
+
+    with Server(answer) as server, connect(server.url, protocol=JsonRpc(binary=True)) as client:
+        assert client.call("five", timeout=LONG) == 5

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from wsclient._receiving import inbox as _inbox
 from wsclient._receiving.inbox import EMPTY, ITEM_BYTES, Inbox, Put
 from wsclient._threads.deadline import Deadline
+from wsclient._threads.sections import this_thread
 
 from ..support import LONG, eventually
 from ..support.strikes import strikes
@@ -480,6 +481,14 @@ def test_the_first_end_counts():
     inbox.end(ValueError())
     inbox.end()
     assert inbox.error is error
+
+
+def test_the_first_end_counts_inside_a_section_too():
+    inbox, first = make(), OSError("first")
+    with this_thread.section:
+        inbox.end(first)
+        inbox.end(OSError("second"))
+    assert (inbox.ended, inbox.error) == (True, first)
 
 
 def test_an_end_without_an_error_does_not_become_a_failure_later():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 
 import pytest
@@ -464,4 +465,46 @@ def test_an_answer_that_cannot_be_queued_is_logged(raw, caplog):
     client.handle("large", lambda params: "x" * 2000)
     ask(peer, 1, "large")
     eventually(lambda: "the client: the answer to a call was not sent: The message has 20" in caplog.text)
+    client.close(timeout=0)
+
+
+class Latin(JsonId):
+    """Its requests are not in UTF-8."""
+
+    def encode_request(self, message, id):
+        return json.dumps({**message, "id": id}, ensure_ascii=False).encode("latin-1")
+
+
+class Colons(wsclient.Protocol):
+    """``<id>:<method>``; a call and a request look alike."""
+
+    def __init__(self):
+        self.last = 0
+
+    def new_id(self):
+        self.last += 1
+        return self.last
+
+    def encode_request(self, message, id):
+        return f"{id}:{message['method']}"
+
+    def decode(self, payload):
+        id, _, method = payload.partition(":")
+        return Call(int(id), method, None, payload)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [(Latin(), '{{"id": {}, "method": "grün"}}'), (Colons(), "{}:grün")],
+    ids=["a request that is not in UTF-8", "a protocol without echoes"],
+)
+def test_a_call_with_the_id_and_the_method_of_a_request_is_a_call_if_it_can_not_be_an_echo(raw, protocol, text):
+    called = threading.Event()
+    client, peer, _ = open_against(raw, protocol=protocol)
+    client.handle("grün", lambda params: called.set())
+    future = client.submit({"method": "grün"}, timeout=LONG)
+    id = int(re.search(rb"[0-9]+", peer.receive_frame()[1])[0])
+    peer.send_text(text.format(id))
+    assert called.wait(LONG)
+    assert not future.done()
     client.close(timeout=0)

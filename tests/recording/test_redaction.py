@@ -220,3 +220,12 @@ def test_long_names_of_a_peer_are_not_kept():
     finally:
         tracemalloc.stop()
     assert kept < size * count / 10
+
+
+def test_secrets_are_found_after_any_number_of_names():
+    redactor = Redactor()
+    names = redaction._CACHED_NAMES + 1
+    for n in range(names):
+        assert redactor.text(f'{{"name {n}": 1}}') == f'{{"name {n}": 1}}'
+    assert redactor.text('{"password": "s3cr3t!"}') == '{"password": "[redacted]"}'
+    assert len(redactor._known) <= redaction._CACHED_NAMES

@@ -267,3 +267,12 @@ def test_done_callbacks_keep_their_order():
     for job in ask.posted:
         job()
     assert seen == [0, 1, 2, 3, 4]
+
+
+def test_the_exception_of_a_cancelled_future_is_raised_and_it_never_runs():
+    ask = Ask()
+    assert not ask.future.running()
+    assert ask.future.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        ask.future.exception(LONG)
+    assert not ask.future.running()

@@ -55,6 +55,15 @@ def test_a_name_that_idna_2008_forbids_is_refused():
         ascii_host("ß☕.example")
 
 
+def test_a_name_with_a_label_that_no_standard_decodes_is_refused(monkeypatch):
+    host = "bücher.xn--zzzzzz.example"
+    with pytest.raises(ValueError, match="IDNA 2008 can't encode"):
+        ascii_host(host)
+    monkeypatch.setitem(sys.modules, "idna", None)
+    with pytest.raises(ValueError, match="install the package idna"):
+        ascii_host(host)
+
+
 def test_the_name_in_the_certificate_and_the_proxy_are_checked_too(monkeypatch):
     monkeypatch.setitem(sys.modules, "idna", None)
     with pytest.raises(ValueError, match=r"server_hostname 'straße.example' is a name that IDNA 2003"):

@@ -1,5 +1,6 @@
 """Waiting for a socket, and waking the waiting thread."""
 
+import errno
 import itertools
 import os
 import select
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from wsclient._network.poller import READ, WRITE, Poller
-from wsclient._threads.wakeup import Wakeup
+from wsclient._threads.wakeup import Wakeup, close_socket
 
 from ..support import LONG, SHORT
 from ..support.strikes import disturb
@@ -265,6 +266,21 @@ def test_a_wake_up_that_races_with_clear_is_not_lost(wakeup, poller):
     asker.join()
 
 
+class ResetByPeer(socket.socket):
+    """A socket of which the system does not know the address any more, as on macOS after a reset."""
+
+    def getsockname(self):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_a_socket_whose_address_is_unknown_is_closed():
+    sock = ResetByPeer()
+    number = sock.fileno()
+    close_socket(sock)
+    with pytest.raises(OSError, match=r"[Bb]ad file descriptor"):
+        os.fstat(number)
+
+
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
@@ -429,6 +445,21 @@ def test_a_wake_up_ends_wait_any_and_is_not_among_its_results(wakeup, poller, pa
     wakeup.wake()
     assert poller.wait_any({pair[0]: READ}, LONG) == [pair[0]]
     assert not has_wake_up(wakeup)
+
+
+def test_a_socket_that_other_code_has_closed_is_an_error_of_wait_any(poller, pair):
+    near, far = pair
+    far.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        poller.wait_any({near: READ, far: READ}, LONG)
+    assert poller.is_broken
+
+
+def test_a_wake_up_that_other_code_has_closed_is_an_error_of_wait_any(wakeup, poller, pair):
+    wakeup._outer.close()
+    with pytest.raises(OSError, match="other code has closed the wake-up"):
+        poller.wait_any({pair[0]: READ}, LONG)
+    assert poller.is_broken
 
 
 def test_wait_any_takes_the_requested_time(poller, pair):

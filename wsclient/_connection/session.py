@@ -128,12 +128,11 @@ class ConnectionSession(Session):
 
     def _end(self) -> None:
         """End the session after ``on_session``. The time of the user's code counts for ``session_timeout``."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._check(connection)
-            early_messages = connection.router.early_messages
-            if early_messages is not None and early_messages.lost:
-                self._refuse_more()
+        connection, self._connection = self._live(), None
+        self._check(connection)
+        early_messages = connection.router.early_messages
+        if early_messages is not None and early_messages.lost:
+            self._refuse_more()
 
     def _live(self) -> Connection:
         if self._connection is None:

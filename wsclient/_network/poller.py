@@ -24,7 +24,7 @@ READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 
 _Selector: type[selectors.BaseSelector] = selectors.SelectSelector
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch  (Windows has no poll)
     # eventlet removes PollSelector, since its own select() is the only wait that lets other green threads run.
     _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _MAX_WAIT: Final = 3600.0

@@ -265,7 +265,7 @@ class Inbox:
         return self._count >= max_items or self._bytes + size > max_bytes
 
     def _drop_oldest(self, spared: Hashable = EMPTY) -> None:
-        for index, (_, size, key, counted) in enumerate(self._cells):
+        for index, (_, size, key, counted) in enumerate(self._cells):  # pragma: no branch  (there is one)
             if counted and key is not spared and key != spared:
                 del self._cells[index]
                 self._count -= 1

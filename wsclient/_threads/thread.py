@@ -164,7 +164,9 @@ def shielded(call: Callable[[], None]) -> None:
         raise errors[0]
 
 
-def _call(call: Callable[[], None], done: Latch, errors: list[BaseException]) -> None:
+def _call(  # pragma: no cover  (on a thread that is not traced)
+    call: Callable[[], None], done: Latch, errors: list[BaseException]
+) -> None:
     try:
         call()
     except BaseException as error:  # the waiting thread raises it

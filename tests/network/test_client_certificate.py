@@ -209,6 +209,24 @@ def test_a_context_that_trusts_one_server_does_not_trust_those_of_the_system_ins
     assert loaded == []
 
 
+def test_a_context_that_does_not_show_its_authorities_can_be_used(stage, authority, asking, seen, monkeypatch):
+    class Opaque(ssl.SSLContext):  # as truststore.SSLContext
+        def cert_store_stats(self):
+            raise NotImplementedError
+
+        def get_ca_certs(self, binary_form=False):
+            raise NotImplementedError
+
+    monkeypatch.setattr(Opaque, "load_default_certs", lambda context: authority.configure_trust(context))
+    context = Opaque(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    authority.issue_cert("me@example.org").configure_cert(context)
+    connect(stage(seen.then(upgrade()), tls=asking), context)
+    there = stage(seen.then(upgrade()), tls=asking)
+    connect(stage(seen.then(redirect(f"https://localhost:{there.port}/")), tls=asking), context)
+    assert seen == [True, True, False]
+
+
 def test_a_context_that_cannot_be_copied_is_not_used_for_another_origin(stage, asking, authority, seen):
     class Named(ssl.SSLContext):
         def __new__(cls, protocol, name=None):

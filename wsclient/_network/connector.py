@@ -318,7 +318,7 @@ class Connector:
         """The context for the origin of the client's URL."""
         if self._context is None:
             context = tls.tls_context(self._options)
-            self._had_authorities = bool(context.cert_store_stats()["x509"])  # pinned ones too, which are not CAs
+            self._had_authorities = tls.has_authorities(context)
             self._context = context
         return self._context
 

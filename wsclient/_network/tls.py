@@ -16,7 +16,7 @@ from .poller import READ, WRITE, Watch
 if TYPE_CHECKING:
     from .options import NetworkOptions
 
-__all__ = ["keylog_failure", "start_tls", "tls_context", "without_certificate", "wrap_tls"]
+__all__ = ["has_authorities", "keylog_failure", "start_tls", "tls_context", "without_certificate", "wrap_tls"]
 
 
 def wrap_tls(
@@ -122,6 +122,16 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
+def has_authorities(context: ssl.SSLContext) -> bool:
+    """Whether a context has loaded certificates to trust, pinned ones that are no CAs included. False if it does not
+    say so, like a context of truststore, which asks the system.
+    """
+    try:
+        return bool(context.cert_store_stats()["x509"])
+    except NotImplementedError:
+        return False
+
+
 def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ssl.SSLContext:
     """A context like the caller's, but without a client certificate, for proxies and for other origins.
 
@@ -153,7 +163,10 @@ def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ss
             twin.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
         if context.keylog_filename:
             twin.keylog_filename = context.keylog_filename
-        authorities = b"".join(context.get_ca_certs(binary_form=True))
+        try:
+            authorities = b"".join(context.get_ca_certs(binary_form=True))
+        except NotImplementedError:  # as in `has_authorities`
+            authorities = b""
         if authorities:
             twin.load_verify_locations(cadata=authorities)
         if not had_authorities and context.verify_mode is not ssl.CERT_NONE:

@@ -507,7 +507,7 @@ class Client:
         message: Any | Callable[[], Any],
         *,
         match: Callable[[Any], bool] | None = None,
-        unsubscribe: Any | Callable[[Any, Any], Any] | None = None,
+        unsubscribe: Any | Callable[..., Any] | None = None,
         resume: bool = DEFAULT,
         key: Callable[[Any], Any] | None = None,
         on_gap: Callable[[Subscription], object] | None = None,

@@ -2,10 +2,11 @@
 
 import json
 import re
+import tracemalloc
 
 import pytest
 
-from wsclient import Client, JsonId, JsonRpc, RemoteError, connect
+from wsclient import Client, JsonId, JsonRpc, MessageTooBig, RemoteError, connect
 
 from ..support import LONG, Server, eventually
 
@@ -162,3 +163,17 @@ def test_a_reply_in_a_text_message_is_decoded_too():
 
     with Server(answer) as server, connect(server.url, protocol=JsonRpc(binary=True)) as client:
         assert client.call("five", timeout=LONG) == 5
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_a_large_array_is_decoded_only_up_to_the_limit(kind):
+    text = f"[{'[],' * 300_000}[]]"
+    payload = text if kind is str else text.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(MessageTooBig):
+            JsonRpc(binary=True).decode(payload)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * len(text)  # all elements take 70 times as much

@@ -188,13 +188,22 @@ def decode_array(text: str, most: int) -> Any:
     return values if is_whole else decode(text, JSON)
 
 
-def decode_binary(payload: str | bytes, codec: Any) -> Any:
-    """Decode a payload whose JSON may be in a binary message; arguments and result as in ``decode``."""
+def decode_binary(payload: str | bytes, codec: Any, most: int | None = None) -> Any:
+    """Decode a payload whose JSON may be in a binary message; arguments and result as in ``decode``.
+
+    Args:
+        payload: the payload of a message.
+        codec: the codec.
+        most: how many elements of an array can be used, see ``decode_array``; None for any number.
+    """
     if isinstance(payload, str):
         return decode(payload, codec)
     try:
         text = payload.decode()
     except UnicodeDecodeError:
         return payload
-    message = decode(text, codec)
+    if most is not None and codec is JSON and len(text) > LARGE_ARRAY:
+        message = decode_array(text, most)
+    else:
+        message = decode(text, codec)
     return payload if message is text else message

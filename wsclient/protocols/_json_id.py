@@ -233,8 +233,10 @@ class JsonId(Protocol):
                 message = _codec.decode(payload, codec)
         elif self._batches and codec is _codec.JSON and type(payload) is str and len(payload) > _codec.LARGE_ARRAY:
             message = _codec.decode_array(payload, self._max_batch)
+        elif self._binary:
+            message = _codec.decode_binary(payload, codec, self._max_batch if self._batches else None)
         else:
-            message = _codec.decode_binary(payload, codec) if self._binary else _codec.decode(payload, codec)
+            message = _codec.decode(payload, codec)
         if self._batches and isinstance(message, list) and message:
             return self._batch(message)
         return self._meaning(message)

@@ -12,7 +12,7 @@ from wsclient import JsonRpc, Limits, MessageTooBig, ReceiveQueue
 from wsclient._receiving.router import SLICE
 from wsclient._rfc6455.read_size import READ_SIZE
 from wsclient._sending.priority import MAX_ANSWERS
-from wsclient._threads.log import MAX_REPEATS
+from wsclient._threads.log import MAX_PAYLOADS, MAX_REPEATS
 
 from ..support import LONG, SHORT, eventually
 from ..support.frames import Compressor
@@ -398,6 +398,22 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
     eventually(lambda: client._wsclient.core.hooks.ident is None)
     assert 2 <= len(seen) <= 9  # 8 in the queue, one taken by the hook
     assert {len(error.payload) for error in seen} == {size}
+
+
+def test_large_undecodable_messages_do_not_stay_in_memory_while_a_log_handler_is_slow(raw, caplog, monkeypatch):
+    free, count, size = threading.Event(), 60, 2**20
+    monkeypatch.setattr(caplog.handler, "filter", lambda record: free.wait(LONG))
+    client, peer = open_pair(raw, protocol=Undecodable(), ping_interval=None)
+    text = "x" * size
+    for _ in range(count):
+        peer.send_text(text)
+    eventually(lambda: client.stats.messages_received == count)
+    free.set()
+    client.close(timeout=0)
+    eventually(lambda: "log records were dropped" in caplog.text)
+    eventually(lambda: not client._wsclient.core.log._records)
+    logged = [record for record in caplog.records if "could not be decoded" in record.getMessage()]
+    assert 2 <= len(logged) <= 1 + MAX_PAYLOADS // size
 
 
 def test_many_undecodable_messages_cause_few_warnings(raw, caplog):

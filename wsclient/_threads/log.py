@@ -29,7 +29,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from .._errors import printable, text_of
+from .._errors import ProtocolError, printable, text_of
 from .sections import this_thread
 from .thread import shielded
 from .waiting import Notifier
@@ -46,6 +46,10 @@ __all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "Cl
 MAX_RECORDS: Final = 1000
 """Records that may wait for the helper thread; beyond this number the oldest is dropped, and the number of dropped
 records is logged. A peer can cause records, so their memory needs a limit."""
+
+MAX_PAYLOADS: Final = 2**24
+"""Bytes of messages that the errors of waiting records may contain, with the same effect as ``MAX_RECORDS``. A single
+one may be larger."""
 
 MAX_REPEATS: Final = 100
 """Records with the same text that are logged in ``REPEAT_SECONDS``. Messages that can't be decoded cause 30 000 records
@@ -92,6 +96,13 @@ def _shown(value: object) -> object:
     if isinstance(value, str):
         return printable(value, MAX_TEXT)
     return _ShownError(value) if isinstance(value, BaseException) else value
+
+
+def _payload_size(record: logging.LogRecord) -> int:
+    """Return the bytes of the messages that the errors among a record's arguments contain."""
+    errors = [one.error for one in record.args or () if isinstance(one, _ShownError)]
+    payloads = [one.payload for one in errors if isinstance(one, ProtocolError)]
+    return sum([len(payload) for payload in payloads if isinstance(payload, (str, bytes))])
 
 
 class _Repeats:
@@ -311,6 +322,9 @@ class ClientLog:
 
     def _keep(self, record: logging.LogRecord) -> None:
         if len(self._records) >= MAX_RECORDS and self._pop() is not None:
+            self._dropped += 1
+        size = _payload_size(record)
+        while size and size + sum(map(_payload_size, self._records[:])) > MAX_PAYLOADS and self._pop() is not None:
             self._dropped += 1
         self._records.append(record)
 

@@ -13,12 +13,14 @@ import threading
 import time
 
 import pytest
+import tenacity
 
 import wsclient
 
 from ..support import LONG, RawServer, Server, eventually
 from ..support.children import Script, in_child, needs_fork
 from ..support.figures import needs_proc, sockets
+from ..support.peers import start_call
 
 FORKS = 25
 STOPPED = 10.0
@@ -120,6 +122,19 @@ def test_forks_under_load_lose_no_request_of_the_parent_and_give_the_child_a_clo
         assert stats.connections == 1
         assert stats.requests_ok == sum(load.answered)
         assert stats.requests_failed == stats.requests_timed_out == 0
+
+
+@needs_fork
+def test_a_fork_while_a_client_waits_for_its_next_attempt_gives_the_child_a_closed_client(dead):
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_fixed(1000))
+    client = wsclient.Client(f"ws://127.0.0.1:{dead}/", retry_first=True, reconnect=reconnect)
+    starting = start_call(client.start)
+    eventually(lambda: client.state is wsclient.State.WAITING)
+    assert json.loads(in_child(lambda: json.dumps([refused(client), client.state.value]))) == [list(CALLS), "closed"]
+    assert client.state is wsclient.State.WAITING
+    client.close()
+    with pytest.raises(wsclient.ClientClosed):
+        starting.result(LONG)
 
 
 @needs_proc

@@ -181,6 +181,11 @@ def test_the_context_without_the_certificate_has_the_settings_of_the_callers(aut
     assert settings(without_certificate(context, had_authorities=True)) == settings(context)
 
 
+def test_the_keys_of_connections_without_the_certificate_are_logged_too(tmp_path, certified):
+    certified.keylog_filename = str(tmp_path / "keys")
+    assert without_certificate(certified, had_authorities=True).keylog_filename == certified.keylog_filename
+
+
 def test_a_context_that_shows_no_authorities_gets_those_of_the_system(monkeypatch):
     loaded = []
     monkeypatch.setattr(OwnContext, "load_default_certs", lambda context: loaded.append(context))

@@ -502,6 +502,18 @@ def test_the_default_context_verifies_and_requires_a_new_tls_version():
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
+def test_an_error_of_the_default_context_that_has_another_cause_is_raised_unchanged(monkeypatch):
+    error = OSError(12, "no memory")
+
+    def fail():
+        raise error
+
+    monkeypatch.setattr(ssl, "create_default_context", fail)
+    with pytest.raises(OSError, match="no memory") as caught:
+        tls_context(options())
+    assert caught.value is error
+
+
 def test_a_context_of_the_caller_is_used_unchanged(trusting):
     assert tls_context(options(trusting)) is trusting
 

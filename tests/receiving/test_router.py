@@ -9,6 +9,7 @@ import pytest
 
 import wsclient
 from wsclient import Fifo
+from wsclient._receiving.router import SLICE
 from wsclient._rfc6455.read_size import READ_SIZE
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
@@ -595,3 +596,45 @@ def test_a_reply_by_id_to_a_request_that_has_ended_takes_its_position_in_the_ord
     router.receive(f"{other.id}:", 1)
     assert (other.outcome, other.waiter.value) == ("ok", None)
     client.close()
+
+
+class BadId:
+    """An id of a user-defined protocol with a defect."""
+
+    def __hash__(self):
+        raise LookupError("a defect")
+
+
+class Array(wsclient.Protocol):
+    """Each payload contains the same long array; one of its messages, behind the first slice, is wrong."""
+
+    def __init__(self, wrong, *, replies_in_order):
+        self.replies_in_order = replies_in_order
+        self._meanings = [*map(Event, range(2 * SLICE)), wrong, Event("last")]
+
+    def decode(self, payload):
+        return self._meanings
+
+
+def test_a_message_inside_a_long_array_that_cannot_be_processed_is_skipped(against):
+    errors = []
+    protocol = Array(Reply(BadId(), "x"), replies_in_order=False)
+    _, peer, seen = against(protocol=protocol, on_error=lambda _, error: errors.append(error))
+    peer.send_text("[]")
+    eventually(lambda: seen[-1:] == ["last"])
+    assert seen == [*range(2 * SLICE), "last"]
+    (error,) = errors
+    assert (type(error), type(error.__cause__)) == (wsclient.ProtocolError, LookupError)
+    assert error.payload == "[]"
+
+
+@pytest.mark.parametrize("wrong", [Reply(BadId(), "x"), "not a meaning"], ids=["processing", "meaning"])
+def test_a_message_inside_a_long_array_that_may_be_a_reply_in_order_ends_the_connection(against, wrong):
+    client, peer, seen = against(protocol=Array(wrong, replies_in_order=True))
+    peer.send_text("[]")
+    opcode, payload = peer.receive_frame()
+    assert (opcode, payload[:2]) == (8, (1002).to_bytes(2, "big"))
+    peer.finish()
+    eventually(lambda: client.last_disconnect)
+    assert client.last_disconnect.code == 1002
+    assert "last" not in seen

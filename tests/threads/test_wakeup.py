@@ -7,6 +7,7 @@ import select
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -453,6 +454,26 @@ def test_a_socket_that_other_code_has_closed_is_an_error_of_wait_any(poller, pai
     with pytest.raises(OSError, match="Bad file descriptor"):
         poller.wait_any({near: READ, far: READ}, LONG)
     assert poller.is_broken
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows a descriptor may have any number")
+def test_a_descriptor_above_the_limit_of_select_is_an_oserror(monkeypatch, wakeup, pair):
+    """Where eventlet has removed ``poll``."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr("wsclient._network.poller._Selector", selectors.SelectSelector)
+    poller = Poller(wakeup)
+    number = 2000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], number + 1), limits[1]))
+    try:
+        os.dup2(pair[0].fileno(), number)
+        with socket.socket(fileno=number) as high:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                poller.wait(high, READ, LONG)
+            assert poller.is_broken
+            poller.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_wake_up_that_other_code_has_closed_is_an_error_of_wait_any(wakeup, poller, pair):

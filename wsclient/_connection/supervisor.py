@@ -455,7 +455,7 @@ class Supervisor:
         deadline = deadline.sooner(Deadline(core.table.next_deadline()))
         if core.starter.retry_at != math.inf:
             deadline = deadline.sooner(Deadline(core.starter.retry_at))
-        if deadline.at is not None:
+        if deadline.at is not None:  # pragma: no branch  (each caller has a limit)
             core.commands.sleeps_until = deadline.at
         return deadline.left(now)
 

@@ -202,7 +202,7 @@ class Router:
                 if isinstance(meaning, KINDS):
                     self._dispatch(meaning, backlog.size)
                 else:
-                    self._skip(backlog.payload, TypeError(
+                    self._undecoded(backlog.payload, TypeError(
                         f"decode() returned {text_of(meaning)}, which is not a meaning of a message (Reply, Event, …)"
                     ))  # fmt: skip
         finally:

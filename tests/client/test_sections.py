@@ -805,3 +805,11 @@ def test_a_request_that_is_made_inside_a_section_ends_at_its_deadline_although_a
     hang.release()
     with pytest.raises(wsclient.WebSocketClientError):
         starting.result(LONG)
+
+
+def test_close_inside_a_section_ends_a_client_that_never_started_a_moment_later():
+    client = wsclient.Client("ws://127.0.0.1:9")
+    with this_thread.section:
+        client.close(timeout=LONG)
+    assert client.wait_closed(LONG)
+    assert client.state is State.CLOSED

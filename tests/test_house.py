@@ -43,10 +43,15 @@ def tree(name):
 
 
 @functools.cache
+def nodes(name):
+    return list(ast.walk(tree(name)))
+
+
+@functools.cache
 def modules_of_ours(name):
     """Modules that a file imports: when it is loaded, in a function, or for the type checker alone."""
     found = set()
-    for node in ast.walk(tree(name)):
+    for node in nodes(name):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = "/".join([*name.split("/")[: -node.level], *filter(None, (node.module or "").split("."))])
             for path in (f"{base}/{alias.name}".lstrip("/") for alias in node.names):
@@ -70,17 +75,18 @@ def test_imports_of_every_kind_are_counted():
     late, typed = modules_of_ours("_connection/context.py"), modules_of_ours("_sending/writer.py")
     assert "_recording/recorder.py" in late
     assert "_network/transport.py" in typed
-    assert all("wsclient" not in packages_of_others(path) for path in FILES.values())
+    assert all("wsclient" not in packages_of_others(name) for name in FILES)
 
 
 def test_no_modules_form_an_import_cycle():
     graphlib.TopologicalSorter({name: modules_of_ours(name) for name in FILES}).prepare()
 
 
-def packages_of_others(path):
+@functools.cache
+def packages_of_others(name):
     """Packages that a file imports, at the top or in a function."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             found.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -89,15 +95,15 @@ def packages_of_others(path):
 
 
 def test_each_external_package_has_its_importers():
-    for name, path in FILES.items():
-        for package in packages_of_others(path) & OUTSIDE.keys():
+    for name in FILES:
+        for package in packages_of_others(name) & OUTSIDE.keys():
             assert name.startswith(OUTSIDE[package]), f"{name} imports {package}"
 
 
 def test_asyncio_and_the_wall_clock_are_not_used():
     for name, path in FILES.items():
         text = path.read_text(encoding="utf-8")
-        assert "asyncio" not in packages_of_others(path), name
+        assert "asyncio" not in packages_of_others(name), name
         assert name.startswith("cli/") or ("time.time()" not in text and "datetime.now" not in text), name
 
 
@@ -122,8 +128,8 @@ def test_nothing_sleeps_or_prints_in_the_library():
 
 
 def test_no_function_is_nested():
-    for name, path in FILES.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for name in FILES:
+        for node in nodes(name):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 inner = [x.name for x in ast.walk(node) if isinstance(x, ast.FunctionDef) and x is not node]
                 assert not inner, f"{name}: {node.name} holds {inner}"

@@ -52,8 +52,7 @@ def seen():
 
 def connect(server, context, **options):
     url = f"wss://127.0.0.1:{server.port}/"
-    with wsclient.connect(url, ssl_context=context, reconnect=None, open_timeout=LONG, **options):
-        pass
+    wsclient.connect(url, ssl_context=context, reconnect=None, open_timeout=LONG, **options).close(timeout=0)
 
 
 def test_the_server_of_the_url_gets_the_certificate_also_after_a_redirect_within_it(stage, asking, certified, seen):
@@ -74,8 +73,7 @@ def test_another_origin_gets_no_certificate_after_a_redirect(stage, asking, cert
 def test_a_server_that_redirects_from_plain_text_is_another_origin(stage, asking, certified, seen):
     there = stage(seen.then(upgrade()), tls=asking)
     here = stage(redirect(f"https://localhost:{there.port}/"))
-    with wsclient.connect(here.url, ssl_context=certified, reconnect=None):
-        pass
+    wsclient.connect(here.url, ssl_context=certified, reconnect=None).close(timeout=0)
     assert seen == [False]
 
 
@@ -93,8 +91,7 @@ def test_the_next_attempt_sends_the_certificate_again(stage, asking, certified, 
     here = stage(seen.then(redirect(f"https://localhost:{there.port}/")), seen.then(upgrade()), tls=asking)
     reconnect = wsclient.Reconnect(wait=lambda state: 0.0)
     url = f"wss://127.0.0.1:{here.port}/"
-    with wsclient.connect(url, ssl_context=certified, reconnect=reconnect, retry_first=True):
-        pass
+    wsclient.connect(url, ssl_context=certified, reconnect=reconnect, retry_first=True).close(timeout=0)
     assert seen == [True, False, True]
 
 
@@ -132,8 +129,7 @@ def test_a_context_of_ssl_ca_is_used_for_other_origins_too(stage, authority, ask
     there = stage(upgrade(), tls=asking)
     here = stage(redirect(f"https://localhost:{there.port}/"), tls=asking)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with wsclient.connect(f"wss://127.0.0.1:{here.port}/", ssl_ca=str(tmp_path / "ca.pem"), reconnect=None):
-        pass
+    wsclient.connect(f"wss://127.0.0.1:{here.port}/", ssl_ca=str(tmp_path / "ca.pem"), reconnect=None).close(timeout=0)
 
 
 # --- the context without the certificate -----------------------------------------------------------------------------

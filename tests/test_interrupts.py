@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
@@ -47,9 +48,12 @@ def test_interrupts_in_start_and_close_leave_no_resources():
 
 
 def where_main_is():
-    """The file and the bytecode instruction that the main thread executes."""
+    """The file and the bytecode instruction that the main thread executes; other values if that is not known.
+
+    CPython 3.11 has returned an object that is no frame, once in thousands of runs.
+    """
     frame = sys._current_frames()[threading.main_thread().ident]
-    return frame.f_code.co_filename, frame.f_lasti
+    return (frame.f_code.co_filename, frame.f_lasti) if isinstance(frame, types.FrameType) else ("", object())
 
 
 def waits_in_the_library():

@@ -23,6 +23,7 @@ from ..support.clients import FAST
 from ..support.peers import open_pair, start_call, taken
 from ..support.stage import PLENTY
 from ..support.strikes import disturb, strikes
+from ..support.threads import on_thread
 
 MOMENTS = ("call", "c_call", "c_return")
 
@@ -717,7 +718,7 @@ def test_a_request_that_is_made_inside_a_section_ends_with_a_client_that_never_s
     client = wsclient.Client("ws://127.0.0.1:9")
     with this_thread.section:
         future = client.submit({"a": 1})
-    client.close()
+    on_thread(client.close)
     with pytest.raises(wsclient.ClientClosed):
         future.result(LONG)
 

@@ -157,9 +157,10 @@ def test_other_values_of_ids_are_refused(ids):
         JsonId(ids=ids)
 
 
-def test_a_reply_in_a_text_message_is_decoded_too():
+@pytest.mark.parametrize("space", ["", " "])
+def test_a_reply_in_a_text_message_is_decoded_too(space):
     def answer(connection, message):
-        connection.send(json.dumps({"id": json.loads(message)["id"], "result": 5}))
+        connection.send(space + json.dumps({"id": json.loads(message)["id"], "result": 5}))
 
     with Server(answer) as server, connect(server.url, protocol=JsonRpc(binary=True)) as client:
         assert client.call("five", timeout=LONG) == 5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsclient._requests.request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
-from wsclient._requests.table import RequestTable
+from wsclient._requests.table import _GIVEN_UP, RequestTable
 from wsclient._threads.deadline import Deadline
 from wsclient.protocols._incoming import OLDEST
 
@@ -856,3 +856,10 @@ def is_relevant(machine, request):
 
 
 TestTableAgainstAModel = TableMachine.TestCase
+
+
+def test_a_limited_number_of_requests_without_a_reply_is_known():
+    table, one = connected()
+    for id in range(_GIVEN_UP + 1):
+        assert table.take(departed(table, one, id), TIMED_OUT)
+    assert [table.is_late(id) for id in (0, 1, _GIVEN_UP, _GIVEN_UP + 1)] == [False, True, True, False]

@@ -628,8 +628,10 @@ def test_a_message_inside_a_long_array_that_cannot_be_processed_is_skipped(again
     assert error.payload == "[]"
 
 
-@pytest.mark.parametrize("wrong", [Reply(BadId(), "x"), "not a meaning"], ids=["processing", "meaning"])
-def test_a_message_inside_a_long_array_that_may_be_a_reply_in_order_ends_the_connection(against, wrong):
+@pytest.mark.parametrize(
+    ("wrong", "words"), [(Reply(BadId(), "x"), "could not be processed"), ("not a meaning", "could not be decoded")]
+)
+def test_a_message_inside_a_long_array_that_may_be_a_reply_in_order_ends_the_connection(against, wrong, words):
     client, peer, seen = against(protocol=Array(wrong, replies_in_order=True))
     peer.send_text("[]")
     opcode, payload = peer.receive_frame()
@@ -637,4 +639,5 @@ def test_a_message_inside_a_long_array_that_may_be_a_reply_in_order_ends_the_con
     peer.finish()
     eventually(lambda: client.last_disconnect)
     assert client.last_disconnect.code == 1002
+    assert words in str(client.last_disconnect.error)
     assert "last" not in seen

@@ -104,11 +104,12 @@ def test_a_file_of_another_user_that_others_may_read_is_refused_and_unchanged(op
     program = (
         "import os, sys; sys.path.insert(0, os.getcwd())\n"
         "from wsclient._recording import private_file\n"
+        "os.chdir(sys.argv[1])\n"  # as root: the other user may have no right to the folders above
         f"os.setuid({NOBODY})\n"
-        "try:\n    private_file.create(sys.argv[1])\n"
+        "try:\n    private_file.create('x')\n"
         "except PermissionError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(open_folder)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "the file belongs to another user, uid 0, who could read it; remove it\n", done.stderr
     assert path.read_text() == "theirs"
     assert mode(path) == 0o666

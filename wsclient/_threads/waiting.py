@@ -61,13 +61,13 @@ class Latch:
         Returns:
             True if ``open()`` was called. ``wait()`` may be called again only if it returned False.
         """
-        at = deadline.at
-        most = _SLICE if get_ident() == main_thread.ident else threading.TIMEOUT_MAX
         while True:
-            left = most if at is None else max(0.0, at - time.monotonic())
-            if self._lock.acquire(timeout=min(left, most)):
+            left = deadline.left(time.monotonic())
+            most = _SLICE if get_ident() == main_thread.ident else threading.TIMEOUT_MAX
+            seconds = most if left is None else min(left, most)
+            if self._lock.acquire(timeout=seconds):
                 return True
-            if at is not None and left <= most:
+            if left is not None and left <= seconds:
                 return False
 
 

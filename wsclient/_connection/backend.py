@@ -121,11 +121,11 @@ class RecordingTap:
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 
     def heartbeat(self, entry: Outgoing) -> None:
-        """Note that a message, which is about to be sent, is a heartbeat of the message protocol. I/O thread only."""
+        """Called with a heartbeat of the message protocol that is about to be sent. I/O thread only."""
         self._heartbeats[entry] = None
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """Note a message that is being framed. Called under the write lock."""
+        """Called with a message that is being framed, under the write lock."""
         self._taken[entry] = payload
 
     def handed_over(self, batch: list[Outgoing]) -> bool:

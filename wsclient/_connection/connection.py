@@ -359,7 +359,7 @@ class Connection:
             return False
         if has_bytes:
             if not self._core.link.paused:
-                self._read(now)  # pragma: no cover  (they came while the thread was suspended behind its wait)
+                self._read(now)  # pragma: no cover  (they came while the thread was suspended after its wait)
             self._ping_schedule.heard(now)
             return True
         return False
@@ -558,7 +558,7 @@ def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> Connectio
 
 
 def _address(ask: Callable[[], Any]) -> Any:
-    """Return the address of one end of a socket; None if the system does not know it, since the peer has reset it."""
+    """Return the address of one end of a socket; None if the system does not know it, after a reset by the peer."""
     try:
         return ask()
     except OSError:

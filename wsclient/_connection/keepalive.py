@@ -57,7 +57,7 @@ class PingSchedule:
         self.next_at = self._next_ping
 
     def heard(self, now: float) -> None:
-        """Note that bytes of any kind have arrived."""
+        """Called when bytes of any kind have arrived."""
         self.last_heard = now
         if self.unanswered:
             self._reckon()
@@ -67,7 +67,7 @@ class PingSchedule:
         return now >= self._next_ping
 
     def pinged(self, payload: bytes, now: float) -> None:
-        """Note that the due ping is being sent; ``payload`` identifies its pong."""
+        """Called when the due ping is being sent; ``payload`` identifies its pong."""
         if self._interval is not None:
             self._next_ping = now + self._interval
         # Without a timeout `unanswered` is never read, and would grow if the peer never answers.
@@ -144,7 +144,7 @@ class ProtocolHeartbeat:
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Note whether the answer to a heartbeat timed out."""
+        """Store whether the answer to a heartbeat timed out."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
 
     def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:

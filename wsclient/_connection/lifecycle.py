@@ -164,7 +164,7 @@ class Lifecycle:
                 self._close_unstarted_later()
             return
         if this_thread.inside():
-            core.commands.order_close(code, reason, deadline)  # before the check: the I/O thread may close, too
+            core.commands.order_close(code, reason, deadline)  # also on the I/O thread, where the check below raises
             if not core.guard.on_io_thread():
                 self._close_inside(deadline)
                 return

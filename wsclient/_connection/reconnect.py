@@ -33,8 +33,9 @@ FIRST_DELAY: Final = 0.5
 """Seconds within which the first retry is made; the limit doubles with each failure."""
 
 MAX_DELAY: Final = 10.0
-"""The longest delay in seconds: a client makes an attempt at most this long after its server is available. Full jitter
-below it spreads the retries of many clients (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+"""The longest delay in seconds: a client makes an attempt at most this long after its server is available. Each
+delay is random, from 0 to its limit, which spreads the retries of many clients ("full jitter": AWS Architecture Blog,
+"Exponential Backoff And Jitter")."""
 
 MIN_UPTIME: Final = 5.0
 """Seconds after which an open connection resets the count of failed attempts; gRPC's back-off has a similar rule."""
@@ -176,7 +177,7 @@ class ReconnectState:
         self.failures = 0
 
     def opened(self) -> None:
-        """Note that an attempt led to an open connection."""
+        """Called when an attempt has led to an open connection."""
         self._opened = True
         # A handshake has succeeded, so an earlier refused handshake no longer counts. If the last fatal error was a
         # close code, it still counts: the server may send it again on this connection.

@@ -184,13 +184,13 @@ class ConnectionSession(Session):
         connection.turn(deadline)
 
     def _check_may_wait(self) -> None:
-        """Refuse a wait inside a function that interrupted another wait of this session: it could receive the reply for
-        which the interrupted wait was made.
+        """Refuse a wait inside a function that interrupted another wait of this session: the new wait could receive the
+        reply of the interrupted one.
         """
         if self._is_waiting:
             raise WouldDeadlock(
-                "A session that waits was used by a function that interrupted the wait (such as a finalizer, match= or "
-                "a protocol) and would wait as well. Use session.send(), or wait in on_session."
+                "A function that interrupted the wait of a session (such as a finalizer, match= or a protocol) called "
+                "a method of the session that also waits. Use session.send(), or wait in on_session."
             )
 
     def _refuse_more(self) -> None:

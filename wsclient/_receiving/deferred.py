@@ -6,9 +6,9 @@ the set-up, and messages with a subscription key that is not known yet.
 Guarantees:
     * A buffer with room left keeps a message of any size, so it may exceed its byte limit by one message.
     * A buffer at a limit is ``full``, which is a reason to pause reading. If reading must continue (because the reply
-      that contains the key of the buffered messages is not read yet), it keeps messages up to the byte limit and
-      rejects the others. There are two stricter rules: the router drops early calls as soon as their buffer is full,
-      and the set-up of a connection fails as soon as the early messages exceed a limit, also the limit on their number
+      that contains the key of the buffered messages is not read yet), a full buffer keeps messages up to the byte limit
+      and rejects the others. Two rules are stricter: the router drops early calls as soon as their buffer is full, and
+      the set-up of a connection fails as soon as the number or the bytes of the early messages exceed their limit
       (``is_exceeded``).
     * There is no lock: only the I/O thread uses it.
 """

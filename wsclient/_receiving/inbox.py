@@ -10,9 +10,9 @@ Guarantees:
       is full or is dropping items, it returns one item.
     * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
     * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. It returns ``FIRST_LOSS`` again
-      only after this has happened twice without a loss between: the reader took an item, and the queue was then at most
-      half full. (With ``"latest"``: was then empty. The queue contains one item per key, so its length does not show
-      whether the reader is fast enough.)
+      only after the reader, without a further loss, has twice taken an item and left the queue at most half full. (With
+      ``"latest"``: left it empty, since the queue contains one item per key, so its length does not show whether the
+      reader is fast enough.)
     * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
       next thread that acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.

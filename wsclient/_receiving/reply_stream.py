@@ -1,7 +1,7 @@
 """``stream()``: all replies to one request, and the base class that it shares with ``subscribe()``.
 
 A feed connects a request with its stream. The I/O thread passes messages to the feed, which delivers them to the
-stream. The feed has a weak reference to the stream: if no other reference is left, the next message closes the feed.
+stream. The feed has a weak reference to the stream: if that is the only one left, the feed ends at the next message.
 """
 
 from __future__ import annotations
@@ -166,6 +166,6 @@ class AnswersFeed(Feed):
             if message is not None:
                 self._requests.send_unseen(message, connection_number=number)
         except WebSocketClientError as error:
-            self._log.queue(logging.DEBUG, "an unsubscribe message was not sent: %s", error)  # this may be a finalizer
+            self._log.queue(logging.DEBUG, "an unsubscribe message was not sent: %s", error)  # a finalizer may run this
         except Exception as error:  # raised by a user-defined protocol
             self._log.queue(logging.ERROR, "an unsubscribe message could not be made.", error=error)

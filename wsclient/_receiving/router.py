@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Router"]
 
 _LONGEST_NUMBER = 19
-"""Digits of the longest id that is compared with ids of the other type."""
+"""An id of more digits is not compared with ids of the other type (a number with strings, a string with numbers)."""
 
 _JSON_STARTS = frozenset({b"{", b"[", "{", "["})
 
@@ -357,7 +357,7 @@ class Router:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
     def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
-        """Return whether it ends the request: an ``End`` always does, an ``Item`` only if ``until`` accepts it."""
+        """Return whether a message ends its request: an ``End`` always, an ``Item`` only if ``until`` accepts it."""
         if isinstance(meaning, End):
             return True
         if isinstance(meaning, Item):
@@ -423,9 +423,9 @@ class Router:
             self._receivers.hooks.post_error(error)
 
     def _is_echo(self, call: Call, size: int) -> bool:
-        """Process a call that repeats the request in flight under its id, as a reply; return whether it did.
+        """Return whether a call repeats the request in flight under its id. If so, process it as a reply.
 
-        Otherwise, if there is such a request, store a sentence in ``Request.hint``, for the text of its timeout.
+        If it does not repeat that request, store a sentence in ``Request.hint``, for the text of the timeout.
         """
         request = self._written.find(call.id)
         if request is None or request.match is not None:

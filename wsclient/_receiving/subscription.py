@@ -123,10 +123,10 @@ _ON_CONNECTION: Final = (Standing.ASKING, Standing.ACTIVE)
 
 
 class Subscription(Stream):
-    """The messages of a subscription, made by ``client.subscribe()``; it survives reconnects. Thread-safe.
+    """The messages of a subscription, also those after reconnects; made by ``client.subscribe()``. Thread-safe.
 
-    Messages may be missing after a connection was lost. ``gaps`` then increases, and ``on_gap`` is called on the
-    reader's thread, just before the first message after the gap is returned; it can fetch the missed messages.
+    Messages may be missing after a connection was lost. ``gaps`` then increases, and ``on_gap``, which can
+    fetch the missed messages, is called on the reader's thread just before the first message after the gap is returned.
     """
 
     def __init__(self, inbox: Inbox, *, on_gap: Callable[[Subscription], object] | None, **options: Any) -> None:
@@ -610,8 +610,8 @@ class SubscriptionFeed(Feed):
 def _takes_id(function: Callable[..., Any]) -> bool:
     """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message.
 
-    A third parameter with a default value is for the id only if that is its name: ``lambda m, r, topic=topic: …`` is
-    how loops bind their variables.
+    A third parameter with a default value is for the id only if its name is ``id``: a function that is made in a loop
+    may store the loop's variable in a default (``lambda m, r, topic=topic: …``).
     """
     try:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""The state of a sent message, waiting for the proof that it arrived, and the round trip of a ping.
+"""The state of a sent message, the wait for the proof that it arrived, and the round trip of a ping.
 
 A proof is a pong or a reply that comes after the message: TCP keeps the order, and the peer's WebSocket layer answers
 in order. ``Delivery.wait`` and ``flush`` queue a ping of their own behind the message, unless pings are off; then they

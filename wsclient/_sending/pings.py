@@ -86,6 +86,6 @@ class Pings:
         return Answered(ping.end, now - ping.taken_at, answered)
 
     def forget(self, payload: bytes) -> None:
-        """Note that no thread waits for this pong. It is still recognised, unless more than ``MAX_PINGS`` are kept."""
+        """Called when no thread waits for this pong. It is still recognised unless more than ``MAX_PINGS`` are kept."""
         if len(self._waiting) > MAX_PINGS:
             self._waiting.pop(payload, None)

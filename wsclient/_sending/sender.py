@@ -90,8 +90,8 @@ class Sender:
     Attributes:
         queue: the send queue.
         writer: the ``Writer`` of the present connection; None while no connection is open. The I/O thread assigns it.
-        connection_number: the number of connections that were set up so far, which is the number of the present one.
-            The I/O thread assigns it.
+        connection_number: how many connections were set up so far; the present connection has this number. The I/O
+            thread assigns it.
         pace: how often a thread writes its own small messages.
         progress: notifies the threads that wait for a delivery or a flush of a change.
         replies_in_order: whether replies are correlated by their order alone, so that a gap in the order of requests
@@ -124,7 +124,7 @@ class Sender:
         """Write a message without the queue, if that is empty and this thread may write. False if it must be queued."""
         writer = self.writer
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
-            return False  # only the queue checks the time and the connection just before writing
+            return False  # it is queued: `MessageQueue.take` checks its time, and `sweep` its connection
         in_main = self._guard.main_ident == get_ident()
         # The main thread does not write a request with a feed, since an interrupt could stop `feed.departed()`
         # half-way; nor if replies are correlated by order, since an interrupt could remove a request from that order.

@@ -104,10 +104,10 @@ class WireTap(Protocol):
         """Record that the connection has ended."""
 
     def heartbeat(self, entry: Outgoing) -> None:
-        """Note that a message, which is about to be sent, is a heartbeat of the message protocol."""
+        """Called with a heartbeat of the message protocol that is about to be sent."""
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
-        """Note a message that is being framed."""
+        """Called with a message that is being framed."""
 
     def handed_over(self, batch: list[Outgoing]) -> bool:
         """Record that the operating system has accepted more bytes of these messages. False if writing must pause
@@ -471,7 +471,7 @@ class Writer:
         return answered
 
     def forget_ping(self, payload: bytes) -> None:
-        """Note that no thread waits for the pong with this payload. Any thread."""
+        """Called when no thread waits for the pong with this payload. Any thread."""
         self._pings.forget(payload)
 
     def end(self) -> list[Outgoing]:

@@ -214,8 +214,8 @@ class SlowConsumer(WebSocketClientError):
 
 
 class MessageTooBig(WebSocketClientError):
-    """A message is larger than its limit (``max_message_size=``, ``send_queue=``), or has too many fragments
-    (``Limits.max_fragments``).
+    """A message is larger than its limit (``max_message_size=``, ``send_queue=``), has too many fragments
+    (``Limits.max_fragments``), or is an array of too many messages (``Limits.max_batch``).
     """
 
 

@@ -67,7 +67,7 @@ UrlOption = str | Sequence[str] | Callable[[], str]
 HeadersOption = Mapping[str, str] | Callable[[], Mapping[str, str]] | None
 
 OPEN_TIMEOUT: Final = 10.0
-"""Seconds for TCP, proxy, TLS and upgrade together; the same as in ``websockets``."""
+"""Seconds for name look-ups, TCP, proxy, TLS and upgrade together; the same as in ``websockets``."""
 
 SESSION_TIMEOUT: Final = 30.0
 """Seconds for ``on_session``; the same as for a request."""

@@ -1,7 +1,7 @@
 """The implementation of the public calls: plain functions on the client's context, one for each.
 
-Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point: a message that was queued
-before the interrupt is sent once, another message is not sent, and no lock stays acquired.
+Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point: a message is sent once
+if it was queued before the interrupt, otherwise it is not sent; no lock stays acquired.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def _kind(value: object) -> str:
 
 
 def has_authorities(context: ssl.SSLContext) -> bool:
-    """Whether a context has loaded certificates to trust, pinned ones that are no CAs included. False if it does not
-    say so, like a context of truststore, which asks the system.
+    """Whether a context has loaded certificates to trust; pinned ones that are no CAs count too. False for a context
+    without this information, such as one of truststore, which uses the system's.
     """
     try:
         return bool(context.cert_store_stats()["x509"])

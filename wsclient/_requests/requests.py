@@ -312,7 +312,7 @@ class Requests:
         """Begin a request or a batch without a lock: for a call inside a critical section of its own thread (see
         ``_threads.sections``). The I/O thread writes it. Args: see ``begin``.
 
-        If this raises, the request may be in the table; the caller must have it withdrawn.
+        If this raises, the request may be in the table; the caller must then post its withdrawal to the I/O thread.
 
         Raises:
             ValueError: a request with the caller's id is in flight.

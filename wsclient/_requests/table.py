@@ -178,7 +178,7 @@ class RequestTable:
             written: the requests in flight on this connection.
 
         Raises:
-            Clash: another request on this connection, or another caller's request, has this id.
+            Clash: another request on this connection has this id, or a caller gave it to another request.
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
         with this_thread.section, self._lock:

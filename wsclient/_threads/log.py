@@ -4,17 +4,18 @@ Logging runs the user's code: filters, handlers, the record factory. So it may r
 handler's lock whose owner waits in ``client.send()`` until the I/O thread has sent something.
 
 Guarantees:
-    * An exception of logging does not reach the code that logs. It is passed to ``on_error``, unless another one was
-      passed and no record was handled without an error since. So an ``on_error`` that raises causes no loop. Without an
+    * An exception of logging does not reach the code that logs. It is passed to ``on_error``; a further one is
+      passed only after a record was handled without an error. So an ``on_error`` that raises causes no loop. Without an
       ``on_error`` it is passed to ``threading.excepthook``.
     * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
       and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
     * A record's text is one line of printable characters, whatever the texts of a peer or the user's errors contain
       (see ``printable``); a traceback has several lines.
-    * Of records with the same text, ``MAX_REPEATS`` are logged in ``REPEAT_SECONDS``; the others are counted. A record
-      with their number follows when the time is over (with the next such record, the next ping, or the client's end).
-      Otherwise a peer could fill the disk. Threads that log at the same moment may miscount by a few.
+    * Of the warnings and errors of ``write`` with the same text, ``MAX_REPEATS`` are logged in ``REPEAT_SECONDS``; the
+      others are counted. A record with their number follows when the time is over (with the next such record, the next
+      ping, or the client's end). Otherwise a peer could fill the disk. Threads that log at the same moment may miscount
+      by a few.
     * ``queue`` takes no lock and does not wait, on any thread.
     * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; if the
       thread holds a lock of this package (see ``sections``), ``write`` does the same as ``queue`` instead.
@@ -152,7 +153,7 @@ class ClientLog:
         self._dropped = 0
         self._repeats: dict[tuple[int, str, str], _Repeats] = {}
         # The thread that removes the single item handles the records, and puts the item back when no record is left. A
-        # lock would not do: a finalizer may log on a thread that holds it.
+        # lock is not used: a finalizer may log on a thread that holds it.
         self._idle = [True]
         self._handled = Notifier()
         self._is_healthy = True
@@ -301,8 +302,8 @@ class ClientLog:
     def _make(
         self, level: int, text: str, args: tuple[object, ...], error: BaseException | None
     ) -> logging.LogRecord | None:
-        """Make a record of the caller's caller; None if the level is not logged, or if making the record raised an
-        error.
+        """Make a record; its file and line are those of the caller's caller. None if the level is not logged, or if
+        making the record raised an error.
         """
         frame = sys._getframe(2)
         try:

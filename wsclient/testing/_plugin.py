@@ -1,7 +1,7 @@
 """The pytest plugin: fixtures for servers and network faults, and a marker for tests that must clean up.
 
 pytest loads it in each environment in which ``wsclient-sdk`` is installed, even for test suites that do not use it. So
-all other imports are inside the functions that need them; the packages above it import their names on first use too.
+all other imports are inside the functions that need them; its parent packages import their names on first use too.
 """
 
 from __future__ import annotations

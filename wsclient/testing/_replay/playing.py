@@ -228,12 +228,12 @@ class StrictPlayer(Player):
 class LenientPlayer(Player):
     """The client may send messages in any order, leave some out and add others.
 
-    A message of the client is assigned to the first recorded message that corresponds to it. A message of the server is
-    sent after the client's message that it answers by its id. If it answers no message by an id, there are two cases.
-    If no message of the server on this connection answers by an id, it is sent after the client's message that precedes
-    it in the recording. Otherwise it is a push: it is sent when that message of the client, or a later one, was
-    received. Pushes keep their recorded order. Messages of the server before the client's first message are sent at
-    once.
+    A message of the client is assigned to the first recorded message that corresponds to it. A message of the
+    server that answers a client's message by its id is sent after that message. For each other message of the server
+    there are two cases. If no message of the server on this connection answers by an id, the message is sent after the
+    client's message that precedes it in the recording. Otherwise the message is a push, sent when that message of the
+    client, or a later one, was received. Pushes keep their recorded order. Messages of the server before the client's
+    first message are sent at once.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:

@@ -91,7 +91,7 @@ class Client:
             open_timeout: seconds for name look-ups, TCP, proxy, TLS and upgrade together, after ``url`` and ``headers``
                 have returned.
             session_timeout: seconds for ``on_session``.
-            ping_interval: seconds between pings; None sends none.
+            ping_interval: seconds between pings; None for no pings.
             ping_timeout: seconds of silence after a ping until the peer counts as dead; None has no limit.
             ssl_context: the TLS context, or a function that makes one and is called before every attempt that needs
                 it, on the I/O thread. Use a function if certificates change, or if the options must be pickled (an
@@ -567,7 +567,7 @@ class Client:
             topic: the protocol's name for the kind of event; in ``JsonId`` and ``JsonRpc`` the method.
             fn: receives the event's message. Without it, ``on`` is a decorator, which returns the function unchanged.
             workers: the number of threads that call it, at the same time; 0 calls it on the hook thread, in order with
-                the hooks. Workers may wait for a hook.
+                the hooks. A worker can wait for a hook without a deadlock.
 
         Returns:
             A ``Registration``, whose ``remove()`` ends it; or the decorator.

@@ -45,8 +45,8 @@ class PingSchedule:
     def __init__(self, interval: float | None, timeout: float | None, now: float) -> None:
         """
         Args:
-            interval: seconds between pings; None sends none.
-            timeout: seconds without a byte after which the peer counts as dead; None never.
+            interval: seconds between pings; None for no pings.
+            timeout: seconds without a byte after which the peer counts as dead; None for no limit.
             now: when the connection opened.
         """
         self._interval = interval

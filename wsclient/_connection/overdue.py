@@ -4,9 +4,10 @@ The I/O thread ends requests at their deadlines in each of its waits. A function
 (``url``, ``headers``, ``sock``, ``ssl_context``, ``on_session``, ``should_retry``, the message of a subscription) may
 take long: it fetches a token, for example. Meanwhile a short-lived helper thread ends the requests.
 
-The functions that are called for each message (``match``, ``until``, the protocol) have no helper thread: it would cost
-more than they do. While one of them does not return, a request ends at its deadline only if a thread waits for it (in
-``result()`` or ``exception()`` of its future, ``get()`` or ``next()`` of its stream, or a call that waits).
+The functions that are called for each message (``match``, ``until``, the protocol) have no helper thread: its start
+would take longer than the function. While one of them does not return, a request ends at its deadline only if a thread
+waits for it (in ``result()`` or ``exception()`` of its future, ``get()`` or ``next()`` of its stream, or a call that
+waits).
 """
 
 from __future__ import annotations

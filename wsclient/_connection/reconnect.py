@@ -73,7 +73,7 @@ class Reconnect:
         grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that
             was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may be
             temporary (a deployment, a certificate that is replaced). After that, and before the first such connection,
-            a fatal error ends the client. 0 retries no fatal error. Always fatal: a ``SessionError(retry=False)`` that
+            a fatal error ends the client. With 0, none is retried. Always fatal: a ``SessionError(retry=False)`` that
             ``on_session`` raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is
             a socket, which serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403)
             are retried in the same way; ``url`` and ``headers`` are called again before each attempt. If the last

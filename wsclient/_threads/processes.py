@@ -1,9 +1,9 @@
 """What happens to running clients when the process forks or ends.
 
 Guarantees:
-    * In a forked child, the copy of a client is marked before user code runs there. Its file descriptors are closed,
-      which sends nothing to the peer. No lock is taken: the fork may have copied a locked lock, which no thread of the
-      child would release.
+    * In a forked child, the copy of a client is marked as forked before user code runs. Its file descriptors are
+      closed, which sends nothing to the peer. No lock is taken: the fork may have copied a locked lock, which no thread
+      of the child would release.
     * When the interpreter ends, each client that still runs gets ``EXIT_TIMEOUT`` seconds to close. If ``close()`` was
       not called on it, a ``ResourceWarning`` is issued. If a warnings filter makes it an exception (``-W error``), the
       other clients are closed nevertheless, and all exceptions are printed.
@@ -37,7 +37,7 @@ class Resident(Protocol):
         """Whether ``close()`` was called, so that the client will end without further calls."""
 
     def after_fork(self) -> None:
-        """Called in a forked child: mark this copy of the client and close its file descriptors."""
+        """Called in a forked child: mark this copy of the client as forked and close its file descriptors."""
 
     def at_exit(self, timeout: float) -> None:
         """Called when the interpreter ends: close the client.

@@ -69,12 +69,12 @@ class ThreadStarter:
         self.on_failure: Callable[[RuntimeError], object] = repr
 
     def start(self, thread: Startable) -> None:
-        """Start a thread, or let the I/O thread try again later. Any thread."""
+        """Start a thread, or let the I/O thread try again later. May be called on any thread."""
         if thread not in self._waiting or time.monotonic() >= self.retry_at:
             self._attempt(thread)
 
     def ask(self, thread: Startable) -> None:
-        """Let the I/O thread start a thread. Any thread, also in a finalizer or while it holds a lock."""
+        """Let the I/O thread start a thread. May be called anywhere, also in a finalizer or under a lock."""
         if thread not in self._waiting:  # otherwise it is started at `retry_at`
             self._waiting[thread] = None
             self.retry_at = -math.inf

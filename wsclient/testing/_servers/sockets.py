@@ -37,7 +37,8 @@ def reserve(listener: socket.socket) -> socket.socket | None:
 
     Returns:
         A socket that is bound to the same port and does not listen, so connections are refused until
-        ``listen_again()``. None if the caller chose the port, and on Windows, where two sockets can't share one.
+        ``listen_again()``. None if the caller chose the port, on Windows, where two sockets can't share one, and if
+        the calling thread can't bind the address, for example in another network namespace than the listener.
     """
     if not hasattr(socket, "SO_REUSEPORT") or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
         return None
@@ -47,9 +48,9 @@ def reserve(listener: socket.socket) -> socket.socket | None:
         if listener.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(listener.getsockname())
-    except BaseException:
+    except OSError:
         sock.close()
-        raise
+        return None
     return sock
 
 

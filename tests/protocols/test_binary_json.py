@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from wsclient import Client, JsonId, JsonRpc, MessageTooBig, RemoteError, connect
+from wsclient._options import MAX_BATCH
 
 from ..support import LONG, Server, eventually
 
@@ -177,4 +178,4 @@ def test_a_large_array_is_decoded_only_up_to_the_limit(kind):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 12 * len(text)  # all elements take 70 times as much
+    assert peak < 110 * MAX_BATCH  # so many elements take 70 bytes each; all of them, twice as much

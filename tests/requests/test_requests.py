@@ -102,7 +102,7 @@ def test_all_events_at_once_give_each_request_one_outcome(seed):
 def test_a_reply_against_one_competing_event(rival):
     """The same event releases the reply and its competitor; over the rounds both win, and the loser changes nothing."""
     winners = set()
-    for _ in range(60):
+    for _ in range(25):
         go = threading.Event()
 
         def answer(connection, message, go=go):

@@ -14,7 +14,7 @@ FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("
 ORDER = """
     _version _models _stats _typing _validation | _errors _options | _threads | _rfc6455 |
     protocols _network _recording | _settings _sending | _requests | _receiving | _connection | _client |
-    testing | cli | __init__ __main__
+    testing | cli | __init__ __main__ _url
 """
 """Each package imports only from groups to the left of its own, never from another package of its group."""
 

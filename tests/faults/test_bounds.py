@@ -347,6 +347,7 @@ def test_close_ends_the_wait_of_a_handler_whose_answer_finds_no_room(raw):
     peer.send(b"".join(call(n) for n in range(5)))
     core = client._wsclient.core
     eventually(lambda: core.queue.answer_bytes > MAX_ANSWERS)
+    eventually(lambda: core.queue._room.latches)  # the handler of the next call waits for room
     client.close(timeout=0)
     eventually(lambda: core.hooks.ident is None)
 

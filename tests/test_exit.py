@@ -73,17 +73,22 @@ def test_a_client_that_is_being_closed_causes_no_warning_at_the_exit():
     assert (done.returncode, done.stdout, done.stderr) == (0, "closing ends\n", "")
 
 
-def test_the_exit_closes_an_open_connection_with_the_code_1001():
-    closes = []
+def answering_close_frames(closes):
+    """A script that answers close frames and appends their payloads to a list."""
 
-    def answer_close_frame(peer):
+    def answer(peer):
         peer.upgrade()
         while (received := peer.receive_frame())[0] != 8:
             pass
         closes.append(received[1])
         peer.send_frame(*received)
 
-    with RawServer(answer_close_frame) as server:
+    return answer
+
+
+def test_the_exit_closes_an_open_connection_with_the_code_1001():
+    closes = []
+    with RawServer(answering_close_frames(closes)) as server:
         command = [sys.executable, "-W", "ignore", "-m", "tests.scripts.exits", "open", server.url]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         eventually(lambda: closes)
@@ -93,21 +98,13 @@ def test_the_exit_closes_an_open_connection_with_the_code_1001():
 @pytest.mark.parametrize("warnings", ["error", "error::ResourceWarning", "ignore", "default"])
 def test_the_exit_closes_every_open_client_whatever_the_warnings_filter_is(warnings):
     closes = []
-
-    def answer_close_frame(peer):
-        peer.upgrade()
-        while (received := peer.receive_frame())[0] != 8:
-            pass
-        closes.append(received[1])
-        peer.send_frame(*received)
-
     program = (
         "import sys, wsclient\n"
         "names = ('one', 'two', 'three')\n"
         "clients = [wsclient.Client(sys.argv[1], name=name).start() for name in names]\n"
         "print('ends')\n"
     )
-    with RawServer(answer_close_frame) as server:
+    with RawServer(answering_close_frames(closes)) as server:
         command = [sys.executable, "-W", warnings, "-c", program, server.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         eventually(lambda: len(closes) == 3)

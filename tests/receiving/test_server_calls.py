@@ -12,7 +12,7 @@ from wsclient import JsonId, JsonRpc
 from wsclient.protocols import Call, Control, Event
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import open_against
+from ..support.peers import Numbered, open_against
 
 
 def ask(peer, id, method, params=None):
@@ -475,15 +475,8 @@ class Latin(JsonId):
         return json.dumps({**message, "id": id}, ensure_ascii=False).encode("latin-1")
 
 
-class Colons(wsclient.Protocol):
+class Colons(Numbered):
     """``<id>:<method>``; a call and a request look alike."""
-
-    def __init__(self):
-        self.last = 0
-
-    def new_id(self):
-        self.last += 1
-        return self.last
 
     def encode_request(self, message, id):
         return f"{id}:{message['method']}"

@@ -359,8 +359,8 @@ def test_after_a_reconnect_the_same_object_continues_with_the_new_name_and_repor
     peer = cut(client, peer, raw)
     asked = taken(peer)
     assert asked["params"] == ["newHeads"]
-    put(peer, reply(asked, "0xnew"), event("0xold", "of nobody"), event("0xnew", 2), event("0xnew", 3))
-    eventually(lambda: seen == [event("0xold", "of nobody")])
+    put(peer, reply(asked, "0xnew"), event("0xold", "of no subscription"), event("0xnew", 2), event("0xnew", 3))
+    eventually(lambda: seen == [event("0xold", "of no subscription")])
     assert results(subscription, 1) == [1]
     assert (subscription.gaps, gaps) == (0, [])
     assert results(subscription, 1) == [2]

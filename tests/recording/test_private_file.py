@@ -16,7 +16,7 @@ from wsclient._recording import private_file
 needs_owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="on Windows files have no modes")
 needs_root = pytest.mark.skipif(getattr(os, "geteuid", bool)() != 0, reason="only root may change the owner of a file")
 
-NOBODY = 65534
+OTHER_USER = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_a_link_of_another_user_is_refused_and_its_target_unchanged(server, tmp_
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("important")
     link.symlink_to(target)
-    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(link, OTHER_USER, OTHER_USER, follow_symlinks=False)
     errors = []
     with wsclient.connect(server.url, record=link, on_error=lambda client, error: errors.append(error)):
         pass
@@ -105,7 +105,7 @@ def test_a_file_of_another_user_that_others_may_read_is_refused_and_unchanged(op
         "import os, sys; sys.path.insert(0, os.getcwd())\n"
         "from wsclient._recording import private_file\n"
         "os.chdir(sys.argv[1])\n"  # as root: the other user may have no right to the folders above
-        f"os.setuid({NOBODY})\n"
+        f"os.setuid({OTHER_USER})\n"
         "try:\n    private_file.create('x')\n"
         "except PermissionError as error:\n    print(error)\n"
     )
@@ -126,7 +126,7 @@ def test_a_refused_file_is_closed(tmp_path, monkeypatch):
     path.write_text("theirs")
     path.chmod(0o666)
     monkeypatch.setattr(os, "fchmod", refuse)
-    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
     with pytest.raises(PermissionError, match=f"belongs to another user, uid {path.stat().st_uid}"):
         private_file.create(str(path))
     gc.collect()

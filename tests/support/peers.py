@@ -124,8 +124,8 @@ class Ticks(JsonId):
         return {"stop": id, "asked": request["ask"]}
 
 
-class Acknowledged(wsclient.Protocol):
-    """A protocol of ``[id, kind, value]`` with items and ends, and without keys for subscriptions."""
+class Numbered(wsclient.Protocol):
+    """A protocol whose ids are counted from 1."""
 
     def __init__(self):
         self.last = 0
@@ -133,6 +133,10 @@ class Acknowledged(wsclient.Protocol):
     def new_id(self):
         self.last += 1
         return self.last
+
+
+class Acknowledged(Numbered):
+    """A protocol of ``[id, kind, value]`` with items and ends, and without keys for subscriptions."""
 
     def encode_request(self, message, id):
         return json.dumps([id, message])

@@ -236,16 +236,21 @@ def test_without_a_hook_for_errors_the_exception_goes_to_the_excepthook(log, han
     assert seen == [handler.error]
 
 
-def test_records_are_kept_while_no_thread_can_be_started_and_the_oldest_are_dropped_and_counted(
-    log, handler, monkeypatch
-):
+def write_three_too_many(log, level, monkeypatch):
+    """Write three records more than are kept while no thread can be started, then let one handle them."""
     on_io_thread(log)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         for number in range(MAX_RECORDS + 3):
-            log.write(logging.INFO, "number %d", number)
+            log.write(level, "number %d", number)
     log._starter.retry()
     log.flush(soon())
+
+
+def test_records_are_kept_while_no_thread_can_be_started_and_the_oldest_are_dropped_and_counted(
+    log, handler, monkeypatch
+):
+    write_three_too_many(log, logging.INFO, monkeypatch)
     loss, *kept = handler.texts
     assert loss.startswith("feed: 3 log records were dropped")
     assert kept == [f"feed: number {number}" for number in range(3, MAX_RECORDS + 3)]
@@ -277,14 +282,8 @@ def test_at_the_end_the_caller_does_not_handle_records_that_the_helper_thread_ha
 
 def test_the_number_of_dropped_records_is_not_logged_if_warnings_are_not(log, handler, monkeypatch):
     LOGGER.setLevel(logging.ERROR)
-    on_io_thread(log)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        for number in range(MAX_RECORDS + 3):
-            log.write(logging.ERROR, "%s", number)
-    log._starter.retry()
-    log.flush(soon())
-    assert handler.texts == [f"feed: {number}" for number in range(3, MAX_RECORDS + 3)]
+    write_three_too_many(log, logging.ERROR, monkeypatch)
+    assert handler.texts == [f"feed: number {number}" for number in range(3, MAX_RECORDS + 3)]
 
 
 def test_queue_only_asks_for_the_helper_thread(log, handler):
@@ -365,15 +364,7 @@ def test_handled_records_are_not_kept(log, handler):
 # --- repeated records ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def hear():
-    handler = Handler()
-    LOGGER.addHandler(handler)
-    yield handler
-    LOGGER.removeHandler(handler)
-
-
-def test_repeated_warnings_are_counted_and_summed_up_at_the_end(hear):
+def test_repeated_warnings_are_counted_and_summed_up_at_the_end(handler):
     log, _ = make_log()
     for n in range(MAX_REPEATS + 50):
         log.write(logging.WARNING, "%s", ValueError(f"the same beginning of the message, then {n}"))
@@ -381,38 +372,38 @@ def test_repeated_warnings_are_counted_and_summed_up_at_the_end(hear):
             log.write(logging.WARNING, "another text")
             log.write(logging.ERROR, "%s raised %s.", "on_message", "ValueError", error=ValueError(n))
             log.write(logging.ERROR, "%s raised %s.", "on_message", "KeyError", error=KeyError(n))
-    assert len(hear.records) == MAX_REPEATS + 15
+    assert len(handler.records) == MAX_REPEATS + 15
     log.finish(soon())
-    assert hear.texts[MAX_REPEATS + 15 :] == [
+    assert handler.texts[MAX_REPEATS + 15 :] == [
         "tester: 50 more records like this one were not logged: the same beginning of the message, then 0"
     ]
-    assert hear.records[-1].levelno == logging.WARNING
+    assert handler.records[-1].levelno == logging.WARNING
     log.finish(soon())
-    assert len(hear.records) == MAX_REPEATS + 16
+    assert len(handler.records) == MAX_REPEATS + 16
 
 
-def test_when_the_time_is_over_records_are_summed_up_and_logged_again(hear, monkeypatch):
+def test_when_the_time_is_over_records_are_summed_up_and_logged_again(handler, monkeypatch):
     monkeypatch.setattr("wsclient._threads.log.REPEAT_SECONDS", 0.0)
     log, _ = make_log()
     for _ in range(3 * MAX_REPEATS):
         log.write(logging.WARNING, "so soon is the time over")
-    assert len(hear.records) == 3 * MAX_REPEATS
+    assert len(handler.records) == 3 * MAX_REPEATS
     monkeypatch.undo()
     for _ in range(MAX_REPEATS + 7):
         log.write(logging.WARNING, "once more")
     log.sum_up(time.monotonic())
-    assert len(hear.records) == 4 * MAX_REPEATS
+    assert len(handler.records) == 4 * MAX_REPEATS
     log.sum_up(time.monotonic() + REPEAT_SECONDS)
     log.flush(soon())
-    assert hear.texts[-1] == "tester: 7 more records like this one were not logged: once more"
+    assert handler.texts[-1] == "tester: 7 more records like this one were not logged: once more"
 
 
-def test_each_text_is_summed_up_once_if_two_threads_do_it_at_the_same_time(hear):
+def test_each_text_is_summed_up_once_if_two_threads_do_it_at_the_same_time(handler):
     log, _ = make_log()
     for text in ("one", "two", "three"):
         for _ in range(MAX_REPEATS + 1):
             log.write(logging.WARNING, text)
-    before, sums = logging.getLogRecordFactory(), len(hear.records)
+    before, sums = logging.getLogRecordFactory(), len(handler.records)
 
     def factory(*args, **options):
         """The other thread works while this one has summed up the first text."""
@@ -422,19 +413,19 @@ def test_each_text_is_summed_up_once_if_two_threads_do_it_at_the_same_time(hear)
 
     logging.setLogRecordFactory(factory)
     log.finish(soon())
-    assert sorted(text.rpartition(": ")[2] for text in hear.texts[sums:]) == ["one", "three", "two"]
+    assert sorted(text.rpartition(": ")[2] for text in handler.texts[sums:]) == ["one", "three", "two"]
 
 
-def test_repeated_records_are_not_summed_up_if_their_level_is_not_logged_any_more(hear):
+def test_repeated_records_are_not_summed_up_if_their_level_is_not_logged_any_more(handler):
     log, _ = make_log()
     for _ in range(MAX_REPEATS + 1):
         log.write(logging.WARNING, "often")
     LOGGER.setLevel(logging.ERROR)
     log.finish(soon())
-    assert len(hear.records) == MAX_REPEATS
+    assert len(handler.records) == MAX_REPEATS
 
 
-def test_a_record_whose_argument_has_no_text_is_passed_to_the_handlers(hear):
+def test_a_record_whose_argument_has_no_text_is_passed_to_the_handlers(handler):
     """It is not counted. The handler that formats it raises, and so the user sees the cause."""
 
     class Nameless:
@@ -443,12 +434,12 @@ def test_a_record_whose_argument_has_no_text_is_passed_to_the_handlers(hear):
 
     log, _ = make_log()
     log.write(logging.WARNING, "%s is new", Nameless())
-    (record,) = hear.records
+    (record,) = handler.records
     with pytest.raises(LookupError, match="its own"):
         record.getMessage()
 
 
-def test_below_warnings_nothing_is_counted(hear):
+def test_below_warnings_nothing_is_counted(handler):
     LOGGER.setLevel(logging.DEBUG)
     try:
         log, _ = make_log()
@@ -456,12 +447,12 @@ def test_below_warnings_nothing_is_counted(hear):
             log.write(logging.INFO, "usual")
     finally:
         LOGGER.setLevel(logging.NOTSET)
-    assert len(hear.records) == MAX_REPEATS + 50
+    assert len(handler.records) == MAX_REPEATS + 50
 
 
-def test_the_number_of_texts_that_are_counted_is_limited(hear):
+def test_the_number_of_texts_that_are_counted_is_limited(handler):
     log, _ = make_log()
     for n in range(1000):
         log.write(logging.WARNING, "%s", f"{n} is new")
-    assert len(hear.records) == 1000
+    assert len(handler.records) == 1000
     assert len(log._repeats) <= 101

@@ -16,7 +16,7 @@ from wsclient._threads.log import MAX_PAYLOADS, MAX_REPEATS
 
 from ..support import LONG, SHORT, eventually
 from ..support.frames import Compressor
-from ..support.peers import open_pair, taken
+from ..support.peers import await_processed, open_pair, taken
 from ..support.raw import frame
 from ..support.stage import PLENTY
 
@@ -58,9 +58,7 @@ def test_each_message_of_an_array_counts_for_its_share_of_the_bytes(raw, protoco
 
     client, peer = open_pair(raw, protocol=protocol, on_message=take, receive_queue=bounds)
     peer.send_text(text)
-    eventually(lambda: client.stats.messages_received)
-    peer.send_frame(PING, b"behind the array")
-    assert peer.receive_frame() == (PONG, b"behind the array")
+    await_processed(peer)
     free.set()
     eventually(lambda: len(got) + client.stats.dropped == 500)
     assert (got, client.stats.dropped) == (list(range(500)), 0)
@@ -386,7 +384,7 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
     client, peer = open_pair(raw, protocol=Undecodable(), on_error=on_error, ping_interval=None, receive_queue=queue)
     for _ in range(count):
         peer.send_text("x" * size)
-    eventually(lambda: client.stats.messages_received == count)
+    await_processed(peer)
     free.set()
     client.close(timeout=0)
     eventually(lambda: client._wsclient.core.hooks.ident is None)
@@ -401,7 +399,7 @@ def test_large_undecodable_messages_do_not_stay_in_memory_while_a_log_handler_is
     text = "x" * size
     for _ in range(count):
         peer.send_text(text)
-    eventually(lambda: client.stats.messages_received == count)
+    await_processed(peer)
     free.set()
     client.close(timeout=0)
     eventually(lambda: "log records were dropped" in caplog.text)
@@ -413,7 +411,7 @@ def test_large_undecodable_messages_do_not_stay_in_memory_while_a_log_handler_is
 def test_many_undecodable_messages_cause_few_warnings(raw, caplog):
     client, peer = open_pair(raw, protocol=Undecodable(), ping_interval=None)
     peer.send(frame(TEXT, b"x") * 3000)
-    eventually(lambda: client.stats.messages_received == 3000)
+    await_processed(peer)
     client.close(timeout=0)
     summary = f"{3000 - MAX_REPEATS} more records like this one were not logged: A message could not"
     eventually(lambda: summary in caplog.text)  # the records are handled on a thread of their own

@@ -14,7 +14,7 @@ from wsclient._sending.message import WriteProgress
 from wsclient._threads.deadline import Deadline
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import Ticks, has_no_entries, many, put, start_call, subscribed, taken
+from ..support.peers import Ticks, await_processed, has_no_entries, many, put, start_call, subscribed, taken
 from ..support.threads import on_thread
 
 # --- stream(): the items ---------------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_closing_the_client_ends_streams_and_subscriptions_without_an_error(agai
     stream, subscription = client.stream({"ask": 1}), client.subscribe({"ask": 2})
     ids = [taken(peer)["id"], taken(peer)["id"]]
     put(peer, *({"id": id, "v": id, "more": True} for id in ids))
-    eventually(lambda: client.stats.messages_received == 2)
+    await_processed(peer)
     rest = [start_call(lambda one=one: list(one)) for one in (stream, subscription)]
     client.close(timeout=0)
     assert [future.result(LONG) for future in rest] == [[ids[0]], [ids[1]]]

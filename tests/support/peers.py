@@ -56,6 +56,17 @@ def taken(peer):
     return json.loads(peer.receive_text())
 
 
+def await_processed(peer, behind=b"behind it"):
+    """Wait until the client has processed all that was sent: it handles frames in order, and answers this ping last.
+
+    The statistics count a message before it is processed, so they do not show this.
+    """
+    peer.send_frame(9, behind)
+    while (received := peer.receive_frame())[0] == 9:
+        pass  # a keepalive ping of the client
+    assert received == (10, behind)
+
+
 def put(peer, *messages):
     """Send these messages in one call of ``send``."""
     peer.send(b"".join(frame(1, json.dumps(message).encode()) for message in messages))

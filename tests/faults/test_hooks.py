@@ -98,7 +98,7 @@ def test_a_hook_that_does_not_return_blocks_nothing_else(server):
         server.send_all("a second one")
         assert [stream.get(LONG), stream.get(LONG)] == ["good night", "a second one"]
         server.cut_all()
-        assert client.request(add(3, 4), timeout=LONG)["result"] == 7, "the hook delays a reconnect"
+        assert client.request(add(3, 4), timeout=LONG, idempotent=True)["result"] == 7, "the hook delays a reconnect"
         assert sleeper.seen == ["good night"]
         assert threads("first") == ["hooks", "io"]
         assert client.stats.connections == 2, "the hook was mistaken for a dead peer"

@@ -563,7 +563,7 @@ def test_without_resume_a_lost_connection_ends_the_subscription(against, raw):
 
 def test_a_connection_lost_during_subscribe_is_followed_by_another_request_with_the_same_deadline(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
-    answered, unanswered = subscribing(client), subscribing(client, {**ASK, "params": ["logs"]}, timeout=1)
+    answered, unanswered = subscribing(client), subscribing(client, {**ASK, "params": ["logs"]}, timeout=2)
     taken(peer), taken(peer)
     peer = cut(client, peer, raw)
     for asked in (taken(peer), taken(peer)):

@@ -248,10 +248,13 @@ class ForkedClient(WebSocketClientError):
 
 
 class WouldDeadlock(WebSocketClientError):
-    """A call can't work on this thread, for one of three reasons. It would wait for this thread itself, or for a call
-    of the client that it has interrupted. It was made on the client inside ``on_session``, and is not ``send``,
-    ``submit``, ``notify``, ``stream`` or ``close(wait=False)``. It was made on a session, on another thread than that
-    of ``on_session``. The text says what to do instead.
+    """A call can't work on this thread. The text says what to do instead. There are three cases:
+
+    * The call would wait for its own thread: it was made on the I/O thread, or by a function that interrupted the
+      client on this thread (a finalizer, a signal handler).
+    * A method of the client was called inside ``on_session``; only ``send``, ``submit``, ``notify``, ``stream`` and
+      ``close(wait=False)`` work there.
+    * A method of a session was called on another thread than the one that runs ``on_session``.
     """
 
 

@@ -18,7 +18,7 @@ class Deadline:
 
     Attributes:
         at: the moment on the monotonic clock, in seconds; None for never.
-        seconds: how long before that moment the call began, for error texts; None if unknown.
+        seconds: the timeout of the call, which the texts of errors show; None if unknown.
     """
 
     __slots__ = ("at", "seconds")

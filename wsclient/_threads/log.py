@@ -49,8 +49,8 @@ MAX_RECORDS: Final = 1000
 records is logged. A peer can cause records, so their memory needs a limit."""
 
 MAX_PAYLOADS: Final = 2**24
-"""Bytes of messages that the errors of waiting records may contain, with the same effect as ``MAX_RECORDS``. A single
-one may be larger."""
+"""The limit, in bytes, of all messages together that the errors of waiting records contain (``ProtocolError.payload``).
+Beyond it the oldest records are dropped, as beyond ``MAX_RECORDS``. A single message may be larger."""
 
 MAX_REPEATS: Final = 100
 """Records with the same text that are logged in ``REPEAT_SECONDS``. Messages that can't be decoded cause 30 000 records
@@ -292,7 +292,8 @@ class ClientLog:
                     self._log_loss()
                 self._handle(record)
             self._idle.append(True)
-            # No helper thread was started for a record that was added before that line.
+            # Check again: a record that another thread added just before the last line has no thread yet, since this
+            # one still seemed to run.
             if not self._records or not self._claim():
                 break
         self._handled.announce()

@@ -56,9 +56,10 @@ class Deflate:
         threshold: messages of fewer bytes are sent uncompressed.
         level: zlib's level, from 1 (fastest) to 9 (smallest result).
         memory_level: zlib's memory level, from 1 to 9; it takes ``2 ** (memory_level + 9)`` bytes.
-        client_max_window_bits: window size of the client's compressor, as a power of 2, from 9 to 15 (zlib does not
-            support 8). It takes ``2 ** (bits + 2)`` bytes. None: the size that the server allows, at most 12.
-        server_max_window_bits: largest window size of the server's compressor, as a power of 2, from 8 to 15; None for
+        client_max_window_bits: the window of the client's compressor has ``2 ** bits`` bytes, with bits from 9 to 15
+            (zlib does not support 8). The compressor takes ``2 ** (bits + 2)`` bytes of memory. None for as many bits
+            as the server allows, at most 12.
+        server_max_window_bits: the same for the server's compressor: the largest number of bits, from 8 to 15; None for
             no limit. Servers that do not support it fall back to uncompressed messages.
         client_no_context_takeover: the client compresses each message independently: less memory, larger messages.
         server_no_context_takeover: the server must compress each message independently.
@@ -88,8 +89,8 @@ class Agreement(NamedTuple):
     """The negotiated parameters of permessage-deflate (RFC 7692 §7.1).
 
     Attributes:
-        client_bits: largest window size of the client's compressor, as a power of 2.
-        server_bits: largest window size of the server's compressor, as a power of 2.
+        client_bits: the window of the client's compressor has at most ``2 ** client_bits`` bytes.
+        server_bits: the window of the server's compressor has at most ``2 ** server_bits`` bytes.
         client_resets: whether the client compresses each message independently.
         server_resets: whether the server compresses each message independently.
     """

@@ -48,8 +48,8 @@ class JsonId(Protocol):
         reply_key: the member of a reply that contains the id; by default ``key``.
         ids: ``int`` for a counter, ``str`` for a counter as strings, ``"uuid"`` for random UUIDs, or a function that
             returns an id that this client has not used before. Use ``"uuid"`` if the server sends a reply to other
-            clients too (Jupyter kernels, chat rooms, a bus of devices): two clients that count have the same ids, and
-            each would take the other's replies for its own. Use it too if an id must be hard to guess.
+            clients too (Jupyter kernels, chat rooms, a bus of devices): two clients with counters use the same ids, and
+            each would take replies to the other for its own. Use it too if an id must be hard to guess.
         result: the member of a reply that ``request()`` returns; None to return the whole reply.
         error: the member that a reply has only if it is an error; or a function that takes the reply and returns its
             error, or None if there is none. ``code``, ``message`` (or ``reason``) and ``data`` of the error become

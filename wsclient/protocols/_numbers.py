@@ -44,9 +44,8 @@ class Numbers:
         """Make the counter return only numbers above this one.
 
         Args:
-            number: an id of a caller. An id above ``LARGEST_SAFE_INTEGER`` is ignored, so that it does not raise the
-                counter above this limit. (An id equal to the limit is not ignored; the numbers after it exceed the
-                limit.)
+            number: an id of a caller. An id above ``LARGEST_SAFE_INTEGER`` is ignored: otherwise all numbers after it
+                would be above this limit too. The counter exceeds the limit only after an id that is equal to it.
         """
         with this_thread.section, self.lock:
             if self.highest < number <= LARGEST_SAFE_INTEGER:

@@ -325,7 +325,9 @@ class Connector:
     def _bare_tls(self) -> ssl.SSLContext:
         """The context for proxies and other origins: it has no client certificate."""
         context = self._tls()
-        if self._options.ssl_context is self._options.ssl_ca:  # made by this package, or both are None
+        # This package has made the context, so it has no client certificate: for `ssl_ca` (then `ssl_context` is the
+        # same object), or by default (then both are None).
+        if self._options.ssl_context is self._options.ssl_ca:
             return context
         if self._bare is None:
             self._bare = tls.without_certificate(context, had_authorities=self._had_authorities)

@@ -87,9 +87,9 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         option: the ``proxy=`` option: a URL, ``"env"`` or None. ``"env"`` takes the first of these variables that is
             set: ``WSS_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` for ``wss``; ``WS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``
             for ``ws``. There is no proxy for a server in ``NO_PROXY``: a list of host names (with all names below
-            them), addresses and networks (``10.0.0.0/8``), each also with a port, or ``*``. Names are not looked up, so
-            a network exempts only URLs that contain an address. Without any such variable, the settings of macOS and
-            Windows are used.
+            them), addresses and networks (``10.0.0.0/8``); an entry may have a port, and ``*`` stands for all servers.
+            Names are not looked up, so a network exempts only URLs that contain an address. Without any such variable,
+            the settings of macOS and Windows are used.
         target: the server.
 
     Raises:

@@ -123,8 +123,8 @@ def _kind(value: object) -> str:
 
 
 def has_authorities(context: ssl.SSLContext) -> bool:
-    """Whether a context has loaded certificates to trust; pinned ones that are no CAs count too. False for a context
-    without this information, such as one of truststore, which uses the system's.
+    """Whether a context has loaded certificates to trust, whether of CAs or of single servers. False also for a context
+    that can't list them, such as one of truststore, which asks the operating system instead.
     """
     try:
         return bool(context.cert_store_stats()["x509"])
@@ -140,9 +140,9 @@ def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ss
 
     Args:
         context: the caller's context.
-        had_authorities: whether it had loaded authorities before its first handshake. If it had none, they may be in a
-            folder (``capath``), whose authorities ``ssl`` does not show; then the authorities of the system are used,
-            which on many systems are in such a folder.
+        had_authorities: whether the context had loaded authorities before its first handshake. If not, it probably uses
+            a folder (``capath``), whose authorities ``ssl`` does not list before they are used. Then the new context
+            trusts the authorities of the system: the folder is probably theirs, since many systems store them in one.
 
     Raises:
         ConnectError: it can't be copied.

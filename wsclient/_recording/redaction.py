@@ -39,7 +39,7 @@ MAX_STEPS: Final = 1_500_000
 of usual JSON have 200 000 to 1 000 000 members."""
 
 _LONG_STEP: Final = 4
-"""Steps that a member with a new name, a secret value, or a string with a backslash counts for."""
+"""Steps that are counted for a member whose name is new, for a secret value, and for a string with a backslash."""
 
 MAX_DEPTH: Final = 16
 """Levels of strings inside strings that are searched; a deeper string is replaced. SockJS and logs have one or two."""

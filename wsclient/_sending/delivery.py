@@ -92,7 +92,7 @@ class Acknowledgements:
     def state_of(self, entry: Outgoing) -> DeliveryState:
         """Return the state of a message; see ``Delivery.state``."""
         self._guard.check_fork("state of a delivery")
-        if not this_thread.inside():  # inside a section, `MessageQueue.take` drops it later
+        if not this_thread.inside():  # inside a section no lock may be taken: `MessageQueue.take` drops it later
             self._sender.queue.expire(entry)
         return entry.state
 

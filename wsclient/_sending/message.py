@@ -39,8 +39,7 @@ class WriteProgress:
 
     Attributes:
         number: the connection's number.
-        taken: end of the last frame that was made: for a message of the queue, an urgent one, or one that bypasses
-            the queue.
+        taken: the offset at which the last frame ends that was made; the frame may not be sent yet.
         sent: bytes the operating system has accepted.
         confirmed: bytes that the peer's WebSocket layer has received, as a pong or a reply proves.
         ended: whether the connection has ended.
@@ -116,8 +115,9 @@ class Outgoing:
     """Whether it answers a call of the server, so that it does not count for the limits of ``SendQueue``."""
 
     takes_any = True
-    """True if no reply is expected, or if the first reply ends the request whatever it contains. Such a message has no
-    ``Request.feed``, so the assignment of its id changes only the table of requests."""
+    """True if no reply is expected, or if the first reply ends the request whatever it contains. Only such a message
+    may be written by the main thread: it belongs to no stream (``Request.feed`` is None), so when its id is assigned,
+    no other code is called that an interrupt could stop half-way (see ``Sender``)."""
 
     def __init__(
         self,

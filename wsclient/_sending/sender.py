@@ -94,8 +94,8 @@ class Sender:
             thread assigns it.
         pace: how often a thread writes its own small messages.
         progress: notifies the threads that wait for a delivery or a flush of a change.
-        replies_in_order: whether replies are correlated by their order alone, so that a gap in the order of requests
-            ends the connection.
+        replies_in_order: whether replies are correlated by their order alone. If so, a request that ends without its
+            reply ends the connection.
     """
 
     __slots__ = ("_commands", "_guard", "connection_number", "pace", "progress", "queue", "replies_in_order",

@@ -329,7 +329,13 @@ class Writer:
             self._write_batch(deque(self._next_entries()), recognised)
 
     def _write_batch(self, entries: deque[Outgoing], recognised: int) -> None:
-        """Frame these messages and write once. If a frame can't be made, the connection fails."""
+        """Frame these messages and write once. If a frame can't be made, the connection fails.
+
+        Args:
+            entries: the messages; each one is removed from the deque when it is framed.
+            recognised: how many pings may be unanswered. A further ping is sent, but its pong is not recognised, unless
+                a thread waits for it (see ``Pings.add``).
+        """
         try:
             self._frame(entries, recognised)
         except GaveUp:
@@ -371,7 +377,7 @@ class Writer:
         self._backend.wake()
 
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
-        """Make frames of the entries, and remove each one from ``entries`` when it is framed."""
+        """Make frames of the entries; arguments as for ``_write_batch``."""
         frames: list[bytes] = []
         progress, backend, plain = self.write_progress, self._backend, self._deflater is None
         while entries:

@@ -238,7 +238,7 @@ class Requests:
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
-        may_wait = not this_thread.inside()  # inside a section, `is_free` calls `_passed` later
+        may_wait = not this_thread.inside()  # `_passed` takes a lock; if this thread must not, `is_free` calls it later
         for id in entry.ids:
             if may_wait:
                 protocol._passed(id)
@@ -464,8 +464,10 @@ class Requests:
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request, value: Any) -> bool:
-        """End a request with its reply. False if the request had already ended. I/O thread only; it need not be woken,
-        since it checks after each read whether a drain is complete.
+        """End a request with its reply. False if the request had already ended. I/O thread only.
+
+        Unlike the other methods that end a request, this one does not wake the I/O thread for a drain: that thread runs
+        it, and checks after each read whether the drain is complete.
         """
         if not self.table.take(request, OK):
             return False

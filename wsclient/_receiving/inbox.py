@@ -2,17 +2,18 @@
 
 Guarantees:
     * ``put`` never waits, since the I/O thread calls it.
-    * With the policy ``"block"`` nothing is lost while reading pauses at the limit; if reading continues
-      nevertheless (``must_keep_reading``, because a request waits for its reply), items beyond the byte limit are
-      dropped. A queue with room left keeps an item of any size, so it may exceed its byte limit by one item. Without
-      ``must_keep_reading``, nothing is dropped, so the queue may exceed the limit by all items of one read.
+    * With the policy ``"block"``, reading pauses when the queue is full. There are two cases. Usually nothing is
+      dropped: the items of the last read are added too, so the queue may exceed its limits by all of them. But reading
+      may have to continue although the queue is full (``must_keep_reading``: a request waits for its reply, for
+      example). Then items beyond the byte limit are dropped. In both cases a queue with room left keeps an item of any
+      size, so it may exceed its byte limit by one item.
     * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
       is full or is dropping items, it returns one item.
     * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
-    * ``put`` returns ``FIRST_LOSS`` for the first loss, so that it is reported once. It returns ``FIRST_LOSS`` again
-      only after the reader, without a further loss, has twice taken an item and left the queue at most half full. (With
-      ``"latest"``: left it empty, since the queue contains one item per key, so its length does not show whether the
-      reader is fast enough.)
+    * A series of losses is reported once: ``put`` returns ``FIRST_LOSS`` for its first loss, then ``LOSS``. The series
+      ends when the reader has twice left the queue at most half full after taking an item, and nothing was lost in
+      between. (With ``"latest"``: has twice left it empty. There the queue contains one item per key, so its length
+      does not show whether the reader is fast enough.)
     * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
       next thread that acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.

@@ -411,8 +411,8 @@ class SubscriptionFeed(Feed):
 
     def on_lost(self, error: ConnectionLost) -> None:
         """Handle the end of the present connection."""
-        was_carried = self.standing in _ON_CONNECTION
-        if not self._move(Event.CONNECTION_LOST) or not was_carried:
+        was_written = self.standing in _ON_CONNECTION
+        if not self._move(Event.CONNECTION_LOST) or not was_written:
             return
         self._drop_key()
         self._reply = ABSENT
@@ -430,13 +430,13 @@ class SubscriptionFeed(Feed):
         is_departing = request is not None and request.written_on is not None and request.outcome is None
         if is_departing and self.standing in (Standing.NEW, Standing.LOST):
             self.on_written(None)  # the writer has just assigned its id, and is about to post WRITTEN
-        was_carried = self.standing is Standing.ACTIVE
+        is_confirmed = self.standing is Standing.ACTIVE
         if not self._move(Event.CLOSED):
             return
         self._subscriptions.remove(self)
         self._drop_key()
         if self.standing is Standing.ENDED:
-            self._give_up(was_carried=was_carried)
+            self._give_up(is_confirmed=is_confirmed)
 
     def on_failed(self, error: BaseException) -> None:
         """Handle a failed request. If it was lost with its connection, a new one is made on the next connection."""
@@ -447,13 +447,13 @@ class SubscriptionFeed(Feed):
         """End the subscription. Unsubscribe only if its request has not ended, since the server may still receive the
         request.
         """
-        request, was_carried = self.request, self.standing is Standing.ACTIVE
+        request, is_confirmed = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
         self._subscriptions.remove(self)
         self._drop_key()
         if request is not None and request.outcome is None:
-            self._give_up(was_carried=was_carried)
+            self._give_up(is_confirmed=is_confirmed)
         stream = self._stream()
         if stream is not None:
             stream._end(None if isinstance(error, ClientClosed) else error)
@@ -463,7 +463,7 @@ class SubscriptionFeed(Feed):
         was_closing = self.standing is Standing.CLOSING
         self._move(Event.CONFIRMED)
         if was_closing:
-            self._give_up(was_carried=True)
+            self._give_up(is_confirmed=True)
         else:
             self._was_active = True
 
@@ -482,10 +482,12 @@ class SubscriptionFeed(Feed):
         self.standing = after
         return True
 
-    def _give_up(self, *, was_carried: bool) -> None:
-        """Cancel the request, and unsubscribe if the server has the subscription, or may receive the request."""
+    def _give_up(self, *, is_confirmed: bool) -> None:
+        """Cancel the request, and unsubscribe if the server has the subscription (``is_confirmed``), or may receive the
+        request.
+        """
         request = self.request
-        if request is not None and (self._requests.cancel(request) or was_carried):
+        if request is not None and (self._requests.cancel(request) or is_confirmed):
             self._unsubscribe(request)
 
     def _set_key(self, key: Any) -> None:

@@ -129,7 +129,10 @@ class Connection:
         return self._opened_at is not None
 
     def claim_goodbye(self) -> bool:
-        """Return True for the first caller, which posts ``on_close``. Any thread: removing the item is atomic."""
+        """Return True for the first caller, which posts ``on_close``. Any thread: removing the item is atomic.
+
+        This is not about ``Protocol.goodbye()``, which ``_make_goodbye`` calls.
+        """
         try:
             return self._goodbye.pop()
         except IndexError:
@@ -403,8 +406,8 @@ class Connection:
     def _read_rest(self) -> None:
         """Read what arrived before the connection broke: the peer's close frame may contain the reason.
 
-        This continues what is left of earlier reads too, also if reading is paused. Messages for which a queue has no
-        room are dropped and counted; after ``LINGER`` seconds the rest is not read.
+        Bytes of earlier reads that are not processed yet are processed first. A pause of reading has no effect here:
+        messages for which a queue has no room are dropped and counted. After ``LINGER`` seconds the rest is not read.
         """
         self.router.is_closing = True
         soon = Deadline.after(LINGER, time.monotonic())

@@ -301,5 +301,5 @@ class Lifecycle:
         """Close the client, since the interpreter exits."""
         try:
             self.close(1001, "", timeout, wait=True)
-        finally:  # no wait: the I/O thread has waited; records for which no thread can be started are handled here
+        finally:  # handles records for which no thread can be started; the I/O thread has waited for the others
             self._core.log.finish(Deadline(time.monotonic()))

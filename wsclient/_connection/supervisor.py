@@ -144,8 +144,8 @@ class Supervisor:
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
-        A connection that is still being opened is cut as well, since the I/O thread may be blocked there too: in a
-        name look-up for which no thread could be started, while the connection to the SOCKS proxy is already open.
+        A connection that is still being opened is cut as well. The I/O thread may be blocked while it opens one, for
+        example by a name look-up for which no thread could be started, after it has connected to a SOCKS proxy.
         """
         self.cut()
         connection = self._connection
@@ -349,6 +349,8 @@ class Supervisor:
         if done and (connection is None or connection.writer.idle()):
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
+            # The later of the two deadlines: if nearly no time is left for the drain, the closing handshake still gets
+            # that of `quick`.
             core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
         elif drain.passed(now):
             core.commands.order_close(CloseCode.NORMAL, "", quick)

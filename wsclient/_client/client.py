@@ -395,9 +395,9 @@ class Client:
         The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). Another thread may
         write the message a moment later: a thread that is just writing, or the I/O thread. The I/O thread writes it if
         many messages are sent at once, or if the socket accepts no more bytes. It also writes a message of the main
-        thread if other messages are queued, or with TLS, compression, a recording, ``expires``, or replies by order.
-        Without a connection the message waits for the next one. Messages that ``on_open`` and ``on_reconnect`` send are
-        sent only on their connection.
+        thread in these cases: other messages are queued, the connection has TLS, compression or a recording, the
+        message has ``expires``, or replies are correlated by order (``Fifo``). Without a connection the message waits
+        for the next one. Messages that ``on_open`` and ``on_reconnect`` send are sent only on their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;

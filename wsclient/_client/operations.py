@@ -58,11 +58,12 @@ def send(core: ClientContext, message: Any, timeout: float | None, expires: floa
     if this_thread.inside():
         core.requests.hand_over_message(entry)
         return Delivery(entry, core.acknowledgements)
-    hurries = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
-    if hurries and core.sender.write_now(entry):
+    # Written at once, if this thread may write. Otherwise the I/O thread joins several small messages into one write.
+    at_once = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
+    if at_once and core.sender.write_now(entry):
         return Delivery(entry, core.acknowledgements)
     core.requests.queue(entry, Deadline.after(timeout, now))
-    if hurries:
+    if at_once:
         core.sender.write_queued()
     else:
         core.sender.defer_write()

@@ -106,7 +106,7 @@ class Matcher:
         return isinstance(value, dict) and "method" in value and bool(self.ids_of(value))
 
     def learn(self, wanted: Any, got: Any, ids: Ids) -> None:
-        """Add to ``ids`` the ids of a recorded message, with those of the client's message that is assigned to it."""
+        """Add to ``ids``, for each id in a recorded message, the id in the client's message that corresponds to it."""
         pairs = zip(wanted, got, strict=True) if isinstance(wanted, list) and isinstance(got, list) else [(wanted, got)]
         for one, other in pairs:
             if isinstance(one, dict) and isinstance(other, dict):

@@ -228,12 +228,15 @@ class StrictPlayer(Player):
 class LenientPlayer(Player):
     """The client may send messages in any order, leave some out and add others.
 
-    A message of the client is assigned to the first recorded message that corresponds to it. A message of the
-    server that answers a client's message by its id is sent after that message. For each other message of the server
-    there are two cases. If no message of the server on this connection answers by an id, the message is sent after the
-    client's message that precedes it in the recording. Otherwise the message is a push, sent when that message of the
-    client, or a later one, was received. Pushes keep their recorded order. Messages of the server before the client's
-    first message are sent at once.
+    A message of the client is assigned to the first recorded message that corresponds to it. When the server's messages
+    are sent:
+
+    * Before the client's first message in the recording: at once.
+    * If no message of the server on this connection answers by an id: after the client's message that precedes it in
+      the recording.
+    * If some messages answer by an id: each of these is sent after the message that it answers. The others are called
+      *pushes*. A push is sent after the client's message that precedes it in the recording, or after a later one if
+      that is received first. Pushes keep their recorded order.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
@@ -244,7 +247,7 @@ class LenientPlayer(Player):
         self._end: Scene | None = None
         self._waiting: list[tuple[float, int, Scene]] = []
         self._opened_at = connection.at
-        self._last_at = (0.0, connection.at)  # the moment of the last step, now and in the recording
+        self._last_at = (0.0, connection.at)  # when the last step was made: on the clock, and in the recording
         self._plan(scenes(connection, matcher))
 
     def begin(self, now: float) -> None:
@@ -280,7 +283,8 @@ class LenientPlayer(Player):
 
     def _plan(self, scenes: Sequence[Scene]) -> None:
         """Assign each message of the server to the client's message that it follows."""
-        # The server's messages, each with the numbers of the client's message before it and of the one that it answers.
+        # For each message of the server: the number of the client's message that precedes it, and the number of the
+        # client's message that it answers.
         said: list[tuple[Scene, int, int | None]] = []
         asked: dict[tuple[bool, Any], int] = {}  # for each id, the client's last message that has it
         for scene in scenes:

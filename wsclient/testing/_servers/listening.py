@@ -56,7 +56,7 @@ class Listening:
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
             path: the path of a Unix domain socket to listen on instead.
-            reserved: what ``reserve()`` of the server before this one returned.
+            reserved: the socket that ``reserve()`` of a stopped server returned; the new server listens on it.
             options: options of ``websockets.sync.server.serve``.
 
         Raises:

@@ -42,7 +42,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     derandomize=not EXPLORE,
     max_examples=1000 if EXPLORE else 25,
-    stateful_step_count=40,
+    stateful_step_count=30,
 )
 hypothesis.settings.load_profile("wsclient")
 """The one profile of all property tests. No example has a time limit, since a busy machine exceeds any. The examples

@@ -29,9 +29,9 @@ def handler(connection, message):
         ("new", False),
         ("open", True),
         ("stuck hook", True),
-        ("waiting", True),
-        ("connecting", True),
-        ("stuck session", True),
+        pytest.param("waiting", True, marks=pytest.mark.slow),
+        pytest.param("connecting", True, marks=pytest.mark.slow),
+        pytest.param("stuck session", True, marks=pytest.mark.slow),
         ("name look-up", True),
         ("thread in request", True),
         ("closed", False),
@@ -95,7 +95,10 @@ def test_the_exit_closes_an_open_connection_with_the_code_1001():
     assert closes == [(1001).to_bytes(2, "big")]
 
 
-@pytest.mark.parametrize("warnings", ["error", "error::ResourceWarning", "ignore", "default"])
+@pytest.mark.parametrize(
+    "warnings",
+    ["error::ResourceWarning", "ignore", *(pytest.param(one, marks=pytest.mark.slow) for one in ("error", "default"))],
+)
 def test_the_exit_closes_every_open_client_whatever_the_warnings_filter_is(warnings):
     closes = []
     program = (

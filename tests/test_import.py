@@ -193,7 +193,13 @@ elif end == "drain":
 
 @pytest.mark.parametrize(
     ("end", "recorded"),
-    [("close", False), ("close at once", False), ("drain", False), ("drain", True), ("left open", False)],
+    [
+        ("close", False),
+        ("drain", True),
+        ("left open", False),
+        pytest.param("close at once", False, marks=pytest.mark.slow),
+        pytest.param("drain", False, marks=pytest.mark.slow),
+    ],
 )
 def test_after_the_construction_of_a_client_no_module_of_the_library_is_loaded(server, end, recorded, tmp_path):
     # At the end of the interpreter imports fail; also in a child, if the fork interrupted an import of another thread.
@@ -363,7 +369,14 @@ def test_the_first_use_can_be_in_a_forked_child(server):
 
 
 @needs_fork
-@pytest.mark.parametrize("module", ["wsclient._client.client", "wsclient.protocols._base", "tenacity"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "wsclient._client.client",
+        pytest.param("wsclient.protocols._base", marks=pytest.mark.slow),
+        pytest.param("tenacity", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fork_waits_until_another_thread_has_loaded_a_module(server, module):
     # The child would wait forever for a thread of the parent to end its import. Afterwards all threads can continue.
     program = (

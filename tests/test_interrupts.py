@@ -28,7 +28,7 @@ def run(script, *arguments):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("way", ["deflate", "plain"])
+@pytest.mark.parametrize("way", [pytest.param("deflate", marks=pytest.mark.slow), "plain"])
 def test_hundreds_of_interrupts_cause_no_deadlock_and_no_message_is_sent_twice(way):
     result = run("interrupts", SECONDS, "1", way)
     assert result["plain"] is (way == "plain")

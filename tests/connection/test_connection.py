@@ -395,7 +395,7 @@ def test_a_connection_that_breaks_during_a_write_still_reports_the_close_code_of
 def test_many_pings_do_not_fill_the_memory_with_pongs(raw):
     client, peer = open_pair(raw, **QUIET)
     flood = frame(9, b"p" * 100) * 1000
-    for _ in range(100):
+    for _ in range(20):
         peer.send(flood)  # and reads none of the answers
     peer.send_text("still there")
     with client.listen() as stream:

@@ -297,7 +297,10 @@ def drained(peer, count):
 
 
 @pytest.mark.parametrize("workers", [None, 0, 2], ids=["no handler", "hook thread", "workers"])
-@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "raise", "block"])
+@pytest.mark.parametrize(
+    "overflow",
+    ["block", *(pytest.param(one, marks=pytest.mark.slow) for one in ("drop_oldest", "drop_newest", "raise"))],
+)
 def test_answers_take_no_room_of_the_users_messages(raw, overflow, workers):
     mine, calls = 40, 100
     client, peer = open_pair(
@@ -320,7 +323,9 @@ def test_answers_take_no_room_of_the_users_messages(raw, overflow, workers):
     client.close(timeout=0)
 
 
-@pytest.mark.parametrize("workers", [None, 0, 2], ids=["no handler", "hook thread", "workers"])
+@pytest.mark.parametrize(
+    "workers", [None, 0, pytest.param(2, marks=pytest.mark.slow)], ids=["no handler", "hook thread", "workers"]
+)
 def test_reading_pauses_until_the_answers_are_sent(raw, workers):
     client, peer = open_pair(raw, protocol=JsonRpc(), compression=None, ping_interval=None)
     if workers is not None:

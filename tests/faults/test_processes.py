@@ -22,7 +22,7 @@ from ..support.children import Script, in_child, needs_fork
 from ..support.figures import needs_proc, sockets
 from ..support.peers import start_call
 
-FORKS = 25
+FORKS = 10
 STOPPED = 10.0
 """Seconds for which a process is stopped: more than twice the time that the keepalive (2 s and 2 s) allows a peer."""
 

@@ -35,6 +35,7 @@ def ask(client, thread, done, outcomes):
             outcomes.append("lost" if error.sent is True and not idempotent else f"lost in vain: {error!r}")
 
 
+@pytest.mark.slow
 def test_a_server_killed_and_restarted_under_load_loses_only_written_requests_that_are_not_idempotent():
     done, outcomes = threading.Event(), []
     port = free_port()

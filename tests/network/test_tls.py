@@ -737,7 +737,7 @@ def test_eight_threads_send_requests_and_lose_no_connection(server_tls, trusting
 
 
 @pytest.mark.parametrize("kind", ["wss", "wss through https"])
-@pytest.mark.parametrize("length", [994, 1001, 1015, 1029])
+@pytest.mark.parametrize("length", [994, *(pytest.param(size, marks=pytest.mark.slow) for size in (1001, 1015, 1029))])
 def test_no_message_arrives_twice_if_a_full_connection_is_dropped(server_tls, trusting, kind, length):
     """The part of a batch that TLS has sent must be counted as sent: the rest is sent on the next connection."""
     with RawServer(tls=server_tls) as raw, SecureProxy(server_tls) as proxy:

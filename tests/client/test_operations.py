@@ -636,7 +636,7 @@ def test_requests_of_request_many_that_cannot_be_queued_fail_alone():
     client = wsclient.Client("ws://127.0.0.1:9/", send_queue=queue)
     core = client._wsclient.core
     core.state.move(wsclient.State.CONNECTING)
-    calling = start_call(lambda: client.request_many([{"n": 1}, {"n": 2}], timeout=SHORT, return_exceptions=True))
+    calling = start_call(lambda: client.request_many([{"n": 1}, {"n": 2}], timeout=1.5, return_exceptions=True))
     first, second = calling.result(LONG)
     assert isinstance(first, wsclient.RequestTimeout)
     assert isinstance(second, wsclient.SendQueueFull)

@@ -14,7 +14,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 
 
 def main():
-    client = wsclient.connect(sys.argv[1], ping_interval=2, ping_timeout=2, reconnect=SOON)
+    client = wsclient.connect(sys.argv[1], ping_interval=2, ping_timeout=5, reconnect=SOON)
     before = client.submit({"method": "before"}, timeout=None)
     try:
         said = before.result()["result"]

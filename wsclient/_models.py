@@ -59,6 +59,8 @@ class DeliveryState(_StringEnum):
     """The message did not arrive, and will not be sent again. Final."""
     UNKNOWN = "unknown"
     """The whole message was written, and the connection ended before it was confirmed. Final."""
+    CANCELLED = "cancelled"
+    """``Delivery.cancel()`` or ``client.clear_queue()`` removed it from the queue; it is not sent. Final."""
 
 
 class Phase(_StringEnum):

@@ -318,6 +318,7 @@ def test_every_call_that_waits_raises_would_deadlock_inside_a_section(client):
         "exception": lambda: future.exception(1),
         "wait_until": lambda: client.wait_until(State.CLOSED, 1),
         "wait_closed": lambda: client.wait_closed(1),
+        "clear_queue": client.clear_queue,
         "drain": client.drain,
         "start": client.start,
     }

@@ -450,6 +450,22 @@ class Client:
         self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")
         return self._wsclient.core.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
 
+    def clear_queue(self) -> int:
+        """Remove all messages from the send queue; they are not sent.
+
+        Deliveries become ``cancelled``. Requests fail with a ``WebSocketClientError``. Answers of handlers to the
+        server's calls stay in the queue; so does a message of which the connection has begun to write bytes. Any thread
+        may call it, ``on_session`` and a draining client included.
+
+        Returns:
+            How many messages were removed; a batch is one message.
+
+        Raises:
+            ClientClosed: the client is closed or failed, or is being closed.
+            WouldDeadlock: called by a function that interrupted its own thread inside the client, such as a finalizer.
+        """
+        return operations.clear_queue(self._wsclient.core)
+
     def listen(
         self,
         match: Callable[[Any], bool] | None = None,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INSTEAD",
     "call_message",
+    "clear_queue",
     "give_up",
     "reconnect",
     "request_many",
@@ -148,6 +149,15 @@ def call_message(core: ClientContext, method: str, params: Any, *, notify: bool)
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {type(method).__name__}.")
     return core.protocol.build(method, params, notify)
+
+
+def clear_queue(core: ClientContext) -> int:
+    """See ``Client.clear_queue``."""
+    core.guard.check_fork("clear_queue()")
+    core.guard.check_not_inside("clear_queue()", "Call cancel() of the deliveries.")
+    if core.commands.close is not None or core.state.current in FINAL:
+        raise core.guard.closed_error("clear_queue()")
+    return core.requests.clear_queue()
 
 
 def reconnect(core: ClientContext, reason: str) -> None:

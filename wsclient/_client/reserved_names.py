@@ -15,8 +15,9 @@ from .._validation import check_callable
 __all__ = ["PUBLIC_NAMES", "check_attribute", "check_subclass", "is_overridden"]
 
 PUBLIC_NAMES: Final = frozenset({
-    "call", "close", "connection", "drain", "flush", "handle", "last_disconnect", "last_error", "latency", "listen",
-    "notify", "on", "ping", "protocol", "reconnect", "request", "request_many", "run_forever", "send", "start", "state",
+    "call", "clear_queue", "close", "connection", "drain", "flush", "handle", "last_disconnect", "last_error",
+    "latency", "listen", "notify", "on", "ping", "protocol", "reconnect", "request", "request_many", "run_forever",
+    "send", "start", "state",
     "stats", "stream", "submit", "subscribe", "wait_closed", "wait_until", *HOOKS,
 })  # fmt: skip
 """Every public name of a client."""

@@ -88,9 +88,6 @@ class ClientContext:
         self.link = Link()
         self.queue = MessageQueue(settings.bounds.send_queue)
         self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
-        self.acknowledgements = Acknowledgements(
-            self.sender, self.link, self.guard, self.commands, has_pings=settings.line.ping_interval is not None
-        )
         self.table = RequestTable(by_order=protocol._by_order)
         self.counters = Counters()
         self.requests = Requests(
@@ -101,6 +98,14 @@ class ClientContext:
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
+        self.acknowledgements = Acknowledgements(
+            self.sender,
+            self.link,
+            self.guard,
+            self.commands,
+            self.subscriptions.post,
+            has_pings=settings.line.ping_interval is not None,
+        )
         self.server_calls = ServerCalls(protocol, self.sender, self.log)
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)

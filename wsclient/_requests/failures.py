@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ConnectionLost, RequestTimeout, copy_exception, printable
+from .._errors import (
+    ConnectionLost,
+    RequestTimeout,
+    SendQueueFull,
+    WebSocketClientError,
+    copy_exception,
+    printable,
+)
 
 if TYPE_CHECKING:
     from .._models import Disconnect
 
-__all__ = ["connection_lost", "ended_before", "timed_out"]
+__all__ = ["cleared", "connection_lost", "ended_before", "evicted", "timed_out"]
 
 
 def timed_out(
@@ -38,6 +45,16 @@ def timed_out(
 def ended_before() -> ConnectionLost:
     """Return the error for a request whose connection ended before the request was queued or written."""
     return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
+
+
+def evicted() -> SendQueueFull:
+    """Return the error for a request that the full send queue dropped."""
+    return SendQueueFull("The request was dropped from the full send queue (drop_oldest).")
+
+
+def cleared() -> WebSocketClientError:
+    """Return the error for a request that ``client.clear_queue()`` removed from the send queue."""
+    return WebSocketClientError("The request was removed from the send queue by clear_queue(), so it was not sent.")
 
 
 def connection_lost(disconnect: Disconnect, *, sent: bool) -> ConnectionLost:

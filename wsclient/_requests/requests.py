@@ -375,9 +375,9 @@ class Requests:
         finally:
             if evicted:
                 try:
-                    self._fail_evicted(evicted)
+                    self._fail_removed(evicted, failures.evicted)
                 except BaseException:  # an interrupt may have come before the shielded call began
-                    self._fail_evicted(evicted)
+                    self._fail_removed(evicted, failures.evicted)
                     raise
         if entry.connection_number is not None and sender.is_too_late(entry):
             queue.withdraw(entry)  # its connection has ended, and no other one may send it
@@ -596,6 +596,21 @@ class Requests:
         for request in entry.reply_requests():
             self.cancel(request, interrupted=interrupted)
 
+    def clear_queue(self) -> int:
+        """Remove all messages from the queue, and end the requests among them; see ``Client.clear_queue``."""
+        removed: list[Outgoing] = []
+        try:
+            self._sender.queue.clear(removed)
+        finally:  # an interrupt may have come after some were removed, or before the shielded call began
+            try:
+                self._fail_removed(removed, failures.cleared)
+            except BaseException:
+                self._fail_removed(removed, failures.cleared)
+                raise
+        if self._commands.drain is not None:
+            self._commands.wake()  # it may now be complete
+        return len(removed)
+
     def expire(self, now: float) -> None:
         """End the requests whose deadline has passed. Called by the I/O thread and, while that calls a function of the
         user, by a helper thread.
@@ -682,16 +697,18 @@ class Requests:
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
-    def _fail_evicted(self, evicted: Iterable[Outgoing]) -> None:
-        """End the requests of messages that the full queue dropped. May be called again after an interrupt."""
-        victims = [request for message in evicted for request in message.reply_requests()]
+    def _fail_removed(self, removed: Iterable[Outgoing], make_error: Callable[[], BaseException]) -> None:
+        """End the requests of messages that were removed from the queue. May be called again after an interrupt."""
+        victims = [request for message in removed for request in message.reply_requests()]
         if victims:
-            shielded(partial(self._fail_victims, victims))  # other threads wait for them
+            shielded(partial(self._fail_victims, victims, make_error))  # other threads wait for them
         self._sender.progress.announce()
 
-    def _fail_victims(self, victims: Iterable[Request]) -> None:  # pragma: no cover  (on a thread that is not traced)
+    def _fail_victims(  # pragma: no cover  (on a thread that is not traced)
+        self, victims: Iterable[Request], make_error: Callable[[], BaseException]
+    ) -> None:
         for request in victims:
-            self.fail(request, SendQueueFull("The request was dropped from the full send queue (drop_oldest)."))
+            self.fail(request, make_error())
 
     def _no_room(self, entry: Outgoing) -> RequestTimeout:
         """Return the error for a request or batch that the full queue did not take until its deadline."""

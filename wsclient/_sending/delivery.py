@@ -17,9 +17,11 @@ from .._models import DeliveryState, Phase, State
 from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
-from .message import CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Mark, Outgoing
+from .message import CANCELLED, CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Mark, Outgoing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._threads.commands import Commands
     from .._threads.guard import Guard
     from .link import Link
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Acknowledgements", "Delivery"]
 
-_OVER = frozenset({EXPIRED, LOST, UNKNOWN})
+_NOT_SENT = frozenset({CANCELLED, EXPIRED, LOST})
+_OVER = _NOT_SENT | {UNKNOWN}
 _UNTIL_OPEN = frozenset({State.CONNECTING, State.WAITING})
 
 
@@ -45,7 +48,8 @@ class Delivery:
     def state(self) -> DeliveryState:
         """``queued``; then ``written``: the operating system has accepted the whole message; then ``confirmed``: a
         later pong or reply proves that the peer's WebSocket layer has received it. Or ``expired``; or ``lost``: it did
-        not arrive; or ``unknown``: it was written completely, and the connection ended before a proof.
+        not arrive; or ``unknown``: it was written completely, and the connection ended before a proof; or
+        ``cancelled``: ``cancel()`` or ``client.clear_queue()`` removed it from the queue.
         """
         return self._acknowledgements.state_of(self._entry)
 
@@ -56,13 +60,25 @@ class Delivery:
             timeout: seconds; None waits without a limit.
 
         Returns:
-            True if the proof came (if pings are off: if it was written); False if the message is ``expired``, ``lost``
-            or ``unknown``, or if the timeout passed first.
+            True if the proof came (if pings are off: if it was written); False if the message is ``expired``, ``lost``,
+            ``unknown`` or ``cancelled``, or if the timeout passed first.
 
         Raises:
             WouldDeadlock: called on the I/O thread.
         """
         return self._acknowledgements.wait(self._entry, timeout)
+
+    def cancel(self) -> bool:
+        """Remove the message from the queue, if it is still there. Any thread may call it, any number of times.
+
+        Returns:
+            True if the message will not be sent: its state is ``cancelled``, or it was ``expired`` or ``lost`` before.
+            False if it is written, or the connection has begun to write it. (If that connection ends in the middle of
+            the message, it returns to the queue, and can be cancelled there.) Also False inside a critical section of
+            the calling thread, as in a finalizer that interrupted a call of the client; the I/O thread then cancels the
+            message a moment later.
+        """
+        return self._acknowledgements.cancel(self._entry)
 
     def __repr__(self) -> str:
         return f"<Delivery {self.state}>"
@@ -71,15 +87,25 @@ class Delivery:
 class Acknowledgements:
     """Waits for the proof that messages of one client arrived, by means of marks in the send queue. Thread-safe."""
 
-    __slots__ = ("_commands", "_guard", "_has_pings", "_link", "_sender")
+    __slots__ = ("_commands", "_guard", "_has_pings", "_later", "_link", "_sender")
 
-    def __init__(self, sender: Sender, link: Link, guard: Guard, commands: Commands, *, has_pings: bool) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        link: Link,
+        guard: Guard,
+        commands: Commands,
+        later: Callable[[Callable[[Outgoing], object], Outgoing], object],
+        *,
+        has_pings: bool,
+    ) -> None:
         """
         Args:
             sender: writes the marks.
             link: holds the marks whose pong is awaited.
             guard: raises for calls that can't work in this state or on this thread.
             commands: wakes the I/O thread.
+            later: calls a function with one argument on the I/O thread.
             has_pings: whether pings are on. If they are, a pong is the proof; otherwise the write of the last byte is
                 taken as the proof.
         """
@@ -87,6 +113,7 @@ class Acknowledgements:
         self._link = link
         self._guard = guard
         self._commands = commands
+        self._later = later
         self._has_pings = has_pings
 
     def state_of(self, entry: Outgoing) -> DeliveryState:
@@ -95,6 +122,22 @@ class Acknowledgements:
         if not this_thread.inside():  # inside a section no lock may be taken: `MessageQueue.take` drops it later
             self._sender.queue.expire(entry)
         return entry.state
+
+    def cancel(self, entry: Outgoing) -> bool:
+        """Remove a message from the queue; see ``Delivery.cancel``."""
+        self._guard.check_fork("cancel() of a delivery")
+        if entry.state in _NOT_SENT:
+            return True
+        if this_thread.inside():  # no lock may be taken here
+            self._later(self.cancel, entry)
+            return False
+        try:
+            self._sender.queue.withdraw(entry, CANCELLED)
+        finally:  # an interrupt may have come after the message was removed
+            self._sender.progress.announce()
+            if self._commands.drain is not None:
+                self._commands.wake()  # this may have been the last message
+        return entry.state in _NOT_SENT
 
     def wait(self, entry: Outgoing, timeout: float | None) -> bool:
         """Wait for the proof; see ``Delivery.wait``."""

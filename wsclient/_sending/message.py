@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
-__all__ = ["EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Carrier", "Mark", "Outgoing", "WriteProgress"]
+__all__ = ["CANCELLED", "EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Carrier", "Mark", "Outgoing", "WriteProgress"]
 
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
@@ -28,6 +28,7 @@ CONFIRMED: Final = DeliveryState.CONFIRMED
 UNKNOWN: Final = DeliveryState.UNKNOWN
 EXPIRED: Final = DeliveryState.EXPIRED
 LOST: Final = DeliveryState.LOST
+CANCELLED: Final = DeliveryState.CANCELLED
 
 
 class WriteProgress:
@@ -88,7 +89,7 @@ class Outgoing:
         counted: whether it counts for the queue's limits; a ``Mark`` and the close frame do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
         position: the write progress of the connection that took it, and its end offset there; None before that.
-        discarded_as: ``"expired"`` or ``"lost"`` once that is certain.
+        discarded_as: ``"expired"``, ``"lost"`` or ``"cancelled"`` once that is certain.
         ids: the ids in a message of the caller; the server may reply to them although no request waits.
     """
 
@@ -140,7 +141,7 @@ class Outgoing:
 
     @property
     def state(self) -> DeliveryState:
-        """``queued``, ``written``, ``confirmed``, ``expired``, ``lost`` or ``unknown``."""
+        """``queued``, ``written``, ``confirmed``, ``expired``, ``lost``, ``unknown`` or ``cancelled``."""
         position = self.position
         if self.discarded_as is not None:
             return self.discarded_as

@@ -26,7 +26,7 @@ from .._threads.deadline import NEVER, Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .._threads.waiting import Notifier
-from .message import EXPIRED, LOST, MESSAGE_BYTES, Mark, Outgoing
+from .message import CANCELLED, EXPIRED, LOST, MESSAGE_BYTES, Mark, Outgoing
 from .priority import MAX_ANSWERS
 
 if TYPE_CHECKING:
@@ -339,18 +339,40 @@ class MessageQueue:
         self._room.announce()
         return batch
 
-    def withdraw(self, entry: Outgoing) -> bool:
-        """Remove a message from the queue; True if it was still queued, so that it will never be sent."""
+    def withdraw(self, entry: Outgoing, discarded_as: DeliveryState = LOST) -> bool:
+        """Remove a message from the queue; True if it was still queued, so that it will never be sent.
+
+        Args:
+            entry: the message.
+            discarded_as: its final state.
+        """
         with this_thread.section, self._lock:
             if self.handed_over:
                 self._take_handed_over()
             if not entry.queued:
                 return False
-            self._drop(entry, LOST)
+            self._drop(entry, discarded_as)
             if len(self.entries) > 2 * self.messages + _SLACK:
                 self.entries = deque([kept for kept in self.entries if kept.queued])
         self._room.announce()
         return True
+
+    def clear(self, removed: list[Outgoing]) -> None:
+        """Remove all messages but marks and answers to calls of the server. They are ``cancelled``.
+
+        Args:
+            removed: receives the messages; an argument and not a result, so that an interrupt can't lose them.
+        """
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
+            self._expire_old()
+            for entry in self.entries:
+                if entry.queued and entry.counted and not entry.is_answer:
+                    removed.append(entry)
+                    self._drop(entry, CANCELLED)
+            self.entries = deque([kept for kept in self.entries if kept.queued])
+        self._room.announce()
 
     def expire(self, entry: Outgoing) -> None:
         """Drop a message as ``expired`` if it is still queued and its time has passed."""

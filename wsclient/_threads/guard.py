@@ -81,6 +81,23 @@ class Guard:
                 "that on_session was given."
             )
 
+    def check_not_inside(self, call: str, instead: str) -> None:
+        """Check a call that takes a lock: raise an error if it has interrupted its own thread inside the client (see
+        ``sections``), which may hold this lock.
+
+        Args:
+            call: the call's name, for the error text.
+            instead: a sentence for the error text that says what to do instead.
+
+        Raises:
+            WouldDeadlock: the call can't work here.
+        """
+        if this_thread.inside():
+            raise WouldDeadlock(
+                f"{call} was called by a function that interrupted this thread inside the client (such as a finalizer "
+                f"or a signal handler), and may have to wait for the interrupted code. {instead}"
+            )
+
     def check_may_wait(self, call: str, instead: str) -> None:
         """Check a call that waits; raise an error if it can't work on this thread or in this process.
 
@@ -97,11 +114,7 @@ class Guard:
         if not is_inside and not self.forked and self.io_ident != threading.get_ident():  # the common case
             return
         self.check_fork(call)
-        if is_inside:
-            raise WouldDeadlock(
-                f"{call} was called by a function that interrupted this thread inside the client (such as a finalizer "
-                f"or a signal handler), and may have to wait for the interrupted code. {instead}"
-            )
+        self.check_not_inside(call, instead)
         self.check(call)
         raise WouldDeadlock(
             f"{call} was called on the client's own I/O thread (from a function such as match, until, url, headers "

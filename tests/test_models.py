@@ -119,5 +119,5 @@ def test_the_stats_have_the_documented_fields():
     assert {field.name for field in dataclasses.fields(Stats)} == {
         "messages_sent", "messages_received", "bytes_sent", "bytes_received", "connections", "failed_attempts",
         "requests_ok", "requests_failed", "requests_timed_out", "requests_late", "requests_in_flight", "queue_depth",
-        "queue_bytes", "dropped", "rtt_last", "rtt_min", "rtt_mean", "uptime",
+        "queue_bytes", "queue_head_age", "dropped", "rtt_last", "rtt_min", "rtt_mean", "uptime",
     }  # fmt: skip

@@ -83,6 +83,8 @@ class Stats:
             that timed out or was cancelled counts until its reply is received.
         queue_depth: messages waiting to be sent.
         queue_bytes: their payload bytes.
+        queue_head_age: seconds since the oldest of them was queued; 0.0 if there is none. A message that returns to the
+            queue after a loss of its connection keeps its age.
         dropped: outgoing and incoming messages that full queues dropped.
         rtt_last: round trip of the last answered ping; None before the first pong.
         rtt_min: the shortest round trip so far.
@@ -103,6 +105,7 @@ class Stats:
     requests_in_flight: int = 0
     queue_depth: int = 0
     queue_bytes: int = 0
+    queue_head_age: float = 0.0
     dropped: int = 0
     rtt_last: float | None = None
     rtt_min: float | None = None

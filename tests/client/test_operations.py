@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import threading
+import time
 import weakref
 
 import pytest
@@ -515,13 +516,27 @@ def test_statistics_are_consistent(client, server):
     assert stats.bytes_sent == sum(len(message.encode()) for message in server.received)
     assert stats.bytes_received == len('{"id": 1, "result": "\\u00fc"}') + len("ü".encode())
     assert (stats.connections, stats.failed_attempts, stats.requests_ok) == (1, 0, 1)
-    assert (stats.queue_depth, stats.queue_bytes, stats.dropped) == (0, 0, 0)
+    assert (stats.queue_depth, stats.queue_bytes, stats.queue_head_age, stats.dropped) == (0, 0, 0, 0)
     assert 0 < stats.rtt_min <= stats.rtt_last
     assert stats.rtt_mean == pytest.approx(stats.rtt_last)
     assert client.latency == stats.rtt_last
     assert stats.uptime > 0
     with pytest.raises(AttributeError):
         stats.connections = 5
+
+
+def test_the_age_of_the_oldest_queued_message_grows_until_it_is_sent(mute_server):
+    client = wsclient.Client(mute_server.url)
+    began = time.monotonic()
+    client.send("old")
+    eventually(lambda: client.stats.queue_head_age > 0.02)
+    client.send("new")
+    age = client.stats.queue_head_age
+    assert 0.02 < age <= time.monotonic() - began
+    assert client.stats.queue_head_age >= age
+    with client:
+        client.flush(LONG)
+        assert client.stats.queue_head_age == 0.0
 
 
 # --- one request in flight -------------------------------------------------------------------------------------------

@@ -161,6 +161,61 @@ def test_restored_entries_may_exceed_the_limits_and_come_first():
     assert queue.take(ANY_SIZE, None) == [a, b, c]
 
 
+# --- the age of the oldest message -----------------------------------------------------------------------------------
+
+
+def test_the_age_of_the_queue_is_that_of_its_oldest_message():
+    removed, old, new = message(), message(), message()
+    queue = make(mark(), removed, old, new)
+    queue.withdraw(removed)
+    old.queued_at, new.queued_at = 100.0, 103.0
+    assert queue.head_age(105.0) == 5.0
+    assert queue.head_age(99.0) == 0.0
+    queue.withdraw(old)
+    assert queue.head_age(105.0) == 2.0
+    queue.withdraw(new)
+    assert queue.head_age(105.0) == 0.0
+
+
+def test_a_message_that_returns_to_the_queue_keeps_its_age_and_one_that_was_never_queued_begins():
+    queued, direct = message(), message()
+    queue = make(queued)
+    assert queue.take(ANY_SIZE, None) == [queued]
+    queued.queued_at = 100.0
+    before = time.monotonic()
+    queue.restore([queued, direct])
+    assert queued.queued_at == 100.0
+    assert before <= direct.queued_at <= time.monotonic()
+
+
+def test_a_message_that_was_handed_over_has_an_age_too():
+    queue = make()
+    first, second = message(), message()
+    for entry in (first, second):
+        queue.hand_over(entry)
+    first.queued_at, second.queued_at = 100.0, 101.0
+    assert queue.head_age(105.0) == 5.0
+    queue.put(message(), PASSED, [])
+    assert queue.head_age(105.0) == 5.0
+
+
+def test_the_age_can_be_read_while_other_threads_change_the_queue():
+    queue, over = make(), threading.Event()
+
+    def change():
+        while not over.is_set():
+            for put in (queue.hand_over, lambda entry: queue.put(entry, PASSED, [])):
+                put(message())
+            queue.take(ANY_SIZE, None)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    ages = [queue.head_age(math.inf) for _ in range(5000)]
+    over.set()
+    changing.join(LONG)
+    assert set(ages) <= {0.0, math.inf}
+
+
 # --- policies --------------------------------------------------------------------------------------------------------
 
 

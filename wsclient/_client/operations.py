@@ -198,6 +198,7 @@ def stats(core: ClientContext) -> Stats:
         requests_in_flight=max(0, core.table.in_flight),
         queue_depth=core.queue.messages,
         queue_bytes=core.queue.bytes,
+        queue_head_age=core.queue.head_age(time.monotonic()),
         dropped=core.queue.dropped + core.receivers.dropped,
         rtt_last=counters.rtt_last,
         rtt_min=counters.rtt_min,

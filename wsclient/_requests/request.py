@@ -117,6 +117,7 @@ class Request(Outgoing):
         self.connection_number = connection_number
         self.counted = True
         self.queued = False
+        self.queued_at = 0.0
         self.position = None
         self.discarded_as = None
         self.ids = ()

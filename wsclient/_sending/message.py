@@ -88,6 +88,7 @@ class Outgoing:
         connection_number: the number of the one connection it may be sent on; None for any.
         counted: whether it counts for the queue's limits; a ``Mark`` and the close frame do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
+        queued_at: when it was first queued, by the monotonic clock; 0.0 before that.
         position: the write progress of the connection that took it, and its end offset there; None before that.
         discarded_as: ``"expired"``, ``"lost"`` or ``"cancelled"`` once that is certain.
         ids: the ids in a message of the caller; the server may reply to them although no request waits.
@@ -103,6 +104,7 @@ class Outgoing:
         "payload",
         "position",
         "queued",
+        "queued_at",
         "size",
     )
 
@@ -135,6 +137,7 @@ class Outgoing:
         self.connection_number = connection_number
         self.counted = opcode < _CLOSE
         self.queued = False
+        self.queued_at = 0.0
         self.position: tuple[WriteProgress, int] | None = None
         self.discarded_as: DeliveryState | None = None
         self.ids: tuple[Any, ...] = ()

@@ -87,6 +87,21 @@ class MessageQueue:
             return bool(self.handed_over)
         return not (head.requests > max(requests, 0) and head.queued)
 
+    def head_age(self, now: float) -> float:
+        """Return the seconds since the oldest message was first queued; 0.0 if there is none. Takes no lock.
+
+        Args:
+            now: the time on the monotonic clock.
+        """
+        while True:
+            try:
+                for entry in self.entries:
+                    if entry.queued and entry.counted:
+                        return max(0.0, now - entry.queued_at)
+                return max((now - entry.queued_at for entry in self.handed_over), default=0.0)
+            except RuntimeError:  # another thread has changed the queue meanwhile
+                continue
+
     @property
     def may_block(self) -> bool:
         """Whether a thread waits for room if the queue is full, according to its policy."""
@@ -147,6 +162,7 @@ class MessageQueue:
             raise self._full()
         if is_full and self._bounds.overflow == "drop_newest":
             entry.discarded_as = LOST
+        entry.queued_at = time.monotonic()
         self.handed_over[entry] = None
         # Checked after the assignment, since ``seal`` first sets the refusal and then takes what was handed over.
         if self._refusal is not None and self.handed_over.pop(entry, self) is None:
@@ -207,6 +223,7 @@ class MessageQueue:
                     if entry.is_answer:
                         self._answers += 1
                         self.answer_bytes += entry.size + MESSAGE_BYTES
+                    entry.queued_at = time.monotonic()
                     entry.queued = True
                     self.entries.append(entry)
                     return True
@@ -387,8 +404,10 @@ class MessageQueue:
 
     def restore(self, entries: Iterable[Outgoing]) -> None:
         """Put messages that were not written completely back to the front, in order. May exceed the limits."""
+        now = time.monotonic()
         with this_thread.section, self._lock:
             for entry in reversed(list(entries)):
+                entry.queued_at = entry.queued_at or now
                 self.messages += entry.counted
                 self.bytes += entry.size if entry.counted else 0
                 entry.position = None
@@ -437,6 +456,7 @@ class MessageQueue:
                 if entry.counted:
                     self.messages += 1
                     self.bytes += entry.size
+                entry.queued_at = time.monotonic()
                 entry.queued = True
                 self.entries.append(entry)
         self._room.announce()

@@ -1,6 +1,7 @@
 """User code that does not return during the setup of a connection: ``close()`` is bounded, and the connection ends."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -10,7 +11,8 @@ import pytest
 import wsclient
 from wsclient import JsonId, State
 
-from ..support import LONG, SHORT, SLACK
+from ..support import LONG, SHORT, SLACK, eventually
+from ..support.clients import threads
 from ..support.raw import RawServer, frame
 
 EARLY = frame(1, b'{"early": true}')
@@ -118,6 +120,34 @@ def test_close_is_bounded_while_an_option_function_hangs(raw, hang, option):
     hang.release()
     with pytest.raises(TimeoutError):
         raw.accept(timeout=SHORT)
+
+
+@pytest.mark.parametrize("option", ["url", "headers"])
+def test_a_slow_option_function_is_logged_with_its_age_repeatedly_until_the_client_is_closed(
+    raw, hang, option, caplog, monkeypatch
+):
+    monkeypatch.setattr("wsclient._connection.overdue.SLOW_REPEAT", 0.01)
+    client = wsclient.Client(**{"url": raw.url, option: hang}, open_timeout=0.05, name="slow")
+
+    def ages():
+        texts = [record.getMessage() for record in caplog.records if f"the {option} function" in record.getMessage()]
+        assert all(text.startswith("slow: ") and "open_timeout=0.05 s" in text for text in texts)
+        return [float(re.search(r"has not returned for ([\d.]+) s", text)[1]) for text in texts]
+
+    with starting(client):
+        eventually(lambda: len(set(ages())) > 1)
+        close_during(hang, client)
+    assert ages() == sorted(ages())
+    assert ages()[0] >= 0.05
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    # The thread that logs ends with the client, although the function still hangs.
+    eventually(lambda: "deadlines" not in threads("slow"))
+
+
+def test_an_option_function_within_open_timeout_is_not_logged(server, caplog):
+    with wsclient.connect(lambda: server.url, headers=dict, open_timeout=LONG):
+        pass
+    assert not caplog.records
 
 
 def test_a_socket_that_is_returned_too_late_is_closed(raw, hang):

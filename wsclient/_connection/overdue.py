@@ -2,7 +2,8 @@
 
 The I/O thread ends requests at their deadlines in each of its waits. A function that it calls while it connects
 (``url``, ``headers``, ``sock``, ``ssl_context``, ``on_session``, ``should_retry``, the message of a subscription) may
-take long: it fetches a token, for example. Meanwhile a short-lived helper thread ends the requests.
+take long: it fetches a token, for example. Meanwhile a short-lived helper thread ends the requests. It also logs a
+warning if ``url`` or ``headers``, which have no time limit, take longer than ``open_timeout``.
 
 The functions that are called for each message (``match``, ``until``, the protocol) have no helper thread: its start
 would take longer than the function. While one of them does not return, a request ends at its deadline only if a thread
@@ -13,6 +14,7 @@ waits).
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +39,9 @@ _CHECK: Final = 0.1
 _EXIT_TIMEOUT: Final = 1.0
 """Longest wait, in seconds, for the end of the helper thread; normally it takes microseconds."""
 
+SLOW_REPEAT: Final = 60.0
+"""Seconds between two warnings about the same call of ``url`` or ``headers`` (DESIGN.md §4.1: every minute)."""
+
 _T = TypeVar("_T")
 
 
@@ -46,16 +51,24 @@ class EndingOverdue:
     The helper thread ends with the block, or with the client, whichever comes first.
     """
 
-    __slots__ = ("_core", "_is_over", "_thread")
+    __slots__ = ("_core", "_is_over", "_option", "_thread")
 
-    def __init__(self, core: ClientContext) -> None:
+    def __init__(self, core: ClientContext, option: str | None = None) -> None:
+        """
+        Args:
+            core: the client.
+            option: the option whose function is called in the block; a warning is logged if the block takes longer than
+                ``open_timeout``, and again every minute. None for no warning.
+        """
         self._core = core
+        self._option = option
         self._is_over = Latch()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
         name = self._core.settings.name
-        thread = threading.Thread(target=_work, args=(self._core, self._is_over), name=f"{name}-deadlines", daemon=True)
+        arguments = (self._core, self._is_over, self._option)
+        thread = threading.Thread(target=_work, args=arguments, name=f"{name}-deadlines", daemon=True)
         try:
             thread.start()
             self._thread = thread
@@ -86,12 +99,24 @@ def _call(core: ClientContext, function: Callable[[], _T]) -> _T:
         return function()
 
 
-def _work(core: ClientContext, is_over: Latch) -> None:
+def _work(core: ClientContext, is_over: Latch, option: str | None) -> None:
     """The main function of the helper thread."""
+    limit = core.settings.line.open_timeout
+    began = time.monotonic()
+    warn_at = math.inf if option is None else began + limit
     while True:
         soon = Deadline.after(_CHECK, time.monotonic())
         if is_over.wait(soon.sooner(Deadline(core.table.next_deadline()))) or core.state.current in FINAL:
             return
         if core.table.handed_over:
             core.table.take_handed_over()
-        core.requests.expire(time.monotonic())
+        now = time.monotonic()
+        core.requests.expire(now)
+        if now >= warn_at:
+            warn_at = now + SLOW_REPEAT
+            text = (
+                "the %s function has not returned for %.1f s, longer than open_timeout=%g s. The client can't connect "
+                "before it returns; give it a time limit of its own."
+            )
+            core.log.queue(logging.WARNING, text, option, now - began, limit)
+            core.log.flush(Deadline(now))  # starts its thread, since the I/O thread can't; does not wait

@@ -491,7 +491,7 @@ class Supervisor:
 
     def _ask(self, option: str, function: Callable[[], Any]) -> Any:
         try:
-            with EndingOverdue(self._core):
+            with EndingOverdue(self._core, option):
                 return function()
         except Exception as error:
             text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"

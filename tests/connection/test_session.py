@@ -546,3 +546,80 @@ def test_messages_that_come_with_the_last_reply_of_the_session_are_limited_too(r
     peer.send(b"".join(frame(1, text.encode()) for text in texts))
     with pytest.raises(wsclient.SessionError, match="or 10 bytes arrived during on_session"):
         starting.result(LONG)
+
+
+# --- what one session keeps for the next one -------------------------------------------------------------------------
+
+
+def test_the_memo_is_one_dict_that_lives_as_long_as_the_client(raw):
+    memos, resumed = [], []
+
+    def resume(session):
+        memos.append(session.memo)
+        resumed.append(session.memo.get("sequence"))
+        session.memo["sequence"] = session.number
+
+    client = client_with(raw.url, resume)
+    other = wsclient.Client(raw.url)
+    assert client.memo == {}
+    client.memo["sequence"] = "from the program"
+    starting = start_call(client.start)
+    peer = raw.accept().upgrade()
+    starting.result(LONG)
+    peer.reset()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    assert resumed == ["from the program", 1]
+    assert all(memo is client.memo for memo in memos)
+    client.close(timeout=0)
+    assert client.memo == {"sequence": 2}
+    assert other.memo == {}
+
+
+def test_the_memo_survives_a_failed_setup(server):
+    def fail_once(session):
+        session.memo["attempts"] = session.memo.get("attempts", 0) + 1
+        if session.memo["attempts"] == 1:
+            raise LookupError("no token yet")
+
+    with client_with(server.url, fail_once, retry_first=True) as client:
+        assert client.memo == {"attempts": 2}
+
+
+def test_the_session_of_a_protocol_has_the_memo_too(server):
+    class Resuming(wsclient.JsonId):
+        def on_session(self, session):
+            session.memo["by"] = "the protocol"
+
+    with wsclient.connect(server.url, protocol=Resuming()) as client:
+        assert client.memo == {"by": "the protocol"}
+
+
+def test_previous_is_how_the_last_open_connection_ended(raw):
+    previous = []
+
+    def look(session):
+        previous.append(session.previous)
+        if len(previous) == 2:
+            raise LookupError("the second set-up fails")
+
+    client = client_with(raw.url, look)
+    starting = start_call(client.start)
+    peer = raw.accept().upgrade()
+    starting.result(LONG)
+    peer.send_frame(8, b"\x0f\xa1" + b"enough")
+    peer.finish()
+    raw.accept().upgrade()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    assert previous[0] is None
+    assert (previous[1].initiator, previous[1].code, previous[1].reason) == ("remote", 4001, "enough")
+    assert previous[2] is previous[1] is client.last_disconnect
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("name", ["memo", "previous"])
+def test_the_memo_of_a_session_that_has_ended_is_refused(server, name):
+    sessions = []
+    with client_with(server.url, sessions.append), pytest.raises(wsclient.SessionError, match="only inside on_session"):
+        getattr(sessions[0], name)

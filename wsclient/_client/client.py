@@ -671,6 +671,15 @@ class Client:
         return None if core.guard.forked else core.link.connection
 
     @property
+    def memo(self) -> dict[str, Any]:
+        """Values of the program that live as long as the client, for ``on_session``: a resume id, a sequence number.
+
+        ``session.memo`` is the same dict. It begins empty; the client itself neither reads nor changes it. Any thread
+        may use it; the program coordinates its own threads.
+        """
+        return self._wsclient.core.memo
+
+    @property
     def protocol(self) -> Protocol:
         """The message protocol."""
         return self._wsclient.core.protocol

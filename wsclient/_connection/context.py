@@ -52,6 +52,7 @@ class ClientContext:
         commands: commands for the I/O thread.
         starter: starts the threads of hooks and handlers, and tries again if that fails.
         log: logs on behalf of the client.
+        memo: values of the program that live as long as the client.
         link: the state of the present connection that other threads read.
         queue: messages to send.
         sender: decides which thread writes them.
@@ -67,7 +68,7 @@ class ClientContext:
     """
 
     __slots__ = (
-        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "progress",
+        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "memo", "progress",
         "protocol", "queue", "receivers", "recorder", "requests", "sender", "server_calls", "settings", "starter",
         "state", "streams", "subscriptions", "table",
     )  # fmt: skip
@@ -85,6 +86,7 @@ class ClientContext:
         self.commands = Commands()
         self.starter = ThreadStarter(self.commands.wake)
         self.log = ClientLog(self.guard, self.starter)
+        self.memo: dict[str, Any] = {}
         self.link = Link()
         self.queue = MessageQueue(settings.bounds.send_queue)
         self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)

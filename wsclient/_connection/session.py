@@ -23,7 +23,7 @@ from .overdue import EndingOverdue
 from .reconnect import is_fatal
 
 if TYPE_CHECKING:
-    from .._models import ConnectionInfo
+    from .._models import ConnectionInfo, Disconnect
     from .connection import Connection
     from .context import ClientContext
 
@@ -66,6 +66,18 @@ class ConnectionSession(Session):
     def connection(self) -> ConnectionInfo:
         """See ``Session``."""
         return self._live().info
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """See ``Session``."""
+        self._live()
+        return self._core.memo
+
+    @property
+    def previous(self) -> Disconnect | None:
+        """See ``Session``."""
+        self._live()
+        return self._core.link.last
 
     def send(self, message: Any) -> None:
         """See ``Session``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._models import ConnectionInfo
+from .._models import ConnectionInfo, Disconnect
 from .._options import DEFAULT
 
 __all__ = ["Session"]
@@ -41,6 +41,19 @@ class Session:
     @property
     def connection(self) -> ConnectionInfo:
         """Facts about the connection; ``client.connection`` returns the same object once the connection is open."""
+        raise NotImplementedError
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """Values that one session keeps for later ones: a resume id, the last sequence number.
+
+        ``client.memo`` is the same dict. It begins empty, and lives as long as the client.
+        """
+        raise NotImplementedError
+
+    @property
+    def previous(self) -> Disconnect | None:
+        """How the last open connection ended; None if none was open before. ``client.last_disconnect`` is the same."""
         raise NotImplementedError
 
     def send(self, message: Any) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from ._models import Attempt, ConnectionInfo, DeliveryState, Disconnect, Initiator, Phase, State
-    from ._options import Limits, Queue, ReceiveQueue, SendQueue
+    from ._options import Heartbeat, Limits, Queue, ReceiveQueue, SendQueue
     from ._receiving.handlers import Registration
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
@@ -98,6 +98,7 @@ __all__ = [
     "ForkedClient",
     "GraphQLTransportWs",
     "HandshakeError",
+    "Heartbeat",
     "Incoming",
     "Initiator",
     "Item",
@@ -157,6 +158,7 @@ _MODULE_OF: Final = {
     "ForkedClient": "_errors",
     "GraphQLTransportWs": "protocols",
     "HandshakeError": "_errors",
+    "Heartbeat": "_options",
     "Incoming": "protocols",
     "Initiator": "_models",
     "Item": "protocols",

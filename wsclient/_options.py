@@ -1,4 +1,4 @@
-"""Options that are objects: limits on peer input, limits of queues, and ``DEFAULT``.
+"""Options that are objects: limits on peer input, limits of queues, heartbeats, and ``DEFAULT``.
 
 They are frozen, so clients and threads may share them. They can be pickled. Two of them are equal if they have the same
 class and equal values.
@@ -6,16 +6,18 @@ class and equal values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
-from ._validation import check_choice, check_count, check_seconds
+from ._validation import check_bool, check_callable, check_choice, check_count, check_seconds
 
 __all__ = [
     "DEFAULT",
     "DEFAULT_LIMITS",
     "MAX_QUEUED_BYTES",
     "MAX_QUEUED_MESSAGES",
+    "Heartbeat",
     "Limits",
     "Overflow",
     "Queue",
@@ -151,3 +153,36 @@ class SendQueue(Queue):
 
 class ReceiveQueue(Queue):
     """The queues for hooks and streams: by default 10 000 messages and 64 MiB; reading pauses if one is full."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A message that the client sends at an interval while it is open, instead of the heartbeat of its protocol.
+
+    Args:
+        message: the message, which is copied; or a function that is called each time and returns one, on the I/O
+            thread, so it must be short. A ``wsclient.Request`` gets an id, and the connection ends if its answer does
+            not come within ``ping_timeout`` (within one interval if that is None); the answer reaches no stream and no
+            hook. The answer to any other message is an ordinary message.
+        every: seconds between two heartbeats, and from the opening of a connection to its first one.
+            ``session.heartbeat()`` changes the interval of one connection.
+        only_if_idle: send it only if the client has sent no other message (a control frame is none) for ``every``
+            seconds. It may be sent up to a quarter of ``every`` earlier than that, but not later. What the server sends
+            makes no difference: a server that drops idle clients counts what it receives, as in MQTT 3.1.1 §3.1.2.10.
+    """
+
+    message: Any = field(hash=False)
+    every: float
+    _: KW_ONLY
+    only_if_idle: bool = False
+
+    def __post_init__(self) -> None:
+        message = self.message
+        if callable(message):
+            check_callable("message", message)
+        else:
+            # bytes, since a memoryview can't be copied otherwise
+            message = bytes(message) if isinstance(message, (bytearray, memoryview)) else copy.deepcopy(message)
+            object.__setattr__(self, "message", message)
+        object.__setattr__(self, "every", check_seconds("every", self.every))
+        check_bool("only_if_idle", self.only_if_idle)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
 from ._network.tls import keylog_failure
-from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Limits, Queue
+from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Heartbeat, Limits, Queue
 from ._recording.options import Recording, checked_recording
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
@@ -43,6 +43,7 @@ __all__ = [
     "check_compression",
     "check_handlers",
     "check_headers",
+    "check_heartbeat",
     "check_json",
     "check_limits",
     "check_name",
@@ -143,6 +144,7 @@ class Settings(NamedTuple):
     retry_first: bool
     name: str
     recording: Recording | None
+    heartbeat: Heartbeat | None
 
     def __repr__(self) -> str:
         return f"<Settings {self.name!r} {self.shown_url}>"  # URLs and headers may be secret
@@ -175,6 +177,7 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
         retry_first=values["retry_first"],
         name=values["name"],
         recording=values["record"],
+        heartbeat=values["heartbeat"],
     )
 
 
@@ -395,6 +398,13 @@ def check_record(name: str, record: Any) -> Recording | None:
     if record is None:
         return None
     return checked_recording(record)
+
+
+def check_heartbeat(name: str, heartbeat: Any) -> Heartbeat | None:
+    """``heartbeat``: a ``Heartbeat`` or None."""
+    if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
+        raise TypeError(f"{name} must be a wsclient.Heartbeat or None, not {type(heartbeat).__name__}.")
+    return heartbeat
 
 
 def check_json(name: str, codec: Any) -> Any:

@@ -31,6 +31,9 @@ OBJECTS = [
     lambda: wsclient.ReceiveQueue(max_bytes=5),
     lambda: wsclient.Limits(max_redirects=0),
     lambda: wsclient.Deflate(level=1),
+    lambda: wsclient.Heartbeat({"op": "ping"}, 30),
+    lambda: wsclient.Heartbeat(wsclient.Request({"op": "ping"}), 30),
+    lambda: wsclient.Heartbeat(dict, 30, only_if_idle=True),
     lambda: wsclient.Recording("session.jsonl", redact=["pin"]),
 ]
 
@@ -123,6 +126,7 @@ def test_connect_with_all_its_options_can_be_passed_to_another_process(server, t
         compression=wsclient.Deflate(level=1),
         record=wsclient.Recording(tmp_path / "session.jsonl"),
         ssl_context=ssl.create_default_context,
+        heartbeat=wsclient.Heartbeat({"op": "ping"}, 30),
         headers={"X-Token": "abc"},
         on_error=print,
         name="far",

@@ -17,6 +17,7 @@ from threading import get_ident
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar, overload
 
 from .._connection.context import ClientContext
+from .._connection.keepalive import check_encodable
 from .._connection.lifecycle import Lifecycle
 from .._errors import ClientClosed
 from .._models import Attempt, ConnectionInfo, Disconnect, State
@@ -122,6 +123,7 @@ class Client:
                 this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
                 address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and
                 ``unix`` URLs, a socket that already uses TLS, and the certificate of an ``https`` proxy.
+            heartbeat: a ``Heartbeat``, a message that is sent at an interval instead of the protocol's heartbeat.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -135,6 +137,11 @@ class Client:
             core.handlers.handle(method, function, 0)
         # Last, so that the protocol can be used for another client if an option is refused.
         protocol._serve(settings.codec, settings.line.limits.max_batch)
+        try:
+            check_encodable(settings.heartbeat, core.requests)
+        except BaseException:
+            del protocol.json  # it serves no client
+            raise
         object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, values["reconnect"])))
         for hook in HOOKS:
             self._set_hook(hook, values[hook])
@@ -705,7 +712,7 @@ class Client:
         """An error occurred outside any call.
 
         For example: a hook raised; the peer violated the protocol; a queue is full and messages are dropped
-        (``SlowConsumer``); the protocol's heartbeat could not be created; the client failed permanently.
+        (``SlowConsumer``); a heartbeat could not be created; the client failed permanently.
         """
 
     def on_ping(self, data: bytes) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 from .. import _settings
 from .._connection.reconnect import Reconnect, check_reconnect
 from .._models import Attempt
-from .._options import DEFAULT_LIMITS, Limits, Queue, ReceiveQueue, SendQueue
+from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, ReceiveQueue, SendQueue
 from .._receiving.hooks import HOOKS
 from .._recording.options import Recording
 from .._rfc6455.deflate import Deflate
@@ -72,6 +72,7 @@ class ClientOptions(TypedDict, total=False):
     name: str | None
     record: str | os.PathLike[str] | Recording | None
     server_hostname: str | None
+    heartbeat: Heartbeat | None
 
 
 class Option(NamedTuple):
@@ -114,6 +115,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "name": Option(None, _settings.check_name),
     "record": Option(None, _settings.check_record),
     "server_hostname": Option(None, _settings.check_server_hostname),
+    "heartbeat": Option(None, _settings.check_heartbeat),
 }
 """Each option except ``url``, in the order of the signature."""
 

@@ -121,7 +121,7 @@ class RecordingTap:
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 
     def heartbeat(self, entry: Outgoing) -> None:
-        """Called with a heartbeat of the message protocol that is about to be sent. I/O thread only."""
+        """Called with a heartbeat that is about to be sent. I/O thread only."""
         self._heartbeats[entry] = None
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:

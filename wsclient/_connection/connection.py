@@ -26,7 +26,7 @@ from .._sending.writer import Writer
 from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import NOT_OURS
 from ..protocols import Request as Wrapped
-from .keepalive import PingSchedule, ProtocolHeartbeat
+from .keepalive import Heartbeats, PingSchedule
 
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
@@ -76,14 +76,15 @@ class Connection:
         opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
         writer: its ``Writer``.
+        heartbeats: its heartbeats.
         router: distributes the messages.
         ending: why it ends; None if it is not ending.
         over: whether it has ended, so that ``finish`` can be called.
     """
 
-    __slots__ = ("_core", "_goodbye", "_has_more", "_heartbeat", "_kept", "_opened_at", "_ping_schedule", "_poller",
-                 "_reader", "_uptime", "_written", "ending", "info", "number", "opened", "over", "router",
-                 "writer")  # fmt: skip
+    __slots__ = ("_core", "_goodbye", "_has_more", "_kept", "_opened_at", "_ping_schedule", "_poller",
+                 "_reader", "_uptime", "_written", "ending", "heartbeats", "info", "number", "opened", "over",
+                 "router", "writer")  # fmt: skip
 
     def __init__(
         self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
@@ -118,8 +119,14 @@ class Connection:
         self._kept: Iterator[Received] | None = None
         self._has_more = False  # whether `_kept`, `router.backlog` or `_reader` contains unprocessed input
         self._opened_at: float | None = None
-        self._heartbeat = ProtocolHeartbeat(
-            core.protocol, core.requests, core.table, core.hooks, core.settings.line.ping_timeout
+        self.heartbeats = Heartbeats(
+            core.settings.heartbeat,
+            protocol=core.protocol,
+            requests=core.requests,
+            table=core.table,
+            hooks=core.hooks,
+            counters=core.counters,
+            patience=core.settings.line.ping_timeout,
         )
         self._goodbye = [True]
 
@@ -148,7 +155,7 @@ class Connection:
         """The set-up is complete: write what is queued, and let all threads write."""
         self._opened_at = time.monotonic()
         self.writer.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
-        self._heartbeat.begin(self._opened_at)
+        self.heartbeats.begin(self._opened_at)
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.connection = self.info
@@ -174,6 +181,8 @@ class Connection:
             # request, but would be assigned to the request that has timed out.
             core.requests.expire(now)
         if core.commands.drop is not None and self._is_to_be_dropped():
+            if self.heartbeats.missed:
+                self._end_unanswered()
             return
         if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not core.link.paused):
             self._read(now)
@@ -182,9 +191,9 @@ class Connection:
         if (
             self.ending is not None
             or self.writer.error is not None
-            or self._heartbeat.missed
+            or self.heartbeats.missed
             or now >= self._ping_schedule.next_at
-            or now >= self._heartbeat.next_at
+            or now >= self.heartbeats.next_at
             or now >= core.starter.retry_at
         ):
             self._look_after(now)
@@ -302,7 +311,7 @@ class Connection:
         if core.table.timers or self.ending is not None or link.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self._heartbeat.next_at, core.starter.retry_at)
+            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 
@@ -323,7 +332,7 @@ class Connection:
             return at if last is None else min(at, last)
         if self._core.link.paused:
             at = min(at, now + _PAUSED_LOOK)
-        return min(at, self._ping_schedule.next_at, self._heartbeat.next_at)
+        return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
 
     def _look_after(self, now: float) -> None:
         """Handle deadlines, keepalive, threads that could not be started, and an error of the writer."""
@@ -337,8 +346,8 @@ class Connection:
             self._end_now(Initiator.NETWORK, _broke(self.writer.error), self.writer.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
-        elif self._heartbeat.missed:
-            self._end_now(Initiator.KEEPALIVE, "a heartbeat of the message protocol was not answered", None)
+        elif self.heartbeats.missed:
+            self._end_unanswered()
         else:
             self._keep_alive(now)
 
@@ -347,11 +356,14 @@ class Connection:
             silence = now - self._ping_schedule.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self._heartbeat.look(self.writer, now)
+            self.heartbeats.look(self.writer, now)
             if self._ping_schedule.ping_due(now):
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
+
+    def _end_unanswered(self) -> None:
+        self._end_now(Initiator.KEEPALIVE, "a heartbeat was not answered", None)
 
     def _shows_life(self, now: float) -> bool:
         """Check once more before the peer counts as dead: this thread or the process may have been suspended."""

@@ -1,4 +1,4 @@
-"""Keepalive: when to send a ping, when a peer counts as dead, and the heartbeat of the message protocol.
+"""Keepalive: when to send a ping, when a peer counts as dead, and heartbeats, which are ordinary messages.
 
 ``PingSchedule`` reads no clock: callers pass ``now``, from ``time.monotonic()``. I/O thread only.
 """
@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ProtocolError, RequestTimeout, text_of
-from .._threads.deadline import Deadline
+from .._threads.deadline import NEVER, Deadline
 from ..protocols import Request as Wrapped
 
 if TYPE_CHECKING:
+    from .._options import Heartbeat
     from .._receiving.hooks import Hooks
     from .._requests.requests import Requests
     from .._requests.table import RequestTable
     from .._sending.writer import Writer
+    from .._stats import Counters
     from ..protocols import Protocol
 
-__all__ = ["PingSchedule", "ProtocolHeartbeat"]
+__all__ = ["Heartbeats", "PingSchedule", "check_encodable"]
+
+_CHECKS: Final = 4
+"""How often per interval ``only_if_idle`` checks whether messages were sent."""
 
 
 class PingSchedule:
@@ -95,57 +100,120 @@ class PingSchedule:
         return max(self.unanswered[0][1], self.last_heard) + self._timeout
 
 
-class ProtocolHeartbeat:
-    """The message protocol's heartbeat on one connection. I/O thread only.
+class Heartbeats:
+    """The heartbeats on one connection: those of the option ``heartbeat=``, or of the message protocol. I/O thread
+    only.
 
     Attributes:
-        next_at: when the next one is due; infinity if there is none.
+        every: the interval that replaces the configured one on this connection, in seconds; None for that one.
+        next_at: when the next one may be due; infinity if there is none.
         missed: whether an answer was not received in time.
     """
 
-    __slots__ = ("_hooks", "_patience", "_protocol", "_requests", "_table", "missed", "next_at")
+    __slots__ = ("_checked_at", "_counters", "_hooks", "_idle_since", "_option", "_patience", "_protocol", "_requests",
+                 "_sent", "_table", "every", "missed", "next_at")  # fmt: skip
 
     def __init__(
-        self, protocol: Protocol, requests: Requests, table: RequestTable, hooks: Hooks, patience: float | None
+        self,
+        option: Heartbeat | None,
+        *,
+        protocol: Protocol,
+        requests: Requests,
+        table: RequestTable,
+        hooks: Hooks,
+        counters: Counters,
+        patience: float | None,
     ) -> None:
         """
         Args:
-            protocol: defines the messages and their interval.
+            option: the client's option ``heartbeat``; None for the heartbeat that the protocol defines.
+            protocol: may define the messages and their interval.
             requests: encodes them.
             table: the requests that have not ended.
-            hooks: reports an error of the protocol.
+            hooks: reports an error of the user's code.
+            counters: count the messages that the client has sent.
             patience: seconds to wait for an answer; None waits for one interval.
         """
+        self._option = option
         self._protocol = protocol
         self._requests = requests
         self._table = table
         self._hooks = hooks
+        self._counters = counters
         self._patience = patience
+        self.every: float | None = None
         self.next_at = math.inf
         self.missed = False
+        # For `only_if_idle`: the number of sent messages at the last check, the time of this check, and since when no
+        # message was sent, as far as that is known from these checks.
+        self._sent = 0
+        self._checked_at = self._idle_since = math.inf
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two heartbeats on this connection; None if there are none."""
+        if self._option is not None:
+            every = self._option.every
+        elif self._protocol.heartbeat is not None:
+            every = self._protocol.heartbeat[0]
+        else:
+            return None
+        return every if self.every is None else self.every
 
     def begin(self, now: float) -> None:
         """Start the interval, when the connection opens."""
-        if self._protocol.heartbeat is not None:
-            self.next_at = now + self._protocol.heartbeat[0]
+        every = self.interval
+        if every is not None:
+            self._sent = self._counters.messages_sent
+            self._checked_at = self._idle_since = now
+            self._plan(every, now)
 
     def look(self, writer: Writer, now: float) -> None:
         """Send a heartbeat if one is due."""
-        heartbeat = self._protocol.heartbeat
-        if heartbeat is None or now < self.next_at:
+        every = self.interval
+        if every is None or now < self.next_at:
             return
-        seconds, make = heartbeat
-        self.next_at = now + seconds
+        if self._only_if_idle and not self._is_idle(every, now):
+            self._plan(every, now)
+            return
+        self._idle_since = now
+        self._plan(every, now)
         try:
-            self._send(writer, make(), now, self._patience or seconds)
+            self._send(writer, self._make(), now, self._patience or every)
         except BaseException as cause:  # SystemExit too: it concerns one heartbeat
-            error = ProtocolError(f"The heartbeat of the message protocol could not be created: {text_of(cause)}.")
+            error = ProtocolError(f"A heartbeat could not be created: {text_of(cause)}.")
             error.__cause__ = cause
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Store whether the answer to a heartbeat timed out."""
         self.missed = self.missed or isinstance(error, RequestTimeout)
+
+    @property
+    def _only_if_idle(self) -> bool:
+        return self._option is not None and self._option.only_if_idle
+
+    def _plan(self, every: float, now: float) -> None:
+        """Set the time of the next heartbeat, or of the next check whether messages were sent."""
+        self.next_at = min(self._idle_since + every, now + every / _CHECKS) if self._only_if_idle else now + every
+
+    def _is_idle(self, every: float, now: float) -> bool:
+        """Return whether no message was sent for one interval. Nothing is noted when a message is sent, since that
+        would slow each message down; its time is that of the check before it.
+        """
+        sent = self._counters.messages_sent
+        if sent != self._sent:
+            self._sent, self._idle_since = sent, self._checked_at
+        self._checked_at = now
+        return now >= self._idle_since + every
+
+    def _make(self) -> Any:
+        """Return the message of a heartbeat."""
+        option = self._option
+        if option is not None:
+            return option.message() if callable(option.message) else option.message
+        assert self._protocol.heartbeat is not None
+        return self._protocol.heartbeat[1]()
 
     def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:
         number = writer.write_progress.number
@@ -161,3 +229,28 @@ class ProtocolHeartbeat:
         if writer.tap is not None:
             writer.tap.heartbeat(request)
         writer.send_first(request)
+
+
+def check_encodable(heartbeat: Heartbeat | None, requests: Requests) -> None:
+    """Encode the message of a ``Heartbeat`` once, so that a message that can't be sent is refused at construction. What
+    a function returns is not checked.
+
+    Args:
+        heartbeat: the option; None for none.
+        requests: encodes messages.
+
+    Raises:
+        TypeError, ValueError: it can't be encoded, or the protocol has no requests.
+    """
+    if heartbeat is None or callable(heartbeat.message):
+        return
+    message = heartbeat.message
+    try:
+        if isinstance(message, Wrapped):
+            requests.make(message.message, NEVER)
+        else:
+            requests.encode_one_way(message)
+    except Exception as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        text = f"The message of heartbeat= can't be encoded ({type(error).__name__}: {text_of(error)})."
+        raise kind(text) from error

@@ -17,6 +17,7 @@ from .._threads.commands import Interrupted
 from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
 from .._threads.waiting import Waiter
+from .._validation import check_seconds
 from ..protocols import Protocol
 from ..protocols._session import Session
 from .overdue import EndingOverdue
@@ -78,6 +79,17 @@ class ConnectionSession(Session):
         """See ``Session``."""
         self._live()
         return self._core.link.last
+
+    def heartbeat(self, every: float) -> None:
+        """See ``Session``."""
+        heartbeats = self._live().heartbeats
+        seconds = check_seconds("every", every)
+        if heartbeats.interval is None:
+            raise TypeError(
+                "session.heartbeat() changes the interval of a heartbeat, but there is none: neither the option "
+                f"heartbeat= nor {type(self._core.protocol).__name__} defines one."
+            )
+        heartbeats.every = seconds
 
     def send(self, message: Any) -> None:
         """See ``Session``."""

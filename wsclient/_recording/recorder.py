@@ -96,7 +96,7 @@ class Recorder:
             connection: the number that ``opened`` returned.
             opcode: the opcode of the message or frame.
             payload: its payload, not compressed.
-            is_heartbeat: whether it is a heartbeat of the message protocol.
+            is_heartbeat: whether it is a heartbeat.
         """
         if self._file is None:
             return

@@ -104,7 +104,7 @@ class WireTap(Protocol):
         """Record that the connection has ended."""
 
     def heartbeat(self, entry: Outgoing) -> None:
-        """Called with a heartbeat of the message protocol that is about to be sent."""
+        """Called with a heartbeat that is about to be sent."""
 
     def taken(self, entry: Outgoing, payload: bytes) -> None:
         """Called with a message that is being framed."""

@@ -56,6 +56,21 @@ class Session:
         """How the last open connection ended; None if none was open before. ``client.last_disconnect`` is the same."""
         raise NotImplementedError
 
+    def heartbeat(self, every: float) -> None:
+        """Change the interval of the heartbeat on this connection, often to what the server has demanded.
+
+        It concerns the heartbeat of the option ``heartbeat=``, or else that of the message protocol. The next
+        connection begins with the interval that was configured.
+
+        Args:
+            every: seconds between two heartbeats, and from the opening of the connection to its first one.
+
+        Raises:
+            TypeError: there is no heartbeat; or ``every`` is not a number.
+            ValueError: ``every`` is not above 0, or not finite.
+        """
+        raise NotImplementedError
+
     def send(self, message: Any) -> None:
         """Send a message now, before all messages in the queue.
 

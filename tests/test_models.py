@@ -111,7 +111,7 @@ def test_the_text_of_an_attempt_has_error_number_and_next_step():
 def test_the_stats_of_an_unused_client_are_zero():
     stats = dataclasses.asdict(Stats())
     unknown = {name for name, value in stats.items() if value is None}
-    assert unknown == {"rtt_last", "rtt_min", "rtt_mean"}
+    assert unknown == {"last_message_age", "rtt_last", "rtt_min", "rtt_mean"}
     assert all(value == 0 for value in stats.values() if value is not None)
 
 
@@ -119,5 +119,5 @@ def test_the_stats_have_the_documented_fields():
     assert {field.name for field in dataclasses.fields(Stats)} == {
         "messages_sent", "messages_received", "bytes_sent", "bytes_received", "connections", "failed_attempts",
         "requests_ok", "requests_failed", "requests_timed_out", "requests_late", "requests_in_flight", "queue_depth",
-        "queue_bytes", "queue_head_age", "dropped", "rtt_last", "rtt_min", "rtt_mean", "uptime",
+        "queue_bytes", "queue_head_age", "dropped", "last_message_age", "rtt_last", "rtt_min", "rtt_mean", "uptime",
     }  # fmt: skip

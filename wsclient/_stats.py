@@ -22,6 +22,9 @@ class Counters:
         bytes_sent: their payload bytes. Changed only under the write lock.
         messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
+        last_message: a pair: a value of ``messages_received``, and the time on the monotonic clock when the last of
+            these messages was received. It is assigned once for all messages of a read, so the first value is smaller
+            than ``messages_received`` while they are processed.
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
         late: replies for which no request was waiting.
@@ -31,7 +34,7 @@ class Counters:
 
     __slots__ = (
         "_rtt_count", "_rtt_sum", "bytes_received", "bytes_sent", "connections", "failed_attempts",
-        "late", "messages_received", "messages_sent", "rtt_last", "rtt_min", "unread",
+        "last_message", "late", "messages_received", "messages_sent", "rtt_last", "rtt_min", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,6 +42,7 @@ class Counters:
         self.bytes_sent = 0
         self.messages_received = 0
         self.bytes_received = 0
+        self.last_message = 0, 0.0
         self.connections = 0
         self.failed_attempts = 0
         self.late = 0
@@ -54,6 +58,13 @@ class Counters:
         self._rtt_count += 1
         self.rtt_last = seconds
         self.rtt_min = seconds if self.rtt_min is None else min(seconds, self.rtt_min)
+
+    def last_message_age(self, now: float) -> float | None:
+        """Return the seconds since the last message was received; None before the first."""
+        received, at = self.last_message
+        if self.messages_received != received:
+            return 0.0  # messages are being processed
+        return now - at if received else None
 
     @property
     def rtt_mean(self) -> float | None:
@@ -86,6 +97,8 @@ class Stats:
         queue_head_age: seconds since the oldest of them was queued; 0.0 if there is none. A message that returns to the
             queue after a loss of its connection keeps its age.
         dropped: outgoing and incoming messages that full queues dropped.
+        last_message_age: seconds since the last text or binary message was received, on any connection; None before
+            the first.
         rtt_last: round trip of the last answered ping; None before the first pong.
         rtt_min: the shortest round trip so far.
         rtt_mean: the mean round trip so far.
@@ -107,6 +120,7 @@ class Stats:
     queue_bytes: int = 0
     queue_head_age: float = 0.0
     dropped: int = 0
+    last_message_age: float | None = None
     rtt_last: float | None = None
     rtt_min: float | None = None
     rtt_mean: float | None = None

@@ -183,6 +183,7 @@ def wait_until(core: ClientContext, state: State, timeout: float | None) -> bool
 def stats(core: ClientContext) -> Stats:
     """See ``Client.stats``."""
     counters, counts, opened_at = core.counters, core.table.counts, core.link.opened_at
+    now = time.monotonic()
     return Stats(
         messages_sent=counters.messages_sent,
         messages_received=counters.messages_received,
@@ -200,10 +201,11 @@ def stats(core: ClientContext) -> Stats:
         queue_bytes=core.queue.bytes,
         queue_head_age=core.queue.head_age(time.monotonic()),
         dropped=core.queue.dropped + core.receivers.dropped,
+        last_message_age=counters.last_message_age(now),
         rtt_last=counters.rtt_last,
         rtt_min=counters.rtt_min,
         rtt_mean=counters.rtt_mean,
-        uptime=0.0 if opened_at is None else time.monotonic() - opened_at,
+        uptime=0.0 if opened_at is None else now - opened_at,
     )
 
 

@@ -149,7 +149,11 @@ class Connection:
 
     def take_early(self) -> None:
         """Process the frames that came together with the response to the upgrade. This may run the user's code."""
+        counters = self._core.counters
+        before = counters.messages_received
         self._feed(self.opened.rest)
+        if counters.messages_received != before:
+            counters.last_message = counters.messages_received, time.monotonic()
 
     def open(self) -> None:
         """The set-up is complete: write what is queued, and let all threads write."""
@@ -186,6 +190,9 @@ class Connection:
             return
         if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not core.link.paused):
             self._read(now)
+        if core.counters.messages_received != core.counters.last_message[0]:
+            # Here and not in the router, since here it is done once for all messages that were read.
+            core.counters.last_message = core.counters.messages_received, now
         if self.writer.blocked and ready & line.write_event:
             self.writer.unblock()
         if (
@@ -266,6 +273,8 @@ class Connection:
         now = time.monotonic()
         disconnect = self.disconnect(now)
         self._uptime.stop(now)
+        if core.counters.messages_received != core.counters.last_message[0]:  # it has read the rest
+            core.counters.last_message = core.counters.messages_received, now
         if self.was_open:
             core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
         core.sender.writer = None

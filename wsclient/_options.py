@@ -127,10 +127,10 @@ class Queue:
         max_messages: largest number of messages.
         max_bytes: largest number of payload bytes.
         overflow: the policy. ``"block"`` waits for room, ``"raise"`` raises an error, ``"drop_oldest"`` and
-            ``"drop_newest"`` drop a message. ``"latest"`` (incoming messages only) keeps only the newest message: one
-            for ``on_message``, one for each function registered with ``on()``, and one for each key of a stream (its
-            option ``key=`` defines the keys). Calls of the server are not replaced by later ones. Replaced messages are
-            counted as dropped, but not reported; messages dropped because of the two limits are reported.
+            ``"drop_newest"`` drop a message. ``"latest"`` (incoming messages only): a newer message replaces the queued
+            one, separately for ``on_message``, for each function registered with ``on()``, and for each key of a stream
+            (its option ``key=`` defines the keys). Calls of the server are not replaced by later ones. Replaced
+            messages are counted as dropped, but not reported; messages dropped because of the two limits are reported.
     """
 
     max_messages: int = MAX_QUEUED_MESSAGES
@@ -160,15 +160,16 @@ class Heartbeat:
     """A message that the client sends at an interval while it is open, instead of the heartbeat of its protocol.
 
     Args:
-        message: the message, which is copied; or a function that is called each time and returns one, on the I/O
-            thread, so it must be short. A ``wsclient.Request`` gets an id, and the connection ends if its answer does
-            not come within ``ping_timeout`` (within one interval if that is None); the answer reaches no stream and no
-            hook. The answer to any other message is an ordinary message.
+        message: the message, which is copied; or a function that returns it. The function is called for each heartbeat,
+            on the I/O thread, so it must return soon. A ``wsclient.Request`` gets an id, and the connection ends if its
+            answer does not come within ``ping_timeout`` (if ``ping_timeout`` is None: within one interval); the answer
+            reaches no stream and no hook. The answer to any other message is an ordinary message.
         every: seconds between two heartbeats, and from the opening of a connection to its first one.
             ``session.heartbeat()`` changes the interval of one connection.
-        only_if_idle: send it only if the client has sent no other message (a control frame is none) for ``every``
-            seconds. It may be sent up to a quarter of ``every`` earlier than that, but not later. What the server sends
-            makes no difference: a server that drops idle clients counts what it receives, as in MQTT 3.1.1 §3.1.2.10.
+        only_if_idle: send it only if the client has sent no other message for ``every`` seconds; control frames are not
+            messages. The client may send it after three quarters of this time already, but not after more than
+            ``every`` seconds. What the server sends makes no difference: a server that drops idle clients counts what
+            it receives, as in MQTT 3.1.1 §3.1.2.10.
     """
 
     message: Any = field(hash=False)

@@ -23,8 +23,8 @@ class Counters:
         messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
         last_message: a pair: a value of ``messages_received``, and the time on the monotonic clock when the last of
-            these messages was received. It is assigned once for all messages of a read, so the first value is smaller
-            than ``messages_received`` while they are processed.
+            these messages was received. It is assigned once in each turn of the I/O thread, after the received messages
+            were processed. During the processing, the number in the pair is smaller than ``messages_received``.
         connections: connections that were opened and set up.
         failed_attempts: attempts that failed.
         late: replies for which no request was waiting.

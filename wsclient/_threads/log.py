@@ -49,8 +49,8 @@ MAX_RECORDS: Final = 1000
 records is logged. A peer can cause records, so their memory needs a limit."""
 
 MAX_PAYLOADS: Final = 2**24
-"""The limit, in bytes, of all messages together that the errors of waiting records contain (``ProtocolError.payload``).
-Beyond it the oldest records are dropped, as beyond ``MAX_RECORDS``. A single message may be larger."""
+"""The errors of waiting records may contain messages (``ProtocolError.payload``); this is the limit of their bytes, all
+together. Beyond it the oldest records are dropped, as beyond ``MAX_RECORDS``. A single message may be larger."""
 
 MAX_REPEATS: Final = 100
 """Records with the same text that are logged in ``REPEAT_SECONDS``. Messages that can't be decoded cause 30 000 records
@@ -100,7 +100,7 @@ def _shown(value: object) -> object:
 
 
 def _payload_size(record: logging.LogRecord) -> int:
-    """Return the bytes of the messages that the errors among a record's arguments contain."""
+    """Return the size of the messages in a record: its arguments may be errors that contain a message."""
     errors = [one.error for one in record.args or () if isinstance(one, _ShownError)]
     payloads = [one.payload for one in errors if isinstance(one, ProtocolError)]
     return sum([len(payload) for payload in payloads if isinstance(payload, (str, bytes))])
@@ -292,8 +292,8 @@ class ClientLog:
                     self._log_loss()
                 self._handle(record)
             self._idle.append(True)
-            # Check again: a record that another thread added just before the last line has no thread yet, since this
-            # one still seemed to run.
+            # Check again: another thread may have added a record after the loop and before the append. It has started
+            # no helper thread, since this one was still running.
             if not self._records or not self._claim():
                 break
         self._handled.announce()

@@ -2,15 +2,15 @@
 
 The garbage collector runs finalizers, and the interpreter runs signal handlers and trace functions, between any two
 steps of a thread, so also while this thread holds a lock of this package. If such a function calls the client, the call
-must not wait for a lock: the interrupted thread may hold this lock; or another thread holds it, was interrupted too,
-and waits for a lock that this thread holds.
+must not wait for a lock, since two deadlocks are possible. The code that the function has interrupted may hold this
+lock. Or another thread holds it, and a function that has interrupted that thread waits for a lock of this thread.
 
 Guarantees:
     * ``this_thread.inside()`` is True exactly while the calling thread holds a lock of this package, or is about to
       acquire one. It takes no lock and may be called anywhere.
-    * A thread never waits for a second lock while it is inside a section, except under a write lock, whose holder
-      acquires the other locks one at a time, and writes to the socket. No thread waits for a write lock while it holds
-      one of the other locks. So no circle of waiting threads is possible.
+    * A thread inside a section does not wait for a second lock. Exception: a thread that holds a write lock acquires
+      other locks, one at a time, and writes to the socket. No thread waits for a write lock while it holds one of the
+      other locks. So no circle of waiting threads is possible.
 
 The rule for each public call: inside a section, a call that does not wait leaves its work in a container that it
 changes by one atomic operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``),

@@ -41,7 +41,8 @@ class Wakeup:
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        self._pending = False  # a byte was sent and not read, or is about to be sent; a hint: two bytes do no harm
+        # Whether a byte was sent and not read, or is about to be sent. It may be stale: a second byte does no harm.
+        self._pending = False
         self._sender: int | None = None  # a thread that is about to send a byte; None if there is none
 
     def fileno(self) -> int:
@@ -51,7 +52,8 @@ class Wakeup:
     def wake(self) -> None:
         """End the present wait of the I/O thread or, if it does not wait now, its next one."""
         me = get_ident()
-        if self._pending and self._sender != me:  # on the same thread, the interrupted call may not have sent its byte
+        # If this call has interrupted another `wake` of its own thread, that call may not have sent its byte yet.
+        if self._pending and self._sender != me:
             return
         sent: list[int] = []
         sending = map(self._outer.send, (b"\0",))

@@ -24,11 +24,11 @@ _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
 
 _READABLE: Final = 4096
-"""Bytes of the longest request that is read again to find its method for the text of an error."""
+"""A request of more bytes is not decoded to find its method for the text of an error."""
 
 _MOST_LONGER: Final = 8
-"""A request that is more than this many times as long as the received message is not compared with it. An echo may be
-shorter than the request, since a server may send ``é`` (two bytes) for ``\\u00e9`` (six)."""
+"""A received message is compared with a request only if the request has at most so many times the message's bytes. An
+echo may be shorter than the request, since a server may send ``é`` (two bytes) for ``\\u00e9`` (six)."""
 
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an internal error (JSON-RPC 2.0 §5.1), used for an error that has no code."""

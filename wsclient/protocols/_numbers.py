@@ -27,7 +27,7 @@ class Numbers:
             highest: the number before the first one that the counter returns.
         """
         # Guards `highest`. It is reentrant: a function that interrupts its holder may encode a message that has an id.
-        # `highest` is changed without a call, so such a function runs before or after the change.
+        # The statement that changes `highest` calls no function, so nothing can interrupt it half-way.
         self.lock = make_reentrant_lock()
         self.highest = highest
 

@@ -236,7 +236,8 @@ class Connector:
         except BaseException:
             line.close()
             raise
-        to_server = target.secure or proxy is None  # otherwise TLS ends at the proxy, or there is none
+        # Otherwise the connection through the proxy either has no TLS, or has TLS only up to the proxy.
+        to_server = target.secure or proxy is None
         tls_version, cipher = line.encryption() if to_server else (None, None)
         return UpgradedConnection(
             line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
@@ -325,8 +326,8 @@ class Connector:
     def _bare_tls(self) -> ssl.SSLContext:
         """The context for proxies and other origins: it has no client certificate."""
         context = self._tls()
-        # This package has made the context, so it has no client certificate: for `ssl_ca` (then `ssl_context` is the
-        # same object), or by default (then both are None).
+        # If both are the same, this package has made the context, so it has no client certificate: with `ssl_ca=` both
+        # are one object, by default both are None.
         if self._options.ssl_context is self._options.ssl_ca:
             return context
         if self._bare is None:

@@ -47,8 +47,8 @@ def wrap_tls(
 def _close_leftover(error: BaseException, shared: int) -> None:
     """Close the new socket that a failed ``wrap_socket`` left open, if there is one.
 
-    If the peer has reset the connection, ``wrap_socket`` of Python below 3.13 raises when the new socket already owns
-    the descriptor, and does not close it. Only the frame that raised has a reference to this socket.
+    If the peer has reset the connection, ``wrap_socket`` of Python below 3.13 raises after the new socket has taken
+    over the descriptor, and leaves this socket open. Only the frame that raised has a reference to the socket.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         leftover = frame.f_locals.get("self")
@@ -142,7 +142,7 @@ def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ss
         context: the caller's context.
         had_authorities: whether the context had loaded authorities before its first handshake. If not, it probably uses
             a folder (``capath``), whose authorities ``ssl`` does not list before they are used. Then the new context
-            trusts the authorities of the system: the folder is probably theirs, since many systems store them in one.
+            trusts the system's authorities: many systems store them in a folder, so that is probably the folder.
 
     Raises:
         ConnectError: it can't be copied.

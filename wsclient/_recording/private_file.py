@@ -64,4 +64,5 @@ def _make_private(descriptor: int) -> None:
             raise PermissionError(
                 f"the file belongs to another user, uid {found.st_uid}, who could read it; remove it"
             ) from None
-        # The owner may always change the mode, so this file system has no modes (FAT, some network drives).
+        # This user owns the file, and an owner may change the mode. It failed nevertheless, so the file system has no
+        # modes (FAT, some network drives).

@@ -80,8 +80,8 @@ class ClientBackend:
         self.nudge = commands.nudge
 
     def ready(self) -> bool:
-        """Return whether the queue, if it is not empty, may contain a message that ``max_in_flight`` permits to write
-        now.
+        """For a queue that is not empty: return whether ``max_in_flight`` permits to write its first message. A hint
+        without a lock.
         """
         return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 

@@ -40,7 +40,7 @@ class WriteProgress:
 
     Attributes:
         number: the connection's number.
-        taken: the offset at which the last frame ends that was made; the frame may not be sent yet.
+        taken: the offset of the end of the newest frame; the frame may not be sent yet.
         sent: bytes the operating system has accepted.
         confirmed: bytes that the peer's WebSocket layer has received, as a pong or a reply proves.
         ended: whether the connection has ended.

@@ -5,8 +5,8 @@ Guarantees:
       return to the front.
     * ``put`` is atomic: an interrupt at any point of it leaves the message either queued or not queued.
     * A message that ``withdraw`` removes from the queue is never sent.
-    * ``ready`` is a hint without a lock: True may be stale, and ``take`` then returns nothing; False is not stale for a
-      thread that has just put a message in.
+    * ``ready`` takes no lock, so it is only a hint. After True, ``take`` may still return nothing. But a thread that
+      has just put a message in does not get a False that is out of date.
     * Answers to calls of the server have a separate limit: they do not count for the limits of the user's messages, and
       cause no drop of these.
     * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see

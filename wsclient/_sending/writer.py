@@ -75,8 +75,8 @@ class WriterBackend(Carrier, Protocol):
     nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:
-        """Return whether the queue, if it is not empty, may contain a message that ``max_in_flight`` permits to write
-        now.
+        """For a queue that is not empty: return whether ``max_in_flight`` permits to write its first message. A hint
+        without a lock.
         """
 
     def take(self, max_bytes: int) -> list[Outgoing]:

@@ -222,8 +222,8 @@ class Requests:
     def encode_one_way(
         self, message: Any, *, expires_at: float | None = None, connection_number: int | None = None
     ) -> Outgoing:
-        """Encode a message that expects no reply. A reply that the server sends nevertheless must not be assigned to a
-        request, so no request is given an id that the message contains.
+        """Encode a message that expects no reply. If it contains an id, the server may reply to this id nevertheless.
+        That reply must not end a request, so no request gets the same id.
 
         Args:
             message: what to send.
@@ -238,7 +238,8 @@ class Requests:
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
-        may_wait = not this_thread.inside()  # `_passed` takes a lock; if this thread must not, `is_free` calls it later
+        # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
+        may_wait = not this_thread.inside()
         for id in entry.ids:
             if may_wait:
                 protocol._passed(id)

@@ -352,7 +352,7 @@ class RequestTable:
 
     def _rebuild_timers(self) -> None:
         if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:
-            return  # with the requests of all connections counted, the heap is not too large
+            return  # not too large: `take` has counted the requests of one connection only, this line counts all
         timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self.timers = timers

@@ -37,11 +37,11 @@ HOOKS: Final = (
 
 _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
-"""Pings, pongs and errors that may be queued for their hooks, of each kind. It limits the memory that a peer can use,
-since the peer causes these events. The payloads of the errors are limited by ``ReceiveQueue.max_bytes`` too."""
+"""Largest number of events that may be queued for each of the hooks ``on_ping``, ``on_pong`` and ``on_error``. The peer
+causes these events, so their memory needs a limit. ``ReceiveQueue.max_bytes`` limits the payloads of the errors too."""
 
 _PAYLOADS: Final = "payloads"
-"""The key of the bytes of payloads in the counters of events."""
+"""The counters of events also count the bytes of the payloads, under this key."""
 
 _FIRST_LOSS: Final = Put.FIRST_LOSS
 """Looked up once: access to an enum member costs more than the comparison that uses it."""

@@ -11,9 +11,9 @@ Guarantees:
       is full or is dropping items, it returns one item.
     * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
     * A series of losses is reported once: ``put`` returns ``FIRST_LOSS`` for its first loss, then ``LOSS``. The series
-      ends when the reader has twice left the queue at most half full after taking an item, and nothing was lost in
-      between. (With ``"latest"``: has twice left it empty. There the queue contains one item per key, so its length
-      does not show whether the reader is fast enough.)
+      ends when it has happened twice since the last loss that the reader took an item and the queue was then at most
+      half full. (With ``"latest"``: empty. There the queue contains one item per key, so its length does not show
+      whether the reader is fast enough.)
     * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
       next thread that acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
@@ -53,8 +53,8 @@ _BATCH_BYTES: Final = 64 * 1024
 
 _NONE: Final = 0
 _LOSING: Final = 2
-"""Values of ``_episode``: how many more times the queue must be at most half full after an item was taken, until
-``FIRST_LOSS`` is returned again; 0 if there was no loss."""
+"""The first and the highest value of ``_episode``. A loss sets it to the highest value. It decreases by 1 when an item
+was taken and the queue is at most half full. At 0 the series of losses is over: the next loss is a ``FIRST_LOSS``."""
 
 
 class _Empty:
@@ -298,7 +298,8 @@ class Inbox:
             if not self._cells:
                 return EMPTY
             was_full = self.full
-            # Subscripts and assignments only: an interrupt must not remove the item without its count.
+            # Subscripts and assignments only, so that no interrupt occurs between the removal of the item and the
+            # change of the counters.
             item, size, key, counted = self._cells[0]
             if counted and self._latest:
                 item, size = self._latest[key]

@@ -143,9 +143,9 @@ class Router:
 
     @property
     def must_keep_reading(self) -> bool:
-        """Whether reading continues although a queue has reached its count limit (up to its byte limit), because a
-        reply, the pong that confirms a delivery, the set-up of the connection or the peer's close frame is awaited. A
-        slow hook must not delay these.
+        """Whether reading continues although a queue has reached its limit on messages. It does if one of these is
+        awaited: a reply, the pong that confirms a delivery, the set-up of the connection, the peer's close frame. A
+        slow hook must not delay them. The queue then keeps further messages up to its limit on bytes.
         """
         return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
 
@@ -485,7 +485,9 @@ class Router:
             self._deliver(message, size, is_reply=True, is_late=is_late)
 
     def _hint_at_other_type(self, id: Any) -> None:
-        """Note a reply under ``"1"`` for the request 1, or the reverse, for the error of that request's timeout."""
+        """If a request in flight has the same id as another type (1 instead of ``"1"``, or the reverse), store a
+        sentence about this reply in ``Request.hint``, for the text of the timeout.
+        """
         if type(id) is str and len(id) < _LONGEST_NUMBER and id.isdecimal() and id.isascii():
             other: Any = int(id)
         elif type(id) is int and abs(id) < 10**_LONGEST_NUMBER:

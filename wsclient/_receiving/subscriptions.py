@@ -113,7 +113,7 @@ class Subscriptions:
             function(argument)
 
     def apply(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Apply an event of this thread, behind all earlier ones; in the course of ``ask_again`` only post it."""
+        """Apply all posted events, then this one. While ``ask_again`` runs, only post it. I/O thread only."""
         self.events.append((function, argument))
         if not self._is_asking:
             self.apply_events()

@@ -136,7 +136,8 @@ class Connection:
         return self._opened_at is not None
 
     def claim_goodbye(self) -> bool:
-        """Return True for the first caller, which posts ``on_close``. Any thread: removing the item is atomic.
+        """Return True for the first caller, which posts ``on_close``. Any thread may call it: ``_goodbye`` has a single
+        item, and its removal is atomic.
 
         This is not about ``Protocol.goodbye()``, which ``_make_goodbye`` calls.
         """

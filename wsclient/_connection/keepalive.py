@@ -105,7 +105,8 @@ class Heartbeats:
     only.
 
     Attributes:
-        every: the interval that replaces the configured one on this connection, in seconds; None for that one.
+        every: the interval that ``session.heartbeat()`` has set for this connection, in seconds; None if the configured
+            one applies.
         next_at: when the next one may be due; infinity if there is none.
         missed: whether an answer was not received in time.
     """
@@ -144,8 +145,8 @@ class Heartbeats:
         self.every: float | None = None
         self.next_at = math.inf
         self.missed = False
-        # For `only_if_idle`: the number of sent messages at the last check, the time of this check, and since when no
-        # message was sent, as far as that is known from these checks.
+        # For `only_if_idle`: the number of sent messages at the last check, the time of this check, and the time at
+        # which the last message counts as sent (see `_is_idle`).
         self._sent = 0
         self._checked_at = self._idle_since = math.inf
 
@@ -198,8 +199,8 @@ class Heartbeats:
         self.next_at = min(self._idle_since + every, now + every / _CHECKS) if self._only_if_idle else now + every
 
     def _is_idle(self, every: float, now: float) -> bool:
-        """Return whether no message was sent for one interval. Nothing is noted when a message is sent, since that
-        would slow each message down; its time is that of the check before it.
+        """Return whether no message was sent for one interval. The time of a message is not stored, since that would
+        slow each message down. A message counts as sent at the time of the last check before it.
         """
         sent = self._counters.messages_sent
         if sent != self._sent:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Lifecycle"]
 
 GRACE: Final = 0.5
-"""Seconds beyond its timeout for which ``close`` waits for the I/O thread, and 0.4 s more for the hook thread."""
+"""Seconds for which ``close`` still waits for the I/O thread after its timeout has passed. After them it waits for the
+hook thread, for 0.4 s at most."""
 
 LOG_TIMEOUT: Final = 0.02
 """Seconds for which ``close`` waits until its own warning is logged; it may log two, and must return within 1 s beyond
@@ -183,8 +184,8 @@ class Lifecycle:
 
     def _close_inside(self, deadline: Deadline) -> None:
         """Wait for the client's end inside a critical section of this thread; the I/O thread may wait for the end of
-        this section. If the client has not ended in time, only cut its connection; the I/O thread ends it after this
-        thread has left the section.
+        this section. If the client has not ended in time, only cut its connection; the I/O thread ends the client after
+        this thread has left the section.
         """
         if self._worker.starter is None:
             self._close_unstarted_later()
@@ -301,5 +302,7 @@ class Lifecycle:
         """Close the client, since the interpreter exits."""
         try:
             self.close(1001, "", timeout, wait=True)
-        finally:  # handles records for which no thread can be started; the I/O thread has waited for the others
+        finally:
+            # If no thread can be started for the last records, this thread handles them. Otherwise the I/O thread has
+            # waited for them.
             self._core.log.finish(Deadline(time.monotonic()))

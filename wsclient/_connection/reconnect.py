@@ -76,9 +76,10 @@ class Reconnect:
             a fatal error ends the client. With 0, none is retried. Always fatal: a ``SessionError(retry=False)`` that
             ``on_session`` raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is
             a socket, which serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403)
-            are retried in the same way; ``url`` and ``headers`` are called again before each attempt. If the last
-            attempt within ``grace`` was refused, no further attempt with new credentials is made. The default is that
-            of Kubernetes, which delays the restart of a container that fails by at most 300 s.
+            are retried in the same way; ``url`` and ``headers`` are called again before each attempt. If the server
+            still refuses the login when ``grace`` is over, the client ends, without one more attempt with new
+            credentials. The default is that of Kubernetes, which delays the restart of a container that fails by at
+            most 300 s.
     """
 
     wait: Any = None
@@ -251,9 +252,10 @@ class ReconnectState:
         return RetryDecision(error, self.failures, delay)
 
     def _fatal_for_good(self, error: BaseException) -> bool:
-        """Count a fatal error. Return whether a retry can't succeed: every server has refused the client, and (if
-        the last error is a refused login and the credentials can change) one further attempt with fresh credentials was
-        refused too.
+        """Count a fatal error. Return whether a retry can't succeed, because every server has refused the client.
+
+        If the last error is a refused login, and a function returns the credentials, one more attempt with fresh
+        credentials must have been refused too.
         """
         if not is_fatal(error, self._fatal_codes):
             self._fatal_in_a_row = 0

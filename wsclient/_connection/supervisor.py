@@ -144,8 +144,8 @@ class Supervisor:
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
 
-        A connection that is still being opened is cut as well. The I/O thread may be blocked while it opens one, for
-        example by a name look-up for which no thread could be started, after it has connected to a SOCKS proxy.
+        A connection that is still being opened is cut as well, since the opening may block too. For example, the I/O
+        thread has connected to a SOCKS proxy, and looks the server's name up itself, since no thread could be started.
         """
         self.cut()
         connection = self._connection
@@ -189,8 +189,8 @@ class Supervisor:
         error = self._transport.run(self._open, self._serve)
         connection = self._connection
         disconnect = None if connection is None else connection.finish()
-        # After finish(), which may wait for a thread that runs user code under the write lock: `abort()` needs
-        # `_connection` to end that wait.
+        # Not before finish(): it may wait for a thread that runs user code under the write lock, and `abort()` can end
+        # this wait only if `_connection` is still set.
         self._connection = None
         now = time.monotonic()
         if connection is None or disconnect is None or not connection.was_open:

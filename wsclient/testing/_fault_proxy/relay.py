@@ -102,7 +102,7 @@ class Relay:
                 self._move(pipe, now)
 
     def watch(self) -> None:
-        """Register the events that each connection can use now in the selector."""
+        """Register in the selector, for each connection, the events that it can use now."""
         for pipe in self._pipes:
             self._watch(pipe)
 

@@ -352,8 +352,8 @@ def heartbeats(connections: Iterable[RecordedConnection], matcher: Matcher) -> l
 
 
 def scenes(connection: RecordedConnection, matcher: Matcher) -> list[Scene]:
-    """The steps of a recorded connection, up to its end, without pongs, the client's pings, and its heartbeats with
-    their answers.
+    """The steps of a recorded connection, up to its end. Left out are pongs, the client's pings, the client's
+    heartbeats, and the answers to these heartbeats.
     """
     found = []
     beats: set[tuple[bool, Any]] = set()

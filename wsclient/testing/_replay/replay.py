@@ -62,9 +62,10 @@ class Replay:
             run_my_script(replay.url)
 
     The client's first connection is answered with the first recorded one, and so on, with its subprotocol and response
-    headers. A message or ping of the server is sent after all messages of the client that precede it in the recording
-    were received. The end of a connection is replayed too: the server's close frame with its code, or, for a lost
-    connection, the end without a close frame. Failed attempts, pongs and the client's pings are not replayed.
+    headers. Before a message or ping of the server is sent, the replay waits for all messages of the client that
+    precede it in the recording. The end of a connection is replayed too: the server's close frame with its code, or,
+    for a lost connection, the end without a close frame. Failed attempts, pongs and the client's pings are not
+    replayed.
 
     Strict: the client must send the recorded messages in their order. JSON is compared as values; redacted values match
     any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are

@@ -37,8 +37,9 @@ def reserve(listener: socket.socket) -> socket.socket | None:
 
     Returns:
         A socket that is bound to the same port and does not listen, so connections are refused until
-        ``listen_again()``. None if the caller chose the port, on Windows, where two sockets can't share one, and if
-        the calling thread can't bind the address, for example in another network namespace than the listener.
+        ``listen_again()``. None in three cases: the caller chose the port; the system is Windows, where two sockets
+        can't share a port; the calling thread can't bind the address, for example because it is in another network
+        namespace than the listener.
     """
     if not hasattr(socket, "SO_REUSEPORT") or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
         return None

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Lifecycle"]
 
 GRACE: Final = 0.5
-"""Seconds for which ``close`` still waits for the I/O thread after its timeout has passed. After them it waits for the
-hook thread, for 0.4 s at most."""
+"""Seconds for which ``close`` still waits for the I/O thread after its timeout has passed. Then it waits for the hook
+thread, for 0.4 s at most."""
 
 LOG_TIMEOUT: Final = 0.02
 """Seconds for which ``close`` waits until its own warning is logged; it may log two, and must return within 1 s beyond

@@ -142,7 +142,7 @@ def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ss
         context: the caller's context.
         had_authorities: whether the context had loaded authorities before its first handshake. If not, it probably uses
             a folder (``capath``), whose authorities ``ssl`` does not list before they are used. Then the new context
-            trusts the system's authorities: many systems store them in a folder, so that is probably the folder.
+            trusts the system's authorities: many systems store them in a folder, so probably it is this one.
 
     Raises:
         ConnectError: it can't be copied.

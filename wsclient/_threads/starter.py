@@ -1,6 +1,6 @@
 """Starts the threads of one client, and tries again later if the operating system refuses a further thread.
 
-A refusal is often temporary: a container has a limit on processes and threads, which other programs in it also use. So
+A refusal is often temporary: a container has a limit on processes and threads, which all its programs share. So
 the start is tried again: by the I/O thread once a second, and by the next job for the same thread.
 
 Guarantees:

@@ -27,7 +27,7 @@ class Numbers:
             highest: the number before the first one that the counter returns.
         """
         # Guards `highest`. It is reentrant: a function that interrupts its holder may encode a message that has an id.
-        # The statement that changes `highest` calls no function, so nothing can interrupt it half-way.
+        # The statement that changes `highest` calls no function, so no such function runs half-way through it.
         self.lock = make_reentrant_lock()
         self.highest = highest
 

@@ -296,7 +296,8 @@ def test_a_queue_holds_10_000_messages_and_64_mib_by_default(kind):
 def test_a_queue_keeps_its_options(kind, overflow):
     queue = kind(max_messages=5, max_bytes=7, overflow=overflow)
     assert (queue.max_messages, queue.max_bytes, queue.overflow) == (5, 7, overflow)
-    assert repr(queue) == f"{kind.__name__}(max_messages=5, max_bytes=7, overflow='{overflow}')"
+    pace = ", rate=None, burst=1" if kind is SendQueue else ""
+    assert repr(queue) == f"{kind.__name__}(max_messages=5, max_bytes=7, overflow='{overflow}'{pace})"
 
 
 @pytest.mark.parametrize("kind", [Queue, ReceiveQueue])

@@ -10,7 +10,7 @@ import copy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
-from ._validation import check_bool, check_callable, check_choice, check_count, check_seconds
+from ._validation import check_bool, check_callable, check_choice, check_count, check_rate, check_seconds
 
 __all__ = [
     "DEFAULT",
@@ -145,10 +145,27 @@ class Queue:
         check_choice("overflow", self.overflow, self._CHOICES)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SendQueue(Queue):
-    """The queue of messages to send: by default 10 000 messages and 64 MiB; ``send()`` blocks if it is full."""
+    """The queue of messages to send: by default 10 000 messages and 64 MiB; ``send()`` blocks if it is full.
 
-    _CHOICES = SEND_OVERFLOWS
+    Args:
+        rate: messages per second that are sent on a connection; further ones wait in the queue. None for no limit. All
+            text and binary messages count, those of ``on_session`` and of subscriptions too; pings, pongs and close
+            frames do not. A batch is one message.
+        burst: messages that may be sent at once, before ``rate`` limits them. In each span of t seconds, at most
+            ``burst + rate * t`` messages are sent. Each connection begins with the full burst.
+    """
+
+    rate: float | None = None
+    burst: int = 1
+
+    _CHOICES: ClassVar[tuple[str, ...]] = SEND_OVERFLOWS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "rate", check_rate("rate", self.rate))
+        check_count("burst", self.burst)
 
 
 class ReceiveQueue(Queue):

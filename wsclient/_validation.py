@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_bool", "check_callable", "check_choice", "check_count", "check_seconds"]
+__all__ = ["check_bool", "check_callable", "check_choice", "check_count", "check_rate", "check_seconds"]
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
@@ -28,6 +28,17 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
             f"{name} must be a finite number of seconds{', at least' if zero else ' above'} 0, not {value!r}."
         )
     return seconds
+
+
+def check_rate(name: str, value: Any) -> float | None:
+    """Check a number per second: finite and above 0; or None, for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number per second or None, not {value!r}.")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number per second above 0, or None, not {value!r}.")
+    return float(value)
 
 
 def check_count(name: str, value: Any, *, zero: bool = False) -> int:

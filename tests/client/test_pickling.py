@@ -27,7 +27,7 @@ OBJECTS = [
     lambda: Reconnect(wait=tenacity.wait_chain(tenacity.wait_none(), tenacity.wait_fixed(5))),
     lambda: Reconnect(stop=tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(60)),
     lambda: wsclient.Queue(overflow="latest"),
-    lambda: wsclient.SendQueue(max_messages=5, overflow="raise"),
+    lambda: wsclient.SendQueue(max_messages=5, overflow="raise", rate=5.0, burst=10),
     lambda: wsclient.ReceiveQueue(max_bytes=5),
     lambda: wsclient.Limits(max_redirects=0),
     lambda: wsclient.Deflate(level=1),

@@ -54,7 +54,7 @@ def test_a_cancelled_message_is_not_sent_and_the_others_keep_their_order(mute_se
         assert third.wait(LONG)
         assert not second.wait(LONG)
         assert second.cancel()
-    assert mute_server.received == ["first", "third"]
+        assert mute_server.wait_for(2) == ["first", "third"]
     assert (first.state, second.state) == ("confirmed", "cancelled")
 
 
@@ -66,7 +66,7 @@ def test_a_written_message_can_not_be_cancelled(mute_server):
         assert delivery.wait(LONG)
         assert not delivery.cancel()
         assert delivery.state == "confirmed"
-    assert mute_server.received == ["x"]
+        assert mute_server.wait_for(1) == ["x"]
 
 
 def test_a_message_that_is_being_written_can_be_cancelled_once_it_is_back_in_the_queue(raw):
@@ -138,9 +138,9 @@ def test_each_message_of_a_busy_client_is_either_cancelled_or_arrives(mute_serve
         for thread in threads:
             thread.join(LONG)
         client.flush(LONG)
-    assert all((delivery.state == "cancelled") is success for success, delivery in cancelled)
-    arrived = set(mute_server.received)
-    assert arrived == {text for text, delivery in sent if delivery.state != "cancelled"}
+        assert all((delivery.state == "cancelled") is success for success, delivery in cancelled)
+        expected = {text for text, delivery in sent if delivery.state != "cancelled"}
+        assert set(mute_server.wait_for(len(expected))) == expected
 
 
 @pytest.mark.parametrize("remove", [lambda client, delivery: delivery.cancel(), lambda client, _: client.clear_queue()])
@@ -166,8 +166,7 @@ def test_clear_queue_removes_all_messages_and_returns_their_number(mute_server):
     assert client.clear_queue() == 0
     assert client.send("new").state == "queued"
     with client:
-        mute_server.wait_for(1)
-    assert mute_server.received == ["new"]
+        assert mute_server.wait_for(1) == ["new"]
 
 
 def test_clear_queue_ends_the_queued_requests(waiting):
@@ -235,8 +234,8 @@ def test_on_session_can_remove_the_messages_of_the_time_without_a_connection():
         )
         stale = client.send("stale")
         with client:
-            client.send("fresh").wait(LONG)
-        assert server.received == ["fresh"]
+            client.send("fresh")
+            assert server.wait_for(1) == ["fresh"]
     assert (removed, stale.state) == ([1], "cancelled")
 
 

@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -21,6 +22,7 @@ from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
 from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient._sending import writer
 from wsclient._sending.message import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
+from wsclient._sending.pacing import TokenBucket
 from wsclient._sending.writer import JOINED_BYTES, Writer
 from wsclient._threads.deadline import Deadline
 from wsclient._threads.waiting import Waiter
@@ -670,6 +672,36 @@ def test_the_main_thread_writes_if_an_interrupt_leaves_nothing_unfinished(ends):
     ends.core.sender.writer = ends.writer
     assert not ends.core.sender.write_now(text("by order"))
     ends.core.sender.writer = None
+
+
+def test_a_thread_that_has_used_the_last_token_wakes_the_io_thread_for_the_messages_behind(ends):
+    """One of them may be of a thread that failed to acquire the write lock, and does not check again."""
+    ends.writer.bucket = TokenBucket(1e-4, 1)
+    ends.put("a", "b")
+    on_thread(ends.writer.flush)
+    assert ends.woken()
+    assert ends.queue.messages == 1
+    at = ends.writer.bucket.ready_at
+    assert ends.writer.continues_at(at - 1) == at
+    ends.core.commands.sleeps_until = at  # the I/O thread knows
+    on_thread(ends.writer.flush)
+    assert not ends.woken()
+    ends.writer.blocked = True
+    assert ends.writer.continues_at(at - 1) == math.inf
+
+
+def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_thread_awake(ends):
+    ends.writer.bucket = TokenBucket(1e-4, 5)
+    for payload in (b"a", b"b"):
+        ends.ask(payload)
+    ends.core.protocol.max_in_flight = 1
+    on_thread(ends.writer.flush)
+    assert (ends.queue.messages, ends.core.table.in_flight) == (1, 1)
+    now = time.monotonic()
+    assert ends.writer.continues_at(now) == math.inf
+    assert not ends.woken()
+    ends.core.protocol.max_in_flight = 2
+    assert ends.writer.continues_at(now) == now
 
 
 def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):

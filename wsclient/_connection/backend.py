@@ -3,8 +3,8 @@
 Guarantees:
     * ``take``, ``has_room_for``, ``depart``, ``refuse``, ``is_free``, ``is_wanted``, ``RecordingTap.taken`` and
       ``RecordingTap.handed_over`` are called only by the thread that holds the write lock.
-    * ``ready``, ``wake``, ``nudge``, ``queue`` and ``progress`` are also used without the write lock; each is safe for
-      any thread.
+    * ``ready``, ``wake``, ``wake_by``, ``nudge``, ``queue`` and ``progress`` are also used without the write lock; each
+      is safe for any thread.
     * ``RecordingTap.received`` and ``RecordingTap.lost`` are called only by the I/O thread; they change no attribute.
 """
 
@@ -36,6 +36,7 @@ class ClientBackend:
     Attributes:
         number: the connection's number.
         queue: the send queue.
+        bucket: limits the messages per second of this connection; None if there is no limit.
         progress: notifies the threads that wait for written bytes.
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
@@ -43,8 +44,8 @@ class ClientBackend:
         depart, refuse, is_free: as in ``Requests``, for this connection.
     """
 
-    __slots__ = ("_commands", "_written", "counters", "depart", "is_free", "nudge", "number", "progress", "protocol",
-                 "queue", "refuse", "wake")  # fmt: skip
+    __slots__ = ("_commands", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number", "progress",
+                 "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
 
     def __init__(
         self,
@@ -71,12 +72,14 @@ class ClientBackend:
         self._commands = commands
         self.number = written.number
         self.queue = sender.queue
+        self.bucket = sender.queue.make_bucket()
         self.progress = sender.progress
         # Bound methods and `partial`, not wrappers: this saves one Python call for each message.
         self.depart: Callable[[Any], bool] = partial(requests.depart, written)
         self.refuse: Callable[[Any, BaseException], None] = requests.refuse
         self.is_free: Callable[[Iterable[Any]], bool] = partial(requests.is_free, written)
         self.wake = commands.wake
+        self.wake_by = commands.wake_by
         self.nudge = commands.nudge
 
     def ready(self) -> bool:
@@ -85,9 +88,9 @@ class ClientBackend:
         """
         return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 
-    def take(self, max_bytes: int) -> list[Outgoing]:
-        """Take the messages that are written next."""
-        return self.queue.take(max_bytes, None if self.protocol.max_in_flight is None else self._room())
+    def take(self, max_bytes: int, messages: int | None = None) -> list[Outgoing]:
+        """Take the messages that are written next; the arguments are those of ``MessageQueue.take``."""
+        return self.queue.take(max_bytes, None if self.protocol.max_in_flight is None else self._room(), messages)
 
     def has_room_for(self, entry: Outgoing) -> bool:
         """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""

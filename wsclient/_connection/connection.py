@@ -308,13 +308,11 @@ class Connection:
         events = line.read_event
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
-        if writer.blocked or receivers.hooks.inbox.full or (others and receivers.full):
+        if writer.blocked or writer.bucket is not None or receivers.hooks.inbox.full or (others and receivers.full):
             link.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
             if link.proofs:
                 core.acknowledgements.drop_decided()
-            link.paused = (writer.blocked and writer.is_flooded_by_replies) or (
-                core.receivers.full and not self.router.must_keep_reading
-            )
+            link.paused = writer.is_flooded_by_replies or (core.receivers.full and not self.router.must_keep_reading)
             events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
         if (self._has_more or (line.may_hold and line.pending())) and not link.paused:
             until = Deadline(now)
@@ -322,6 +320,8 @@ class Connection:
             at = self._next_timer(now, until)
         else:
             at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
+        if writer.bucket is not None:
+            at = min(at, writer.continues_at(now))
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
 

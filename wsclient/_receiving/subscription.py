@@ -264,6 +264,7 @@ class SubscriptionFeed(Feed):
         self._guard = guard
         self._log = log
         self._deadline: Deadline | None = None  # of the first reply
+        self._is_timed_later = False  # whether the deadline of the present request begins when it is written
         self._is_reply_awaited = True
         # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
         # a gap.
@@ -340,7 +341,12 @@ class SubscriptionFeed(Feed):
         """
         key = self._protocol.stream_of(request.message, request.id)
         hash(key)  # here, because a TypeError at this point ends the request
-        self._subscriptions.events.append((self.on_written, key))
+        if self._is_timed_later:
+            request.deadline = Deadline.after(self._request_timeout, time.monotonic())
+            self._table.start_timer(request)
+            self._subscriptions.post(self.on_written, key)
+        else:
+            self._subscriptions.events.append((self.on_written, key))
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Handle the end of the request: its reply, the end of all messages (``ABSENT``), or an error."""
@@ -565,11 +571,12 @@ class SubscriptionFeed(Feed):
         if self._stream() is None:
             self.on_closed()
             return
-        deadline = Deadline.after(self._request_timeout, time.monotonic())
+        deadline, is_timed_later = NEVER, True  # `rate=` may delay hundreds of such requests
         if not self._was_active and self._deadline is not None:
-            deadline = self._deadline  # a thread waits inside subscribe() until then
+            deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
         try:
             request = self.make(deadline, number)
+            self._is_timed_later = is_timed_later and self._is_reply_awaited
             self._table.add(request, timed=self._is_reply_awaited, streaming=not self._is_reply_awaited)
         except BaseException as error:  # SystemExit too: it concerns one subscription
             self.on_finished(error)

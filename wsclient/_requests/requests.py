@@ -57,6 +57,8 @@ __all__ = ["Requests"]
 _MAX_ID_TRIES: Final = 2**17
 """How many ids are requested from a protocol before giving up, if all are in flight; MQTT has 65 535 ids."""
 
+_SLOW: Final = "the peer reads too slowly, or the network is too slow"
+
 
 class Requests:
     """Begins, sends and ends the requests of one client.
@@ -510,9 +512,11 @@ class Requests:
         is_sent = request.written_on is not None or request.sent_before
         phase = phase or ("waiting" if is_sent else "queued")
         cause: BaseException | None = None
+        held = self._sender.why_held()
+        is_of_session = request.connection_number is not None  # the session's connection is not yet the sender's
         if phase == "waiting" and (request.written_on is not None or not is_sent):
             reason = self._what_came(request)
-        elif self._sender.writer is None:
+        elif self._sender.writer is None and not (held and is_of_session):
             reason, cause = self._link.why_not_open()
             if phase == "waiting":
                 reason = f"It could not be sent again: {reason}"
@@ -520,8 +524,9 @@ class Requests:
             reason = (
                 f"max_in_flight={self._protocol.max_in_flight} requests were in flight, or the peer reads too slowly"
             )
+            reason = f"{held}, or {reason}" if held else reason
         else:
-            reason = "the peer reads too slowly, or the network is too slow"
+            reason = f"{held}, or the peer reads too slowly" if held else _SLOW
         return failures.timed_out(phase, self._name_of(request), request.deadline.seconds, reason, cause)
 
     def _what_came(self, request: Request) -> str:
@@ -714,6 +719,9 @@ class Requests:
     def _no_room(self, entry: Outgoing) -> RequestTimeout:
         """Return the error for a request or batch that the full queue did not take until its deadline."""
         reason = "the send queue had no room"
+        held = self._sender.why_held()
+        if held is not None:
+            reason = f"{reason}; {held}"
         if self._sender.writer is None:
             reason = f"{reason}, and {self._link.why_not_open()[0]}"
         request = entry.reply_requests()[0]

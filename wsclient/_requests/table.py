@@ -140,6 +140,13 @@ class RequestTable:
         if known:
             raise _taken(request.id)
 
+    def start_timer(self, request: Request) -> None:
+        """Let ``expire`` end a request at its deadline, which was set after ``add``."""
+        timer = self._timer(request)
+        if timer is not None:
+            with this_thread.section, self._lock:
+                heapq.heappush(self.timers, timer)
+
     def hand_over(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
         """Add a request without the lock: for a call inside a critical section of its own thread. Args: see ``add``.
 

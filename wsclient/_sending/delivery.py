@@ -153,7 +153,7 @@ class Acknowledgements:
                     # nothing.
                     position = entry.position
                     mark = self._make_mark(None if position is None else position[0].number)
-                    if not self._queue_mark(mark):
+                    if not self._queue_mark(mark, first=True):  # the message is written, so the ping is behind it
                         return False
                     continue
                 if not self._wait_for_change(entry, state, deadline):
@@ -189,6 +189,8 @@ class Acknowledgements:
                         raise self._guard.closed_error("flush()")
                     is_queued = mark.state is QUEUED
                     what = "messages are still queued" if is_queued else "no pong came, so the peer may be dead"
+                    if is_queued and (held := self._sender.why_held()) is not None:
+                        what = f"{what}, since {held}"
                     phase = Phase.QUEUED if is_queued else Phase.WAITING
                     raise FlushTimeout(f"flush() did not finish within {timeout:g} s: {what}.", phase=phase)
         finally:

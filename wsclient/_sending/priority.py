@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANSWERS", "Urgent"]
 
 MAX_URGENT: Final = 128
-"""A pong is dropped if this many urgent messages are queued. It limits the memory used for a peer that sends pings but
+"""A pong is dropped if this many control frames are queued. It limits the memory used for a peer that sends pings but
 does not read (RFC 6455 §5.5.3 permits an endpoint to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may be queued while the socket is full, with ``MESSAGE_BYTES`` for each. Beyond that, reading
-pauses, since messages that are read may need further answers. At twice this limit, handlers wait."""
+"""Bytes of answers that may be queued while the socket is full, or while ``rate=`` delays messages, with
+``MESSAGE_BYTES`` for each. Beyond that, reading pauses, since messages that are read may need further answers. At twice
+this limit, handlers wait."""
 
 
 class Urgent:
@@ -34,36 +35,67 @@ class Urgent:
         entries: the queued messages; other classes only read it.
     """
 
-    __slots__ = ("_put", "_taken", "entries")
+    __slots__ = ("_controls_put", "_controls_taken", "_put", "_taken", "entries")
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
-        self._put = 0  # bytes added so far, by the I/O thread
-        self._taken = 0  # bytes removed so far, by the thread that holds the write lock
+        # Added so far, by the I/O thread; and removed so far, by the thread that holds the write lock:
+        self._put = self._taken = 0  # bytes of answers
+        self._controls_put = self._controls_taken = 0  # control frames
 
     def put(self, entry: Outgoing) -> None:
-        """Append a message; a pong beyond ``MAX_URGENT`` messages is dropped. I/O thread only."""
-        if entry.opcode is Opcode.PONG and len(self.entries) >= MAX_URGENT:
+        """Append a message; a pong beyond ``MAX_URGENT`` control frames is dropped. I/O thread only."""
+        if entry.opcode is Opcode.PONG and self._controls_put - self._controls_taken >= MAX_URGENT:
             return
-        self._put += entry.size + MESSAGE_BYTES
+        self._put += _answer_bytes(entry)
+        self._controls_put += not entry.counted
         self.entries.append(entry)
 
     def take(self) -> list[Outgoing]:
         """Remove and return all messages, in order. Only the thread that holds the write lock calls this."""
         entries = self.entries[:]
         del self.entries[: len(entries)]  # the I/O thread may have put one more behind them
-        self._taken += sum(entry.size + MESSAGE_BYTES for entry in entries)
+        self._count_taken(entries, 1)
+        return entries
+
+    def has_next(self, *, may_send: bool) -> bool:
+        """Return whether ``take_next`` would return something."""
+        return bool(self.entries) and (may_send or self._controls_put != self._controls_taken)
+
+    def take_next(self, *, may_send: bool) -> list[Outgoing]:
+        """Remove and return the control frames, in order; if there are none, the first message, if ``may_send``. Only
+        the thread that holds the write lock calls this.
+        """
+        entries: list[Outgoing] = []
+        if self._controls_put != self._controls_taken:
+            entries = [entry for entry in self.entries if not entry.counted]
+        elif may_send:
+            entries = self.entries[:1]
+        for entry in entries:
+            self.entries.remove(entry)
+        self._count_taken(entries, 1)
         return entries
 
     def put_back(self, entries: Iterable[Outgoing]) -> None:
         """Put back messages that were taken and not sent. Only the thread that holds the write lock calls this."""
         entries = list(entries)
-        self._taken -= sum(entry.size + MESSAGE_BYTES for entry in entries)
+        self._count_taken(entries, -1)
         self.entries[:0] = entries
+
+    def _count_taken(self, entries: list[Outgoing], sign: int) -> None:
+        self._taken += sign * sum(map(_answer_bytes, entries))
+        self._controls_taken += sign * sum(not entry.counted for entry in entries)
 
     @property
     def bytes(self) -> int:
-        """The bytes that are queued, with ``MESSAGE_BYTES`` for each message. Exact on the I/O thread, except for
+        """The bytes of queued answers to the peer, with ``MESSAGE_BYTES`` for each. Exact on the I/O thread, except for
         messages that the writer is just removing.
         """
         return self._put - self._taken
+
+
+def _answer_bytes(entry: Outgoing) -> int:
+    """Return the size of a message that may be an answer to the peer. A request is none: many subscriptions that wait
+    for their turn must not stop the client from reading.
+    """
+    return 0 if entry.requests else entry.size + MESSAGE_BYTES

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING
 
 from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, copy_exception
 from .._models import DeliveryState
+from .._options import SendQueue
 from .._threads.deadline import NEVER, Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .._threads.waiting import Notifier
 from .message import CANCELLED, EXPIRED, LOST, MESSAGE_BYTES, Mark, Outgoing
+from .pacing import TokenBucket
 from .priority import MAX_ANSWERS
 
 if TYPE_CHECKING:
@@ -86,6 +88,26 @@ class MessageQueue:
         except IndexError:
             return bool(self.handed_over)
         return not (head.requests > max(requests, 0) and head.queued)
+
+    @property
+    def rate(self) -> float | None:
+        """How many messages per second a connection sends at most; None for no limit."""
+        return self._bounds.rate if isinstance(self._bounds, SendQueue) else None
+
+    def make_bucket(self) -> TokenBucket | None:
+        """Make the token bucket of a new connection; None if there is no limit."""
+        bounds = self._bounds
+        if not isinstance(bounds, SendQueue) or bounds.rate is None:
+            return None
+        return TokenBucket(bounds.rate, bounds.burst)
+
+    def has_next(self, *, may_send: bool) -> bool:
+        """Return whether ``take`` with ``messages=may_send`` would remove something. A hint without a lock."""
+        try:
+            head = self.entries[0]
+        except IndexError:
+            return bool(self.handed_over)
+        return may_send or not (head.counted and head.queued)
 
     def head_age(self, now: float) -> float:
         """Return the seconds since the oldest message was first queued; 0.0 if there is none. Takes no lock.
@@ -316,12 +338,13 @@ class MessageQueue:
             "timeout=, or give send_queue= more room."
         )
 
-    def take(self, max_bytes: int, requests: int | None) -> list[Outgoing]:
+    def take(self, max_bytes: int, requests: int | None, messages: int | None = None) -> list[Outgoing]:
         """Remove and return messages from the front, for the writer.
 
         Args:
             max_bytes: stop at this many payload bytes; a single larger message is returned alone.
             requests: how many of them may be requests; None for any number.
+            messages: stop before a further message, marks and the close frame not counted; None for any number.
         """
         batch: list[Outgoing] = []
         total = 0
@@ -333,6 +356,10 @@ class MessageQueue:
                 entry = entries[0]
                 if batch and total + entry.size > max_bytes:
                     break
+                if messages is not None and entry.queued and entry.counted:
+                    if messages < 1:
+                        break
+                    messages -= 1
                 if entry.queued and requests is not None:
                     if entry.requests > max(requests, 0):
                         break

@@ -67,6 +67,7 @@ class Sender:
     =====================================================  ==================  =======================================
     no connection is open                                  stays queued          every method; see ``Connection.open``
     the socket is full                                     stays queued          every method; the I/O thread writes it
+    ``rate=`` allows no message yet                        stays queued          every method; the I/O thread writes it
     another thread holds the write lock                    that thread           every method; it checks the queue again
     the message expires or belongs to one connection       must be queued        ``write_now`` returns False
     nothing is queued, any thread but the main one         this thread           ``write_now``
@@ -147,6 +148,8 @@ class Sender:
                 self._commands.wake()
                 return
             writer.flush()
+        elif writer.bucket is not None:
+            writer.continue_later()
         if self._commands.drain is not None:
             self._commands.wake()  # this may have been the last message
 
@@ -165,6 +168,11 @@ class Sender:
             # The I/O thread may hold the write lock but can't run, because this thread holds the GIL: let it finish,
             # then write.
             writer.flush_under_pressure()
+
+    def why_held(self) -> str | None:
+        """Say why queued messages may have to wait although a connection is open: the end of a sentence, or None."""
+        rate = self.queue.rate
+        return None if rate is None else f"rate={rate:g} of SendQueue limits the messages per second"
 
     def make_room(self) -> bool:
         """Return whether the caller may wait for room in the full queue. If so, start to write what is queued."""

@@ -9,6 +9,8 @@ Guarantees:
     * A message is written without the queue only if the queue is empty (``write_now``), so the messages of a thread
       keep their order.
     * A full socket stops all writes (``blocked``) and wakes the I/O thread, which writes again when there is room.
+    * With ``SendQueue(rate=)`` each message, but no control frame, takes a token (``bucket``). No thread waits for one:
+      the message stays queued, and the I/O thread, which wakes at that time, continues.
     * After ``end`` nothing more is written, and no thread is writing.
 
 ``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
@@ -21,6 +23,7 @@ that holds the write lock completes what an interrupt left undone.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -28,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
+from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .message import Carrier, Mark, Outgoing, WriteProgress
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from .._stats import Counters
     from .._threads.waiting import Notifier
     from ..protocols import Protocol as MessageProtocol
+    from .pacing import TokenBucket
     from .queue import MessageQueue
 
 __all__ = ["WireTap", "Writer", "WriterBackend"]
@@ -69,6 +74,7 @@ class WriterBackend(Carrier, Protocol):
     """The interface of the client that a writer uses; see ``_connection.backend``."""
 
     queue: MessageQueue
+    bucket: TokenBucket | None
     progress: Notifier
     counters: Counters
     protocol: MessageProtocol
@@ -79,14 +85,17 @@ class WriterBackend(Carrier, Protocol):
         without a lock.
         """
 
-    def take(self, max_bytes: int) -> list[Outgoing]:
-        """Take the messages that are written next."""
+    def take(self, max_bytes: int, messages: int | None = None) -> list[Outgoing]:
+        """Take the messages that are written next; the arguments are those of ``MessageQueue.take``."""
 
     def has_room_for(self, entry: Outgoing) -> bool:
         """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""
 
     def wake(self) -> None:
         """Wake the I/O thread."""
+
+    def wake_by(self, deadline: Deadline) -> None:
+        """Wake the I/O thread if its present wait would end after this deadline."""
 
     def is_wanted(self) -> bool:
         """Return whether a message can still be sent. False after the deadline of ``close()``; compressing a message
@@ -120,6 +129,7 @@ class Writer:
 
     Attributes:
         write_progress: the write progress of the connection.
+        bucket: limits the messages per second; None if there is no limit. Only the writer changes it.
         blocked: whether the socket is full; the I/O thread waits for room in it.
         error: why writing failed; the I/O thread then ends the connection.
         tap: records what is sent and received; None if that is not recorded.
@@ -140,6 +150,7 @@ class Writer:
         "_owner",
         "_pings",
         "blocked",
+        "bucket",
         "error",
         "is_open",
         "is_uncompressed_tcp",
@@ -161,6 +172,7 @@ class Writer:
         """
         self._is_ending = False  # `end` was called; the compression of a large message stops
         self.write_progress = WriteProgress(backend.number)
+        self.bucket = backend.bucket
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
@@ -204,6 +216,7 @@ class Writer:
                         and self.is_open
                         and not (self.blocked or self.rest or self.urgent.entries)
                         and self.error is None
+                        and (self.bucket is None or time.monotonic() >= self.bucket.ready_at)
                         # Messages that other threads queue after this check are not older than this one.
                         and not (backend.queue.entries or backend.queue.handed_over)
                         and entry.size <= backend.queue.largest
@@ -243,6 +256,8 @@ class Writer:
         batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
         sent: list[int] = []
         sending = map(self._line.sock.send, (rest,))
+        if self.bucket is not None:
+            self.bucket.take(time.monotonic())
         entry.position = position
         progress.taken = position[1]
         self._batch = batch
@@ -283,6 +298,8 @@ class Writer:
         """Write what is queued, until the socket is full."""
         for _ in range(_ROUNDS):
             if not self.has_work():
+                if self.bucket is not None:
+                    self.continue_later()
                 return
             with this_thread.section:
                 if not self._owner.acquire(False):
@@ -314,9 +331,37 @@ class Writer:
             return False
         if self.rest or self._is_closing:
             return bool(self.rest)
+        if self.bucket is not None:
+            may_send = time.monotonic() >= self.bucket.ready_at
+            return self.urgent.has_next(may_send=may_send) or (
+                self.is_open and queue.has_next(may_send=may_send) and backend.ready()
+            )
         return bool(self.urgent.entries) or (
             self.is_open and bool(queue.entries or queue.handed_over) and backend.ready()
         )
+
+    def continues_at(self, now: float) -> float:
+        """Return when a message that waits for a token can be written; infinity if none waits. A hint without a lock,
+        like ``has_work``.
+
+        Args:
+            now: the time on the monotonic clock.
+        """
+        bucket, queue = self.bucket, self._backend.queue
+        is_waiting = self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))
+        if bucket is None or self.blocked or not is_waiting:
+            return math.inf
+        if bucket.ready_at > now:
+            return bucket.ready_at
+        return now if self.has_work() else math.inf
+
+    def continue_later(self) -> None:
+        """Make sure that the I/O thread continues when a message that waits for a token can be written. A thread that
+        has queued a message calls this if there is no work for it (``has_work``).
+        """
+        at = self.continues_at(time.monotonic())
+        if at < math.inf:
+            self._backend.wake_by(Deadline(at))
 
     def _write(self) -> None:
         """Take the next batch if the last one is written, and write once."""
@@ -380,6 +425,7 @@ class Writer:
         """Make frames of the entries; arguments as for ``_write_batch``."""
         frames: list[bytes] = []
         progress, backend, plain = self.write_progress, self._backend, self._deflater is None
+        bucket = self.bucket
         while entries:
             entry = entries[0]
             payload = entry.payload_for(backend)
@@ -387,6 +433,8 @@ class Writer:
             if payload is not None:
                 if self.tap is not None:
                     self.tap.taken(entry, payload)
+                if bucket is not None and entry.counted:
+                    bucket.take(time.monotonic())
                 frame = build_frame(opcode, payload) if plain else self._deflated(entry, payload)
                 frames.append(frame)
                 progress.taken += len(frame)
@@ -423,6 +471,10 @@ class Writer:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
+        if self.bucket is not None:  # one message at a time, since each takes a token
+            may_send = time.monotonic() >= self.bucket.ready_at
+            urgent = self.urgent.take_next(may_send=may_send)
+            return urgent if urgent or not self.is_open else self._backend.take(JOINED_BYTES, int(may_send))
         if not self.urgent.entries:
             return self._backend.take(JOINED_BYTES) if self.is_open else []
         return self.urgent.take()
@@ -438,8 +490,11 @@ class Writer:
 
     @property
     def is_flooded_by_replies(self) -> bool:
-        """Whether the peer reads too slowly, and too many bytes of answers to its messages are queued."""
-        return self.blocked and self.urgent.bytes + self._backend.queue.answer_bytes > MAX_ANSWERS
+        """Whether too many bytes of answers to the peer's messages are queued, since the peer reads too slowly or
+        ``rate=`` delays them.
+        """
+        is_delayed = self.blocked or self.bucket is not None
+        return is_delayed and self.urgent.bytes + self._backend.queue.answer_bytes > MAX_ANSWERS
 
     def unblock(self) -> None:
         """Write again, since the socket has room."""

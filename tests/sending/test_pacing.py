@@ -1,0 +1,96 @@
+"""The token bucket: how many messages it allows, and when, at times that the tests choose."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsclient._sending.pacing import TokenBucket
+
+ROUNDING = 1e-4
+"""The part of a message by which the sums of times in these tests may be wrong."""
+
+rates = st.sampled_from([0.1, 1.0, 3.0, 5.0, 7.3, 100.0, 9999.0])
+bursts = st.sampled_from([1, 2, 3, 10, 50])
+starts = st.sampled_from([0.0, 1.5, 86_400.1, 1e6])
+
+
+def times(rate, start, gaps):
+    """Moments that begin at ``start``; the gaps are in units of the time for one message."""
+    now, moments = start, []
+    for gap in gaps:
+        now += gap / rate
+        moments.append(now)
+    return moments
+
+
+def sent(bucket, moments):
+    """The moments at which a message was allowed, if one is sent as soon as possible at each of them."""
+    allowed = []
+    for now in moments:
+        if now >= bucket.ready_at:
+            bucket.take(now)
+            allowed.append(now)
+    return allowed
+
+
+def most_in_a_window(moments, rate):
+    """The largest number of messages beyond ``rate * t`` in any window of t seconds."""
+    return max(
+        (last - first + 1 - rate * (moments[last] - moments[first]))
+        for first in range(len(moments))
+        for last in range(first, len(moments))
+    )
+
+
+gaps = st.lists(st.one_of(st.just(0.0), st.floats(0, 2), st.floats(0, 60)), min_size=1, max_size=80)
+
+
+@given(rate=rates, burst=bursts, start=starts, gaps=gaps)
+def test_no_window_has_more_messages_than_the_burst_and_the_rate_allow(rate, burst, start, gaps):
+    allowed = sent(TokenBucket(rate, burst), times(rate, start, gaps))
+    assert most_in_a_window(allowed, rate) <= burst + ROUNDING
+
+
+@given(rate=rates, burst=bursts, start=starts, gaps=gaps)
+def test_no_message_waits_although_the_burst_and_the_rate_would_allow_it(rate, burst, start, gaps):
+    bucket, allowed = TokenBucket(rate, burst), []
+    for now in times(rate, start, gaps):
+        if now >= bucket.ready_at:
+            bucket.take(now)
+            allowed.append(now)
+        else:
+            assert most_in_a_window([*allowed, now], rate) > burst - ROUNDING
+
+
+@given(rate=rates, burst=bursts, start=starts, gaps=gaps)
+def test_a_message_is_allowed_at_the_announced_time_and_that_is_not_later_than_necessary(rate, burst, start, gaps):
+    bucket = TokenBucket(rate, burst)
+    allowed = sent(bucket, times(rate, start, gaps))
+    ready_at = bucket.ready_at
+    if ready_at > allowed[-1]:
+        assert ready_at <= allowed[-1] + 1 / rate * (1 + ROUNDING)
+        assert most_in_a_window([*allowed, ready_at], rate) > burst - ROUNDING
+
+
+@given(rate=rates, burst=bursts, start=starts)
+def test_the_whole_burst_is_allowed_at_one_moment_and_again_after_a_pause(rate, burst, start):
+    bucket = TokenBucket(rate, burst)
+    assert len(sent(bucket, [start] * (burst + 5))) == burst
+    later = start + (burst + 1) / rate
+    assert len(sent(bucket, [later] * (burst + 5))) == burst
+
+
+def test_a_new_bucket_is_full_at_any_time():
+    assert TokenBucket(1.0, 1).ready_at == -math.inf
+
+
+def test_five_messages_per_second_are_200_ms_apart():
+    bucket = TokenBucket(5.0, 1)
+    moments = []
+    now = 100.0
+    for _ in range(4):
+        now = max(now, bucket.ready_at)
+        bucket.take(now)
+        moments.append(round(now, 6))
+    assert moments == [100.0, 100.2, 100.4, 100.6]

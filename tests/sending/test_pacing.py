@@ -1,11 +1,17 @@
-"""The token bucket: how many messages it allows, and when, at times that the tests choose."""
+"""The token bucket and the pause: which messages they allow, and when, at times that the tests choose."""
 
 import math
+import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsclient._sending.pacing import TokenBucket
+from wsclient._sending.pacing import Pause, TokenBucket
+from wsclient._threads.commands import Commands
+from wsclient._threads.deadline import NEVER
+
+from ..support import LONG
 
 ROUNDING = 1e-4
 """The part of a message by which the sums of times in these tests may be wrong."""
@@ -94,3 +100,62 @@ def test_five_messages_per_second_are_200_ms_apart():
         bucket.take(now)
         moments.append(round(now, 6))
     assert moments == [100.0, 100.2, 100.4, 100.6]
+
+
+# --- the pause -------------------------------------------------------------------------------------------------------
+
+
+@given(ends=st.lists(st.floats(101, 200), min_size=1, max_size=10), now=st.floats(100, 200))
+def test_the_latest_end_of_several_pauses_counts(ends, now):
+    pause = Pause(Commands())
+    for end in ends:
+        pause.begin(end)
+    assert pause.until(now) == max([*ends, now])
+    assert bool(pause.ends) is (max(ends) > now)
+
+
+def test_a_pause_that_is_cancelled_is_over_and_another_one_can_begin():
+    pause = Pause(Commands())
+    pause.begin(110.0)
+    pause.cancel()
+    assert pause.until(100.0) == 100.0
+    pause.begin(105.0)
+    assert pause.until(100.0) == 105.0
+
+
+def test_frequent_pauses_take_no_memory():
+    pause = Pause(Commands())
+    for n in range(1000):
+        pause.begin(100.0 + n)
+    assert pause.ends == [1099.0]
+    pause.begin(5.0)
+    pause.begin(1099.0)
+    assert pause.until(50.0) == 1099.0
+    assert len(pause.ends) < 4
+
+
+@pytest.mark.parametrize("end", ["close", "drain"])
+def test_close_and_drain_end_a_pause_also_one_that_begins_later(end):
+    commands = Commands()
+    pause = Pause(commands)
+    pause.begin(110.0)
+    commands.order_close(1000, "", NEVER) if end == "close" else commands.order_drain(NEVER)
+    assert pause.until(100.0) == 100.0
+    pause.begin(120.0)
+    assert pause.until(100.0) == 100.0
+    assert not pause.ends
+
+
+def test_the_latest_end_counts_although_several_threads_pause_at_the_same_time():
+    pause = Pause(Commands())
+
+    def work(number):
+        for n in range(500):
+            pause.begin(1000.0 + 10 * n + number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert pause.until(0.0) == 1000.0 + 10 * 499 + 3

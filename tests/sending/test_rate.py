@@ -376,14 +376,14 @@ def test_subscriptions_that_wait_for_tokens_stop_neither_reading_nor_pongs():
     pongs = [Outgoing(Opcode.PONG, b"", 0) for _ in range(MAX_URGENT + 5)]
     for pong in pongs:
         urgent.put(pong)
-    assert urgent.has_next(may_send=False)
-    assert urgent.take_next(may_send=True) == pongs[:MAX_URGENT]
-    assert not urgent.has_next(may_send=False)
-    assert urgent.take_next(may_send=False) == []
-    assert urgent.take_next(may_send=True) == asked[:1]
+    assert urgent.has_next(has_token=False, is_paused=False)
+    assert urgent.take_next(has_token=True, is_paused=False) == pongs[:MAX_URGENT]
+    assert not urgent.has_next(has_token=False, is_paused=False)
+    assert urgent.take_next(has_token=False, is_paused=False) == []
+    assert urgent.take_next(has_token=True, is_paused=False) == asked[:1]
     assert urgent.take() == asked[1:]
     urgent.put_back([pongs[0]])
-    assert urgent.take_next(may_send=False) == [pongs[0]]
+    assert urgent.take_next(has_token=False, is_paused=False) == [pongs[0]]
 
 
 # --- requests and other calls that wait ------------------------------------------------------------------------------
@@ -557,12 +557,14 @@ def test_a_drain_waits_for_the_messages():
 
 
 def test_close_is_bounded_while_messages_wait(raw):
-    with opened(raw, 1) as (client, _):
+    with opened(raw, 1) as (client, peer):
         deliveries = send_all(client, 3)
         began = time.monotonic()
-        client.close(timeout=SHORT)
+        client.close(4000, "bye", timeout=SHORT)
         assert time.monotonic() - began < SHORT + 1 + SLACK
         assert [delivery.state for delivery in deliveries[1:]] == ["lost"] * 2
+        assert peer.receive_text() == "message 0"
+        assert peer.receive_frame() == (8, b"\x0f\xa0bye")
 
 
 def test_the_answer_of_a_handler_takes_a_token_and_keeps_its_place(raw):

@@ -457,6 +457,27 @@ class Client:
         self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")
         return self._wsclient.core.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
 
+    def pause_sending(self, seconds: float) -> None:
+        """Hold back all messages of the queue, because the server has asked for a pause, for example.
+
+        Of several calls, the latest end counts. The pause also holds on later connections, and for the requests with
+        which subscriptions are made again there. Not held back are: ping, pong and close frames; the messages of
+        ``on_session``; and what the message protocol sends by itself (heartbeats, its answers to the server), since the
+        server could end the connection without it. ``close()`` and ``drain()`` end the pause: they send what is queued.
+        The time-outs of requests continue meanwhile.
+
+        Returns at once. Any thread may call it, also a signal handler or a finalizer; a message that another thread is
+        writing at this moment may still be sent.
+
+        Args:
+            seconds: the length of the pause, from now on; 0 ends the pause.
+
+        Raises:
+            TypeError, ValueError: it is not a number of seconds.
+            ClientClosed: the client is closed or failed.
+        """
+        operations.pause_sending(self._wsclient.core, seconds)
+
     def clear_queue(self) -> int:
         """Remove all messages from the send queue; they are not sent.
 

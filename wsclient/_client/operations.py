@@ -35,6 +35,7 @@ __all__ = [
     "call_message",
     "clear_queue",
     "give_up",
+    "pause_sending",
     "reconnect",
     "request_many",
     "send",
@@ -158,6 +159,19 @@ def clear_queue(core: ClientContext) -> int:
     if core.commands.close is not None or core.state.current in FINAL:
         raise core.guard.closed_error("clear_queue()")
     return core.requests.clear_queue()
+
+
+def pause_sending(core: ClientContext, seconds: float) -> None:
+    """See ``Client.pause_sending``."""
+    core.guard.check_fork("pause_sending()")
+    seconds = check_seconds("seconds", seconds, zero=True)
+    if core.state.current in FINAL:
+        raise core.guard.closed_error("pause_sending()")
+    if seconds:
+        core.sender.pause.begin(time.monotonic() + seconds)
+    else:
+        core.sender.pause.cancel()
+        core.commands.wake()  # the I/O thread writes what has waited
 
 
 def reconnect(core: ClientContext, reason: str) -> None:

@@ -16,9 +16,9 @@ __all__ = ["PUBLIC_NAMES", "check_attribute", "check_subclass", "is_overridden"]
 
 PUBLIC_NAMES: Final = frozenset({
     "call", "clear_queue", "close", "connection", "drain", "flush", "handle", "last_disconnect", "last_error",
-    "latency", "listen", "memo", "notify", "on", "ping", "protocol", "reconnect", "request", "request_many",
-    "run_forever", "send", "start", "state", "stats", "stream", "submit", "subscribe", "wait_closed", "wait_until",
-    *HOOKS,
+    "latency", "listen", "memo", "notify", "on", "pause_sending", "ping", "protocol", "reconnect", "request",
+    "request_many", "run_forever", "send", "start", "state", "stats", "stream", "submit", "subscribe", "wait_closed",
+    "wait_until", *HOOKS,
 })  # fmt: skip
 """Every public name of a client."""
 

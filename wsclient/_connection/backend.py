@@ -36,6 +36,7 @@ class ClientBackend:
     Attributes:
         number: the connection's number.
         queue: the send queue.
+        pause: until when messages are held back.
         bucket: limits the messages per second of this connection; None if there is no limit.
         progress: notifies the threads that wait for written bytes.
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
@@ -44,8 +45,8 @@ class ClientBackend:
         depart, refuse, is_free: as in ``Requests``, for this connection.
     """
 
-    __slots__ = ("_commands", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number", "progress",
-                 "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
+    __slots__ = ("_commands", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number", "pause",
+                 "progress", "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class ClientBackend:
         self._commands = commands
         self.number = written.number
         self.queue = sender.queue
+        self.pause = sender.pause
         self.bucket = sender.queue.make_bucket()
         self.progress = sender.progress
         # Bound methods and `partial`, not wrappers: this saves one Python call for each message.

@@ -320,7 +320,7 @@ class Connection:
             at = self._next_timer(now, until)
         else:
             at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
-        if writer.bucket is not None:
+        if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
         core.commands.sleeps_until = at
         return self._poller.wait(line.sock, events, max(0.0, at - now))
@@ -356,6 +356,10 @@ class Connection:
             self._end_now(Initiator.NETWORK, _broke(self.writer.error), self.writer.error)
         elif self.ending is not None:
             self.over = self.ending.deadline.passed(now)
+            if self.over and self.ending.initiator is Initiator.LOCAL:
+                # The close frame may be behind messages that wait for a token. (If it was sent, this has no effect.)
+                code, reason = self.ending.code or CloseCode.NORMAL, self.ending.reason
+                self.writer.send_first(Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0))
         elif self.heartbeats.missed:
             self._end_unanswered()
         else:

@@ -512,11 +512,11 @@ class Requests:
         is_sent = request.written_on is not None or request.sent_before
         phase = phase or ("waiting" if is_sent else "queued")
         cause: BaseException | None = None
-        held = self._sender.why_held()
-        is_of_session = request.connection_number is not None  # the session's connection is not yet the sender's
+        in_session = self._sender.writer is None and request.connection_number is not None
+        held = self._sender.why_held(in_session=in_session)
         if phase == "waiting" and (request.written_on is not None or not is_sent):
             reason = self._what_came(request)
-        elif self._sender.writer is None and not (held and is_of_session):
+        elif self._sender.writer is None and not (held and in_session):
             reason, cause = self._link.why_not_open()
             if phase == "waiting":
                 reason = f"It could not be sent again: {reason}"

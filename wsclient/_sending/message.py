@@ -117,6 +117,9 @@ class Outgoing:
     is_answer = False
     """Whether it answers a call of the server, so that it does not count for the limits of ``SendQueue``."""
 
+    feed: Any = None
+    """Receives each of many replies to a request; None if it is not the request of a stream or subscription."""
+
     takes_any = True
     """True if no reply is expected, or if the first reply ends the request whatever it contains. Only such a message
     may be written by the main thread: it belongs to no stream (``Request.feed`` is None), so when its id is assigned,

@@ -1,14 +1,19 @@
-"""The limit on messages per second: one token bucket for each connection. Pure arithmetic, without a clock.
+"""When messages may be sent: a token bucket for each connection, and the pause of a client. Pure arithmetic, without a
+clock.
 
 Callers pass ``now``, always from ``time.monotonic()``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["TokenBucket"]
+if TYPE_CHECKING:
+    from .._threads.commands import Commands
+
+__all__ = ["Pause", "TokenBucket"]
 
 _TOLERANCE: Final = 1e-6
 """The part of a token that may be missing: it absorbs the rounding of sums of times."""
@@ -42,3 +47,56 @@ class TokenBucket:
     def take(self, now: float) -> None:
         """Count a message that is sent now; the caller has checked that ``now >= ready_at``."""
         self.ready_at = max(self.ready_at, now - self._slack) + self._interval
+
+
+class Pause:
+    """Until when ``client.pause_sending()`` holds messages back. A client has one, for all its connections.
+
+    It has no lock, so any call may use it, also one that interrupts its own thread: each step is one atomic operation
+    of a list.
+
+    Attributes:
+        ends: the ends of the pauses, normally one; empty if sending is not paused. Other classes only check whether it
+            is empty.
+    """
+
+    __slots__ = ("_commands", "ends")
+
+    def __init__(self, commands: Commands) -> None:
+        """
+        Args:
+            commands: a command to close or drain the client ends each pause.
+        """
+        self._commands = commands
+        self.ends: list[float] = []
+
+    def begin(self, end: float) -> None:
+        """Hold messages back until this time; of several calls, the latest end counts."""
+        self.ends.append(end)
+        self._forget(end, but=end)
+
+    def cancel(self) -> None:
+        """End the pause now."""
+        self.ends.clear()
+
+    def until(self, now: float) -> float:
+        """Return when the pause ends; ``now`` if sending is not paused.
+
+        Args:
+            now: the time on the monotonic clock.
+        """
+        end = max(self.ends, default=now)
+        if self._commands.close is not None or self._commands.drain is not None:
+            self.cancel()
+            return now
+        if end <= now:
+            self._forget(now)
+            return now
+        return end
+
+    def _forget(self, end: float, but: float | None = None) -> None:
+        """Remove the ends up to this one; ``but`` stays."""
+        for one in self.ends[:]:
+            if one <= end and one != but:
+                with contextlib.suppress(ValueError):  # another thread has removed it
+                    self.ends.remove(one)

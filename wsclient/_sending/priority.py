@@ -58,19 +58,25 @@ class Urgent:
         self._count_taken(entries, 1)
         return entries
 
-    def has_next(self, *, may_send: bool) -> bool:
-        """Return whether ``take_next`` would return something."""
-        return bool(self.entries) and (may_send or self._controls_put != self._controls_taken)
+    def has_next(self, *, has_token: bool, is_paused: bool) -> bool:
+        """Return whether ``take_next`` would return something. A hint without a lock."""
+        if not self.entries or self._controls_put != self._controls_taken:
+            return bool(self.entries)
+        return has_token and not (is_paused and all(entry.feed is not None for entry in self.entries[:]))
 
-    def take_next(self, *, may_send: bool) -> list[Outgoing]:
-        """Remove and return the control frames, in order; if there are none, the first message, if ``may_send``. Only
+    def take_next(self, *, has_token: bool, is_paused: bool) -> list[Outgoing]:
+        """Remove and return the control frames, in order; if there are none, the first message that may be sent. Only
         the thread that holds the write lock calls this.
+
+        Args:
+            has_token: whether a message may be sent.
+            is_paused: whether requests of subscriptions may not be sent.
         """
         entries: list[Outgoing] = []
         if self._controls_put != self._controls_taken:
             entries = [entry for entry in self.entries if not entry.counted]
-        elif may_send:
-            entries = self.entries[:1]
+        elif has_token:
+            entries = [entry for entry in self.entries if not is_paused or entry.feed is None][:1]
         for entry in entries:
             self.entries.remove(entry)
         self._count_taken(entries, 1)

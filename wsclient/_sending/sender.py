@@ -9,10 +9,12 @@ Guarantees:
 
 from __future__ import annotations
 
+import time
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from .._threads.waiting import Notifier
+from .pacing import Pause
 
 if TYPE_CHECKING:
     from .._threads.commands import Commands
@@ -67,7 +69,8 @@ class Sender:
     =====================================================  ==================  =======================================
     no connection is open                                  stays queued          every method; see ``Connection.open``
     the socket is full                                     stays queued          every method; the I/O thread writes it
-    ``rate=`` allows no message yet                        stays queued          every method; the I/O thread writes it
+    ``rate=`` allows no message yet, or                    stays queued          every method; the I/O thread writes it
+    ``pause_sending()`` was called
     another thread holds the write lock                    that thread           every method; it checks the queue again
     the message expires or belongs to one connection       must be queued        ``write_now`` returns False
     nothing is queued, any thread but the main one         this thread           ``write_now``
@@ -94,13 +97,14 @@ class Sender:
         connection_number: how many connections were set up so far; the present connection has this number. The I/O
             thread assigns it.
         pace: how often a thread writes its own small messages.
+        pause: until when messages are held back, on every connection.
         progress: notifies the threads that wait for a delivery or a flush of a change.
         replies_in_order: whether replies are correlated by their order alone. If so, a request that ends without its
             reply ends the connection.
     """
 
-    __slots__ = ("_commands", "_guard", "connection_number", "pace", "progress", "queue", "replies_in_order",
-                 "writer")  # fmt: skip
+    __slots__ = ("_commands", "_guard", "connection_number", "pace", "pause", "progress", "queue",
+                 "replies_in_order", "writer")  # fmt: skip
 
     def __init__(
         self, queue: MessageQueue, commands: Commands, guard: Guard, *, replies_in_order: bool = False
@@ -118,6 +122,7 @@ class Sender:
         self.writer: Writer | None = None
         self.connection_number = 0
         self.pace = Pace()
+        self.pause = Pause(commands)
         self.progress = Notifier()
         self.replies_in_order = replies_in_order
 
@@ -148,7 +153,7 @@ class Sender:
                 self._commands.wake()
                 return
             writer.flush()
-        elif writer.bucket is not None:
+        elif writer.bucket is not None or self.pause.ends:
             writer.continue_later()
         if self._commands.drain is not None:
             self._commands.wake()  # this may have been the last message
@@ -169,8 +174,19 @@ class Sender:
             # then write.
             writer.flush_under_pressure()
 
-    def why_held(self) -> str | None:
-        """Say why queued messages may have to wait although a connection is open: the end of a sentence, or None."""
+    def why_held(self, *, in_session: bool = False) -> str | None:
+        """Say why messages may have to wait although there is a connection.
+
+        Args:
+            in_session: whether they are messages of ``on_session``, which ``pause_sending()`` does not hold back.
+
+        Returns:
+            The end of a sentence; None if there is no such reason.
+        """
+        now = time.monotonic()
+        seconds = self.pause.until(now) - now
+        if seconds > 0 and not in_session:
+            return f"pause_sending() holds messages back for {seconds:.3g} s more"
         rate = self.queue.rate
         return None if rate is None else f"rate={rate:g} of SendQueue limits the messages per second"
 

@@ -10,7 +10,8 @@ Guarantees:
       keep their order.
     * A full socket stops all writes (``blocked``) and wakes the I/O thread, which writes again when there is room.
     * With ``SendQueue(rate=)`` each message, but no control frame, takes a token (``bucket``). No thread waits for one:
-      the message stays queued, and the I/O thread, which wakes at that time, continues.
+      the message stays queued, and the I/O thread, which wakes at that time, continues. The same holds for messages
+      that ``pause_sending()`` holds back.
     * After ``end`` nothing more is written, and no thread is writing.
 
 ``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .._stats import Counters
     from .._threads.waiting import Notifier
     from ..protocols import Protocol as MessageProtocol
-    from .pacing import TokenBucket
+    from .pacing import Pause, TokenBucket
     from .queue import MessageQueue
 
 __all__ = ["WireTap", "Writer", "WriterBackend"]
@@ -74,6 +75,7 @@ class WriterBackend(Carrier, Protocol):
     """The interface of the client that a writer uses; see ``_connection.backend``."""
 
     queue: MessageQueue
+    pause: Pause
     bucket: TokenBucket | None
     progress: Notifier
     counters: Counters
@@ -133,6 +135,7 @@ class Writer:
         blocked: whether the socket is full; the I/O thread waits for room in it.
         error: why writing failed; the I/O thread then ends the connection.
         tap: records what is sent and received; None if that is not recorded.
+        pause: until when queued messages and the requests of subscriptions are held back.
         is_open: whether queued messages may be written. False before the connection is set up, and after a close frame.
         is_uncompressed_tcp: whether messages are written unchanged: not compressed, recorded or encrypted.
         rest: bytes of the last batch that the operating system has not accepted. Other classes only check whether it
@@ -154,6 +157,7 @@ class Writer:
         "error",
         "is_open",
         "is_uncompressed_tcp",
+        "pause",
         "rest",
         "tap",
         "urgent",
@@ -172,6 +176,7 @@ class Writer:
         """
         self._is_ending = False  # `end` was called; the compression of a large message stops
         self.write_progress = WriteProgress(backend.number)
+        self.pause = backend.pause
         self.bucket = backend.bucket
         self.blocked = False
         self.error: OSError | None = None
@@ -216,7 +221,7 @@ class Writer:
                         and self.is_open
                         and not (self.blocked or self.rest or self.urgent.entries)
                         and self.error is None
-                        and (self.bucket is None or time.monotonic() >= self.bucket.ready_at)
+                        and ((self.bucket is None and not self.pause.ends) or self._may_send())
                         # Messages that other threads queue after this check are not older than this one.
                         and not (backend.queue.entries or backend.queue.handed_over)
                         and entry.size <= backend.queue.largest
@@ -298,7 +303,7 @@ class Writer:
         """Write what is queued, until the socket is full."""
         for _ in range(_ROUNDS):
             if not self.has_work():
-                if self.bucket is not None:
+                if self.bucket is not None or self.pause.ends:
                     self.continue_later()
                 return
             with this_thread.section:
@@ -331,33 +336,46 @@ class Writer:
             return False
         if self.rest or self._is_closing:
             return bool(self.rest)
-        if self.bucket is not None:
-            may_send = time.monotonic() >= self.bucket.ready_at
-            return self.urgent.has_next(may_send=may_send) or (
-                self.is_open and queue.has_next(may_send=may_send) and backend.ready()
+        if self.bucket is not None or self.pause.ends:
+            has_token, is_paused = self._has_token(), self._is_paused()
+            return self.urgent.has_next(has_token=has_token, is_paused=is_paused) or (
+                self.is_open and queue.has_next(may_send=has_token and not is_paused) and backend.ready()
             )
         return bool(self.urgent.entries) or (
             self.is_open and bool(queue.entries or queue.handed_over) and backend.ready()
         )
 
+    def _has_token(self) -> bool:
+        """Return whether the rate permits a message now."""
+        return self.bucket is None or time.monotonic() >= self.bucket.ready_at
+
+    def _is_paused(self) -> bool:
+        """Return whether ``pause_sending()`` holds messages back now."""
+        now = time.monotonic()
+        return self.pause.until(now) > now
+
+    def _may_send(self) -> bool:
+        """Return whether a message of the queue may be written now."""
+        return self._has_token() and not self._is_paused()
+
     def continues_at(self, now: float) -> float:
-        """Return when a message that waits for a token can be written; infinity if none waits. A hint without a lock,
-        like ``has_work``.
+        """Return when to check whether a message that waits for a token, or for the end of a pause, can be written;
+        infinity if none waits. A hint without a lock, like ``has_work``.
 
         Args:
             now: the time on the monotonic clock.
         """
         bucket, queue = self.bucket, self._backend.queue
-        is_waiting = self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))
-        if bucket is None or self.blocked or not is_waiting:
+        if self.blocked or not (self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))):
             return math.inf
-        if bucket.ready_at > now:
-            return bucket.ready_at
+        later = [at for at in (now if bucket is None else bucket.ready_at, self.pause.until(now)) if at > now]
+        if later:
+            return min(later)
         return now if self.has_work() else math.inf
 
     def continue_later(self) -> None:
-        """Make sure that the I/O thread continues when a message that waits for a token can be written. A thread that
-        has queued a message calls this if there is no work for it (``has_work``).
+        """Make sure that the I/O thread continues when a message that waits for a token, or for the end of a pause, can
+        be written. A thread that has queued a message calls this if there is no work for it (``has_work``).
         """
         at = self.continues_at(time.monotonic())
         if at < math.inf:
@@ -471,10 +489,12 @@ class Writer:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
-        if self.bucket is not None:  # one message at a time, since each takes a token
-            may_send = time.monotonic() >= self.bucket.ready_at
-            urgent = self.urgent.take_next(may_send=may_send)
-            return urgent if urgent or not self.is_open else self._backend.take(JOINED_BYTES, int(may_send))
+        if self.bucket is not None or self.pause.ends:  # one message at a time, since each takes a token
+            has_token, is_paused = self._has_token(), self._is_paused()
+            urgent = self.urgent.take_next(has_token=has_token, is_paused=is_paused)
+            if urgent or not self.is_open:
+                return urgent
+            return self._backend.take(JOINED_BYTES, int(has_token and not is_paused))
         if not self.urgent.entries:
             return self._backend.take(JOINED_BYTES) if self.is_open else []
         return self.urgent.take()

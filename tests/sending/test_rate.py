@@ -261,6 +261,29 @@ def test_subscriptions_count_and_open_does_not_wait_for_them(raw):
             subscription.close()
 
 
+def test_a_heartbeat_passes_the_subscriptions_that_wait_to_be_requested_again(raw):
+    def beat():
+        protocol.heartbeat = None  # one is enough
+        return {"jsonrpc": "2.0", "method": "beat"}
+
+    protocol = wsclient.JsonRpc()
+    with opened(raw, 6, protocol=protocol) as (client, peer):
+        made = subscriptions(client, peer, 3)
+        client._wsclient.core.queue._bounds = only(1)
+        protocol.heartbeat = (0.01, beat)
+        peer.reset()
+        peer = raw.accept().upgrade()
+        assert taken(peer)["method"] == ASK["method"]
+        eventually(lambda: client.state is State.OPEN)
+        eventually(lambda: len(client._wsclient.core.sender.writer.urgent.entries) == 3)
+        allow(client)
+        assert taken(peer)["method"] == "beat"
+        allow(client)
+        assert taken(peer)["method"] == ASK["method"]
+        for subscription in made:
+            subscription.close()
+
+
 def test_the_deadline_of_a_subscription_that_is_requested_again_begins_when_it_is_written(raw):
     """Otherwise those that wait for their turn longer than ``request_timeout`` would end."""
     with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=3600) as (client, peer):
@@ -367,23 +390,40 @@ def test_reading_pauses_while_too_many_answers_wait_for_tokens(raw):
         eventually(lambda: not client._wsclient.core.link.paused)
 
 
-def test_subscriptions_that_wait_for_tokens_stop_neither_reading_nor_pongs():
+def subscribe_request():
+    request = Request(b"", 1000, NEVER)
+    request.feed = object()
+    return request
+
+
+def test_subscriptions_that_wait_for_tokens_delay_neither_reading_nor_pongs_nor_heartbeats():
     urgent = Urgent()
-    asked = [Request(b"", 1000, NEVER) for _ in range(2 * MAX_ANSWERS // 1000)]
+    asked = [subscribe_request() for _ in range(2 * MAX_ANSWERS // 1000)]
     for entry in asked:
         urgent.put(entry)
     assert urgent.bytes == 0
+    beats = [Outgoing(Opcode.TEXT, b"", 0) for _ in range(2)]
     pongs = [Outgoing(Opcode.PONG, b"", 0) for _ in range(MAX_URGENT + 5)]
-    for pong in pongs:
-        urgent.put(pong)
-    assert urgent.has_next(has_token=False, is_paused=False)
-    assert urgent.take_next(has_token=True, is_paused=False) == pongs[:MAX_URGENT]
+    for entry in (beats[0], *pongs, beats[1]):
+        urgent.put(entry)
+    assert urgent.has_next(has_token=False, is_paused=True)
+    assert urgent.take_next(has_token=True, is_paused=True) == pongs[:MAX_URGENT]
     assert not urgent.has_next(has_token=False, is_paused=False)
     assert urgent.take_next(has_token=False, is_paused=False) == []
+    assert urgent.has_next(has_token=True, is_paused=True)
+    assert urgent.take_next(has_token=True, is_paused=True) == beats[:1]
+    assert urgent.take_next(has_token=True, is_paused=False) == beats[1:]
+    assert not urgent.has_next(has_token=True, is_paused=True)
+    assert urgent.take_next(has_token=True, is_paused=True) == []
+    assert urgent.has_next(has_token=True, is_paused=False)
     assert urgent.take_next(has_token=True, is_paused=False) == asked[:1]
     assert urgent.take() == asked[1:]
-    urgent.put_back([pongs[0]])
-    assert urgent.take_next(has_token=False, is_paused=False) == [pongs[0]]
+    urgent.put_back([pongs[0], asked[0]])
+    assert urgent.has_next(has_token=False, is_paused=True)
+    assert urgent.take_next(has_token=False, is_paused=True) == [pongs[0]]
+    assert not urgent.has_next(has_token=True, is_paused=True)
+    assert urgent.take() == [asked[0]]
+    assert urgent.bytes == 0
 
 
 # --- requests and other calls that wait ------------------------------------------------------------------------------

@@ -31,24 +31,33 @@ this limit, handlers wait."""
 class Urgent:
     """The urgent messages of one connection.
 
+    If ``rate=`` or ``pause_sending()`` delays messages, control frames pass all others, and what the message protocol
+    sends by itself (heartbeats, answers) passes the requests of subscriptions: there may be thousands of these.
+
     Attributes:
         entries: the queued messages; other classes only read it.
     """
 
-    __slots__ = ("_controls_put", "_controls_taken", "_put", "_taken", "entries")
+    __slots__ = ("_controls_put", "_controls_taken", "_put", "_subscriptions_put", "_subscriptions_taken", "_taken",
+                 "entries")  # fmt: skip
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
         # Added so far, by the I/O thread; and removed so far, by the thread that holds the write lock:
         self._put = self._taken = 0  # bytes of answers
         self._controls_put = self._controls_taken = 0  # control frames
+        self._subscriptions_put = self._subscriptions_taken = 0  # requests of subscriptions
 
     def put(self, entry: Outgoing) -> None:
         """Append a message; a pong beyond ``MAX_URGENT`` control frames is dropped. I/O thread only."""
         if entry.opcode is Opcode.PONG and self._controls_put - self._controls_taken >= MAX_URGENT:
             return
-        self._put += _answer_bytes(entry)
-        self._controls_put += not entry.counted
+        if not entry.requests:
+            self._put += entry.size + MESSAGE_BYTES
+        if not entry.counted:
+            self._controls_put += 1
+        elif entry.feed is not None:
+            self._subscriptions_put += 1
         self.entries.append(entry)
 
     def take(self) -> list[Outgoing]:
@@ -60,12 +69,12 @@ class Urgent:
 
     def has_next(self, *, has_token: bool, is_paused: bool) -> bool:
         """Return whether ``take_next`` would return something. A hint without a lock."""
-        if not self.entries or self._controls_put != self._controls_taken:
-            return bool(self.entries)
-        return has_token and not (is_paused and all(entry.feed is not None for entry in self.entries[:]))
+        controls = self._controls_put - self._controls_taken
+        subscriptions = self._subscriptions_put - self._subscriptions_taken
+        return controls > 0 or (has_token and len(self.entries) > (subscriptions if is_paused else 0))
 
     def take_next(self, *, has_token: bool, is_paused: bool) -> list[Outgoing]:
-        """Remove and return the control frames, in order; if there are none, the first message that may be sent. Only
+        """Remove and return the control frames, in order; if there are none, the next message that may be sent. Only
         the thread that holds the write lock calls this.
 
         Args:
@@ -76,7 +85,8 @@ class Urgent:
         if self._controls_put != self._controls_taken:
             entries = [entry for entry in self.entries if not entry.counted]
         elif has_token:
-            entries = [entry for entry in self.entries if not is_paused or entry.feed is None][:1]
+            others = [entry for entry in self.entries if entry.feed is None]
+            entries = (others or ([] if is_paused else self.entries))[:1]
         for entry in entries:
             self.entries.remove(entry)
         self._count_taken(entries, 1)
@@ -88,20 +98,19 @@ class Urgent:
         self._count_taken(entries, -1)
         self.entries[:0] = entries
 
-    def _count_taken(self, entries: list[Outgoing], sign: int) -> None:
-        self._taken += sign * sum(map(_answer_bytes, entries))
-        self._controls_taken += sign * sum(not entry.counted for entry in entries)
-
     @property
     def bytes(self) -> int:
-        """The bytes of queued answers to the peer, with ``MESSAGE_BYTES`` for each. Exact on the I/O thread, except for
-        messages that the writer is just removing.
+        """The bytes of messages that may be answers to the peer, with ``MESSAGE_BYTES`` for each. Exact on the I/O
+        thread, except for messages that the writer is just removing. Requests do not count: many subscriptions that
+        wait for their turn must not stop the client from reading.
         """
         return self._put - self._taken
 
-
-def _answer_bytes(entry: Outgoing) -> int:
-    """Return the size of a message that may be an answer to the peer. A request is none: many subscriptions that wait
-    for their turn must not stop the client from reading.
-    """
-    return 0 if entry.requests else entry.size + MESSAGE_BYTES
+    def _count_taken(self, entries: Iterable[Outgoing], sign: int) -> None:
+        for entry in entries:
+            if not entry.requests:
+                self._taken += sign * (entry.size + MESSAGE_BYTES)
+            if not entry.counted:
+                self._controls_taken += sign
+            elif entry.feed is not None:
+                self._subscriptions_taken += sign

@@ -43,7 +43,7 @@ WORDS = [*DeliveryState, *Phase, *Initiator]
 def test_the_enums_have_exactly_these_values():
     assert [*DeliveryState] == ["queued", "written", "confirmed", "expired", "lost", "unknown", "cancelled"]
     assert [*Phase] == ["queued", "waiting"]
-    assert [*Initiator] == ["local", "remote", "network", "keepalive"]
+    assert [*Initiator] == ["local", "remote", "network", "keepalive", "quiet"]
 
 
 @pytest.mark.parametrize("word", WORDS, ids=repr)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from ._models import Attempt, ConnectionInfo, DeliveryState, Disconnect, Initiator, Phase, State
-    from ._options import Heartbeat, Limits, Queue, ReceiveQueue, SendQueue
+    from ._options import Heartbeat, Limits, Queue, Quiet, ReceiveQueue, SendQueue
     from ._receiving.handlers import Registration
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
@@ -111,6 +111,7 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "Queue",
+    "Quiet",
     "ReceiveQueue",
     "Reconnect",
     "Recording",
@@ -172,6 +173,7 @@ _MODULE_OF: Final = {
     "ProtocolError": "_errors",
     "ProxyError": "_errors",
     "Queue": "_options",
+    "Quiet": "_options",
     "ReceiveQueue": "_options",
     "Reconnect": "_connection.reconnect",
     "Recording": "_recording.options",

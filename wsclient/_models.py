@@ -86,6 +86,8 @@ class Initiator(_StringEnum):
     """The transport ended without a close frame."""
     KEEPALIVE = "keepalive"
     """The peer did not answer a ping or a heartbeat in time."""
+    QUIET = "quiet"
+    """No message that counts came for the time that ``quiet=`` or ``quiet_after=`` allows; this client closed it."""
 
 
 class Uptime:
@@ -173,7 +175,8 @@ class Disconnect:
     """How a connection ended.
 
     Attributes:
-        initiator: what ended it: ``"local"``, ``"remote"``, ``"network"`` or ``"keepalive"``; see ``Initiator``.
+        initiator: what ended it: ``"local"``, ``"remote"``, ``"network"``, ``"keepalive"`` or ``"quiet"``; see
+            ``Initiator``.
         code: the close code (RFC 6455 §7.4); 1005 for a close frame without a code, None if no close frame was
             received.
         reason: the text of the close frame, or a text of this package.

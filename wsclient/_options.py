@@ -1,4 +1,5 @@
-"""Options that are objects: limits on peer input, limits of queues, heartbeats, and ``DEFAULT``.
+"""Options that are objects: limits on peer input, limits of queues, heartbeats, quiet connections, and
+``DEFAULT``.
 
 They are frozen, so clients and threads may share them. They can be pickled. Two of them are equal if they have the same
 class and equal values.
@@ -7,6 +8,7 @@ class and equal values.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -21,6 +23,7 @@ __all__ = [
     "Limits",
     "Overflow",
     "Queue",
+    "Quiet",
     "ReceiveQueue",
     "SendQueue",
 ]
@@ -204,3 +207,43 @@ class Heartbeat:
             object.__setattr__(self, "message", message)
         object.__setattr__(self, "every", check_seconds("every", self.every))
         check_bool("only_if_idle", self.only_if_idle)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """When a connection counts as quiet, although its peer answers pings, and what the client does then.
+
+    A connection is quiet if no message that counts has come for ``after`` seconds while it was open and its messages
+    were read: the time in which reading is paused does not count. The hook ``on_quiet`` is then called.
+
+    Pings, pongs, answers to heartbeats that are a ``wsclient.Request``, and messages that only the protocol uses
+    (``Control``) never count, nor do messages that can't be decoded. What comes during ``on_session`` does not count
+    either, unless it is delivered to hooks or streams afterwards.
+
+    A connection that brought nothing that counts is a failed attempt for the back-off of ``Reconnect``, however long it
+    lasted.
+
+    Args:
+        after: the seconds.
+        counts: called with each other message (the whole message, decoded; also a reply), on the I/O thread, so it
+            must be short. True if the message counts. By default each message counts.
+        active: called when ``after`` seconds have passed, on the I/O thread. False if no messages are expected now, as
+            on a market that is closed: the time then begins again, and once more when it returns True after that.
+        action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
+            message that counts.
+
+    If ``counts`` or ``active`` raises, its first error is logged and passed to ``on_error``, and the result is taken as
+    true.
+    """
+
+    after: float
+    _: KW_ONLY
+    counts: Callable[[Any], bool] | None = None
+    active: Callable[[], bool] | None = None
+    action: Literal["reconnect", "report"] = "reconnect"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "after", check_seconds("after", self.after))
+        check_callable("counts", self.counts)
+        check_callable("active", self.active)
+        check_choice("action", self.action, ("reconnect", "report"))

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
 from ._network.tls import keylog_failure
-from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Heartbeat, Limits, Queue
+from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Heartbeat, Limits, Queue, Quiet
 from ._recording.options import Recording, checked_recording
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
@@ -51,6 +51,7 @@ __all__ = [
     "check_origin",
     "check_protocol",
     "check_proxy",
+    "check_quiet",
     "check_receive_queue",
     "check_record",
     "check_send_queue",
@@ -145,6 +146,7 @@ class Settings(NamedTuple):
     name: str
     recording: Recording | None
     heartbeat: Heartbeat | None
+    quiet: Quiet | None
 
     def __repr__(self) -> str:
         return f"<Settings {self.name!r} {self.shown_url}>"  # URLs and headers may be secret
@@ -178,6 +180,7 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
         name=values["name"],
         recording=values["record"],
         heartbeat=values["heartbeat"],
+        quiet=values["quiet"],
     )
 
 
@@ -405,6 +408,11 @@ def check_heartbeat(name: str, heartbeat: Any) -> Heartbeat | None:
     if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
         raise TypeError(f"{name} must be a wsclient.Heartbeat or None, not {type(heartbeat).__name__}.")
     return heartbeat
+
+
+def check_quiet(name: str, quiet: Any) -> Quiet | None:
+    """``quiet``: a ``Quiet``, its ``after`` in seconds, or None."""
+    return quiet if quiet is None or isinstance(quiet, Quiet) else Quiet(check_seconds(name, quiet))
 
 
 def check_json(name: str, codec: Any) -> Any:

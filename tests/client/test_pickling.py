@@ -34,6 +34,8 @@ OBJECTS = [
     lambda: wsclient.Heartbeat({"op": "ping"}, 30),
     lambda: wsclient.Heartbeat(wsclient.Request({"op": "ping"}), 30),
     lambda: wsclient.Heartbeat(dict, 30, only_if_idle=True),
+    lambda: wsclient.Quiet(30),
+    lambda: wsclient.Quiet(30, counts=bool, active=callable, action="report"),
     lambda: wsclient.Recording("session.jsonl", redact=["pin"]),
 ]
 
@@ -126,6 +128,7 @@ def test_connect_with_all_its_options_can_be_passed_to_another_process(server, t
         compression=wsclient.Deflate(level=1),
         record=wsclient.Recording(tmp_path / "session.jsonl"),
         ssl_context=ssl.create_default_context,
+        quiet=wsclient.Quiet(30, counts=bool),
         heartbeat=wsclient.Heartbeat({"op": "ping"}, 30),
         headers={"X-Token": "abc"},
         on_error=print,

@@ -123,7 +123,10 @@ class Client:
                 this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
                 address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and
                 ``unix`` URLs, a socket that already uses TLS, and the certificate of an ``https`` proxy.
+            quiet: seconds without a message after which the connection is replaced although the server answers pings,
+                or a ``Quiet`` that also defines which messages count; None for no limit.
             heartbeat: a ``Heartbeat``, a message that is sent at an interval instead of the protocol's heartbeat.
+            on_quiet: a hook as a function, like those above.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -747,6 +750,12 @@ class Client:
 
     def on_connect_error(self, attempt: Attempt) -> None:
         """An attempt to connect failed."""
+
+    def on_quiet(self, seconds: float) -> None:
+        """No message that counts has come for so many seconds (``quiet=``).
+
+        The connection is replaced at the same time, unless ``Quiet.action`` is ``"report"``.
+        """
 
     # --- names --------------------------------------------------------------------------------------------------------
 

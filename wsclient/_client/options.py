@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 from .. import _settings
 from .._connection.reconnect import Reconnect, check_reconnect
 from .._models import Attempt
-from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, ReceiveQueue, SendQueue
+from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, Quiet, ReceiveQueue, SendQueue
 from .._receiving.hooks import HOOKS
 from .._recording.options import Recording
 from .._rfc6455.deflate import Deflate
@@ -72,7 +72,9 @@ class ClientOptions(TypedDict, total=False):
     name: str | None
     record: str | os.PathLike[str] | Recording | None
     server_hostname: str | None
+    quiet: float | Quiet | None
     heartbeat: Heartbeat | None
+    on_quiet: Callable[[Any, float], object] | None
 
 
 class Option(NamedTuple):
@@ -110,12 +112,14 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "receive_queue": Option(ReceiveQueue(), _settings.check_receive_queue),
     "max_message_size": Option(_settings.MAX_MESSAGE_SIZE, check_count),
     "limits": Option(DEFAULT_LIMITS, _settings.check_limits),
-    **dict.fromkeys(HOOKS, Option(None, check_callable)),
+    **dict.fromkeys(HOOKS[: HOOKS.index("on_quiet")], Option(None, check_callable)),
     "handlers": Option(None, _settings.check_handlers),
     "name": Option(None, _settings.check_name),
     "record": Option(None, _settings.check_record),
     "server_hostname": Option(None, _settings.check_server_hostname),
+    "quiet": Option(None, _settings.check_quiet),
     "heartbeat": Option(None, _settings.check_heartbeat),
+    "on_quiet": Option(None, check_callable),
 }
 """Each option except ``url``, in the order of the signature."""
 

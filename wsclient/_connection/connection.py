@@ -82,9 +82,9 @@ class Connection:
         over: whether it has ended, so that ``finish`` can be called.
     """
 
-    __slots__ = ("_core", "_goodbye", "_has_more", "_kept", "_opened_at", "_ping_schedule", "_poller",
-                 "_reader", "_uptime", "_written", "ending", "heartbeats", "info", "number", "opened", "over",
-                 "router", "writer")  # fmt: skip
+    __slots__ = ("_core", "_goodbye", "_has_more", "_kept", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
+                 "_reader", "_uptime", "_written", "ending", "heartbeats", "info", "number", "opened", "over", "router",
+                 "writer")  # fmt: skip
 
     def __init__(
         self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
@@ -104,7 +104,6 @@ class Connection:
         self.info = _facts(self.number, opened, self._uptime)
         self.writer = writer
         self._written = written
-        self.router = core.make_router(writer, written)
         self.ending: Ending | None = None
         self.over = False
         self._core = core
@@ -128,12 +127,19 @@ class Connection:
             counters=core.counters,
             patience=core.settings.line.ping_timeout,
         )
+        self._quiet_clock = core.quiet.make_clock()
+        self.router = core.make_router(writer, written, self._quiet_clock, self.heartbeats)
         self._goodbye = [True]
 
     @property
     def was_open(self) -> bool:
         """Whether it was ever open, that is, set up."""
         return self._opened_at is not None
+
+    @property
+    def was_useless(self) -> bool:
+        """Whether it brought no message that counts, with ``quiet=``."""
+        return self._quiet_clock is not None and not self._quiet_clock.has_heard
 
     def claim_goodbye(self) -> bool:
         """Return True for the first caller, which posts ``on_close``. Any thread may call it: ``_goodbye`` has a single
@@ -161,6 +167,7 @@ class Connection:
         self._opened_at = time.monotonic()
         self.writer.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
         self.heartbeats.begin(self._opened_at)
+        self._core.quiet.opened(self._quiet_clock, self._opened_at)
         self._uptime.start(self._opened_at)
         self._core.link.opened_at = self._opened_at
         self._core.link.connection = self.info
@@ -202,6 +209,7 @@ class Connection:
             or self.heartbeats.missed
             or now >= self._ping_schedule.next_at
             or now >= self.heartbeats.next_at
+            or now >= core.quiet.next_at
             or now >= core.starter.retry_at
         ):
             self._look_after(now)
@@ -221,6 +229,7 @@ class Connection:
         *,
         error: WebSocketClientError | None = None,
         behind_queue: WebSocketClientError | None = None,
+        initiator: Initiator = Initiator.LOCAL,
     ) -> None:
         """Start the closing handshake; on a connection that is already ending, only make the deadline earlier.
 
@@ -231,12 +240,13 @@ class Connection:
             error: why the client closes the connection.
             behind_queue: if given: first send all queued messages and the protocol's goodbye, then the close frame;
                 later messages are refused with this error.
+            initiator: as in ``Disconnect``.
         """
         if self.ending is not None:
             self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(deadline))
             return
         frame = Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0)
-        ending = Ending(Initiator.LOCAL, code, reason, error, deadline)
+        ending = Ending(initiator, code, reason, error, deadline)
         if behind_queue is not None:
             self.ending = ending
             goodbye = self._make_goodbye()
@@ -283,6 +293,7 @@ class Connection:
         core.link.connection = None
         core.link.paused = False
         core.link.proofs.clear()
+        core.quiet.closed(self._quiet_clock)
         cut = self.writer.end()
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
@@ -314,12 +325,14 @@ class Connection:
                 core.acknowledgements.drop_decided()
             link.paused = writer.is_flooded_by_replies or (core.receivers.full and not self.router.must_keep_reading)
             events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
+            if link.paused and core.quiet.next_at != math.inf:
+                core.quiet.pause(now)
         if (self._has_more or (line.may_hold and line.pending())) and not link.paused:
             until = Deadline(now)
         if core.table.timers or self.ending is not None or link.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
+            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.quiet.next_at, core.starter.retry_at)
         if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
         core.commands.sleeps_until = at
@@ -340,8 +353,8 @@ class Connection:
         if self.ending is not None:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
-        if self._core.link.paused:
-            at = min(at, now + _PAUSED_LOOK)
+        # While reading is paused, the clock of `quiet=` stands still.
+        at = min(at, now + _PAUSED_LOOK if self._core.link.paused else self._core.quiet.next_at)
         return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
 
     def _look_after(self, now: float) -> None:
@@ -375,6 +388,8 @@ class Connection:
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
+            if now >= self._core.quiet.next_at:
+                self._core.quiet.look(now)
 
     def _end_unanswered(self) -> None:
         self._end_now(Initiator.KEEPALIVE, "a heartbeat was not answered", None)

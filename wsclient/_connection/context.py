@@ -7,12 +7,14 @@ Guarantees:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._receiving.receivers import Receivers
 from .._receiving.router import Router
 from .._receiving.server_calls import ServerCalls
 from .._receiving.subscription import SubscriptionFeed
+from .._receiving.watched_router import WatchedRouter
 from .._requests.requests import Requests
 from .._requests.table import RequestTable
 from .._sending.delivery import Acknowledgements
@@ -27,6 +29,7 @@ from .._threads.log import ClientLog
 from .._threads.starter import ThreadStarter
 from .._threads.state import StateCell
 from .backend import ClientBackend
+from .quiet import QuietWatch
 
 if TYPE_CHECKING:
     from .._recording.options import Recording
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from .._sending.writer import Writer
     from .._settings import Settings
     from ..protocols import Protocol
+    from .keepalive import Heartbeats
+    from .quiet import QuietClock
 
 __all__ = ["ClientContext"]
 
@@ -62,6 +67,7 @@ class ClientContext:
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
         server_calls: answers the server's calls.
         counters: numbers for the statistics.
+        quiet: finds connections that bring no messages any more.
         recorder: writes the recording; None if there is none.
         acknowledgements: waits for the proof that messages arrived.
         progress: notifies the threads that wait for a delivery or a flush.
@@ -69,8 +75,8 @@ class ClientContext:
 
     __slots__ = (
         "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "memo", "progress",
-        "protocol", "queue", "receivers", "recorder", "requests", "sender", "server_calls", "settings", "starter",
-        "state", "streams", "subscriptions", "table",
+        "protocol", "queue", "quiet", "receivers", "recorder", "requests", "sender", "server_calls", "settings",
+        "starter", "state", "streams", "subscriptions", "table",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, protocol: Protocol) -> None:
@@ -108,6 +114,7 @@ class ClientContext:
             self.subscriptions.post,
             has_pings=settings.line.ping_interval is not None,
         )
+        self.quiet = QuietWatch(settings.quiet, hooks=self.hooks, link=self.link, log=self.log)
         self.server_calls = ServerCalls(protocol, self.sender, self.log)
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
@@ -123,9 +130,25 @@ class ClientContext:
             commands=self.commands,
         )
 
-    def make_router(self, writer: Writer, written: WrittenRequests) -> Router:
-        """Make the router of a connection; ``written`` are the requests in flight on it."""
-        return Router(
+    def make_router(
+        self,
+        writer: Writer,
+        written: WrittenRequests,
+        clock: QuietClock | None = None,
+        heartbeats: Heartbeats | None = None,
+    ) -> Router:
+        """Make the router of a connection.
+
+        Args:
+            writer: the connection's writer.
+            written: the requests in flight on it.
+            clock: receives the messages that count; None without ``quiet=``.
+            heartbeats: its heartbeats, whose answers do not count.
+        """
+        make: Callable[..., Router] = Router
+        if clock is not None:
+            make = partial(WatchedRouter, heard=partial(self.quiet.heard, clock), heartbeats=heartbeats)
+        return make(
             writer,
             self.settings.bounds.receive_queue,
             written,

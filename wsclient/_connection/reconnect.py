@@ -197,14 +197,21 @@ class ReconnectState:
             return RetryDecision(final, self.failures, None, orderly=True)
         return self._judge(error, now)
 
-    def connection_lost(self, error: ConnectionLost, now: float) -> RetryDecision:
-        """Return the decision after an open connection ended without a call of ``close()`` or ``reconnect()``."""
+    def connection_lost(self, error: ConnectionLost, now: float, *, was_useless: bool = False) -> RetryDecision:
+        """Return the decision after an open connection ended without a call of ``close()`` or ``reconnect()``.
+
+        Args:
+            error: how it ended.
+            now: when.
+            was_useless: whether it brought no message that counts, with ``quiet=``: it is a failed attempt, however
+                long it lasted.
+        """
         disconnect = error.disconnect
         assert disconnect is not None
         if self._reconnect is None:
             orderly = disconnect.initiator == "remote" and disconnect.code in _ORDERLY_CLOSES
             return RetryDecision(error, self.failures, None, orderly=orderly)
-        if self._begin_grace(disconnect.uptime, now):
+        if self._begin_grace(disconnect.uptime, now) and not was_useless:
             self.reset_count()
         else:
             self.failures += 1

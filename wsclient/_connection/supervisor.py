@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, printable, text_of
-from .._models import Attempt, State
+from .._models import Attempt, Initiator, State
 from .._network.connector import Connector
 from .._network.poller import Poller
 from .._rfc6455 import url as _url
@@ -106,6 +106,7 @@ class Supervisor:
         self._connection: Connection | None = None
         self._turn = 0
         self.drained = False
+        core.quiet.replace = self._replace
 
     def run(self) -> None:
         """The main function of the I/O thread."""
@@ -209,7 +210,8 @@ class Supervisor:
         if core.commands.reconnect is not None:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
-        return self._decide(partial(self._reconnect_state.connection_lost, lost, now))
+        was_useless = connection.was_useless
+        return self._decide(partial(self._reconnect_state.connection_lost, lost, now, was_useless=was_useless))
 
     def _attempt_failed(self, failure: ConnectError, now: float) -> RetryDecision:
         core = self._core
@@ -305,6 +307,16 @@ class Supervisor:
         """
         if self._core.commands.close is not None:
             raise Interrupted("The client was closed while a connection was being opened.")
+
+    def _replace(self, reason: str) -> None:
+        """Drop the present connection, since it brings no messages any more; the next one is opened as after any loss.
+
+        See ``QuietWatch.replace``.
+        """
+        connection = self._connection
+        if connection is not None:
+            soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+            connection.close(CloseCode.NORMAL, reason, soon, initiator=Initiator.QUIET)
 
     def _close_failed(self, connection: Connection) -> None:
         """Close a connection whose set-up failed."""

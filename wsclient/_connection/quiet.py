@@ -1,0 +1,232 @@
+"""``quiet=``: finds a connection that brings no messages any more, although its peer answers pings.
+
+``QuietClock`` reads no clock: callers pass ``now``, from ``time.monotonic()``. ``QuietWatch`` belongs to one client; it
+has the next moment at which a clock may be due, like the keepalive. I/O thread only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._options import Quiet
+    from .._receiving.hooks import Hooks
+    from .._sending.link import Link
+    from .._threads.log import ClientLog
+
+__all__ = ["QuietClock", "QuietWatch"]
+
+
+class QuietClock:
+    """Measures for how long no message that counts has come. It does not run before ``start``, nor while it is paused.
+
+    Attributes:
+        has_heard: whether a message that counts has come since the clock was made.
+        next_at: the moment at which it is due; infinity while it does not run, and after ``rest``.
+    """
+
+    __slots__ = ("_after", "_last", "_paused", "_was_inactive", "has_heard", "next_at")
+
+    def __init__(self, after: float) -> None:
+        """
+        Args:
+            after: the seconds without a message after which it is due.
+        """
+        self._after = after
+        self._last: float | None = None  # the last message, or the start; None while the clock does not run
+        self._paused: tuple[float, float] | None = None  # when it was paused, and `next_at` before that
+        self._was_inactive = False
+        self.has_heard = False
+        self.next_at = math.inf
+
+    def start(self, now: float) -> None:
+        """Run from now on: the connection is open."""
+        self.stop()
+        self._was_inactive = False
+        self._begin(now)
+
+    def stop(self) -> None:
+        """Do not run any more: the connection has ended."""
+        self._last = self._paused = None
+        self.next_at = math.inf
+
+    def heard(self, now: float) -> None:
+        """Called when a message that counts has come."""
+        self.has_heard = True
+        if self._last is not None:
+            self._begin(now)
+
+    def pause(self, now: float) -> None:
+        """Stand still from now on: reading is paused."""
+        if self._last is not None and self._paused is None:
+            self._paused = now, self.next_at
+            self.next_at = math.inf
+
+    def resume(self, now: float) -> None:
+        """Run again; the time of the pause does not count."""
+        if self._last is not None and self._paused is not None:
+            paused_at, next_at = self._paused
+            self._paused = None
+            self._last += now - paused_at
+            self.next_at = next_at + (now - paused_at)
+
+    def confirm(self, now: float, is_active: bool) -> bool:
+        """Return whether it is due now and messages were expected all the time; if they were not, begin again.
+
+        Args:
+            now: the present time.
+            is_active: whether messages are expected now. The first time that they are expected again, it begins again
+                as well: only a part of the time may have been active.
+        """
+        if now < self.next_at:
+            return False
+        if is_active and not self._was_inactive:
+            return True
+        self._was_inactive = not is_active
+        self._begin(now)
+        return False
+
+    def silence(self, now: float) -> float:
+        """Return the seconds since the last message that counts, or since the start, without pauses."""
+        if self._last is None:
+            return 0.0
+        return (now if self._paused is None else self._paused[0]) - self._last
+
+    def wait_again(self, now: float) -> None:
+        """Be due again when no message comes for the same time once more; the silence goes on."""
+        self.next_at = now + self._after
+
+    def rest(self) -> None:
+        """Be due only after a further message has come and no other follows it."""
+        self.next_at = math.inf
+
+    def _begin(self, now: float) -> None:
+        self._last = now
+        if self._paused is None:
+            self.next_at = now + self._after
+        else:
+            self._paused = now, now + self._after
+
+
+class QuietWatch:
+    """The clocks of one client, and what happens when one of them is due. I/O thread only.
+
+    Attributes:
+        next_at: when ``look`` must be called: the earliest moment at which a clock may be due; infinity for never.
+            While reading is paused it is minus infinity, so that ``look`` finds the end of the pause.
+        replace: called with the reason to replace the present connection. ``Supervisor`` sets it: it drops the
+            connection, so that the next one is opened. A client that can replace a connection in another way sets
+            another function.
+    """
+
+    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_link", "_log", "_option", "next_at",
+                 "replace")  # fmt: skip
+
+    def __init__(self, option: Quiet | None, *, hooks: Hooks, link: Link, log: ClientLog) -> None:
+        """
+        Args:
+            option: the client's option ``quiet``; None if it has none.
+            hooks: runs ``on_quiet``.
+            link: shows whether reading is paused.
+            log: the client's log.
+        """
+        self._option = option
+        self._hooks = hooks
+        self._link = link
+        self._log = log
+        self._clock: QuietClock | None = None  # of the open connection
+        self._faulty: set[str] = set()  # the functions that have raised
+        self._is_paused = False
+        self.next_at = math.inf
+        self.replace: Callable[[str], object] = bool
+
+    def make_clock(self) -> QuietClock | None:
+        """Return a clock for a new connection; None without ``quiet=``."""
+        return None if self._option is None else QuietClock(self._option.after)
+
+    def opened(self, clock: QuietClock | None, now: float) -> None:
+        """Start the clock of a connection that is open from now on."""
+        self._clock = clock
+        if clock is not None:
+            clock.start(now)
+            self._plan()
+
+    def closed(self, clock: QuietClock | None) -> None:
+        """Stop the clock of a connection that has ended."""
+        if clock is not None:
+            clock.stop()
+        if self._clock is clock:
+            self._clock = None
+            self._is_paused = False
+            self._plan()
+
+    def heard(self, clock: QuietClock, message: Any) -> None:
+        """Called with each message of a connection that may count.
+
+        Args:
+            clock: the clock of the connection.
+            message: the message, decoded.
+        """
+        option = self._option
+        assert option is not None
+        if option.counts is None or self._ask("counts", option.counts, message):
+            clock.heard(time.monotonic())
+            if clock.next_at < self.next_at:  # it was at rest
+                self._plan()
+
+    def pause(self, now: float) -> None:
+        """Called before each wait in which reading is paused."""
+        if not self._is_paused:
+            self._is_paused = True
+            if self._clock is not None:
+                self._clock.pause(now)
+            self._plan()
+
+    def look(self, now: float) -> None:
+        """Handle what is due."""
+        clock = self._clock
+        if self._is_paused and not self._link.paused:
+            self._is_paused = False
+            if clock is not None:
+                clock.resume(now)
+        if clock is not None and now >= clock.next_at and clock.confirm(now, self._is_active()):
+            self._report(clock, now)
+        self._plan()
+
+    def _report(self, clock: QuietClock, now: float) -> None:
+        """Call ``on_quiet`` for the connection, and replace the connection unless the option forbids it."""
+        assert self._option is not None
+        seconds = clock.silence(now)
+        self._hooks.post("on_quiet", seconds)
+        if self._option.action == "report":
+            clock.rest()
+        else:
+            clock.wait_again(now)
+            self.replace(f"no message that counts came for {seconds:.1f} s")
+
+    def _plan(self) -> None:
+        """Set ``next_at``."""
+        if self._clock is None:
+            self.next_at = math.inf
+        else:
+            self.next_at = -math.inf if self._is_paused else self._clock.next_at
+
+    def _is_active(self) -> bool:
+        active = None if self._option is None else self._option.active
+        return active is None or self._ask("active", active)
+
+    def _ask(self, name: str, function: Callable[..., Any], *arguments: Any) -> bool:
+        """Return the result of a function of the user. One that raises is reported once, and taken as true."""
+        try:
+            return bool(function(*arguments))
+        except BaseException as error:  # SystemExit too: it must not end the client
+            if name not in self._faulty:
+                self._faulty.add(name)
+                text = "Quiet.%s raised %s; it is taken as true. This is not logged again."
+                self._log.write(logging.ERROR, text, name, type(error).__name__, error=error)
+                self._hooks.post_event("on_error", error)
+            return True

@@ -58,6 +58,11 @@ def test_the_loss_of_a_connection_changes_each_state_that_depends_on_it(state):
     assert after not in ON_CONNECTION
 
 
+def test_only_a_confirmed_subscription_can_be_quiet():
+    assert [state for state in Standing if Event.QUIET in TRANSITIONS[state]] == [Standing.ACTIVE]
+    assert TRANSITIONS[Standing.ACTIVE][Event.QUIET] is Standing.LOST
+
+
 def test_an_event_that_the_table_does_not_have_raises_an_error():
     core = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.core
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
@@ -176,6 +181,18 @@ class Subscribed(RuleBasedStateMachine):
             self.delivered.append(self.epoch)
             if is_read:
                 self.read()
+
+    @precondition(lambda self: self.key is not None and not self.is_over())
+    @rule()
+    def become_quiet(self):
+        self.feed.resubscribe(self.writer, self.number)
+        message = self.next_message()
+        assert (message["method"], message["params"]) == ("eth_unsubscribe", [self.key])
+        self.receive(reply(message, True))
+        self.asked = self.next_message()
+        assert self.asked["method"] == "eth_subscribe"
+        self.key = None
+        self.epoch += 1
 
     # --- the reader ---
 

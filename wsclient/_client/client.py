@@ -561,6 +561,7 @@ class Client:
         timeout: float | None = DEFAULT,
         maxsize: int | None = None,
         overflow: Overflow = "block",
+        quiet_after: float | None = None,
     ) -> Subscription:
         """Subscribe, and return a stream of the messages.
 
@@ -584,6 +585,11 @@ class Client:
             on_gap: called, on the reader's thread, before the first message after a lost connection is returned.
             timeout: seconds for the reply; the default is ``request_timeout``, None has no limit.
             maxsize, overflow: as for ``listen``.
+            quiet_after: seconds without a message of this subscription after which it is renewed on the same
+                connection: it is unsubscribed and subscribed again, and ``on_gap`` is called. If no message comes for
+                the same time once more, ``on_quiet`` is called and the connection is replaced. ``counts`` and
+                ``active`` of the client's option ``quiet`` apply too, and the time in which reading is paused does not
+                count. None for no limit.
 
         Returns:
             The subscription: a stream with ``.reply`` and ``.gaps``.
@@ -594,7 +600,17 @@ class Client:
             Exception: the other errors of ``request``.
         """
         return stream_operations.subscribe(
-            self._wsclient.core, message, match, unsubscribe, resume, key, on_gap, timeout, maxsize, overflow
+            self._wsclient.core,
+            message,
+            match,
+            unsubscribe,
+            resume,
+            key,
+            on_gap,
+            timeout,
+            maxsize,
+            overflow,
+            quiet_after,
         )
 
     # --- events and calls of the server -------------------------------------------------------------------------------

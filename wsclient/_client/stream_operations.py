@@ -19,7 +19,7 @@ from .._requests import failures
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .._threads.waiting import Latch
-from .._validation import check_callable, check_choice, check_count
+from .._validation import check_callable, check_choice, check_count, check_seconds
 
 if TYPE_CHECKING:
     from .._connection.context import ClientContext
@@ -103,6 +103,7 @@ def subscribe(
     timeout: float | None,
     maxsize: int | None,
     overflow: Overflow,
+    quiet_after: float | None,
 ) -> Subscription:
     """See ``Client.subscribe``."""
     core.guard.check_may_wait("subscribe()", "Call it on another thread, or use send() and listen().")
@@ -116,7 +117,11 @@ def subscribe(
             "resume= there, or subscribe once outside of the hook."
         )
     feed = core.make_subscription(
-        message, match=check_callable("match", match), unsubscribe=unsubscribe, resume=bool(resume)
+        message,
+        match=check_callable("match", match),
+        unsubscribe=unsubscribe,
+        resume=bool(resume),
+        quiet_after=None if quiet_after is None else check_seconds("quiet_after", quiet_after),
     )
     request = feed.make(core.settings.bounds.deadline(timeout), connection_number)
     awaited = feed.is_reply_awaited

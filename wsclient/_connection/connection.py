@@ -27,6 +27,7 @@ from .._threads.deadline import NEVER, Deadline
 from .._threads.wakeup import NOT_OURS
 from ..protocols import Request as Wrapped
 from .keepalive import Heartbeats, PingSchedule
+from .overdue import EndingOverdue
 
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
@@ -293,7 +294,6 @@ class Connection:
         core.link.connection = None
         core.link.paused = False
         core.link.proofs.clear()
-        core.quiet.closed(self._quiet_clock)
         cut = self.writer.end()
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
@@ -303,6 +303,7 @@ class Connection:
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
         core.receivers.connection_lost(lost, was_open=self.was_open)
+        core.quiet.closed(self._quiet_clock)
         core.progress.announce()
         return disconnect
 
@@ -389,7 +390,14 @@ class Connection:
                 self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
             if now >= self._core.quiet.next_at:
-                self._core.quiet.look(now)
+                self._look_for_quiet(now)
+
+    def _look_for_quiet(self, now: float) -> None:
+        stale = self._core.quiet.look(now)
+        if stale:
+            with EndingOverdue(self._core):  # a function of the user may return the message
+                for subscription in stale:
+                    subscription.resubscribe(self.writer, self.number)
 
     def _end_unanswered(self) -> None:
         self._end_now(Initiator.KEEPALIVE, "a heartbeat was not answered", None)

@@ -29,7 +29,7 @@ from .._threads.log import ClientLog
 from .._threads.starter import ThreadStarter
 from .._threads.state import StateCell
 from .backend import ClientBackend
-from .quiet import QuietWatch
+from .quiet import QuietWatch, SubscriptionClock
 
 if TYPE_CHECKING:
     from .._recording.options import Recording
@@ -114,7 +114,9 @@ class ClientContext:
             self.subscriptions.post,
             has_pings=settings.line.ping_interval is not None,
         )
-        self.quiet = QuietWatch(settings.quiet, hooks=self.hooks, link=self.link, log=self.log)
+        self.quiet = QuietWatch(
+            settings.quiet, hooks=self.hooks, subscriptions=self.subscriptions, link=self.link, log=self.log
+        )
         self.server_calls = ServerCalls(protocol, self.sender, self.log)
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
@@ -162,14 +164,24 @@ class ClientContext:
         )
 
     def make_subscription(
-        self, message: Any, *, match: Callable[[Any], bool] | None, unsubscribe: Any, resume: bool
+        self,
+        message: Any,
+        *,
+        match: Callable[[Any], bool] | None,
+        unsubscribe: Any,
+        resume: bool,
+        quiet_after: float | None = None,
     ) -> SubscriptionFeed:
-        """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments."""
+        """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments.
+
+        ``quiet_after`` are the seconds without a message after which it is requested again; None for no limit.
+        """
         return SubscriptionFeed(
             message,
             match=match,
             unsubscribe=unsubscribe,
             resume=resume,
+            quiet=None if quiet_after is None else SubscriptionClock(quiet_after, self.quiet),
             request_timeout=self.settings.bounds.request_timeout,
             protocol=self.protocol,
             requests=self.requests,

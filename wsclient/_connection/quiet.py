@@ -1,4 +1,5 @@
-"""``quiet=``: finds a connection that brings no messages any more, although its peer answers pings.
+"""``quiet=`` and ``quiet_after=``: find a connection or a subscription that brings no messages any more, although the
+peer answers pings.
 
 ``QuietClock`` reads no clock: callers pass ``now``, from ``time.monotonic()``. ``QuietWatch`` belongs to one client; it
 has the next moment at which a clock may be due, like the keepalive. I/O thread only.
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .._options import Quiet
     from .._receiving.hooks import Hooks
+    from .._receiving.subscriptions import Subscriptions
     from .._sending.link import Link
     from .._threads.log import ClientLog
 
-__all__ = ["QuietClock", "QuietWatch"]
+__all__ = ["QuietClock", "QuietWatch", "SubscriptionClock"]
 
 
 class QuietClock:
@@ -112,10 +114,50 @@ class QuietClock:
             self._paused = now, now + self._after
 
 
+class SubscriptionClock:
+    """The clock of a subscription with ``quiet_after=``.
+
+    Attributes:
+        clock: runs while the subscription is confirmed on the present connection.
+        was_asked_again: whether the subscription was requested again since its last message, because it was quiet.
+    """
+
+    __slots__ = ("_watch", "clock", "was_asked_again")
+
+    def __init__(self, after: float, watch: QuietWatch) -> None:
+        """
+        Args:
+            after: ``quiet_after``.
+            watch: the client's watch.
+        """
+        self._watch = watch
+        self.clock = QuietClock(after)
+        self.was_asked_again = False
+
+    def confirmed(self) -> None:
+        """Called when the subscription is confirmed. If it was requested again, the clock runs already."""
+        if not self.was_asked_again:
+            now = time.monotonic()
+            self.clock.start(now)
+            self._watch.started(self.clock, now)
+
+    def heard(self) -> None:
+        """Called with each message of the subscription."""
+        if self._watch.does_count:
+            self.was_asked_again = False
+            self.clock.heard(time.monotonic())
+
+    def stopped(self) -> None:
+        """Called when the connection has ended."""
+        self.was_asked_again = False
+        self.clock.stop()
+
+
 class QuietWatch:
     """The clocks of one client, and what happens when one of them is due. I/O thread only.
 
     Attributes:
+        does_count: whether the present message counts.
         next_at: when ``look`` must be called: the earliest moment at which a clock may be due; infinity for never.
             While reading is paused it is minus infinity, so that ``look`` finds the end of the pause.
         replace: called with the reason to replace the present connection. ``Supervisor`` sets it: it drops the
@@ -123,24 +165,29 @@ class QuietWatch:
             another function.
     """
 
-    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_link", "_log", "_option", "next_at",
-                 "replace")  # fmt: skip
+    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_link", "_log", "_option", "_subscriptions",
+                 "does_count", "next_at", "replace")  # fmt: skip
 
-    def __init__(self, option: Quiet | None, *, hooks: Hooks, link: Link, log: ClientLog) -> None:
+    def __init__(
+        self, option: Quiet | None, *, hooks: Hooks, subscriptions: Subscriptions, link: Link, log: ClientLog
+    ) -> None:
         """
         Args:
             option: the client's option ``quiet``; None if it has none.
             hooks: runs ``on_quiet``.
+            subscriptions: some of them may have clocks.
             link: shows whether reading is paused.
             log: the client's log.
         """
         self._option = option
         self._hooks = hooks
+        self._subscriptions = subscriptions
         self._link = link
         self._log = log
         self._clock: QuietClock | None = None  # of the open connection
         self._faulty: set[str] = set()  # the functions that have raised
         self._is_paused = False
+        self.does_count = True
         self.next_at = math.inf
         self.replace: Callable[[str], object] = bool
 
@@ -153,10 +200,17 @@ class QuietWatch:
         self._clock = clock
         if clock is not None:
             clock.start(now)
-            self._plan()
+            self.started(clock, now)
+
+    def started(self, clock: QuietClock, now: float) -> None:
+        """Called when a clock was started. While reading is paused, it stands still at first."""
+        if self._is_paused:
+            clock.pause(now)
+        elif clock.next_at < self.next_at:
+            self.next_at = clock.next_at
 
     def closed(self, clock: QuietClock | None) -> None:
-        """Stop the clock of a connection that has ended."""
+        """Stop the clock of a connection that has ended. The clocks of subscriptions are stopped before."""
         if clock is not None:
             clock.stop()
         if self._clock is clock:
@@ -173,47 +227,87 @@ class QuietWatch:
         """
         option = self._option
         assert option is not None
-        if option.counts is None or self._ask("counts", option.counts, message):
+        self.does_count = option.counts is None or self._ask("counts", option.counts, message)
+        if self.does_count:
             clock.heard(time.monotonic())
             if clock.next_at < self.next_at:  # it was at rest
-                self._plan()
+                self.next_at = clock.next_at
 
     def pause(self, now: float) -> None:
         """Called before each wait in which reading is paused."""
         if not self._is_paused:
             self._is_paused = True
-            if self._clock is not None:
-                self._clock.pause(now)
+            for clock in self._clocks():
+                clock.pause(now)
             self._plan()
 
-    def look(self, now: float) -> None:
-        """Handle what is due."""
-        clock = self._clock
+    def look(self, now: float) -> list[Any]:
+        """Handle what is due.
+
+        Args:
+            now: the present time.
+
+        Returns:
+            The subscriptions that must be requested again.
+        """
+        clocks = self._clocks()
         if self._is_paused and not self._link.paused:
             self._is_paused = False
-            if clock is not None:
+            for clock in clocks:
                 clock.resume(now)
-        if clock is not None and now >= clock.next_at and clock.confirm(now, self._is_active()):
-            self._report(clock, now)
+        stale = []
+        if any(now >= clock.next_at for clock in clocks):
+            is_active = self._is_active()
+            if not self._look_at_connection(now, is_active):
+                stale = self._look_at_subscriptions(now, is_active)
         self._plan()
+        return stale
 
-    def _report(self, clock: QuietClock, now: float) -> None:
-        """Call ``on_quiet`` for the connection, and replace the connection unless the option forbids it."""
-        assert self._option is not None
+    def _look_at_connection(self, now: float, is_active: bool) -> bool:
+        """Call ``on_quiet`` if the connection is quiet. Return whether it was also replaced."""
+        clock, option = self._clock, self._option
+        if clock is None or option is None or not clock.confirm(now, is_active):
+            return False
         seconds = clock.silence(now)
-        self._hooks.post("on_quiet", seconds)
-        if self._option.action == "report":
+        if option.action == "report":
             clock.rest()
-        else:
-            clock.wait_again(now)
-            self.replace(f"no message that counts came for {seconds:.1f} s")
+            self._hooks.post("on_quiet", seconds)
+            return False
+        clock.wait_again(now)
+        self._replace(f"no message that counts came for {seconds:.1f} s", seconds)
+        return True
+
+    def _look_at_subscriptions(self, now: float, is_active: bool) -> list[Any]:
+        """Return the subscriptions that are quiet. If one was requested again and is still quiet, the connection is
+        replaced instead.
+        """
+        stale = []
+        for member in self._subscriptions:
+            quiet = member.quiet
+            if quiet is None or not quiet.clock.confirm(now, is_active):
+                continue
+            quiet.clock.wait_again(now)
+            seconds = quiet.clock.silence(now)
+            if quiet.was_asked_again:
+                self._replace(f"a subscription had no message for {seconds:.1f} s, although it was renewed", seconds)
+                return []
+            quiet.was_asked_again = True
+            stale.append(member)
+            self._log.write(logging.INFO, "a subscription had no message for %.1f s and is requested again.", seconds)
+        return stale
+
+    def _replace(self, reason: str, seconds: float) -> None:
+        self._hooks.post("on_quiet", seconds)
+        self.replace(reason)
+
+    def _clocks(self) -> list[QuietClock]:
+        """Return the clocks of the connection and of the subscriptions."""
+        clocks = [] if self._clock is None else [self._clock]
+        return [*clocks, *[member.quiet.clock for member in self._subscriptions if member.quiet is not None]]
 
     def _plan(self) -> None:
         """Set ``next_at``."""
-        if self._clock is None:
-            self.next_at = math.inf
-        else:
-            self.next_at = -math.inf if self._is_paused else self._clock.next_at
+        self.next_at = -math.inf if self._is_paused else min((one.next_at for one in self._clocks()), default=math.inf)
 
     def _is_active(self) -> bool:
         active = None if self._option is None else self._option.active

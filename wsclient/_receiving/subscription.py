@@ -19,6 +19,7 @@ import enum
 import inspect
 import logging
 import time
+import typing
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -57,7 +58,8 @@ class Standing(enum.Enum):
     ACTIVE = enum.auto()
     """The server has confirmed it on the present connection, or no reply is expected."""
     LOST = enum.auto()
-    """Its connection has ended; a new request is sent on the next one."""
+    """Its connection has ended, and a new request is sent on the next one; or it was quiet, and a new request is about
+    to be written on the same connection."""
     CLOSING = enum.auto()
     """The reader closed it before the reply came; the reply may be needed to unsubscribe."""
     ENDED = enum.auto()
@@ -77,6 +79,8 @@ class Event(enum.Enum):
     """The reader closed the stream, it was garbage-collected, or it ended: by SlowConsumer, or with the client."""
     FINISHED = enum.auto()
     """The server ended it, or the request failed: refused, timed out, not encodable."""
+    QUIET = enum.auto()
+    """No message came for ``quiet_after`` seconds: it is unsubscribed and requested again on the same connection."""
 
 
 TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
@@ -94,6 +98,7 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
     },
     Standing.ACTIVE: {
         Event.CONFIRMED: Standing.ACTIVE,  # a reply that was not expected
+        Event.QUIET: Standing.LOST,
         Event.CONNECTION_LOST: Standing.LOST,
         Event.CLOSED: Standing.ENDED,
         Event.FINISHED: Standing.ENDED,
@@ -201,12 +206,37 @@ def _never(message: Any) -> bool:
     return False
 
 
+class FeedClock(typing.Protocol):
+    """Measures for how long a subscription has had no message; see ``_connection.quiet.SubscriptionClock``."""
+
+    @property
+    def clock(self) -> Any:
+        """Its clock."""
+
+    @property
+    def was_asked_again(self) -> bool:
+        """Whether the subscription was requested again since its last message, because it was quiet."""
+
+    @was_asked_again.setter
+    def was_asked_again(self, value: bool) -> None: ...
+
+    def confirmed(self) -> None:
+        """Called when the subscription is confirmed on the present connection."""
+
+    def heard(self) -> None:
+        """Called with each message of the subscription."""
+
+    def stopped(self) -> None:
+        """Called when the connection has ended."""
+
+
 class SubscriptionFeed(Feed):
     """One subscription, across successive connections.
 
     Attributes:
         standing: its state. Assigned by the I/O thread.
         resume: whether to subscribe again on the next connection.
+        quiet: the clock of ``quiet_after=``; None without this option.
         caller: the waiter of the thread inside ``subscribe()``; completed with the first reply.
     """
 
@@ -219,6 +249,7 @@ class SubscriptionFeed(Feed):
         match: Callable[[Any], bool] | None,
         unsubscribe: Any,
         resume: bool,
+        quiet: FeedClock | None,
         request_timeout: float | None,
         protocol: Protocol,
         requests: Requests,
@@ -236,6 +267,7 @@ class SubscriptionFeed(Feed):
                 ``f(subscribe_message, reply, id)`` that returns that message, or None for the message that the protocol
                 makes.
             resume: see above.
+            quiet: see above.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             protocol: finds subscription keys, and makes unsubscribe messages.
             requests: makes and ends the requests.
@@ -248,6 +280,7 @@ class SubscriptionFeed(Feed):
         super().__init__(receivers.streams)
         self.standing = Standing.NEW
         self.resume = resume
+        self.quiet = quiet
         self.caller = Waiter()
         self._callers = [self.caller]  # emptied by the one thread that notifies it
         self._ask = message if callable(message) else None
@@ -345,8 +378,10 @@ class SubscriptionFeed(Feed):
             request.deadline = Deadline.after(self._request_timeout, time.monotonic())
             self._table.start_timer(request)
             self._subscriptions.post(self.on_written, key)
-        else:
+        elif self.quiet is None:
             self._subscriptions.events.append((self.on_written, key))
+        else:
+            self._subscriptions.post(self.on_written, key)  # the I/O thread must wait no longer than the clock allows
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Handle the end of the request: its reply, the end of all messages (``ABSENT``), or an error."""
@@ -418,6 +453,8 @@ class SubscriptionFeed(Feed):
     def on_lost(self, error: ConnectionLost) -> None:
         """Handle the end of the present connection."""
         was_written = self.standing in _ON_CONNECTION
+        if self.quiet is not None:
+            self.quiet.stopped()
         if not self._move(Event.CONNECTION_LOST) or not was_written:
             return
         self._drop_key()
@@ -472,6 +509,8 @@ class SubscriptionFeed(Feed):
             self._give_up(is_confirmed=True)
         else:
             self._was_active = True
+            if self.quiet is not None:
+                self.quiet.confirmed()
 
     def _move(self, event: Event) -> bool:
         """Make the transition of an event; False if the subscription has ended.
@@ -543,6 +582,8 @@ class SubscriptionFeed(Feed):
             if self._callers:  # a message came instead of the reply
                 self._was_active = True
                 self._notify(None, None)
+            if self.quiet is not None:
+                self.quiet.heard()
             stream = self._stream()
             if stream is None:
                 self.on_closed()
@@ -574,6 +615,30 @@ class SubscriptionFeed(Feed):
         deadline, is_timed_later = NEVER, True  # `rate=` may delay hundreds of such requests
         if not self._was_active and self._deadline is not None:
             deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
+        self._ask_on(writer, number, deadline, is_timed_later=is_timed_later)
+
+    def resubscribe(self, writer: Writer, number: int) -> None:
+        """Unsubscribe, and subscribe again on the same connection, since no message came for ``quiet_after`` seconds.
+
+        Args:
+            writer: the connection's writer.
+            number: the connection's number.
+        """
+        stream = self._stream()
+        if stream is None:
+            self.on_closed()
+            return
+        if self.standing is not Standing.ACTIVE:  # it was closed or lost a moment ago
+            return
+        self._move(Event.QUIET)
+        self._drop_key()
+        self._give_up(is_confirmed=True)
+        self._reply = ABSENT
+        stream._epoch += self._was_active
+        # No deadline: if the reply does not come, the clock is due once more, and the connection is replaced.
+        self._ask_on(writer, number, NEVER, is_timed_later=False)
+
+    def _ask_on(self, writer: Writer, number: int, deadline: Deadline, *, is_timed_later: bool) -> None:
         try:
             request = self.make(deadline, number)
             self._is_timed_later = is_timed_later and self._is_reply_awaited

@@ -32,6 +32,10 @@ class Member(Protocol):
     """A subscription, as this table uses it. I/O thread only."""
 
     @property
+    def quiet(self) -> Any:
+        """The clock of ``quiet_after=``; None without this option."""
+
+    @property
     def awaits_key(self) -> bool:
         """Whether a reply is expected that may contain its subscription key."""
 

@@ -15,7 +15,9 @@ import wsclient
 from wsclient import Fifo, GraphQLTransportWs, Heartbeat, JsonId, JsonRpc, Quiet, Reconnect, Request, State
 from wsclient._connection.quiet import QuietClock
 from wsclient._receiving.router import Router
-from wsclient.protocols import Event
+from wsclient._sending.message import WriteProgress
+from wsclient._threads.deadline import Deadline
+from wsclient.protocols import End, Event, Failure, Item, Reply
 from wsclient.testing import Replay
 
 from ..support import LONG, SHORT, RawServer, Server, eventually
@@ -106,6 +108,7 @@ def test_the_clock_knows_when_it_is_due(steps, next_at):
     for name, *arguments in steps:
         getattr(clock, name)(*arguments)
     assert clock.next_at == next_at
+    assert clock.silence(1000) > 0 or next_at == math.inf
 
 
 def test_a_time_in_which_no_messages_are_expected_begins_again_and_once_more_at_its_end():
@@ -241,6 +244,46 @@ def test_a_client_that_waits_for_its_next_connection_is_not_quiet(raw):
     eventually(lambda: client.stats.failed_attempts >= 1)
     assert len(quiets) == before
     client.close(timeout=0)
+
+
+@pytest.mark.parametrize("action", ["reconnect", "report"])
+def test_a_hook_that_raises_or_blocks_does_not_delay_the_replacement(raw, action):
+    errors, go_on = [], threading.Event()
+
+    def broken(client, seconds):
+        if action == "reconnect":
+            assert go_on.wait(LONG)
+        raise LookupError("no pager")
+
+    client, peer = open_pair(
+        raw, quiet=Quiet(SHORT, action=action), on_quiet=broken, on_error=lambda _, error: errors.append(error)
+    )
+    if action == "reconnect":
+        raw.accept().upgrade()
+        eventually(lambda: client.stats.connections >= 2)
+        go_on.set()
+    eventually(lambda: errors)
+    assert isinstance(errors[0], LookupError)
+    assert peer.request
+    client.close(timeout=0)
+
+
+def test_close_and_drain_are_not_delayed_by_a_quiet_connection(mute_server):
+    client = wsclient.connect(mute_server.url, quiet=Quiet(SHORT / 8, action="report"), ping_interval=None)
+    client.send("last")
+    assert client.drain(LONG)
+    assert client.state is State.CLOSED
+    mute_server.wait_for(1)
+    assert client.last_disconnect.initiator == "local"
+
+
+def test_without_reconnect_a_quiet_connection_ends_the_client_with_its_cause(raw):
+    client, peer, _, _ = open_quiet(raw, quiet=SHORT, reconnect=None)
+    assert peer.receive_frame()[0] == 8
+    peer.finish()
+    assert client.wait_closed(LONG)
+    assert client.state is State.FAILED
+    assert client.last_error.disconnect.initiator == "quiet"
 
 
 # --- report only -----------------------------------------------------------------------------------------------------
@@ -397,6 +440,7 @@ def test_the_messages_of_a_graphql_server_count_except_its_own_pings(raw):
     put(peer, {"type": "ping"}, {"type": "pong"}, first)
     assert taken(peer) == {"type": "pong"}
     assert subscription.get(LONG) == {"data": 1}
+    put(peer, {"id": id, "type": "complete"})  # of it, the protocol passes on only that it ends the operation
     await_processed(peer)
     assert noted == [first]
     client.close(timeout=0)
@@ -622,6 +666,35 @@ def greets(peer):
 
 def test_connections_that_bring_nothing_are_failed_attempts_for_the_back_off():
     assert attempts_of(says_nothing, quiet=SHORT / 8) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("meaning", [End(5), End(5, 1), Item(5, 1), Failure(5, LookupError("no")), Reply(5, None)])
+def test_without_counts_each_answer_counts_also_an_end_without_a_message(meaning):
+    core = wsclient.Client("ws://localhost", quiet=30)._wsclient.core
+    clock = core.quiet.make_clock()
+    router = core.make_router(None, core.table.new_connection(1), clock)
+    router.release()
+    router._dispatch(meaning, 1)
+    assert clock.has_heard
+
+
+def test_a_late_reply_in_order_counts_once():
+    noted = []
+    core = wsclient.Client(
+        "ws://localhost", protocol=Fifo(), quiet=Quiet(30, counts=lambda message: noted.append(message) or True)
+    )._wsclient.core
+    written = core.table.new_connection(1)
+    router = core.make_router(None, written, core.quiet.make_clock())
+    router.release()
+    request = core.requests.make("ask", Deadline(None))
+    core.table.add(request, timed=False)
+    assert request.payload_for(core.make_backend(written)) is not None
+    progress = WriteProgress(1)
+    request.put_on(progress, 0)
+    core.requests.time_out(request)
+    router.receive("late", 4)
+    assert noted == ["late"]
+    assert core.counters.late == 1
 
 
 def test_connections_that_the_server_ends_without_a_message_are_failed_attempts_too():

@@ -111,6 +111,23 @@ def test_close_is_bounded_while_a_heartbeat_function_hangs(raw, hang):
         read_to_the_end(hang, peer)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda hang: {"heartbeat": wsclient.Heartbeat(hang, 0.01)},
+        lambda hang: {"quiet": wsclient.Quiet(30, counts=hang)},
+        lambda hang: {"quiet": wsclient.Quiet(0.01, active=hang)},
+    ],
+    ids=["heartbeat", "counts", "active"],
+)
+def test_close_is_bounded_while_a_function_of_an_option_object_hangs(raw, hang, options):
+    client = wsclient.Client(raw.url, **options(hang))
+    with starting(client):
+        peer = raw.accept().upgrade(then=EARLY)
+        close_during(hang, client)
+        read_to_the_end(hang, peer)
+
+
 @pytest.mark.parametrize("option", ["url", "headers"])
 def test_close_is_bounded_while_an_option_function_hangs(raw, hang, option):
     client = wsclient.Client(**{"url": raw.url, option: hang})

@@ -393,7 +393,10 @@ class Connection:
                 self._look_for_quiet(now)
 
     def _look_for_quiet(self, now: float) -> None:
-        stale = self._core.quiet.look(now)
+        """Handle what is due for ``quiet=`` and ``quiet_after=``."""
+        if not self._core.link.paused:
+            self._shows_life(now)  # reads messages that came while this thread waited for the interpreter
+        stale = self._core.quiet.look(now) if self.ending is None else []
         if stale:
             with EndingOverdue(self._core):  # a function of the user may return the message
                 for subscription in stale:

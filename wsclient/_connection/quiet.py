@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..protocols import ABSENT
+
 if TYPE_CHECKING:
     from .._options import Quiet
     from .._receiving.hooks import Hooks
@@ -223,11 +225,14 @@ class QuietWatch:
 
         Args:
             clock: the clock of the connection.
-            message: the message, decoded.
+            message: the message, decoded; ``ABSENT`` if the protocol passes on only that it ends something. The
+                function ``counts`` can't be called with it, so it counts only without this function.
         """
         option = self._option
         assert option is not None
-        self.does_count = option.counts is None or self._ask("counts", option.counts, message)
+        self.does_count = option.counts is None or (
+            message is not ABSENT and self._ask("counts", option.counts, message)
+        )
         if self.does_count:
             clock.heard(time.monotonic())
             if clock.next_at < self.next_at:  # it was at rest

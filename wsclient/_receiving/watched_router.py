@@ -33,7 +33,7 @@ class WatchedRouter(Router):
         """
         Args:
             arguments: as for ``Router``.
-            heard: called with each message, decoded.
+            heard: called with each message, decoded; with ``ABSENT`` for the end of many answers that has no message.
             heartbeats: the ``waiter`` of the requests that are heartbeats.
             options: as for ``Router``.
         """
@@ -91,9 +91,9 @@ class WatchedRouter(Router):
 
 
 def _whole(meaning: Reply | Failure | Item | End) -> Any:
-    """Return the message of an answer, as ``on_message`` receives it if no request waits for it."""
+    """Return the message of an answer, as ``on_message`` receives it if no request waits for it; ``ABSENT`` for an
+    ``End`` that has none.
+    """
     if meaning.message is not ABSENT:
         return meaning.message
-    if isinstance(meaning, Failure):
-        return meaning.error
-    return None if meaning.value is ABSENT else meaning.value
+    return meaning.error if isinstance(meaning, Failure) else meaning.value

@@ -10,6 +10,7 @@ from wsclient import JsonId, JsonRpc, Quiet
 from ..support import LONG, SHORT, eventually
 from ..support.peers import (
     ASK,
+    Acknowledged,
     await_processed,
     event,
     has_no_entries,
@@ -145,6 +146,22 @@ def test_a_subscription_with_many_answers_to_its_request_is_renewed(raw):
     put(peer, {"id": first, "v": "old", "more": True}, {"id": second, "v": 2, "more": True})
     assert quiet.get(LONG) == 2
     assert client.stats.connections == 1
+    client.close(timeout=0)
+
+
+def test_a_subscription_whose_messages_come_instead_of_a_reply_is_renewed(raw):
+    client, peer, market, _ = open_feed(raw, protocol=Acknowledged())
+    future = subscribing(client, "ticks", quiet_after=SOON)
+    first = taken(peer)
+    put(peer, [first[0], "item", 1])
+    quiet = future.result(LONG)
+    assert quiet.get(LONG) == 1
+    market.allow()
+    second = taken(peer)
+    assert (second[1], second[0] > first[0]) == ("ticks", True)
+    put(peer, [second[0], "item", 2])
+    assert quiet.get(LONG) == 2
+    assert (quiet.gaps, client.stats.connections) == (1, 1)
     client.close(timeout=0)
 
 

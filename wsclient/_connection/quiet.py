@@ -47,6 +47,11 @@ class QuietClock:
         self.has_heard = False
         self.next_at = math.inf
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, or stands still during a pause."""
+        return self._last is not None
+
     def start(self, now: float) -> None:
         """Run from now on: the connection is open."""
         self.stop()
@@ -120,7 +125,7 @@ class SubscriptionClock:
     """The clock of a subscription with ``quiet_after=``.
 
     Attributes:
-        clock: runs while the subscription is confirmed on the present connection.
+        clock: runs on the present connection, from the reply or the first message on.
         was_asked_again: whether the subscription was requested again since its last message, because it was quiet.
     """
 
@@ -146,8 +151,13 @@ class SubscriptionClock:
     def heard(self) -> None:
         """Called with each message of the subscription."""
         if self._watch.does_count:
+            now = time.monotonic()
             self.was_asked_again = False
-            self.clock.heard(time.monotonic())
+            if self.clock.is_running:
+                self.clock.heard(now)
+            else:  # messages come instead of the reply
+                self.clock.start(now)
+                self._watch.started(self.clock, now)
 
     def stopped(self) -> None:
         """Called when the connection has ended."""

@@ -92,6 +92,7 @@ TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
     },
     Standing.ASKING: {
         Event.CONFIRMED: Standing.ACTIVE,
+        Event.QUIET: Standing.LOST,  # messages came instead of the reply
         Event.CONNECTION_LOST: Standing.LOST,
         Event.CLOSED: Standing.CLOSING,
         Event.FINISHED: Standing.ENDED,
@@ -628,7 +629,7 @@ class SubscriptionFeed(Feed):
         if stream is None:
             self.on_closed()
             return
-        if self.standing is not Standing.ACTIVE:  # it was closed or lost a moment ago
+        if self.standing not in _ON_CONNECTION:  # it was closed a moment ago
             return
         self._move(Event.QUIET)
         self._drop_key()

@@ -66,6 +66,22 @@ def allow(client, messages=1):
 # --- a real server counts --------------------------------------------------------------------------------------------
 
 
+def answers(message):
+    """What a server of any of the protocols answers."""
+    if isinstance(message, list):
+        return [[{"jsonrpc": "2.0", "id": one["id"], "result": 1} for one in message]]
+    if message.get("type") == "connection_init":
+        return [{"type": "connection_ack"}]
+    if message.get("type") == "subscribe":
+        return [
+            {"id": message["id"], "type": "next", "payload": {"data": 1}},
+            {"id": message["id"], "type": "complete"},
+        ]
+    if "jsonrpc" in message:
+        return [{"jsonrpc": "2.0", "id": message["id"], "result": 1}]
+    return [message]
+
+
 class Counting(Server):
     """A server that notes when each message came."""
 
@@ -75,12 +91,13 @@ class Counting(Server):
 
     def _note(self, connection, message):
         self.times.append(time.monotonic())
-        if message.startswith("{"):
-            connection.send(message)
+        if message.startswith(("{", "[")):
+            for answer in answers(json.loads(message)):
+                connection.send(json.dumps(answer))
 
     def check(self, began, burst):
         """A slow machine only makes messages later, so that there are fewer of them at any time."""
-        for count, at in enumerate(self.times, 1):
+        for count, at in enumerate((at for at in self.times if at >= began), 1):
             assert count <= burst + EVENLY * (at - began) + 1e-6, f"{count} messages after {at - began:.4f} s"
 
 
@@ -98,11 +115,29 @@ def ask_all(client, count):
     client.request_many([{"n": n} for n in range(count)], timeout=LONG)
 
 
+def call_all(client, count):
+    for future in [client.submit({"method": "a"}, timeout=LONG) for _ in range(count)]:
+        assert future.result(LONG) == 1
+
+
+def send_batches(client, count):
+    for future in [client.submit([{"method": "a"}, {"method": "b"}], timeout=LONG) for _ in range(count)]:
+        assert future.result(LONG) == [1, 1]
+
+
+def query_all(client, count):
+    for future in [client.submit({"query": "{ a }"}, timeout=LONG) for _ in range(count)]:
+        future.result(LONG)
+
+
 KINDS = {
     "plain": (send_all, {}),
     "threads": (send_on_threads, {}),
     "requests": (ask_all, {}),
     "in order": (ask_all, {"protocol": lambda: wsclient.Fifo(max_in_flight=4)}),
+    "calls": (call_all, {"protocol": wsclient.JsonRpc}),
+    "batches": (send_batches, {"protocol": wsclient.JsonRpc}),
+    "queries": (query_all, {"protocol": wsclient.GraphQLTransportWs}),
     "expiring": (lambda client, count: [client.send("x", expires=LONG) for _ in range(count)], {}),
     "uncompressed": (send_all, {"compression": lambda: None}),
     "pings": (send_on_threads, {"ping_interval": lambda: 0.02}),
@@ -125,7 +160,8 @@ def test_a_server_never_counts_more_messages_than_the_burst_and_the_rate_allow(k
     if is_recorded:
         options["record"] = str(tmp_path / "recording")
     queue, count = wsclient.SendQueue(rate=EVENLY, burst=5), 24
-    with Counting(tls=tls) as server:
+    spoken = wsclient.GraphQLTransportWs.subprotocols if kind == "queries" else None
+    with Counting(tls=tls, subprotocols=spoken) as server:
         context = server.client_context if tls else None
         with wsclient.connect(server.url, send_queue=queue, ssl_context=context, **options) as client:
             began = time.monotonic()

@@ -702,6 +702,8 @@ def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_t
     assert not ends.woken()
     ends.core.protocol.max_in_flight = 2
     assert ends.writer.continues_at(now) == now
+    with ends.writer._owner:  # this thread continues afterwards
+        assert ends.writer.continues_at(now) == math.inf
 
 
 def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):

@@ -371,7 +371,8 @@ class Writer:
         later = [at for at in (now if bucket is None else bucket.ready_at, self.pause.until(now)) if at > now]
         if later:
             return min(later)
-        return now if self.has_work() else math.inf
+        # A thread that holds the write lock checks for work after it has released the lock.
+        return now if self.has_work() and not self._owner.locked() else math.inf
 
     def continue_later(self) -> None:
         """Make sure that the I/O thread continues when a message that waits for a token, or for the end of a pause, can

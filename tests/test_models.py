@@ -43,7 +43,7 @@ WORDS = [*DeliveryState, *Phase, *Initiator]
 def test_the_enums_have_exactly_these_values():
     assert [*DeliveryState] == ["queued", "written", "confirmed", "expired", "lost", "unknown", "cancelled"]
     assert [*Phase] == ["queued", "waiting"]
-    assert [*Initiator] == ["local", "remote", "network", "keepalive", "quiet"]
+    assert [*Initiator] == ["local", "remote", "network", "keepalive", "quiet", "renewal"]
 
 
 @pytest.mark.parametrize("word", WORDS, ids=repr)
@@ -120,4 +120,5 @@ def test_the_stats_have_the_documented_fields():
         "messages_sent", "messages_received", "bytes_sent", "bytes_received", "connections", "failed_attempts",
         "requests_ok", "requests_failed", "requests_timed_out", "requests_late", "requests_in_flight", "queue_depth",
         "queue_bytes", "queue_head_age", "dropped", "last_message_age", "rtt_last", "rtt_min", "rtt_mean", "uptime",
+        "renewals",
     }  # fmt: skip

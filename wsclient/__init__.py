@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from ._models import Attempt, ConnectionInfo, DeliveryState, Disconnect, Initiator, Phase, State
-    from ._options import Heartbeat, Limits, Queue, Quiet, ReceiveQueue, SendQueue
+    from ._options import Expiring, Heartbeat, Limits, Queue, Quiet, ReceiveQueue, Renew, SendQueue
     from ._receiving.handlers import Registration
     from ._receiving.streams import Stream
     from ._receiving.subscription import Subscription
@@ -92,6 +92,7 @@ __all__ = [
     "Disconnect",
     "End",
     "Event",
+    "Expiring",
     "Failure",
     "Fifo",
     "FlushTimeout",
@@ -117,6 +118,7 @@ __all__ = [
     "Recording",
     "Registration",
     "RemoteError",
+    "Renew",
     "Reply",
     "Request",
     "RequestTimeout",
@@ -153,6 +155,7 @@ _MODULE_OF: Final = {
     "Disconnect": "_models",
     "End": "protocols",
     "Event": "protocols",
+    "Expiring": "_options",
     "Failure": "protocols",
     "Fifo": "protocols",
     "FlushTimeout": "_errors",
@@ -179,6 +182,7 @@ _MODULE_OF: Final = {
     "Recording": "_recording.options",
     "Registration": "_receiving.handlers",
     "RemoteError": "_errors",
+    "Renew": "_options",
     "Reply": "protocols",
     "Request": "protocols",
     "RequestTimeout": "_errors",

@@ -88,6 +88,8 @@ class Initiator(_StringEnum):
     """The peer did not answer a ping or a heartbeat in time."""
     QUIET = "quiet"
     """No message that counts came for the time that ``quiet=`` or ``quiet_after=`` allows; this client closed it."""
+    RENEWAL = "renewal"
+    """A renewal replaced it by another connection; see ``Renew``."""
 
 
 class Uptime:
@@ -175,8 +177,8 @@ class Disconnect:
     """How a connection ended.
 
     Attributes:
-        initiator: what ended it: ``"local"``, ``"remote"``, ``"network"``, ``"keepalive"`` or ``"quiet"``; see
-            ``Initiator``.
+        initiator: what ended it: ``"local"``, ``"remote"``, ``"network"``, ``"keepalive"``, ``"quiet"`` or
+            ``"renewal"``; see ``Initiator``.
         code: the close code (RFC 6455 §7.4); 1005 for a close frame without a code, None if no close frame was
             received.
         reason: the text of the close frame, or a text of this package.

@@ -1,4 +1,4 @@
-"""Options that are objects: limits on peer input, limits of queues, heartbeats, quiet connections, and
+"""Options that are objects: limits on peer input, limits of queues, heartbeats, quiet connections, renewal, and
 ``DEFAULT``.
 
 They are frozen, so clients and threads may share them. They can be pickled. Two of them are equal if they have the same
@@ -12,19 +12,29 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
-from ._validation import check_bool, check_callable, check_choice, check_count, check_rate, check_seconds
+from ._validation import (
+    check_bool,
+    check_callable,
+    check_choice,
+    check_count,
+    check_fraction,
+    check_rate,
+    check_seconds,
+)
 
 __all__ = [
     "DEFAULT",
     "DEFAULT_LIMITS",
     "MAX_QUEUED_BYTES",
     "MAX_QUEUED_MESSAGES",
+    "Expiring",
     "Heartbeat",
     "Limits",
     "Overflow",
     "Queue",
     "Quiet",
     "ReceiveQueue",
+    "Renew",
     "SendQueue",
 ]
 
@@ -247,3 +257,84 @@ class Quiet:
         check_callable("counts", self.counts)
         check_callable("active", self.active)
         check_choice("action", self.action, ("reconnect", "report"))
+
+
+BEFORE_EXPIRY: Final = 60.0
+"""Seconds before the expiry of a URL or of headers at which a connection is renewed: enough for the attempt and some
+repetitions. gRPC's STS and Google's client libraries refresh a token 60 s to 5 min before its expiry."""
+
+OVERLAP: Final = 10.0
+"""Longest time in seconds for which the replaced connection is still served. Twitch EventSub closes the old connection
+30 s after it announced the reconnect."""
+
+JITTER: Final = 0.1
+"""How much the time of a renewal varies, as a fraction."""
+
+LATEST: Final = 60.0
+"""Seconds after its trigger at which a renewal begins although ``when`` has not returned True, if nothing expires."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renew:
+    """When to replace the connection by a new one without a gap, and how long both are served.
+
+    The second connection is opened and set up while the first one still serves. Then it takes over between two
+    messages, and the first one is closed when its requests are answered. It can be pickled if its functions can.
+
+    Args:
+        every: seconds after the opening of a connection at which it is renewed; None for never.
+        before_expiry: seconds before the expiry of what ``url`` or ``headers`` returned (see ``Expiring``) at which the
+            connection is renewed; at most half of ``expires_in`` is used.
+        on: called with each message that answers no request; True renews the connection, and so does a URL, which is
+            used for this one attempt. For servers that announce that they will close the connection. Runs on the I/O
+            thread: it must be short.
+        when: called at most once a second after a trigger; the renewal begins when it returns True (a quiet moment), or
+            after ``latest``. Runs on the I/O thread: it must be short. If it raises, this is logged once, and counts as
+            True.
+        latest: seconds after the trigger at which the renewal begins in any case; None: at the expiry, else after 60 s.
+        overlap: longest time in seconds for which the replaced connection is still served. With 0, for servers that
+            permit one connection, the present connection is closed first, once its requests are answered, at the
+            latest ``latest`` seconds after the trigger; meanwhile new messages wait in the queue.
+        jitter: how much the time of a renewal varies, from 0 (not at all) to below 1: ``every`` becomes up to this
+            fraction shorter or longer, the time until an expiry only shorter. So the clients of a server do not renew
+            their connections at the same time.
+    """
+
+    every: float | None = None
+    before_expiry: float = BEFORE_EXPIRY
+    on: Callable[[Any], bool | str | None] | None = None
+    when: Callable[[], bool] | None = None
+    latest: float | None = None
+    overlap: float = OVERLAP
+    jitter: float = JITTER
+
+    def __post_init__(self) -> None:
+        values = {
+            "every": None if self.every is None else check_seconds("every", self.every),
+            "before_expiry": check_seconds("before_expiry", self.before_expiry, zero=True),
+            "on": check_callable("on", self.on),
+            "when": check_callable("when", self.when),
+            "latest": None if self.latest is None else check_seconds("latest", self.latest, zero=True),
+            "overlap": check_seconds("overlap", self.overlap, zero=True),
+            "jitter": check_fraction("jitter", self.jitter),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class Expiring:
+    """A value that ``url`` or ``headers`` returns, and how long the server accepts it.
+
+    With ``renew=`` the connection is renewed before that time; without it, only the value is used.
+
+    Args:
+        value: the URL, or the headers.
+        expires_in: seconds from now.
+    """
+
+    value: Any = field(repr=False)  # it may contain a secret
+    expires_in: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expires_in", check_seconds("expires_in", self.expires_in))

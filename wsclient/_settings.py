@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ._network.options import ContextOption, NetworkOptions, SocketOption
 from ._network.tls import keylog_failure
-from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Heartbeat, Limits, Queue, Quiet
+from ._options import DEFAULT, OVERFLOWS, SEND_OVERFLOWS, Heartbeat, Limits, Queue, Quiet, Renew
 from ._recording.options import Recording, checked_recording
 from ._rfc6455 import handshake
 from ._rfc6455 import url as _url
@@ -54,6 +54,7 @@ __all__ = [
     "check_quiet",
     "check_receive_queue",
     "check_record",
+    "check_renew",
     "check_send_queue",
     "check_server_hostname",
     "check_sock",
@@ -147,6 +148,8 @@ class Settings(NamedTuple):
     recording: Recording | None
     heartbeat: Heartbeat | None
     quiet: Quiet | None
+    renew: Renew | None
+    may_renew: bool
 
     def __repr__(self) -> str:
         return f"<Settings {self.name!r} {self.shown_url}>"  # URLs and headers may be secret
@@ -181,6 +184,8 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
         recording=values["record"],
         heartbeat=values["heartbeat"],
         quiet=values["quiet"],
+        renew=values["renew"],
+        may_renew=values["reconnect"] is not None and not isinstance(values["sock"], socket.socket),
     )
 
 
@@ -199,6 +204,10 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     """
     if values["retry_first"] and values["reconnect"] is None:
         raise ValueError("retry_first=True needs reconnect=, which says how to retry, but reconnect= is None.")
+    if values["renew"] is not None and values["reconnect"] is None:
+        raise ValueError("renew= opens further connections, but reconnect= is None.")
+    if values["renew"] is not None and isinstance(values["sock"], socket.socket):
+        raise ValueError("renew= needs a socket for each connection: pass a function as sock= that returns one.")
     if values["ssl_context"] is not None and values["ssl_ca"] is not None:
         raise ValueError("ssl_context and ssl_ca exclude each other: load the CA into the context.")
     if values["sock"] is not None and (values["source_address"] is not None or values["proxy"] not in (None, "env")):
@@ -277,6 +286,13 @@ def check_limits(name: str, limits: Any) -> Limits:
     if not isinstance(limits, Limits):
         raise TypeError(f"limits must be a wsclient.Limits, not {limits!r}.")
     return limits
+
+
+def check_renew(name: str, renew: Any) -> Renew | None:
+    """``renew``: a ``Renew`` or None."""
+    if renew is not None and not isinstance(renew, Renew):
+        raise TypeError(f"renew must be a wsclient.Renew or None, not {renew!r}.")
+    return renew
 
 
 def check_optional_seconds(name: str, value: float | None) -> float | None:

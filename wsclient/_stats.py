@@ -26,6 +26,7 @@ class Counters:
             these messages was received. It is assigned once in each turn of the I/O thread, after the received messages
             were processed. During the processing, the number in the pair is smaller than ``messages_received``.
         connections: connections that were opened and set up.
+        renewals: those of them that replaced another one, see ``Renew``.
         failed_attempts: attempts that failed.
         late: replies for which no request was waiting.
         unread: a pair that describes the last message that was not recognised as a reply, but may be one: the value of
@@ -34,7 +35,7 @@ class Counters:
 
     __slots__ = (
         "_rtt_count", "_rtt_sum", "bytes_received", "bytes_sent", "connections", "failed_attempts",
-        "last_message", "late", "messages_received", "messages_sent", "rtt_last", "rtt_min", "unread",
+        "last_message", "late", "messages_received", "messages_sent", "renewals", "rtt_last", "rtt_min", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Counters:
         self.bytes_received = 0
         self.last_message = 0, 0.0
         self.connections = 0
+        self.renewals = 0
         self.failed_attempts = 0
         self.late = 0
         self.unread = 0, ""
@@ -84,7 +86,7 @@ class Stats:
         bytes_sent: payload bytes of the messages sent.
         bytes_received: payload bytes of the messages received.
         connections: connections that reached ``State.OPEN``.
-        failed_attempts: attempts to connect that failed.
+        failed_attempts: attempts to connect that failed, except those of renewals.
         requests_ok: requests that were answered.
         requests_failed: requests that ended with an error other than a timeout, including cancelled ones.
         requests_timed_out: requests whose deadline passed.
@@ -103,6 +105,7 @@ class Stats:
         rtt_min: the shortest round trip so far.
         rtt_mean: the mean round trip so far.
         uptime: how long the present connection has been open; 0.0 while there is none.
+        renewals: renewals in which a new connection took over, see ``Renew``.
     """
 
     messages_sent: int = 0
@@ -125,3 +128,4 @@ class Stats:
     rtt_min: float | None = None
     rtt_mean: float | None = None
     uptime: float = 0.0
+    renewals: int = 0

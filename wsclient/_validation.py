@@ -7,7 +7,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_bool", "check_callable", "check_choice", "check_count", "check_rate", "check_seconds"]
+__all__ = [
+    "check_bool",
+    "check_callable",
+    "check_choice",
+    "check_count",
+    "check_fraction",
+    "check_rate",
+    "check_seconds",
+]
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
@@ -48,6 +56,20 @@ def check_count(name: str, value: Any, *, zero: bool = False) -> int:
     if value < (0 if zero else 1):
         raise ValueError(f"{name} must be at least {0 if zero else 1}, not {value!r}.")
     return value
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """Check a number from 0 to below 1.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is outside of this range, or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}.")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, not {value!r}.")
+    return float(value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:

@@ -482,7 +482,7 @@ def test_messages_that_arrive_while_a_client_closes_end_no_stream_with_an_error(
 
 def test_messages_queued_when_the_end_of_the_connection_is_found_wait_for_the_next_one(raw):
     client, peer = open_pair(raw, **QUIET)
-    connection = client._wsclient.lifecycle._supervisor._connection
+    connection = client._wsclient.lifecycle._supervisor._served.present
     connection._end_now("network", "as when the end of the stream is read", None)
     delivery = client.send("for the next one")
     peer.finish()
@@ -495,11 +495,11 @@ def test_messages_queued_when_the_end_of_the_connection_is_found_wait_for_the_ne
 def test_drop_and_close_commands_together_still_read_the_close_frame(raw):
     client, peer = open_pair(raw, **QUIET)
     commands = client._wsclient.core.commands
-    commands.drop = (1, wsclient.ConnectionLost("a reply by order was lost"))
+    commands.order_drop(1, wsclient.ConnectionLost("a reply by order was lost"))
     closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})
     closing.start()
     assert peer.receive_frame()[0] == 8
-    commands.drop = (1, wsclient.ConnectionLost("and another one"))
+    commands.order_drop(1, wsclient.ConnectionLost("and another one"))
     peer.send_frame(8, b"\x03\xe8")
     peer.finish()
     closing.join(LONG)

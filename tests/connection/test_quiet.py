@@ -672,7 +672,7 @@ def test_connections_that_bring_nothing_are_failed_attempts_for_the_back_off():
 def test_without_counts_each_answer_counts_also_an_end_without_a_message(meaning):
     core = wsclient.Client("ws://localhost", quiet=30)._wsclient.core
     clock = core.quiet.make_clock()
-    router = core.make_router(None, core.table.new_connection(1), clock)
+    router = core.make_router(None, core.table.new_connection(1), clock=clock)
     router.release()
     router._dispatch(meaning, 1)
     assert clock.has_heard
@@ -684,7 +684,7 @@ def test_a_late_reply_in_order_counts_once():
         "ws://localhost", protocol=Fifo(), quiet=Quiet(30, counts=lambda message: noted.append(message) or True)
     )._wsclient.core
     written = core.table.new_connection(1)
-    router = core.make_router(None, written, core.quiet.make_clock())
+    router = core.make_router(None, written, clock=core.quiet.make_clock())
     router.release()
     request = core.requests.make("ask", Deadline(None))
     core.table.add(request, timed=False)
@@ -733,7 +733,7 @@ def test_it_holds_over_tls_and_a_recording_of_it_can_be_replayed(tmp_path, serve
 def test_a_client_without_the_option_has_a_plain_router_and_no_clock(server):
     with wsclient.connect(server.url) as client:
         core = client._wsclient.core
-        router = client._wsclient.lifecycle._supervisor._connection.router
+        router = client._wsclient.lifecycle._supervisor._served.present.router
         assert type(router) is Router
         assert core.quiet.next_at == math.inf
         assert core.quiet._clock is None

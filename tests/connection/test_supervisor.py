@@ -483,7 +483,7 @@ def test_a_command_to_drop_an_earlier_connection_leaves_the_present_one_open(raw
     eventually(lambda: client.stats.connections == 2)
     commands = client._wsclient.core.commands
     commands.order_drop(1, wsclient.ConnectionLost("A request was given up on the first connection."))
-    eventually(lambda: commands.drop is None)
+    eventually(lambda: not commands.drop)
     peer.send_frame(9, b"open?")
     assert peer.receive_frame() == (10, b"open?")
     client.close(timeout=0)

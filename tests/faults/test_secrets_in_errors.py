@@ -146,7 +146,7 @@ def test_no_object_of_a_client_shows_a_secret(stage, tmp_path):
         delivery = client.send({"password": SECRET})
         future = client.submit({"password": SECRET})
         stream = client.listen()
-        opened = client._wsclient.lifecycle._supervisor._connection.opened
+        opened = client._wsclient.lifecycle._supervisor._served.present.opened
         for one in [*objects_of(client), opened, delivery, future, stream, wsclient.Recording(tmp_path / "x")]:
             assert SECRET not in repr(one), type(one)
         client.close(timeout=0)

@@ -894,7 +894,7 @@ def test_the_socket_of_a_connection_during_its_setup_is_known_to_a_fork(secure_p
         known.append(opening.sock.fileno() > 0 and opening.sock.getpeername()[1] == secure_proxy.port)
         until_the_end(peer)
 
-    opening = opener(watcher, secure_proxy.url, trusting, timeout=0.3)
+    opening = opener(watcher, secure_proxy.url, trusting, timeout=1.5)
     with Stage(act) as server:
         with pytest.raises(ConnectError):
             opening.open(f"wss://localhost:{server.port}/", {})

@@ -50,7 +50,7 @@ def to_workers(client, receivers):
 
 def to_no_subscription_yet(client, receivers):
     unrouted = receivers.subscriptions.unrouted
-    return unrouted.take, lambda: unrouted.add(Unrouted("key", "m", None, 1), 1), None
+    return unrouted.take, lambda: unrouted.add(Unrouted(1, "key", "m", None, 1), 1), None
 
 
 @pytest.mark.parametrize("way", [to_a_stream, to_the_hooks, to_workers, to_no_subscription_yet])
@@ -77,11 +77,11 @@ def test_dropped_messages_of_all_receivers_are_counted_together(client, receiver
         inbox.end(discard=True)
 
 
-@pytest.mark.parametrize("was_open", [False, True])
-def test_a_lost_connection_is_a_gap_in_a_stream_only_if_it_was_open(client, receivers, was_open):
+@pytest.mark.parametrize("is_gap", [False, True])
+def test_a_lost_connection_is_a_gap_in_a_stream_only_if_messages_may_be_missing(client, receivers, is_gap):
     stream = client.listen()
-    receivers.connection_lost(LOST, was_open=was_open)
-    assert stream.gaps == was_open
+    receivers.connection_lost(LOST, 1, is_gap=is_gap)
+    assert stream.gaps == is_gap
 
 
 @pytest.mark.parametrize("paused", [False, True])

@@ -639,6 +639,7 @@ def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
     core.table.add(request, timed=False)
+    core.table.depart(request, 1, core.table.new_connection(1))
     feed.departed(request)
     core.table.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = start_call(feed.wait)

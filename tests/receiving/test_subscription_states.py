@@ -142,7 +142,7 @@ class Subscribed(RuleBasedStateMachine):
         disconnect = wsclient.Disconnect("network", None, "", None, 1.0, 1.0)
         core.requests.connection_ended(self.written, cut, disconnect)
         self.router.deliver_routed(everything=True)
-        core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True))
+        core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True), self.number)
         writer._line.close()
         self.peer.sock.close()
         if self.asked is not None and not self.is_over():
@@ -315,7 +315,7 @@ def is_notified(feed):
 
 
 @pytest.mark.parametrize("late", [
-    lambda feed: feed.on_written("key"),
+    lambda feed: feed.on_written((1, "key")),
     lambda feed: feed.on_reply("0xa"),
     lambda feed: feed.on_lost(wsclient.ConnectionLost("lost")),
     lambda feed: feed.on_closed(),
@@ -337,7 +337,7 @@ def test_an_ended_subscription_ignores_events_that_come_late(core, late):
 def test_a_message_for_the_request_of_a_closed_subscription_confirms_it_like_a_reply(core):
     feed = make_feed(core)
     core.table.add(feed.make(Deadline(None), None), timed=False)
-    feed.on_written(None)
+    feed.on_written((1, None))
     feed.on_closed()
     assert feed.standing is Standing.CLOSING
     feed.item("message", 7, False)
@@ -351,7 +351,7 @@ def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(c
 
     feed = make_feed(core, match)
     feed.make(Deadline(None), None)
-    feed.on_written(None)
+    feed.on_written((1, None))
     assert feed.wants("message") is False
     assert is_notified(feed)
     assert str(feed.caller.error) == "the program's own"
@@ -371,9 +371,10 @@ def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(c
     with sock, other:
         writer = Writer(Line(sock), core.make_backend(core.table.new_connection(2)))
         core.sender.writer = None if number is None else writer
+        core.sender.connection_number = 2
         feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
         request = feed.make(Deadline(None), None)
-        feed.on_written(None)
+        feed.on_written((2, None))
         request.put_on(writer.write_progress if number == 2 else WriteProgress(1), 10)
         feed.on_closed()
         sock.close()

@@ -14,6 +14,7 @@ from ..support import LONG
 
 class Member:
     def __init__(self, *, awaits_key=False, wants=lambda message: False):
+        self.number = 1
         self.awaits_key = awaits_key
         self.wants = wants
         self.got = []
@@ -34,7 +35,7 @@ def errors():
 
 
 def offer(table, message, key=None, *, size=1, must_keep_reading=False):
-    return table.offer(message, "topic", key, size, must_keep_reading=must_keep_reading)
+    return table.offer(1, message, "topic", key, size, must_keep_reading=must_keep_reading)
 
 
 def messages(member):
@@ -50,7 +51,7 @@ def test_a_message_goes_to_the_member_with_its_key_together_with_its_size(table)
     a, b = Member(), Member()
     for member, key in ((a, "a"), (b, 7)):
         table.add(member)
-        table.set_key(member, key)
+        table.set_key(member, 1, key)
     assert offer(table, "m", 7, size=12, must_keep_reading=True)
     assert (a.got, b.got) == ([], [("m", 12, True)])
     assert not offer(table, "m", "7")
@@ -61,7 +62,7 @@ def test_a_message_goes_once_to_every_member_that_matches_and_to_the_member_with
     named, eager, other = Member(wants=lambda message: True), Member(wants=lambda message: True), Member()
     for member in (named, eager, other):
         table.add(member)
-    table.set_key(named, "a")
+    table.set_key(named, 1, "a")
     assert offer(table, "m", "a")
     assert [messages(member) for member in (named, eager, other)] == [["m"], ["m"], []]
 
@@ -70,9 +71,9 @@ def test_events_are_applied_in_order_before_the_owner_of_a_message_is_looked_up(
     a, b = Member(), Member()
     table.add(a)
     table.add(b)
-    table.events.append((partial(table.set_key, a), "a"))
-    table.events.append((partial(table.drop_key, a), "a"))
-    table.events.append((partial(table.set_key, b), "a"))
+    table.events.append((partial(table.set_key, a, 1), "a"))
+    table.events.append((partial(table.drop_key, a, 1), "a"))
+    table.events.append((partial(table.set_key, b, 1), "a"))
     assert offer(table, "m", "a")
     assert (messages(a), messages(b)) == ([], ["m"])
     assert not table.events
@@ -82,7 +83,7 @@ def test_an_event_posted_while_others_are_applied_is_applied_too(table):
     late = Member()
 
     def more(member):
-        table.events.append((partial(table.set_key, member), "late"))
+        table.events.append((partial(table.set_key, member, 1), "late"))
 
     table.events.append((more, late))
     assert offer(table, "n", "late")
@@ -110,11 +111,11 @@ def test_a_removed_member_receives_nothing_by_key_or_by_match(table):
     member, other = Member(wants=lambda message: True), Member()
     table.add(member)
     table.add(other)
-    table.set_key(member, "a")
+    table.set_key(member, 1, "a")
     table.remove(member)
-    table.drop_key(member, "a")
+    table.drop_key(member, 1, "a")
     table.remove(member)
-    table.drop_key(member, "a")
+    table.drop_key(member, 1, "a")
     assert not offer(table, "m", "a")
     assert list(table) == [other]
     assert member.got == []
@@ -124,9 +125,9 @@ def test_a_member_can_remove_only_its_own_key(table):
     old, new = Member(), Member()
     table.add(old)
     table.add(new)
-    table.set_key(old, "a")
-    table.set_key(new, "a")
-    table.drop_key(old, "a")
+    table.set_key(old, 1, "a")
+    table.set_key(new, 1, "a")
+    table.drop_key(old, 1, "a")
     assert offer(table, "m", "a")
     assert messages(new) == ["m"]
 
@@ -139,7 +140,7 @@ def test_a_message_with_an_unknown_key_waits_while_a_key_is_expected(table):
     assert offer(table, 3, "b")
     assert not offer(table, 4, None)
     assert table.take_routed() == []
-    table.set_key(member, "a")
+    table.set_key(member, 1, "a")
     assert [one.message for one in table.take_routed()] == [1, 2]
     member.awaits_key = False
     assert [(one.message, one.subscription_key, one.topic) for one in table.take_routed()] == [(3, "b", "topic")]
@@ -161,7 +162,7 @@ def test_messages_with_unknown_keys_have_a_byte_limit_and_the_first_one_above_it
     assert table.unrouted.full
     assert not any(offer(table, n, "a", size=1) for n in (3, 4))
     assert [type(error) for error in errors] == [SlowConsumer]
-    table.set_key(member, "a")
+    table.set_key(member, 1, "a")
     assert [one.message for one in table.take_routed()] == [1, 2]
     assert not table.unrouted.full
     assert offer(table, 5, "b", size=1000)

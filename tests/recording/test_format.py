@@ -75,7 +75,7 @@ def test_every_payload_is_read_unchanged_and_each_record_is_one_line(payload, at
         ((HEAD, OPEN, SAID[:-1]), "line 3: the line is cut off"),
         ((HEAD, OPEN, SAID[:9] + b"\n"), "line 3: this is not JSON"),
         ((HEAD, HEAD), "line 2: kind must be one of"),
-        ((HEAD, SAID), "line 2: connection 1 is not the one"),
+        ((HEAD, SAID), "line 2: connection 1 was not opened"),
         ((HEAD, OPEN, OPEN), "line 3: connection 1 is opened, but the next connection is 2"),
         ((HEAD, OPEN, LOST, SAID), "line 4: connection 1 has ended"),
         ((HEAD, OPEN, SAID.replace(b"sent", b"seen")), "line 3: direction must be"),

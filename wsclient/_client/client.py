@@ -125,8 +125,9 @@ class Client:
                 ``unix`` URLs, a socket that already uses TLS, and the certificate of an ``https`` proxy.
             quiet: seconds without a message after which the connection is replaced although the server answers pings,
                 or a ``Quiet`` that also defines which messages count; None for no limit.
+            renew: when to replace the connection by a new one without a gap; None: only when ``renew()`` is called.
             heartbeat: a ``Heartbeat``, a message that is sent at an interval instead of the protocol's heartbeat.
-            on_quiet: a hook as a function, like those above.
+            on_quiet, on_renew: hooks as functions, like those above.
 
         Raises:
             TypeError: an option has the wrong type; the message names it.
@@ -203,6 +204,32 @@ class Client:
             ClientClosed: the client is not running.
         """
         operations.reconnect(self._wsclient.core, reason)
+
+    def renew(self, reason: str = "", *, wait: bool = False, timeout: float = 30) -> bool:
+        """Replace the connection by a new one without a gap: the new one is opened, set up by ``on_session`` and
+        subscribed while the present one still serves; then it takes over. The option ``renew=`` does this by itself.
+
+        The present connection is closed when its requests are answered, at the latest after ``Renew.overlap`` seconds.
+        A call during a renewal has no further effect; while the replaced connection is still served, the next renewal
+        waits for its end. An attempt that fails is repeated; a fatal error ends the renewal, and the present connection
+        stays. While there is no connection, the next one counts as the new one.
+
+        Args:
+            reason: passed to ``on_renew``, and sent to the server when the present connection is closed; at most 123
+                bytes.
+            wait: whether to wait until the new connection has taken over. False returns at once.
+            timeout: seconds to wait.
+
+        Returns:
+            With ``wait=True``, whether the new connection has taken over; without, False.
+
+        Raises:
+            ClientClosed: the client is not running, or was closed during the wait.
+            ValueError: the reason can't be sent, or no second connection can be opened, since ``reconnect`` is None or
+                ``sock`` is a socket.
+            WouldDeadlock: ``wait=True`` on the I/O thread.
+        """
+        return operations.renew(self._wsclient.core, reason, timeout, wait=wait)
 
     def drain(self, timeout: float = 30, *, wait: bool = True) -> bool:
         """Refuse new work, finish what is queued and in flight, and close.
@@ -562,6 +589,7 @@ class Client:
         maxsize: int | None = None,
         overflow: Overflow = "block",
         quiet_after: float | None = None,
+        identity: Callable[[Any], Any] | None = None,
     ) -> Subscription:
         """Subscribe, and return a stream of the messages.
 
@@ -590,6 +618,9 @@ class Client:
                 the same time once more, ``on_quiet`` is called and the connection is replaced. ``counts`` and
                 ``active`` of the client's option ``quiet`` apply too, and the time in which reading is paused does not
                 count. None for no limit.
+            identity: returns a value that identifies a message, such as its sequence number. While a renewal has two
+                connections, both may bring the same message; of those with equal identities, one is delivered. Runs on
+                the I/O thread: keep it short.
 
         Returns:
             The subscription: a stream with ``.reply`` and ``.gaps``.
@@ -611,6 +642,7 @@ class Client:
             maxsize,
             overflow,
             quiet_after,
+            identity,
         )
 
     # --- events and calls of the server -------------------------------------------------------------------------------
@@ -739,6 +771,18 @@ class Client:
     def on_reconnect(self) -> None:
         """A later connection is open; by default the same as ``on_open``."""
         hook = self._wsclient.core.hooks.get("on_open")
+        if hook is not None:
+            hook()
+
+    def on_renew(self, reason: str) -> None:
+        """A renewal has replaced the connection (see ``Renew``); by default the same as ``on_reconnect``.
+
+        Args:
+            reason: that of ``renew()``; or ``"every"``, ``"expiry"`` or ``"on"`` for the option of ``Renew`` that was
+                the trigger.
+        """
+        hooks = self._wsclient.core.hooks
+        hook = hooks.get("on_reconnect") or hooks.get("on_open")
         if hook is not None:
             hook()
 

@@ -37,6 +37,7 @@ __all__ = [
     "give_up",
     "pause_sending",
     "reconnect",
+    "renew",
     "request_many",
     "send",
     "stats",
@@ -182,6 +183,31 @@ def reconnect(core: ClientContext, reason: str) -> None:
     core.commands.order_reconnect(reason)
 
 
+def renew(core: ClientContext, reason: str, timeout: float, *, wait: bool) -> bool:
+    """See ``Client.renew``."""
+    core.guard.check("renew()")
+    check_close(CloseCode.NORMAL, reason)
+    timeout = check_seconds("timeout", timeout, zero=True)
+    if not core.settings.may_renew:
+        raise ValueError("renew() needs a further connection, but reconnect= is None, or sock= is a socket.")
+    if wait:
+        core.guard.check_may_wait("renew()", "Call renew(wait=False).")
+    core.guard.check_started("renew()")
+    waiter = Waiter() if wait else None
+    core.orders.order(reason, waiter)
+    core.commands.given = True
+    core.commands.wake()
+    if waiter is None:
+        return False
+    if core.state.current in FINAL:
+        core.orders.take()  # it has ended meanwhile, and may not have seen the call
+        core.orders.complete(False)
+    is_renewed = waiter.wait(Deadline.after(timeout, time.monotonic())) and bool(waiter.value)
+    if not is_renewed:
+        core.guard.check_started("renew()")
+    return is_renewed
+
+
 def wait_until(core: ClientContext, state: State, timeout: float | None) -> bool:
     """See ``Client.wait_until``."""
     if not isinstance(state, State):
@@ -220,6 +246,7 @@ def stats(core: ClientContext) -> Stats:
         rtt_min=counters.rtt_min,
         rtt_mean=counters.rtt_mean,
         uptime=0.0 if opened_at is None else now - opened_at,
+        renewals=counters.renewals,
     )
 
 

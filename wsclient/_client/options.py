@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 from .. import _settings
 from .._connection.reconnect import Reconnect, check_reconnect
 from .._models import Attempt
-from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, Quiet, ReceiveQueue, SendQueue
+from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, Quiet, ReceiveQueue, Renew, SendQueue
 from .._receiving.hooks import HOOKS
 from .._recording.options import Recording
 from .._rfc6455.deflate import Deflate
@@ -73,8 +73,10 @@ class ClientOptions(TypedDict, total=False):
     record: str | os.PathLike[str] | Recording | None
     server_hostname: str | None
     quiet: float | Quiet | None
+    renew: Renew | None
     heartbeat: Heartbeat | None
     on_quiet: Callable[[Any, float], object] | None
+    on_renew: Callable[[Any, str], object] | None
 
 
 class Option(NamedTuple):
@@ -118,8 +120,10 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "record": Option(None, _settings.check_record),
     "server_hostname": Option(None, _settings.check_server_hostname),
     "quiet": Option(None, _settings.check_quiet),
+    "renew": Option(None, _settings.check_renew),
     "heartbeat": Option(None, _settings.check_heartbeat),
     "on_quiet": Option(None, check_callable),
+    "on_renew": Option(None, check_callable),
 }
 """Each option except ``url``, in the order of the signature."""
 

@@ -16,7 +16,7 @@ __all__ = ["PUBLIC_NAMES", "check_attribute", "check_subclass", "is_overridden"]
 
 PUBLIC_NAMES: Final = frozenset({
     "call", "clear_queue", "close", "connection", "drain", "flush", "handle", "last_disconnect", "last_error",
-    "latency", "listen", "memo", "notify", "on", "pause_sending", "ping", "protocol", "reconnect", "request",
+    "latency", "listen", "memo", "notify", "on", "pause_sending", "ping", "protocol", "reconnect", "renew", "request",
     "request_many", "run_forever", "send", "start", "state", "stats", "stream", "submit", "subscribe", "wait_closed",
     "wait_until", *HOOKS,
 })  # fmt: skip

@@ -104,6 +104,7 @@ def subscribe(
     maxsize: int | None,
     overflow: Overflow,
     quiet_after: float | None,
+    identity: Callable[[Any], Any] | None,
 ) -> Subscription:
     """See ``Client.subscribe``."""
     core.guard.check_may_wait("subscribe()", "Call it on another thread, or use send() and listen().")
@@ -122,6 +123,7 @@ def subscribe(
         unsubscribe=unsubscribe,
         resume=bool(resume),
         quiet_after=None if quiet_after is None else check_seconds("quiet_after", quiet_after),
+        identity=check_callable("identity", identity),
     )
     request = feed.make(core.settings.bounds.deadline(timeout), connection_number)
     awaited = feed.is_reply_awaited

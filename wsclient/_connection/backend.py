@@ -45,8 +45,8 @@ class ClientBackend:
         depart, refuse, is_free: as in ``Requests``, for this connection.
     """
 
-    __slots__ = ("_commands", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number", "pause",
-                 "progress", "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
+    __slots__ = ("_commands", "_sender", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number",
+                 "pause", "progress", "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class ClientBackend:
         """
         Args:
             written: the requests in flight on the connection, which ``max_in_flight`` limits.
-            sender: holds the send queue.
+            sender: holds the send queue, and the writer of a retiring connection.
             requests: assigns requests their ids.
             protocol: the message protocol, with its ``max_in_flight``.
             counters: count the sent messages and bytes.
@@ -71,6 +71,7 @@ class ClientBackend:
         self.protocol = protocol
         self.counters = counters
         self._commands = commands
+        self._sender = sender
         self.number = written.number
         self.queue = sender.queue
         self.pause = sender.pause
@@ -92,7 +93,9 @@ class ClientBackend:
 
     def take(self, max_bytes: int, messages: int | None = None) -> list[Outgoing]:
         """Take the messages that are written next; the arguments are those of ``MessageQueue.take``."""
-        return self.queue.take(max_bytes, None if self.protocol.max_in_flight is None else self._room(), messages)
+        room = None if self.protocol.max_in_flight is None else self._room()
+        batch = self.queue.take(max_bytes, room, messages)
+        return batch if self._sender.retiring is None else self._sender.without_bound(batch, self.number)
 
     def has_room_for(self, entry: Outgoing) -> bool:
         """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""

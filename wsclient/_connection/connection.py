@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
     from .._network.poller import Poller
     from .._requests.written import WrittenRequests
+    from ..protocols import Protocol
     from .context import ClientContext
 
 __all__ = ["Connection"]
@@ -77,18 +78,27 @@ class Connection:
         opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
         writer: its ``Writer``.
+        written: the requests in flight on it.
+        protocol: its message protocol.
         heartbeats: its heartbeats.
         router: distributes the messages.
         ending: why it ends; None if it is not ending.
         over: whether it has ended, so that ``finish`` can be called.
+        paused: whether reading waits, see ``Link.paused``.
     """
 
     __slots__ = ("_core", "_goodbye", "_has_more", "_kept", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
-                 "_reader", "_uptime", "_written", "ending", "heartbeats", "info", "number", "opened", "over", "router",
-                 "writer")  # fmt: skip
+                 "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused", "protocol",
+                 "router", "writer", "written")  # fmt: skip
 
     def __init__(
-        self, core: ClientContext, poller: Poller, opened: UpgradedConnection, writer: Writer, written: WrittenRequests
+        self,
+        core: ClientContext,
+        poller: Poller,
+        opened: UpgradedConnection,
+        writer: Writer,
+        written: WrittenRequests,
+        protocol: Protocol,
     ) -> None:
         """
         Args:
@@ -97,6 +107,7 @@ class Connection:
             opened: the upgraded connection.
             writer: its writer.
             written: the requests in flight on it.
+            protocol: its message protocol; no other connection that is served at the same time uses the same object.
         """
         now = time.monotonic()
         self.number = writer.write_progress.number
@@ -104,9 +115,11 @@ class Connection:
         self._uptime = Uptime()
         self.info = _facts(self.number, opened, self._uptime)
         self.writer = writer
-        self._written = written
+        self.written = written
+        self.protocol = protocol
         self.ending: Ending | None = None
         self.over = False
+        self.paused = False
         self._core = core
         self._poller = poller
         self._ping_schedule = PingSchedule(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
@@ -121,7 +134,7 @@ class Connection:
         self._opened_at: float | None = None
         self.heartbeats = Heartbeats(
             core.settings.heartbeat,
-            protocol=core.protocol,
+            protocol=protocol,
             requests=core.requests,
             table=core.table,
             hooks=core.hooks,
@@ -129,7 +142,7 @@ class Connection:
             patience=core.settings.line.ping_timeout,
         )
         self._quiet_clock = core.quiet.make_clock()
-        self.router = core.make_router(writer, written, self._quiet_clock, self.heartbeats)
+        self.router = core.make_router(writer, written, protocol, self._quiet_clock, self.heartbeats)
         self._goodbye = [True]
 
     @property
@@ -176,28 +189,32 @@ class Connection:
         self._core.sender.writer = self.writer
         self.writer.flush()
 
-    def turn(self, until: Deadline) -> None:
-        """Wait until something happens, at most until ``until``, and handle it."""
+    def turn(self, until: Deadline, ready: int | None = None) -> None:
+        """Wait until something happens, at most until ``until``, and handle it.
+
+        Args:
+            until: when to end the wait.
+            ready: the events that are ready, if the caller has waited (for this connection and others, see ``plan``).
+        """
         core, line = self._core, self.opened.line
-        if core.table.handed_over:
-            core.table.take_handed_over()  # if a request is handed over later, this thread is woken
-        if core.recorder is not None:
-            core.recorder.write()  # if a note is added later, this thread is woken
-        try:
-            ready = self._wait(time.monotonic(), until)
-        except OSError as error:
-            self._end_now(Initiator.NETWORK, _broke(error), error)
-            return
+        if ready is None:
+            try:
+                now = time.monotonic()
+                events, at = self.plan(now, until)
+                ready = self._poller.wait(line.sock, events, max(0.0, at - now))
+            except OSError as error:
+                self.break_off(error)
+                return
         now = time.monotonic()
         if core.table.timers:
             # Before reading: if replies are correlated by order, a reply that is read now could belong to the next
             # request, but would be assigned to the request that has timed out.
             core.requests.expire(now)
-        if core.commands.drop is not None and self._is_to_be_dropped():
+        if core.commands.drop and self._is_to_be_dropped():
             if self.heartbeats.missed:
                 self._end_unanswered()
             return
-        if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not core.link.paused):
+        if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not self.paused):
             self._read(now)
         if core.counters.messages_received != core.counters.last_message[0]:
             # Here and not in the router, since here it is done once for all messages that were read.
@@ -261,7 +278,7 @@ class Connection:
         """Return the last message of the protocol; None if it has none, or could not make it."""
         core = self._core
         try:
-            message = core.protocol.goodbye()
+            message = self.protocol.goodbye()
             if message is None:
                 return None
             if not isinstance(message, Wrapped):
@@ -287,36 +304,56 @@ class Connection:
         self._uptime.stop(now)
         if core.counters.messages_received != core.counters.last_message[0]:  # it has read the rest
             core.counters.last_message = core.counters.messages_received, now
-        if self.was_open:
+        is_present = core.sender.writer is self.writer  # otherwise a renewal has replaced it, or it was never open
+        if is_present:
             core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
-        core.sender.writer = None
-        core.link.opened_at = None
-        core.link.connection = None
+            core.sender.writer = None
+            core.link.opened_at = None
+            core.link.connection = None
+        elif self.was_open:
+            core.link.replaced = disconnect
+            core.sender.retiring = None
         core.link.paused = False
-        core.link.proofs.clear()
         cut = self.writer.end()
+        if self.was_open and not is_present:
+            cut += core.sender.take_bound()
+        core.acknowledgements.drop_marks(self.number)
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
-        core.requests.connection_ended(self._written, cut, disconnect)
+        core.requests.connection_ended(self.written, cut, disconnect)
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
-        core.receivers.connection_lost(lost, was_open=self.was_open)
+        core.receivers.connection_lost(lost, self.number, is_gap=is_present)
         core.quiet.closed(self._quiet_clock)
         core.progress.announce()
         return disconnect
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    def _wait(self, now: float, until: Deadline) -> int:
-        """Wait for the socket, a timer or a command; return the events that are ready."""
+    def plan(self, now: float, until: Deadline, *, other_is_paused: bool = False) -> tuple[int, float]:
+        """Prepare a wait for the socket, a timer or a command.
+
+        Args:
+            now: the time on the monotonic clock.
+            until: when to end the wait.
+            other_is_paused: whether reading is paused on another connection, for which the thread waits too.
+
+        Returns:
+            The events of the socket to wait for, and the time at which the wait must end.
+        """
         core, writer, line = self._core, self.writer, self.opened.line
         link = core.link
+        if core.table.handed_over:
+            core.table.take_handed_over()  # if a request is handed over later, this thread is woken
+        if core.recorder is not None:
+            core.recorder.write()  # if a note is added later, this thread is woken
         # If another thread sets an earlier timer from now on, it will wake this thread.
         core.commands.sleeps_until = math.inf
         self.router.is_closing = self.ending is not None
-        link.paused = False
+        self.paused = False
+        link.paused = other_is_paused
         events = line.read_event
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
@@ -324,27 +361,31 @@ class Connection:
             link.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
             if link.proofs:
                 core.acknowledgements.drop_decided()
-            link.paused = writer.is_flooded_by_replies or (core.receivers.full and not self.router.must_keep_reading)
-            events = (0 if link.paused else events) | (line.write_event if writer.blocked else 0)
-            if link.paused and core.quiet.next_at != math.inf:
+            self.paused = paused = writer.is_flooded_by_replies or (
+                core.receivers.full and not self.router.must_keep_reading
+            )
+            link.paused = paused or other_is_paused
+            events = (0 if paused else events) | (line.write_event if writer.blocked else 0)
+            if paused and core.quiet.next_at != math.inf and core.sender.writer is writer:
                 core.quiet.pause(now)
-        if (self._has_more or (line.may_hold and line.pending())) and not link.paused:
+        if (self._has_more or (line.may_hold and line.pending())) and not self.paused:
             until = Deadline(now)
-        if core.table.timers or self.ending is not None or link.paused or until.at is not None:
+        if core.table.timers or self.ending is not None or self.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.quiet.next_at, core.starter.retry_at)
+            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
+            if core.quiet.next_at < at and core.sender.writer is writer:
+                at = core.quiet.next_at
         if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
         core.commands.sleeps_until = at
-        return self._poller.wait(line.sock, events, max(0.0, at - now))
+        return events, at
 
     def _is_to_be_dropped(self) -> bool:
         """Return whether the connection must be dropped without further reads: replies are correlated by order, and one
         may be missing.
         """
-        drop = self._core.commands.drop
-        return drop is not None and drop[0] == self.number and self.was_open and self.ending is None
+        return self.number in self._core.commands.drop and self.was_open and self.ending is None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
         """Return the latest time at which to wake; infinity for never."""
@@ -354,8 +395,10 @@ class Connection:
         if self.ending is not None:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
-        # While reading is paused, the clock of `quiet=` stands still.
-        at = min(at, now + _PAUSED_LOOK if self._core.link.paused else self._core.quiet.next_at)
+        if self.paused:  # the clock of `quiet=` stands still
+            at = min(at, now + _PAUSED_LOOK)
+        elif self._core.sender.writer is self.writer:
+            at = min(at, self._core.quiet.next_at)
         return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
 
     def _look_after(self, now: float) -> None:
@@ -389,14 +432,14 @@ class Connection:
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
-            if now >= self._core.quiet.next_at:
+            if now >= self._core.quiet.next_at and self._core.sender.writer is self.writer:
                 self._look_for_quiet(now)
 
     def _look_for_quiet(self, now: float) -> None:
         """Handle what is due for ``quiet=`` and ``quiet_after=``."""
-        if not self._core.link.paused:
+        if not self.paused:
             self._shows_life(now)  # reads messages that came while this thread waited for the interpreter
-        stale = self._core.quiet.look(now) if self.ending is None else []
+        stale = self._core.quiet.look(now, is_paused=self.paused) if self.ending is None else []
         if stale:
             with EndingOverdue(self._core):  # a function of the user may return the message
                 for subscription in stale:
@@ -413,7 +456,7 @@ class Connection:
         except OSError:  # pragma: no cover  (other code closes the socket after the wait of this turn)
             return False
         if has_bytes:
-            if not self._core.link.paused:
+            if not self.paused:
                 self._read(now)  # pragma: no cover  (they came while the thread was suspended after its wait)
             self._ping_schedule.heard(now)
             return True
@@ -527,7 +570,7 @@ class Connection:
             f"A message could not be processed and is skipped ({type(cause).__name__}: {text_of(cause)}).",
             payload=payload,
         )
-        if self._core.protocol._by_order:
+        if self.protocol._by_order:
             raise error from cause
         error.__cause__ = cause
         self._core.log.write(logging.ERROR, "a message could not be processed and is skipped.", error=cause)
@@ -545,7 +588,8 @@ class Connection:
     def _take_pong(self, payload: bytes) -> None:
         matched = self.writer.pong(payload, time.monotonic())
         if matched is not None:
-            self._core.counters.add_round_trip(matched.seconds)
+            if self._core.sender.writer is self.writer:  # `latency` is that of the connection that takes new messages
+                self._core.counters.add_round_trip(matched.seconds)
             for known in matched.payloads:
                 self._ping_schedule.answered(known)
         self._core.hooks.post_event("on_pong", payload)
@@ -570,7 +614,7 @@ class Connection:
         """Begin the end: queued messages are no longer written, and written requests fail."""
         self.ending = ending
         self.writer.is_open = False
-        self._core.requests.lose_written(self._written, self.disconnect(time.monotonic()))
+        self._core.requests.lose_written(self.written, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """End without a closing handshake, since the connection is broken. Queued messages wait for the next one."""
@@ -578,6 +622,10 @@ class Connection:
         self.writer.is_open = False
         if self.ending is None:
             self.ending = Ending(initiator, None, reason, error, Deadline(None))
+
+    def break_off(self, error: OSError) -> None:
+        """End the connection because of an error of its socket, or of the wait for it."""
+        self._end_now(Initiator.NETWORK, _broke(error), error)
 
     def disconnect(self, now: float) -> Disconnect:
         """Return how it ends, as far as that is known now."""

@@ -30,6 +30,7 @@ from .._threads.starter import ThreadStarter
 from .._threads.state import StateCell
 from .backend import ClientBackend
 from .quiet import QuietWatch, SubscriptionClock
+from .renewal import RenewalOrders
 
 if TYPE_CHECKING:
     from .._recording.options import Recording
@@ -51,7 +52,7 @@ class ClientContext:
 
     Attributes:
         settings: the options.
-        protocol: the message protocol.
+        protocol: the message protocol of the present connection, or of the next one.
         guard: raises for calls that can't work in this state or on this thread.
         state: the client's state.
         commands: commands for the I/O thread.
@@ -65,17 +66,17 @@ class ClientContext:
         requests: begins, sends and ends requests.
         receivers: all receivers of incoming messages.
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
-        server_calls: answers the server's calls.
         counters: numbers for the statistics.
         quiet: finds connections that bring no messages any more.
         recorder: writes the recording; None if there is none.
+        orders: the calls of ``renew()``.
         acknowledgements: waits for the proof that messages arrived.
         progress: notifies the threads that wait for a delivery or a flush.
     """
 
     __slots__ = (
-        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "memo", "progress",
-        "protocol", "queue", "quiet", "receivers", "recorder", "requests", "sender", "server_calls", "settings",
+        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "memo", "orders",
+        "progress", "protocol", "queue", "quiet", "receivers", "recorder", "requests", "sender", "settings",
         "starter", "state", "streams", "subscriptions", "table",
     )  # fmt: skip
 
@@ -90,6 +91,7 @@ class ClientContext:
         self.state = StateCell()
         self.guard = Guard(settings.name, self.state)
         self.commands = Commands()
+        self.orders = RenewalOrders()
         self.starter = ThreadStarter(self.commands.wake)
         self.log = ClientLog(self.guard, self.starter)
         self.memo: dict[str, Any] = {}
@@ -114,20 +116,30 @@ class ClientContext:
             self.subscriptions.post,
             has_pings=settings.line.ping_interval is not None,
         )
-        self.quiet = QuietWatch(
-            settings.quiet, hooks=self.hooks, subscriptions=self.subscriptions, link=self.link, log=self.log
-        )
-        self.server_calls = ServerCalls(protocol, self.sender, self.log)
+        self.quiet = QuietWatch(settings.quiet, hooks=self.hooks, subscriptions=self.subscriptions, log=self.log)
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
-    def make_backend(self, written: WrittenRequests) -> ClientBackend:
-        """Make the backend of a connection's writer; ``written`` are the requests in flight on the connection."""
+    def use_protocol(self, protocol: Protocol) -> None:
+        """Encode messages with this copy of the protocol from now on: that of the connection which takes new messages.
+
+        I/O thread only.
+        """
+        self.protocol = protocol
+        self.requests.protocol = protocol
+
+    def make_backend(self, written: WrittenRequests, protocol: Protocol | None = None) -> ClientBackend:
+        """Make the backend of a connection's writer.
+
+        Args:
+            written: the requests in flight on the connection.
+            protocol: the message protocol of the connection; None for the present one of the client.
+        """
         return ClientBackend(
             written,
             sender=self.sender,
             requests=self.requests,
-            protocol=self.protocol,
+            protocol=protocol or self.protocol,
             counters=self.counters,
             commands=self.commands,
         )
@@ -136,6 +148,7 @@ class ClientContext:
         self,
         writer: Writer,
         written: WrittenRequests,
+        protocol: Protocol | None = None,
         clock: QuietClock | None = None,
         heartbeats: Heartbeats | None = None,
     ) -> Router:
@@ -143,10 +156,13 @@ class ClientContext:
 
         Args:
             writer: the connection's writer.
-            written: the requests in flight on it.
+            written: the requests in flight on the connection.
+            protocol: the message protocol of the connection, which decodes its messages; None for the present one of
+                the client.
             clock: receives the messages that count; None without ``quiet=``.
             heartbeats: its heartbeats, whose answers do not count.
         """
+        protocol = protocol or self.protocol
         make: Callable[..., Router] = Router
         if clock is not None:
             make = partial(WatchedRouter, heard=partial(self.quiet.heard, clock), heartbeats=heartbeats)
@@ -154,10 +170,10 @@ class ClientContext:
             writer,
             self.settings.bounds.receive_queue,
             written,
-            protocol=self.protocol,
+            protocol=protocol,
             requests=self.requests,
             receivers=self.receivers,
-            server_calls=self.server_calls,
+            server_calls=ServerCalls(protocol, self.sender, self.log),
             link=self.link,
             counters=self.counters,
             max_batch=self.settings.line.limits.max_batch,
@@ -171,6 +187,7 @@ class ClientContext:
         unsubscribe: Any,
         resume: bool,
         quiet_after: float | None = None,
+        identity: Callable[[Any], Any] | None = None,
     ) -> SubscriptionFeed:
         """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments.
 
@@ -182,8 +199,8 @@ class ClientContext:
             unsubscribe=unsubscribe,
             resume=resume,
             quiet=None if quiet_after is None else SubscriptionClock(quiet_after, self.quiet),
+            identity=identity,
             request_timeout=self.settings.bounds.request_timeout,
-            protocol=self.protocol,
             requests=self.requests,
             table=self.table,
             receivers=self.receivers,

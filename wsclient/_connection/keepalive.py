@@ -219,12 +219,14 @@ class Heartbeats:
     def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:
         number = writer.write_progress.number
         if not isinstance(message, Wrapped):
-            beat = self._requests.encode_one_way(message, connection_number=number)
+            beat = self._requests.encode_one_way(message, connection_number=number, protocol=self._protocol)
             if writer.tap is not None:
                 writer.tap.heartbeat(beat)
             writer.send_first(beat)
             return
-        request = self._requests.make(message.message, Deadline.after(patience, now), connection_number=number)
+        request = self._requests.make(
+            message.message, Deadline.after(patience, now), connection_number=number, protocol=self._protocol
+        )
         request.waiter = self
         self._table.add(request, timed=True)
         if writer.tap is not None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .._options import Quiet
     from .._receiving.hooks import Hooks
     from .._receiving.subscriptions import Subscriptions
-    from .._sending.link import Link
     from .._threads.log import ClientLog
 
 __all__ = ["QuietClock", "QuietWatch", "SubscriptionClock"]
@@ -129,7 +128,7 @@ class SubscriptionClock:
         was_asked_again: whether the subscription was requested again since its last message, because it was quiet.
     """
 
-    __slots__ = ("_watch", "clock", "was_asked_again")
+    __slots__ = ("_after", "_watch", "clock", "was_asked_again")
 
     def __init__(self, after: float, watch: QuietWatch) -> None:
         """
@@ -137,6 +136,7 @@ class SubscriptionClock:
             after: ``quiet_after``.
             watch: the client's watch.
         """
+        self._after = after
         self._watch = watch
         self.clock = QuietClock(after)
         self.was_asked_again = False
@@ -164,6 +164,10 @@ class SubscriptionClock:
         self.was_asked_again = False
         self.clock.stop()
 
+    def renewed(self) -> SubscriptionClock:
+        """Return a clock for the same subscription on the connection that takes over."""
+        return SubscriptionClock(self._after, self._watch)
+
 
 class QuietWatch:
     """The clocks of one client, and what happens when one of them is due. I/O thread only.
@@ -172,29 +176,23 @@ class QuietWatch:
         does_count: whether the present message counts.
         next_at: when ``look`` must be called: the earliest moment at which a clock may be due; infinity for never.
             While reading is paused it is minus infinity, so that ``look`` finds the end of the pause.
-        replace: called with the reason to replace the present connection. ``Supervisor`` sets it: it drops the
-            connection, so that the next one is opened. A client that can replace a connection in another way sets
-            another function.
+        replace: called with the reason to replace the present connection. ``Supervisor`` sets it.
     """
 
-    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_link", "_log", "_option", "_subscriptions",
+    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_log", "_option", "_subscriptions",
                  "does_count", "next_at", "replace")  # fmt: skip
 
-    def __init__(
-        self, option: Quiet | None, *, hooks: Hooks, subscriptions: Subscriptions, link: Link, log: ClientLog
-    ) -> None:
+    def __init__(self, option: Quiet | None, *, hooks: Hooks, subscriptions: Subscriptions, log: ClientLog) -> None:
         """
         Args:
             option: the client's option ``quiet``; None if it has none.
             hooks: runs ``on_quiet``.
             subscriptions: some of them may have clocks.
-            link: shows whether reading is paused.
             log: the client's log.
         """
         self._option = option
         self._hooks = hooks
         self._subscriptions = subscriptions
-        self._link = link
         self._log = log
         self._clock: QuietClock | None = None  # of the open connection
         self._faulty: set[str] = set()  # the functions that have raised
@@ -256,17 +254,18 @@ class QuietWatch:
                 clock.pause(now)
             self._plan()
 
-    def look(self, now: float) -> list[Any]:
+    def look(self, now: float, *, is_paused: bool) -> list[Any]:
         """Handle what is due.
 
         Args:
             now: the present time.
+            is_paused: whether reading is paused on the present connection.
 
         Returns:
             The subscriptions that must be requested again.
         """
         clocks = self._clocks()
-        if self._is_paused and not self._link.paused:
+        if self._is_paused and not is_paused:
             self._is_paused = False
             for clock in clocks:
                 clock.resume(now)

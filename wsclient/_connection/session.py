@@ -34,15 +34,26 @@ __all__ = ["ConnectionSession", "set_up"]
 class ConnectionSession(Session):
     """The session of one connection."""
 
-    __slots__ = ("_connection", "_core", "_deadline", "_is_waiting")
+    __slots__ = ("_connection", "_core", "_deadline", "_is_cancelled", "_is_waiting", "_run_turn")
 
-    def __init__(self, core: ClientContext, connection: Connection, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        core: ClientContext,
+        connection: Connection,
+        deadline: Deadline,
+        run_turn: Callable[[Deadline], object],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
         """
         Args:
             core: the client.
             connection: the connection that is set up.
             deadline: from ``session_timeout``.
+            run_turn: waits until something happens on this connection or others, and handles it.
+            is_cancelled: whether the connection is not needed any more.
         """
+        self._run_turn = run_turn
+        self._is_cancelled = is_cancelled
         self._core = core
         self._connection: Connection | None = connection
         self._deadline = deadline
@@ -94,7 +105,10 @@ class ConnectionSession(Session):
     def send(self, message: Any) -> None:
         """See ``Session``."""
         connection = self._running()
-        connection.writer.send_first(self._core.requests.encode_one_way(message, connection_number=connection.number))
+        entry = self._core.requests.encode_one_way(
+            message, connection_number=connection.number, protocol=connection.protocol
+        )
+        connection.writer.send_first(entry)
 
     def request(
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
@@ -103,7 +117,9 @@ class ConnectionSession(Session):
         connection = self._running()
         self._check_may_wait()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
-        request = self._core.requests.make(message, deadline, match=match, connection_number=connection.number)
+        request = self._core.requests.make(
+            message, deadline, match=match, connection_number=connection.number, protocol=connection.protocol
+        )
         request.waiter = waiter = Waiter()
         self._is_waiting = True
         try:
@@ -129,7 +145,7 @@ class ConnectionSession(Session):
 
     def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
         """See ``Session``."""
-        return self.request(self._core.protocol.build(method, params, False), timeout=timeout)
+        return self.request(self._running().protocol.build(method, params, False), timeout=timeout)
 
     def recv(self, timeout: float | None = None) -> Any:
         """See ``Session``."""
@@ -183,6 +199,8 @@ class ConnectionSession(Session):
             raise ClientClosed("The client was closed while on_session was running.")
         if commands.reconnect is not None:
             raise ConnectionLost("reconnect() was called while on_session was running.", sent=None)
+        if self._is_cancelled():
+            raise ClientClosed("The client is draining, so the connection is not renewed.")
         if connection.ending is not None:
             ending = connection.ending
             how = f"code {ending.code}" if ending.code is not None else ending.reason
@@ -205,7 +223,7 @@ class ConnectionSession(Session):
         early_messages = connection.router.early_messages
         if early_messages is not None and early_messages.is_exceeded:
             self._refuse_more()
-        connection.turn(deadline)
+        self._run_turn(deadline)
 
     def _check_may_wait(self) -> None:
         """Refuse a wait inside a function that interrupted another wait of this session: the new wait could receive the
@@ -225,18 +243,25 @@ class ConnectionSession(Session):
         )
 
 
-def set_up(core: ClientContext, connection: Connection) -> None:
+def set_up(
+    core: ClientContext,
+    connection: Connection,
+    run_turn: Callable[[Deadline], object],
+    is_cancelled: Callable[[], bool] = bool,
+) -> None:
     """Run ``on_session`` of the protocol, then the user's ``on_session``.
+
+    Args: see ``ConnectionSession``.
 
     Raises:
         SessionError: it failed; ``last`` is the error of the user's code.
-        Interrupted: ``close()`` or ``reconnect()`` ended it.
+        Interrupted: a command ended it.
     """
-    steps = _steps(core)
+    steps = _steps(core, connection.protocol)
     if not steps:
         return
     deadline = Deadline(time.monotonic() + core.settings.line.session_timeout)
-    session = ConnectionSession(core, connection, deadline)
+    session = ConnectionSession(core, connection, deadline, run_turn, is_cancelled)
     core.guard.setting_up = True
     try:
         with EndingOverdue(core):
@@ -246,18 +271,18 @@ def set_up(core: ClientContext, connection: Connection) -> None:
     except SessionError:
         raise
     except BaseException as error:
-        if core.commands.close is not None or core.commands.reconnect is not None:
-            raise Interrupted("close() or reconnect() ended on_session.") from error
+        if core.commands.close is not None or core.commands.reconnect is not None or is_cancelled():
+            raise Interrupted("close(), reconnect() or drain() ended on_session.") from error
         raise _failure(core, error) from error
     finally:
         core.guard.setting_up = False
 
 
-def _steps(core: ClientContext) -> list[Callable[[Session], object]]:
+def _steps(core: ClientContext, protocol: Protocol) -> list[Callable[[Session], object]]:
     """Return the functions that set up a connection: first the protocol's, then the user's."""
-    ours = type(core.protocol).on_session is not Protocol.on_session
+    ours = type(protocol).on_session is not Protocol.on_session
     hook = core.hooks.get("on_session")
-    return [*([core.protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
+    return [*([protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
 
 
 def _failure(core: ClientContext, error: BaseException) -> SessionError:

@@ -46,6 +46,8 @@ def finish(core: ClientContext, final: State, error: BaseException | None) -> No
             core.hooks.post("on_error", error)
     finally:  # whatever fails above, no thread may wait for this client forever
         core.state.move(final, error)
+        core.orders.take()
+        core.orders.complete(False)
         core.receivers.end(error if final is State.FAILED else None)
         core.progress.announce()
 

@@ -8,6 +8,7 @@ Everything here runs on that thread, except ``abort``, ``cut`` and ``sockets``.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import socket
@@ -20,6 +21,7 @@ from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClien
 from .._models import Attempt, Initiator, State
 from .._network.connector import Connector
 from .._network.poller import Poller
+from .._options import Expiring
 from .._rfc6455 import url as _url
 from .._rfc6455.close import CloseCode
 from .._rfc6455.deflate import Deflater
@@ -33,7 +35,9 @@ from .._threads.wakeup import Wakeup
 from .backend import RecordingTap
 from .connection import Connection
 from .overdue import EndingOverdue, ending_overdue
-from .reconnect import ReconnectState
+from .reconnect import ReconnectState, is_fatal
+from .renewal import Event, Phase, Renewal
+from .served import QUICK_CLOSE, ServedConnections
 from .session import set_up
 from .shutdown import begin_closing, finish
 from .websocket_app import Transport
@@ -44,13 +48,11 @@ if TYPE_CHECKING:
     from .._models import Disconnect
     from .._network.connector import UpgradedConnection
     from .._requests.written import WrittenRequests
+    from ..protocols import Protocol
     from .context import ClientContext
     from .reconnect import Reconnect, RetryDecision
 
 __all__ = ["Supervisor"]
-
-QUICK_CLOSE: Final = 0.5
-"""Seconds for the closing handshake of a connection that is replaced, or could not be set up."""
 
 _DRAIN_CHECK: Final = 0.1
 """Seconds between two checks whether a drain is complete; needed because some work ends without waking the I/O thread,
@@ -70,8 +72,9 @@ _EXPECTED: Final = (OSError, WebSocketClientError)
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_connection", "_connector", "_core", "_poller", "_reconnect_state", "_should_retry", "_transport",
-                 "_turn", "_wakeup", "drained")  # fmt: skip
+    __slots__ = ("_announced", "_connector", "_core", "_decision", "_has_raised", "_is_adopting", "_lifetimes",
+                 "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served", "_should_retry",
+                 "_transport", "_turn", "_wakeup", "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -81,17 +84,18 @@ class Supervisor:
         """
         settings = core.settings
         self._core = core
+        self._reconnect = reconnect
         self._should_retry = None if reconnect is None else reconnect.should_retry
-        self._reconnect_state = ReconnectState(
-            reconnect,
-            retry_first=settings.retry_first,
-            urls=max(1, len(settings.urls)),
-            credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
-            fatal_codes=core.protocol.fatal_codes,
-            log=core.log,
-            one_connection=isinstance(settings.line.sock, socket.socket),
-            report=partial(core.hooks.post_event, "on_error"),
-        )
+        self._reconnect_state = self._new_reconnect_state()
+        self._served = ServedConnections(core, self._other_ended)
+        # Of renewals; the state of their attempts has a back-off of its own.
+        self._renewal = Renewal(settings.renew, core.log)
+        self._renewal_state: ReconnectState | None = None
+        self._lifetimes: list[tuple[float, float]] = []  # of the values that `url` and `headers` returned last
+        self._announced: tuple[int, str | None] | None = None  # by a message on a connection that is not open yet
+        self._has_raised = False  # whether `Renew.on` has raised
+        self._is_adopting = False  # whether the present connection was opened while another one was served
+        self._decision: RetryDecision | None = None  # after the connection was lost during a renewal that failed
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
         greeting = settings.greeting
@@ -103,10 +107,22 @@ class Supervisor:
             settings.name,
         )
         self._transport = Transport()
-        self._connection: Connection | None = None
         self._turn = 0
         self.drained = False
         core.quiet.replace = self._replace
+
+    def _new_reconnect_state(self) -> ReconnectState:
+        core, settings = self._core, self._core.settings
+        return ReconnectState(
+            self._reconnect,
+            retry_first=settings.retry_first,
+            urls=max(1, len(settings.urls)),
+            credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
+            fatal_codes=core.protocol.fatal_codes,
+            log=core.log,
+            one_connection=isinstance(settings.line.sock, socket.socket),
+            report=partial(core.hooks.post_event, "on_error"),
+        )
 
     def run(self) -> None:
         """The main function of the I/O thread."""
@@ -119,12 +135,14 @@ class Supervisor:
             if core.recorder is not None:
                 core.recorder.begin()
             final, error = self._live()
+            self._end_retiring()
         except BaseException as bug:
             final = State.FAILED if core.commands.close is None else State.CLOSED
             error = bug
             core.log.write(logging.ERROR, "the I/O thread failed; please report this.", error=bug)
         finally:
             try:
+                self._drop_others()
                 if core.recorder is not None:
                     core.recorder.close()  # first, since another thread may read the file when the client is closed
             finally:
@@ -138,8 +156,7 @@ class Supervisor:
     def cut(self) -> None:
         """Cut the connection, or the one that is being opened, from any thread, without a lock."""
         self._connector.abort()
-        connection = self._connection
-        if connection is not None:
+        for connection in self._served.all():
             connection.opened.line.abort()
 
     def abort(self) -> None:
@@ -149,8 +166,7 @@ class Supervisor:
         thread has connected to a SOCKS proxy, and looks the server's name up itself, since no thread could be started.
         """
         self.cut()
-        connection = self._connection
-        if connection is not None:
+        for connection in self._served.all():
             link = self._core.link  # normally assigned by the I/O thread, which is blocked
             link.connection = link.opened_at = None
             connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
@@ -159,11 +175,11 @@ class Supervisor:
 
     def sockets(self) -> list[socket.socket]:
         """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
-        connection, poller = self._connection, self._poller
+        poller = self._poller
         found = [] if poller is None else poller.sockets()
         if self._connector.sock is not None:
             found.append(self._connector.sock)
-        return found if connection is None else [*found, connection.opened.line.sock]
+        return [*found, *[connection.opened.line.sock for connection in self._served.all()]]
 
     # --- successive connections --------------------------------------------------------------------------------------
 
@@ -172,7 +188,7 @@ class Supervisor:
         core = self._core
         while core.commands.close is None:
             core.state.move(State.CONNECTING)
-            core.commands.reconnect = core.commands.drop = None
+            core.commands.reconnect = None
             decision = self._connect_once()
             if decision is None:
                 continue
@@ -186,46 +202,65 @@ class Supervisor:
 
     def _connect_once(self) -> RetryDecision | None:
         """Run one connection from its first byte to its last. Return None if a command determines what follows."""
-        core = self._core
+        core, served = self._core, self._served
+        self._decision = None
         error = self._transport.run(self._open, self._serve)
-        connection = self._connection
+        while self._is_adopting:  # a renewal has opened the next connection
+            self._is_adopting = False
+            error = self._transport.run(self._adopt, self._serve_open)
+        connection = served.present
+        if error is not None and connection is not None and connection.was_open:  # a defect
+            self._drop_others()
         disconnect = None if connection is None else connection.finish()
-        # Not before finish(): it may wait for a thread that runs user code under the write lock, and `abort()` can end
-        # this wait only if `_connection` is still set.
-        self._connection = None
+        # After finish(), which may wait for a thread that runs user code under the write lock: `abort()` needs
+        # `present` to end that wait.
+        served.present = None
         now = time.monotonic()
+        if connection is None and error is None:  # it was lost during a renewal, which failed as well
+            return self._decision
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
             return None if failure is None or core.commands.close is not None else self._attempt_failed(failure, now)
-        if connection.claim_goodbye():
-            reason = disconnect.reason if disconnect.code is not None else None
-            core.hooks.post("on_close", disconnect.code, reason)
-        lost = _lost(disconnect)
-        core.log.write(logging.INFO, "%s", lost)
+        if self._renewal.phase is Phase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
+            self._renewal.move(Event.CANCELLED)  # it was lost before it could be replaced
+        lost = self._report_end(connection, disconnect)
         if error is not None:
             core.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
             core.hooks.post("on_error", error)
         if core.commands.close is not None:
             return None
-        if core.commands.reconnect is not None:
+        if core.commands.reconnect is not None or disconnect.initiator is Initiator.RENEWAL:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
         was_useless = connection.was_useless
         return self._decide(partial(self._reconnect_state.connection_lost, lost, now, was_useless=was_useless))
 
+    def _report_end(self, connection: Connection, disconnect: Disconnect) -> ConnectionLost:
+        """Call ``on_close`` for a connection that was open, and log its end; return the error for it."""
+        if connection.claim_goodbye():
+            reason = disconnect.reason if disconnect.code is not None else None
+            self._core.hooks.post("on_close", disconnect.code, reason)
+        lost = _lost(disconnect)
+        self._core.log.write(logging.INFO, "%s", lost)
+        return lost
+
     def _attempt_failed(self, failure: ConnectError, now: float) -> RetryDecision:
-        core = self._core
-        core.counters.failed_attempts += 1
+        self._core.counters.failed_attempts += 1
         decision = self._decide(partial(self._reconnect_state.attempt_failed, failure, now))
+        self._report_failure(failure, decision, "attempt")
+        return decision
+
+    def _report_failure(self, failure: ConnectError, decision: RetryDecision, what: str) -> None:
+        """Record, log and report a failed attempt; ``what`` names it in the log."""
+        core = self._core
         core.link.failure = failure, decision.number
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
         # A function of the user (url, headers, sock ...) has probably raised. What on_session raised is logged already.
         is_defect = not isinstance(failure, SessionError) and not isinstance(failure.last, _EXPECTED)
         level, cause = (logging.ERROR, failure.last) if is_defect else (logging.INFO, None)
-        core.log.write(level, "attempt %d failed: %s", decision.number, failure, error=cause)
+        core.log.write(level, "%s %d failed: %s", what, decision.number, failure, error=cause)
         core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
-        return decision
 
     def _decide(self, decide: Callable[[], RetryDecision]) -> RetryDecision:
         if self._should_retry is None:
@@ -246,21 +281,36 @@ class Supervisor:
         url, headers = self._next_url(), self._headers()
         self._check_not_closed()
         opened = self._connector.open(url, headers)
+        # No user code before this assignment: abort() cuts only a connection that it finds here.
+        self._served.present = self._made(opened, self._core.protocol)
+        return opened.line.sock
+
+    def _made(self, opened: UpgradedConnection, protocol: Protocol) -> Connection:
+        """Return the object of a connection that was just opened."""
         core = self._core
-        written = core.table.new_connection(core.sender.connection_number + 1)
+        number = core.sender.connection_number + 1
+        written = core.table.new_connection(number)
         try:
             assert self._poller is not None
-            # No user code before this assignment: abort() cuts only a connection that it finds here.
-            self._connection = Connection(core, self._poller, opened, self._writer(opened, written), written)
+            writer = self._writer(opened, written, protocol)
+            connection = Connection(core, self._poller, opened, writer, written, protocol)
         except BaseException:
             core.table.end_connection(written)
             opened.line.close()
             raise
-        return opened.line.sock
+        if self._renewal.options.on is not None:
+            connection.router.watch = partial(self._heard, number)
+        return connection
 
-    def _writer(self, opened: UpgradedConnection, written: WrittenRequests) -> Writer:
+    def _adopt(self) -> socket.socket:
+        """Return the socket of a connection that was opened while another one was served."""
+        connection = self._served.present
+        assert connection is not None
+        return connection.opened.line.sock
+
+    def _writer(self, opened: UpgradedConnection, written: WrittenRequests, protocol: Protocol) -> Writer:
         deflater = self._deflater(opened)
-        backend = self._core.make_backend(written)
+        backend = self._core.make_backend(written, protocol)
         recorder, tap = self._core.recorder, None
         if recorder is not None:
             tap = RecordingTap(recorder, recorder.opened(opened.target.url, opened.subprotocol, opened.headers))
@@ -274,30 +324,269 @@ class Supervisor:
 
     def _serve(self) -> None:
         """Set the connection up, open it, and serve it until it ends."""
-        core, connection = self._core, self._connection
+        core, connection = self._core, self._served.present
         assert connection is not None
-        core.protocol.reset()
+        connection.protocol.reset()
         try:
             connection.take_early()
             self._check_not_closed()
-            set_up(core, connection)
+            set_up(core, connection, partial(self._served.turn, connection))
         except BaseException:
             self._close_failed(connection)
             raise
+        self._enter(connection)
+        self._serve_open()
+
+    def _enter(self, connection: Connection) -> None:
+        """Open a connection that has been set up, while there is no other."""
+        core, renewal = self._core, self._renewal
         core.sender.connection_number = connection.number
+        core.use_protocol(connection.protocol)
         core.counters.connections += 1
         self._reconnect_state.opened()
         if core.subscriptions.members:
             with EndingOverdue(core):  # a function of the user may return the message
                 core.subscriptions.ask_again(connection.writer, connection.number)
+        core.orders.take()  # this connection is newer than these calls of `renew()`
         connection.open()
         core.subscriptions.apply_events()
         core.state.move(State.OPEN)
-        first = connection.number == 1 or core.hooks.get("on_reconnect") is None
-        core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
+        if renewal.phase is Phase.REPLACING:
+            core.counters.renewals += 1
+            self._post_renewed(connection)
+        else:
+            first = connection.number == 1 or core.hooks.get("on_reconnect") is None
+            core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
+        renewal.move(Event.OPENED)
+        self._set_timers(connection)
+        core.orders.complete(True)
         connection.router.release()
+
+    def _serve_open(self) -> None:
+        """Serve the present connection until it ends or is replaced."""
+        core, served, renewal = self._core, self._served, self._renewal
+        connection = served.present
+        assert connection is not None
         while not connection.over:
-            connection.turn(self._carry_out(connection) if core.commands.given else NEVER)
+            until = self._carry_out(connection) if core.commands.given else NEVER
+            if not renewal.is_used:
+                connection.turn(until)
+                continue
+            until = until.sooner(self._look_at_renewal(connection))
+            if served.present is not connection:
+                return
+            served.turn(connection, until)
+
+    # --- renewal -----------------------------------------------------------------------------------------------------
+
+    def _look_at_renewal(self, connection: Connection) -> Deadline:
+        """Renew the connection if that is due; return the latest moment for the next look."""
+        commands, renewal, now = self._core.commands, self._renewal, time.monotonic()
+        is_over = connection.ending is not None or commands.close is not None or commands.drain is not None
+        if not is_over and self._served.retiring is None and renewal.is_due(now):
+            if renewal.options.overlap:
+                self._renew(connection)
+                return Deadline(now)  # a command that came meanwhile has already ended a wait
+            renewal.move(Event.CLOSING)
+            connection.writer.is_open = False  # from now on messages wait in the queue for the next connection
+        if renewal.phase is Phase.REPLACING and not is_over and renewal.trigger is not None:
+            if now < renewal.trigger.latest and self._core.table.is_busy(connection.written):
+                return Deadline(min(renewal.trigger.latest, now + _DRAIN_CHECK))
+            soon = Deadline.after(QUICK_CLOSE, now)
+            connection.close(CloseCode.NORMAL, renewal.trigger.reason, soon, initiator=Initiator.RENEWAL)
+        at = math.inf if is_over else renewal.next_at()
+        return NEVER if at == math.inf else Deadline(at)
+
+    def _renew(self, present: Connection) -> None:
+        """Open a second connection and let it take over, or report why that failed."""
+        served, renewal = self._served, self._renewal
+        if renewal.phase is Phase.PENDING:
+            self._renewal_state = self._new_reconnect_state()
+            self._renewal_state.opened()  # the rules for a first attempt do not apply
+        renewal.move(Event.BEGUN)
+        try:
+            self._open_candidate(present)
+        except BaseException as error:
+            self._renewal_failed(error)
+            return
+        candidate = served.candidate
+        assert candidate is not None
+        if served.present is None:  # it was lost meanwhile, so this attempt has become the reconnect
+            served.present = candidate
+            self._enter(candidate)
+        else:
+            self._switch(present, candidate)
+        served.candidate = None
+        self._is_adopting = True
+
+    def _open_candidate(self, present: Connection) -> None:
+        """Open and set up the second connection. All other connections are served meanwhile."""
+        core, served = self._core, self._served
+        core.requests.share_ids()
+        present.writer.wait_for_writer()
+        protocol = copy.copy(core.protocol)
+        opened = self._connector.open(self._next_url(), self._headers())
+        served.candidate = candidate = self._made(opened, protocol)
+        protocol.reset()
+        candidate.take_early()
+        self._check_not_closed()
+        set_up(core, candidate, partial(served.turn, candidate), self._is_cancelled)
+        while served.present is not None and served.present.ending is not None and not candidate.over:
+            served.turn(candidate, NEVER)  # the present connection is about to be lost
+            self._check_not_closed()
+        if candidate.ending is not None:
+            lost = _lost(candidate.disconnect(time.monotonic()))
+            text = f"The new connection ended before it took over. {lost}"
+            failure = SessionError(text, retry=not is_fatal(lost, core.protocol.fatal_codes))
+            failure.last = lost
+            raise failure
+
+    def _switch(self, old: Connection, new: Connection) -> None:
+        """Let the new connection take over, between two messages."""
+        core, renewal = self._core, self._renewal
+        old.writer.is_open = False
+        old.writer.wait_for_writer()  # afterwards no thread writes a message of the queue on it
+        old.claim_goodbye()  # `on_close` is not called for it
+        core.sender.retiring = old.writer
+        core.sender.connection_number = new.number
+        core.use_protocol(new.protocol)
+        if core.subscriptions.members:
+            with EndingOverdue(core):  # a function of the user may return the message
+                core.subscriptions.renew(new.writer, new.number)
+        new.open()
+        core.subscriptions.apply_events()
+        core.counters.connections += 1
+        core.counters.renewals += 1
+        self._reconnect_state.opened()
+        trigger = renewal.trigger
+        reason = "" if trigger is None else trigger.reason
+        self._served.present = new
+        self._served.retire(old, renewal.options.overlap, reason)
+        core.log.write(logging.INFO, "the connection was renewed.")
+        self._post_renewed(new)
+        renewal.move(Event.SWITCHED)
+        self._set_timers(new)
+        core.orders.take()  # calls during the attempt
+        core.orders.complete(True)
+        new.router.release()
+
+    def _post_renewed(self, connection: Connection) -> None:
+        hooks, trigger = self._core.hooks, self._renewal.trigger
+        if hooks.get("on_renew") is not None:
+            hooks.post("on_renew", "" if trigger is None else trigger.reason, bound=connection.number)
+        else:
+            name = "on_open" if hooks.get("on_reconnect") is None else "on_reconnect"
+            hooks.post(name, bound=connection.number)
+
+    def _set_timers(self, connection: Connection) -> None:
+        """Set the triggers of a connection that has just opened."""
+        now = time.monotonic()
+        self._renewal.opened(now, self._lifetimes)
+        announced, self._announced = self._announced, None
+        if announced is not None and announced[0] == connection.number:
+            self._renewal.order("on", now, url=announced[1])
+
+    def _renewal_failed(self, error: BaseException) -> None:
+        """Close the second connection, report the failed attempt, and decide about the next one."""
+        core, served, renewal = self._core, self._served, self._renewal
+        candidate = served.candidate
+        if candidate is not None:
+            self._close_failed(candidate)
+            candidate.finish()
+            served.candidate = None
+        now = time.monotonic()
+        failure = None if isinstance(error, Interrupted) else _as_connect_error(error)
+        if served.present is None:  # it was lost meanwhile
+            if failure is not None and core.commands.close is None:
+                self._decision = self._attempt_failed(failure, now)
+            return
+        if failure is None:
+            renewal.move(Event.CANCELLED)
+            if core.commands.reconnect is None and core.commands.close is None:  # `drain()` was called
+                core.orders.take()
+                core.orders.complete(False)
+            return
+        state = self._renewal_state
+        assert state is not None
+        decision = self._decide(partial(state.attempt_failed, failure, now))
+        self._report_failure(failure, decision, "renewal")
+        if decision.delay is None:
+            renewal.move(Event.REFUSED)
+            core.orders.take()  # calls during the attempt
+            core.orders.complete(False)
+        else:
+            renewal.retry_at = time.monotonic() + decision.delay
+            renewal.move(Event.FAILED)
+
+    def _is_cancelled(self) -> bool:
+        """Whether a renewal must end before the new connection takes over, since ``drain()`` was called."""
+        return (
+            self._core.commands.drain is not None
+            and self._renewal.phase is Phase.ATTEMPT
+            and self._served.present is not None
+        )
+
+    def _other_ended(self, connection: Connection) -> None:
+        """Handle the end of a connection while the thread waited on behalf of another one."""
+        core, served = self._core, self._served
+        disconnect = connection.finish()
+        if connection is served.retiring:
+            served.retiring = None
+            core.log.write(logging.INFO, "the replaced connection: %s", _lost(disconnect))
+            self._renewal.move(Event.OVERLAP_ENDED)
+            if served.present is not None:
+                served.present.writer.flush()  # what has returned to the queue
+            return
+        served.present = None
+        self._report_end(connection, disconnect)
+        self._renewal.move(Event.LOST)
+        self._reconnect_state.start_over(disconnect.uptime, time.monotonic())
+        if core.commands.close is None:
+            core.state.move(State.CONNECTING)
+
+    def _drop_others(self) -> None:
+        """End a renewal after a defect: cut its other connection."""
+        served, renewal = self._served, self._renewal
+        for connection in {served.candidate, served.retiring} - {None, served.present}:
+            assert connection is not None
+            connection.opened.line.abort()
+            connection.finish()
+        served.candidate = served.retiring = None
+        if renewal.phase is Phase.OVERLAP:
+            renewal.move(Event.OVERLAP_ENDED)
+        elif renewal.phase is Phase.ATTEMPT:
+            renewal.move(Event.CANCELLED)
+
+    def _end_retiring(self) -> None:
+        """Close the connection that a renewal has replaced, since the client ends."""
+        served, close = self._served, self._core.commands.close
+        if served.retiring is not None:
+            soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+            served.retiring.close(CloseCode.NORMAL, "", soon if close is None else soon.sooner(close.deadline))
+        while served.retiring is not None:
+            served.wait({}, NEVER)
+
+    def _heard(self, number: int, message: Any) -> None:
+        """Ask ``Renew.on`` whether a message of the server announces that a renewal is needed."""
+        renewal, served = self._renewal, self._served
+        retiring = served.retiring
+        if renewal.options.on is None or (retiring is not None and retiring.number == number):
+            return
+        try:
+            answer = renewal.options.on(message)
+        except BaseException as error:  # SystemExit too: it concerns one message
+            if not self._has_raised:
+                self._has_raised = True
+                self._core.log.write(logging.ERROR, "Renew.on raised %s.", type(error).__name__, error=error)
+                self._core.hooks.post_event("on_error", error)
+            return
+        if not answer:
+            return
+        url = answer if isinstance(answer, str) else None
+        if self._core.sender.connection_number == number and served.present is not None:
+            renewal.order("on", time.monotonic(), url=url)
+        else:
+            self._announced = number, url  # the connection is not open yet
 
     def _check_not_closed(self) -> None:
         """End the opening of a connection if the client was closed while user code ran.
@@ -309,12 +598,16 @@ class Supervisor:
             raise Interrupted("The client was closed while a connection was being opened.")
 
     def _replace(self, reason: str) -> None:
-        """Drop the present connection, since it brings no messages any more; the next one is opened as after any loss.
+        """Replace the present connection, since it brings no messages any more: by a renewal if the option ``renew`` is
+        set; otherwise it is dropped, and the next one is opened as after any loss.
 
         See ``QuietWatch.replace``.
         """
-        connection = self._connection
-        if connection is not None:
+        connection, renewal = self._served.present, self._renewal
+        if self._core.settings.renew is not None:
+            if renewal.phase is not Phase.REFUSED:
+                renewal.order("quiet", time.monotonic())
+        elif connection is not None:
             soon = Deadline.after(QUICK_CLOSE, time.monotonic())
             connection.close(CloseCode.NORMAL, reason, soon, initiator=Initiator.QUIET)
 
@@ -325,28 +618,44 @@ class Supervisor:
             soon = soon.sooner(self._core.commands.close.deadline)
         connection.close(CloseCode.NORMAL, "", soon)
         while not connection.over:
-            connection.turn(soon)
+            present = self._served.present
+            if present is not None and present is not connection and self._core.commands.given:
+                self._carry_out(present)  # it is closed within the same time
+            self._served.turn(connection, soon)
 
     def _carry_out(self, connection: Connection) -> Deadline:
         """Carry out the commands of other threads; return the latest moment for the next check."""
         core, commands = self._core, self._core.commands
+        retiring = self._served.retiring
+        for reason in core.orders.take() if core.orders.new else ():
+            self._renewal.order(reason, time.monotonic())
         if commands.drain is not None:
+            self._stop_replacing(connection)
             self._check_drain(connection)
         if commands.close is not None:
             close = commands.close
+            self._stop_replacing(connection)
             refusal = begin_closing(core)
             connection.close(close.code, close.reason, close.deadline, behind_queue=refusal)
+            if retiring is not None:
+                retiring.close(close.code, close.reason, close.deadline)
         elif commands.reconnect is not None:
-            connection.close(CloseCode.NORMAL, commands.reconnect, Deadline.after(QUICK_CLOSE, time.monotonic()))
-        elif commands.drop is not None:
-            number, error = commands.drop
-            commands.drop = None
-            if number == connection.number:
-                soon = Deadline.after(QUICK_CLOSE, time.monotonic())
-                connection.close(CloseCode.NORMAL, "", soon, error=error)
+            soon = Deadline.after(QUICK_CLOSE, time.monotonic())
+            connection.close(CloseCode.NORMAL, commands.reconnect, soon)
+            if retiring is not None:
+                retiring.close(CloseCode.NORMAL, commands.reconnect, soon, initiator=Initiator.RENEWAL)
+        elif commands.drop:
+            self._served.carry_out_drops()
         if commands.drain is None or commands.close is not None:
             return NEVER
         return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
+
+    def _stop_replacing(self, connection: Connection) -> None:
+        """Let messages be sent again if a renewal with ``overlap=0`` holds them, since the client ends."""
+        if self._renewal.phase is Phase.REPLACING and connection.ending is None:
+            self._renewal.move(Event.CANCELLED)
+            connection.writer.is_open = True
+            connection.writer.flush()
 
     def _check_drain(self, connection: Connection | None) -> None:
         """Close a client that is draining when everything is finished, or the deadline has passed."""
@@ -358,7 +667,7 @@ class Supervisor:
         quick = Deadline.after(QUICK_CLOSE / 2, now)
         done = not (core.queue.messages or core.queue.handed_over or core.table.unfinished)
         # Check the writer last: a message may move from the queue to the writer between the two checks.
-        if done and (connection is None or connection.writer.idle()):
+        if done and all(one.writer.idle() for one in (connection, self._served.retiring) if one is not None):
             self.drained = True
             politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             # The later of the two deadlines: if nearly no time is left for the drain, the closing handshake still gets
@@ -376,7 +685,10 @@ class Supervisor:
             seconds = self._pause(deadline)
             if seconds == 0.0 and deadline.passed(time.monotonic()):
                 raise TimeoutError
-            if self._poller.wait(sock, events, seconds):
+            if self._served.others(None):
+                if self._served.wait({sock: events}, Deadline.after(seconds, time.monotonic())):
+                    return
+            elif self._poller.wait(sock, events, seconds):
                 return
 
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
@@ -384,7 +696,10 @@ class Supervisor:
         assert self._poller is not None
         while True:
             seconds = self._pause(deadline)
-            ready = self._poller.wait_any(socks, seconds)
+            if self._served.others(None):
+                ready = self._served.wait(socks, Deadline.after(seconds, time.monotonic()))
+            else:
+                ready = self._poller.wait_any(socks, seconds)
             if ready or deadline.passed(time.monotonic()):
                 return ready
 
@@ -395,7 +710,7 @@ class Supervisor:
             seconds = self._pause(deadline)
             if seconds == 0.0 and deadline.passed(time.monotonic()):
                 raise TimeoutError
-            self._poller.wait(None, 0, seconds)
+            self._wait_alone(seconds)
 
     @property
     def wake(self) -> Callable[[], None]:
@@ -414,12 +729,20 @@ class Supervisor:
         """Wait for the wake-up alone, at most for this time."""
         try:
             if self._poller is not None and not self._poller.is_broken:
-                self._poller.wait(None, 0, seconds)
+                self._wait_alone(seconds)
             else:
                 self._make_poller()  # then do not wait: a command may have been given before the wake-up was attached
         except OSError:  # other code has closed the wake-up, or the process has no file descriptor left for another one
             longest = _NO_WAKEUP_CHECK if seconds is None else min(seconds, _NO_WAKEUP_CHECK)
             Latch().wait(Deadline.after(longest, time.monotonic()))
+
+    def _wait_alone(self, seconds: float | None) -> None:
+        """Wait for no socket of a new connection, at most for this time."""
+        assert self._poller is not None
+        if self._served.others(None):
+            self._served.wait({}, Deadline.after(seconds, time.monotonic()))
+        else:
+            self._poller.wait(None, 0, seconds)
 
     def _make_poller(self) -> None:
         """Make the poller and its wake-up, unless they exist and work.
@@ -431,7 +754,7 @@ class Supervisor:
             return
         self._drop_poller()
         self._wakeup = Wakeup()
-        self._poller = Poller(self._wakeup)
+        self._poller = self._served.poller = Poller(self._wakeup)
         self._core.commands.attach(self._wakeup)
 
     def _drop_poller(self) -> None:
@@ -440,7 +763,7 @@ class Supervisor:
             self._poller.close()
         if self._wakeup is not None:
             self._wakeup.close()
-        self._poller = self._wakeup = None
+        self._poller = self._served.poller = self._wakeup = None
 
     def _pause(self, deadline: Deadline) -> float | None:
         """Handle commands and timers, then return the seconds for which this thread may wait.
@@ -450,10 +773,10 @@ class Supervisor:
         """
         core = self._core
         core.subscriptions.apply_events()
-        self._check_drain(None)
+        self._check_drain(self._served.present)
         if core.recorder is not None:
             core.recorder.write()
-        if core.commands.close is not None or core.commands.reconnect is not None:
+        if core.commands.close is not None or core.commands.reconnect is not None or self._is_cancelled():
             raise Interrupted("A command ends the wait.")
         # If another thread sets an earlier timer from now on, it will wake this thread.
         core.commands.sleeps_until = math.inf
@@ -477,11 +800,18 @@ class Supervisor:
 
     def _next_url(self) -> str:
         settings = self._core.settings
+        self._lifetimes = []
+        announced = self._renewal.take_url()
+        if announced is not None:
+            try:
+                return _url.parse(announced).url
+            except ValueError as error:
+                raise ConnectError(f"Renew.on returned a URL that can't be used. {error}", last=error) from error
         if settings.ask_url is None:
             url = settings.urls[self._turn % len(settings.urls)]
             self._turn += 1
             return url
-        url = self._ask("url", settings.ask_url)
+        url = self._unwrapped(self._ask("url", settings.ask_url))
         try:
             return _url.parse(url).url
         except (TypeError, ValueError) as error:
@@ -493,13 +823,21 @@ class Supervisor:
         greeting = self._core.settings.greeting
         headers = greeting.headers
         if callable(headers):
-            headers = self._ask("headers", headers)
+            headers = self._unwrapped(self._ask("headers", headers))
             try:
                 check_headers(headers)
             except (TypeError, ValueError) as error:
                 text = f"The headers function returned a value that can't be used. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+    def _unwrapped(self, value: Any) -> Any:
+        """Return the value of an ``Expiring``, and note how long it is valid."""
+        if not isinstance(value, Expiring):
+            return value
+        if self._core.settings.renew is not None:
+            self._lifetimes.append((time.monotonic(), value.expires_in))
+        return value.value
 
     def _ask(self, option: str, function: Callable[[], Any]) -> Any:
         try:

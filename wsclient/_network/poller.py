@@ -84,7 +84,14 @@ class Poller:
         return ready
 
     def wait_any(self, socks: dict[socket.socket, int], seconds: float | None) -> list[socket.socket]:
-        """Wait for any of several sockets, each with its events; return those that are ready.
+        """Wait for any of several sockets, each with its events; return those that are ready. See ``wait_each``."""
+        return list(self.wait_each(socks, seconds))
+
+    def wait_each(self, socks: dict[socket.socket, int], seconds: float | None) -> dict[socket.socket, int]:
+        """Wait for any of several sockets, each with its events.
+
+        Returns:
+            For each socket that is ready, which of the events are.
 
         Raises:
             OSError: other code has closed a socket or the wake-up.
@@ -106,7 +113,7 @@ class Poller:
             for sock in socks:
                 with contextlib.suppress(KeyError, ValueError):  # it was not registered, since it is closed
                     self._selector.unregister(sock)
-        return [key.fileobj for key, _ in ready if key.fileobj is not self._wakeup]  # type: ignore[misc]
+        return {key.fileobj: mask for key, mask in ready if key.fileobj is not self._wakeup}  # type: ignore[misc]
 
     def sockets(self) -> list[socket.socket]:
         """Return the sockets that are registered."""

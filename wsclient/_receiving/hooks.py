@@ -31,7 +31,7 @@ __all__ = ["HOOKS", "Hooks"]
 
 HOOKS: Final = (
     "on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_ping", "on_pong", "on_session",
-    "on_connect_error", "on_quiet",
+    "on_connect_error", "on_quiet", "on_renew",
 )  # fmt: skip
 """The names of all hooks."""
 

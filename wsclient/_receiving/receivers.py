@@ -94,13 +94,15 @@ class Receivers:
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
-    def connection_lost(self, error: ConnectionLost, *, was_open: bool) -> None:
-        """Report a lost connection to the subscriptions, which resume later or end; count a gap in the streams.
+    def connection_lost(self, error: ConnectionLost, number: int, *, is_gap: bool) -> None:
+        """Report a lost connection to its subscriptions, which resume later or end; count a gap in the streams.
 
         Args:
             error: the error for subscriptions that end with their connection.
-            was_open: whether it was set up; otherwise no message can be missing, and there is no gap.
+            number: the connection's number.
+            is_gap: whether messages may be missing. None is if the connection was never open, or if a renewal had
+                replaced it.
         """
-        self.subscriptions.connection_lost(error)
-        if was_open:
+        self.subscriptions.connection_lost(error, number)
+        if is_gap:
             self.streams.gap()

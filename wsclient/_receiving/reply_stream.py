@@ -39,6 +39,11 @@ class Feed:
     endless = False
     """True for a subscription: a drain does not wait for it."""
 
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another feed has taken its place on a new connection, so that its request must not be repeated."""
+        return False
+
     def __init__(self, streams: Streams) -> None:
         """
         Args:

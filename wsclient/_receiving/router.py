@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._errors import MessageTooBig, ProtocolError, SlowConsumer, text_of
@@ -93,11 +93,12 @@ class Router:
         is_closing: whether the connection is ending.
         backlog: the messages of an array that ``hand_on`` processes, before the next call of ``receive``; None if there
             are none.
+        watch: called with each message that answers no request; None if that is not needed. It does not raise.
     """
 
     __slots__ = ("_counters", "_early_calls", "_link", "_max_batch", "_protocol", "_receivers", "_requests",
                  "_server_calls", "_table", "_writer", "_written", "backlog", "early_messages",
-                 "is_closing")  # fmt: skip
+                 "is_closing", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -140,6 +141,7 @@ class Router:
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
         self.is_closing = False
         self.backlog: Backlog | None = None
+        self.watch: Callable[[Any], object] | None = None
 
     @property
     def must_keep_reading(self) -> bool:
@@ -148,6 +150,11 @@ class Router:
         slow hook must not delay them. The queue then keeps further messages up to its limit on bytes.
         """
         return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
+
+    @property
+    def has_unanswered_calls(self) -> bool:
+        """Whether a handler of a call of the server has not ended."""
+        return bool(self._server_calls.running)
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """Process a message.
@@ -215,8 +222,10 @@ class Router:
         Args:
             everything: whether the connection has ended, so that no further key can become known.
         """
-        for one in self._receivers.subscriptions.take_routed(everything=everything):
-            self._deliver(one.message, one.size, one.topic, None if everything else one.subscription_key)
+        for one in self._receivers.subscriptions.take_routed(self._written.number if everything else None):
+            is_too_late = everything and one.number == self._written.number
+            key = None if is_too_late else one.subscription_key
+            self._deliver(one.message, one.size, one.topic, key, one.number)
 
     def release(self) -> None:
         """Deliver the early messages, then the early calls, when the connection is open."""
@@ -239,6 +248,8 @@ class Router:
             topic: its topic; None if it has none.
             subscription_key: the key of its subscription; None if it has none.
         """
+        if self.watch is not None:
+            self.watch(message)
         if self._written.matches and self._is_matched(message):
             return
         if (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
@@ -412,6 +423,9 @@ class Router:
         handler = self._receivers.handlers.of_method(call.method)
         number = self._writer.write_progress.number
         if handler is not None:
+            if self.watch is not None:
+                self.watch(call if call.message is ABSENT else call.message)
+            self._server_calls.running[id(call)] = None
             self._receivers.handlers.post(
                 handler, self._server_calls.answer, (handler, call, number), size, self.must_keep_reading
             )
@@ -475,6 +489,8 @@ class Router:
     def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int, *, is_late: bool = True) -> None:
         """Process a reply for which no request waits: late, or unknown. It is delivered complete, with its id."""
         message = value if meaning.message is ABSENT else meaning.message
+        if self.watch is not None and message is not ABSENT:
+            self.watch(message)
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
         self._counters.late += 1
@@ -507,6 +523,7 @@ class Router:
         size: int,
         topic: str | None = None,
         subscription_key: Any = None,
+        number: int | None = None,
         *,
         is_reply: bool = False,
         is_late: bool = False,
@@ -518,7 +535,12 @@ class Router:
         if not is_reply:
             subscriptions = self._receivers.subscriptions
             if subscriptions.members and subscriptions.offer(
-                message, topic, subscription_key, size, must_keep_reading=self.must_keep_reading
+                self._written.number if number is None else number,
+                message,
+                topic,
+                subscription_key,
+                size,
+                must_keep_reading=self.must_keep_reading,
             ):
                 return
             if topic is not None:

@@ -27,9 +27,13 @@ __all__ = ["ServerCalls"]
 
 
 class ServerCalls:
-    """Answers the server's calls."""
+    """Answers the server's calls on one connection.
 
-    __slots__ = ("_log", "_protocol", "_sender")
+    Attributes:
+        running: the identities of calls whose handler has not ended; each step is one atomic operation.
+    """
+
+    __slots__ = ("_log", "_protocol", "_sender", "running")
 
     def __init__(self, protocol: Protocol, sender: Sender, log: ClientLog) -> None:
         """
@@ -41,6 +45,7 @@ class ServerCalls:
         self._protocol = protocol
         self._sender = sender
         self._log = log
+        self.running: dict[int, None] = {}
 
     def answer(self, handler: Handler, call: Call, number: int) -> None:
         """Run the handler and send what it returns or raises. On the handler's thread.
@@ -55,6 +60,12 @@ class ServerCalls:
                 been sent; the caller logs the error and reports it to ``on_error``.
             ProtocolError: no answer can be encoded, not even an error. The caller does the same.
         """
+        try:
+            self._answer(handler, call, number)
+        finally:
+            self.running.pop(id(call), None)
+
+    def _answer(self, handler: Handler, call: Call, number: int) -> None:
         failure: BaseException | None = None
         try:
             payload = _checked(self._protocol.encode_result(call.id, handler.fn(call.params)))

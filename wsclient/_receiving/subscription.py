@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .._sending.writer import Writer
     from .._threads.guard import Guard
     from .._threads.log import ClientLog
-    from ..protocols import Protocol
     from .receivers import Receivers
 
 __all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
@@ -230,12 +229,16 @@ class FeedClock(typing.Protocol):
     def stopped(self) -> None:
         """Called when the connection has ended."""
 
+    def renewed(self) -> FeedClock:
+        """Return a clock for the connection that takes over."""
+
 
 class SubscriptionFeed(Feed):
     """One subscription, across successive connections.
 
     Attributes:
         standing: its state. Assigned by the I/O thread.
+        number: the number of the connection on which the present request was written; 0 while there is none.
         resume: whether to subscribe again on the next connection.
         quiet: the clock of ``quiet_after=``; None without this option.
         caller: the waiter of the thread inside ``subscribe()``; completed with the first reply.
@@ -251,8 +254,8 @@ class SubscriptionFeed(Feed):
         unsubscribe: Any,
         resume: bool,
         quiet: FeedClock | None,
+        identity: Callable[[Any], Any] | None = None,
         request_timeout: float | None,
-        protocol: Protocol,
         requests: Requests,
         table: RequestTable,
         receivers: Receivers,
@@ -269,9 +272,10 @@ class SubscriptionFeed(Feed):
                 makes.
             resume: see above.
             quiet: see above.
+            identity: of the messages that two connections bring during a renewal, those with the same identity are
+                delivered once.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
-            protocol: finds subscription keys, and makes unsubscribe messages.
-            requests: makes and ends the requests.
+            requests: makes and ends the requests; its protocol finds subscription keys, and makes unsubscribe messages.
             table: the requests that have not ended.
             receivers: the client's streams and subscriptions.
             sender: holds the writer of the present connection.
@@ -288,8 +292,8 @@ class SubscriptionFeed(Feed):
         self._message = ABSENT if callable(message) else copy.deepcopy(message)
         self._match = match
         self._unsubscribe_option = unsubscribe
+        self._identity = identity
         self._request_timeout = request_timeout
-        self._protocol = protocol
         self._requests = requests
         self._table = table
         self._hooks = receivers.hooks
@@ -303,7 +307,12 @@ class SubscriptionFeed(Feed):
         # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
         # a gap.
         self._was_active = False
+        # During a renewal, the subscription has a feed for each connection, and these refer to each other:
+        self._successor: SubscriptionFeed | None = None
+        self._predecessor: SubscriptionFeed | None = None
+        self._seen: set[Any] | None = None  # the identities of messages delivered by either
         # On the present connection:
+        self.number = 0
         self._key: Any = None
         self._reply: Any = ABSENT
 
@@ -321,7 +330,7 @@ class SubscriptionFeed(Feed):
             Exception: raised by the caller's function.
         """
         message = self._message if self._ask is None else self._ask()
-        protocol = self._protocol
+        protocol = self._requests.protocol
         if self._deadline is None:
             self._deadline = deadline
         try:
@@ -343,6 +352,11 @@ class SubscriptionFeed(Feed):
     # --- any thread --------------------------------------------------------------------------------------------------
 
     @property
+    def is_superseded(self) -> bool:
+        """See ``Feed``."""
+        return self._successor is not None
+
+    @property
     def is_reply_awaited(self) -> bool:
         """Whether a reply to the present request is expected. False if the request contains the subscription key, or if
         ``match`` selects the messages.
@@ -355,6 +369,9 @@ class SubscriptionFeed(Feed):
         """
         assert self._deadline is not None
         if self.caller.wait(self._deadline):
+            return
+        if self._successor is not None:
+            self._successor.wait()
             return
         request = self.request
         assert request is not None
@@ -373,16 +390,17 @@ class SubscriptionFeed(Feed):
         """Post the event WRITTEN: the request is about to be written, and its messages may arrive at once. Runs on the
         writer's thread.
         """
-        key = self._protocol.stream_of(request.message, request.id)
+        key = self._requests.protocol.stream_of(request.message, request.id)
         hash(key)  # here, because a TypeError at this point ends the request
+        place = request.written_on.number, key
         if self._is_timed_later:
             request.deadline = Deadline.after(self._request_timeout, time.monotonic())
             self._table.start_timer(request)
-            self._subscriptions.post(self.on_written, key)
+            self._subscriptions.post(self.on_written, place)
         elif self.quiet is None:
-            self._subscriptions.events.append((self.on_written, key))
+            self._subscriptions.events.append((self.on_written, place))
         else:
-            self._subscriptions.post(self.on_written, key)  # the I/O thread must wait no longer than the clock allows
+            self._subscriptions.post(self.on_written, place)  # the I/O thread must wait no longer than the clock allows
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Handle the end of the request: its reply, the end of all messages (``ABSENT``), or an error."""
@@ -401,6 +419,9 @@ class SubscriptionFeed(Feed):
     def leave(self, stream: Stream) -> None:
         """Called when the stream was closed by its reader, or ended."""
         self._streams.discard(stream)
+        for one in (self._predecessor, self._successor):
+            if one is not None and one.standing is not Standing.ENDED:
+                self._subscriptions.post(one.on_closed, None)
         if self.standing is Standing.ENDED:
             return
         self._subscriptions.post(self.on_closed, None)
@@ -422,9 +443,13 @@ class SubscriptionFeed(Feed):
 
     # --- the I/O thread: transitions ---------------------------------------------------------------------------------
 
-    def on_written(self, key: Any) -> None:
-        """Called when the request is written. ``key`` is the subscription key, if the request contains it."""
+    def on_written(self, place: tuple[int, Any]) -> None:
+        """Called when the request is written. ``place`` is the connection's number, and the subscription key if the
+        request contains it.
+        """
+        number, key = place
         if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
+            self.number = number
             self._set_key(key)
             if not self._is_reply_awaited:
                 self._confirm()
@@ -438,7 +463,7 @@ class SubscriptionFeed(Feed):
         self.acknowledge(reply)
         if self._key is None and self.standing is not Standing.CLOSING:
             try:
-                self._set_key(self._protocol.stream_of(request.message, request.id, reply))
+                self._set_key(self._requests.protocol.stream_of(request.message, request.id, reply))
             except Exception as error:  # raised by a user-defined protocol
                 self.on_failed(error)
                 return
@@ -456,10 +481,14 @@ class SubscriptionFeed(Feed):
         was_written = self.standing in _ON_CONNECTION
         if self.quiet is not None:
             self.quiet.stopped()
+        if self._successor is not None:
+            self._retire()
+            return
         if not self._move(Event.CONNECTION_LOST) or not was_written:
             return
         self._drop_key()
         self._reply = ABSENT
+        self.number = 0
         stream = self._stream()
         if stream is None:
             self.on_closed()
@@ -471,9 +500,10 @@ class SubscriptionFeed(Feed):
     def on_closed(self, _: Any = None) -> None:
         """Called when the stream was closed by its reader, was garbage-collected, or ended."""
         request = self.request
-        is_departing = request is not None and request.written_on is not None and request.outcome is None
-        if is_departing and self.standing in (Standing.NEW, Standing.LOST):
-            self.on_written(None)  # the writer has just assigned its id, and is about to post WRITTEN
+        written_on = None if request is None or request.outcome is not None else request.written_on
+        if written_on is not None and self.standing in (Standing.NEW, Standing.LOST):
+            # The writer has just assigned its id, and is about to post WRITTEN.
+            self.on_written((written_on.number, None))
         is_confirmed = self.standing is Standing.ACTIVE
         if not self._move(Event.CLOSED):
             return
@@ -491,6 +521,9 @@ class SubscriptionFeed(Feed):
         """End the subscription. Unsubscribe only if its request has not ended, since the server may still receive the
         request.
         """
+        if self._successor is not None and self.standing is not Standing.CLOSING:
+            self._retire()
+            return
         request, is_confirmed = self.request, self.standing is Standing.ACTIVE
         if not self._move(Event.FINISHED):
             return
@@ -538,15 +571,74 @@ class SubscriptionFeed(Feed):
 
     def _set_key(self, key: Any) -> None:
         if key is not None:
-            self._subscriptions.set_key(self, key)
+            self._subscriptions.set_key(self, self.number, key)
             self._key = key
 
     def _drop_key(self) -> None:
         if self._key is not None:
-            self._subscriptions.drop_key(self, self._key)
+            self._subscriptions.drop_key(self, self.number, self._key)
             self._key = None
 
+    # --- the I/O thread: renewal -------------------------------------------------------------------------------------
+
+    def succeed(self) -> SubscriptionFeed | None:
+        """Return a feed that continues the subscription on the connection that is about to take over. This feed stays
+        for the messages of the present connection, until that ends.
+
+        Returns:
+            None if this is not to be continued: it is not written on the present connection, it ends with that
+            connection (``resume=False``), or it was closed.
+        """
+        stream = self._stream()
+        if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
+            return None
+        if self._identity is not None:
+            self._seen = set()
+        successor = copy.copy(self)
+        successor.standing = Standing.LOST
+        successor.request = None
+        successor.number, successor._key = 0, None
+        successor._reply = ABSENT
+        quiet = self.quiet
+        if quiet is not None:  # only the connection that takes over is watched
+            quiet.stopped()
+            self.quiet, successor.quiet = None, quiet.renewed()
+        successor._predecessor, self._successor = self, successor
+        stream._leave = successor.leave  # after the two references, which `leave` reads
+        return successor
+
+    def _retire(self) -> None:
+        """End this feed without the stream, since its successor continues the subscription."""
+        successor = self._successor
+        if self.standing is Standing.ENDED or successor is None:
+            return
+        self.standing = TRANSITIONS[self.standing][Event.FINISHED]
+        self._subscriptions.remove(self)
+        self._drop_key()
+        successor._was_active = successor._was_active or self._was_active
+        successor._predecessor = successor._seen = self._seen = None
+        if not self._callers:
+            self._successor = None  # no thread follows it; a chain of all feeds would stay in memory
+
+    def _is_first(self, stream: Subscription, message: Any) -> bool:
+        """Return whether no message with this identity was delivered since the renewal began."""
+        assert self._identity is not None
+        assert self._seen is not None
+        try:
+            identity = self._identity(message)
+            is_first = identity not in self._seen
+            self._seen.add(identity)
+        except BaseException as error:  # raised by the caller's function, so the reader receives it
+            stream._end(error)
+            return False
+        return is_first
+
     # --- the I/O thread: messages ------------------------------------------------------------------------------------
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether its request was written on its connection, and the reply has not come."""
+        return self.standing is Standing.ASKING
 
     @property
     def awaits_key(self) -> bool:
@@ -588,7 +680,7 @@ class SubscriptionFeed(Feed):
             stream = self._stream()
             if stream is None:
                 self.on_closed()
-            else:
+            elif self._seen is None or self._is_first(stream, value):
                 self._streams.feed(stream, value, size, must_keep_reading)
 
     def acknowledge(self, reply: Any) -> None:
@@ -652,6 +744,8 @@ class SubscriptionFeed(Feed):
     def _unsubscribe(self, request: Request) -> None:
         """Send the unsubscribe message on the request's connection, before the queue, which may be full or closed."""
         writer, position = self._sender.writer, request.position
+        if self.number:
+            writer = self._sender.writer_of(self.number)
         if writer is None or self._guard.state.current in FINAL:
             return
         if position is not None and position[0] is not writer.write_progress:
@@ -679,7 +773,7 @@ class SubscriptionFeed(Feed):
             return self._unsubscribe_option(request.message, reply)
         if self._unsubscribe_option is not None:
             return self._unsubscribe_option
-        return self._protocol.unsubscribe(request.message, request.id, reply)
+        return self._requests.protocol.unsubscribe(request.message, request.id, reply)
 
 
 def _takes_id(function: Callable[..., Any]) -> bool:

@@ -12,6 +12,7 @@ Guarantees:
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._errors import SlowConsumer
@@ -29,7 +30,17 @@ __all__ = ["Member", "Subscriptions", "Unrouted"]
 
 
 class Member(Protocol):
-    """A subscription, as this table uses it. I/O thread only."""
+    """A subscription, as this table uses it. I/O thread only.
+
+    Attributes:
+        number: the number of the connection on which its request was written; 0 while there is none.
+    """
+
+    number: int
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether its request was written on its connection, and the reply has not come."""
 
     @property
     def quiet(self) -> Any:
@@ -51,10 +62,14 @@ class Member(Protocol):
     def ask_again(self, writer: Writer, number: int) -> None:
         """Subscribe again on a connection that is about to open."""
 
+    def succeed(self) -> Member | None:
+        """Return a new member that continues the subscription on another connection; None if it does not continue."""
+
 
 class Unrouted(NamedTuple):
-    """A message under a subscription key that is not known yet."""
+    """A message under a subscription key that is not known yet, and the number of its connection."""
 
+    number: int
     subscription_key: Any
     message: Any
     topic: str | None
@@ -86,7 +101,8 @@ class Subscriptions:
         self.events: deque[tuple[Callable[[Any], object], Any]] = deque()
         self.unrouted: DeferredMessages[Unrouted] = DeferredMessages(bounds)
         # The next three belong to the I/O thread.
-        self._owners: dict[Hashable, tuple[Member, ...]] = {}  # by subscription key
+        # By the connection's number and the subscription key: two connections may use the same key.
+        self._owners: dict[tuple[int, Hashable], tuple[Member, ...]] = {}
         self._has_new_keys = False  # since the last ``take_routed``
         self._is_asking = False  # whether ``ask_again`` runs
 
@@ -126,27 +142,30 @@ class Subscriptions:
         """Remove a subscription; it keeps its key until ``drop_key``."""
         self.members.pop(member, None)
 
-    def set_key(self, member: Member, key: Hashable) -> None:
-        """Assign messages under this key to the member from now on.
+    def set_key(self, member: Member, number: int, key: Hashable) -> None:
+        """Assign messages of this connection under this key to the member from now on.
 
         Raises:
             TypeError: the key is not hashable.
         """
-        self._owners[key] = (*self._owners.get(key, ()), member)
+        self._owners[number, key] = (*self._owners.get((number, key), ()), member)
         self._has_new_keys = True
 
-    def drop_key(self, member: Member, key: Hashable) -> None:
-        """Stop assigning messages under this key to the member."""
-        owners = tuple(one for one in self._owners.get(key, ()) if one is not member)
+    def drop_key(self, member: Member, number: int, key: Hashable) -> None:
+        """Stop assigning messages of this connection under this key to the member."""
+        owners = tuple(one for one in self._owners.get((number, key), ()) if one is not member)
         if owners:
-            self._owners[key] = owners
+            self._owners[number, key] = owners
         else:
-            self._owners.pop(key, None)
+            self._owners.pop((number, key), None)
 
-    def offer(self, message: Any, topic: str | None, key: Any, size: int, *, must_keep_reading: bool) -> bool:
+    def offer(
+        self, number: int, message: Any, topic: str | None, key: Any, size: int, *, must_keep_reading: bool
+    ) -> bool:
         """Deliver a message to every subscription that it belongs to.
 
         Args:
+            number: the number of the connection on which it was received.
             message: the message.
             topic: its topic, for a message that must wait.
             key: its subscription key; None if it has none.
@@ -158,36 +177,46 @@ class Subscriptions:
         """
         if self.events:
             self.apply_events()
-        owners = () if key is None else self._owners_of(key)
-        if not owners and key is not None and self._awaits_key() and self._defer(Unrouted(key, message, topic, size)):
+        owners = () if key is None else self._owners_of(number, key)
+        if (
+            not owners
+            and key is not None
+            and self._awaits_key(number)
+            and self._defer(Unrouted(number, key, message, topic, size))
+        ):
             return True
-        claimed = [*owners, *[member for member in self if member not in owners and member.wants(message)]]
+        claimed = [
+            *owners,
+            *[one for one in self if one.number == number and one not in owners and one.wants(message)],
+        ]
         for member in claimed:
             member.item(message, size, must_keep_reading)
         return bool(claimed)
 
-    def take_routed(self, *, everything: bool = False) -> list[Unrouted]:
+    def take_routed(self, ended: int | None = None) -> list[Unrouted]:
         """Remove and return the messages whose key is now known, or can't become known.
 
         Args:
-            everything: whether the connection has ended, so that no further key can become known.
+            ended: the number of a connection that has ended, so that no further key of it can become known.
         """
         if self.events:
             self.apply_events()
         if not self.unrouted.items:
             return []
-        if everything or not self._awaits_key():
-            return self.unrouted.take_all()
-        if not self._has_new_keys:  # the last call found no key for the messages that are left
-            return []
-        self._has_new_keys = False
-        return self.unrouted.take_if(self._is_routed)
+        waiting = {member.number for member in self if member.awaits_key}  # 0: its connection is not known yet
+        if ended is not None:
+            waiting.discard(ended)
+        if waiting and not self._has_new_keys and ended is None:
+            return []  # the last call found no key for the messages that are left
+        self._has_new_keys = self._has_new_keys and ended is not None
+        return self.unrouted.take_if(partial(self._is_routed, ended, waiting))
 
-    def connection_lost(self, error: ConnectionLost) -> None:
-        """Report the end of the present connection to every subscription."""
+    def connection_lost(self, error: ConnectionLost, number: int) -> None:
+        """Report the end of a connection to each of its subscriptions."""
         self.apply_events()
         for member in self:
-            member.on_lost(error)
+            if member.number == number:
+                member.on_lost(error)
 
     def ask_again(self, writer: Writer, number: int) -> None:
         """Send the subscribe request of every subscription again, on a connection that is about to open: after the
@@ -208,6 +237,27 @@ class Subscriptions:
         finally:
             self._is_asking = False
 
+    def renew(self, writer: Writer, number: int) -> None:
+        """Continue every subscription on a second connection, which is about to take over from the present one: send
+        the subscribe requests there. The members of the present connection stay until that connection ends.
+
+        Args: see ``ask_again``.
+        """
+        self.apply_events()
+        self._is_asking = True
+        try:
+            for member in self:
+                successor = member.succeed()
+                if successor is not None:
+                    self.members[successor] = None
+                    successor.ask_again(writer, number)
+        finally:
+            self._is_asking = False
+
+    def are_confirmed(self, number: int) -> bool:
+        """Return whether the reply to each subscribe request that was written on this connection has come."""
+        return not any(member.number == number and member.is_asking for member in self)
+
     def _defer(self, message: Unrouted) -> bool:
         verdict = self.unrouted.add(message, message.size)
         if verdict is Put.FIRST_LOSS:
@@ -218,14 +268,17 @@ class Subscriptions:
             ))  # fmt: skip
         return verdict is Put.KEPT
 
-    def _is_routed(self, message: Unrouted) -> bool:
-        return bool(self._owners_of(message.subscription_key))
+    def _is_routed(self, ended: int | None, waiting: set[int], message: Unrouted) -> bool:
+        number = message.number
+        if number == ended or not (number in waiting or 0 in waiting):
+            return True
+        return bool(self._owners_of(number, message.subscription_key))
 
-    def _awaits_key(self) -> bool:
-        return any(member.awaits_key for member in self)
+    def _awaits_key(self, number: int) -> bool:
+        return any(member.awaits_key for member in self if member.number in (0, number))
 
-    def _owners_of(self, key: Any) -> tuple[Member, ...]:
+    def _owners_of(self, number: int, key: Any) -> tuple[Member, ...]:
         try:
-            return self._owners.get(key, ())
+            return self._owners.get((number, key), ())
         except TypeError:  # an unhashable key: it belongs to no subscription
             return ()

@@ -240,9 +240,9 @@ def _opened(session: RecordedSession, number: int, at: float, members: Mapping[s
 
 
 def _connection(session: RecordedSession, number: int) -> RecordedConnection:
-    if number != len(session.connections) or number < 1:
-        raise ValueError(f"connection {number} is not the one that was opened last.")
-    connection = session.connections[-1]
+    if not 1 <= number <= len(session.connections):
+        raise ValueError(f"connection {number} was not opened.")
+    connection = session.connections[number - 1]  # not always the last one: a renewal has two for some time
     if connection.lost is not None:
         raise ValueError(f"connection {number} has ended before this line.")
     return connection

@@ -37,6 +37,7 @@ from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT
 from . import failures
 from .batches import Batch
+from .ids import SharedIds
 from .request import CANCELLED, FAILED, OK, TIMED_OUT, Completable, Request
 from .table import Clash, RequestTable
 
@@ -64,10 +65,11 @@ class Requests:
     """Begins, sends and ends the requests of one client.
 
     Attributes:
+        protocol: the message protocol of the connection that takes new messages; it encodes them.
         table: the requests that have not ended.
     """
 
-    __slots__ = ("_commands", "_counters", "_link", "_log", "_protocol", "_sender", "_settings", "table")
+    __slots__ = ("_commands", "_counters", "_ids", "_link", "_log", "_sender", "_settings", "protocol", "table")
 
     def __init__(
         self,
@@ -91,7 +93,10 @@ class Requests:
             link: says why there is no connection.
             counters: count the messages received.
         """
-        self._protocol = protocol
+        self.protocol = protocol
+        # The client's first protocol object assigns every id, since ids must not repeat on a later connection, whose
+        # protocol may be a copy.
+        self._ids: Protocol | SharedIds = protocol
         self.table = table
         self._sender = sender
         self._commands = commands
@@ -132,7 +137,7 @@ class Requests:
         elif timeout is not None:
             timeout = check_seconds("timeout", timeout, zero=True)
         deadline = Deadline(None if timeout is None else time.monotonic() + timeout, timeout)
-        if isinstance(message, list) and self._protocol._batches:
+        if isinstance(message, list) and self.protocol._batches:
             return self.make_batch(message, deadline, match, until, idempotent, connection_number)
         return self.make(message, deadline, match, until, idempotent, connection_number)
 
@@ -144,6 +149,7 @@ class Requests:
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
         connection_number: int | None = None,
+        protocol: Protocol | None = None,
     ) -> Request:
         """Encode a request. The message itself is not kept.
 
@@ -154,11 +160,13 @@ class Requests:
             until: as for ``client.request``.
             idempotent: as for ``client.request``.
             connection_number: the number of the one connection that may take it; None for any.
+            protocol: the message protocol of that connection; None for that of the present one.
 
         Raises:
             TypeError, ValueError: the message can't be encoded, or a reply to it could not be recognised.
         """
-        protocol = self._protocol
+        if protocol is None:
+            protocol = self.protocol
         id = encoder = None
         if match is None:
             id, encoder = protocol._id_and_encoder(message)
@@ -208,7 +216,7 @@ class Requests:
         Raises:
             ValueError: the messages can't be sent as a batch.
         """
-        most = self._protocol.max_in_flight
+        most = self.protocol.max_in_flight
         if match is not None or until is not None:
             raise ValueError("match= and until= are for one request, not for a batch of them.")
         if not messages:
@@ -222,7 +230,12 @@ class Requests:
         return Batch(members, deadline=deadline, connection_number=connection_number)
 
     def encode_one_way(
-        self, message: Any, *, expires_at: float | None = None, connection_number: int | None = None
+        self,
+        message: Any,
+        *,
+        expires_at: float | None = None,
+        connection_number: int | None = None,
+        protocol: Protocol | None = None,
     ) -> Outgoing:
         """Encode a message that expects no reply. If it contains an id, the server may reply to this id nevertheless.
         That reply must not end a request, so no request gets the same id.
@@ -231,12 +244,14 @@ class Requests:
             message: what to send.
             expires_at: as in ``Outgoing``.
             connection_number: as in ``Outgoing``.
+            protocol: as for ``make``.
 
         Raises:
             TypeError: it can't be encoded.
             ValueError: it can't be encoded; or a request with an id of the message waits for its reply.
         """
-        protocol = self._protocol
+        if protocol is None:
+            protocol = self.protocol
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
@@ -244,7 +259,7 @@ class Requests:
         may_wait = not this_thread.inside()
         for id in entry.ids:
             if may_wait:
-                protocol._passed(id)
+                self._ids._passed(id)
             self.table.check_free(id)
         return entry
 
@@ -412,6 +427,15 @@ class Requests:
             return failures.ended_before()
         return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
+    def share_ids(self) -> None:
+        """Before a second connection is opened: from now on ``new_id`` has one caller at a time, on all connections.
+
+        A thread may be inside ``new_id`` on the present connection, under its write lock; the caller acquires that lock
+        once before the second connection writes.
+        """
+        if not isinstance(self._ids, SharedIds):
+            self._ids = SharedIds(self._ids)
+
     # --- being written: the thread that holds the write lock ---------------------------------------------------------
 
     def depart(self, written: WrittenRequests, request: Request) -> bool:
@@ -426,19 +450,19 @@ class Requests:
         Raises:
             Exception: the protocol's code raised it, or did not return a free id.
         """
-        table, protocol = self.table, self._protocol
+        table, ids = self.table, self._ids
         request.heard = self._counters.messages_received
         if request.match is not None:
             return table.depart(request, request.id, written)
         if request.caller_key is not None:
-            protocol._passed(request.id)
+            ids._passed(request.id)
             return table.depart(request, request.id, written)
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.depart(request, protocol.new_id(), written)
+                return table.depart(request, ids.new_id(), written)
             except Clash:
                 continue
-        raise ProtocolError(f"{type(protocol).__name__}.new_id() returned no id that is free.")
+        raise ProtocolError(f"{type(self.protocol).__name__}.new_id() returned no id that is free.")
 
     def refuse(self, request: Request, error: BaseException) -> None:
         """End a request that can't be written, with an error. Only the writer calls this."""
@@ -458,7 +482,7 @@ class Requests:
         clash = next((id for id in ids if written.find(id) is not None), None)
         if clash is None:
             for id in ids:
-                self._protocol._passed(id)
+                self._ids._passed(id)
             return True
         # This thread holds the write lock, so it must not wait for a log handler.
         self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
@@ -476,7 +500,7 @@ class Requests:
             return False
         if request.waiter is not None:
             request.waiter.complete(value, None)
-        if self._protocol.max_in_flight is not None:
+        if self.protocol.max_in_flight is not None:
             self._sender.write_queued()
         return True
 
@@ -520,9 +544,9 @@ class Requests:
             reason, cause = self._link.why_not_open()
             if phase == "waiting":
                 reason = f"It could not be sent again: {reason}"
-        elif self._protocol.max_in_flight is not None:
+        elif self.protocol.max_in_flight is not None:
             reason = (
-                f"max_in_flight={self._protocol.max_in_flight} requests were in flight, or the peer reads too slowly"
+                f"max_in_flight={self.protocol.max_in_flight} requests were in flight, or the peer reads too slowly"
             )
             reason = f"{held}, or {reason}" if held else reason
         else:
@@ -542,7 +566,7 @@ class Requests:
         if not others:
             return "Meanwhile no message came"
         wanted = "had its id"
-        if request.match is not None or self._protocol._by_order:
+        if request.match is not None or self.protocol._by_order:
             wanted = "was accepted by match=" if request.match is not None else "answered it"
         return f"Meanwhile {others} other message{'s' if others > 1 else ''} came, of which none {wanted}"
 
@@ -551,11 +575,11 @@ class Requests:
         try:
             method = None
             if request.payload is not None or request.encoder is not None:
-                method = self._protocol._method_of(request.payload, request.encoder)
+                method = self.protocol._method_of(request.payload, request.encoder)
         except Exception:  # it is only for a text
             method = None
         name = "The request" if method is None else f"The request {text_of(method, 100)}"
-        has_id = request.id is not None and request.match is None and not self._protocol._by_order
+        has_id = request.id is not None and request.match is None and not self.protocol._by_order
         return f"{name} with the id {text_of(request.id, 100)}" if has_id else name
 
     def end_overdue(self, entry: Request | Batch) -> None:
@@ -679,7 +703,10 @@ class Requests:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
         for entry in cut:
             requests = entry.reply_requests()
-            ended = bool(requests) and all(request.outcome is not None for request in requests)
+            ended = bool(requests) and all(
+                request.outcome is not None or (request.feed is not None and request.feed.is_superseded)
+                for request in requests
+            )
             if entry.counted and entry.connection_number is None and not ended:
                 for request in requests:
                     request.written_on = None
@@ -739,7 +766,7 @@ class Requests:
         """React to the end of a request: write the next one if ``max_in_flight`` is set; wake the I/O thread if a drain
         may now be complete.
         """
-        if self._protocol.max_in_flight is not None:
+        if self.protocol.max_in_flight is not None:
             self._sender.write_queued()
         if self._commands.drain is not None:
             self._commands.wake()

@@ -298,6 +298,11 @@ class RequestTable:
             written.uncounted = 0
         return removed
 
+    def is_busy(self, written: WrittenRequests) -> bool:
+        """Return whether a request is in flight on this connection, apart from subscriptions that are ``STREAMING``."""
+        with this_thread.section, self._lock:
+            return any(one.stage is not STREAMING or not one.feed.endless for one in written.by_id.values())
+
     def everything(self) -> list[Request]:
         """Return every request that has not ended, in the order they began; ``STREAMING`` requests last."""
         with this_thread.section, self._lock:

@@ -177,13 +177,20 @@ class Acknowledgements:
         """
         deadline = Deadline.after(timeout, time.monotonic())
         self._wait_for_connection("flush()", timeout, deadline, FlushTimeout)
-        mark = self._make_mark(self._sender.connection_number)
+        mark = self._make_mark(self._sender.connection_number, spans=True)
+        retiring = self._sender.retiring
+        if retiring is not None:
+            mark.twin = self._make_mark(retiring.write_progress.number)
         try:
-            if not self._queue_mark(mark):
+            if not (self._queue_mark(mark) and (mark.twin is None or self._queue_mark(mark.twin))):
                 raise self._guard.closed_error("flush()")
             while (state := mark.state) not in _OVER:  # read once: it may change at any moment
                 if self._is_proven(state):
-                    return
+                    if mark.twin is None:
+                        return
+                    self._forget_mark(mark)
+                    mark = mark.twin  # what was written on the connection that a renewal has replaced
+                    continue
                 if not self._wait_for_change(mark, state, deadline):
                     if self._guard.state.current in FINAL:
                         raise self._guard.closed_error("flush()")
@@ -194,9 +201,12 @@ class Acknowledgements:
                     phase = Phase.QUEUED if is_queued else Phase.WAITING
                     raise FlushTimeout(f"flush() did not finish within {timeout:g} s: {what}.", phase=phase)
         finally:
-            self._forget_mark(mark)
+            for one in (mark, mark.twin):
+                if one is not None:
+                    self._forget_mark(one)
         words = "The connection ended before flush() had proof that everything arrived."
-        raise ConnectionLost(words, disconnect=self._link.last)
+        is_replaced = mark.connection_number != self._sender.connection_number and self._link.replaced is not None
+        raise ConnectionLost(words, disconnect=self._link.replaced if is_replaced else self._link.last)
 
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.
@@ -239,8 +249,8 @@ class Acknowledgements:
     def _is_proven(self, state: DeliveryState) -> bool:
         return state is CONFIRMED or (state is WRITTEN and not self._has_pings)
 
-    def _make_mark(self, connection_number: int | None) -> Mark:
-        return Mark(os.urandom(8) if self._has_pings else None, connection_number)
+    def _make_mark(self, connection_number: int | None, *, spans: bool = False) -> Mark:
+        return Mark(os.urandom(8) if self._has_pings else None, connection_number, spans=spans)
 
     def _queue_mark(self, mark: Mark, *, first: bool = False) -> bool:
         """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``."""
@@ -263,7 +273,8 @@ class Acknowledgements:
     def _forget_mark(self, mark: Mark) -> None:
         """Withdraw a mark that the caller no longer waits for; it is not sent if it is still queued."""
         self._link.proofs.pop(mark, None)
-        writer = self._sender.writer
+        number = mark.connection_number
+        writer = None if number is None else self._sender.writer_of(number)
         if not self._sender.queue.withdraw(mark) and mark.key is not None and writer is not None:
             writer.forget_ping(mark.key)
 
@@ -276,6 +287,20 @@ class Acknowledgements:
         for mark in list(self._link.proofs):
             if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.written()):
                 self._link.proofs.pop(mark, None)
+
+    def drop_marks(self, number: int) -> None:
+        """Remove the marks of a connection that has ended. I/O thread only."""
+        for mark in list(self._link.proofs):
+            if mark.connection_number == number:
+                self._link.proofs.pop(mark, None)
+
+    def is_awaited(self, number: int) -> bool:
+        """Return whether a thread waits for a pong on this connection. I/O thread only."""
+        return any(
+            one is not None and one.connection_number == number and one.round_trip is None and not _is_over(one)
+            for mark in list(self._link.proofs)
+            for one in (mark, mark.twin)
+        )
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 

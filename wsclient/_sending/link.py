@@ -28,19 +28,21 @@ class Link:
             subscription key, or because the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
+        replaced: how the last connection ended that a renewal had replaced.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
             has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
             mark once its pong has come or can't come any more, and all marks when the connection ends.
     """
 
-    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs")
+    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs", "replaced")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
         self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
+        self.replaced: Disconnect | None = None
         self.failure: tuple[ConnectError, int] | None = None
         self.proofs: dict[Mark, None] = {}
 

@@ -207,16 +207,21 @@ class Mark(Outgoing):
     Attributes:
         key: the payload that its pong repeats; it stays when ``payload`` is released. None if pings are off.
         round_trip: seconds from the ping to the pong that answered it; None before that. The I/O thread sets it.
+        spans: whether it must also prove what was written on a connection that a renewal has replaced meanwhile.
+        twin: the mark on that connection; None if there is none. The writer sets it, before it writes this mark.
     """
 
-    __slots__ = ("key", "round_trip")
+    __slots__ = ("key", "round_trip", "spans", "twin")
 
-    def __init__(self, payload: bytes | None, connection_number: int | None) -> None:
+    def __init__(self, payload: bytes | None, connection_number: int | None, *, spans: bool = False) -> None:
         """
         Args:
             payload: the payload of the ping, 125 bytes at most; None if pings are off.
             connection_number: the number of the one connection on which it is a proof; None for any.
+            spans: see above.
         """
         super().__init__(Opcode.PING, payload, 0, connection_number=connection_number)
         self.key = payload
         self.round_trip: float | None = None
+        self.spans = spans
+        self.twin: Mark | None = None

@@ -9,11 +9,14 @@ Guarantees:
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from .._threads.waiting import Notifier
+from .message import LOST, Mark
 from .pacing import Pause
 
 if TYPE_CHECKING:
@@ -94,6 +97,10 @@ class Sender:
     Attributes:
         queue: the send queue.
         writer: the ``Writer`` of the present connection; None while no connection is open. The I/O thread assigns it.
+        retiring: the ``Writer`` of a connection that a renewal has replaced and that is still served; None if there is
+            none. The I/O thread assigns it, before it increases ``connection_number``.
+        bound: messages of the queue that only the retiring connection may send, in order; the I/O thread passes them to
+            that connection's writer.
         connection_number: how many connections were set up so far; the present connection has this number. The I/O
             thread assigns it.
         pace: how often a thread writes its own small messages.
@@ -103,8 +110,8 @@ class Sender:
             reply ends the connection.
     """
 
-    __slots__ = ("_commands", "_guard", "connection_number", "pace", "pause", "progress", "queue",
-                 "replies_in_order", "writer")  # fmt: skip
+    __slots__ = ("_commands", "_guard", "bound", "connection_number", "pace", "pause", "progress", "queue",
+                 "replies_in_order", "retiring", "writer")  # fmt: skip
 
     def __init__(
         self, queue: MessageQueue, commands: Commands, guard: Guard, *, replies_in_order: bool = False
@@ -120,6 +127,8 @@ class Sender:
         self._guard = guard
         self.queue = queue
         self.writer: Writer | None = None
+        self.retiring: Writer | None = None
+        self.bound: deque[Outgoing] = deque()  # each step is one atomic operation
         self.connection_number = 0
         self.pace = Pace()
         self.pause = Pause(commands)
@@ -199,6 +208,57 @@ class Sender:
 
     def is_too_late(self, entry: Outgoing) -> bool:
         """Return whether the one connection that may send the message has ended."""
-        return entry.connection_number is not None and (
-            self.writer is None or self.connection_number != entry.connection_number
-        )
+        return entry.connection_number is not None and self.writer_of(entry.connection_number) is None
+
+    def writer_of(self, number: int) -> Writer | None:
+        """Return the writer of the connection with this number; None if it has ended, or is not open yet."""
+        if self.connection_number == number:
+            return self.writer
+        retiring = self.retiring  # read after `connection_number`, see above
+        return retiring if retiring is not None and retiring.write_progress.number == number else None
+
+    def without_bound(self, batch: list[Outgoing], number: int) -> list[Outgoing]:
+        """Return the messages of the queue that the present connection may write. Those which only the retiring
+        connection may send are passed to the I/O thread, which writes them there.
+
+        Args:
+            batch: messages that were taken from the queue.
+            number: the number of the present connection.
+        """
+        kept = []
+        for entry in batch:
+            retiring = self.retiring
+            if retiring is None or entry.connection_number != retiring.write_progress.number:
+                kept.append(entry)
+            elif type(entry) is Mark and entry.spans:
+                entry.twin = twin = Mark(None if entry.key is None else os.urandom(8), entry.connection_number)
+                entry.connection_number = number
+                if not self._bind(twin):
+                    twin.discarded_as = LOST
+                kept.append(entry)
+            elif not self._bind(entry):
+                kept.append(entry)  # it has become too late, and becomes `lost`
+        self._commands.wake()
+        return kept
+
+    def _bind(self, entry: Outgoing) -> bool:
+        """Pass a message to the retiring connection. False if that has ended."""
+        self.bound.append(entry)
+        if self.retiring is None:
+            try:
+                self.bound.remove(entry)
+            except ValueError:  # the I/O thread has taken it, and decides
+                return True
+            return False
+        return True
+
+    def pass_on(self) -> None:
+        """Write the messages of the retiring connection. I/O thread only."""
+        retiring = self.retiring
+        if retiring is not None:
+            for entry in self.take_bound():
+                retiring.send_first(entry)
+
+    def take_bound(self) -> list[Outgoing]:
+        """Remove and return the messages of the retiring connection that were not passed on. I/O thread only."""
+        return [self.bound.popleft() for _ in range(len(self.bound))]

@@ -54,7 +54,7 @@ class Commands:
         drain: close the client when all its work is finished, at the latest at this deadline.
         reconnect: end the present connection, or the wait before the next attempt, and connect at once; the text is the
             reason.
-        drop: number and error: end the connection with this number because of this error.
+        drop: for each number of a connection that must end, the error that is the reason.
         nudge: ``Wakeup.nudge`` of the attached wake-up; a function without effect while no wake-up is attached.
         sleeps_until: the time on the monotonic clock at which the present wait of the I/O thread ends without a
             wake-up; infinity while the I/O thread computes that time. Only the I/O thread assigns it.
@@ -67,7 +67,7 @@ class Commands:
         self.given = False
         self.close: CloseCommand | None = None
         self.drain: Deadline | None = None
-        self.drop: tuple[int, WebSocketClientError] | None = None
+        self.drop: dict[int, WebSocketClientError] = {}  # each step is one atomic operation
         self.reconnect: str | None = None
         self.nudge: Callable[[bytes], object] = bytes
         self.sleeps_until = math.inf
@@ -118,5 +118,5 @@ class Commands:
     def order_drop(self, number: int, error: WebSocketClientError) -> None:
         """End the connection with this number; no effect if it has already ended."""
         self.given = True
-        self.drop = (number, error)
+        self.drop[number] = error
         self.wake()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import socket
 import threading
 
 import pytest
@@ -24,6 +25,22 @@ from ..support.renewals import (
 )
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
+
+LARGE = 2**20
+"""Bytes of a message that the buffers of ``open_narrow`` can't hold."""
+
+
+def open_narrow(raw, **options):
+    """An open client, and its peer; the buffers between the two are small."""
+
+    def connect():
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
+        sock.connect(("127.0.0.1", raw.port))
+        return sock
+
+    raw._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)  # accepted sockets inherit it
+    return open_renewing(raw, sock=connect, compression=None, **options)
 
 
 class Hooks:
@@ -407,8 +424,8 @@ def test_an_unconfirmed_message_becomes_unknown_when_the_old_connection_has_ende
 
 
 def test_a_message_cut_in_mid_frame_returns_to_the_queue(raw):
-    client, _ = open_renewing(raw, renew=Renew(overlap=SHORT), compression=None)
-    large = "x" * (32 * 2**20)
+    client, _ = open_narrow(raw, renew=Renew(overlap=SHORT))
+    large = "x" * LARGE
     delivery = client.send(large)
     eventually(lambda: client._wsclient.core.sender.writer.blocked)
     client.send("behind it")
@@ -421,8 +438,8 @@ def test_a_message_cut_in_mid_frame_returns_to_the_queue(raw):
 
 
 def test_a_message_cut_in_mid_frame_is_sent_completely_if_the_peer_reads_it(raw):
-    client, old = open_renewing(raw, compression=None)
-    large = "x" * (32 * 2**20)
+    client, old = open_narrow(raw)
+    large = "x" * LARGE
     client.send(large)
     eventually(lambda: client._wsclient.core.sender.writer.blocked)
     new = renewed(client, raw)
@@ -701,4 +718,182 @@ def test_each_connection_has_its_own_state_of_the_protocol(raw):
     eventually(lambda: messages == [{"a": 1}, {"b": 2}])
     client.send("x")
     assert asked_on(new) == ["token 2", "x"]
+    client.close(timeout=0)
+
+
+# --- further cases ---------------------------------------------------------------------------------------------------
+
+
+def test_a_hook_of_the_old_connection_still_sends_on_it(raw):
+    go_on, deliveries = threading.Event(), []
+
+    def on_open(client):
+        client.submit({"method": "keeps the old connection"})
+        assert go_on.wait(LONG)
+        deliveries.append(client.send("late"))
+
+    client, old = open_renewing(raw, on_open=on_open, on_renew=lambda client, reason: None)
+    taken(old)
+    new = renewed(client, raw)
+    client.send("to the new one")
+    go_on.set()
+    assert old.receive_text() == "late"
+    assert new.receive_text() == "to the new one"
+    eventually(lambda: deliveries[0].state == "written")
+    client.close(timeout=0)
+
+
+def test_a_bound_message_is_lost_if_the_old_connection_has_ended(raw):
+    go_on, deliveries = threading.Event(), []
+
+    def on_open(client):
+        assert go_on.wait(LONG)
+        deliveries.append(client.send("late"))
+
+    client, old = open_renewing(raw, on_open=on_open, on_renew=lambda client, reason: None)
+    new = renewed(client, raw)
+    answered_close(old)
+    await_alone(client)
+    go_on.set()
+    eventually(lambda: deliveries)
+    assert deliveries[0].state == "lost"
+    client.send("next")
+    assert new.receive_text() == "next"
+    client.close(timeout=0)
+
+
+def test_a_flush_fails_if_the_old_connection_is_lost_before_the_proof(raw):
+    client, old = open_renewing(raw, ping_interval=LONG)
+    client.send("x")
+    flushing = start_call(lambda: client.flush(LONG))
+    assert old.receive_text() == "x"
+    renewed(client, raw)
+    old.reset()
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        flushing.result(LONG)
+    assert caught.value.disconnect.initiator == "network"
+    assert client.last_disconnect is None
+    client.close(timeout=0)
+
+
+def test_without_pings_a_flush_waits_until_both_connections_have_written(raw):
+    client, old = open_narrow(raw)
+    large = "x" * LARGE
+    client.send(large)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    flushing = start_call(lambda: client.flush(LONG))
+    eventually(lambda: client._wsclient.core.link.proofs)
+    renewed(client, raw)
+    assert not concurrent.futures.wait([flushing], SHORT).done
+    assert old.receive_text() == large
+    flushing.result(LONG)
+    client.close(timeout=0)
+
+
+def test_a_subscription_that_the_new_connection_refuses_ends_with_that_error(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc())
+    subscription = subscribed(client, old, "0xa")
+    new = renewed(client, raw)
+    put(new, {"jsonrpc": "2.0", "id": taken(new)["id"], "error": {"code": -1, "message": "no"}})
+    with pytest.raises(wsclient.RemoteError, match="no"):
+        subscription.get(LONG)
+    put(old, reply(taken(old), True))  # it is unsubscribed there
+    assert answered_close(old)[0] == 1000
+    assert client.state is State.OPEN
+    client.close(timeout=0)
+
+
+def test_the_function_that_makes_the_subscribe_message_is_called_for_the_new_connection_and_may_raise(raw):
+    asked = []
+
+    def ask():
+        asked.append(1)
+        if len(asked) == 3:
+            raise LookupError("mine")
+        return {"method": "eth_subscribe", "params": len(asked)}
+
+    client, old = open_renewing(raw, protocol=JsonRpc())
+    subscription = subscribed(client, old, "0xa", ask)
+    new = renewed(client, raw)
+    message = taken(new)
+    assert message["params"] == 2
+    put(new, reply(message, "0xb"), event("0xb", 1))
+    assert results(subscription, 1) == [1]
+    answered_close(old)
+    await_alone(client)
+    renewed(client, raw)
+    with pytest.raises(LookupError):
+        subscription.get(LONG)
+    client.close(timeout=0)
+
+
+def test_if_the_new_connection_is_lost_at_its_subscriptions_the_client_reconnects(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc(), reconnect=SOON)
+    subscription = subscribed(client, old, "0xa")
+    new = renewed(client, raw)
+    taken(new)
+    new.reset()
+    third = raw.accept().upgrade()
+    asked = taken(third)
+    put(old, event("0xa", 1))  # still served
+    assert results(subscription, 1) == [1]
+    put(third, reply(asked, "0xc"), event("0xc", 2))
+    assert results(subscription, 1) == [2]
+    assert answered_close(old)[0] == 1000
+    client.close(timeout=0)
+
+
+def test_a_subscription_chosen_by_match_gets_the_messages_of_both_connections(raw):
+    client, old = open_renewing(raw)
+    subscription = client.subscribe({"subscribe": "prices"}, match=lambda message: "price" in message)
+    taken(old)
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    new = renewed(client, raw)
+    assert taken(new)["subscribe"] == "prices"
+    put(old, {"price": 1})
+    assert subscription.get(LONG) == {"price": 1}
+    put(new, {"price": 2})
+    assert subscription.get(LONG) == {"price": 2}
+    client.close(timeout=0)
+
+
+def test_a_subscribe_message_that_was_cut_on_the_old_connection_is_not_sent_twice(raw):
+    client, _ = open_narrow(raw, renew=Renew(overlap=SHORT))
+    subscription = client.subscribe({"large": "y" * LARGE}, match=lambda message: "price" in message, timeout=LONG)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    new = renewed(client, raw)
+    assert "large" in taken(new)
+    await_alone(client)
+    client.send({"method": "next"})
+    assert taken(new)["method"] == "next"
+    put(new, {"price": 1})
+    assert subscription.get(LONG) == {"price": 1}
+    client.close(timeout=0)
+
+
+def test_an_incoming_message_half_received_at_the_switch_is_completed(raw):
+    messages = []
+    client, old = open_renewing(raw, on_message=lambda _, message: messages.append(message))
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    rest = old.send_half(1, b'{"event": "half"}')
+    renewed(client, raw)
+    old.send(rest)
+    eventually(lambda: messages == [{"event": "half"}])
+    client.close(timeout=0)
+
+
+def test_a_full_receive_queue_pauses_both_connections_and_both_resume(raw):
+    client, old = open_renewing(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    stream = client.listen()
+    asked = client.submit({"method": "keeps the old connection"})
+    taken(old)
+    new = renewed(client, raw)
+    put(old, *({"old": n} for n in range(10)))
+    put(new, *({"new": n} for n in range(10)))
+    asked.cancel()  # now no reply is awaited, so reading pauses
+    received = [stream.get(LONG) for _ in range(20)]
+    assert [one["old"] for one in received if "old" in one] == list(range(10))
+    assert [one["new"] for one in received if "new" in one] == list(range(10))
     client.close(timeout=0)

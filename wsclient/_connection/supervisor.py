@@ -72,9 +72,9 @@ _EXPECTED: Final = (OSError, WebSocketClientError)
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_announced", "_connector", "_core", "_decision", "_has_raised", "_is_adopting", "_lifetimes",
-                 "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served", "_should_retry",
-                 "_transport", "_turn", "_wakeup", "drained")  # fmt: skip
+    __slots__ = ("_announced", "_connector", "_core", "_decision", "_dialled", "_has_raised", "_is_adopting",
+                 "_lifetimes", "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served",
+                 "_should_retry", "_transport", "_turn", "_wakeup", "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -108,6 +108,7 @@ class Supervisor:
         )
         self._transport = Transport()
         self._turn = 0
+        self._dialled: list[socket.socket] = []  # the sockets of the last wait of the connector
         self.drained = False
         core.quiet.replace = self._replace
 
@@ -176,7 +177,7 @@ class Supervisor:
     def sockets(self) -> list[socket.socket]:
         """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
         poller = self._poller
-        found = [] if poller is None else poller.sockets()
+        found = [*self._dialled, *([] if poller is None else poller.sockets())]
         if self._connector.sock is not None:
             found.append(self._connector.sock)
         return [*found, *[connection.opened.line.sock for connection in self._served.all()]]
@@ -208,6 +209,7 @@ class Supervisor:
         while self._is_adopting:  # a renewal has opened the next connection
             self._is_adopting = False
             error = self._transport.run(self._adopt, self._serve_open)
+        self._dialled = []
         connection = served.present
         if error is not None and connection is not None and connection.was_open:  # a defect
             self._drop_others()
@@ -681,6 +683,7 @@ class Supervisor:
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until a socket is ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
+        self._dialled = [sock]
         while True:
             seconds = self._pause(deadline)
             if seconds == 0.0 and deadline.passed(time.monotonic()):
@@ -694,6 +697,7 @@ class Supervisor:
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
         """Wait until some sockets are ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
+        self._dialled = list(socks)
         while True:
             seconds = self._pause(deadline)
             if self._served.others(None):

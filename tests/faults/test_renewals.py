@@ -500,16 +500,21 @@ def test_a_flush_whose_pong_is_awaited_keeps_the_old_connection(raw):
 
 
 def test_ping_and_latency_mean_the_new_connection(raw):
-    client, old = open_renewing(raw)
+    client, old = open_renewing(raw, ping_interval=LONG)
     client.submit({"method": "keeps the old connection"})
-    taken(old)
+    delivery = client.send("x")
+    taken(old), old.receive_text()
     new = renewed(client, raw)
+    waiting = start_call(lambda: delivery.wait(LONG))
+    old.send_frame(10, old.receive_frame()[1])
+    assert waiting.result(LONG)
+    assert client.latency is None
     pinging = start_call(lambda: client.ping(LONG))
     opcode, payload = new.receive_frame()
     assert opcode == 9
     new.send_frame(10, payload)
-    assert client.latency is None or pinging.result(LONG) == client.latency
-    pinging.result(LONG)
+    assert pinging.result(LONG) > 0
+    eventually(lambda: client.latency == pinging.result())
     client.close(timeout=0)
 
 
@@ -881,6 +886,22 @@ def test_an_incoming_message_half_received_at_the_switch_is_completed(raw):
     renewed(client, raw)
     old.send(rest)
     eventually(lambda: messages == [{"event": "half"}])
+    client.close(timeout=0)
+
+
+def test_the_old_connection_stays_while_its_messages_wait_for_a_slow_reader(raw):
+    client, old = open_renewing(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2))
+    stream = client.listen()
+    put(old, *({"old": n} for n in range(10)))
+    eventually(lambda: client._wsclient.core.link.paused)
+    renewed(client, raw)
+    old.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        old.receive_frame()
+    old.sock.settimeout(LONG)
+    assert [stream.get(LONG)["old"] for _ in range(10)] == list(range(10))
+    assert close_code(old)[0] == 1000
+    assert (stream.dropped, client.stats.dropped) == (0, 0)
     client.close(timeout=0)
 
 

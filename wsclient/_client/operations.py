@@ -194,9 +194,7 @@ def renew(core: ClientContext, reason: str, timeout: float, *, wait: bool) -> bo
         core.guard.check_may_wait("renew()", "Call renew(wait=False).")
     core.guard.check_started("renew()")
     waiter = Waiter() if wait else None
-    core.orders.order(reason, waiter)
-    core.commands.given = True
-    core.commands.wake()
+    core.renew(reason, waiter)
     if waiter is None:
         return False
     if core.state.current in FINAL:

@@ -155,6 +155,11 @@ class Connection:
         """Whether it brought no message that counts, with ``quiet=``."""
         return self._quiet_clock is not None and not self._quiet_clock.has_heard
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether reading is paused, or not everything that was read is processed."""
+        return self.paused or self._has_more
+
     def claim_goodbye(self) -> bool:
         """Return True for the first caller, which posts ``on_close``. Any thread may call it: ``_goodbye`` has a single
         item, and its removal is atomic.

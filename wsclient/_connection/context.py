@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._requests.written import WrittenRequests
     from .._sending.writer import Writer
     from .._settings import Settings
+    from .._threads.waiting import Waiter
     from ..protocols import Protocol
     from .keepalive import Heartbeats
     from .quiet import QuietClock
@@ -127,6 +128,17 @@ class ClientContext:
         """
         self.protocol = protocol
         self.requests.protocol = protocol
+
+    def renew(self, reason: str, waiter: Waiter | None = None) -> None:
+        """Begin a renewal, see ``Client.renew``. Any thread, the I/O thread too; it takes no lock.
+
+        Args:
+            reason: passed to ``on_renew``.
+            waiter: receives whether a new connection has taken over; None if no thread waits.
+        """
+        self.orders.order(reason, waiter)
+        self.commands.given = True
+        self.commands.wake()
 
     def make_backend(self, written: WrittenRequests, protocol: Protocol | None = None) -> ClientBackend:
         """Make the backend of a connection's writer.

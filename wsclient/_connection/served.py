@@ -203,12 +203,13 @@ class ServedConnections:
             connection.close(CloseCode.NORMAL, self._reason, soon, initiator=Initiator.RENEWAL)
 
     def _is_needed(self, connection: Connection) -> bool:
-        """Return whether a reply, a pong or an answer is still awaited on the replaced connection, or a subscription is
-        not confirmed on the present one.
+        """Return whether a reply, a pong or an answer is still awaited on the replaced connection, messages of it wait
+        for a slow reader, or a subscription is not confirmed on the present one.
         """
         core = self._core
         return (
             core.table.is_busy(connection.written)
+            or connection.has_unread
             or not core.subscriptions.are_confirmed(core.sender.connection_number)
             or bool(core.sender.bound or connection.writer.urgent.entries)
             or connection.router.has_unanswered_calls

@@ -918,3 +918,30 @@ def test_a_full_receive_queue_pauses_both_connections_and_both_resume(raw):
     assert [one["old"] for one in received if "old" in one] == list(range(10))
     assert [one["new"] for one in received if "new" in one] == list(range(10))
     client.close(timeout=0)
+
+
+def test_a_graphql_subscription_continues_under_another_id(raw):
+    def accepted():
+        peer = raw.accept().upgrade("Sec-WebSocket-Protocol: graphql-transport-ws")
+        assert taken(peer)["type"] == "connection_init"
+        put(peer, {"type": "connection_ack"})
+        return peer
+
+    client = wsclient.Client(raw.url, protocol=wsclient.GraphQLTransportWs(), ping_interval=None)
+    starting = start_call(client.start)
+    old = accepted()
+    starting.result(LONG)
+    subscription = client.subscribe({"query": "subscription { price }"}, timeout=LONG)
+    first = taken(old)["id"]
+    put(old, {"id": first, "type": "next", "payload": {"data": 1}})
+    renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
+    new = accepted()
+    second = taken(new)["id"]
+    assert renewing.result(LONG)
+    assert second != first
+    put(new, {"id": second, "type": "next", "payload": {"data": 2}})
+    assert close_code(old)[0] == 1000
+    assert [subscription.get(LONG) for _ in range(2)] == [{"data": 1}, {"data": 2}]
+    subscription.close()
+    assert taken(new) == {"id": second, "type": "complete"}
+    client.close(timeout=0)

@@ -108,6 +108,8 @@ class FaultSchedule:
             "cut inside what comes down": partial(self._proxy.cut_after, fault.amount, "down"),
             "server closes": partial(self._server.close_all, fault.amount),
             "client reconnects": partial(self._client.reconnect, "requested by the soak"),
+            "client renews": partial(self._client.renew, "requested by the soak"),
+            "client renews, then cut": partial(self._client.renew, "requested by the soak"),
             "nobody there": self._lose_host,
             "frozen": self._proxy.freeze,
             "nothing goes up": partial(self._proxy.drop_direction, "up"),
@@ -144,6 +146,8 @@ class FaultSchedule:
         elif fault.kind == "slow, then cut":
             self._proxy.cut()
             self._proxy.latency(0.0)
+        elif fault.kind == "client renews, then cut":
+            self._proxy.cut()  # before, during or after the switch
         elif fault.kind == "narrow, then cut":
             self._proxy.cut()
             self._proxy.bandwidth(None)

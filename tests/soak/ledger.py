@@ -148,11 +148,14 @@ def _subscriptions(history: History) -> Iterator[str | None]:
     for heard in history.heard:
         by_subscriber[heard.subscriber].append((heard.connection, heard.number))
     for subscriber, places in by_subscriber.items():
-        before = (-1, -1)
+        before, latest = (-1, -1), -1
+        ends: dict[int, int] = {}
         for place in places:
-            follows = place[1] == before[1] + 1 if place[0] == before[0] else place[0] > before[0] and place[1] == 0
+            # During a renewal, messages of two successive connections come in turns.
+            follows = place[1] == ends.get(place[0], -1) + 1 and place[0] >= latest - 1
             yield None if follows else f"{subscriber} received {place} after {before} (connection, number)."
-            before = place
+            before, latest = place, max(latest, place[0])
+            ends[place[0]] = place[1]
 
 
 def _bounds(history: History) -> Iterator[str | None]:

@@ -27,6 +27,8 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "cut inside a burst": (0.0, 0.0, 1, 300_000),
     "server closes": (0.0, 0.0, 0, 3),
     "client reconnects": (0.0, 0.0, 0, 0),
+    "client renews": (0.0, 0.0, 0, 0),
+    "client renews, then cut": (0.0, 0.1, 0, 0),
     "nobody there": (0.1, 2.0, 0, 0),
     "frozen": (0.1, 2.5, 0, 0),
     "nothing goes up": (0.1, 2.5, 0, 0),

@@ -125,14 +125,18 @@ def test_a_call_of_the_server_may_announce_it_and_the_old_connection_can_not(raw
     client, old = open_renewing(
         raw, renew=Renew(on=goes_away), protocol=JsonRpc(), handlers={"goaway": lambda params: "ok"}
     )
-    client.submit({"method": "keeps the old connection"})
-    taken(old)
-    put(old, {"jsonrpc": "2.0", "id": 1, "method": "goaway"})
+    asked = client.submit({"method": "keeps the old connection"})
+    request = taken(old)
+    put(old, {"jsonrpc": "2.0", "id": "1", "method": "goaway"})
     raw.accept().upgrade()
     assert taken(old)["result"] == "ok"
     eventually(lambda: client.stats.renewals == 1)
     put(old, {"jsonrpc": "2.0", "id": 2, "method": "goaway"})
-    taken(old)
+    assert taken(old)["result"] == "ok"
+    put(old, {"jsonrpc": "2.0", "id": request["id"], "result": 1})
+    assert asked.result(LONG) == 1
+    answered_close(old)
+    await_alone(client)
     with pytest.raises(TimeoutError):
         raw.accept(SHORT)
     client.close(timeout=0)

@@ -308,6 +308,31 @@ def test_ids_of_an_own_protocol_go_on_rising_and_are_asked_for_one_at_a_time(raw
     client.close(timeout=0)
 
 
+def test_the_second_connection_is_not_opened_while_a_thread_is_inside_new_id(raw):
+    entered, leave = threading.Event(), threading.Event()
+
+    class Own(wsclient.JsonId):
+        def new_id(self):
+            if threading.current_thread().name == "caller":
+                entered.set()
+                assert leave.wait(LONG)
+            return super().new_id()
+
+    client, old = open_renewing(raw, protocol=Own())
+    caller = threading.Thread(target=client.submit, args=({"method": "x"},), name="caller")
+    caller.start()
+    assert entered.wait(LONG)
+    client.renew()
+    with pytest.raises(TimeoutError):
+        raw.accept(SHORT)
+    leave.set()
+    caller.join(LONG)
+    assert taken(old)["method"] == "x"
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.renewals == 1)
+    client.close(timeout=0)
+
+
 def test_at_the_end_of_the_overlap_idempotent_requests_are_sent_again_and_others_fail(raw):
     client, old = open_renewing(raw, renew=Renew(overlap=SHORT))
     again = client.submit({"method": "again"}, idempotent=True)
@@ -445,6 +470,8 @@ def test_a_message_cut_in_mid_frame_is_sent_completely_if_the_peer_reads_it(raw)
     new = renewed(client, raw)
     client.send("later")
     assert new.receive_text() == "later"
+    with pytest.raises(TimeoutError):
+        raw.accept(5 * SHORT)  # longer than a closing handshake may take
     assert old.receive_text() == large
     assert answered_close(old)[0] == 1000
     client.close(timeout=0)
@@ -492,7 +519,11 @@ def test_a_flush_whose_pong_is_awaited_keeps_the_old_connection(raw):
     opcode, ping = old.receive_frame()
     assert opcode == 9
     renewed(client, raw)
-    assert not concurrent.futures.wait([flushing], SHORT).done
+    old.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        old.receive_frame()
+    old.sock.settimeout(LONG)
+    assert not flushing.done()
     old.send_frame(10, ping)
     flushing.result(LONG)
     assert close_code(old)[0] == 1000

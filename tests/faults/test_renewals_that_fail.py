@@ -444,6 +444,27 @@ def test_a_user_function_that_blocks_during_a_renewal_does_not_hold_up_close(raw
     leave.set()
 
 
+def test_if_the_io_thread_is_abandoned_during_an_overlap_on_close_is_called_once(raw, attempts):
+    entered, leave = threading.Event(), threading.Event()
+
+    def block(message):
+        entered.set()
+        leave.wait(LONG)
+        return False
+
+    client, old = open_renewing(raw, **attempts.options)
+    client.submit({"method": "keeps the old connection"})
+    client.submit({"method": "blocks"}, match=block)
+    taken(old), taken(old)
+    renewed(client, raw)
+    put(old, {"event": 1})
+    assert entered.wait(LONG)
+    client.close(timeout=0)
+    assert client.state is State.CLOSED
+    leave.set()
+    eventually(lambda: attempts.calls == ["renew", ("close", None)])
+
+
 def test_functions_of_the_io_thread_never_run_two_at_once(raw):
     running, most, idents = [], [], set()
 

@@ -158,7 +158,7 @@ def test_a_connection_whose_peer_only_answers_pings_is_replaced(raw, protocol):
     last = client.last_disconnect
     assert (last.initiator, last.code) == ("quiet", 1000)
     assert last.initiator is wsclient.Initiator.QUIET
-    assert last.reason.startswith("no message that counts came for 0.")
+    assert last.reason.startswith("no message that counts came for ")
     assert last.uptime >= SHORT
     eventually(lambda: quiets)
     assert SHORT <= quiets[0] <= last.uptime
@@ -255,7 +255,7 @@ def test_a_hook_that_raises_or_blocks_does_not_delay_the_replacement(raw, action
             assert go_on.wait(LONG)
         raise LookupError("no pager")
 
-    client, peer = open_pair(
+    client, _ = open_pair(
         raw, quiet=Quiet(SHORT, action=action), on_quiet=broken, on_error=lambda _, error: errors.append(error)
     )
     if action == "reconnect":
@@ -264,7 +264,19 @@ def test_a_hook_that_raises_or_blocks_does_not_delay_the_replacement(raw, action
         go_on.set()
     eventually(lambda: errors)
     assert isinstance(errors[0], LookupError)
-    assert peer.request
+    client.close(timeout=0)
+
+
+def test_one_function_replaces_the_connection_and_it_is_called_again_as_long_as_nothing_comes(raw):
+    """A renewal sets another function, which opens the next connection while this one serves."""
+    gate, reasons = threading.Event(), []
+    client, _, _, quiets = open_quiet(raw, quiet=Quiet(SHORT / 4, active=gate.is_set))
+    client._wsclient.core.quiet.replace = reasons.append
+    gate.set()
+    eventually(lambda: len(reasons) >= 3 and len(quiets) >= 3)
+    assert all(reason.startswith("no message that counts came for ") for reason in reasons[:3])
+    assert quiets == sorted(quiets)
+    assert (client.state, client.stats.connections) == (State.OPEN, 1)
     client.close(timeout=0)
 
 

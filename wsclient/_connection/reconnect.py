@@ -67,7 +67,8 @@ class Reconnect:
         wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
         stop: when to stop trying: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and
             time count from the loss of the last healthy connection.
-        min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again.
+        min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again. With
+            the client's option ``quiet``, it must also have brought a message that counts.
         should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
         grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 from ._validation import (
@@ -204,8 +204,7 @@ class Heartbeat:
 
     message: Any = field(hash=False)
     every: float
-    _: KW_ONLY
-    only_if_idle: bool = False
+    only_if_idle: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         message = self.message
@@ -247,10 +246,9 @@ class Quiet:
     """
 
     after: float
-    _: KW_ONLY
-    counts: Callable[[Any], bool] | None = None
-    active: Callable[[], bool] | None = None
-    action: Literal["reconnect", "report"] = "reconnect"
+    counts: Callable[[Any], bool] | None = field(default=None, kw_only=True)
+    active: Callable[[], bool] | None = field(default=None, kw_only=True)
+    action: Literal["reconnect", "report"] = field(default="reconnect", kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "after", check_seconds("after", self.after))

@@ -1,5 +1,6 @@
 """The token bucket and the pause: which messages they allow, and when, at times that the tests choose."""
 
+import copy
 import math
 import threading
 
@@ -77,6 +78,19 @@ def test_a_message_is_allowed_at_the_announced_time_and_that_is_not_later_than_n
     if ready_at > allowed[-1]:
         assert ready_at <= allowed[-1] + 1 / rate * (1 + ROUNDING)
         assert most_in_a_window([*allowed, ready_at], rate) > burst - ROUNDING
+
+
+@given(rate=rates, burst=bursts, start=starts, gaps=gaps)
+def test_the_number_of_allowed_messages_is_that_of_the_messages_that_can_be_sent(rate, burst, start, gaps):
+    bucket = TokenBucket(rate, burst)
+    now = times(rate, start, gaps)[-1]
+    sent(bucket, times(rate, start, gaps))
+    for later in (now, now + 0.5 / rate, now + 2.5 / rate, now + 1000 / rate):
+        expected = bucket.allowed(later)
+        copied = copy.copy(bucket)
+        assert len(sent(copied, [later + ROUNDING / rate] * (burst + 5))) >= expected
+        copied = copy.copy(bucket)
+        assert len(sent(copied, [later - ROUNDING / rate] * (burst + 5))) <= expected <= burst
 
 
 @given(rate=rates, burst=bursts, start=starts)

@@ -513,7 +513,7 @@ def test_flush_waits_for_the_messages_and_names_the_rate_if_it_gives_up(raw):
 
 
 def test_a_delivery_is_confirmed_although_other_messages_wait_behind_it(server):
-    with wsclient.connect(server.url, send_queue=only(1)) as client:
+    with wsclient.connect(server.url, send_queue=only(1), ping_interval=3600) as client:
         first, second = send_all(client, 2)
         assert first.wait(LONG)
         assert first.state == "confirmed"

@@ -690,6 +690,14 @@ def test_a_thread_that_has_used_the_last_token_wakes_the_io_thread_for_the_messa
     assert ends.writer.continues_at(at - 1) == math.inf
 
 
+def test_the_messages_of_a_burst_are_joined_into_one_write(ends, monkeypatch):
+    monkeypatch.setattr(writer, "_ROUNDS", 1)
+    ends.writer.bucket = TokenBucket(1e-4, 5)
+    ends.put(*"abcdefg")
+    on_thread(ends.writer.flush)
+    assert (ends.counters.messages_sent, ends.queue.messages) == (5, 2)
+
+
 def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_thread_awake(ends):
     ends.writer.bucket = TokenBucket(1e-4, 5)
     for payload in (b"a", b"b"):

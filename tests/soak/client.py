@@ -6,17 +6,19 @@ import itertools
 import random
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from wsclient._client.client import Client
 from wsclient._connection.reconnect import Reconnect
+from wsclient._options import SendQueue
 from wsclient.protocols._session import Session
 
 from .plan import Dialing
 
-__all__ = ["LONGEST_WAIT", "RECOVERY", "SoakClient"]
+__all__ = ["LONGEST_WAIT", "PACE", "RECOVERY", "SoakClient"]
 
 LONGEST_WAIT: Final = 0.5
 """Longest pause between two attempts, in seconds."""
@@ -35,6 +37,11 @@ SETTING_UP: Final = 2.0
 
 SEND_BUFFER: Final = 16 * 1024
 """Bytes of the socket's send buffer: few, so that it is often full and connections end inside messages."""
+
+
+PACE: Final = (3000.0, 20)
+"""Messages per second and messages at once, on a connection by URL: about four times the load, so that a backlog is
+sent within ``RECOVERY``."""
 
 
 class SoakClient(Client):
@@ -65,6 +72,7 @@ class SoakClient(Client):
             name="soak",
             sock=None if dialing.by_url else partial(_connect, port),
             ssl_context=ssl_context,
+            send_queue=SendQueue(rate=PACE[0], burst=PACE[1]) if dialing.by_url else SendQueue(),
             compression=None if dialing.by_url else "deflate",
             proxy=None,
             reconnect=Reconnect(wait=self.soon),
@@ -80,7 +88,8 @@ class SoakClient(Client):
 
     def on_session(self, session: Session) -> None:
         """Log in before anything else is sent."""
-        session.request({"op": "login", "key": "login", "connection": next(self.logins)})
+        now = time.monotonic()
+        session.request({"op": "login", "key": "login", "connection": next(self.logins), "began": now})
 
     def on_open(self) -> None:
         """Make a request."""

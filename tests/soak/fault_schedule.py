@@ -119,6 +119,7 @@ class FaultSchedule:
             "narrow": partial(self._proxy.bandwidth, float(fault.amount)),
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
             "cut inside a burst": partial(self._proxy.cut_after, fault.amount, "up"),
+            "sending paused": partial(self._client.pause_sending, fault.seconds),
             "backlog, then deaf": partial(self._meet_backlog, float(fault.amount)),
         }
         begin[fault.kind]()

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["FINAL", "Asked", "Called", "Connection", "Heard", "History", "Recovered", "Sent"]
 
-FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired"})
+FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired", "cancelled"})
 """States in which a delivery ends."""
 
 
@@ -71,11 +71,15 @@ class Connection:
         number: its number, which the client sends with the log-in; None if there was no log-in.
         keys: the keys of all messages, in order; ``login`` is the log-in, ``subscribe:NAME`` a subscription.
         logged_in_at: when the log-in came, on the monotonic clock of this process; infinity if it never came.
+        began: when the client began to log in, on the same clock; infinity if no log-in came.
+        times: when each message came.
     """
 
     number: int | None
     keys: list[str]
     logged_in_at: float = float("inf")
+    began: float = float("inf")
+    times: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -129,6 +133,7 @@ class History:
     """All records of one run.
 
     Attributes:
+        pace: the client's limits on each connection: messages per second, and messages at once; None for no limits.
         surprises: a sentence for each event that must not happen, such as a logged error.
         slack: seconds that a call may return late because of other load on the machine, as measured.
     """
@@ -141,3 +146,4 @@ class History:
     recovered: list[Recovered] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
     slack: float = 0.5
+    pace: tuple[float, int] | None = None

@@ -19,6 +19,9 @@ ARRIVED: Final = frozenset({"answered", "confirmed"})
 NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "lost", "expired"})
 """Outcomes and states which mean that the server has not received the message and never will."""
 
+CANCELLED: Final = "cancelled"
+"""For a delivery it means the same; a cancelled request may have been sent."""
+
 
 class Verdict(NamedTuple):
     """The result of the checks.
@@ -76,7 +79,7 @@ def _deliveries_agree(history: History) -> Iterator[str | None]:
         elif sent.earlier not in (None, sent.state):
             yield f"message {sent.key} was {sent.earlier}, and later {sent.state}."
         else:
-            yield _disagreement(f"message {sent.key}", sent.state, seen[sent.key])
+            yield _disagreement(f"message {sent.key}", sent.state, seen[sent.key], NEVER_ARRIVED | {CANCELLED})
 
 
 def _expiries(history: History) -> Iterator[str | None]:
@@ -158,6 +161,18 @@ def _subscriptions(history: History) -> Iterator[str | None]:
             ends[place[0]] = place[1]
 
 
+def _pace(history: History) -> Iterator[str | None]:
+    """The limits hold from the log-in on, since messages only become later on their way."""
+    if history.pace is None:
+        return
+    rate, burst = history.pace
+    for connection in history.connections:
+        for count, at in enumerate(connection.times, 1):
+            most = burst + rate * (at - connection.began)
+            after = f"{count} messages {at - connection.began:.3f} s after its log-in; {most:.1f} were allowed"
+            yield f"connection {connection.number} had brought {after}." if count > most + 0.001 else None
+
+
 def _bounds(history: History) -> Iterator[str | None]:
     for call in history.called:
         late = call.took > call.bound + history.slack
@@ -185,6 +200,7 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
     "messages of one thread keep their order": _order_per_thread,
     "each connection logs in once, before all else": _login_first,
     "subscriptions are whole, and come first": _subscriptions,
+    "no connection is faster than its rate": _pace,
     "no call is late": _bounds,
     "the client recovers in time": _recoveries,
     "nothing unforeseen happens": _no_surprise,
@@ -202,9 +218,9 @@ def _in_order(history: History) -> list[Connection]:
     return sorted(history.connections, key=lambda one: -1 if one.number is None else one.number)
 
 
-def _disagreement(what: str, end: str, seen: int) -> str | None:
+def _disagreement(what: str, end: str, seen: int, never: frozenset[str] = NEVER_ARRIVED) -> str | None:
     if end in ARRIVED and not seen:
         return f"{what} is {end}, but never arrived."
-    if end in NEVER_ARRIVED and seen:
+    if end in never and seen:
         return f"{what} is {end}, but arrived."
     return None

@@ -37,6 +37,7 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "slow, then cut": (0.5, 1.0, 50, 150),
     "narrow": (0.3, 1.5, 5_000, 200_000),
     "narrow, then cut": (0.8, 1.6, 50_000, 400_000),
+    "sending paused": (0.1, 1.5, 0, 0),
     "backlog, then deaf": (2.0, 2.0, 50_000, 400_000),
 }
 """For each kind of fault: its shortest and longest time in seconds, its smallest and largest amount.
@@ -107,8 +108,8 @@ class Dialing:
 
     Attributes:
         tls: whether TLS is used.
-        by_url: True: the client connects to a URL, without compression. False: it gets sockets with a small send buffer
-            through ``sock=``, and compresses.
+        by_url: True: the client connects to a URL, without compression, and with a limit on the messages per second.
+            False: it gets sockets with a small send buffer through ``sock=``, compresses, and has no such limit.
     """
 
     tls: bool

@@ -18,7 +18,7 @@ from wsclient.testing._fault_proxy.proxy import FaultProxy
 from wsclient.testing._servers.certificates import certificate_for
 
 from .asking import timed
-from .client import SoakClient
+from .client import PACE, SoakClient
 from .fault_schedule import FaultSchedule
 from .history import History
 from .ledger import Verdict, judge
@@ -157,6 +157,7 @@ class Round:
             self._client.close(timeout=0)
             self._proxy.close()
             self._server.close()
+        history.pace = PACE if self.dialing.by_url else None
         self._workload.hand_over(history)
         history.connections = list(self._server.connections)
         history.recovered = list(self._schedule.recovered)

@@ -116,9 +116,11 @@ class _Visit:
         """Record a message, and answer it."""
         op = message["op"]
         self._note.keys.append(message["key"])
+        self._note.times.append(time.monotonic())
         if op == "login":
             self._note.number = message["connection"]
             self._note.logged_in_at = time.monotonic()
+            self._note.began = message["began"]
         elif op == "subscribe":
             self._topics = [*self._topics, message["topic"]]
             if self._pusher is None:

@@ -39,17 +39,19 @@ def honest():
             Sent("s", 4, "lost"),
             Sent("s", 5, "confirmed", expires=(20.0, 20.5)),
             Sent("s", 6, "unknown"),
+            Sent("s", 7, "cancelled"),
         ],
         # The server may record connections in another order than the client opened them.
         connections=[
             Connection(None, []),
-            Connection(2, ["login", "subscribe:r", "a:5", "s:5"], 20.0),
+            Connection(2, ["login", "subscribe:r", "a:5", "s:5"], 20.0, 19.9, [20.0, 20.0, 20.0, 20.2]),
             Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2"], 10.0),
         ],
         heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0)],
         called=[Called("request(a:1)", 1.0, 1.2)],
         recovered=[Recovered("cut", 1.5, 1.6)],
         slack=0.3,
+        pace=(5.0, 3),
     )
 
 
@@ -110,6 +112,10 @@ FORGERIES = {
             arrivals(1, "login", "subscribe:r", "a:5", "s:4", "s:5"),
             "message s:4 is lost, but arrived.",
         ),
+        "cancelled, and arrived": (
+            arrivals(1, "login", "subscribe:r", "a:5", "s:5", "s:7"),
+            "message s:7 is cancelled, but arrived.",
+        ),
         "expired, and arrived": (
             arrivals(1, "login", "subscribe:r", "a:5", "s:3", "s:5"),
             "message s:3 is expired, but arrived.",
@@ -169,6 +175,16 @@ FORGERIES = {
         "a subscription's first message lost": (
             change(2, "heard", number=1),
             "r received (2, 1) after (1, 1) (connection, number).",
+        ),
+    },
+    "no connection is faster than its rate": {
+        "too much at once": (
+            change(1, "connections", times=[20.0] * 4),
+            "connection 2 had brought 4 messages 0.100 s after its log-in; 3.5 were allowed.",
+        ),
+        "too fast": (
+            change(1, "connections", times=[19.9, 20.0, 20.05, 20.0]),
+            "connection 2 had brought 4 messages 0.100 s after its log-in; 3.5 were allowed.",
         ),
     },
     "no call is late": {

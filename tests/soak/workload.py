@@ -33,7 +33,9 @@ PATIENCE: Final = 20.0
 WAITING_SHARE: Final = 0.03
 FLUSHING_SHARE: Final = 0.01
 LARGE_SHARE: Final = 0.02
-"""Shares of the messages after which ``wait()`` is called, after which ``flush()`` is called, and of large ones."""
+CANCELLING_SHARE: Final = 0.05
+"""Shares of the messages after which ``wait()`` is called, after which ``flush()`` is called, of large ones, and of
+those for which ``cancel()`` is called at once."""
 
 LARGE: Final = (5_000, 100_000)
 SMALL: Final = (0, 200)
@@ -151,6 +153,8 @@ def _send_on(stopping: threading.Event, log: Log, client: Client) -> None:
         except ClientClosed:
             return
         dying = [one for one in ([*dying, posted] if posted.expires else dying) if one.look() not in FINAL]
+        if log.chance.random() < CANCELLING_SHARE:
+            _cancel(log, posted)
         if log.chance.random() < WAITING_SHARE:
             _wait_for(log, posted)
         if log.chance.random() < FLUSHING_SHARE and not flush(log, client, 1.0):
@@ -161,6 +165,13 @@ def _wait_for(log: Log, posted: Posted) -> None:
     timeout = log.chance.uniform(0.0, 1.0)
     timed(log, "wait() of a delivery", timeout, partial(posted.delivery.wait, timeout))
     posted.look()
+
+
+def _cancel(log: Log, posted: Posted) -> None:
+    will_not_be_sent = timed(log, "cancel() of a delivery", 0.0, posted.delivery.cancel)
+    state = posted.look()
+    if will_not_be_sent and state not in ("cancelled", "expired", "lost"):
+        log.surprises.append(f"cancel() of message {log.sender}:{posted.number} succeeded, but it is {state}.")
 
 
 def _read_on(heard: list[Heard], kept: list[Subscription], stopping: threading.Event, log: Log, client: Client) -> None:

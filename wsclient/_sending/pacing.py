@@ -44,8 +44,18 @@ class TokenBucket:
         self._slack = (burst - 1 + _TOLERANCE) * self._interval
         self.ready_at = -math.inf
 
+    def allowed(self, now: float) -> int:
+        """Return how many messages are allowed now.
+
+        Args:
+            now: the time on the monotonic clock.
+        """
+        if now < self.ready_at:
+            return 0
+        return int((now - max(self.ready_at, now - self._slack)) / self._interval) + 1
+
     def take(self, now: float) -> None:
-        """Count a message that is sent now; the caller has checked that ``now >= ready_at``."""
+        """Count a message that is sent now; the caller has checked that it is allowed."""
         self.ready_at = max(self.ready_at, now - self._slack) + self._interval
 
 

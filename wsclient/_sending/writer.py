@@ -490,12 +490,13 @@ class Writer:
     def _next_entries(self) -> list[Outgoing]:
         if self._is_closing:
             return []
-        if self.bucket is not None or self.pause.ends:  # one message at a time, since each takes a token
-            has_token, is_paused = self._has_token(), self._is_paused()
-            urgent = self.urgent.take_next(has_token=has_token, is_paused=is_paused)
+        if self.bucket is not None or self.pause.ends:
+            allowed = None if self.bucket is None else self.bucket.allowed(time.monotonic())
+            is_paused = self._is_paused()
+            urgent = self.urgent.take_next(has_token=allowed != 0, is_paused=is_paused)
             if urgent or not self.is_open:
                 return urgent
-            return self._backend.take(JOINED_BYTES, int(has_token and not is_paused))
+            return self._backend.take(JOINED_BYTES, 0 if is_paused else allowed)
         if not self.urgent.entries:
             return self._backend.take(JOINED_BYTES) if self.is_open else []
         return self.urgent.take()

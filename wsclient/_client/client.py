@@ -108,7 +108,7 @@ class Client:
             reconnect: how to connect again; None for never.
             retry_first: retry the first connection too, instead of raising in ``start()``.
             request_timeout: seconds a request may take, if the call has no ``timeout``; None has no limit.
-            send_queue: limits of the queue of messages to be sent.
+            send_queue: limits of the queue of messages to be sent, and of the messages per second.
             receive_queue: limits of the queues of incoming messages, for hooks and streams.
             max_message_size: bytes of an incoming message after decompression; a larger one closes the connection with
                 1009.
@@ -434,7 +434,8 @@ class Client:
         many messages are sent at once, or if the socket accepts no more bytes. It also writes a message of the main
         thread in these cases: other messages are queued, the connection has TLS, compression or a recording, the
         message has ``expires``, or replies are correlated by order (``Fifo``). Without a connection the message waits
-        for the next one. Messages that ``on_open`` and ``on_reconnect`` send are sent only on their connection.
+        for the next one; it also waits while ``SendQueue(rate=)`` or ``pause_sending()`` allows no message. Messages
+        that ``on_open`` and ``on_reconnect`` send are sent only on their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;

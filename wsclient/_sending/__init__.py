@@ -1,4 +1,5 @@
 """Sending: a message from ``send()`` to the socket.
 
-The message, the queue, the writer of one connection, control frames, pings, and ``Delivery``, the result of ``send()``.
+The message, the queue, the writer of one connection and its limit on messages per second, control frames, pings, and
+``Delivery``, the result of ``send()``.
 """

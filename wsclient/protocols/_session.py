@@ -72,7 +72,7 @@ class Session:
         raise NotImplementedError
 
     def send(self, message: Any) -> None:
-        """Send a message now, before all messages in the queue.
+        """Send a message now, before all messages in the queue. With ``SendQueue(rate=)`` it may have to wait.
 
         Args:
             message: as for ``client.send``.

@@ -107,6 +107,17 @@ def test_every_example_is_listed_and_short_and_run_here():
         assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name
 
 
+def test_every_service_is_listed_and_short_and_tested():
+    folder = EXAMPLES / "services"
+    files = {path.name for path in folder.glob("*.py")}
+    listed = set(re.findall(r"\]\(services/(\w+\.py)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
+    assert listed == files
+    tested = {path.name.removeprefix("test_") for path in pathlib.Path(__file__).parent.joinpath("examples").glob("*")}
+    assert files - tested == {"serving.py"}  # all others use it
+    for name in files:
+        assert len((folder / name).read_text(encoding="utf-8").splitlines()) <= 120, name
+
+
 def test_replay_offline_runs():
     *first, changed = run("replay_offline.py")
     assert first == [

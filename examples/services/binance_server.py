@@ -60,6 +60,8 @@ class Feed:
 
     def reply(self, subscriber, request):
         method, names, result = request.get("method"), set(request.get("params", [])), None
+        if "id" not in request:
+            return {"code": 2, "msg": "Invalid request: request ID must be an unsigned integer"}
         if method == "SUBSCRIBE":
             subscriber.names |= names
         elif method == "UNSUBSCRIBE":
@@ -67,7 +69,7 @@ class Feed:
         elif method == "LIST_SUBSCRIPTIONS":
             result = sorted(subscriber.names)
         else:
-            return {"code": 2, "msg": f"Invalid request: unknown variant {method}", "id": request.get("id")}
+            return {"code": 2, "msg": f"Invalid request: unknown variant {method}", "id": request["id"]}
         return {"result": result, "id": request["id"]}
 
     def trade(self, symbol, price):

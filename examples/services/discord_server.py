@@ -44,11 +44,11 @@ class Session:
 
 
 class Gateway:
-    """``invalid`` has the ``d`` of Invalid Session for the next RESUMEs: ``[True, False]`` refuses two."""
+    """``invalid`` has the ``d`` of Invalid Session for the next RESUMEs. A ``silent`` gateway acknowledges nothing."""
 
     def __init__(self, token, *, interval=41.25, messages=120, per=60):
         self.token, self.interval, self.messages, self.per = token, interval, messages, per
-        self.sessions, self.invalid = {}, []
+        self.sessions, self.invalid, self.silent = {}, [], False
 
     def handle(self, connection):
         connection.send(json.dumps({"op": HELLO, "d": {"heartbeat_interval": int(self.interval * 1000)}}))
@@ -62,8 +62,9 @@ class Gateway:
                 if len(times) > self.messages:
                     raise Refused(4008)
                 if op == HEARTBEAT:
-                    connection.send(json.dumps({"op": ACK}))
                     beat = now
+                    if not self.silent:
+                        connection.send(json.dumps({"op": ACK}))
                 else:
                     session = self.take(connection, session, op, data)
         except TimeoutError:

@@ -29,7 +29,7 @@ def ask(connection, method, *names, id=1):
 
 
 def test_streams_are_subscribed_to_and_listed_and_left(start):
-    feed, url = start()
+    feed, url = start(rate=9)
     with guest(f"{url}/ws") as connection:
         assert ask(connection, "SUBSCRIBE", "btcusdt@trade", "ethusdt@trade", id=7) == {"result": None, "id": 7}
         feed.trade("btcusdt", "1.0")
@@ -41,6 +41,8 @@ def test_streams_are_subscribed_to_and_listed_and_left(start):
         assert ask(connection, "UNSUBSCRIBE", "ethusdt@trade", id="a") == {"result": None, "id": "a"}
         assert ask(connection, "LIST_SUBSCRIPTIONS") == {"result": ["btcusdt@trade"], "id": 1}
         assert ask(connection, "UNKNOWN")["code"] == 2
+        put(connection, {"method": "LIST_SUBSCRIPTIONS"})
+        assert take(connection)["code"] == 2  # no id
 
 
 @pytest.mark.parametrize("path", ["/ws/btcusdt@trade", "/stream?streams=btcusdt@trade/ethusdt@trade"])

@@ -1,11 +1,25 @@
-"""A client of ``websockets`` for the servers in ``examples/services/``: it follows no rules of its own."""
+"""For the tests of ``examples/services/``: a client of ``websockets`` without rules, and the output of programs."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from . import LONG
+
+FOLDER = pathlib.Path(__file__).parent.parent.parent / "examples" / "services"
+
+
+def printed(name):
+    """The lines that a program of ``examples/services/`` prints."""
+    command = [sys.executable, "-u", str(FOLDER / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 def guest(url):

@@ -30,7 +30,7 @@ from ._rfc6455.deflate import Deflate
 from ._rfc6455.handshake import redacted
 from ._rfc6455.host_names import ascii_host
 from ._rfc6455.http11 import is_token
-from ._threads.deadline import Deadline
+from ._threads.waiting import Deadline
 from ._validation import check_callable, check_choice, check_seconds
 from .protocols import JsonId, Protocol
 from .protocols._codec import checked_json

@@ -13,8 +13,7 @@ import pytest
 
 import wsclient
 from wsclient import State
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.peers import cut, open_against, open_pair, start_call

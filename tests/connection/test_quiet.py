@@ -16,7 +16,7 @@ from wsclient import Fifo, GraphQLTransportWs, Heartbeat, JsonId, JsonRpc, Quiet
 from wsclient._connection.quiet import QuietClock
 from wsclient._receiving.router import Router
 from wsclient._sending.message import WriteProgress
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 from wsclient.protocols import End, Event, Failure, Item, Reply
 from wsclient.testing import Replay
 

@@ -16,8 +16,7 @@ from wsclient import Client
 from wsclient._errors import ProtocolError, RemoteError, SessionError
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import WriteProgress
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 from wsclient.protocols import (
     OLDEST,
     Call,

@@ -12,8 +12,8 @@ import pytest
 from wsclient._errors import SlowConsumer
 from wsclient._options import ReceiveQueue
 from wsclient._receiving.hooks import HOOKS, MAX_EVENTS, Hooks
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.starter import ThreadStarter
+from wsclient._threads.waiting import Deadline
 
 from ..support import FREE_THREADED, LONG, eventually
 from ..support.logs import make_log

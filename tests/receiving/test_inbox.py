@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsclient._receiving import inbox as _inbox
 from wsclient._receiving.inbox import EMPTY, ITEM_BYTES, Inbox, Put
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.sections import this_thread
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, eventually
 from ..support.strikes import strikes

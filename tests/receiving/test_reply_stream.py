@@ -11,7 +11,7 @@ import wsclient
 from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
 from wsclient._receiving.reply_stream import AnswersFeed
 from wsclient._sending.message import WriteProgress
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import Ticks, await_processed, has_no_entries, many, put, start_call, subscribed, taken

@@ -11,8 +11,7 @@ import wsclient
 from wsclient import Fifo
 from wsclient._receiving.router import SLICE
 from wsclient._rfc6455.read_size import READ_SIZE
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 from wsclient.protocols import Control, Event, Reply
 from wsclient.protocols._incoming import ABSENT
 

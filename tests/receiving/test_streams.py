@@ -11,7 +11,7 @@ from wsclient._errors import ClientClosed, RequestTimeout, SlowConsumer, WouldDe
 from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.streams import Stream, Streams
 from wsclient._receiving.subscription import Subscription
-from wsclient._threads.deadline import NEVER, Deadline
+from wsclient._threads.waiting import NEVER, Deadline
 
 from ..support import LONG, SHORT, eventually
 from ..support.logs import make_log

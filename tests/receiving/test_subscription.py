@@ -17,8 +17,7 @@ from wsclient._client import stream_operations
 from wsclient._receiving import reply_stream
 from wsclient._receiving import subscription as _subscribing
 from wsclient._receiving import subscriptions as _subscriptions
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Latch
+from wsclient._threads.waiting import Deadline, Latch
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import (

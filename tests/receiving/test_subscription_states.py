@@ -17,7 +17,7 @@ from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subsc
 from wsclient._requests import failures
 from wsclient._sending.message import WriteProgress
 from wsclient._sending.writer import Writer
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 from ..support import SLACK
 from ..support.peers import ASK, event, has_no_entries, reply, taken

@@ -13,8 +13,7 @@ from wsclient import JsonRpc, SendQueue
 from wsclient._client import operations
 from wsclient._requests.batches import BatchResult
 from wsclient._requests.requests import Requests
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import open_against, start_call

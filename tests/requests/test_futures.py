@@ -12,8 +12,7 @@ import pytest
 from wsclient._requests.futures import RequestFuture
 from wsclient._requests.request import CANCELLED, FAILED, OK, Request
 from wsclient._requests.table import RequestTable
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import start_call

@@ -10,7 +10,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, FaultProxy, Server, eventually
 from ..support.peers import open_pair, put, reply, start_call, taken

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsclient._requests.request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
 from wsclient._requests.table import _GIVEN_UP, RequestTable
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 from wsclient.protocols._incoming import OLDEST
 
 from ..support import LONG, SHORT

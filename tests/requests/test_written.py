@@ -10,8 +10,7 @@ from wsclient import Fifo, JsonRpc
 from wsclient._client import operations
 from wsclient._connection.supervisor import Supervisor
 from wsclient._sending.message import WriteProgress
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 
 from ..support import eventually
 

@@ -7,7 +7,7 @@ import pytest
 import wsclient
 from wsclient import State
 from wsclient._sending.message import WRITTEN, Mark, Outgoing, WriteProgress
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import start_call

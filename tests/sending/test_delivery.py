@@ -9,7 +9,7 @@ import tenacity
 import wsclient
 from wsclient import State
 from wsclient._sending.delivery import Acknowledgements
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, FaultProxy, eventually
 from ..support.peers import open_pair

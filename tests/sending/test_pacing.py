@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wsclient._sending.pacing import Pause, TokenBucket
 from wsclient._threads.commands import Commands
-from wsclient._threads.deadline import NEVER
+from wsclient._threads.waiting import NEVER
 
 from ..support import LONG
 

@@ -18,8 +18,8 @@ from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import EXPIRED, LOST, Answer, Mark, Outgoing, WriteProgress
 from wsclient._sending.priority import MAX_ANSWERS
 from wsclient._sending.queue import MessageQueue
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.sections import this_thread
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, eventually
 from ..support.strikes import disturb

@@ -16,8 +16,8 @@ from wsclient._requests.request import Request
 from wsclient._rfc6455.frames import Opcode
 from wsclient._sending.message import Outgoing
 from wsclient._sending.priority import MAX_ANSWERS, MAX_URGENT, Urgent
-from wsclient._threads.deadline import NEVER
 from wsclient._threads.sections import this_thread
+from wsclient._threads.waiting import NEVER
 
 from ..support import LONG, SHORT, SLACK, Server, eventually
 from ..support.peers import ASK, await_processed, open_pair, put, reply, start_call, subscribing, taken

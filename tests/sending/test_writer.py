@@ -24,8 +24,7 @@ from wsclient._sending import writer
 from wsclient._sending.message import CONFIRMED, QUEUED, UNKNOWN, WRITTEN, Outgoing
 from wsclient._sending.pacing import TokenBucket
 from wsclient._sending.writer import JOINED_BYTES, Writer
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import Waiter
+from wsclient._threads.waiting import Deadline, Waiter
 from wsclient._threads.wakeup import Wakeup
 
 PASSED = Deadline(-math.inf)

@@ -9,7 +9,7 @@ import pytest
 import wsclient
 from wsclient._network.poller import WRITE, Poller
 from wsclient._threads.commands import Interrupted
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 from wsclient._threads.wakeup import Wakeup
 
 from . import LONG

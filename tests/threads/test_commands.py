@@ -9,7 +9,7 @@ import pytest
 from wsclient._errors import ConnectionLost
 from wsclient._network.poller import READ, Poller
 from wsclient._threads.commands import Commands
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 from wsclient._threads.wakeup import Wakeup
 
 from ..support.strikes import strikes

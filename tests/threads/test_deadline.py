@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient._connection.keepalive import PingSchedule
-from wsclient._threads.deadline import Deadline
+from wsclient._threads.waiting import Deadline
 
 moments = st.integers(0, 1000)
 

@@ -9,12 +9,12 @@ import weakref
 
 import pytest
 
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.guard import Guard
 from wsclient._threads.log import MAX_RECORDS, MAX_REPEATS, REPEAT_SECONDS, ClientLog
 from wsclient._threads.sections import this_thread
 from wsclient._threads.starter import ThreadStarter
 from wsclient._threads.state import StateCell
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, eventually
 from ..support.logs import make_log

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsclient._models import State
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.state import FINAL, MOVES, StateCell, reachable
+from wsclient._threads.waiting import Deadline
 
 from ..support import LONG
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.support import LONG, SHORT, eventually
-from wsclient._threads.deadline import Deadline
 from wsclient._threads.thread import Worker, shielded
+from wsclient._threads.waiting import Deadline
 
 from ..support.threads import on_thread
 

@@ -13,8 +13,7 @@ import types
 import pytest
 
 from wsclient._threads import waiting
-from wsclient._threads.deadline import Deadline
-from wsclient._threads.waiting import InterruptSafeCondition, Latch, Notifier
+from wsclient._threads.waiting import Deadline, InterruptSafeCondition, Latch, Notifier
 
 from ..support import LONG
 from ..support.strikes import disturb, strikes

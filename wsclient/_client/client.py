@@ -29,9 +29,8 @@ from .._receiving.subscription import Subscription
 from .._sending.delivery import Delivery
 from .._settings import make_settings
 from .._stats import Stats
-from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
-from .._threads.waiting import Waiter
+from .._threads.waiting import Deadline, Waiter
 from .._typing import Self, Unpack
 from .._validation import check_callable, check_seconds
 from ..protocols import Protocol

@@ -20,10 +20,9 @@ from .._rfc6455.close import CloseCode, check_close
 from .._sending.delivery import Delivery
 from .._sending.sender import SMALL
 from .._stats import Stats
-from .._threads.deadline import NEVER, Deadline
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
-from .._threads.waiting import Waiter
+from .._threads.waiting import NEVER, Deadline, Waiter
 from .._validation import check_seconds
 
 if TYPE_CHECKING:

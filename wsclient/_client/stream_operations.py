@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._connection.context import ClientContext
     from .._options import Overflow
     from .._requests.request import Request
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
 
 __all__ = ["listen", "stream", "subscribe"]
 

@@ -23,7 +23,7 @@ from .._rfc6455.frames import MessageReader, Opcode, Received
 from .._rfc6455.url import redact
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
-from .._threads.deadline import NEVER, Deadline
+from .._threads.waiting import NEVER, Deadline
 from .._threads.wakeup import NOT_OURS
 from ..protocols import Request as Wrapped
 from .keepalive import Heartbeats, PingSchedule

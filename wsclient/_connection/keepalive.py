@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ProtocolError, RequestTimeout, text_of
-from .._threads.deadline import NEVER, Deadline
+from .._threads.waiting import NEVER, Deadline
 from ..protocols import Request as Wrapped
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from .._errors import ClientClosed, ConnectError, copy_exception
 from .._models import State
 from .._rfc6455.close import check_close
 from .._threads import processes
-from .._threads.deadline import Deadline
 from .._threads.log import FINISH_TIMEOUT
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .._threads.thread import Worker, shielded
+from .._threads.waiting import Deadline
 from .._validation import check_seconds
 from .shutdown import finish
 from .supervisor import Supervisor

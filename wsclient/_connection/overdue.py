@@ -21,9 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from .._threads.deadline import Deadline
 from .._threads.state import FINAL
-from .._threads.waiting import Latch
+from .._threads.waiting import Deadline, Latch
 
 if TYPE_CHECKING:
     from types import TracebackType

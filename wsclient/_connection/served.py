@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._models import Initiator
 from .._rfc6455.close import CloseCode
-from .._threads.deadline import NEVER, Deadline
+from .._threads.waiting import NEVER, Deadline
 
 if TYPE_CHECKING:
     from .._network.poller import Poller

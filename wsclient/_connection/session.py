@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .._errors import ClientClosed, ConnectionLost, SessionError, WebSocketClientError, WouldDeadlock, text_of
 from .._options import DEFAULT
 from .._threads.commands import Interrupted
-from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
-from .._threads.waiting import Waiter
+from .._threads.waiting import Deadline, Waiter
 from .._validation import check_seconds
 from ..protocols import Protocol
 from ..protocols._session import Session

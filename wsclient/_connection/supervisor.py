@@ -28,9 +28,8 @@ from .._rfc6455.deflate import Deflater
 from .._rfc6455.handshake import check_headers
 from .._sending.writer import Writer
 from .._threads.commands import Interrupted
-from .._threads.deadline import NEVER, Deadline
 from .._threads.log import FINISH_TIMEOUT
-from .._threads.waiting import Latch
+from .._threads.waiting import NEVER, Deadline, Latch
 from .._threads.wakeup import Wakeup
 from .backend import RecordingTap
 from .connection import Connection

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from .._errors import ConnectError, HandshakeError, ProxyError, printable, text_of
 from .._rfc6455 import handshake, http11
 from .._rfc6455 import url as _url
-from .._threads.deadline import Deadline
+from .._threads.waiting import Deadline
 from .._threads.wakeup import close_socket
 from . import dial, tls, tls_errors, transport
 from . import proxy as _proxy

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError
 from .._options import DEFAULT_LIMITS
-from .._threads.deadline import Deadline
+from .._threads.waiting import Deadline
 from .poller import WRITE, Watch
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from .._errors import ConnectError
 
 if TYPE_CHECKING:
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
     from .poller import Watch
 
 __all__ = ["Found", "Lookups", "address_of"]

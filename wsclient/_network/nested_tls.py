@@ -21,7 +21,7 @@ from .poller import READ, WRITE
 from .transport import RECORD, Line
 
 if TYPE_CHECKING:
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
     from .poller import Watch
 
 __all__ = ["NestedTLSLine", "start_nested_tls"]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from .._threads.deadline import Deadline
+from .._threads.waiting import Deadline
 from .._threads.wakeup import Wakeup
 
 __all__ = ["READ", "WRITE", "Poller", "Watch"]

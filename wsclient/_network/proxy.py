@@ -25,7 +25,7 @@ from .socks import SocksError, open_socks_tunnel
 
 if TYPE_CHECKING:
     from .._rfc6455.url import Target
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
     from .lookup import Found, Lookups
     from .poller import Watch
     from .transport import Line

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._errors import ConnectError
-from .._threads.deadline import Deadline
+from .._threads.waiting import Deadline
 from .poller import READ, WRITE, Watch
 
 if TYPE_CHECKING:

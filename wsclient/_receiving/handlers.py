@@ -16,10 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._errors import SlowConsumer
-from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .._threads.thread import Worker
+from .._threads.waiting import Deadline
 from .._validation import check_callable, check_count
 from .inbox import EMPTY, Inbox, Put
 

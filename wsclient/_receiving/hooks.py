@@ -18,8 +18,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ProtocolError, SlowConsumer
-from .._threads.deadline import Deadline
 from .._threads.thread import Worker
+from .._threads.waiting import Deadline
 from .inbox import Inbox, Put
 
 if TYPE_CHECKING:

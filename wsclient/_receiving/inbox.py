@@ -33,7 +33,7 @@ from .._threads.waiting import Notifier
 
 if TYPE_CHECKING:
     from .._options import Overflow
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
 
 __all__ = ["EMPTY", "ITEM_BYTES", "Inbox", "Put"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import ClientClosed, WebSocketClientError
 from .._requests.request import WAITING
-from .._threads.deadline import NEVER, Deadline
 from .._threads.sections import this_thread
+from .._threads.waiting import NEVER, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable

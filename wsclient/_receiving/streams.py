@@ -15,8 +15,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from .._errors import ClientClosed, SlowConsumer, copy_exception
-from .._threads.deadline import NEVER, Deadline
 from .._threads.log import ClientLog
+from .._threads.waiting import NEVER, Deadline
 from .._typing import Self
 from .inbox import EMPTY, Inbox, Put
 

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ClientClosed, ConnectionLost, copy_exception, text_of
 from .._requests.request import FAILED, NEW, WAITING, Request
-from .._threads.deadline import NEVER, Deadline
 from .._threads.state import FINAL
-from .._threads.waiting import Waiter
+from .._threads.waiting import NEVER, Deadline, Waiter
 from ..protocols import Request as Wrapped
 from ..protocols._incoming import ABSENT
 from .inbox import Inbox

@@ -19,7 +19,7 @@ from .request import CANCELLED, Completable, Request
 
 if TYPE_CHECKING:
     from .._sending.message import WriteProgress
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
 
 __all__ = ["Batch", "BatchMember", "BatchResult"]
 

@@ -11,9 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import WouldDeadlock
-from .._threads.deadline import NEVER, Deadline
 from .._threads.sections import this_thread
-from .._threads.waiting import InterruptSafeCondition, Notifier
+from .._threads.waiting import NEVER, Deadline, InterruptSafeCondition, Notifier
 from .request import CANCELLED, Request
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..protocols._incoming import ABSENT
 from . import failures
 
 if TYPE_CHECKING:
-    from .._threads.deadline import Deadline
+    from .._threads.waiting import Deadline
 
 __all__ = [
     "CANCELLED", "ENDED", "FAILED", "NEW", "OK", "STREAMING", "TIMED_OUT", "TRANSITIONS", "WAITING", "Completable",

@@ -28,9 +28,9 @@ from .._errors import (
 )
 from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
-from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
 from .._threads.thread import shielded
+from .._threads.waiting import Deadline
 from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
 from ..protocols._encoding import encoded

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from .._errors import ClientClosed, ConnectionLost, FlushTimeout, RequestTimeout, copy_exception
 from .._models import DeliveryState, Phase, State
-from .._threads.deadline import Deadline
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
+from .._threads.waiting import Deadline
 from .message import CANCELLED, CONFIRMED, EXPIRED, LOST, QUEUED, UNKNOWN, WRITTEN, Mark, Outgoing
 
 if TYPE_CHECKING:

@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING
 from .._errors import MessageTooBig, SendQueueFull, WebSocketClientError, copy_exception
 from .._models import DeliveryState
 from .._options import SendQueue
-from .._threads.deadline import NEVER, Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
-from .._threads.waiting import Notifier
+from .._threads.waiting import NEVER, Deadline, Notifier
 from .message import CANCELLED, EXPIRED, LOST, MESSAGE_BYTES, Mark, Outgoing
 from .pacing import TokenBucket
 from .priority import MAX_ANSWERS

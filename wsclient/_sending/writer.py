@@ -32,9 +32,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.deflate import GaveUp
 from .._rfc6455.frames import RSV1, Opcode, build_frame
-from .._threads.deadline import Deadline
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
+from .._threads.waiting import Deadline
 from .message import Carrier, Mark, Outgoing, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 
 from .._errors import WebSocketClientError
-from .deadline import Deadline
+from .waiting import Deadline
 from .wakeup import Wakeup
 
 __all__ = ["CloseCommand", "Commands", "Interrupted"]

@@ -38,9 +38,9 @@ from .waiting import Notifier
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .deadline import Deadline
     from .guard import Guard
     from .starter import ThreadStarter
+    from .waiting import Deadline
 
 __all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "ClientLog"]
 

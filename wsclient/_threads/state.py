@@ -20,7 +20,7 @@ from .sections import this_thread
 from .waiting import Notifier
 
 if TYPE_CHECKING:
-    from .deadline import Deadline
+    from .waiting import Deadline
 
 __all__ = ["FINAL", "MOVES", "StateCell", "reachable"]
 

@@ -20,10 +20,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from .deadline import Deadline
 from .locks import make_lock
 from .sections import this_thread
-from .waiting import Latch, Notifier
+from .waiting import Deadline, Latch, Notifier
 
 __all__ = ["Worker", "shielded"]
 

@@ -1,4 +1,7 @@
-"""Waits that a KeyboardInterrupt can end without leaving a lock locked.
+"""Deadlines, and waits that a KeyboardInterrupt can end without leaving a lock locked.
+
+All waits of one call share one ``Deadline``. It reads no clock: callers pass ``now``, always from ``time.monotonic()``,
+so a change of the wall clock, daylight saving time or an NTP step can neither lengthen nor shorten a wait.
 
 Guarantees:
     * A KeyboardInterrupt ends a wait at once (on Windows within 0.1 s) and leaves no lock locked. An interrupt that
@@ -25,18 +28,62 @@ import sys
 import threading
 import time
 from _thread import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from .locks import interrupt_safe, main_thread
 
-if TYPE_CHECKING:
-    from .deadline import Deadline
-
-__all__ = ["InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
+__all__ = ["NEVER", "Deadline", "InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
 # Longest single wait on the main thread, in seconds. A longer wait is repeated in slices, since Ctrl-C does not end
 # Lock.acquire() on Windows (python/cpython#74157), nor elsewhere if it comes right before the thread blocks.
 _SLICE = 0.1 if sys.platform == "win32" else 1.0
+
+
+class Deadline:
+    """The moment at which all waits of one call end. A deadline without a moment sets no time limit.
+
+    Immutable, so any number of threads may share one.
+
+    Attributes:
+        at: the moment on the monotonic clock, in seconds; None for never.
+        seconds: the timeout of the call, which the texts of errors show; None if unknown.
+    """
+
+    __slots__ = ("at", "seconds")
+
+    def __init__(self, at: float | None, seconds: float | None = None) -> None:
+        """
+        Args:
+            at: the moment on the monotonic clock, in seconds; None for never.
+            seconds: see the class.
+        """
+        self.at = at
+        self.seconds = seconds
+
+    @classmethod
+    def after(cls, seconds: float | None, now: float) -> Deadline:
+        """The deadline ``seconds`` after ``now``; with None, a deadline that never passes."""
+        return cls(None if seconds is None else now + seconds, seconds)
+
+    def left(self, now: float) -> float | None:
+        """Seconds left, never negative; None if the deadline never passes."""
+        return None if self.at is None else max(0.0, self.at - now)
+
+    def passed(self, now: float) -> bool:
+        """Whether the deadline has passed."""
+        return self.at is not None and now >= self.at
+
+    def sooner(self, other: Deadline) -> Deadline:
+        """The earlier of two deadlines."""
+        if self.at is None:
+            return other
+        if other.at is None:
+            return self
+        return self if self.at <= other.at else other
+
+
+NEVER: Final = Deadline(None)
+"""The deadline of waits without a time limit."""
 
 
 _OPEN = type(threading.Lock()).release

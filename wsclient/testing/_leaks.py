@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .._threads import processes
-from .._threads.deadline import Deadline
-from .._threads.waiting import Latch
+from .._threads.waiting import Deadline, Latch
 
 __all__ = ["Belongings", "close_clients", "describe", "left_since"]
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from ..._threads.deadline import Deadline
+from ..._threads.waiting import Deadline
 from ..._typing import Self
 from ..._validation import check_choice, check_count, check_seconds
 from .._servers.sockets import listen

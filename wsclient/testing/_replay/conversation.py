@@ -24,7 +24,7 @@ from websockets.server import ServerProtocol
 from ..._recording.redaction import REDACTED
 from ..._rfc6455.close import CloseCode, build_close_payload, parse_close
 from ..._rfc6455.handshake import redacted
-from ..._threads.deadline import Deadline
+from ..._threads.waiting import Deadline
 from .._servers.sockets import shut
 from .playing import CLOSE, CUT, PING, Player, Step
 

@@ -19,8 +19,8 @@ from typing import Final
 from ..._network.poller import READ, Poller
 from ..._recording import format as recording_format
 from ..._recording.redaction import Redactor
-from ..._threads.deadline import Deadline
 from ..._threads.locks import make_lock
+from ..._threads.waiting import Deadline
 from ..._threads.wakeup import Wakeup
 from ..._typing import Self
 from ..._validation import check_bool, check_seconds

@@ -14,8 +14,7 @@ import time
 from typing import Final
 
 from ..._rfc6455 import masking
-from ..._threads.deadline import Deadline
-from ..._threads.waiting import Notifier
+from ..._threads.waiting import Deadline, Notifier
 from .sockets import abort
 
 __all__ = ["GUID", "Peer", "frame"]

@@ -51,7 +51,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..._network.tls import wrap_tls
-from ..._threads.deadline import Deadline
+from ..._threads.waiting import Deadline
 from ..._validation import check_callable
 from .certificates import certificate_for, client_context_of, url_of
 from .peer import PATIENCE, Peer

@@ -27,8 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 
-from ..._threads.deadline import Deadline
-from ..._threads.waiting import Notifier
+from ..._threads.waiting import Deadline, Notifier
 from ..._validation import check_callable, check_count, check_seconds
 from .certificates import certificate_for, client_context_of, url_of
 from .listening import Listening

@@ -479,7 +479,10 @@ class Connection:
             else:
                 try:
                     size = self._reader.appetite
-                    data = line.receive(size)
+                    # For TCP as `Line.receive`, with one call less.
+                    data = line.sock.recv(size) if line.is_plain else line.receive(size)
+                except BlockingIOError:
+                    return number > 0
                 except OSError as error:
                     self._end_now(Initiator.NETWORK, _broke(error), error)
                     return number > 0

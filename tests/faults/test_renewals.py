@@ -477,6 +477,20 @@ def test_a_message_cut_in_mid_frame_is_sent_completely_if_the_peer_reads_it(raw)
     client.close(timeout=0)
 
 
+def test_after_the_switch_the_old_connection_writes_nothing_from_the_queue(raw):
+    client, old = open_narrow(raw)
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    new = renewed(client, raw)
+    client.send("x" * LARGE)
+    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    client.send("behind it")
+    await_processed(old)  # the I/O thread has served the old connection; its answer is the next frame
+    assert new.receive_text() == "x" * LARGE
+    assert new.receive_text() == "behind it"
+    client.close(timeout=0)
+
+
 def test_flush_that_began_before_the_switch_waits_for_both_connections(raw):
     client, old = open_renewing(raw, ping_interval=LONG, protocol=wsclient.Fifo(max_in_flight=1))
     client.submit("blocks the queue")

@@ -316,7 +316,9 @@ def test_the_old_connection_is_served_while_the_new_one_is_lost_and_reconnects(r
 def held_at(point, client, raw):
     """Begin a renewal, and hold the server at this point. Return the future of ``renew`` and the new peer."""
     renewing, new = begin_renewal(client, raw)
-    if point != "upgrade":
+    if point == "upgrade":
+        new.receive_head()
+    else:
         new.upgrade()
         taken(new)
     if point == "overlap":

@@ -8,7 +8,7 @@ import tenacity
 import wsclient
 from wsclient import Fifo, JsonRpc
 from wsclient._client import operations
-from wsclient._connection.supervisor import Supervisor
+from wsclient._connection.opener import Opener
 from wsclient._sending.message import WriteProgress
 from wsclient._threads.waiting import Deadline, Waiter
 
@@ -289,7 +289,7 @@ def test_connections_that_have_ended_or_could_not_be_set_up_leave_nothing_in_the
         if len(fails) == 2:
             raise fails.pop(0)
 
-    monkeypatch.setattr(Supervisor, "_deflater", deflater)
+    monkeypatch.setattr(Opener, "_deflater", deflater)
     at_once = wsclient.Reconnect(wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(5))
     with wsclient.connect(server.url, on_session=on_session, reconnect=at_once, retry_first=True) as client:
         core = client._wsclient.core

@@ -19,21 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, printable, text_of
 from .._models import Attempt, Initiator, State
-from .._network.connector import Connector
 from .._network.poller import Poller
-from .._options import Expiring
-from .._rfc6455 import url as _url
 from .._rfc6455.close import CloseCode
-from .._rfc6455.deflate import Deflater
-from .._rfc6455.handshake import check_headers
-from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .._threads.log import FINISH_TIMEOUT
 from .._threads.waiting import NEVER, Deadline, Latch
 from .._threads.wakeup import Wakeup
-from .backend import RecordingTap
-from .connection import Connection
-from .overdue import EndingOverdue, ending_overdue
+from .opener import Opener, check_not_closed
+from .overdue import EndingOverdue
 from .reconnect import ReconnectState, is_fatal
 from .renewal import Event, Phase, Renewal
 from .served import QUICK_CLOSE, ServedConnections
@@ -42,12 +35,10 @@ from .shutdown import begin_closing, finish
 from .websocket_app import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .._models import Disconnect
-    from .._network.connector import UpgradedConnection
-    from .._requests.written import WrittenRequests
-    from ..protocols import Protocol
+    from .connection import Connection
     from .context import ClientContext
     from .reconnect import Reconnect, RetryDecision
 
@@ -71,9 +62,9 @@ _EXPECTED: Final = (OSError, WebSocketClientError)
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_announced", "_connector", "_core", "_decision", "_dialled", "_has_raised", "_is_adopting",
-                 "_lifetimes", "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served",
-                 "_should_retry", "_transport", "_turn", "_wakeup", "drained")  # fmt: skip
+    __slots__ = ("_announced", "_core", "_decision", "_dialled", "_has_raised", "_is_adopting", "_opener", "_poller",
+                 "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served", "_should_retry",
+                 "_transport", "_wakeup", "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -90,23 +81,14 @@ class Supervisor:
         # Of renewals; the state of their attempts has a back-off of its own.
         self._renewal = Renewal(settings.renew, core.log)
         self._renewal_state: ReconnectState | None = None
-        self._lifetimes: list[tuple[float, float]] = []  # of the values that `url` and `headers` returned last
         self._announced: tuple[int, str | None] | None = None  # by a message on a connection that is not open yet
         self._has_raised = False  # whether `Renew.on` has raised
         self._is_adopting = False  # whether the present connection was opened while another one was served
         self._decision: RetryDecision | None = None  # after the connection was lost during a renewal that failed
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
-        greeting = settings.greeting
-        self._connector = Connector(
-            ending_overdue(core, settings.line),
-            greeting.subprotocols or core.protocol.subprotocols,
-            self,
-            greeting.compression,
-            settings.name,
-        )
+        self._opener = Opener(core, self, self._renewal, self._heard)
         self._transport = Transport()
-        self._turn = 0
         self._dialled: list[socket.socket] = []  # the sockets of the last wait of the connector
         self.drained = False
         core.quiet.replace = self._replace
@@ -147,7 +129,7 @@ class Supervisor:
                     core.recorder.close()  # first, since another thread may read the file when the client is closed
             finally:
                 finish(core, final, error)
-            self._connector.close()
+            self._opener.connector.close()
             self._drop_poller()
             core.guard.io_ident = None
             core.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
@@ -155,7 +137,7 @@ class Supervisor:
 
     def cut(self) -> None:
         """Cut the connection, or the one that is being opened, from any thread, without a lock."""
-        self._connector.abort()
+        self._opener.connector.abort()
         for connection in self._served.all():
             connection.opened.line.abort()
 
@@ -177,8 +159,8 @@ class Supervisor:
         """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
         poller = self._poller
         found = [*self._dialled, *([] if poller is None else poller.sockets())]
-        if self._connector.sock is not None:
-            found.append(self._connector.sock)
+        if self._opener.connector.sock is not None:
+            found.append(self._opener.connector.sock)
         return [*found, *[connection.opened.line.sock for connection in self._served.all()]]
 
     # --- successive connections --------------------------------------------------------------------------------------
@@ -279,49 +261,16 @@ class Supervisor:
                 "open, close some, or raise the limit of the process.",
                 last=error,
             ) from error
-        url, headers = self._next_url(), self._headers()
-        self._check_not_closed()
-        opened = self._connector.open(url, headers)
+        assert self._poller is not None
         # No user code before this assignment: abort() cuts only a connection that it finds here.
-        self._served.present = self._made(opened, self._core.protocol)
-        return opened.line.sock
-
-    def _made(self, opened: UpgradedConnection, protocol: Protocol) -> Connection:
-        """Return the object of a connection that was just opened."""
-        core = self._core
-        number = core.sender.connection_number + 1
-        written = core.table.new_connection(number)
-        try:
-            assert self._poller is not None
-            writer = self._writer(opened, written, protocol)
-            connection = Connection(core, self._poller, opened, writer, written, protocol)
-        except BaseException:
-            core.table.end_connection(written)
-            opened.line.close()
-            raise
-        if self._renewal.options.on is not None:
-            connection.router.watch = partial(self._heard, number)
-        return connection
+        self._served.present = connection = self._opener.open(self._poller, self._core.protocol)
+        return connection.opened.line.sock
 
     def _adopt(self) -> socket.socket:
         """Return the socket of a connection that was opened while another one was served."""
         connection = self._served.present
         assert connection is not None
         return connection.opened.line.sock
-
-    def _writer(self, opened: UpgradedConnection, written: WrittenRequests, protocol: Protocol) -> Writer:
-        deflater = self._deflater(opened)
-        backend = self._core.make_backend(written, protocol)
-        recorder, tap = self._core.recorder, None
-        if recorder is not None:
-            tap = RecordingTap(recorder, recorder.opened(opened.target.url, opened.subprotocol, opened.headers))
-        return Writer(opened.line, backend, deflater, tap)
-
-    def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
-        compression = self._core.settings.greeting.compression
-        if compression is None or opened.agreement is None:
-            return None
-        return Deflater(compression, opened.agreement)
 
     def _serve(self) -> None:
         """Set the connection up, open it, and serve it until it ends."""
@@ -330,7 +279,7 @@ class Supervisor:
         connection.protocol.reset()
         try:
             connection.take_early()
-            self._check_not_closed()
+            check_not_closed(core)
             set_up(core, connection, partial(self._served.turn, connection))
         except BaseException:
             self._close_failed(connection)
@@ -426,15 +375,15 @@ class Supervisor:
         core.requests.share_ids()
         present.writer.wait_for_writer()
         protocol = copy.copy(core.protocol)
-        opened = self._connector.open(self._next_url(), self._headers())
-        served.candidate = candidate = self._made(opened, protocol)
+        assert self._poller is not None
+        served.candidate = candidate = self._opener.open(self._poller, protocol)
         protocol.reset()
         candidate.take_early()
-        self._check_not_closed()
+        check_not_closed(core)
         set_up(core, candidate, partial(served.turn, candidate), self._is_cancelled)
         while served.present is not None and served.present.ending is not None and not candidate.over:
             served.turn(candidate, NEVER)  # the present connection is about to be lost
-            self._check_not_closed()
+            check_not_closed(core)
         if candidate.ending is not None:
             lost = _lost(candidate.disconnect(time.monotonic()))
             text = f"The new connection ended before it took over. {lost}"
@@ -482,7 +431,7 @@ class Supervisor:
     def _set_timers(self, connection: Connection) -> None:
         """Set the triggers of a connection that has just opened."""
         now = time.monotonic()
-        self._renewal.opened(now, self._lifetimes)
+        self._renewal.opened(now, self._opener.lifetimes)
         announced, self._announced = self._announced, None
         if announced is not None and announced[0] == connection.number:
             self._renewal.order("on", now, url=announced[1])
@@ -588,15 +537,6 @@ class Supervisor:
             renewal.order("on", time.monotonic(), url=url)
         else:
             self._announced = number, url  # the connection is not open yet
-
-    def _check_not_closed(self) -> None:
-        """End the opening of a connection if the client was closed while user code ran.
-
-        Raises:
-            Interrupted: it was closed.
-        """
-        if self._core.commands.close is not None:
-            raise Interrupted("The client was closed while a connection was being opened.")
 
     def _replace(self, reason: str) -> None:
         """Replace the present connection, since it brings no messages any more: by a renewal if the option ``renew`` is
@@ -798,57 +738,6 @@ class Supervisor:
         if deadline.at is not None:  # pragma: no branch  (each caller has a limit)
             core.commands.sleeps_until = deadline.at
         return deadline.left(now)
-
-    # --- the caller's options ----------------------------------------------------------------------------------------
-
-    def _next_url(self) -> str:
-        settings = self._core.settings
-        self._lifetimes = []
-        announced = self._renewal.take_url()
-        if announced is not None:
-            try:
-                return _url.parse(announced).url
-            except ValueError as error:
-                raise ConnectError(f"Renew.on returned a URL that can't be used. {error}", last=error) from error
-        if settings.ask_url is None:
-            url = settings.urls[self._turn % len(settings.urls)]
-            self._turn += 1
-            return url
-        url = self._unwrapped(self._ask("url", settings.ask_url))
-        try:
-            return _url.parse(url).url
-        except (TypeError, ValueError) as error:
-            raise ConnectError(
-                f"The url function returned a value that can't be used. {error}", last=error, retry=False
-            ) from error
-
-    def _headers(self) -> Mapping[str, str]:
-        greeting = self._core.settings.greeting
-        headers = greeting.headers
-        if callable(headers):
-            headers = self._unwrapped(self._ask("headers", headers))
-            try:
-                check_headers(headers)
-            except (TypeError, ValueError) as error:
-                text = f"The headers function returned a value that can't be used. {error}"
-                raise ConnectError(text, last=error, retry=False) from error
-        return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
-
-    def _unwrapped(self, value: Any) -> Any:
-        """Return the value of an ``Expiring``, and note how long it is valid."""
-        if not isinstance(value, Expiring):
-            return value
-        if self._core.settings.renew is not None:
-            self._lifetimes.append((time.monotonic(), value.expires_in))
-        return value.value
-
-    def _ask(self, option: str, function: Callable[[], Any]) -> Any:
-        try:
-            with EndingOverdue(self._core, option):
-                return function()
-        except Exception as error:
-            text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
-            raise ConnectError(text, last=error) from error
 
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:

@@ -1,0 +1,173 @@
+"""Opens the connections of one client: asks for URL and headers, connects, and makes the object of the connection.
+
+I/O thread only, except ``Connector.abort``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ConnectError, text_of
+from .._network.connector import Connector
+from .._options import Expiring
+from .._rfc6455 import url as _url
+from .._rfc6455.deflate import Deflater
+from .._rfc6455.handshake import check_headers
+from .._sending.writer import Writer
+from .._threads.commands import Interrupted
+from .backend import RecordingTap
+from .connection import Connection
+from .overdue import EndingOverdue, ending_overdue
+
+if TYPE_CHECKING:
+    from .._network.connector import UpgradedConnection
+    from .._network.poller import Poller, Watch
+    from .._requests.written import WrittenRequests
+    from ..protocols import Protocol
+    from .context import ClientContext
+    from .renewal import Renewal
+
+__all__ = ["Opener", "check_not_closed"]
+
+
+class Opener:
+    """Opens connections, one at a time.
+
+    Attributes:
+        connector: connects.
+        lifetimes: of the values that ``url`` and ``headers`` returned last, those that expire: for each, when it was
+            returned, and for how many seconds it is valid.
+    """
+
+    __slots__ = ("_core", "_heard", "_renewal", "_turn", "connector", "lifetimes")
+
+    def __init__(
+        self, core: ClientContext, watch: Watch, renewal: Renewal, heard: Callable[[int, Any], object]
+    ) -> None:
+        """
+        Args:
+            core: the client.
+            watch: the waits of the I/O thread.
+            renewal: may have the URL of the next attempt.
+            heard: called with the number of a connection and each message on it that answers no request, if
+                ``Renew.on`` is given.
+        """
+        settings = core.settings
+        greeting = settings.greeting
+        self._core = core
+        self._renewal = renewal
+        self._heard = heard
+        self._turn = 0
+        self.lifetimes: list[tuple[float, float]] = []
+        self.connector = Connector(
+            ending_overdue(core, settings.line),
+            greeting.subprotocols or core.protocol.subprotocols,
+            watch,
+            greeting.compression,
+            settings.name,
+        )
+
+    def open(self, poller: Poller, protocol: Protocol) -> Connection:
+        """Open a connection.
+
+        Args:
+            poller: waits for its socket.
+            protocol: its message protocol.
+
+        Raises:
+            ConnectError: it could not be opened.
+            Interrupted: a command ended the attempt.
+        """
+        core = self._core
+        url, headers = self._next_url(), self._headers()
+        check_not_closed(core)
+        opened = self.connector.open(url, headers)
+        number = core.sender.connection_number + 1
+        written = core.table.new_connection(number)
+        try:
+            writer = self._writer(opened, written, protocol)
+            connection = Connection(core, poller, opened, writer, written, protocol)
+        except BaseException:
+            core.table.end_connection(written)
+            opened.line.close()
+            raise
+        if self._renewal.options.on is not None:
+            connection.router.watch = partial(self._heard, number)
+        return connection
+
+    def _writer(self, opened: UpgradedConnection, written: WrittenRequests, protocol: Protocol) -> Writer:
+        core, deflater, tap = self._core, self._deflater(opened), None
+        if core.recorder is not None:
+            number = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
+            tap = RecordingTap(core.recorder, number)
+        return Writer(opened.line, core.make_backend(written, protocol), deflater, tap)
+
+    def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
+        compression = self._core.settings.greeting.compression
+        if compression is None or opened.agreement is None:
+            return None
+        return Deflater(compression, opened.agreement)
+
+    # --- the caller's options ----------------------------------------------------------------------------------------
+
+    def _next_url(self) -> str:
+        settings = self._core.settings
+        self.lifetimes = []
+        announced = self._renewal.take_url()
+        if announced is not None:
+            try:
+                return _url.parse(announced).url
+            except ValueError as error:
+                raise ConnectError(f"Renew.on returned a URL that can't be used. {error}", last=error) from error
+        if settings.ask_url is None:
+            url = settings.urls[self._turn % len(settings.urls)]
+            self._turn += 1
+            return url
+        url = self._unwrapped(self._ask("url", settings.ask_url))
+        try:
+            return _url.parse(url).url
+        except (TypeError, ValueError) as error:
+            raise ConnectError(
+                f"The url function returned a value that can't be used. {error}", last=error, retry=False
+            ) from error
+
+    def _headers(self) -> Mapping[str, str]:
+        greeting = self._core.settings.greeting
+        headers = greeting.headers
+        if callable(headers):
+            headers = self._unwrapped(self._ask("headers", headers))
+            try:
+                check_headers(headers)
+            except (TypeError, ValueError) as error:
+                text = f"The headers function returned a value that can't be used. {error}"
+                raise ConnectError(text, last=error, retry=False) from error
+        return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+
+    def _unwrapped(self, value: Any) -> Any:
+        """Return the value of an ``Expiring``, and note how long it is valid."""
+        if not isinstance(value, Expiring):
+            return value
+        if self._core.settings.renew is not None:
+            self.lifetimes.append((time.monotonic(), value.expires_in))
+        return value.value
+
+    def _ask(self, option: str, function: Callable[[], Any]) -> Any:
+        try:
+            with EndingOverdue(self._core, option):
+                return function()
+        except Exception as error:
+            text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
+            raise ConnectError(text, last=error) from error
+
+
+def check_not_closed(core: ClientContext) -> None:
+    """End the opening of a connection if the client was closed while user code ran.
+
+    Raises:
+        Interrupted: it was closed.
+    """
+    if core.commands.close is not None:
+        raise Interrupted("The client was closed while a connection was being opened.")

@@ -278,6 +278,17 @@ def test_a_subscription_is_resumed_on_the_connection_that_becomes_the_reconnect(
     client.close(timeout=0)
 
 
+def test_a_fatal_close_of_the_new_connection_is_retried_since_the_old_one_was_healthy(raw):
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_none(), min_uptime=SHORT)
+    client, _ = open_renewing(raw, reconnect=reconnect)
+    eventually(lambda: client.connection.uptime > SHORT)
+    new = renewed(client, raw)
+    new.send_frame(8, (1008).to_bytes(2, "big"))
+    new.finish()
+    works(client, raw.accept().upgrade())
+    client.close(timeout=0)
+
+
 def test_a_server_that_closes_the_old_connection_as_soon_as_the_new_one_logs_in(raw, attempts):
     client, old = open_renewing(raw, reconnect=SOON, protocol=JsonRpc(), **attempts.options)
     subscription = subscribed(client, old, "0xa")

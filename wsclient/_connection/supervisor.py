@@ -407,6 +407,8 @@ class Supervisor:
         core.subscriptions.apply_events()
         core.counters.connections += 1
         core.counters.renewals += 1
+        # If the new connection is soon lost, the old one still shows that the server accepts this client.
+        self._reconnect_state.start_over(old.info.uptime, time.monotonic())
         self._reconnect_state.opened()
         trigger = renewal.trigger
         reason = "" if trigger is None else trigger.reason

@@ -320,6 +320,7 @@ def test_every_call_that_waits_raises_would_deadlock_inside_a_section(client):
         "wait_closed": lambda: client.wait_closed(1),
         "clear_queue": client.clear_queue,
         "drain": client.drain,
+        "renew": lambda: client.renew(wait=True),
         "start": client.start,
     }
     for call in waiting.values():
@@ -327,6 +328,13 @@ def test_every_call_that_waits_raises_would_deadlock_inside_a_section(client):
             call()
     future.cancel()
     stream.close()
+    echo(client)
+
+
+def test_a_renewal_is_begun_inside_a_section(client):
+    with this_thread.section:
+        assert client.renew("inside") is False
+    eventually(lambda: client.stats.renewals == 1)
     echo(client)
 
 

@@ -522,6 +522,64 @@ def test_functions_of_the_io_thread_never_run_two_at_once(raw):
     client.close(timeout=0)
 
 
+# --- faults in the program -------------------------------------------------------------------------------------------
+
+
+def connections(client):
+    return client._wsclient.lifecycle._supervisor._served
+
+
+def test_if_other_code_closes_the_socket_of_the_old_connection_the_new_one_continues(raw):
+    client, old = open_renewing(raw)
+    asked = client.submit({"method": "x"})
+    taken(old)
+    new = renewed(client, raw)
+    connections(client).retiring.opened.line.sock.close()
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        asked.result(LONG)
+    assert caught.value.disconnect.initiator == "network"
+    works(client, new)
+    client.close(timeout=0)
+
+
+class Breaking(wsclient.JsonId):
+    """A protocol whose heartbeat raises once, outside of the functions whose errors are expected."""
+
+    is_broken = False
+
+    @property
+    def heartbeat(self):
+        if self.is_broken:
+            self.is_broken = False
+            raise LookupError("a defect")
+        return 0.02, lambda: {"beat": 1}
+
+
+@pytest.mark.parametrize("which", ["old", "new"])
+def test_a_defect_ends_the_connection_that_has_it(raw, which, caplog):
+    errors = []
+    client, old = open_renewing(
+        raw, protocol=Breaking(), reconnect=SOON, on_error=lambda _, error: errors.append(error)
+    )
+    asked = client.submit({"method": "slow"})
+    while "beat" in taken(old):
+        pass
+    new = renewed(client, raw)
+    served = connections(client)
+    (served.retiring if which == "old" else served.present).protocol.is_broken = True
+    with pytest.raises(wsclient.ConnectionLost):
+        asked.result(LONG)
+    eventually(lambda: any(isinstance(error, LookupError) for error in errors))
+    if which == "new":
+        new = raw.accept().upgrade()
+    client.send({"method": "after it"})
+    while "beat" in (message := taken(new)):
+        pass
+    assert message["method"] == "after it"
+    assert "defect" in caplog.text
+    client.close(timeout=0)
+
+
 # --- overlap=0 -------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,10 @@ Everything here runs on that thread, except ``all``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -141,7 +143,10 @@ class ServedConnections:
             at = min(at, now + _RETIRING_CHECK)
         watched, is_paused = dict(socks), False
         for one in connections:
+            sock = one.opened.line.sock
             try:
+                if sock.fileno() < 0:  # the wait for all sockets would fail
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
                 events, ends_at = one.plan(now, until if one is own else NEVER, other_is_paused=is_paused)
             except OSError as error:
                 one.break_off(error)
@@ -149,7 +154,7 @@ class ServedConnections:
             is_paused = is_paused or one.paused
             at = min(at, ends_at)
             if events:
-                watched[one.opened.line.sock] = events
+                watched[sock] = events
         ready = self._wait(connections, watched, max(0.0, at - now), is_dialling=bool(socks))
         for one in connections:
             events = ready.get(one.opened.line.sock, 0)

@@ -233,6 +233,46 @@ def test_messages_expire_and_can_be_removed_during_a_pause(raw):
         assert third.wait(LONG)
 
 
+def cancel(client):
+    return client.send("x").cancel
+
+
+def cancel_request(client):
+    return client.submit({"a": 1}, timeout=LONG).cancel
+
+
+def time_out(client):
+    call = start_call(lambda: client.request({"a": 1}, timeout=0.05))
+    eventually(lambda: client.stats.queue_depth)
+    return lambda: call.exception(LONG)
+
+
+def clear(client):
+    client.send("x")
+    return client.clear_queue
+
+
+@pytest.mark.parametrize("queue_message", [cancel, cancel_request, time_out, clear])
+@pytest.mark.parametrize("has_rate", [False, True], ids=["pause", "rate"])
+def test_flush_returns_when_the_message_before_it_is_removed_from_the_queue(raw, queue_message, has_rate):
+    """Its ping takes no token and no pause holds it back, so it is written when it is the first in the queue."""
+    options = {"send_queue": wsclient.SendQueue(rate=1 / HOUR)} if has_rate else {}
+    with opened(raw, **options, ping_interval=HOUR) as (client, peer):
+        if has_rate:
+            client.send("takes the token")
+            assert peer.receive_text() == "takes the token"
+        else:
+            client.pause_sending(HOUR)
+        remove = queue_message(client)
+        flushing = start_call(lambda: client.flush(LONG))
+        eventually(lambda: client._wsclient.core.progress.latches)
+        assert remove()
+        opcode, payload = peer.receive_frame()
+        assert opcode == 9
+        peer.send_frame(10, payload)
+        flushing.result(LONG)
+
+
 def test_a_full_queue_keeps_its_policy_during_a_pause(raw):
     queue = wsclient.SendQueue(max_messages=2, overflow="drop_oldest")
     with opened(raw, send_queue=queue) as (client, peer):

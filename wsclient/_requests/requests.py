@@ -637,8 +637,7 @@ class Requests:
             except BaseException:
                 self._fail_removed(removed, failures.cleared)
                 raise
-        if self._commands.drain is not None:
-            self._commands.wake()  # it may now be complete
+        self._sender.message_removed()
         return len(removed)
 
     def expire(self, now: float) -> None:
@@ -764,12 +763,11 @@ class Requests:
 
     def _make_room(self) -> None:
         """React to the end of a request: write the next one if ``max_in_flight`` is set; wake the I/O thread if a drain
-        may now be complete.
+        may now be complete, or if the request may have been removed from the queue in front of a mark.
         """
         if self.protocol.max_in_flight is not None:
             self._sender.write_queued()
-        if self._commands.drain is not None:
-            self._commands.wake()
+        self._sender.message_removed()
 
     def _drop_if_by_order(self, request: Request, error: WebSocketClientError) -> None:
         """Command the I/O thread to drop the connection if an ended request still keeps its position in the order of

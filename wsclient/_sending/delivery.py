@@ -135,8 +135,7 @@ class Acknowledgements:
             self._sender.queue.withdraw(entry, CANCELLED)
         finally:  # an interrupt may have come after the message was removed
             self._sender.progress.announce()
-            if self._commands.drain is not None:
-                self._commands.wake()  # this may have been the last message
+            self._sender.message_removed()
         return entry.state in _NOT_SENT
 
     def wait(self, entry: Outgoing, timeout: float | None) -> bool:

@@ -183,6 +183,16 @@ class Sender:
             # then write.
             writer.flush_under_pressure()
 
+    def message_removed(self) -> None:
+        """Called after a message was removed from the queue, which is not sent. A mark behind it needs no token and
+        waits for no pause, so it may now be written; or a drain may be complete. Any thread may call this, also the
+        main thread: it wakes the I/O thread, which checks both.
+        """
+        writer = self.writer
+        is_held = writer is not None and (writer.bucket is not None or self.pause.ends) and self.queue.entries
+        if is_held or self._commands.drain is not None:
+            self._commands.wake()
+
     def why_held(self, *, in_session: bool = False) -> str | None:
         """Say why messages may have to wait although there is a connection.
 

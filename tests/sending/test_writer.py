@@ -697,6 +697,25 @@ def test_the_messages_of_a_burst_are_joined_into_one_write(ends, monkeypatch):
     assert (ends.counters.messages_sent, ends.queue.messages) == (5, 2)
 
 
+def test_a_thread_that_finds_the_pause_over_wakes_the_io_thread_whatever_its_last_wait(ends):
+    """It has found no work a moment before, since the pause was not over. The I/O thread no longer sees the pause, so
+    its next wait does not consider the message.
+    """
+    ends.core.sender.pause.begin(time.monotonic())
+    ends.put("a")
+    ends.core.commands.sleeps_until = 0.0  # its last wait is over, and it has found no message
+    ends.writer.continue_later()
+    assert not ends.core.sender.pause.ends
+    assert ends.woken()
+
+
+def test_a_text_about_the_pause_leaves_its_end_to_a_thread_that_writes(ends):
+    """Otherwise a thread that has queued a message during the pause would not see that there was one."""
+    ends.core.sender.pause.begin(time.monotonic())
+    assert ends.core.sender.why_held() is None
+    assert ends.core.sender.pause.ends
+
+
 def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_thread_awake(ends):
     ends.writer.bucket = TokenBucket(1e-4, 5)
     for payload in (b"a", b"b"):

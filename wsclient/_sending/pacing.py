@@ -90,19 +90,23 @@ class Pause:
         self.ends.clear()
 
     def until(self, now: float) -> float:
-        """Return when the pause ends; ``now`` if sending is not paused.
+        """Return when the pause ends; ``now`` if sending is not paused. Then it also forgets the pause, so
+        other threads no longer see that there was one: the caller makes sure that the messages that waited are written.
 
         Args:
             now: the time on the monotonic clock.
         """
-        end = max(self.ends, default=now)
-        if self._commands.close is not None or self._commands.drain is not None:
-            self.cancel()
-            return now
+        end = self.end(now)
         if end <= now:
-            self._forget(now)
-            return now
+            self._forget(now if self._is_allowed() else math.inf)
         return end
+
+    def end(self, now: float) -> float:
+        """Return the same as ``until``, and forget nothing: for callers that write no messages."""
+        return max([now, *self.ends]) if self._is_allowed() else now
+
+    def _is_allowed(self) -> bool:
+        return self._commands.close is None and self._commands.drain is None
 
     def _forget(self, end: float, but: float | None = None) -> None:
         """Remove the ends up to this one; ``but`` stays."""

@@ -203,7 +203,7 @@ class Sender:
             The end of a sentence; None if there is no such reason.
         """
         now = time.monotonic()
-        seconds = self.pause.until(now) - now
+        seconds = self.pause.end(now) - now
         if seconds > 0 and not in_session:
             return f"pause_sending() holds messages back for {seconds:.3g} s more"
         rate = self.queue.rate

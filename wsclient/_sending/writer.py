@@ -378,8 +378,13 @@ class Writer:
         """Make sure that the I/O thread continues when a message that waits for a token, or for the end of a pause, can
         be written. A thread that has queued a message calls this if there is no work for it (``has_work``).
         """
-        at = self.continues_at(time.monotonic())
-        if at < math.inf:
+        now = time.monotonic()
+        at = self.continues_at(now)
+        if at <= now:
+            # Whatever its wait: it may be about to begin one that does not consider the pause, which is over and
+            # forgotten.
+            self._backend.wake()
+        elif at < math.inf:
             self._backend.wake_by(Deadline(at))
 
     def _write(self) -> None:

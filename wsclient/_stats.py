@@ -66,7 +66,7 @@ class Counters:
         received, at = self.last_message
         if self.messages_received != received:
             return 0.0  # messages are being processed
-        return now - at if received else None
+        return max(0.0, now - at) if received else None  # `at` may be later than `now`, on another thread
 
     @property
     def rtt_mean(self) -> float | None:

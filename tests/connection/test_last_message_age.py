@@ -65,3 +65,11 @@ def test_while_messages_are_processed_the_age_is_zero():
     assert counters.last_message_age(5.0) == 0.0
     counters.last_message = 1, 5.0
     assert counters.last_message_age(7.5) == 2.5
+
+
+def test_the_age_is_never_negative():
+    """A message may come while another thread makes the statistics, and has already read the clock."""
+    counters = Counters()
+    counters.messages_received = 1
+    counters.last_message = 1, 5.0
+    assert counters.last_message_age(4.9) == 0.0

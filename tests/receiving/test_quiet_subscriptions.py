@@ -1,6 +1,7 @@
 """``subscribe(..., quiet_after=)``: a subscription that brings no messages any more is renewed, then its connection."""
 
 import threading
+import time
 
 import pytest
 
@@ -334,6 +335,50 @@ def test_only_messages_that_count_for_the_client_count_for_the_subscription(raw)
     put(peer, event("0x1", "trade"))
     await_processed(peer)
     assert clock.next_at > confirmed
+    client.close(timeout=0)
+
+
+def wait_for_silence():
+    """Wait until the clock of a subscription may have been due several times."""
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() > began + 4 * SOON)
+
+
+def test_a_quiet_subscription_is_not_renewed_while_sending_is_paused(raw):
+    """It would be unsubscribed at once, and requested again only after the pause."""
+    quiets = []
+    client, peer, _ = open_against(raw, protocol=JsonRpc(), on_quiet=lambda _, seconds: quiets.append(seconds))
+    subscription = subscribed(client, peer, "0x1", quiet_after=SOON)
+    client.pause_sending(LONG)
+    wait_for_silence()
+    await_processed(peer)  # no message of the client comes before this pong
+    client.pause_sending(0)
+    put(peer, reply(asked_again(peer), "0x2"))
+    assert (client.stats.connections, quiets) == (1, [])
+    assert subscription.gaps == 0
+    client.close(timeout=0)
+
+
+def test_the_second_time_of_a_quiet_subscription_begins_when_its_request_is_written(raw):
+    quiets = []
+    client, peer, _ = open_against(
+        raw,
+        protocol=JsonRpc(),
+        on_quiet=lambda _, seconds: quiets.append(seconds),
+        send_queue=wsclient.SendQueue(rate=1 / 3600, burst=2),
+    )
+    subscription = subscribed(client, peer, "0x1", quiet_after=SOON)
+    assert taken(peer)["method"] == "eth_unsubscribe"
+    wait_for_silence()
+    await_processed(peer)
+    assert (client.stats.connections, quiets) == (1, [])
+    core = client._wsclient.core
+    core.sender.writer.bucket.ready_at = 0.0
+    core.commands.wake()
+    assert taken(peer)["method"] == "eth_subscribe"
+    eventually(lambda: quiets)
+    assert peer.receive_frame()[0] == 8
+    assert subscription.gaps == 0
     client.close(timeout=0)
 
 

@@ -117,7 +117,13 @@ class ClientContext:
             self.subscriptions.post,
             has_pings=settings.line.ping_interval is not None,
         )
-        self.quiet = QuietWatch(settings.quiet, hooks=self.hooks, subscriptions=self.subscriptions, log=self.log)
+        self.quiet = QuietWatch(
+            settings.quiet,
+            hooks=self.hooks,
+            subscriptions=self.subscriptions,
+            pause=self.sender.pause,
+            log=self.log,
+        )
         self.progress = self.sender.progress
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 

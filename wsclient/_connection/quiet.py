@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._options import Quiet
     from .._receiving.hooks import Hooks
     from .._receiving.subscriptions import Subscriptions
+    from .._sending.pacing import Pause
     from .._threads.log import ClientLog
 
 __all__ = ["QuietClock", "QuietWatch", "SubscriptionClock"]
@@ -106,7 +107,11 @@ class QuietClock:
 
     def wait_again(self, now: float) -> None:
         """Be due again when no message comes for the same time once more; the silence goes on."""
-        self.next_at = now + self._after
+        if self._paused is None:
+            self.next_at = now + self._after
+        else:
+            paused_at = self._paused[0]
+            self._paused = paused_at, paused_at + self._after
 
     def rest(self) -> None:
         """Be due only after a further message has come and no other follows it."""
@@ -142,10 +147,17 @@ class SubscriptionClock:
         self.was_asked_again = False
 
     def confirmed(self) -> None:
-        """Called when the subscription is confirmed. If it was requested again, the clock runs already."""
+        """Called when the subscription is confirmed. If it was requested again, the clock runs since it was written."""
         if not self.was_asked_again:
             now = time.monotonic()
             self.clock.start(now)
+            self._watch.started(self.clock, now)
+
+    def written(self) -> None:
+        """Called when its request is written. The second time begins only now: the request may have had to wait."""
+        if self.was_asked_again:
+            now = time.monotonic()
+            self.clock.wait_again(now)
             self._watch.started(self.clock, now)
 
     def heard(self) -> None:
@@ -179,20 +191,30 @@ class QuietWatch:
         replace: called with the reason to replace the present connection. ``Supervisor`` sets it.
     """
 
-    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_log", "_option", "_subscriptions",
+    __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_log", "_option", "_pause", "_subscriptions",
                  "does_count", "next_at", "replace")  # fmt: skip
 
-    def __init__(self, option: Quiet | None, *, hooks: Hooks, subscriptions: Subscriptions, log: ClientLog) -> None:
+    def __init__(
+        self,
+        option: Quiet | None,
+        *,
+        hooks: Hooks,
+        subscriptions: Subscriptions,
+        pause: Pause,
+        log: ClientLog,
+    ) -> None:
         """
         Args:
             option: the client's option ``quiet``; None if it has none.
             hooks: runs ``on_quiet``.
             subscriptions: some of them may have clocks.
+            pause: shows whether sending is paused.
             log: the client's log.
         """
         self._option = option
         self._hooks = hooks
         self._subscriptions = subscriptions
+        self._pause = pause
         self._log = log
         self._clock: QuietClock | None = None  # of the open connection
         self._faulty: set[str] = set()  # the functions that have raised
@@ -301,11 +323,14 @@ class QuietWatch:
             if quiet is None or not quiet.clock.confirm(now, is_active):
                 continue
             quiet.clock.wait_again(now)
+            if self._pause.end(now) > now:
+                continue  # it would be unsubscribed at once, but requested again only at the end of the pause
             seconds = quiet.clock.silence(now)
             if quiet.was_asked_again:
                 self._replace(f"a subscription had no message for {seconds:.1f} s, although it was renewed", seconds)
                 return []
             quiet.was_asked_again = True
+            quiet.clock.rest()  # until the request is written
             stale.append(member)
             self._log.write(logging.INFO, "a subscription had no message for %.1f s and is requested again.", seconds)
         return stale

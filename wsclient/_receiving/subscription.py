@@ -219,6 +219,9 @@ class FeedClock(typing.Protocol):
     @was_asked_again.setter
     def was_asked_again(self, value: bool) -> None: ...
 
+    def written(self) -> None:
+        """Called when the request is written on the present connection."""
+
     def confirmed(self) -> None:
         """Called when the subscription is confirmed on the present connection."""
 
@@ -450,6 +453,8 @@ class SubscriptionFeed(Feed):
         if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
             self.number = number
             self._set_key(key)
+            if self.quiet is not None:
+                self.quiet.written()
             if not self._is_reply_awaited:
                 self._confirm()
 

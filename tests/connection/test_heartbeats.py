@@ -156,6 +156,7 @@ class Line:
         self.now = 0.0
         self.tap = None
         self.write_progress = types.SimpleNamespace(number=1)
+        self.urgent = types.SimpleNamespace(entries=[])  # each message is written at once
         self.heartbeats.begin(0.0)
 
     def send_first(self, beat):

@@ -320,6 +320,22 @@ def test_a_heartbeat_passes_the_subscriptions_that_wait_to_be_requested_again(ra
             subscription.close()
 
 
+def test_only_one_heartbeat_waits_for_a_token(raw):
+    """Otherwise a rate that is too low for them would let them fill the memory."""
+    made = []
+    beat = wsclient.Heartbeat(lambda: made.append(1) or "beat", 0.005)
+    with opened(raw, 1, heartbeat=beat) as (client, peer):
+        assert peer.receive_text() == "beat"
+        urgent = client._wsclient.core.sender.writer.urgent
+        eventually(lambda: urgent.entries)
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() > began + SHORT)
+        assert (len(made), len(urgent.entries)) == (2, 1)
+        allow(client)
+        assert peer.receive_text() == "beat"
+        eventually(lambda: len(made) == 3)
+
+
 def test_the_deadline_of_a_subscription_that_is_requested_again_begins_when_it_is_written(raw):
     """Otherwise those that wait for their turn longer than ``request_timeout`` would end."""
     with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=3600) as (client, peer):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .._receiving.hooks import Hooks
     from .._requests.requests import Requests
     from .._requests.table import RequestTable
+    from .._sending.message import Outgoing
     from .._sending.writer import Writer
     from .._stats import Counters
     from ..protocols import Protocol
@@ -111,8 +112,8 @@ class Heartbeats:
         missed: whether an answer was not received in time.
     """
 
-    __slots__ = ("_checked_at", "_counters", "_hooks", "_idle_since", "_option", "_patience", "_protocol", "_requests",
-                 "_sent", "_table", "every", "missed", "next_at")  # fmt: skip
+    __slots__ = ("_checked_at", "_counters", "_hooks", "_idle_since", "_last", "_option", "_patience", "_protocol",
+                 "_requests", "_sent", "_table", "every", "missed", "next_at")  # fmt: skip
 
     def __init__(
         self,
@@ -142,6 +143,7 @@ class Heartbeats:
         self._hooks = hooks
         self._counters = counters
         self._patience = patience
+        self._last: Outgoing | None = None  # the last heartbeat
         self.every: float | None = None
         self.next_at = math.inf
         self.missed = False
@@ -179,6 +181,8 @@ class Heartbeats:
             return
         self._idle_since = now
         self._plan(every, now)
+        if self._last in writer.urgent.entries:
+            return  # it waits for a token, or for room in the socket: another one would only wait behind it
         try:
             self._send(writer, self._make(), now, self._patience or every)
         except BaseException as cause:  # SystemExit too: it concerns one heartbeat
@@ -222,6 +226,7 @@ class Heartbeats:
             beat = self._requests.encode_one_way(message, connection_number=number, protocol=self._protocol)
             if writer.tap is not None:
                 writer.tap.heartbeat(beat)
+            self._last = beat
             writer.send_first(beat)
             return
         request = self._requests.make(
@@ -231,6 +236,7 @@ class Heartbeats:
         self._table.add(request, timed=True)
         if writer.tap is not None:
             writer.tap.heartbeat(request)
+        self._last = request
         writer.send_first(request)
 
 

@@ -247,12 +247,17 @@ def time_out(client):
     return lambda: call.exception(LONG)
 
 
+def expire(client):
+    delivery = client.send("x", expires=0.05)
+    return lambda: delivery  # not its state: reading that drops an expired message
+
+
 def clear(client):
     client.send("x")
     return client.clear_queue
 
 
-@pytest.mark.parametrize("queue_message", [cancel, cancel_request, time_out, clear])
+@pytest.mark.parametrize("queue_message", [cancel, cancel_request, time_out, expire, clear])
 @pytest.mark.parametrize("has_rate", [False, True], ids=["pause", "rate"])
 def test_flush_returns_when_the_message_before_it_is_removed_from_the_queue(raw, queue_message, has_rate):
     """Its ping takes no token and no pause holds it back, so it is written when it is the first in the queue."""

@@ -648,6 +648,18 @@ def test_a_drain_waits_for_the_messages():
         assert len(server.wait_for(10)) == 10
 
 
+def test_a_drain_does_not_wait_for_messages_that_have_expired(raw):
+    with opened(raw, 1) as (client, peer):
+        client.send("first")
+        assert peer.receive_text() == "first"
+        expiring = [client.send("x", expires=0.05) for _ in range(3)]
+        draining = start_call(lambda: client.drain(LONG))
+        assert peer.receive_frame()[0] == 8
+        peer.send_frame(8, b"\x03\xe8")
+        assert draining.result(LONG)
+        assert [delivery.state for delivery in expiring] == ["expired"] * 3
+
+
 def test_close_is_bounded_while_messages_wait(raw):
     with opened(raw, 1) as (client, peer):
         deliveries = send_all(client, 3)

@@ -15,6 +15,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -106,7 +107,19 @@ class MessageQueue:
             head = self.entries[0]
         except IndexError:
             return bool(self.handed_over)
-        return may_send or not (head.counted and head.queued)
+        if may_send or not (head.counted and head.queued):
+            return True
+        return head.expires_at is not None and time.monotonic() >= head.expires_at
+
+    def head_expiry(self) -> float:
+        """Return when the oldest message expires, by the monotonic clock; infinity if it does not. A hint without a
+        lock.
+        """
+        try:
+            at = self.entries[0].expires_at
+        except IndexError:
+            return math.inf
+        return math.inf if at is None else at
 
     def head_age(self, now: float) -> float:
         """Return the seconds since the oldest message was first queued; 0.0 if there is none. Takes no lock.
@@ -355,6 +368,10 @@ class MessageQueue:
                 entry = entries[0]
                 if batch and total + entry.size > max_bytes:
                     break
+                if entry.expires_at is not None and entry.queued and time.monotonic() >= entry.expires_at:
+                    entries.popleft()
+                    self._drop(entry, EXPIRED)
+                    continue
                 if messages is not None and entry.queued and entry.counted:
                     if messages < 1:
                         break
@@ -365,9 +382,6 @@ class MessageQueue:
                     requests -= entry.requests
                 entries.popleft()
                 if not entry.queued:
-                    continue
-                if entry.expires_at is not None and time.monotonic() >= entry.expires_at:
-                    self._drop(entry, EXPIRED)
                     continue
                 entry.queued = False
                 entry.discarded_as = None

@@ -369,10 +369,12 @@ class Writer:
         if self.blocked or not (self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))):
             return math.inf
         later = [at for at in (now if bucket is None else bucket.ready_at, self.pause.until(now)) if at > now]
-        if later:
-            return min(later)
+        # A message that expires first is dropped at that time: a drain, or the mark behind it, waits for it.
+        expiry = queue.head_expiry() if later and self.is_open else math.inf
+        if later and expiry > now:
+            return min(*later, expiry)
         # A thread that holds the write lock checks for work after it has released the lock.
-        return now if self.has_work() and not self._owner.locked() else math.inf
+        return now if self.has_work() and not self._owner.locked() else min(later, default=math.inf)
 
     def continue_later(self) -> None:
         """Make sure that the I/O thread continues when a message that waits for a token, or for the end of a pause, can

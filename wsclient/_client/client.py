@@ -615,9 +615,9 @@ class Client:
             maxsize, overflow: as for ``listen``.
             quiet_after: seconds without a message of this subscription after which it is renewed on the same
                 connection: it is unsubscribed and subscribed again, and ``on_gap`` is called. If no message comes for
-                the same time once more, ``on_quiet`` is called and the connection is replaced. ``counts`` and
-                ``active`` of the client's option ``quiet`` apply too, and the time in which reading is paused does not
-                count. None for no limit.
+                the same time once more after the request is written, ``on_quiet`` is called and the connection is
+                replaced. ``counts`` and ``active`` of the client's option ``quiet`` apply too, and the time in which
+                reading is paused does not count. It is not renewed during ``pause_sending()``. None for no limit.
             identity: returns a value that identifies a message, such as its sequence number. While a renewal has two
                 connections, both may bring the same message; of those with equal identities, one is delivered. Runs on
                 the I/O thread: keep it short.

@@ -97,6 +97,8 @@ def test_the_clock_is_due_when_it_has_run_for_so_long_since_the_last_message(ste
         ((("start", 5), ("wait_again", 15)), 25),
         ((("start", 5), ("wait_again", 15), ("pause", 20), ("resume", 30)), 35),
         ((("start", 5), ("wait_again", 15), ("heard", 16)), 26),
+        ((("start", 5), ("rest",), ("pause", 6), ("wait_again", 7)), math.inf),
+        ((("start", 5), ("rest",), ("pause", 6), ("wait_again", 7), ("resume", 9)), 19),
         ((("start", 5), ("rest",)), math.inf),
         ((("start", 5), ("rest",), ("heard", 40)), 50),
         ((("start", 5), ("rest",), ("pause", 6), ("resume", 7)), math.inf),

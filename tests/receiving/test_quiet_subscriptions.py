@@ -411,6 +411,23 @@ def test_the_clock_of_a_subscription_stands_still_while_reading_is_paused(raw):
     client.close(timeout=0)
 
 
+def test_the_clock_of_a_subscription_that_is_made_while_reading_is_paused_stands_still_at_first(raw):
+    client, peer, _ = open_against(raw, protocol=JsonRpc())
+    slow = subscribed(client, peer, "0xslow", maxsize=1)
+    first = subscribed(client, peer, "0x1", quiet_after=LONG)
+    core = client._wsclient.core
+    put(peer, event("0xslow", 1))
+    eventually(lambda: core.quiet.next_at == float("-inf"))
+    second = client.subscribe({"method": "more"}, match=bool, quiet_after=LONG)
+    clock = list(core.subscriptions)[-1].quiet.clock
+    eventually(lambda: clock._last is not None)
+    assert clock.next_at == float("inf")
+    assert results(slow, 1) == [1]
+    eventually(lambda: clock.next_at < float("inf"))
+    assert (first.gaps, second.gaps) == (0, 0)
+    client.close(timeout=0)
+
+
 # --- the option ------------------------------------------------------------------------------------------------------
 
 

@@ -193,7 +193,8 @@ class Heartbeat:
         message: the message, which is copied; or a function that returns it. The function is called for each heartbeat,
             on the I/O thread, so it must return soon. A ``wsclient.Request`` gets an id, and the connection ends if its
             answer does not come within ``ping_timeout`` (if ``ping_timeout`` is None: within one interval); the answer
-            reaches no stream and no hook. The answer to any other message is an ordinary message.
+            reaches no stream and no hook. The answer to any other message is an ordinary message. While a heartbeat
+            waits for its turn (``rate`` of ``SendQueue``), no further one is made.
         every: seconds between two heartbeats, and from the opening of a connection to its first one.
             ``session.heartbeat()`` changes the interval of one connection.
         only_if_idle: send it only if the client has sent no other message for ``every`` seconds; control frames are not

@@ -336,6 +336,17 @@ def test_only_one_heartbeat_waits_for_a_token(raw):
         eventually(lambda: len(made) == 3)
 
 
+def test_a_heartbeat_that_waits_for_a_token_is_not_taken_for_one_without_an_answer(raw):
+    beat = wsclient.Heartbeat(wsclient.Request({"a": "beat"}), 0.02)
+    with opened(raw, 1, heartbeat=beat, ping_timeout=SHORT / 2) as (client, peer):
+        client.send("first")
+        assert peer.receive_text() == "first"
+        eventually(lambda: client.stats.requests_timed_out)
+        await_processed(peer)
+        allow(client)  # the one that has timed out takes no token
+        assert taken(peer)["a"] == "beat"  # on the same connection
+
+
 def test_the_deadline_of_a_subscription_that_is_requested_again_begins_when_it_is_written(raw):
     """Otherwise those that wait for their turn longer than ``request_timeout`` would end."""
     with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=3600) as (client, peer):

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ProtocolError, RequestTimeout, text_of
+from .._models import Phase
 from .._threads.waiting import NEVER, Deadline
 from ..protocols import Request as Wrapped
 
@@ -113,7 +114,7 @@ class Heartbeats:
     """
 
     __slots__ = ("_checked_at", "_counters", "_hooks", "_idle_since", "_last", "_option", "_patience", "_protocol",
-                 "_requests", "_sent", "_table", "every", "missed", "next_at")  # fmt: skip
+                 "_requests", "_sent", "_table", "_writer", "every", "missed", "next_at")  # fmt: skip
 
     def __init__(
         self,
@@ -144,6 +145,7 @@ class Heartbeats:
         self._counters = counters
         self._patience = patience
         self._last: Outgoing | None = None  # the last heartbeat
+        self._writer: Writer | None = None  # of the connection, once a heartbeat was sent that needs an answer
         self.every: float | None = None
         self.next_at = math.inf
         self.missed = False
@@ -191,8 +193,16 @@ class Heartbeats:
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Store whether the answer to a heartbeat timed out."""
-        self.missed = self.missed or isinstance(error, RequestTimeout)
+        """Store whether the answer to a heartbeat timed out. If the heartbeat itself still waited for a token of
+        ``rate=``, the peer has missed nothing; if it waited for room in the socket, the peer does not read.
+        """
+        if isinstance(error, RequestTimeout) and not (error.phase is Phase.QUEUED and self._is_paced):
+            self.missed = True
+
+    @property
+    def _is_paced(self) -> bool:
+        writer = self._writer
+        return writer is not None and writer.bucket is not None and not writer.blocked
 
     @property
     def _only_if_idle(self) -> bool:
@@ -233,6 +243,7 @@ class Heartbeats:
             message.message, Deadline.after(patience, now), connection_number=number, protocol=self._protocol
         )
         request.waiter = self
+        self._writer = writer
         self._table.add(request, timed=True)
         if writer.tap is not None:
             writer.tap.heartbeat(request)

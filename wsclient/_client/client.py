@@ -458,7 +458,8 @@ class Client:
         The proof is a pong of the peer's WebSocket layer; the peer's program may not have read the messages yet.
 
         Raises:
-            ConnectionLost: the connection ended during the wait.
+            ConnectionLost: the connection ended during the wait. A renewal is no such end: the call then waits for both
+                connections.
             FlushTimeout: ``timeout`` seconds have passed. It is a ``RequestTimeout``.
             ClientClosed: the client is not running.
         """
@@ -729,7 +730,7 @@ class Client:
 
     @property
     def last_disconnect(self) -> Disconnect | None:
-        """How the last connection ended; None before the first end."""
+        """How the last connection ended; None before the first end. A renewal does not change it."""
         return self._wsclient.core.link.last
 
     @property
@@ -790,7 +791,9 @@ class Client:
         """A message arrived that answers no request: decoded JSON, ``str`` or ``bytes``."""
 
     def on_close(self, code: int | None, reason: str | None) -> None:
-        """A connection that was open has ended; None and None if no close frame came. Once per connection."""
+        """A connection that was open has ended; None and None if no close frame came. Once per connection, but not for
+        one that a renewal has replaced.
+        """
 
     def on_error(self, error: BaseException) -> None:
         """An error occurred outside any call.

@@ -154,8 +154,9 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         before, latest = (-1, -1), -1
         ends: dict[int, int] = {}
         for place in places:
-            # During a renewal, messages of two successive connections come in turns.
-            follows = place[1] == ends.get(place[0], -1) + 1 and place[0] >= latest - 1
+            # During a renewal, messages of two successive connections come in turns; if the new one is lost, those of
+            # the old one and of the third.
+            follows = place[1] == ends.get(place[0], -1) + 1 and place[0] >= latest - 2
             yield None if follows else f"{subscriber} received {place} after {before} (connection, number)."
             before, latest = place, max(latest, place[0])
             ends[place[0]] = place[1]

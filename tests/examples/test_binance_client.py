@@ -27,9 +27,9 @@ def start(run):
 
 def test_it_runs():
     assert printed("binance_client.py") == [
-        "btcusdt: 101 trades, complete: True, 0 gaps",
-        "ethusdt: 101 trades, complete: True, 0 gaps",
-        "bnbusdt: 101 trades, complete: True, 0 gaps",
+        "btcusdt: 100 trades, complete: True, 0 gaps",
+        "ethusdt: 100 trades, complete: True, 0 gaps",
+        "bnbusdt: 100 trades, complete: True, 0 gaps",
         "1 renewal, last disconnect: None",
     ]
 

@@ -883,7 +883,12 @@ def test_if_the_new_connection_is_lost_at_its_subscriptions_the_client_reconnect
     new = renewed(client, raw)
     taken(new)
     new.reset()
-    third = raw.accept().upgrade()
+    third = raw.accept()
+    old.sock.settimeout(5 * SHORT)
+    with pytest.raises(TimeoutError):
+        old.receive_frame()
+    old.sock.settimeout(LONG)
+    third.upgrade()
     asked = taken(third)
     put(old, event("0xa", 1))  # still served
     assert results(subscription, 1) == [1]

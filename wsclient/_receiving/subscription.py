@@ -640,9 +640,9 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: messages ------------------------------------------------------------------------------------
 
     @property
-    def is_asking(self) -> bool:
-        """Whether its request was written on its connection, and the reply has not come."""
-        return self.standing is Standing.ASKING
+    def is_unconfirmed(self) -> bool:
+        """Whether it continues on a later connection, and the reply there has not come."""
+        return self.standing is Standing.ASKING or self.standing is Standing.LOST
 
     @property
     def awaits_key(self) -> bool:

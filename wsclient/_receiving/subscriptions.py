@@ -39,8 +39,8 @@ class Member(Protocol):
     number: int
 
     @property
-    def is_asking(self) -> bool:
-        """Whether its request was written on its connection, and the reply has not come."""
+    def is_unconfirmed(self) -> bool:
+        """Whether it continues on a later connection, and the reply there has not come."""
 
     @property
     def quiet(self) -> Any:
@@ -255,8 +255,10 @@ class Subscriptions:
             self._is_asking = False
 
     def are_confirmed(self, number: int) -> bool:
-        """Return whether the reply to each subscribe request that was written on this connection has come."""
-        return not any(member.number == number and member.is_asking for member in self)
+        """Return whether the reply to each subscribe request has come on this connection, the present one. It has not if
+        this connection is lost and a subscription waits for the next one.
+        """
+        return not any(member.number in (0, number) and member.is_unconfirmed for member in self)
 
     def _defer(self, message: Unrouted) -> bool:
         verdict = self.unrouted.add(message, message.size)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -128,7 +127,7 @@ class Sender:
         self.queue = queue
         self.writer: Writer | None = None
         self.retiring: Writer | None = None
-        self.bound: deque[Outgoing] = deque()  # each step is one atomic operation
+        self.bound: list[Outgoing] = []  # each step is one atomic operation
         self.connection_number = 0
         self.pace = Pace()
         self.pause = Pause(commands)
@@ -271,4 +270,4 @@ class Sender:
 
     def take_bound(self) -> list[Outgoing]:
         """Remove and return the messages of the retiring connection that were not passed on. I/O thread only."""
-        return [self.bound.popleft() for _ in range(len(self.bound))]
+        return [self.bound.pop(0) for _ in range(len(self.bound))]

@@ -255,8 +255,8 @@ class Subscriptions:
             self._is_asking = False
 
     def are_confirmed(self, number: int) -> bool:
-        """Return whether the reply to each subscribe request has come on this connection, the present one. It has not if
-        this connection is lost and a subscription waits for the next one.
+        """Return whether the reply to each subscribe request has come on this connection, the present one. It has not
+        if this connection is lost and a subscription waits for the next one.
         """
         return not any(member.number in (0, number) and member.is_unconfirmed for member in self)
 

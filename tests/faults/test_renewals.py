@@ -913,6 +913,23 @@ def test_a_subscription_chosen_by_match_gets_the_messages_of_both_connections(ra
     client.close(timeout=0)
 
 
+@pytest.mark.parametrize("confirmation", [{"ok": True}, {"price": 2}], ids=["reply", "message"])
+def test_the_old_connection_stays_until_a_subscription_chosen_by_match_is_confirmed(raw, confirmation):
+    client, old = open_renewing(raw)
+    subscription = client.subscribe({"subscribe": "prices"}, match=lambda message: "price" in message)
+    taken(old)
+    new = renewed(client, raw)
+    asked = taken(new)
+    put(old, {"price": 1})
+    assert subscription.get(LONG) == {"price": 1}
+    await_processed(old)
+    assert not is_alone(client)
+    put(new, {"id": asked["id"], **confirmation} if "ok" in confirmation else confirmation)
+    assert answered_close(old)[0] == 1000
+    await_alone(client)
+    client.close(timeout=0)
+
+
 def test_a_subscribe_message_that_was_cut_on_the_old_connection_is_not_sent_twice(raw):
     client, _ = open_narrow(raw, renew=Renew(overlap=SHORT))
     subscription = client.subscribe({"large": "y" * LARGE}, match=lambda message: "price" in message, timeout=LONG)

@@ -314,6 +314,7 @@ class SubscriptionFeed(Feed):
         self._predecessor: SubscriptionFeed | None = None
         self._seen: set[Any] | None = None  # the identities of messages delivered by either
         # On the present connection:
+        self._is_known = False  # whether a reply or a message came
         self.number = 0
         self._key: Any = None
         self._reply: Any = ABSENT
@@ -603,6 +604,7 @@ class SubscriptionFeed(Feed):
         successor.request = None
         successor.number, successor._key = 0, None
         successor._reply = ABSENT
+        successor._is_known = False
         quiet = self.quiet
         if quiet is not None:  # only the connection that takes over is watched
             quiet.stopped()
@@ -641,7 +643,13 @@ class SubscriptionFeed(Feed):
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it continues on a later connection, and the reply there has not come."""
+        """Whether it continues on a later connection, and the server has not shown there that it knows it.
+
+        A reply shows this. If none is needed, a message does too: if ``match`` selects the messages, or the request
+        contains the subscription key, the subscription counts as active when its request is written.
+        """
+        if self.standing is Standing.ACTIVE:
+            return self._predecessor is not None and not self._is_known
         return self.standing is Standing.ASKING or self.standing is Standing.LOST
 
     @property
@@ -673,6 +681,7 @@ class SubscriptionFeed(Feed):
 
     def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
         """Deliver one of its messages."""
+        self._is_known = True
         if self.standing is Standing.CLOSING:  # a message confirms the subscription like a reply
             self._confirm()
         elif self.standing is not Standing.ENDED:
@@ -689,6 +698,7 @@ class SubscriptionFeed(Feed):
 
     def acknowledge(self, reply: Any) -> None:
         """Store a reply, which may not be the last message for the request."""
+        self._is_known = True
         self._reply = reply
         stream = self._stream()
         if stream is not None:

@@ -40,7 +40,7 @@ class Member(Protocol):
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it continues on a later connection, and the reply there has not come."""
+        """Whether it continues on a later connection, and the server has not confirmed it there."""
 
     @property
     def quiet(self) -> Any:

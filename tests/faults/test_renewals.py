@@ -148,6 +148,7 @@ def test_what_on_renew_sends_belongs_to_the_new_connection(raw):
     client, _ = open_renewing(raw, on_renew=lambda client, _: deliveries.append(client.send("hello")), reconnect=SOON)
     new = renewed(client, raw)
     assert new.receive_text() == "hello"
+    eventually(lambda: deliveries)
     assert deliveries[0]._entry.connection_number == 2
     client.close(timeout=0)
 

@@ -8,7 +8,7 @@ import pytest
 import wsclient
 from wsclient import Fifo, JsonId, JsonRpc
 
-from ..support import LONG, SHORT, eventually
+from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import open_against
 from ..support.threads import BlockingCall
 
@@ -316,7 +316,7 @@ def test_a_late_error_reaches_on_message_complete(raw):
 
 def test_request_many_returns_the_other_replies_if_parts_of_a_batch_reply_are_missing(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    asking = BlockingCall(client.request_many, BATCH, timeout=SHORT * 3, return_exceptions=True)
+    asking = BlockingCall(client.request_many, BATCH, timeout=AMPLE, return_exceptions=True)
     ids = [received(peer)["id"] for _ in BATCH]
     peer.send_text(json.dumps([{"id": ids[2], "result": "C"}, {"id": ids[0], "result": "A"}]))
     first, missing, last = asking.result()

@@ -1,4 +1,4 @@
-"""Shared code of the tests: servers, network faults, and time-outs for three purposes."""
+"""Shared code of the tests: servers, network faults, and time-outs for four purposes."""
 
 import sys
 
@@ -8,6 +8,7 @@ from .raw import Peer, RawServer
 from .server import Server, json_handler
 
 __all__ = [
+    "AMPLE",
     "FREE_THREADED",
     "LONG",
     "SHORT",
@@ -28,6 +29,9 @@ SHORT = 0.2
 
 LONG = 30.0
 """Timeout, in seconds, of something that must happen; enough on a machine under load. A passing test never needs it."""
+
+AMPLE = 1.5
+"""Timeout, in seconds, that must pass in the test, but not before something has happened on a busy machine."""
 
 SLACK = 5.0
 """Seconds by which a time limit of the contract may be exceeded on a busy machine: ten times the measured excess."""

@@ -11,7 +11,7 @@ from wsclient import State
 from wsclient._sending.delivery import Acknowledgements
 from wsclient._threads.waiting import Deadline
 
-from ..support import LONG, SHORT, FaultProxy, eventually
+from ..support import AMPLE, LONG, SHORT, FaultProxy, eventually
 from ..support.peers import open_pair
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
@@ -220,7 +220,7 @@ def test_flush_raises_when_the_connection_changes(raw):
 def test_flush_reports_at_its_timeout_in_which_phase_it_was(raw):
     client, _ = open_pair(raw)
     with pytest.raises(wsclient.FlushTimeout) as caught:
-        client.flush(SHORT)
+        client.flush(AMPLE)
     assert caught.value.phase == "waiting"
     for _ in range(16):
         client.send(b"x" * 2**20)

@@ -13,7 +13,7 @@ from wsclient._receiving.reply_stream import AnswersFeed
 from wsclient._sending.message import WriteProgress
 from wsclient._threads.waiting import Deadline
 
-from ..support import LONG, SHORT, eventually
+from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import Ticks, await_processed, has_no_entries, many, put, start_call, subscribed, taken
 from ..support.threads import on_thread
 
@@ -121,7 +121,7 @@ def test_a_lost_connection_ends_a_stream_after_the_items_it_has(against, raw):
 
 def test_the_timeout_of_a_stream_applies_to_its_first_item(against):
     client, peer, _ = against(protocol=many())
-    answered, silent = (client.stream({"ask": n}, timeout=2 * SHORT) for n in range(2))
+    answered, silent = (client.stream({"ask": n}, timeout=AMPLE) for n in range(2))
     id, _ = (taken(peer)["id"] for _ in range(2))
     put(peer, {"id": id, "v": 1, "more": True})
     assert answered.get(LONG) == 1
@@ -129,7 +129,7 @@ def test_the_timeout_of_a_stream_applies_to_its_first_item(against):
         silent.get(LONG)
     assert caught.value.phase == "waiting"
     with pytest.raises(TimeoutError, match="No message"):
-        answered.get(2 * SHORT)
+        answered.get(SHORT)
     put(peer, {"id": id, "v": 2, "more": False})
     assert list(answered) == [2]
 

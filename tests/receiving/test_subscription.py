@@ -19,7 +19,7 @@ from wsclient._receiving import subscription as _subscribing
 from wsclient._receiving import subscriptions as _subscriptions
 from wsclient._threads.waiting import Deadline, Latch
 
-from ..support import LONG, SHORT, eventually
+from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import (
     ASK,
     Acknowledged,
@@ -1176,7 +1176,7 @@ def test_the_timeout_of_subscribe_does_not_wait_for_a_busy_io_thread(against):
     client, peer, _ = against(protocol=JsonRpc())
     client.subscribe(ASK, match=claim)
     taken(peer)
-    future = subscribing(client, timeout=2 * SHORT)
+    future = subscribing(client, timeout=AMPLE)
     taken(peer)
     put(peer, {"tick": 1})
     assert entered.wait(LONG)

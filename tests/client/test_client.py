@@ -6,7 +6,7 @@ import pytest
 
 import wsclient
 from tests.support import LONG, SHORT, eventually
-from tests.support.peers import SOON, open_against, start_call
+from tests.support.peers import SOON, close_now, open_against, start_call
 from wsclient import State
 
 
@@ -128,7 +128,7 @@ def test_a_call_before_start_and_a_call_after_close_raise_different_errors(call)
 def test_states_phases_and_initiators_are_members_of_their_enums(raw):
     client, _, _ = open_against(raw)
     delivery = client.send("x")
-    client.close(timeout=0)
+    close_now(client)
     assert delivery.state is wsclient.DeliveryState.UNKNOWN
     assert repr(delivery) == "<Delivery unknown>"
     assert client.last_disconnect.initiator is wsclient.Initiator.LOCAL

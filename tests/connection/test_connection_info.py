@@ -14,7 +14,7 @@ import wsclient
 from wsclient import ConnectionInfo, JsonId, State
 
 from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import open_pair
+from ..support.peers import close_now, open_pair
 from ..support.proxies import Tunnels
 from ..support.sockets import local, socket_path
 
@@ -192,8 +192,7 @@ def test_the_uptime_increases_while_the_connection_is_open_and_stops_at_its_end(
     first = info.uptime
     assert 0.0 <= first <= client.stats.uptime
     eventually(lambda: info.uptime > first)
-    client.close(timeout=0)
-    eventually(lambda: client.last_disconnect is not None)
+    close_now(client)
     last = info.uptime
     assert last == client.last_disconnect.uptime
     threading.Event().wait(SHORT)

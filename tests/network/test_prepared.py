@@ -15,7 +15,8 @@ from wsclient._network.connector import Connector
 from wsclient._network.options import NetworkOptions
 from wsclient._network.transport import Line, TLSLine
 
-from ..support import LONG, SHORT, Peer, RawServer, Server, eventually
+from ..support import LONG, SHORT, Peer, RawServer, Server
+from ..support.peers import close_now
 from ..support.stage import redirect, respond, until_the_end, upgrade
 
 AT_ONCE = wsclient.Reconnect(wait=tenacity.wait_none())
@@ -87,8 +88,8 @@ def test_a_socket_of_the_caller_is_used_with_the_path_and_host_of_the_url(pair, 
     with client.listen() as stream:
         peer.send_text("world")
         assert stream.get(LONG) == "world"
-    client.close(timeout=0)
-    eventually(lambda: near.fileno() == -1)  # the client closes the socket of the caller
+    close_now(client)
+    assert near.fileno() == -1, "the client closes the socket of the function"
 
 
 def test_a_client_works_on_a_socket_connected_to_a_server(server, no_lookups):

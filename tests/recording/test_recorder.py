@@ -19,6 +19,7 @@ from wsclient._rfc6455.frames import Opcode
 from wsclient._rfc6455.http11 import Headers
 
 from ..support import LONG, Server, eventually, json_handler
+from ..support.peers import close_now
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_a_message_cut_in_the_middle_of_a_frame_is_recorded_once(raw, path):
     second = raw.accept()
     second.upgrade()
     assert second.receive_frame() == (2, big)
-    client.close(timeout=0)
+    close_now(client)
     assert [[len(e.payload) for e in c.entries if e.kind == "message"] for c in read(path).connections] == [
         [6],
         [len(big)],

@@ -11,7 +11,7 @@ import wsclient
 from wsclient import State
 
 from ..support import LONG, SHORT, FaultProxy, eventually
-from ..support.peers import open_pair, start_call, taken
+from ..support.peers import close_now, open_pair, start_call, taken
 from ..support.threads import BlockingCall
 
 QUIET = {"ping_interval": None}
@@ -156,7 +156,7 @@ def test_a_connection_that_ends_during_a_ping_ends_the_ping(raw, end):
     client, peer = open_pair(raw, **QUIET)
     call = start_call(lambda: client.ping(LONG))
     receive_ping(peer)
-    peer.reset() if end == "reset" else client.close(timeout=0)
+    peer.reset() if end == "reset" else close_now(client)
     with pytest.raises(wsclient.ConnectionLost, match="before the pong came") as caught:
         call.result(LONG)
     assert caught.value.disconnect.initiator == {"reset": "network", "close": "local"}[end]

@@ -104,6 +104,16 @@ def cut(client, peer, raw):
     return peer
 
 
+def close_now(client):
+    """Close a client without a wait for its peer, and wait until its I/O thread has ended.
+
+    ``close(timeout=0)`` waits half a second for this thread; on a slow machine it may then be abandoned while it still
+    closes the connection.
+    """
+    client.close(timeout=0, wait=False)
+    assert client.wait_closed(LONG)
+
+
 def has_no_entries(client):
     """Whether no table contains a request, stream or subscription."""
     core = client._wsclient.core

@@ -13,6 +13,7 @@ from wsclient import JsonRpc, Renew, State
 
 from ..support import LONG, SHORT, SLACK, eventually
 from ..support.peers import event, put, reply, results, start_call, subscribed, taken
+from ..support.raw import frame
 from ..support.renewals import answered_close, await_alone, begin_renewal, close_code, open_renewing, renewed
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
@@ -196,6 +197,24 @@ def test_an_attempt_that_fails_in_dns_tcp_or_tls_leaves_the_old_connection_in_se
     client.close(timeout=0)
 
 
+@pytest.mark.parametrize(("code", "is_fatal"), [(1013, False), (1008, True)])
+def test_a_new_connection_that_is_closed_at_once_does_not_take_over(raw, attempts, code, is_fatal):
+    client, old = open_renewing(raw, reconnect=SOON, **attempts.options)
+    renewing, new = begin_renewal(client, raw)
+    new.upgrade(then=frame(8, code.to_bytes(2, "big")))
+    eventually(lambda: attempts.failed)
+    assert "ended before it took over" in str(attempts.failed[0].error)
+    if is_fatal:
+        assert renewing.result(LONG) is False
+    else:
+        raw.accept().upgrade()
+        assert renewing.result(LONG) is True
+    assert client.stats.renewals == (not is_fatal)
+    if is_fatal:
+        works(client, old)
+    client.close(timeout=0)
+
+
 # --- the old connection is lost meanwhile ----------------------------------------------------------------------------
 
 
@@ -239,6 +258,37 @@ def test_if_the_old_connection_is_lost_the_running_attempt_becomes_the_reconnect
     assert client.last_disconnect is not None
     with pytest.raises(TimeoutError):
         raw.accept(SHORT)
+    client.close(timeout=0)
+
+
+def test_an_old_connection_that_is_closing_when_the_new_one_is_ready_counts_as_lost(raw, attempts):
+    client, old = open_renewing(raw, reconnect=SLOWLY, **attempts.options)
+    renewing, new = begin_renewal(client, raw)
+    old.send_frame(8, (4001).to_bytes(2, "big"))
+    assert close_code(old)[0] == 4001  # the client has answered; the server does not close TCP
+    new.upgrade()
+    assert renewing.result(LONG) is True
+    eventually(lambda: attempts.calls == [("close", 4001), "reconnect"])
+    assert client.stats.renewals == 0
+    works(client, new)
+    client.close(timeout=0)
+
+
+def test_an_old_connection_that_is_dropped_by_order_is_lost_meanwhile(raw, attempts):
+    client, old = open_renewing(raw, reconnect=SLOWLY, protocol=wsclient.Fifo(), **attempts.options)
+    asked = client.submit("a", timeout=SHORT)
+    assert old.receive_text() == "a"
+    renewing, new = begin_renewal(client, raw)
+    with pytest.raises(wsclient.RequestTimeout):
+        asked.result(LONG)
+    assert answered_close(old)[0] == 1000
+    eventually(lambda: client.state is State.CONNECTING)
+    new.upgrade()
+    assert renewing.result(LONG) is True
+    again = client.submit("b")
+    assert new.receive_text() == "b"
+    new.send_text("to b")
+    assert again.result(LONG) == "to b"
     client.close(timeout=0)
 
 

@@ -239,7 +239,8 @@ class Subscriptions:
 
     def renew(self, writer: Writer, number: int) -> None:
         """Continue every subscription on a second connection, which is about to take over from the present one: send
-        the subscribe requests there. The members of the present connection stay until that connection ends.
+        the subscribe requests there. The members of the present connection stay until that connection ends. A member
+        that has no request on any connection moves to the second one.
 
         Args: see ``ask_again``.
         """
@@ -250,7 +251,7 @@ class Subscriptions:
                 successor = member.succeed()
                 if successor is not None:
                     self.members[successor] = None
-                    successor.ask_again(writer, number)
+                (successor or member).ask_again(writer, number)
         finally:
             self._is_asking = False
 

@@ -92,6 +92,14 @@ class Urgent:
         self._count_taken(entries, 1)
         return entries
 
+    def take_subscriptions(self) -> list[Outgoing]:
+        """Remove and return the requests of subscriptions. Only the thread that holds the write lock calls this."""
+        entries = [entry for entry in self.entries if entry.feed is not None]
+        for entry in entries:
+            self.entries.remove(entry)
+        self._count_taken(entries, 1)
+        return entries
+
     def put_back(self, entries: Iterable[Outgoing]) -> None:
         """Put back messages that were taken and not sent. Only the thread that holds the write lock calls this."""
         entries = list(entries)

@@ -539,6 +539,11 @@ class Writer:
             pass
         self.flush()  # a thread may have failed to acquire the lock meanwhile, and left its message queued
 
+    def take_subscriptions(self) -> list[Outgoing]:
+        """Remove and return the requests of subscriptions that no thread has begun to write."""
+        with this_thread.section, self._owner:
+            return self.urgent.take_subscriptions()
+
     def idle(self) -> bool:
         """Return whether everything that was taken is written. False while another thread writes; that thread will wake
         the I/O thread.

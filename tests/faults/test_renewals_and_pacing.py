@@ -1,9 +1,14 @@
 """A renewal while ``rate=`` or ``pause_sending()`` holds messages back, or while a connection is quiet."""
 
-from wsclient import JsonRpc, SendQueue
+import threading
 
-from ..support import LONG, eventually
-from ..support.peers import cut, event, put, reply, results, subscribed, taken
+import pytest
+
+import wsclient
+from wsclient import JsonRpc, Renew, SendQueue
+
+from ..support import LONG, SHORT, eventually
+from ..support.peers import cut, event, put, reply, results, start_call, subscribed, taken
 from ..support.renewals import answered_close, await_alone, open_renewing, renewed
 
 
@@ -46,4 +51,93 @@ def test_requests_of_subscriptions_that_waited_for_a_token_move_to_the_new_conne
         put(new, reply(taken(new), name), event(name, name))
     assert results(first, 1) == ["0xc"]
     assert results(second, 1) == ["0xd"]
+    client.close(timeout=0)
+
+
+# --- flush() ---------------------------------------------------------------------------------------------------------
+
+
+def answer_ping(peer):
+    opcode, payload = peer.receive_frame()
+    assert opcode == 9
+    peer.send_frame(10, payload)
+
+
+def test_a_flush_before_the_switch_spans_both_connections_although_a_pause_outlasts_the_overlap(raw):
+    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=SHORT))
+    client.send("written")
+    assert old.receive_text() == "written"
+    client.pause_sending(LONG)
+    client.send("paused")
+    flushing = start_call(lambda: client.flush(LONG))
+    eventually(lambda: client._wsclient.core.link.proofs)
+    new = renewed(client, raw)
+    answer_ping(old)  # it is sent behind "written", and not behind "paused"
+    answered_close(old)
+    await_alone(client)
+    client.pause_sending(0)
+    assert new.receive_text() == "paused"
+    answer_ping(new)
+    assert flushing.result(LONG) is None
+    client.close(timeout=0)
+
+
+def test_a_flush_before_the_switch_fails_if_the_old_connection_proves_nothing(raw):
+    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=SHORT))
+    client.pause_sending(LONG)
+    client.send("paused")
+    flushing = start_call(lambda: client.flush(LONG))
+    eventually(lambda: client._wsclient.core.link.proofs)
+    new = renewed(client, raw)
+    answered_close(old)  # without a pong
+    await_alone(client)
+    client.pause_sending(0)
+    assert new.receive_text() == "paused"
+    answer_ping(new)
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        flushing.result(LONG)
+    assert caught.value.disconnect.initiator == "renewal"
+    client.close(timeout=0)
+
+
+def test_a_flush_during_the_overlap_proves_the_old_connection_at_once_although_the_queue_is_paused(raw):
+    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=SHORT))
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    new = renewed(client, raw)
+    client.pause_sending(LONG)
+    client.send("paused")
+    flushing = start_call(lambda: client.flush(LONG))
+    answer_ping(old)
+    answered_close(old)
+    await_alone(client)
+    client.pause_sending(0)
+    assert new.receive_text() == "paused"
+    answer_ping(new)
+    assert flushing.result(LONG) is None
+    client.close(timeout=0)
+
+
+def test_a_flush_in_a_hook_of_the_old_connection_waits_for_what_the_hook_has_sent_there(raw):
+    go_on, flushed = threading.Event(), threading.Event()
+
+    def on_open(client):
+        client.submit({"method": "keeps the old connection"})
+        assert go_on.wait(LONG)
+        client.send("late")
+        client.flush(LONG)
+        flushed.set()
+
+    client, old = open_renewing(raw, ping_interval=LONG, on_open=on_open, on_renew=lambda client, reason: None)
+    taken(old)
+    new = renewed(client, raw)
+    client.pause_sending(LONG)
+    go_on.set()
+    eventually(lambda: len(client._wsclient.core.queue.entries) == 3)  # the message and both marks
+    client.pause_sending(0)
+    answer_ping(new)
+    assert old.receive_text() == "late"
+    assert not flushed.is_set()
+    answer_ping(old)
+    assert flushed.wait(LONG)
     client.close(timeout=0)

@@ -401,6 +401,7 @@ class Supervisor:
         old.claim_goodbye()  # `on_close` is not called for it
         core.sender.retiring = old.writer
         core.sender.connection_number = new.number
+        core.acknowledgements.span(old.number, new.number)
         core.use_protocol(new.protocol)
         if core.subscriptions.members:
             with EndingOverdue(core):  # a function of the user may return the message

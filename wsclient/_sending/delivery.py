@@ -8,6 +8,7 @@ pings are on or off.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -181,7 +182,10 @@ class Acknowledgements:
         if retiring is not None:
             mark.twin = self._make_mark(retiring.write_progress.number)
         try:
-            if not (self._queue_mark(mark) and (mark.twin is None or self._queue_mark(mark.twin))):
+            if not (
+                self._queue_mark(mark)
+                and (mark.twin is None or self._queue_mark(mark.twin, first=True, behind_own=True))
+            ):
                 raise self._guard.closed_error("flush()")
             while (state := mark.state) not in _OVER:  # read once: it may change at any moment
                 if self._is_proven(state):
@@ -251,12 +255,18 @@ class Acknowledgements:
     def _make_mark(self, connection_number: int | None, *, spans: bool = False) -> Mark:
         return Mark(os.urandom(8) if self._has_pings else None, connection_number, spans=spans)
 
-    def _queue_mark(self, mark: Mark, *, first: bool = False) -> bool:
-        """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``."""
+    def _queue_mark(self, mark: Mark, *, first: bool = False, behind_own: bool = False) -> bool:
+        """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``.
+
+        Args:
+            mark: the mark.
+            first: before everything that is queued.
+            behind_own: see ``MessageQueue.put_first``.
+        """
         sender = self._sender
         try:
             if first:
-                sender.queue.put_first(mark)
+                sender.queue.put_first(mark, behind_own=behind_own)
             else:
                 sender.queue.put(mark, Deadline(None), [], may_wait=False)
         except ClientClosed:
@@ -286,6 +296,23 @@ class Acknowledgements:
         for mark in list(self._link.proofs):
             if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.written()):
                 self._link.proofs.pop(mark, None)
+
+    def span(self, old: int, new: int) -> None:
+        """Let the marks of ``flush()`` that are queued wait for both connections of a renewal. Each one stays in the
+        queue, which the new connection writes. Its twin proves what the old connection has written; it does not wait
+        for the queue, which may be written only when the old connection has ended. I/O thread only, while no thread can
+        take messages from the queue.
+
+        Args:
+            old: the number of the connection that is replaced.
+            new: that of the connection that takes over.
+        """
+        for mark in list(self._link.proofs):
+            if mark.spans and mark.connection_number == old and mark.position is None and mark.discarded_as is None:
+                mark.twin = twin = self._make_mark(old)
+                mark.connection_number = new
+                with contextlib.suppress(ClientClosed):  # then the flush ends as well
+                    self._sender.queue.put_first(twin, behind_own=True)
 
     def drop_marks(self, number: int) -> None:
         """Remove the marks of a connection that has ended. I/O thread only."""

@@ -224,8 +224,12 @@ class MessageQueue:
                 if self._refusal is None and self._is_full(entry):
                     latch.wait(NEVER)  # until answers are sent, the connection ends, or the client ends
 
-    def put_first(self, mark: Mark) -> None:
+    def put_first(self, mark: Mark, *, behind_own: bool = False) -> None:
         """Queue a mark before everything that is queued. It does not count for the limits.
+
+        Args:
+            mark: the mark.
+            behind_own: queue it behind the messages that only the connection of this mark may send, if there are any.
 
         Raises:
             ClientClosed: the queue accepts no more messages, and no marks.
@@ -235,8 +239,12 @@ class MessageQueue:
                 self._take_handed_over()
             refusal = None if self._takes_marks else self._refusal
             if refusal is None:
+                numbers = [entry.connection_number for entry in self.entries] if behind_own else []
+                numbers.reverse()
+                own = mark.connection_number
+                place = len(numbers) - numbers.index(own) if own in numbers else 0
                 mark.queued = True
-                self.entries.appendleft(mark)
+                self.entries.insert(place, mark)
                 return
         raise copy_exception(refusal) from refusal.__cause__
 

@@ -1,5 +1,6 @@
 """A renewal while ``rate=`` or ``pause_sending()`` holds messages back, or while a connection is quiet."""
 
+import math
 import threading
 
 import pytest
@@ -140,4 +141,28 @@ def test_a_flush_in_a_hook_of_the_old_connection_waits_for_what_the_hook_has_sen
     assert not flushed.is_set()
     answer_ping(old)
     assert flushed.wait(LONG)
+    client.close(timeout=0)
+
+
+# --- quiet_after= ----------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_the_old_connection_does_not_stop_the_clocks_while_reading_is_paused(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc(), receive_queue=wsclient.ReceiveQueue(max_messages=1))
+    subscription = subscribed(client, old, "0xa", quiet_after=LONG)
+    stream = client.listen()
+    asked = client.submit({"method": "keeps the old connection"})
+    taken(old)
+    new = renewed(client, raw)
+    put(new, reply(taken(new), "0xb"))
+    watch = client._wsclient.core.quiet
+    eventually(lambda: math.isfinite(watch.next_at))
+    asked.cancel()  # otherwise its reply is awaited, and reading does not pause
+    put(new, {"n": 1}, {"n": 2}, {"n": 3})
+    eventually(lambda: watch.next_at == -math.inf)
+    old.reset()
+    await_alone(client)
+    assert [stream.get(LONG)["n"] for _ in range(3)] == [1, 2, 3]
+    eventually(lambda: math.isfinite(watch.next_at))
+    assert subscription.gaps == 0
     client.close(timeout=0)

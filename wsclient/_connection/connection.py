@@ -331,7 +331,8 @@ class Connection:
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
         core.receivers.connection_lost(lost, self.number, is_gap=is_present)
-        core.quiet.closed(self._quiet_clock)
+        if is_present:
+            core.quiet.closed()
         core.progress.announce()
         return disconnect
 

@@ -228,7 +228,9 @@ class QuietWatch:
         return None if self._option is None else QuietClock(self._option.after)
 
     def opened(self, clock: QuietClock | None, now: float) -> None:
-        """Start the clock of a connection that is open from now on."""
+        """Start the clock of a connection that is open from now on. That of a connection which it replaces stops."""
+        if self._clock is not None:
+            self._clock.stop()
         self._clock = clock
         if clock is not None:
             clock.start(now)
@@ -241,14 +243,13 @@ class QuietWatch:
         elif clock.next_at < self.next_at:
             self.next_at = clock.next_at
 
-    def closed(self, clock: QuietClock | None) -> None:
-        """Stop the clock of a connection that has ended. The clocks of subscriptions are stopped before."""
-        if clock is not None:
-            clock.stop()
-        if self._clock is clock:
-            self._clock = None
-            self._is_paused = False
-            self._plan()
+    def closed(self) -> None:
+        """Stop the clock of the present connection, which has ended. The clocks of subscriptions are stopped before."""
+        if self._clock is not None:
+            self._clock.stop()
+        self._clock = None
+        self._is_paused = False
+        self._plan()
 
     def heard(self, clock: QuietClock, message: Any) -> None:
         """Called with each message of a connection that may count.

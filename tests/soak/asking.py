@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from wsclient._client.client import Client
 from wsclient._errors import ClientClosed, ConnectionLost, RequestTimeout, SendQueueFull
+from wsclient._models import Initiator
 from wsclient._sending.delivery import Delivery
 
 from .history import FINAL, Asked, Called, History, Sent
@@ -270,6 +271,8 @@ def _note(log: Log, asked: Asked, result: Any) -> None:
         log.surprises.append(f"request {asked.key} ended with {result!r}.")
     if outcome == "answered":
         asked.reply = result["key"]
+    if isinstance(result, ConnectionLost) and result.disconnect is not None:
+        asked.renewed_at = time.monotonic() if result.disconnect.initiator is Initiator.RENEWAL else None
     asked.outcomes.append(outcome)
 
 

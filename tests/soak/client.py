@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from wsclient._client.client import Client
 from wsclient._connection.reconnect import Reconnect
-from wsclient._options import SendQueue
+from wsclient._models import Disconnect
+from wsclient._options import Quiet, Renew, SendQueue
 from wsclient.protocols._session import Session
 
+from .history import FoundQuiet
 from .plan import Dialing
 
-__all__ = ["LONGEST_WAIT", "PACE", "RECOVERY", "SoakClient"]
+__all__ = ["LONGEST_WAIT", "PACE", "QUIET", "RECOVERY", "RENEWING", "SoakClient"]
 
 LONGEST_WAIT: Final = 0.5
 """Longest pause between two attempts, in seconds."""
@@ -38,6 +40,12 @@ SETTING_UP: Final = 2.0
 SEND_BUFFER: Final = 16 * 1024
 """Bytes of the socket's send buffer: few, so that it is often full and connections end inside messages."""
 
+QUIET: Final = 1.0
+"""``quiet``, in seconds."""
+
+RENEWING: Final = Renew(every=1.5, overlap=1.0)
+"""``renew`` in some runs. The server holds some answers back until further messages come, so the overlap ends while
+requests wait."""
 
 PACE: Final = (5000.0, 100)
 """Messages per second and messages at once, on a connection by URL: some six times the load, so that also on a busy
@@ -67,6 +75,14 @@ class SoakClient(Client):
         self.dialing = dialing
         self.ask = ask
         self.chance = chance
+        # Written by the I/O thread:
+        self.fed_by = 0  # the highest number of a connection that has brought a message of a subscription
+        self.found_quiet: list[FoundQuiet] = []
+        self._fed_at: dict[int, float] = {}  # by connection: when the last such message came
+        self._logins_by_number: dict[int, int] = {}
+        self._losses = 0
+        self._last_loss: Disconnect | None = None
+        self.reported_quiet: list[float] = []  # written by the hook thread
         super().__init__(
             f"{'wss' if dialing.tls else 'ws'}://127.0.0.1:{port}/",
             name="soak",
@@ -80,6 +96,8 @@ class SoakClient(Client):
             ping_timeout=PING,
             open_timeout=OPENING,
             session_timeout=SETTING_UP,
+            quiet=Quiet(QUIET, counts=self.is_fed, active=self.found),
+            renew=RENEWING if dialing.renews else None,
         )
 
     def soon(self, state: object) -> float:
@@ -89,7 +107,33 @@ class SoakClient(Client):
     def on_session(self, session: Session) -> None:
         """Log in before anything else is sent."""
         now = time.monotonic()
-        session.request({"op": "login", "key": "login", "connection": next(self.logins), "began": now})
+        login = self._logins_by_number[session.number] = next(self.logins)
+        session.request({"op": "login", "key": "login", "connection": login, "began": now})
+
+    def is_fed(self, message: Any) -> bool:
+        """Whether a message belongs to a subscription. Adds when it came, and how many connections were lost before."""
+        if not isinstance(message, dict) or "total" not in message:
+            return False
+        now, loss, number = time.monotonic(), self.last_disconnect, message["connection"]
+        self._losses += loss is not self._last_loss
+        self._last_loss = loss
+        self._fed_at[number] = now
+        self.fed_by = max(self.fed_by, number)
+        message["at"], message["losses"] = now, self._losses
+        return True
+
+    def found(self) -> bool:
+        """Called when the connection is quiet: record that. Messages are always expected."""
+        info = self.connection
+        assert info is not None
+        number, now = self._logins_by_number[info.number], time.monotonic()
+        seconds = now - self._fed_at[number] if number in self._fed_at else info.uptime
+        self.found_quiet.append(FoundQuiet(number, now, seconds))
+        return True
+
+    def on_quiet(self, seconds: float) -> None:
+        """Record that it was called."""
+        self.reported_quiet.append(seconds)
 
     def on_open(self) -> None:
         """Make a request."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from wsclient._models import State
 from wsclient.testing._fault_proxy.proxy import FaultProxy
 
 from .asking import Log, send, timed
-from .client import RECOVERY, SoakClient
-from .history import Asked, Recovered
-from .plan import Fault
+from .client import QUIET, RECOVERY, SoakClient
+from .history import Asked, Disturbance, Hushed, Recovered
+from .plan import HARMLESS, Fault
 from .server import SoakServer
 
 __all__ = ["FaultSchedule"]
@@ -66,6 +67,8 @@ class FaultSchedule:
         faults: the faults that have begun.
         now: the kind of the present fault; empty if there is none.
         recovered: how long each recovery took.
+        hushed: the times in which the server was quiet.
+        disturbances: the time of each fault that has ended.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class FaultSchedule:
         self.faults: list[Fault] = []
         self.now = ""
         self.recovered: list[Recovered] = []
+        self.hushed: list[Hushed] = []
+        self.disturbances: list[Disturbance] = []
         self._plan = faults
         self._proxy = proxy
         self._server = server
@@ -92,11 +97,13 @@ class FaultSchedule:
                 return
             self.now = fault.kind
             self.faults.append(fault)
-            cuts = self._proxy.stats.cut
+            cuts, begun = self._proxy.stats.cut, time.monotonic()
             self._begin(fault)
             stopping.wait(max(0.0, began + fault.at + fault.seconds - time.monotonic()))
             sound = self._end(fault, cuts)
             self.now = ""
+            ended = time.monotonic() if sound else math.inf
+            self.disturbances.append(Disturbance(fault.kind, begun, ended, fault.kind not in HARMLESS))
             if sound and fault.spared > RECOVERY:
                 self._measure(fault)
 
@@ -120,6 +127,7 @@ class FaultSchedule:
             "narrow, then cut": partial(self._proxy.bandwidth, float(fault.amount)),
             "cut inside a burst": partial(self._proxy.cut_after, fault.amount, "up"),
             "sending paused": partial(self._client.pause_sending, fault.seconds),
+            "server goes quiet": self._go_quiet,
             "backlog, then deaf": partial(self._meet_backlog, float(fault.amount)),
         }
         begin[fault.kind]()
@@ -188,6 +196,22 @@ class FaultSchedule:
         until = time.monotonic() + DEAF_PATIENCE
         while self._client.last_disconnect is before and time.monotonic() < until:
             threading.Event().wait(LOOK)
+
+    def _go_quiet(self) -> None:
+        """Let the server send no messages of subscriptions until the client has replaced its connection."""
+        one = Hushed(QUIET + RECOVERY, math.inf, was_reported=False)
+        self.hushed.append(one)
+        began = time.monotonic()
+        self._server.hush()
+        until = began + PATIENCE
+        while self._client.fed_by < (self._server.resumed_by or math.inf) and time.monotonic() < until:
+            threading.Event().wait(LOOK)
+        if self._server.resume() is not None and time.monotonic() < until:
+            one.took = time.monotonic() - began
+        until = time.monotonic() + PATIENCE  # the hook thread may still run hooks that wait for requests
+        while not one.was_reported and time.monotonic() < until:
+            threading.Event().wait(LOOK)
+            one.was_reported = len(self._client.reported_quiet) >= len(self._client.found_quiet)
 
     def _drain(self) -> None:
         """Wait until the server has everything that the client has written, also on connections that have ended."""

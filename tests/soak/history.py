@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["FINAL", "Asked", "Called", "Connection", "Heard", "History", "Recovered", "Sent"]
+__all__ = [
+    "FINAL",
+    "Asked",
+    "Called",
+    "Connection",
+    "Disturbance",
+    "FoundQuiet",
+    "Heard",
+    "History",
+    "Hushed",
+    "Recovered",
+    "Sent",
+]
 
 FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired", "cancelled"})
 """States in which a delivery ends."""
@@ -22,6 +34,7 @@ class Asked:
         outcomes: all its outcomes: ``answered``, ``lost sent``, ``lost unsent``, ``timeout queued``, … There should be
             one.
         reply: the key in its reply.
+        renewed_at: when it was seen that it had failed with the initiator ``renewal``; None if it did not.
     """
 
     sender: str
@@ -29,6 +42,7 @@ class Asked:
     idempotent: bool = False
     outcomes: list[str] = field(default_factory=list)
     reply: str | None = None
+    renewed_at: float | None = None
 
     @property
     def key(self) -> str:
@@ -90,11 +104,22 @@ class Heard:
         subscriber: the name of the thread that received it.
         connection: the number of its connection.
         number: 0, 1, 2 … on each connection.
+        total: its number on the server, the same on all connections. It is the identity of a subscription with
+            ``identity=``.
+        has_identity: whether the subscription has ``identity=``.
+        at: when the client read it.
+        losses: how many connections had been lost then, as ``last_disconnect`` showed when messages came.
+        gaps: ``gaps`` of the subscription when it was returned.
     """
 
     subscriber: str
     connection: int
     number: int
+    total: int = 0
+    has_identity: bool = False
+    at: float = 0.0
+    losses: int = 0
+    gaps: int = 0
 
 
 @dataclass
@@ -129,10 +154,59 @@ class Recovered:
 
 
 @dataclass
+class FoundQuiet:
+    """A connection that the client found quiet.
+
+    Attributes:
+        connection: its number.
+        at: when it was found.
+        seconds: how long no message of a subscription had been read on it.
+    """
+
+    connection: int
+    at: float
+    seconds: float
+
+
+@dataclass
+class Hushed:
+    """One time in which the server sent no messages of subscriptions, until a further connection subscribed.
+
+    Attributes:
+        bound: the time limit in seconds: ``quiet`` plus that of a recovery.
+        took: seconds until such a message came on a further connection; infinity for never.
+        was_reported: whether ``on_quiet`` was called as often as the client had found a quiet connection.
+    """
+
+    bound: float
+    took: float
+    was_reported: bool
+
+
+@dataclass
+class Disturbance:
+    """The time of a fault, or the time after the end of the load.
+
+    Attributes:
+        kind: the kind of the fault.
+        begin: its begin.
+        end: its end; infinity if it is not known.
+        may_lose: whether what the server has sent may be lost.
+    """
+
+    kind: str
+    begin: float
+    end: float
+    may_lose: bool
+
+
+@dataclass
 class History:
     """All records of one run.
 
     Attributes:
+        quiet: the client's option ``quiet``, in seconds.
+        overlap: the client's ``Renew.overlap``, in seconds.
         pace: the client's limits on each connection: messages per second, and messages at once; None for no limits.
         surprises: a sentence for each event that must not happen, such as a logged error.
         slack: seconds that a call may return late because of other load on the machine, as measured.
@@ -144,6 +218,11 @@ class History:
     heard: list[Heard] = field(default_factory=list)
     called: list[Called] = field(default_factory=list)
     recovered: list[Recovered] = field(default_factory=list)
+    found_quiet: list[FoundQuiet] = field(default_factory=list)
+    hushed: list[Hushed] = field(default_factory=list)
+    disturbances: list[Disturbance] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
     slack: float = 0.5
+    quiet: float = 0.0
+    overlap: float = 0.0
     pace: tuple[float, int] | None = None

@@ -5,11 +5,12 @@ A promise is a function that yields one result for each record that it checks: N
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from .history import FINAL, Connection, History
+from .history import FINAL, Asked, Connection, Heard, History
 
 __all__ = ["PROMISES", "Verdict", "judge"]
 
@@ -21,6 +22,10 @@ NEVER_ARRIVED: Final = frozenset({"lost unsent", "timeout queued", "refused", "l
 
 CANCELLED: Final = "cancelled"
 """For a delivery it means the same; a cancelled request may have been sent."""
+
+CLOSING: Final = 1.0
+"""Seconds after a fault in which a replaced connection may still end before it has brought everything: its closing
+handshake takes at most half of it."""
 
 
 class Verdict(NamedTuple):
@@ -149,7 +154,8 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         known |= asked.keys()
     by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for heard in history.heard:
-        by_subscriber[heard.subscriber].append((heard.connection, heard.number))
+        if not heard.has_identity:  # otherwise messages of both connections are missing during a renewal
+            by_subscriber[heard.subscriber].append((heard.connection, heard.number))
     for subscriber, places in by_subscriber.items():
         before, latest = (-1, -1), -1
         ends: dict[int, int] = {}
@@ -160,6 +166,90 @@ def _subscriptions(history: History) -> Iterator[str | None]:
             yield None if follows else f"{subscriber} received {place} after {before} (connection, number)."
             before, latest = place, max(latest, place[0])
             ends[place[0]] = place[1]
+
+
+def _identities(history: History) -> Iterator[str | None]:
+    """Between two gaps, the numbers of a subscription with ``identity=`` are complete, each once, in any order.
+
+    The server has sent all lower numbers on the old connection before it sends the first one on the new connection. One
+    may be missing only if the network, the server or the end of the load ended the old connection meanwhile.
+    """
+    spans: dict[tuple[str, int], list[Heard]] = defaultdict(list)
+    for heard in history.heard:
+        if heard.has_identity:
+            spans[heard.subscriber, heard.gaps].append(heard)
+    for (subscriber, gaps), span in spans.items():
+        span.sort(key=lambda heard: heard.total)
+        for before, after in itertools.pairwise(span):
+            where = f"{subscriber} (after {gaps} gaps)"
+            if after.total == before.total:
+                yield f"{where} received {after.total} twice."
+            elif after.total > before.total + 1 and not _may_be_lost(history, before, after):
+                yield f"{where} received {after.total} after {before.total}, and nothing between them."
+            else:
+                yield None
+
+
+def _gaps(history: History) -> Iterator[str | None]:
+    latest: dict[str, Heard] = {}
+    for heard in history.heard:
+        before = latest.get(heard.subscriber)
+        latest[heard.subscriber] = heard
+        if before is not None:
+            gaps, expected = heard.gaps - before.gaps, int(heard.losses > before.losses)
+            after = f"{heard.subscriber} counted {gaps} gaps before {heard.connection, heard.number}"
+            yield f"{after}; {heard.losses - before.losses} connections were lost." if gaps != expected else None
+
+
+def _overlaps(history: History) -> Iterator[str | None]:
+    """A renewal ends a request only after the overlap, which begins after the log-in of the new connection begins."""
+    begins = {one.number: one.began for one in history.connections if one.number is not None}
+    carriers = {key: one.number for one in _in_order(history) for key in one.keys if one.number is not None}
+    reconnects = [one.begin for one in history.disturbances if one.kind == "client reconnects"]
+    for asked in history.asked:
+        if asked.renewed_at is not None:
+            yield _early_end(asked, asked.renewed_at, carriers.get(asked.key), begins, reconnects, history.overlap)
+
+
+def _early_end(
+    asked: Asked, ended: float, carrier: int | None, begins: dict[int, float], reconnects: list[float], overlap: float
+) -> str | None:
+    ended_by = f"a renewal ended request {asked.key}"
+    if asked.idempotent:
+        return f"{ended_by}, which is idempotent."
+    if asked.outcomes[:1] != ["lost sent"] or carrier is None:
+        return f"{ended_by}, which had not been sent."
+    later = [number for number in begins if number > carrier]
+    if not later:
+        return f"{ended_by} on connection {carrier}, although no other followed."
+    began = begins[min(later)]
+    if ended - began >= overlap or any(began <= at <= ended for at in reconnects):  # `reconnect()` ends it at once
+        return None
+    return f"{ended_by} {ended - began:.3f} s after its beginning; the overlap is {overlap:.3f} s."
+
+
+def _quiet_replaced(history: History) -> Iterator[str | None]:
+    for one in history.hushed:
+        if one.took > one.bound + history.slack:
+            yield f"it took {one.took:.2f} s; the bound is {one.bound:.2f} s."
+        else:
+            yield None if one.was_reported else "on_quiet was not called."
+
+
+def _quiet_only_then(history: History) -> Iterator[str | None]:
+    """A shorter time is no tolerance: the client's clock starts after that of the records, and is read before.
+
+    Without a fault, messages are missing only while a thread of this process can't run.
+    """
+    for one in history.found_quiet:
+        found = f"connection {one.connection} was found quiet"
+        begin = one.at - one.seconds - history.slack
+        if one.seconds < history.quiet:
+            yield f"{found} {one.seconds:.3f} s after a message; the limit is {history.quiet:.3f} s."
+        elif one.seconds > history.slack and not _disturbed(history, begin, one.at):
+            yield f"{found} without a fault."
+        else:
+            yield None
 
 
 def _pace(history: History) -> Iterator[str | None]:
@@ -201,6 +291,11 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
     "messages of one thread keep their order": _order_per_thread,
     "each connection logs in once, before all else": _login_first,
     "subscriptions are whole, and come first": _subscriptions,
+    "nothing is lost or comes twice because of a renewal": _identities,
+    "gaps are counted for losses, not for renewals": _gaps,
+    "a renewal ends a request only after the overlap": _overlaps,
+    "a quiet connection is replaced in time, and reported": _quiet_replaced,
+    "no connection is quiet while messages come": _quiet_only_then,
     "no connection is faster than its rate": _pace,
     "no call is late": _bounds,
     "the client recovers in time": _recoveries,
@@ -212,6 +307,16 @@ PROMISES: Final[dict[str, Callable[[History], Iterator[str | None]]]] = {
 def _arrivals(history: History) -> Counter[str]:
     """How often the server received each message."""
     return Counter(key for connection in history.connections for key in connection.keys)
+
+
+def _disturbed(history: History, begin: float, end: float, *, by_loss: bool = False) -> bool:
+    """Whether there was a fault in this time; with ``by_loss``, one that may lose what was sent."""
+    return any(one.begin <= end and begin <= one.end and one.may_lose >= by_loss for one in history.disturbances)
+
+
+def _may_be_lost(history: History, before: Heard, after: Heard) -> bool:
+    begin, end = sorted((before.at, after.at))
+    return _disturbed(history, begin - CLOSING - history.slack, end + CLOSING, by_loss=True)
 
 
 def _in_order(history: History) -> list[Connection]:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KINDS", "Dialing", "Fault", "dialing", "plan"]
+__all__ = ["HARMLESS", "KINDS", "Dialing", "Fault", "dialing", "plan"]
 
 SETTLING: Final = 1.0
 """Seconds without a fault at the beginning and at the end of a plan."""
@@ -38,14 +38,19 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "narrow": (0.3, 1.5, 5_000, 200_000),
     "narrow, then cut": (0.8, 1.6, 50_000, 400_000),
     "sending paused": (0.1, 1.5, 0, 0),
+    "server goes quiet": (1.5, 1.5, 0, 0),
     "backlog, then deaf": (2.0, 2.0, 50_000, 400_000),
 }
 """For each kind of fault: its shortest and longest time in seconds, its smallest and largest amount.
 
 The amount is the number of bytes until the cut, the index of the close code, the delay in milliseconds, or bytes per
 second. ``backlog, then deaf``: messages queue while there is no server; then the connection is slow, and nothing comes
-back, so the client ends it in the middle of a write; everything that it has written arrives.
+back, so the client ends it in the middle of a write; everything that it has written arrives. ``server goes quiet``:
+it sends no messages of subscriptions until a further connection subscribes; it answers requests and pings.
 """
+
+HARMLESS: Final = frozenset({"client renews", "sending paused", "server goes quiet"})
+"""Kinds that lose nothing that the server has sent."""
 
 _TELLING: Final = "backlog, then deaf"
 """A plan begins with this kind, since it finds most defects: a connection ends in the middle of a batch."""
@@ -110,20 +115,26 @@ class Dialing:
         tls: whether TLS is used.
         by_url: True: the client connects to a URL, without compression, and with a limit on the messages per second.
             False: it gets sockets with a small send buffer through ``sock=``, compresses, and has no such limit.
+        renews: whether the client has ``renew=``: its connections are renewed every few seconds and when they are
+            quiet. Otherwise a quiet connection is dropped.
     """
 
     tls: bool
     by_url: bool
+    renews: bool
 
     def __str__(self) -> str:
-        return f"{'with' if self.tls else 'without'} TLS, {'by URL' if self.by_url else 'through sock='}"
+        way = f"{'with' if self.tls else 'without'} TLS, {'by URL' if self.by_url else 'through sock='}"
+        return f"{way}, {'renewed' if self.renews else 'not renewed'}"
 
 
 def dialing(seed: int, tls: bool | None = None) -> Dialing:
-    """The kind of connection of a run. Four consecutive seeds give each kind once.
+    """The kind of connection of a run. Eight consecutive seeds give each kind once, four each without ``renews``.
 
     Args:
         seed: the seed of the run.
         tls: with or without TLS; None if the seed decides.
     """
-    return Dialing(tls=seed % 2 == 1 if tls is None else tls, by_url=seed // 2 % 2 == 1)
+    return Dialing(
+        tls=seed % 2 == 1 if tls is None else tls, by_url=seed // 2 % 2 == 1, renews=(seed // 4 + seed) % 2 == 1
+    )

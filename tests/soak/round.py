@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -13,14 +14,15 @@ from typing import Final
 
 from wsclient._errors import WebSocketClientError
 from wsclient._models import State
+from wsclient._options import Renew
 from wsclient._stats import Stats
 from wsclient.testing._fault_proxy.proxy import FaultProxy
 from wsclient.testing._servers.certificates import certificate_for
 
 from .asking import timed
-from .client import PACE, SoakClient
+from .client import PACE, QUIET, RENEWING, SoakClient
 from .fault_schedule import FaultSchedule
-from .history import History
+from .history import Disturbance, History
 from .ledger import Verdict, judge
 from .plan import Dialing, dialing, plan
 from .scheduler_lag import LagMeter
@@ -56,6 +58,8 @@ class Result:
         connections: how many connections the server accepted.
         arrived: how many messages the server received.
         heard: how many messages of subscriptions were received.
+        renewals: how many connections were renewed.
+        quiet: how often a connection was found quiet.
         slack: the tolerance for late calls, in seconds, as measured.
         slowest_recovery: the longest recovery in seconds; None if none was measured.
     """
@@ -70,6 +74,8 @@ class Result:
     connections: int
     arrived: int
     heard: int
+    renewals: int
+    quiet: int
     slack: float
     slowest_recovery: float | None
 
@@ -119,6 +125,11 @@ class Round:
         """The client's statistics."""
         return self._client.stats
 
+    @property
+    def quiet(self) -> int:
+        """How often a connection was found quiet."""
+        return len(self._client.found_quiet)
+
     def counts(self) -> tuple[int, int, int]:
         """The numbers of requests, of sent messages and of received subscription messages so far."""
         return self._workload.counts()
@@ -151,6 +162,7 @@ class Round:
             self._stopping.wait(max(0.0, began + self.seconds - time.monotonic()))
             if self._client.state is State.FAILED:
                 history.surprises.append("the client is in the state FAILED.")
+            history.disturbances.append(Disturbance("the end", time.monotonic(), math.inf, may_lose=True))
             self._end(history)
         finally:
             self._workload.stopping.set()
@@ -161,6 +173,11 @@ class Round:
         self._workload.hand_over(history)
         history.connections = list(self._server.connections)
         history.recovered = list(self._schedule.recovered)
+        history.hushed = list(self._schedule.hushed)
+        history.disturbances += self._schedule.disturbances
+        history.found_quiet = list(self._client.found_quiet)
+        history.quiet = QUIET
+        history.overlap = RENEWING.overlap if self.dialing.renews else Renew().overlap
 
     def _end(self, history: History) -> None:
         if self.ending != "close under load":
@@ -197,6 +214,8 @@ class Round:
             connections=len(history.connections),
             arrived=sum(len(connection.keys) for connection in history.connections),
             heard=len(history.heard),
+            renewals=self.stats.renewals,
+            quiet=self.quiet,
             slack=history.slack,
             slowest_recovery=max(took, default=None),
         )

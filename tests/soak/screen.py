@@ -82,6 +82,8 @@ def rows_of(round_: Round, broken: int) -> Shown:
         ("fault", round_.now or "none"),
         ("faults", str(round_.faults)),
         ("connections", str(stats.connections)),
+        ("renewals", str(stats.renewals)),
+        ("quiet", str(round_.quiet)),
         ("requests", f"{asked:,}"),
         ("messages sent", f"{sent:,}"),
         ("subscription messages", f"{heard:,}"),
@@ -105,6 +107,8 @@ def summary(results: Sequence[Result]) -> list[tuple[str, Shown]]:
     totals = [
         ("faults", f"{sum(faults.values()):,}"),
         ("connections", f"{sum(one.connections for one in results):,}"),
+        ("renewals", f"{sum(one.renewals for one in results):,}"),
+        ("connections found quiet", f"{sum(one.quiet for one in results):,}"),
         ("requests", f"{sum(outcomes.values()):,}"),
         ("messages sent", f"{states.total():,}"),
         ("messages received by the server", f"{sum(one.arrived for one in results):,}"),

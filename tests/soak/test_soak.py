@@ -12,12 +12,19 @@ import pytest
 from ..support import LONG
 from . import run as _run
 from .command import main
-from .history import Asked, Called, Connection, Heard, History, Recovered, Sent
+from .history import Asked, Called, Connection, Disturbance, FoundQuiet, Heard, History, Hushed, Recovered, Sent
 from .ledger import PROMISES, judge
 from .plan import KINDS, dialing, plan
 from .scheduler_lag import LEAST, MOST, LagMeter
 
 pytestmark = pytest.mark.slow
+
+
+def overlapping():
+    """The messages of a subscription with ``identity=``: a renewal, then a loss, after which three are missing."""
+    places = [(1, 0, 7), (1, 1, 8), (2, 0, 10), (1, 2, 9), (2, 2, 11)]
+    renewed = [Heard("i", *place, has_identity=True, at=20.0 + place[2] / 100) for place in places]
+    return [*renewed, Heard("i", 3, 0, 15, has_identity=True, at=23.0, losses=1, gaps=1)]
 
 
 def honest():
@@ -31,6 +38,7 @@ def honest():
             Asked("a", 5, idempotent=True, outcomes=["answered"], reply="a:5"),
             Asked("a", 6, outcomes=["timeout waiting"]),
             Asked("a", 7, outcomes=["cancelled"]),
+            Asked("a", 8, outcomes=["lost sent"], renewed_at=21.0),
         ],
         sent=[
             Sent("s", 1, "confirmed", "confirmed"),
@@ -45,11 +53,16 @@ def honest():
         connections=[
             Connection(None, []),
             Connection(2, ["login", "subscribe:r", "a:5", "s:5"], 20.0, 19.9, [20.0, 20.0, 20.0, 20.2]),
-            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2"], 10.0),
+            Connection(1, ["login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2", "a:8"], 10.0),
         ],
-        heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0)],
+        heard=[Heard("r", 1, 0), Heard("r", 1, 1), Heard("r", 2, 0), *overlapping()],
         called=[Called("request(a:1)", 1.0, 1.2)],
         recovered=[Recovered("cut", 1.5, 1.6)],
+        hushed=[Hushed(2.5, 2.6, was_reported=True)],
+        found_quiet=[FoundQuiet(2, 31.0, 1.1), FoundQuiet(2, 40.0, 1.0)],
+        disturbances=[Disturbance("slow", 25.0, 30.0, True), Disturbance("server goes quiet", 39.0, 40.5, False)],
+        quiet=1.0,
+        overlap=1.0,
         slack=0.3,
         pace=(5.0, 3),
     )
@@ -177,6 +190,54 @@ FORGERIES = {
             "r received (2, 1) after (1, 1) (connection, number).",
         ),
     },
+    "nothing is lost or comes twice because of a renewal": {
+        "a message twice": (change(5, "heard", total=8), "i (after 0 gaps) received 8 twice."),
+        "a message lost": (
+            change(6, "heard", gaps=1),
+            "i (after 0 gaps) received 11 after 9, and nothing between them.",
+        ),
+    },
+    "gaps are counted for losses, not for renewals": {
+        "a renewal counted": (
+            change(5, "heard", gaps=1),
+            "i counted 1 gaps before (2, 0); 0 connections were lost.",
+        ),
+        "a loss not counted": (
+            change(8, "heard", gaps=0),
+            "i counted 0 gaps before (3, 0); 1 connections were lost.",
+        ),
+        "a loss counted twice": (
+            change(8, "heard", gaps=2),
+            "i counted 2 gaps before (3, 0); 1 connections were lost.",
+        ),
+    },
+    "a renewal ends a request only after the overlap": {
+        "too early": (
+            change(7, "asked", renewed_at=20.8),
+            "a renewal ended request a:8 0.900 s after its beginning; the overlap is 1.000 s.",
+        ),
+        "without a renewal": (
+            arrivals(1, "login", "subscribe:r", "a:5", "s:5", "a:8"),
+            "a renewal ended request a:8 on connection 2, although no other followed.",
+        ),
+        "an idempotent one": (change(7, "asked", idempotent=True), "a renewal ended request a:8, which is idempotent."),
+        "an unsent one": (
+            change(7, "asked", outcomes=["lost unsent"]),
+            "a renewal ended request a:8, which had not been sent.",
+        ),
+    },
+    "a quiet connection is replaced in time, and reported": {
+        "too late": (change(0, "hushed", took=2.9), "it took 2.90 s; the bound is 2.50 s."),
+        "never": (change(0, "hushed", took=float("inf")), "it took inf s; the bound is 2.50 s."),
+        "not reported": (change(0, "hushed", was_reported=False), "on_quiet was not called."),
+    },
+    "no connection is quiet while messages come": {
+        "too early": (
+            change(1, "found_quiet", seconds=0.9),
+            "connection 2 was found quiet 0.900 s after a message; the limit is 1.000 s.",
+        ),
+        "without a fault": (change(0, "found_quiet", at=32.0), "connection 2 was found quiet without a fault."),
+    },
     "no connection is faster than its rate": {
         "too much at once": (
             change(1, "connections", times=[20.0] * 4),
@@ -229,6 +290,29 @@ def test_an_idempotent_request_executed_twice_breaks_no_promise():
     assert "nothing arrives twice: a:5 arrived 2 times." in judge(history).broken
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_excused"),
+    [
+        (Disturbance("cut", 20.0, 20.0, True), True),
+        (Disturbance("narrow", 15.0, 19.0, True), True),
+        (Disturbance("cut", 18.0, 18.5, True), False),
+        (Disturbance("client renews", 20.0, 20.0, False), False),
+    ],
+)
+def test_a_message_may_be_lost_in_an_overlap_only_if_a_fault_may_have_lost_it(fault, is_excused):
+    history = honest()
+    change(6, "heard", gaps=1)(history)
+    history.disturbances.append(fault)
+    assert any("nothing between them" in sentence for sentence in judge(history).broken) is not is_excused
+
+
+def test_reconnect_ends_requests_on_the_replaced_connection_before_the_overlap():
+    history = honest()
+    change(7, "asked", renewed_at=20.8)(history)
+    history.disturbances.append(Disturbance("client reconnects", 20.5, 20.5, True))
+    assert judge(history).broken == []
+
+
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another_plan():
     assert plan(7, 60) == plan(7, 60)
     assert plan(7, 60) != plan(8, 60)
@@ -249,8 +333,9 @@ def test_a_plan_has_every_kind_and_faults_do_not_overlap(seed):
 
 
 @pytest.mark.parametrize("first", [0, 5])
-def test_four_runs_use_each_kind_of_connection_once_by_default(first):
-    assert len({dialing(seed) for seed in range(first, first + 4)}) == 4
+def test_consecutive_runs_use_each_kind_of_connection_once_by_default(first):
+    assert len({(one.tls, one.by_url) for one in map(dialing, range(first, first + 4))}) == 4
+    assert len({dialing(seed) for seed in range(first, first + 8)}) == 8
     assert {dialing(seed, tls=True).tls for seed in range(4)} == {True}
     assert {dialing(seed, tls=False).tls for seed in range(4)} == {False}
 
@@ -277,10 +362,10 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("seed", "wanted", "dialed"),
     [
-        ("3", [], "with TLS, by URL"),
-        ("0", [], "without TLS, through sock="),
-        ("2", ["--tls"], "with TLS, by URL"),
-        ("1", ["--no-tls"], "without TLS, through sock="),
+        ("3", [], "with TLS, by URL, renewed"),
+        ("0", [], "without TLS, through sock=, not renewed"),
+        ("2", ["--tls"], "with TLS, by URL, not renewed"),
+        ("1", ["--no-tls"], "without TLS, through sock=, renewed"),
     ],
 )
 def test_the_command_runs_a_soak_and_prints_a_summary(seed, wanted, dialed):

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 from wsclient._client.client import Client
@@ -20,8 +21,8 @@ __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 
 REQUESTERS: Final = 16
 SENDERS: Final = 4
-SUBSCRIBERS: Final = 2
-"""Numbers of threads."""
+SUBSCRIBERS: Final = 3
+"""Numbers of threads. The last subscriber has ``identity=``."""
 
 ASKING_PAUSE: Final = (0.0, 0.06)
 SENDING_PAUSE: Final = (0.0, 0.03)
@@ -68,7 +69,8 @@ class Workload:
         for number in range(SUBSCRIBERS):
             heard: list[Heard] = []
             self._heard.append(heard)
-            self._begin(f"reader-{number}", partial(_read_on, heard, self._subscriptions), client)
+            has_identity = number == SUBSCRIBERS - 1
+            self._begin(f"reader-{number}", partial(_read_on, heard, self._subscriptions, has_identity), client)
 
     def log(self, sender: str) -> Log:
         """The records of another thread."""
@@ -174,24 +176,33 @@ def _cancel(log: Log, posted: Posted) -> None:
         log.surprises.append(f"cancel() of message {log.sender}:{posted.number} succeeded, but it is {state}.")
 
 
-def _read_on(heard: list[Heard], kept: list[Subscription], stopping: threading.Event, log: Log, client: Client) -> None:
+def _read_on(
+    heard: list[Heard],
+    kept: list[Subscription],
+    has_identity: bool,
+    stopping: threading.Event,
+    log: Log,
+    client: Client,
+) -> None:
     topic = log.sender
     message = {"op": "subscribe", "key": f"subscribe:{topic}", "topic": topic}
-    subscription = client.subscribe(message, match=partial(_is_of, topic), timeout=PATIENCE)
+    identity = itemgetter("total") if has_identity else None
+    subscription = client.subscribe(message, match=partial(_is_of, topic), timeout=PATIENCE, identity=identity)
     kept.append(subscription)
     while not stopping.is_set():
-        if not _read_one(heard, log, subscription):
+        if not _read_one(heard, log, subscription, has_identity):
             return
 
 
-def _read_one(heard: list[Heard], log: Log, subscription: Subscription) -> bool:
+def _read_one(heard: list[Heard], log: Log, subscription: Subscription, has_identity: bool) -> bool:
     try:
         event = timed(log, "get() of a subscription", 0.5, partial(subscription.get, 0.5))
     except TimeoutError:
         return True
     except ClientClosed:
         return False
-    heard.append(Heard(log.sender, event["connection"], event["n"]))
+    place = event["connection"], event["n"], event["total"]
+    heard.append(Heard(log.sender, *place, has_identity, event["at"], event["losses"], subscription.gaps))
     return True
 
 

@@ -620,8 +620,9 @@ class Client:
                 replaced. ``counts`` and ``active`` of the client's option ``quiet`` apply too, and the time in which
                 reading is paused does not count. It is not renewed during ``pause_sending()``. None for no limit.
             identity: returns a value that identifies a message, such as its sequence number. While a renewal has two
-                connections, both may bring the same message; of those with equal identities, one is delivered. Runs on
-                the I/O thread: keep it short.
+                connections, both may bring the same message; of those with equal identities, one is delivered. What
+                the new connection brings up to 10 s after the end of the replaced one is compared with the messages of
+                that one. Runs on the I/O thread: keep it short.
 
         Returns:
             The subscription: a stream with ``.reply`` and ``.gaps``.

@@ -18,6 +18,7 @@ import copy
 import enum
 import inspect
 import logging
+import math
 import time
 import typing
 from collections import deque
@@ -201,6 +202,11 @@ _REPLY_GRACE: Final = 0.5
 deadline."""
 
 
+BEHIND: Final = 10.0
+"""After the end of a replaced connection, the new one may bring for so many seconds what the old one has brought: its
+messages may come later on their way, or from a server that is behind. The same as the default of ``Renew.overlap``."""
+
+
 def _never(message: Any) -> bool:
     return False
 
@@ -274,8 +280,8 @@ class SubscriptionFeed(Feed):
                 makes.
             resume: see above.
             quiet: see above.
-            identity: of the messages that two connections bring during a renewal, those with the same identity are
-                delivered once.
+            identity: of the messages that two connections bring because of a renewal, those with the same identity are
+                delivered once; see ``BEHIND``.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             requests: makes and ends the requests; its protocol finds subscription keys, and makes unsubscribe messages.
             table: the requests that have not ended.
@@ -312,7 +318,9 @@ class SubscriptionFeed(Feed):
         # During a renewal, the subscription has a feed for each connection, and these refer to each other:
         self._successor: SubscriptionFeed | None = None
         self._predecessor: SubscriptionFeed | None = None
-        self._seen: set[Any] | None = None  # the identities of messages delivered by either
+        # The identities of delivered messages; True for those that only the replaced connection has brought so far:
+        self._seen: dict[Any, bool] | None = None
+        self._seen_until = math.inf  # when it may be forgotten
         # On the present connection:
         self._is_known = False  # whether a reply or a message came
         self.number = 0
@@ -598,7 +606,7 @@ class SubscriptionFeed(Feed):
         if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
             return None
         if self._identity is not None:
-            self._seen = set()
+            self._seen, self._seen_until = self._seen or {}, math.inf
         successor = copy.copy(self)
         successor.standing = Standing.LOST
         successor.request = None
@@ -622,18 +630,36 @@ class SubscriptionFeed(Feed):
         self._subscriptions.remove(self)
         self._drop_key()
         successor._was_active = successor._was_active or self._was_active
-        successor._predecessor = successor._seen = self._seen = None
+        successor._predecessor = None
+        if self._seen is not None:
+            # The new connection may bring the same messages a little later than this one.
+            successor._seen = {identity: True for identity, is_awaited in self._seen.items() if is_awaited} or None
+            successor._seen_until = time.monotonic() + BEHIND
+            self._seen = None
         if not self._callers:
             self._successor = None  # no thread follows it; a chain of all feeds would stay in memory
 
     def _is_first(self, stream: Subscription, message: Any) -> bool:
-        """Return whether no message with this identity was delivered since the renewal began."""
+        """Return whether no message with this identity was delivered since the renewal began.
+
+        When the replaced connection has ended, only what it alone has brought is remembered, at most ``BEHIND``
+        seconds, until the new connection brings it.
+        """
         assert self._identity is not None
-        assert self._seen is not None
+        seen = self._seen
+        assert seen is not None
+        if time.monotonic() > self._seen_until:
+            self._seen = None
+            return True
         try:
             identity = self._identity(message)
-            is_first = identity not in self._seen
-            self._seen.add(identity)
+            is_first = identity not in seen
+            if self._successor is not None:
+                seen.setdefault(identity, True)
+            elif self._predecessor is not None:
+                seen[identity] = False
+            else:
+                seen.pop(identity, None)
         except BaseException as error:  # raised by the caller's function, so the reader receives it
             stream._end(error)
             return False

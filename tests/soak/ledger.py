@@ -183,7 +183,8 @@ def _identities(history: History) -> Iterator[str | None]:
         for before, after in itertools.pairwise(span):
             where = f"{subscriber} (after {gaps} gaps)"
             if after.total == before.total:
-                yield f"{where} received {after.total} twice."
+                pair = f"on the connections {before.connection} and {after.connection}"
+                yield f"{where} received {after.total} twice, {pair}."
             elif after.total > before.total + 1 and not _may_be_lost(history, before, after):
                 yield f"{where} received {after.total} after {before.total}, and nothing between them."
             else:

@@ -191,10 +191,13 @@ FORGERIES = {
         ),
     },
     "nothing is lost or comes twice because of a renewal": {
-        "a message twice": (change(5, "heard", total=8), "i (after 0 gaps) received 8 twice."),
+        "a message twice": (
+            change(5, "heard", total=8),
+            "i (after 0 gaps) received 8 twice, on the connections 1 and 2.",
+        ),
         "a message lost": (
             change(6, "heard", gaps=1),
-            "i (after 0 gaps) received 11 after 9, and nothing between them.",
+            "i (after 0 gaps) received 10 after 8, and nothing between them.",
         ),
     },
     "gaps are counted for losses, not for renewals": {

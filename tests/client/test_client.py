@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 import wsclient
-from tests.support import LONG, SHORT, eventually
+from tests.support import AMPLE, LONG, eventually
 from tests.support.peers import SOON, close_now, open_against, start_call
 from wsclient import State
 
@@ -134,7 +134,7 @@ def test_states_phases_and_initiators_are_members_of_their_enums(raw):
     assert client.last_disconnect.initiator is wsclient.Initiator.LOCAL
     client, peer, _ = open_against(raw, reconnect=None)
     with pytest.raises(wsclient.RequestTimeout) as caught:
-        client.request({"a": 1}, timeout=SHORT)
+        client.request({"a": 1}, timeout=AMPLE)
     assert caught.value.phase is wsclient.Phase.WAITING
     peer.reset()
     assert client.wait_closed(LONG)

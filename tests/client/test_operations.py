@@ -15,7 +15,7 @@ import wsclient
 from wsclient import State
 from wsclient._threads.waiting import Deadline, Waiter
 
-from ..support import LONG, SHORT, Server, eventually
+from ..support import AMPLE, LONG, SHORT, Server, eventually
 from ..support.peers import cut, open_against, open_pair, start_call
 
 
@@ -129,7 +129,7 @@ def test_a_request_queued_before_a_message_does_not_get_its_id(raw):
 
 def test_a_request_without_a_reply_times_out_and_reports_that_it_was_sent(client, server):
     with pytest.raises(wsclient.RequestTimeout) as caught:
-        client.request({"method": "silence"}, timeout=SHORT)
+        client.request({"method": "silence"}, timeout=AMPLE)
     assert caught.value.phase == "waiting"
     assert isinstance(caught.value, TimeoutError)
     assert client.stats.requests_timed_out == 1
@@ -150,7 +150,7 @@ def test_a_late_reply_goes_to_on_message_and_is_counted():
         wsclient.connect(server.url, on_message=lambda _, message: seen.append(message)) as client,
     ):
         with pytest.raises(wsclient.RequestTimeout):
-            client.request({"method": "slow"}, timeout=SHORT)
+            client.request({"method": "slow"}, timeout=AMPLE)
         answer.set()
         assert client.request({"method": "quick"}, timeout=LONG)["result"] == "quick"
         eventually(lambda: seen == [{"id": 1, "result": "slow"}])
@@ -372,7 +372,7 @@ def test_request_many_sends_more_requests_than_the_queue_holds(server):
 
 def test_request_many_can_return_errors_in_place_of_replies(client):
     messages = [{"method": "echo", "params": 1}, {"method": "silence"}, {"method": "echo", "params": 3}]
-    first, second, third = client.request_many(messages, timeout=1, return_exceptions=True)
+    first, second, third = client.request_many(messages, timeout=AMPLE, return_exceptions=True)
     assert (first["result"], third["result"]) == (1, 3)
     assert isinstance(second, wsclient.RequestTimeout)
     with pytest.raises(wsclient.RequestTimeout):
@@ -589,7 +589,7 @@ def test_in_fifo_order_a_request_that_times_out_while_it_is_encoded_closes_the_c
 
     client, peer, _ = open_against(raw, protocol=Slow())
     with pytest.raises(wsclient.RequestTimeout) as caught:
-        client.request("slow", timeout=SHORT)
+        client.request("slow", timeout=AMPLE)
     assert caught.value.phase == "waiting"
     go_on.set()
     assert peer.receive_text() == "slow"

@@ -64,7 +64,7 @@ def test_an_error_in_reply_to_a_heartbeat_is_an_answer_too(raw):
     client, peer, _ = open_against(
         raw,
         protocol=Strict(lambda: wsclient.Request({"op": "ping"})),
-        ping_timeout=SHORT * 5,
+        ping_timeout=LONG,
         on_error=lambda _, error: errors.append(error),
     )
     for _ in range(4):

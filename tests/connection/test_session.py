@@ -9,7 +9,7 @@ import tenacity
 import wsclient
 from wsclient import State
 
-from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support import AMPLE, LONG, SHORT, FaultProxy, Server, eventually
 from ..support.peers import start_call
 from ..support.raw import frame
 from ..support.threads import on_thread
@@ -230,7 +230,7 @@ def test_the_session_has_its_own_timeouts(server):
 
     def try_all(session):
         with pytest.raises(wsclient.RequestTimeout) as timeout:
-            session.request({"method": "silence"}, timeout=SHORT)
+            session.request({"method": "silence"}, timeout=AMPLE)
         caught.append(timeout.value.phase)
         with pytest.raises(TimeoutError):
             session.recv(SHORT)

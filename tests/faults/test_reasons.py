@@ -14,8 +14,8 @@ import wsclient
 import wsclient.testing
 from wsclient import JsonId, JsonRpc, State
 
-from ..support import LONG, SHORT, Server, eventually
-from ..support.peers import await_processed, open_pair
+from ..support import AMPLE, LONG, SHORT, Server, eventually
+from ..support.peers import await_processed, open_pair, start_call
 from ..support.stage import PLENTY
 from ..support.threads import on_thread
 
@@ -202,20 +202,25 @@ def test_the_error_of_a_function_that_is_called_for_each_attempt_is_logged_with_
 
 def test_a_request_without_a_reply_is_named_by_its_method_and_its_id(mute_server):
     with wsclient.connect(mute_server.url, protocol=JsonRpc()) as client:
-        error = timed_out(client.call, "add", [1, "secret"], timeout=SHORT)
+        first = start_call(lambda: client.call("add", [1, "secret"], timeout=AMPLE))
+        mute_server.wait_for(1)
+        messages = (
+            {"id": "mine", "method": "x" * 500},
+            {"op": "x"},
+            {"method": "add", "params": "x" * 10_000},
+            [{"method": "a"}, {"method": "b"}],
+        )
+        futures = [client.submit(message, timeout=AMPLE) for message in messages]
         expected = (
-            "The request 'add' with the id 1 got no reply within 0.2 s; the server may still act on it. "
+            "The request 'add' with the id 1 got no reply within 1.5 s; the server may still act on it. "
             "Meanwhile no message came."
         )
-        assert str(error) == expected
-        error = timed_out(client.request, {"id": "mine", "method": "x" * 500}, timeout=SHORT)
-        assert str(error).startswith(f"The request 'x{'x' * 98}… with the id 'mine' got no reply within 0.2 s")
-        error = timed_out(client.request, {"op": "x"}, timeout=SHORT)
-        assert str(error).startswith("The request with the id 2 got no reply")
-        error = timed_out(client.request, {"method": "add", "params": "x" * 10_000}, timeout=SHORT)
-        assert str(error).startswith("The request with the id 3 got no reply")
-        error = timed_out(client.request, [{"method": "a"}, {"method": "b"}], timeout=SHORT)
-        assert [str(one)[:29] for one in error.results] == [
+        assert str(first.exception(LONG)) == expected
+        mine, second, third, batch = (future.exception(LONG) for future in futures)
+        assert str(mine).startswith(f"The request 'x{'x' * 98}… with the id 'mine' got no reply within 1.5 s")
+        assert str(second).startswith("The request with the id 2 got no reply")
+        assert str(third).startswith("The request with the id 3 got no reply")
+        assert [str(one)[:29] for one in batch.results] == [
             f"The request '{m}' with the id {n}" for m, n in ("a4", "b5")
         ]
 
@@ -296,14 +301,14 @@ def test_the_error_says_that_a_message_came_which_could_not_be_decoded(raw):
 
 def test_the_error_of_a_request_that_is_answered_by_order_has_no_id(mute_server):
     with wsclient.connect(mute_server.url, protocol=wsclient.Fifo()) as client:
-        error = timed_out(client.request, "x", timeout=SHORT)
-    assert str(error).startswith("The request got no reply within 0.2 s; ")
+        error = timed_out(client.request, "x", timeout=AMPLE)
+    assert str(error).startswith("The request got no reply within 1.5 s; ")
 
 
 def test_the_error_of_a_flush_without_a_pong_says_that_no_pong_came(raw):
     client, _ = open_pair(raw)
-    with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) did not finish within 0\.2 s: no pong came"):
-        client.flush(SHORT)
+    with pytest.raises(wsclient.FlushTimeout, match=r"^flush\(\) did not finish within 1\.5 s: no pong came"):
+        client.flush(AMPLE)
     client.close(timeout=0)
 
 
@@ -321,11 +326,11 @@ def test_the_error_names_max_in_flight_if_that_is_why_a_request_was_not_sent(mut
 
 def test_the_error_of_a_set_up_that_takes_too_long_names_what_it_waited_for(mute_server):
     client = wsclient.Client(
-        mute_server.url, session_timeout=SHORT, on_session=lambda _, session: session.request({"method": "login"})
+        mute_server.url, session_timeout=AMPLE, on_session=lambda _, session: session.request({"method": "login"})
     )
     with pytest.raises(wsclient.SessionError) as caught:
         client.start(LONG)
-    assert "session_timeout=0.2 s. The request 'login' with the id 1 got no reply before its deadline" in str(
+    assert "session_timeout=1.5 s. The request 'login' with the id 1 got no reply before its deadline" in str(
         caught.value
     )
     assert isinstance(caught.value.__cause__, wsclient.RequestTimeout)

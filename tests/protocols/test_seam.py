@@ -8,7 +8,7 @@ import wsclient
 from wsclient import Control, End, Event, Failure, Item, Protocol, Reply
 from wsclient._requests import requests
 
-from ..support import LONG, SHORT, eventually
+from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import open_against
 from ..support.threads import BlockingCall
 
@@ -483,7 +483,7 @@ def test_with_one_in_flight_other_requests_are_queued_and_a_timeout_makes_room(r
         max_in_flight = 1
 
     client, peer, _, _ = scripted(raw, {"3": Reply(3, "three")}, Single)
-    first, second = client.submit("a", timeout=SHORT * 2), client.submit("b", timeout=SHORT)
+    first, second = client.submit("a", timeout=AMPLE), client.submit("b", timeout=SHORT)
     third = client.submit("c", timeout=LONG)
     client.send("a message is no request")
     assert peer.receive_text() == "1:a"

@@ -293,7 +293,7 @@ class StopsByRequest(JsonId):
 
 
 def test_an_unsubscribe_request_without_a_reply_times_out(against):
-    client, peer, _ = against(protocol=StopsByRequest(), request_timeout=SHORT)
+    client, peer, _ = against(protocol=StopsByRequest(), request_timeout=AMPLE)
     stream = client.stream({"ask": 1}, timeout=None)
     id = taken(peer)["id"]
     on_thread(stream.close)

@@ -16,7 +16,7 @@ from wsclient._threads.waiting import Deadline, Waiter
 from wsclient.protocols import Control, Event, Reply
 from wsclient.protocols._incoming import ABSENT
 
-from ..support import LONG, SHORT, Server, eventually
+from ..support import AMPLE, LONG, SHORT, Server, eventually
 from ..support.peers import event, open_against, put, reply, start_call, subscribing, taken
 from ..support.raw import frame
 
@@ -275,7 +275,7 @@ def test_fifo_sends_expect_no_answer(raw):
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
 def test_fifo_closes_the_connection_when_a_written_request_is_cancelled(raw, how):
     client, peer, _ = open_against(raw, protocol=Fifo())
-    first = client.submit("a", timeout=SHORT if how == "timeout" else LONG)
+    first = client.submit("a", timeout=AMPLE if how == "timeout" else LONG)
     second = client.submit("b", timeout=LONG, idempotent=True)
     assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
     if how == "cancel":
@@ -314,7 +314,7 @@ def test_fifo_keeps_the_position_of_an_interrupted_request_until_its_deadline(ra
     assert client.stats.requests_late == 1
     assert client.stats.connections == 1
 
-    third = client.submit("c", timeout=SHORT)
+    third = client.submit("c", timeout=AMPLE)
     peer.receive_text()
     core.requests.cancel(third._request, interrupted=True)
     raw.accept()  # no reply came before the deadline

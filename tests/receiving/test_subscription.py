@@ -119,7 +119,7 @@ def test_an_event_before_the_reply_stays_before_an_event_in_the_same_array_as_th
 
 def test_an_event_deferred_for_a_reply_that_never_comes_is_delivered_when_that_is_known(against):
     client, peer, seen = against(protocol=JsonRpc())
-    future = subscribing(client, timeout=SHORT)
+    future = subscribing(client, timeout=AMPLE)
     taken(peer)
     put(peer, event("0xother", 1))
     with pytest.raises(wsclient.RequestTimeout):
@@ -181,7 +181,7 @@ def test_a_refused_subscription_raises_the_error_of_the_server_and_leaves_nothin
 
 def test_a_subscription_without_a_reply_times_out_and_leaves_nothing(against):
     client, peer, seen = against(protocol=JsonRpc())
-    future = subscribing(client, {"id": 50, **ASK}, timeout=SHORT)
+    future = subscribing(client, {"id": 50, **ASK}, timeout=AMPLE)
     asked = taken(peer)
     with pytest.raises(wsclient.RequestTimeout) as caught:
         future.result(LONG)
@@ -509,7 +509,7 @@ def test_a_subscription_refused_on_the_next_connection_ends_with_that_error(agai
 
 
 def test_a_resumed_subscription_without_a_reply_ends_with_a_timeout(against, raw):
-    client, peer, _ = against(protocol=JsonRpc(), request_timeout=SHORT)
+    client, peer, _ = against(protocol=JsonRpc(), request_timeout=AMPLE)
     subscription = subscribed(client, peer, "0xa")
     peer = cut(client, peer, raw)
     taken(peer)
@@ -608,7 +608,7 @@ def test_a_loss_directly_after_the_reply_is_a_gap(against, raw):
 
 def test_subscribe_ends_in_time_between_two_connections(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
-    future = subscribing(client, timeout=1)
+    future = subscribing(client, timeout=AMPLE)
     taken(peer)
     peer.reset()
     waiting = raw.accept()  # no answer
@@ -1052,7 +1052,7 @@ def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against,
 def test_in_fifo_order_a_subscription_without_a_reply_ends_at_its_deadline_and_closes_the_connection(against, raw):
     """Its reply is expected even with match=, since it may still arrive: no other request may get its position."""
     client, peer, _ = against(protocol=Fifo(event=lambda message: "tick" in message, max_in_flight=1))
-    future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=SHORT)
+    future = subscribing(client, {"op": "sub"}, match=lambda message: "tick" in message, timeout=AMPLE)
     assert taken(peer) == {"op": "sub"}
     waiting = client.submit({"op": "next"}, timeout=LONG)
     assert isinstance(future.exception(LONG), wsclient.RequestTimeout)

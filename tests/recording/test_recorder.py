@@ -18,7 +18,7 @@ from wsclient._recording.redaction import Redactor
 from wsclient._rfc6455.frames import Opcode
 from wsclient._rfc6455.http11 import Headers
 
-from ..support import LONG, Server, eventually, json_handler
+from ..support import AMPLE, LONG, Server, eventually, json_handler
 from ..support.peers import close_now
 
 
@@ -229,7 +229,7 @@ def test_a_message_cut_in_the_middle_of_a_frame_is_recorded_once(raw, path):
 def test_batches_are_recorded_as_one_message(server, path):
     with wsclient.connect(server.url, record=path, protocol=wsclient.JsonRpc()) as client:
         with contextlib.suppress(wsclient.WebSocketClientError, TimeoutError):
-            client.request([{"method": "a"}, {"method": "b"}], timeout=0.2)
+            client.request([{"method": "a"}, {"method": "b"}], timeout=AMPLE)
     batch = messages(path, SENT)[0]
     assert [one["method"] for one in json.loads(batch)] == ["a", "b"]
     assert json.loads(batch)[0]["id"] != json.loads(batch)[1]["id"]

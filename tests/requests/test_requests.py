@@ -14,7 +14,7 @@ import tenacity
 import wsclient
 from wsclient._threads.waiting import Deadline
 
-from ..support import LONG, SHORT, FaultProxy, Server, eventually
+from ..support import AMPLE, LONG, FaultProxy, Server, eventually
 from ..support.peers import open_pair, put, reply, start_call, taken
 from ..support.strikes import strikes
 from ..support.threads import on_thread
@@ -206,7 +206,7 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
 
 
 def test_a_request_whose_reply_is_dropped_times_out_although_nothing_else_wakes_the_io_thread(raw):
-    client, peer = open_pair(raw, request_timeout=SHORT, ping_interval=None)
+    client, peer = open_pair(raw, request_timeout=AMPLE, ping_interval=None)
     requests = client._wsclient.core.requests
     on_thread(lambda: requests.send_unseen(wsclient.protocols.Request({"n": 1}), connection_number=1))
     peer.receive_text()
@@ -297,7 +297,7 @@ def test_a_request_that_times_out_makes_room_for_the_next_one_while_the_io_threa
     client, peer = open_pair(raw, protocol=Narrow(), ping_interval=None)
     peer.send_text("hang")
     assert hang.entered.wait(LONG)
-    first = start_call(lambda: client.request({"n": 1}, timeout=SHORT))
+    first = start_call(lambda: client.request({"n": 1}, timeout=AMPLE))
     assert taken(peer)["n"] == 1
     second = start_call(lambda: client.request({"n": 2}, timeout=LONG))
     assert isinstance(first.exception(LONG), wsclient.RequestTimeout)

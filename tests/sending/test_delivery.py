@@ -341,7 +341,7 @@ def test_frequent_waits_leave_no_pings_in_the_queue(raw):
 @pytest.mark.parametrize("end", ["time-out", "cancel"])
 def test_a_drain_ends_with_the_last_request(mute_server, end):
     with wsclient.connect(mute_server.url, ping_interval=None) as client:
-        last = client.submit({"method": "add"}, timeout=SHORT if end == "time-out" else None)
+        last = client.submit({"method": "add"}, timeout=AMPLE if end == "time-out" else None)
         mute_server.wait_for(1)
         done = []
         draining = threading.Thread(target=lambda: done.append(client.drain(3600)))

@@ -19,7 +19,7 @@ from wsclient._sending.priority import MAX_ANSWERS, MAX_URGENT, Urgent
 from wsclient._threads.sections import this_thread
 from wsclient._threads.waiting import NEVER
 
-from ..support import LONG, SHORT, SLACK, Server, eventually
+from ..support import AMPLE, LONG, SHORT, SLACK, Server, eventually
 from ..support.peers import ASK, await_processed, open_pair, put, reply, start_call, subscribing, taken
 from ..support.threads import on_thread
 
@@ -370,7 +370,7 @@ def test_the_deadline_of_a_subscription_that_is_requested_again_begins_when_it_i
 
 
 def test_a_subscription_that_is_requested_again_times_out_without_a_reply(raw):
-    with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=SHORT) as (client, peer):
+    with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=AMPLE) as (client, peer):
         future = subscribing(client)
         put(peer, reply(taken(peer), "key"))
         subscription = future.result(LONG)

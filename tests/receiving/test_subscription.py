@@ -124,7 +124,7 @@ def test_an_event_deferred_for_a_reply_that_never_comes_is_delivered_when_that_i
     put(peer, event("0xother", 1))
     with pytest.raises(wsclient.RequestTimeout):
         future.result(LONG)
-    eventually(lambda: seen == [event("0xother", 1)], 3)  # no further message comes
+    eventually(lambda: seen == [event("0xother", 1)])  # no further message comes
 
 
 def test_an_event_deferred_on_a_lost_connection_is_not_delivered_on_the_next_one(against, raw):
@@ -290,7 +290,7 @@ def test_an_unsubscribe_function_that_raises_on_the_io_thread_does_not_end_the_c
     client, peer, seen = against(protocol=JsonRpc(), on_error=lambda _, error: errors.append(str(error)))
     subscription = subscribed(client, peer, "0xa", unsubscribe=fails, maxsize=1, overflow="raise")
     put(peer, event("0xa", 1), event("0xa", 2), {"news": 1})
-    eventually(lambda: seen == [{"news": 1}], 3)
+    eventually(lambda: seen == [{"news": 1}])
     assert client.stats.connections == 1
     assert errors == ["a bug of the user's"]
     assert results(subscription, 1) == [1]

@@ -8,7 +8,7 @@ import pytest
 import wsclient
 from wsclient import JsonId, JsonRpc, Quiet
 
-from ..support import LONG, SHORT, eventually
+from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import (
     ASK,
     Acknowledged,
@@ -262,14 +262,14 @@ def replaced(client, peer, raw):
 
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_a_subscription_that_stays_quiet_has_its_connection_replaced(raw, is_answered):
-    client, peer, market, quiets = open_feed(raw, request_timeout=SHORT / 2)
+    client, peer, market, quiets = open_feed(raw, request_timeout=LONG if is_answered else AMPLE)
     quiet = subscribed(client, peer, "0x1", quiet_after=SOON)
     market.allow()
     asked = asked_again(peer)
     if is_answered:
         put(peer, reply(asked, "0x2"))
     else:
-        assert not threading.Event().wait(SHORT)  # the time-out of a request does not end the subscription
+        assert not threading.Event().wait(AMPLE + SHORT)  # the time-out of a request does not end the subscription
     await_processed(peer)
     market.allow()
     peer = replaced(client, peer, raw)

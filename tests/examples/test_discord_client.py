@@ -23,7 +23,7 @@ def start(run):
 
     def start(**rules):
         gateway = Gateway(TOKEN, **rules)
-        bots.append(Bot(run(gateway.handle), TOKEN, reconnect=SOON, ping_timeout=0.3).start())
+        bots.append(Bot(run(gateway.handle), TOKEN, reconnect=SOON, ping_timeout=1.5).start())
         assert bots[-1].events.get(timeout=LONG)[0] == "READY"
         return gateway, bots[-1]
 

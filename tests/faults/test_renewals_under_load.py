@@ -140,7 +140,7 @@ def test_both_connections_are_kept_alive(raw):
 
 
 def test_a_silent_old_connection_is_dropped_without_an_effect_on_the_new_one(raw):
-    client, old = open_renewing(raw, ping_interval=0.05, ping_timeout=0.2)
+    client, old = open_renewing(raw, ping_interval=0.05, ping_timeout=1.5)
     asked = client.submit({"method": "never"})
     taken(old)
     new = renewed(client, raw)

@@ -418,8 +418,11 @@ class Connection:
             self._read_rest()
             self._end_now(Initiator.NETWORK, _broke(self.writer.error), self.writer.error)
         elif self.ending is not None:
-            self.over = self.ending.deadline.passed(now)
-            if self.over and self.ending.initiator is Initiator.LOCAL:
+            is_over = self.ending.deadline.passed(now)
+            if is_over and self.ending.initiator is Initiator.RENEWAL:
+                self._read_rest()  # what it brought is delivered, although this thread was busy elsewhere
+            self.over = self.over or is_over
+            if is_over and self.ending.initiator is Initiator.LOCAL:
                 # The close frame may be behind messages that wait for a token. (If it was sent, this has no effect.)
                 code, reason = self.ending.code or CloseCode.NORMAL, self.ending.reason
                 self.writer.send_first(Outgoing(Opcode.CLOSE, build_close_payload(code, reason), 0))

@@ -27,6 +27,8 @@ from ..support.renewals import (
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_none())
 
+HOUR = 3600.0
+
 LARGE = 2**20
 """Bytes of a message that the buffers of ``open_narrow`` can't hold."""
 
@@ -692,6 +694,30 @@ def test_what_came_late_is_forgotten_after_some_time(raw, monkeypatch):
     await_alone(client)
     put(new, event("0xb", 1), event("0xb", 2))
     assert results(subscription, 4) == [1, 2, 1, 2]
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("order", ["old first", "new first"])
+def test_the_loss_of_both_connections_is_a_gap_although_the_request_was_not_yet_written_on_the_new_one(raw, order):
+    client, old = open_renewing(raw, protocol=JsonRpc(), reconnect=SOON)
+    subscription = subscribed(client, old, "0xa")
+    put(old, event("0xa", 1))
+    assert results(subscription, 1) == [1]
+    client.pause_sending(HOUR)
+    new = renewed(client, raw)
+    if order == "old first":
+        old.reset()
+        await_alone(client)
+        new.reset()
+    else:
+        new.reset()
+        eventually(lambda: client.last_disconnect is not None)
+        old.reset()
+    third = raw.accept().upgrade()
+    client.pause_sending(0)
+    put(third, reply(taken(third), "0xc"), event("0xc", 2))
+    assert results(subscription, 1) == [2]
+    assert subscription.gaps == 1
     client.close(timeout=0)
 
 

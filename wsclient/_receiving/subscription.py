@@ -494,8 +494,12 @@ class SubscriptionFeed(Feed):
         was_written = self.standing in _ON_CONNECTION
         if self.quiet is not None:
             self.quiet.stopped()
-        if self._successor is not None:
+        successor = self._successor
+        if successor is not None:
             self._retire()
+            stream = self._stream()
+            if stream is not None and not successor.number:  # it is on no connection, so messages may be missing
+                stream._epoch += successor._was_active
             return
         if not self._move(Event.CONNECTION_LOST) or not was_written:
             return

@@ -43,7 +43,7 @@ SEND_BUFFER: Final = 16 * 1024
 QUIET: Final = 1.0
 """``quiet``, in seconds."""
 
-RENEWING: Final = Renew(every=1.5, overlap=1.0)
+RENEWING: Final = Renew(every=2.0, overlap=1.0)
 """``renew`` in some runs. The server holds some answers back until further messages come, so the overlap ends while
 requests wait."""
 

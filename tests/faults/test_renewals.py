@@ -529,6 +529,28 @@ def test_flush_during_the_overlap_waits_for_both_connections(raw):
     client.close(timeout=0)
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_flush_during_the_closing_handshake_of_the_old_connection_needs_its_answer(raw, is_answered):
+    client, old = open_renewing(raw, ping_interval=LONG)
+    client.send({"a": 1})
+    assert taken(old)["a"] == 1
+    new = renewed(client, raw)
+    assert close_code(old)[0] == 1000
+    flushing = start_call(lambda: client.flush(LONG))
+    opcode, ping = new.receive_frame()
+    assert opcode == 9
+    new.send_frame(10, ping)
+    if is_answered:
+        old.send_frame(8, (1000).to_bytes(2, "big"))
+        old.finish()
+        flushing.result(LONG)
+    else:
+        with pytest.raises(wsclient.ConnectionLost) as caught:
+            flushing.result(LONG)
+        assert caught.value.disconnect.initiator == "renewal"
+    client.close(timeout=0)
+
+
 def test_a_flush_whose_pong_is_awaited_keeps_the_old_connection(raw):
     client, old = open_renewing(raw, ping_interval=LONG)
     client.send("x")

@@ -61,6 +61,9 @@ class Ending(NamedTuple):
     Attributes:
         initiator, code, reason, error: as in ``Disconnect``.
         deadline: when to stop waiting for the peer.
+        is_answered: whether the peer has answered the close frame: it has sent one with the same code (RFC 6455,
+            §5.5.1).
+            So it has received everything before, unless it closed at the same moment.
     """
 
     initiator: Initiator
@@ -68,6 +71,7 @@ class Ending(NamedTuple):
     reason: str
     error: BaseException | None
     deadline: Deadline
+    is_answered: bool = False
 
 
 class Connection:
@@ -317,6 +321,7 @@ class Connection:
             core.link.connection = None
         elif self.was_open:
             core.link.replaced = disconnect
+            core.link.has_answered = self.ending is not None and self.ending.is_answered
             core.sender.retiring = None
         core.link.paused = False
         cut = self.writer.end()
@@ -611,7 +616,8 @@ class Connection:
     def _take_close(self, close: Close) -> None:
         soon = Deadline.after(LINGER, time.monotonic())
         if self.ending is not None:
-            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon))
+            is_answered = close.code == self.ending.code
+            self.ending = self.ending._replace(deadline=self.ending.deadline.sooner(soon), is_answered=is_answered)
             return
         self._end(Ending(Initiator.REMOTE, close.code, close.reason, None, soon))
         self.writer.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))

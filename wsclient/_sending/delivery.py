@@ -178,6 +178,7 @@ class Acknowledgements:
         deadline = Deadline.after(timeout, time.monotonic())
         self._wait_for_connection("flush()", timeout, deadline, FlushTimeout)
         mark = self._make_mark(self._sender.connection_number, spans=True)
+        is_twin = False
         retiring = self._sender.retiring
         if retiring is not None:
             mark.twin = self._make_mark(retiring.write_progress.number)
@@ -192,7 +193,7 @@ class Acknowledgements:
                     if mark.twin is None:
                         return
                     self._forget_mark(mark)
-                    mark = mark.twin  # what was written on the connection that a renewal has replaced
+                    mark, is_twin = mark.twin, True  # what was written on the connection that a renewal has replaced
                     continue
                 if not self._wait_for_change(mark, state, deadline):
                     if self._guard.state.current in FINAL:
@@ -208,8 +209,12 @@ class Acknowledgements:
                 if one is not None:
                     self._forget_mark(one)
         words = "The connection ended before flush() had proof that everything arrived."
-        is_replaced = mark.connection_number != self._sender.connection_number and self._link.replaced is not None
-        raise ConnectionLost(words, disconnect=self._link.replaced if is_replaced else self._link.last)
+        replaced = self._link.replaced
+        if replaced is None or mark.connection_number == self._sender.connection_number:
+            raise ConnectionLost(words, disconnect=self._link.last)
+        if not (is_twin and self._link.has_answered):
+            raise ConnectionLost(words, disconnect=replaced)
+        # The peer has answered the close frame, which was sent behind all messages: this is a proof like a pong.
 
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.

@@ -29,13 +29,14 @@ class Link:
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
         replaced: how the last connection ended that a renewal had replaced.
+        has_answered: whether the peer had answered the close frame on it.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
             has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
             mark once its pong has come or can't come any more, and all marks when the connection ends.
     """
 
-    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs", "replaced")
+    __slots__ = ("connection", "failure", "has_answered", "last", "opened_at", "paused", "proofs", "replaced")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
@@ -43,6 +44,7 @@ class Link:
         self.paused = False
         self.last: Disconnect | None = None
         self.replaced: Disconnect | None = None
+        self.has_answered = False
         self.failure: tuple[ConnectError, int] | None = None
         self.proofs: dict[Mark, None] = {}
 

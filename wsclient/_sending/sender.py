@@ -266,7 +266,8 @@ class Sender:
         retiring = self.retiring
         if retiring is not None:
             for entry in self.take_bound():
-                retiring.send_first(entry)
+                if not retiring.send_first(entry):
+                    self.bound.append(entry)  # its close frame is sent: decided when it has ended
 
     def take_bound(self) -> list[Outgoing]:
         """Remove and return the messages of the retiring connection that were not passed on. I/O thread only."""

@@ -510,12 +510,17 @@ class Writer:
 
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
-    def send_first(self, entry: Outgoing) -> None:
-        """Send a message before the queued ones: a control frame at any time, another message during the set-up."""
+    def send_first(self, entry: Outgoing) -> bool:
+        """Send a message before the queued ones: a control frame at any time, another message during the set-up.
+
+        Returns:
+            False if it is dropped, since nothing may follow a close frame.
+        """
         if self._is_closing and not entry.requests:
-            return
+            return False
         self.urgent.put(entry)  # after a close frame a request is not sent, but returned by `end`
         self.flush()
+        return True
 
     @property
     def is_flooded_by_replies(self) -> bool:

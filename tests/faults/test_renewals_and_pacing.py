@@ -10,7 +10,7 @@ from wsclient import JsonRpc, Renew, SendQueue
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import cut, event, put, reply, results, start_call, subscribed, taken
-from ..support.renewals import answered_close, await_alone, open_renewing, renewed
+from ..support.renewals import answered_close, await_alone, close_code, open_renewing, renewed
 
 
 def reconnected(client, peer, raw):
@@ -90,7 +90,8 @@ def test_a_flush_before_the_switch_fails_if_the_old_connection_proves_nothing(ra
     flushing = start_call(lambda: client.flush(LONG))
     eventually(lambda: client._wsclient.core.link.proofs)
     new = renewed(client, raw)
-    answered_close(old)  # without a pong
+    close_code(old)
+    old.reset()  # neither a pong nor an answer to the close frame
     await_alone(client)
     client.pause_sending(0)
     assert new.receive_text() == "paused"

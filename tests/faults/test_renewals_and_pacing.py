@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 
 import pytest
 
@@ -9,8 +10,9 @@ import wsclient
 from wsclient import JsonRpc, Renew, SendQueue
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import cut, event, put, reply, results, start_call, subscribed, taken
-from ..support.renewals import answered_close, await_alone, close_code, open_renewing, renewed
+from ..support.figures import needs_proc
+from ..support.peers import await_processed, cut, event, put, reply, results, start_call, subscribed, taken
+from ..support.renewals import answered_close, await_alone, begin_renewal, close_code, open_renewing, renewed
 
 
 def reconnected(client, peer, raw):
@@ -52,6 +54,54 @@ def test_requests_of_subscriptions_that_waited_for_a_token_move_to_the_new_conne
         put(new, reply(taken(new), name), event(name, name))
     assert results(first, 1) == ["0xc"]
     assert results(second, 1) == ["0xd"]
+    client.close(timeout=0)
+
+
+def test_what_a_pause_held_back_is_written_at_its_end_although_on_session_runs_then(raw):
+    def set_up(client, session):
+        if session.number == 2:
+            session.send("ready")
+            session.recv()  # still during the pause
+            eventually(lambda: time.monotonic() > end[0])  # the program is busy
+            session.send("login")
+            session.recv()
+
+    end = []
+    client, old = open_renewing(raw, on_session=set_up)
+    future, new = begin_renewal(client, raw)
+    client.pause_sending(2 * SHORT)
+    end.append(time.monotonic() + 2 * SHORT)
+    client.send("paused")
+    new.upgrade()
+    assert new.receive_text() == "ready"
+    await_processed(new)
+    put(new, "hello")
+    assert new.receive_text() == "login"
+    assert old.receive_text() == "paused"
+    assert not future.done()
+    put(new, "welcome")
+    assert future.result(LONG) is True
+    client.close(timeout=0)
+
+
+@needs_proc
+def test_a_pause_does_not_keep_the_io_thread_busy_while_on_session_waits(raw):
+    client, _ = open_renewing(
+        raw, name="busy", on_session=lambda client, session: session.number > 1 and session.recv()
+    )
+    clock = next(
+        time.pthread_getcpuclockid(thread.ident) for thread in threading.enumerate() if thread.name == "busy-io"
+    )
+    future, new = begin_renewal(client, raw)
+    client.pause_sending(LONG / 4)  # its end is the next time at which the thread wakes
+    client.send("paused")
+    new.upgrade()
+    await_processed(new)
+    before = time.clock_gettime(clock)
+    assert not threading.Event().wait(SHORT)
+    assert time.clock_gettime(clock) - before < SHORT / 10
+    put(new, "welcome")
+    assert future.result(LONG) is True
     client.close(timeout=0)
 
 

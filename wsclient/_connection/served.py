@@ -155,7 +155,7 @@ class ServedConnections:
             at = min(at, ends_at)
             if events:
                 watched[sock] = events
-        ready = self._wait(connections, watched, max(0.0, at - now), is_dialling=bool(socks))
+        ready = self._wait(connections, watched, at, is_dialling=bool(socks))
         for one in connections:
             events = ready.get(one.opened.line.sock, 0)
             if one is own:
@@ -165,15 +165,16 @@ class ServedConnections:
         return [sock for sock in socks if sock in ready]
 
     def _wait(
-        self, connections: list[Connection], watched: dict[socket.socket, int], seconds: float, *, is_dialling: bool
+        self, connections: list[Connection], watched: dict[socket.socket, int], at: float, *, is_dialling: bool
     ) -> dict[socket.socket, int]:
-        core = self._core
+        now = time.monotonic()
         if any(one.over for one in connections):
-            seconds = 0.0
-        core.commands.sleeps_until = time.monotonic() + seconds
+            at = now
+        # Not later: this thread calls `wake_by` itself, with the time at which it will wake anyway.
+        self._core.commands.sleeps_until = at
         assert self.poller is not None
         try:
-            return self.poller.wait_each(watched, seconds)
+            return self.poller.wait_each(watched, max(0.0, at - now))
         except OSError as error:  # it is not known whose descriptor other code has closed
             for one in connections:
                 one.break_off(error)

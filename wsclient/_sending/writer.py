@@ -352,7 +352,13 @@ class Writer:
     def _is_paused(self) -> bool:
         """Return whether ``pause_sending()`` holds messages back now."""
         now = time.monotonic()
-        return self.pause.until(now) > now
+        return self._pause_end(now) > now
+
+    def _pause_end(self, now: float) -> float:
+        """Return when the pause ends; ``now`` if sending is not paused. Only the writer of the open connection also
+        forgets a pause that is over, since it then writes the queue (see ``Pause.until``).
+        """
+        return self.pause.until(now) if self.is_open else self.pause.end(now)
 
     def _may_send(self) -> bool:
         """Return whether a message of the queue may be written now."""
@@ -368,7 +374,7 @@ class Writer:
         bucket, queue = self.bucket, self._backend.queue
         if self.blocked or not (self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))):
             return math.inf
-        later = [at for at in (now if bucket is None else bucket.ready_at, self.pause.until(now)) if at > now]
+        later = [at for at in (now if bucket is None else bucket.ready_at, self._pause_end(now)) if at > now]
         # A message that expires first is dropped at that time: a drain, or the mark behind it, waits for it.
         expiry = queue.head_expiry() if later and self.is_open else math.inf
         if later and expiry > now:

@@ -441,7 +441,7 @@ class Connection:
             silence = now - self._ping_schedule.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self.heartbeats.look(self.writer, now)
+            self.heartbeats.look(self.writer, now, is_alone=self._core.sender.retiring is None)
             if self._ping_schedule.ping_due(now):
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)

@@ -173,12 +173,18 @@ class Heartbeats:
             self._checked_at = self._idle_since = now
             self._plan(every, now)
 
-    def look(self, writer: Writer, now: float) -> None:
-        """Send a heartbeat if one is due."""
+    def look(self, writer: Writer, now: float, *, is_alone: bool = True) -> None:
+        """Send a heartbeat if one is due.
+
+        Args:
+            writer: the writer of the connection.
+            now: the time on the monotonic clock.
+            is_alone: whether the client has no other open connection.
+        """
         every = self.interval
         if every is None or now < self.next_at:
             return
-        if self._only_if_idle and not self._is_idle(every, now):
+        if self._only_if_idle and not self._is_idle(every, now, is_alone=is_alone):
             self._plan(every, now)
             return
         self._idle_since = now
@@ -212,13 +218,15 @@ class Heartbeats:
         """Set the time of the next heartbeat, or of the next check whether messages were sent."""
         self.next_at = min(self._idle_since + every, now + every / _CHECKS) if self._only_if_idle else now + every
 
-    def _is_idle(self, every: float, now: float) -> bool:
+    def _is_idle(self, every: float, now: float, *, is_alone: bool) -> bool:
         """Return whether no message was sent for one interval. The time of a message is not stored, since that would
-        slow each message down. A message counts as sent at the time of the last check before it.
+        slow each message down. A message counts as sent at the time of the last check before it. While two connections
+        are open, no message counts, since it may have been sent on the other one: a heartbeat too many does no harm.
         """
         sent = self._counters.messages_sent
-        if sent != self._sent:
-            self._sent, self._idle_since = sent, self._checked_at
+        if sent != self._sent and is_alone:
+            self._idle_since = self._checked_at
+        self._sent = sent
         self._checked_at = now
         return now >= self._idle_since + every
 

@@ -61,9 +61,8 @@ class Ending(NamedTuple):
     Attributes:
         initiator, code, reason, error: as in ``Disconnect``.
         deadline: when to stop waiting for the peer.
-        is_answered: whether the peer has answered the close frame: it has sent one with the same code (RFC 6455,
-            §5.5.1).
-            So it has received everything before, unless it closed at the same moment.
+        is_answered: whether the peer has answered the close frame: it has sent one with the same code (RFC 6455
+            §5.5.1). So it has received everything before, unless it closed at the same moment.
     """
 
     initiator: Initiator

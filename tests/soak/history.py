@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "FINAL",
+    "HOOKS",
     "Asked",
     "Called",
     "Connection",
@@ -18,6 +19,9 @@ __all__ = [
     "Recovered",
     "Sent",
 ]
+
+HOOKS: Final = "hooks"
+"""The sender of what hooks send: some of it belongs to one connection (``on_open``), and ends with that."""
 
 FINAL: Final = frozenset({"confirmed", "unknown", "lost", "expired", "cancelled"})
 """States in which a delivery ends."""

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from .history import FINAL, Asked, Connection, Heard, History
+from .history import FINAL, HOOKS, Asked, Connection, Heard, History
 
 __all__ = ["PROMISES", "Verdict", "judge"]
 
@@ -216,7 +216,9 @@ def _early_end(
     asked: Asked, ended: float, carrier: int | None, begins: dict[int, float], reconnects: list[float], overlap: float
 ) -> str | None:
     ended_by = f"a renewal ended request {asked.key}"
-    if asked.idempotent:
+    if asked.sender == HOOKS and carrier is None:
+        return None
+    if asked.idempotent and asked.sender != HOOKS:
         return f"{ended_by}, which is idempotent."
     if asked.outcomes[:1] != ["lost sent"] or carrier is None:
         return f"{ended_by}, which had not been sent."

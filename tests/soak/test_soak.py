@@ -309,6 +309,12 @@ def test_a_message_may_be_lost_in_an_overlap_only_if_a_fault_may_have_lost_it(fa
     assert any("nothing between them" in sentence for sentence in judge(history).broken) is not is_excused
 
 
+def test_a_renewal_may_end_idempotent_requests_of_hooks_which_belong_to_one_connection():
+    history = honest()
+    history.asked.append(Asked("hooks", 1, idempotent=True, outcomes=["lost unsent"], renewed_at=20.0))
+    assert judge(history).broken == []
+
+
 def test_reconnect_ends_requests_on_the_replaced_connection_before_the_overlap():
     history = honest()
     change(7, "asked", renewed_at=20.8)(history)

@@ -15,7 +15,7 @@ from wsclient._errors import ClientClosed
 from wsclient._receiving.subscription import Subscription
 
 from .asking import Log, Posted, ask_at_once, ask_somehow, flush, send, timed
-from .history import FINAL, Heard, History
+from .history import FINAL, HOOKS, Heard, History
 
 __all__ = ["REQUESTERS", "SENDERS", "SUBSCRIBERS", "Workload"]
 
@@ -53,7 +53,7 @@ class Workload:
 
     def __init__(self, seed: int) -> None:
         self.stopping = threading.Event()
-        self.hooks = Log("hooks", seed)
+        self.hooks = Log(HOOKS, seed)
         self._logs = [self.hooks]
         self._heard: list[list[Heard]] = []
         self._subscriptions: list[Subscription] = []  # kept, so that they stay open until the client is closed

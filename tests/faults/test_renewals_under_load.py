@@ -87,6 +87,34 @@ def test_with_sixteen_requesting_threads_no_request_fails_because_of_a_renewal()
     assert stats.requests_ok == sum(answered.values())
 
 
+def test_no_flush_fails_because_of_a_renewal():
+    errors, flushed = [], collections.Counter()
+    with Server() as server, wsclient.connect(server.url) as client:
+        stop = threading.Event()
+
+        def flush(number):
+            try:
+                while not stop.is_set():
+                    delivery = client.send({"method": "notify"})
+                    client.flush(LONG)
+                    assert delivery.state == "confirmed"
+                    flushed[number] += 1
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=flush, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            before = sum(flushed.values())
+            assert client.renew(wait=True, timeout=LONG)
+            eventually(lambda before=before: sum(flushed.values()) > before + 20 or errors)
+        stop.set()
+        for thread in threads:
+            thread.join(2 * LONG)
+    assert errors == []
+
+
 def test_every_event_that_either_connection_brings_is_delivered_and_none_is_a_gap(raw):
     client, peer = open_renewing(raw)
     stream = client.listen()

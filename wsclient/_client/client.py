@@ -780,8 +780,8 @@ class Client:
         """A renewal has replaced the connection (see ``Renew``); by default the same as ``on_reconnect``.
 
         Args:
-            reason: that of ``renew()``; or ``"every"``, ``"expiry"`` or ``"on"`` for the option of ``Renew`` that was
-                the trigger.
+            reason: that of ``renew()``; ``"every"``, ``"expiry"`` or ``"on"`` for the option of ``Renew`` that was the
+                trigger; or ``"quiet"``, see the option of that name.
         """
         hooks = self._wsclient.core.hooks
         hook = hooks.get("on_reconnect") or hooks.get("on_open")

@@ -38,10 +38,10 @@ def check_resources(marks):
     for late in later:
         assert late["threads"] == early["threads"] == 3  # the main thread, the I/O thread, the hook thread
         assert abs(late["descriptors"] - early["descriptors"]) <= 1
-        assert late["objects"] < early["objects"] + 1000  # timers of ended requests, for example
         assert late["depths"] == early["depths"]
         assert (late["members"], late["owners"], late["gaps"]) == (1, 1, 0)
         if early["resident"] is not None:
+            assert late["objects"] < early["objects"] + 1000  # timers of ended requests, for example
             assert late["resident"] < early["resident"] + (2 << 20)
 
 

@@ -1,5 +1,7 @@
 """``renew=`` together with ``quiet=``, ``quiet_after=``, ``heartbeat=``, and the memory of sessions."""
 
+import contextlib
+import itertools
 import math
 import threading
 
@@ -10,6 +12,7 @@ from wsclient import Heartbeat, JsonRpc, Renew, Request, State
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import await_processed, event, put, reply, results, subscribed, taken
+from ..support.raw import RawServer, frame
 from ..support.renewals import answered_close, await_alone, is_alone, open_renewing, renewed
 
 SOON = SHORT / 2
@@ -74,6 +77,36 @@ def test_a_quiet_subscription_that_stays_quiet_renews_the_connection(raw):
     eventually(lambda: reasons == ["quiet"])
     assert client.last_disconnect is None
     client.close(timeout=0)
+
+
+@pytest.mark.parametrize("brings", [False, True])
+def test_a_renewal_does_not_end_the_back_off_of_connections_that_bring_nothing(brings):
+    numbers, accepted = [], itertools.count(1)
+
+    def script(peer):
+        """Each second connection is that of a renewal, and is closed by the server."""
+        is_first = next(accepted) % 2
+        peer.upgrade(then=frame(1, b"x") if is_first and brings else b"")
+        with contextlib.suppress(OSError):  # the test ends
+            if not is_first:
+                eventually(lambda: client.stats.renewals > len(numbers))
+                peer.finish()
+            peer.receive_frame()
+            peer.finish()
+
+    def wait(state):
+        numbers.append(state.attempt_number)
+        return 0.0
+
+    reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
+    with RawServer(script) as raw:
+        client = wsclient.Client(
+            raw.url, quiet=SOON, renew=Renew(overlap=0.01), reconnect=reconnect, ping_interval=None
+        )
+        client.start()
+        eventually(lambda: len(numbers) >= 3)
+        client.close(timeout=0)
+    assert numbers[:3] == ([1, 1, 1] if brings else [1, 2, 3])
 
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------

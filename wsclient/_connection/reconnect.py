@@ -223,15 +223,19 @@ class ReconnectState:
         self.failures = 0
         self._state = None
 
-    def start_over(self, uptime: float, now: float) -> None:
-        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``.
+    def start_over(self, uptime: float, now: float, *, was_useless: bool = False) -> None:
+        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``, or a renewal
+        has replaced a connection.
 
         Args:
             uptime: seconds for which the replaced connection was open.
             now: when it ended.
+            was_useless: whether it brought no message that counts, with ``quiet=``: then the count of failed attempts
+                stays.
         """
         self._begin_grace(uptime, now)
-        self.reset_count()
+        if not was_useless:
+            self.reset_count()
         self._fatal_in_a_row = 0
 
     def _begin_grace(self, uptime: float, now: float) -> bool:

@@ -411,7 +411,7 @@ class Supervisor:
         core.counters.connections += 1
         core.counters.renewals += 1
         # If the new connection is soon lost, the old one still shows that the server accepts this client.
-        self._reconnect_state.start_over(old.info.uptime, time.monotonic())
+        self._reconnect_state.start_over(old.info.uptime, time.monotonic(), was_useless=old.was_useless)
         self._reconnect_state.opened()
         trigger = renewal.trigger
         reason = "" if trigger is None else trigger.reason

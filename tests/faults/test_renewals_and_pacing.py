@@ -84,6 +84,22 @@ def test_what_a_pause_held_back_is_written_at_its_end_although_on_session_runs_t
     client.close(timeout=0)
 
 
+def test_the_old_connection_stays_while_an_answer_to_its_call_waits_for_the_end_of_a_pause(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc(), handlers={"add": sum})
+    client.pause_sending(LONG)
+    put(old, {"jsonrpc": "2.0", "id": 7, "method": "add", "params": [1, 2]})
+    eventually(lambda: client.stats.queue_depth == 1)
+    renewed(client, raw)
+    old.sock.settimeout(SHORT)
+    with pytest.raises(TimeoutError):
+        old.receive_frame()
+    old.sock.settimeout(LONG)
+    client.pause_sending(0)
+    assert taken(old)["result"] == 3
+    assert answered_close(old)[0] == 1000
+    client.close(timeout=0)
+
+
 @needs_proc
 def test_a_pause_does_not_keep_the_io_thread_busy_while_on_session_waits(raw):
     client, _ = open_renewing(

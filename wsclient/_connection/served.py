@@ -209,8 +209,8 @@ class ServedConnections:
             connection.close(CloseCode.NORMAL, self._reason, soon, initiator=Initiator.RENEWAL)
 
     def _is_needed(self, connection: Connection) -> bool:
-        """Return whether a reply, a pong or an answer is still awaited on the replaced connection, messages of it wait
-        for a slow reader, or a subscription is not confirmed on the present one.
+        """Return whether a reply, a pong or an answer is still awaited on the replaced connection, it must still write
+        something, messages of it wait for a slow reader, or a subscription is not confirmed on the present one.
         """
         core = self._core
         return (
@@ -221,4 +221,5 @@ class ServedConnections:
             or connection.router.has_unanswered_calls
             or core.acknowledgements.is_awaited(connection.number)
             or not connection.writer.idle()
+            or core.queue.has_message_of(connection.number)  # last, since it looks at each queued message
         )

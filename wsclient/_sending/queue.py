@@ -463,6 +463,13 @@ class MessageQueue:
                 self._note_expiry(entry)
                 self.entries.appendleft(entry)
 
+    def has_message_of(self, number: int) -> bool:
+        """Return whether a message is queued that only the connection with this number may send."""
+        with this_thread.section, self._lock:
+            if self.handed_over:
+                self._take_handed_over()
+            return any(entry.queued and entry.connection_number == number for entry in self.entries)
+
     def sweep(self, number: int | None) -> list[Outgoing]:
         """Remove the messages that no connection will send; they are ``lost``.
 

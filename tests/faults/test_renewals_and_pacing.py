@@ -131,7 +131,7 @@ def answer_ping(peer):
 
 
 def test_a_flush_before_the_switch_spans_both_connections_although_a_pause_outlasts_the_overlap(raw):
-    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=SHORT))
+    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=LONG))
     client.send("written")
     assert old.receive_text() == "written"
     client.pause_sending(LONG)
@@ -169,14 +169,15 @@ def test_a_flush_before_the_switch_fails_if_the_old_connection_proves_nothing(ra
 
 
 def test_a_flush_during_the_overlap_proves_the_old_connection_at_once_although_the_queue_is_paused(raw):
-    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=SHORT))
+    client, old = open_renewing(raw, ping_interval=LONG, renew=Renew(overlap=LONG))
     client.submit({"method": "keeps the old connection"})
-    taken(old)
+    asked = taken(old)
     new = renewed(client, raw)
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
     answer_ping(old)
+    put(old, {"id": asked["id"]})
     answered_close(old)
     await_alone(client)
     client.pause_sending(0)

@@ -560,7 +560,8 @@ def test_nothing_is_quiet_while_no_messages_are_expected(raw):
     client.close(timeout=0)
 
 
-def test_the_clock_stands_still_while_reading_is_paused(raw):
+def open_paused(raw):
+    """A client that does not read until the event ``go_on`` is set; and when its clock was due before that."""
     entered, go_on = threading.Event(), threading.Event()
 
     def on_message(client, message):
@@ -572,11 +573,16 @@ def test_the_clock_stands_still_while_reading_is_paused(raw):
         receive_queue=wsclient.ReceiveQueue(max_messages=1),
     )  # fmt: skip
     watch = client._wsclient.core.quiet
-    opened = watch.next_at
+    due_at = watch.next_at
     put(peer, {"n": 1})
     assert entered.wait(LONG)
     put(peer, {"n": 2})
     eventually(lambda: watch.next_at == -math.inf)
+    return client, watch, go_on, due_at
+
+
+def test_the_clock_stands_still_while_reading_is_paused(raw):
+    client, watch, go_on, opened = open_paused(raw)
     assert not threading.Event().wait(SHORT)  # the pause
     assert watch.next_at == -math.inf
     go_on.set()
@@ -586,21 +592,7 @@ def test_the_clock_stands_still_while_reading_is_paused(raw):
 
 
 def test_a_connection_that_ends_while_reading_is_paused_leaves_no_pause(raw):
-    entered, go_on = threading.Event(), threading.Event()
-
-    def on_message(client, message):
-        entered.set()
-        assert go_on.wait(LONG)
-
-    client, peer = open_pair(
-        raw, on_message=on_message, ping_interval=None, quiet=LONG,
-        receive_queue=wsclient.ReceiveQueue(max_messages=1),
-    )  # fmt: skip
-    watch = client._wsclient.core.quiet
-    put(peer, {"n": 1})
-    assert entered.wait(LONG)
-    put(peer, {"n": 2})
-    eventually(lambda: watch.next_at == -math.inf)
+    client, watch, go_on, _ = open_paused(raw)
     client.reconnect()
     raw.accept().upgrade()
     go_on.set()

@@ -673,7 +673,10 @@ def test_identity_delivers_a_message_that_both_connections_bring_once(raw):
     client.close(timeout=0)
 
 
-def test_identity_also_drops_what_the_new_connection_brings_only_after_the_end_of_the_old_one(raw):
+def renewed_after_two_events(raw):
+    """A client, the peer of its second connection, and a subscription with ``identity=``. The first connection, which
+    has ended, brought the events 1 and 2; the second one has brought none.
+    """
     client, old = open_renewing(raw, protocol=JsonRpc())
     subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
     new = renewed(client, raw)
@@ -682,20 +685,18 @@ def test_identity_also_drops_what_the_new_connection_brings_only_after_the_end_o
     put(new, reply(taken(new), "0xb"))
     answered_close(old)
     await_alone(client)
+    return client, new, subscription
+
+
+def test_identity_also_drops_what_the_new_connection_brings_only_after_the_end_of_the_old_one(raw):
+    client, new, subscription = renewed_after_two_events(raw)
     put(new, event("0xb", 1), event("0xb", 3), event("0xb", 2), event("0xb", 4), event("0xb", 2))
     assert results(subscription, 5) == [1, 2, 3, 4, 2]  # the last one is no repetition by another connection
     client.close(timeout=0)
 
 
 def test_identity_drops_what_comes_late_also_during_the_next_renewal(raw):
-    client, old = open_renewing(raw, protocol=JsonRpc())
-    subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
-    new = renewed(client, raw)
-    put(old, event("0xa", 1), event("0xa", 2))
-    await_processed(old)
-    put(new, reply(taken(new), "0xb"))
-    answered_close(old)
-    await_alone(client)
+    client, new, subscription = renewed_after_two_events(raw)
     newest = renewed(client, raw)
     put(new, event("0xb", 1), event("0xb", 2), event("0xb", 3))
     await_processed(new)
@@ -706,14 +707,7 @@ def test_identity_drops_what_comes_late_also_during_the_next_renewal(raw):
 
 def test_what_came_late_is_forgotten_after_some_time(raw, monkeypatch):
     monkeypatch.setattr(subscription_module, "BEHIND", -1.0)  # Windows: the clock may show the same time twice
-    client, old = open_renewing(raw, protocol=JsonRpc())
-    subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
-    new = renewed(client, raw)
-    put(old, event("0xa", 1), event("0xa", 2))
-    await_processed(old)
-    put(new, reply(taken(new), "0xb"))
-    answered_close(old)
-    await_alone(client)
+    client, new, subscription = renewed_after_two_events(raw)
     put(new, event("0xb", 1), event("0xb", 2))
     assert results(subscription, 4) == [1, 2, 1, 2]
     client.close(timeout=0)

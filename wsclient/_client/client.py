@@ -206,7 +206,7 @@ class Client:
 
     def renew(self, reason: str = "", *, wait: bool = False, timeout: float = 30) -> bool:
         """Replace the connection by a new one without a gap: the new one is opened, set up by ``on_session`` and
-        subscribed while the present one still serves; then it takes over. The option ``renew=`` does this by itself.
+        subscribed while the present one still serves; then it takes over. ``renew=`` does this at certain times.
 
         The present connection is closed when its requests are answered, at the latest after ``Renew.overlap`` seconds.
         A call during a renewal has no further effect; while the replaced connection is still served, the next renewal
@@ -493,7 +493,7 @@ class Client:
 
         Of several calls, the latest end counts. The pause also holds on later connections, and for the requests with
         which subscriptions are made again there. Not held back are: ping, pong and close frames; the messages of
-        ``on_session``; and what the message protocol sends by itself (heartbeats, its answers to the server), since the
+        ``on_session``; and what the message protocol sends (heartbeats, its answers to the server), since the
         server could end the connection without it. ``close()`` and ``drain()`` end the pause: they send what is queued.
         The time-outs of requests continue meanwhile.
 

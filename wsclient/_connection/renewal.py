@@ -144,7 +144,7 @@ class Trigger(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """A moment at which a trigger occurs by itself, and the expiry, infinity if nothing expires."""
+    """A moment at which a trigger occurs without a call or a message, and the expiry, infinity if nothing expires."""
 
     at: float
     reason: str

@@ -19,7 +19,7 @@ __all__ = ["WatchedRouter"]
 
 
 class WatchedRouter(Router):
-    """Reports each message once, before it is delivered: events, replies and calls, whoever receives them.
+    """Reports each message once, before it is delivered: events, replies and calls, for any receiver.
 
     Not reported: control messages of the protocol, answers to heartbeats, payloads without a meaning, and what comes
     during the set-up of the connection, except messages that are delivered when it is open.

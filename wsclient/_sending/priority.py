@@ -32,7 +32,7 @@ class Urgent:
     """The urgent messages of one connection.
 
     If ``rate=`` or ``pause_sending()`` delays messages, control frames pass all others, and what the message protocol
-    sends by itself (heartbeats, answers) passes the requests of subscriptions: there may be thousands of these.
+    sends (heartbeats, answers) passes the requests of subscriptions: there may be thousands of these.
 
     Attributes:
         entries: the queued messages; other classes only read it.

@@ -240,6 +240,7 @@ class Sender:
             if retiring is None or entry.connection_number != retiring.write_progress.number:
                 kept.append(entry)
             elif type(entry) is Mark and entry.spans:
+                # `Acknowledgements.span` did not see this mark: `flush()` was between making and registering it.
                 entry.twin = twin = Mark(None if entry.key is None else os.urandom(8), entry.connection_number)
                 entry.connection_number = number
                 if not self._bind(twin):

@@ -49,7 +49,7 @@ hypothesis.settings.load_profile("wsclient")
 are the same few in each run; with ``EXPLORE`` in the environment (``nox -s long``) they are new ones, and many."""
 
 NOT_RUN = {
-    "slow": "minutes of load, thousands of reconnects, time that has to pass",
+    "slow": "most examples, minutes of load, thousands of reconnects, time that has to pass",
     "network": "unplugged cables and lost packets between network namespaces",
     "servers": "nginx, Chromium, aria2 and other programs; see tests/README.md",
 }
@@ -93,9 +93,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Exclude thousands of permanent objects from garbage collection; many tests call it."""
-    gc.enable()
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,6 +54,7 @@ def test_request_reply_runs(echo_server):
     assert lines[5] == "17 requests answered"
 
 
+@pytest.mark.slow
 def test_your_client_runs():
     command = [
         sys.executable,
@@ -83,6 +84,7 @@ def test_live_data_runs():
     assert int(numbers[1]) >= 2
 
 
+@pytest.mark.slow
 def test_protocol_tour_runs():
     # Up to websockets 16 the server logs a refused handshake with a traceback.
     assert run("protocol_tour.py", server_may_complain=True) == [
@@ -118,6 +120,7 @@ def test_every_service_is_listed_and_short_and_tested():
         assert len((folder / name).read_text(encoding="utf-8").splitlines()) <= 120, name
 
 
+@pytest.mark.slow
 def test_replay_offline_runs():
     *first, changed = run("replay_offline.py")
     assert first == [
@@ -129,6 +132,7 @@ def test_replay_offline_runs():
     assert changed == f"changed: expected {expected}, got {expected.replace('2]', '3]')}."
 
 
+@pytest.mark.slow
 def test_own_protocol_runs():
     assert run("own_protocol.py") == ["answer: desserts", "error: nothing to turn", "items: one two three"]
 
@@ -154,7 +158,7 @@ class GraphQL(Program):
 
 @pytest.mark.servers
 @pytest.mark.skipif(
-    npm("graphql-ws/use/ws", "graphql", "ws") is None,
+    npm("graphql-ws", "graphql", "ws") is None,
     reason="GRAPHQL-WS IS MISSING: graphql_subscription.py is not run",
 )
 def test_graphql_subscription_runs(tmp_path):

@@ -1,5 +1,6 @@
 """KeyboardInterrupt in the main thread, at any moment of any call, and the use of the client afterwards."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,11 +13,11 @@ import pytest
 
 import wsclient
 
-from .support import LONG, RawServer, eventually
+from .support import LONG, SLACK, RawServer, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between threads are POSIX's")
 
-SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "1")
+SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "0.3")
 """The duration of a test with many interrupts; it is longer if a hundred of them take longer."""
 
 
@@ -63,11 +64,16 @@ def waits_in_the_library():
 
 
 def interrupt_soon(ready):
-    """Interrupt the main thread when it waits in a call of the library."""
+    """Interrupt the main thread when it waits in a call of the library.
+
+    Where CPython's list of frames has no frame of the main thread (see ``where_main_is``), it has none during the whole
+    wait; the interrupt then comes after as much time as the call needs to begin on a busy machine.
+    """
 
     def strike():
         assert ready.wait(LONG)
-        eventually(waits_in_the_library)
+        with contextlib.suppress(AssertionError):
+            eventually(waits_in_the_library, SLACK)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=strike)

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import pytest
 from aws_client import open_api
 from aws_server import Gateway
 
@@ -10,6 +11,7 @@ from ..support import LONG, eventually
 from ..support.services import printed
 
 
+@pytest.mark.slow
 def test_it_runs():
     assert printed("aws_client.py") == [
         "sum, from the first connection: 3",

@@ -25,6 +25,7 @@ def start(run):
         client.close()
 
 
+@pytest.mark.slow
 def test_it_runs():
     assert printed("binance_client.py") == [
         "btcusdt: 100 trades, complete: True, 0 gaps",

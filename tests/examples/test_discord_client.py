@@ -36,6 +36,7 @@ def names_of(bot, count):
     return [bot.events.get(timeout=LONG)[0] for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_it_runs():
     assert printed("discord_client.py") == [
         "READY",

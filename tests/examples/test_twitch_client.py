@@ -35,6 +35,7 @@ def numbers_of(client):
     return sorted(event["number"] for event in client.received.values())
 
 
+@pytest.mark.slow
 def test_it_runs():
     assert printed("twitch_client.py") == [
         "201 events, none missing: True",

@@ -324,7 +324,9 @@ def test_answers_take_no_room_of_the_users_messages(raw, overflow, workers):
 
 
 @pytest.mark.parametrize(
-    "workers", [None, 0, pytest.param(2, marks=pytest.mark.slow)], ids=["no handler", "hook thread", "workers"]
+    "workers",
+    [pytest.param(None, marks=pytest.mark.slow), 0, pytest.param(2, marks=pytest.mark.slow)],
+    ids=["no handler", "hook thread", "workers"],
 )
 def test_reading_pauses_until_the_answers_are_sent(raw, workers):
     client, peer = open_pair(raw, protocol=JsonRpc(), compression=None, ping_interval=None)

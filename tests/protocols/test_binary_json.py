@@ -167,7 +167,8 @@ def test_a_reply_in_a_text_message_is_decoded_too(space):
         assert client.call("five", timeout=LONG) == 5
 
 
-@pytest.mark.parametrize("kind", [pytest.param(str, marks=pytest.mark.slow), bytes])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [str, bytes])
 def test_a_large_array_is_decoded_only_up_to_the_limit(kind):
     text = f"[{'[],' * 200_000}[]]"
     payload = text if kind is str else text.encode()

@@ -5,7 +5,6 @@ import socket
 import threading
 
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.strategies import booleans, integers
 
@@ -284,7 +283,6 @@ class Subscribed(RuleBasedStateMachine):
 
 
 TestSubscribed = Subscribed.TestCase
-TestSubscribed.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 
 
 # --- events that come late, and streams that are gone ----------------------------------------------------------------

@@ -796,7 +796,7 @@ def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():
 
 def test_a_message_in_tiny_pieces_needs_little_more_memory_than_its_bytes():
     """A piece of two bytes needs as much memory as one of fifty; thousands of them are joined from time to time."""
-    size = 50_000
+    size = 25_000
     source = reader(2 * size)
     source.feed(header(BINARY, 2 * size))
     tracemalloc.start()

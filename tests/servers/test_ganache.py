@@ -4,7 +4,6 @@ After SIGTERM it closes with 1000, like at the request of the client.
 """
 
 import concurrent.futures
-import pathlib
 import queue
 
 import pytest
@@ -33,7 +32,7 @@ REVERTS = "0x602a60005260206000fd"
 class Ganache(Program):
     def __init__(self, home):
         self.port = free_port()
-        program = pathlib.Path(npm("ganache")).with_name("cli.js")
+        program = npm("ganache") / "dist/node/cli.js"
         super().__init__(home, [
             NODE, program, "--server.host", "127.0.0.1", "--server.port", str(self.port), "--wallet.totalAccounts", "1",
         ])  # fmt: skip

@@ -16,9 +16,8 @@ from ..support.node import NODE, npm
 from ..support.program import Program, free_port
 
 SERVER = pathlib.Path(__file__).with_name("graphql_server.cjs")
-FOUND = npm("graphql-ws/use/ws", "graphql", "ws")
 pytestmark = pytest.mark.skipif(
-    FOUND is None,
+    npm("graphql-ws", "graphql", "ws") is None,
     reason="GRAPHQL-WS IS MISSING, so GraphQL is not tested on a real server: apt-get install nodejs npm, "
     "npm install graphql-ws@6 graphql@16 ws@8, and have NODE_PATH name its node_modules",
 )

@@ -1,19 +1,20 @@
-"""npm packages, as Node finds them: in a folder above the tests, or in ``NODE_PATH``."""
+"""npm packages, where Node finds them: in a folder above the tests, or in ``NODE_PATH``."""
 
-import functools
+import os
+import pathlib
 import shutil
-import subprocess
 
 __all__ = ["NODE", "npm"]
 
 NODE = shutil.which("node")
 
 
-@functools.cache
-def npm(*modules):
-    """The file that Node loads for the first of these modules; None if one of them is missing."""
-    if NODE is None:
-        return None
-    script = "process.argv.slice(1).forEach(name => console.log(require.resolve(name)))"
-    done = subprocess.run([NODE, "-e", script, *modules], capture_output=True, text=True, timeout=60)
-    return done.stdout.splitlines()[0] if done.returncode == 0 else None
+def npm(*packages):
+    """The folder of the first of these packages; None if one of them, or Node, is missing.
+
+    Node itself is not asked, since each worker calls this when it collects the tests.
+    """
+    above = [folder / "node_modules" for folder in pathlib.Path(__file__).resolve().parents]
+    listed = [pathlib.Path(folder) for folder in os.environ.get("NODE_PATH", "").split(os.pathsep) if folder]
+    found = [next((root / name for root in above + listed if (root / name).is_dir()), None) for name in packages]
+    return None if NODE is None or None in found else found[0]

@@ -28,11 +28,11 @@ def handler(connection, message):
     [
         ("new", False),
         ("open", True),
-        ("stuck hook", True),
+        pytest.param("stuck hook", True, marks=pytest.mark.slow),
         pytest.param("waiting", True, marks=pytest.mark.slow),
         pytest.param("connecting", True, marks=pytest.mark.slow),
         pytest.param("stuck session", True, marks=pytest.mark.slow),
-        ("name look-up", True),
+        pytest.param("name look-up", True, marks=pytest.mark.slow),
         ("thread in request", True),
         ("closed", False),
     ],

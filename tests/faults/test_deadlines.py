@@ -248,7 +248,9 @@ def test_requests_end_in_the_order_of_their_deadlines(stuck):
 
 
 @of(CONNECTING + OPEN)
-@pytest.mark.parametrize("end", ["close", "drain", "start", "send"])
+@pytest.mark.parametrize(
+    "end", ["close", *(pytest.param(end, marks=pytest.mark.slow) for end in ("drain", "start")), "send"]
+)
 def test_every_call_that_ends_the_client_or_fills_it_ends_in_time(stuck, end):
     client = stuck.client
     call, most = {
@@ -298,6 +300,7 @@ def test_where_no_thread_can_be_started_the_function_is_called_nevertheless(serv
     assert "a helper thread could not be started: can't start new thread" in caplog.text
 
 
+@pytest.mark.slow
 def test_subscribe_ends_in_time_while_the_protocol_handles_its_reply(raw, hang):
     class Slow(JsonRpc):
         def stream_of(self, request, id, reply=None):

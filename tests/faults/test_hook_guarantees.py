@@ -30,6 +30,13 @@ RAISING = ("on_open", "on_reconnect", "on_message", "on_close", "on_error", "on_
 LIVING = ("sleeps", "raises", "starts")
 """The hooks that leave the client open."""
 
+
+def of(kinds):
+    """Parameters of a test: the first kind is in the plain run; the others are slow."""
+    first, *others = kinds
+    return pytest.mark.parametrize("kind", [first, *(pytest.param(kind, marks=pytest.mark.slow) for kind in others)])
+
+
 TIMEOUT = 0.5
 """The timeout of ``close()``."""
 
@@ -134,7 +141,7 @@ def outcome(future):
     return future.exception() or future.result()
 
 
-@pytest.mark.parametrize("kind", LIVING)
+@of(LIVING)
 def test_1_each_blocking_call_ends_at_its_timeout(kind, scene):
     one = scene(kind)
     one.misbehave()
@@ -155,7 +162,7 @@ def test_1_each_blocking_call_ends_at_its_timeout(kind, scene):
     assert one.client.state is State.CLOSED
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_once(kind, scene, server):
     one = scene(kind)
     if kind in LIVING:
@@ -184,7 +191,7 @@ def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_on
     assert set(ends.values()) == {1}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_2_a_request_lost_or_answered_while_the_hook_acts_has_one_outcome_and_its_own_reply(kind, scene, server):
     """Ten rounds of requests, each cut in the middle; the hook that closes does so in the last."""
     one = scene(kind)
@@ -225,7 +232,7 @@ def test_2_a_request_lost_or_answered_while_the_hook_acts_has_one_outcome_and_it
 
 
 @pytest.mark.parametrize("wait", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_3_close_returns_in_time(kind, wait, scene, caplog):
     one = scene(kind)
     one.misbehave()
@@ -243,7 +250,7 @@ def test_3_close_returns_in_time(kind, wait, scene, caplog):
 
 
 @needs_proc
-@pytest.mark.parametrize("kind", LIVING)
+@of(LIVING)
 def test_4_reconnects_during_the_hook_leave_threads_and_descriptors_unchanged(kind, scene, server):
     one = scene(kind)
     one.misbehave()
@@ -264,7 +271,7 @@ def test_4_reconnects_during_the_hook_leave_threads_and_descriptors_unchanged(ki
 
 
 @needs_proc
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_4_clients_closed_during_such_a_hook_release_all_resources(kind, server):
     counts = []
     for _ in range(6):
@@ -280,7 +287,7 @@ def test_4_clients_closed_during_such_a_hook_release_all_resources(kind, server)
 # --- 5: effects on the process ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_5_nothing_is_printed_and_no_signal_is_handled_and_each_log_line_and_thread_has_the_name(
     kind, scene, server, capfd, caplog
 ):
@@ -311,7 +318,7 @@ def test_5_nothing_is_printed_and_no_signal_is_handled_and_each_log_line_and_thr
 
 
 @needs_proc
-@pytest.mark.parametrize("kind", LIVING)
+@of(LIVING)
 def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, server):
     """How often each of our threads gave up the processor voluntarily: once for each wait that ended."""
     one = scene(kind, ping_interval=None, receive_queue=wsclient.ReceiveQueue(max_messages=1))
@@ -340,7 +347,7 @@ def waits(thread):
         return int(next(line for line in status if line.startswith("voluntary_ctxt_switches")).split()[1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_5_and_7_no_secret_of_the_url_is_logged(kind, scene, server, caplog):
     caplog.set_level(logging.DEBUG, "wsclient")
     url = server.url.replace("ws://", "ws://user:hunter2@") + "?token=hunter2"
@@ -376,7 +383,7 @@ CALLS = {
 
 
 @needs_fork
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_6_a_child_forked_while_the_hook_acts_has_a_closed_copy(kind, scene, server):
     """Forked by another thread; the hook that closes forks itself, directly before."""
     one = scene(kind)
@@ -421,7 +428,7 @@ WAITING = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@of(KINDS)
 def test_8_on_the_io_thread_a_call_that_waits_is_refused_with_the_alternative(kind, scene, server):
     one = scene(kind)
     said = {}

@@ -309,6 +309,46 @@ def test_a_message_may_be_lost_in_an_overlap_only_if_a_fault_may_have_lost_it(fa
     assert any("nothing between them" in sentence for sentence in judge(history).broken) is not is_excused
 
 
+@pytest.mark.parametrize(
+    ("arrival", "fault", "is_excused"),
+    [
+        (20.0, None, False),
+        (20.8, None, False),
+        (20.9, None, True),
+        (20.0, Disturbance("frozen", 19.5, 20.5, True), True),
+        (20.0, Disturbance("frozen", 15.0, 17.0, True), False),
+        (20.0, Disturbance("sending paused", 19.5, 20.5, False), False),
+    ],
+)
+def test_a_renewal_may_cause_a_gap_only_if_no_connection_serves_a_subscription(arrival, fault, is_excused):
+    history = honest()
+    change(1, "connections", times=[20.0, arrival, 21.0, 21.2])(history)
+    change(0, "heard", at=19.0)(history)
+    change(1, "heard", at=19.1)(history)
+    change(2, "heard", at=21.0, gaps=1)(history)
+    history.disturbances += [fault] if fault else []
+    gaps = [sentence for sentence in judge(history).broken if "counted" in sentence]
+    assert gaps == ([] if is_excused else [
+        "gaps are counted for losses, not for renewals: r counted 1 gaps before (2, 0); 0 connections were lost."
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_excused"),
+    [
+        (Disturbance("frozen", 20.5, 22.0, True), True),
+        (Disturbance("frozen", 15.0, 17.0, True), False),
+        (Disturbance("client renews", 20.0, 20.0, False), False),
+    ],
+)
+def test_a_renewal_may_end_a_request_that_never_arrived_only_after_a_fault(fault, is_excused):
+    history = honest()
+    arrivals(2, "login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2")(history)
+    history.disturbances.append(fault)
+    sentence = "a renewal ends a request only after the overlap: a renewal ended request a:8, which had not been sent."
+    assert (sentence in judge(history).broken) is not is_excused
+
+
 def test_a_renewal_may_end_idempotent_requests_of_hooks_which_belong_to_one_connection():
     history = honest()
     history.asked.append(Asked("hooks", 1, idempotent=True, outcomes=["lost unsent"], renewed_at=20.0))

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 import socket
 import threading
 
@@ -143,6 +144,26 @@ def test_the_hook_of_a_subclass_may_call_the_default(raw):
     starting.result(LONG)
     renewed(client, raw, "why")
     eventually(lambda: calls == ["open", "why", "open"])
+    client.close(timeout=0)
+
+
+def test_the_default_of_on_renew_may_be_called_without_another_hook(raw):
+    returned, errors = [], []
+
+    class Mine(wsclient.Client):
+        def on_renew(self, reason):
+            returned.append(super().on_renew(reason))
+
+        def on_error(self, error):
+            errors.append(error)
+
+    client = Mine(raw.url, ping_interval=None, renew=Renew())
+    starting = start_call(client.start)
+    raw.accept().upgrade()
+    starting.result(LONG)
+    renewed(client, raw)
+    eventually(lambda: returned or errors)
+    assert (returned, errors) == ([None], [])
     client.close(timeout=0)
 
 
@@ -526,6 +547,60 @@ def test_flush_during_the_overlap_waits_for_both_connections(raw):
     assert not concurrent.futures.wait([flushing], SHORT).done
     new.send_frame(10, here)
     flushing.result(LONG)
+    client.close(timeout=0)
+
+
+class HeldFlush:
+    """A call of ``flush()`` that has read the number of the present connection, and is held before it continues."""
+
+    def __init__(self, client, monkeypatch):
+        self._urandom = os.urandom
+        self._ident = None
+        self._began, self._go_on = threading.Event(), threading.Event()
+        monkeypatch.setattr(os, "urandom", self._held)  # called for the payload of the ping
+        self._future = start_call(lambda: self._flush(client))
+        assert self._began.wait(LONG)
+
+    def _flush(self, client):
+        self._ident = threading.get_ident()
+        client.flush(LONG)
+
+    def _held(self, size):
+        if self._ident == threading.get_ident() and not self._began.is_set():
+            self._began.set()
+            assert self._go_on.wait(LONG)
+        return self._urandom(size)
+
+    def release(self):
+        """Let it continue; return the future of its result."""
+        self._go_on.set()
+        return self._future
+
+
+def test_a_flush_that_is_overtaken_by_the_switch_waits_for_both_connections(raw, monkeypatch):
+    client, old = open_renewing(raw, ping_interval=LONG)
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    held = HeldFlush(client, monkeypatch)
+    new = renewed(client, raw)
+    flushing = held.release()
+    (_, here), (_, there) = new.receive_frame(), old.receive_frame()
+    old.send_frame(10, there)
+    assert not concurrent.futures.wait([flushing], SHORT).done
+    new.send_frame(10, here)
+    flushing.result(LONG)
+    client.close(timeout=0)
+
+
+def test_a_flush_fails_that_is_overtaken_by_the_loss_of_its_connection(raw, monkeypatch):
+    client, old = open_renewing(raw, ping_interval=LONG, reconnect=SOON)
+    client.send("x")
+    held = HeldFlush(client, monkeypatch)
+    old.reset()
+    raw.accept().upgrade()
+    eventually(lambda: client.stats.connections == 2)
+    with pytest.raises(wsclient.ConnectionLost):
+        held.release().result(LONG)
     client.close(timeout=0)
 
 

@@ -1,9 +1,17 @@
-"""How often a sending thread writes directly."""
+"""How often a sending thread writes directly; and messages that only a replaced connection may send."""
 
+import contextlib
+import socket
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wsclient
+from wsclient._network.transport import Line
+from wsclient._sending.message import Outgoing
 from wsclient._sending.sender import BURST, WINDOW, Pace
+from wsclient._sending.writer import Writer
 
 
 def test_a_few_messages_in_a_row_are_written_directly_and_no_more():
@@ -36,3 +44,54 @@ def test_no_window_has_more_than_two_bursts_and_its_first_message_is_written_dir
             quiet_since = now
     for began in let:
         assert sum(began <= one < began + WINDOW for one in let) <= 2 * BURST
+
+
+# --- a replaced connection -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sender():
+    """The sender of a client that does not run: its first connection is replaced, its second one is the present one."""
+    here, there = socket.socketpair()
+    with here, there, contextlib.closing(wsclient.Client("ws://localhost/")) as client:
+        core = client._wsclient.core
+        core.sender.connection_number = 2
+        core.sender.retiring = Writer(Line(here), core.make_backend(core.table.new_connection(1)))
+        yield core.sender
+        core.sender.retiring = None
+
+
+class EndsMeanwhile(list):
+    """The list ``Sender.bound``; the I/O thread ends the replaced connection while another thread adds a message."""
+
+    def __init__(self, sender, *, takes_it):
+        super().__init__()
+        self.taken = None
+        self._sender, self._takes_it = sender, takes_it
+
+    def append(self, entry):
+        if self._takes_it:
+            super().append(entry)
+        self._sender.retiring = None
+        self.taken = self._sender.take_bound()
+        if not self._takes_it:
+            super().append(entry)
+
+
+def message_of(number):
+    return Outgoing(1, b"x", 1, connection_number=number)
+
+
+def test_the_present_connection_does_not_write_a_message_of_the_replaced_one(sender):
+    bound, free, present = message_of(1), message_of(None), message_of(2)
+    assert sender.without_bound([bound, free, present], 2) == [free, present]
+    assert sender.take_bound() == [bound]
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_a_message_of_a_replaced_connection_that_ends_at_this_moment_is_decided_by_one_thread(sender, takes_it):
+    sender.bound = bound = EndsMeanwhile(sender, takes_it=takes_it)
+    entry = message_of(1)
+    kept = sender.without_bound([entry], 2)
+    assert (bound.taken, kept) == (([entry], []) if takes_it else ([], [entry]))
+    assert bound == []

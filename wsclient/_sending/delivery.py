@@ -179,14 +179,11 @@ class Acknowledgements:
         self._wait_for_connection("flush()", timeout, deadline, FlushTimeout)
         mark = self._make_mark(self._sender.connection_number, spans=True)
         is_twin = False
-        retiring = self._sender.retiring
-        if retiring is not None:
-            mark.twin = self._make_mark(retiring.write_progress.number)
         try:
-            if not (
-                self._queue_mark(mark)
-                and (mark.twin is None or self._queue_mark(mark.twin, first=True, behind_own=True))
-            ):
+            while not self._register(mark):
+                mark = self._make_mark(self._sender.connection_number, spans=True)
+            twin = self._make_twin(mark)
+            if not (self._queue_mark(mark) and (twin is None or self._queue_mark(twin, first=True, behind_own=True))):
                 raise self._guard.closed_error("flush()")
             while (state := mark.state) not in _OVER:  # read once: it may change at any moment
                 if self._is_proven(state):
@@ -259,6 +256,34 @@ class Acknowledgements:
 
     def _make_mark(self, connection_number: int | None, *, spans: bool = False) -> Mark:
         return Mark(os.urandom(8) if self._has_pings else None, connection_number, spans=spans)
+
+    def _register(self, mark: Mark) -> bool:
+        """Register the mark of a ``flush()`` before it is queued, so that ``span`` finds it.
+
+        Returns:
+            False if a renewal has replaced its connection since it was made. It must not be queued then: ``span`` may
+            not have found it. If the connection was lost, it is queued, and becomes ``lost``.
+        """
+        sender = self._sender
+        self._link.proofs[mark] = None
+        if mark.connection_number == sender.connection_number:
+            return True
+        retiring = sender.retiring
+        if retiring is None or mark.connection_number != retiring.write_progress.number:
+            return True
+        self._link.proofs.pop(mark, None)
+        return False
+
+    def _make_twin(self, mark: Mark) -> Mark | None:
+        """Give the mark of a ``flush()`` its twin on the replaced connection. None if no such connection is served, or
+        if ``span`` does it.
+        """
+        retiring = self._sender.retiring
+        # `span` assigns the twin before the number, and both after `retiring`.
+        if retiring is None or mark.connection_number == retiring.write_progress.number or mark.twin is not None:
+            return None
+        mark.twin = twin = self._make_mark(retiring.write_progress.number)
+        return twin
 
     def _queue_mark(self, mark: Mark, *, first: bool = False, behind_own: bool = False) -> bool:
         """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``.

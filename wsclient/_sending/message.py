@@ -208,8 +208,8 @@ class Mark(Outgoing):
         key: the payload that its pong repeats; it stays when ``payload`` is released. None if pings are off.
         round_trip: seconds from the ping to the pong that answered it; None before that. The I/O thread sets it.
         spans: whether it must also prove what was written on a connection that a renewal has replaced meanwhile.
-        twin: the mark on that connection; None if there is none. Set at the switch; for a mark that is queued after
-            that, by ``flush()`` or by the writer, before it writes this mark.
+        twin: the mark on that connection; None if there is none. Set at the switch; for a mark that is made after
+            that, by ``flush()``.
     """
 
     __slots__ = ("key", "round_trip", "spans", "twin")

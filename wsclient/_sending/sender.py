@@ -9,13 +9,11 @@ Guarantees:
 
 from __future__ import annotations
 
-import os
 import time
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from .._threads.waiting import Notifier
-from .message import LOST, Mark
 from .pacing import Pause
 
 if TYPE_CHECKING:
@@ -238,13 +236,6 @@ class Sender:
         for entry in batch:
             retiring = self.retiring
             if retiring is None or entry.connection_number != retiring.write_progress.number:
-                kept.append(entry)
-            elif type(entry) is Mark and entry.spans:
-                # `Acknowledgements.span` did not see this mark: `flush()` was between making and registering it.
-                entry.twin = twin = Mark(None if entry.key is None else os.urandom(8), entry.connection_number)
-                entry.connection_number = number
-                if not self._bind(twin):
-                    twin.discarded_as = LOST
                 kept.append(entry)
             elif not self._bind(entry):
                 kept.append(entry)  # it has become too late, and becomes `lost`

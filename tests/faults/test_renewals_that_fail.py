@@ -10,6 +10,7 @@ import tenacity
 
 import wsclient
 from wsclient import JsonRpc, Renew, State
+from wsclient._connection import supervisor
 
 from ..support import LONG, SHORT, SLACK, eventually
 from ..support.peers import event, put, reply, results, start_call, subscribed, taken
@@ -435,6 +436,28 @@ def test_close_without_waiting_ends_both(raw, point):
     assert close_code(old)[0] == 1000
 
 
+@pytest.mark.parametrize("final", [State.CLOSED, State.FAILED])
+def test_the_end_of_a_client_that_reconnects_closes_the_old_connection(raw, final, monkeypatch):
+    monkeypatch.setattr(supervisor, "QUICK_CLOSE", LONG)
+    stop = tenacity.stop_never if final is State.CLOSED else tenacity.stop_after_attempt(1)
+    reconnect = wsclient.Reconnect(wait=tenacity.wait_none(), stop=stop)
+    client, old = open_renewing(raw, renew=Renew(overlap=LONG), reconnect=reconnect)
+    stream = client.listen()
+    client.submit({"method": "keeps the old connection"})
+    taken(old)
+    renewed(client, raw).reset()
+    if final is State.CLOSED:
+        raw.accept()  # it gets no answer
+        client.close(wait=False, timeout=LONG)
+    assert close_code(old)[0] == 1000
+    put(old, {"event": 1})
+    old.send_frame(8, (1000).to_bytes(2, "big"))
+    old.finish()
+    assert stream.get(LONG) == {"event": 1}
+    assert client.wait_closed(LONG)
+    assert client.state is final
+
+
 @pytest.mark.parametrize("point", ["upgrade", "login"])
 def test_drain_cancels_the_attempt_and_finishes_on_the_old_connection(raw, point):
     client, old = open_renewing(raw, on_session=log_in)
@@ -579,17 +602,64 @@ def connections(client):
     return client._wsclient.lifecycle._supervisor._served
 
 
+class Closer:
+    """The option ``on`` of ``Renew``; at the message ``"close"`` it closes a socket on the I/O thread.
+
+    Args:
+        find: a function of the client that returns the socket.
+    """
+
+    def __init__(self, find):
+        self.client = None
+        self._find = find
+
+    def __call__(self, message):
+        if message == "close":
+            self._find(self.client).close()
+        return False
+
+
 def test_if_other_code_closes_the_socket_of_the_old_connection_the_new_one_continues(raw):
-    client, old = open_renewing(raw)
+    closer = Closer(lambda client: connections(client).retiring.opened.line.sock)
+    client, old = open_renewing(raw, renew=Renew(on=closer))
+    closer.client = client
     asked = client.submit({"method": "x"})
     taken(old)
     new = renewed(client, raw)
-    connections(client).retiring.opened.line.sock.close()
+    new.send_text("close")
     with pytest.raises(wsclient.ConnectionLost) as caught:
         asked.result(LONG)
     assert caught.value.disconnect.initiator == "network"
     works(client, new)
     client.close(timeout=0)
+
+
+@POINTS
+def test_if_other_code_closes_the_wake_up_during_a_renewal_the_client_reconnects(raw, point, caplog):
+    errors = []
+    closer = Closer(lambda client: client._wsclient.core.commands._wakeup._inner)
+    client, old = open_renewing(
+        raw,
+        renew=Renew(on=closer),
+        reconnect=SOON,
+        on_session=log_in,
+        on_error=lambda _, error: errors.append(error),
+    )
+    closer.client = client
+    asked = client.submit({"method": "x"})
+    taken(old)
+    _, new = held_at(point, client, raw)
+    (new if point == "overlap" else old).send_text("close")
+    with pytest.raises(wsclient.ConnectionLost) as caught:
+        asked.result(LONG)
+    assert "other code of this program has closed the client's socket" in caught.value.disconnect.reason
+    third = raw.accept().upgrade()
+    taken(third)
+    put(third, {"login": "welcome"})
+    works(client, third)
+    client.close(timeout=0)
+    assert errors == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 class Breaking(wsclient.JsonId):
@@ -627,6 +697,37 @@ def test_a_defect_ends_the_connection_that_has_it(raw, which, caplog):
         pass
     assert message["method"] == "after it"
     eventually(lambda: "defect" in caplog.text)  # the record is handled on a thread of its own
+    client.close(timeout=0)
+
+
+class BreaksAtTheSwitch(wsclient.JsonId):
+    """A protocol whose heartbeat raises when the second connection takes over."""
+
+    number = 0
+
+    def on_session(self, session):
+        self.number = session.number
+
+    @property
+    def heartbeat(self):
+        if self.number == 2:
+            raise LookupError("a defect")
+        return None
+
+
+def test_after_a_defect_at_the_switch_the_client_reconnects_and_can_be_renewed(raw, attempts, caplog):
+    client, old = open_renewing(raw, protocol=BreaksAtTheSwitch(), reconnect=SOON, **attempts.options)
+    renewing, new = begin_renewal(client, raw)
+    new.upgrade()
+    third = raw.accept().upgrade()
+    assert renewing.result(LONG) is True
+    for peer in (old, new):
+        peer.until_closed()
+    assert client.stats.renewals == 0
+    works(client, third)
+    works(client, renewed(client, raw))
+    eventually(lambda: attempts.calls == ["reconnect", "renew"])
+    assert "defect" in caplog.text
     client.close(timeout=0)
 
 
@@ -672,6 +773,23 @@ def test_without_an_overlap_the_wait_for_requests_ends_after_latest(raw):
     message = taken(new)
     put(new, {"id": message["id"], "result": 1})
     assert again.result(LONG)["result"] == 1
+    client.close(timeout=0)
+
+
+def test_without_an_overlap_a_connection_that_is_lost_before_its_replacement_is_no_renewal(raw, attempts):
+    client, old = open_renewing(raw, renew=Renew(overlap=0), reconnect=SOON, **attempts.options)
+    asked = client.submit({"method": "slow"})
+    taken(old)
+    renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
+    eventually(lambda: not client._wsclient.core.sender.writer.is_open)
+    old.reset()
+    with pytest.raises(wsclient.ConnectionLost):
+        asked.result(LONG)
+    new = raw.accept().upgrade()
+    assert renewing.result(LONG) is True  # the connection is a new one
+    eventually(lambda: attempts.calls == [("close", None), "reconnect"])
+    assert (client.stats.renewals, client.last_disconnect.initiator) == (0, "network")
+    works(client, new)
     client.close(timeout=0)
 
 

@@ -108,9 +108,6 @@ class ServedConnections:
         Args:
             socks: the sockets of a connection that is being opened, each with its events.
             until: when to end the wait.
-
-        Raises:
-            OSError: other code has closed a socket or the wake-up.
         """
         return self._turn_all(self.others(None), None, socks, until)
 
@@ -155,7 +152,7 @@ class ServedConnections:
             at = min(at, ends_at)
             if events:
                 watched[sock] = events
-        ready = self._wait(connections, watched, at, is_dialling=bool(socks))
+        ready = self._wait(connections, watched, at)
         for one in connections:
             events = ready.get(one.opened.line.sock, 0)
             if one is own:
@@ -165,7 +162,7 @@ class ServedConnections:
         return [sock for sock in socks if sock in ready]
 
     def _wait(
-        self, connections: list[Connection], watched: dict[socket.socket, int], at: float, *, is_dialling: bool
+        self, connections: list[Connection], watched: dict[socket.socket, int], at: float
     ) -> dict[socket.socket, int]:
         now = time.monotonic()
         if any(one.over for one in connections):
@@ -178,9 +175,7 @@ class ServedConnections:
         except OSError as error:  # it is not known whose descriptor other code has closed
             for one in connections:
                 one.break_off(error)
-            if is_dialling:
-                raise
-            return {}
+            return {}  # the wait for sockets that are being opened continues without these connections
 
     def _turn_other(self, connection: Connection, events: int) -> None:
         """Handle what a connection has brought, on behalf of which the thread does not wait."""

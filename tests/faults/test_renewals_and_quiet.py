@@ -43,6 +43,17 @@ def test_a_quiet_connection_is_renewed_and_its_request_in_flight_is_answered(raw
     client.close(timeout=0)
 
 
+def test_a_quiet_connection_is_not_renewed_after_a_fatal_attempt(raw):
+    quiets = []
+    client, old = open_renewing(raw, quiet=SOON, on_quiet=lambda _, seconds: quiets.append(seconds))
+    raw.accept().respond("404 Not Found")
+    eventually(lambda: len(quiets) > 2)
+    with pytest.raises(TimeoutError):
+        raw.accept(SHORT)
+    await_processed(old)
+    client.close(timeout=0)
+
+
 def test_while_the_old_connection_is_served_only_the_new_one_must_bring_messages(raw):
     client, old = open_renewing(raw, quiet=LONG)
     client.submit({"method": "keeps the old connection"})

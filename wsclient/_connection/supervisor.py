@@ -550,10 +550,11 @@ class Supervisor:
         See ``QuietWatch.replace``.
         """
         connection, renewal = self._served.present, self._renewal
+        assert connection is not None  # it calls this
         if self._core.settings.renew is not None:
             if renewal.phase is not Phase.REFUSED:
                 renewal.order("quiet", time.monotonic())
-        elif connection is not None:
+        else:
             soon = Deadline.after(QUICK_CLOSE, time.monotonic())
             connection.close(CloseCode.NORMAL, reason, soon, initiator=Initiator.QUIET)
 

@@ -432,11 +432,42 @@ def test_a_full_queue_follows_its_policy():
         future.result(LONG)
     assert oldest.stats.dropped == 2
 
+    future = oldest.submit({"a": 1})
+    start_call(lambda: [oldest.send("5"), oldest.send("6")]).result(LONG)  # on another thread than the main one
+    with pytest.raises(wsclient.SendQueueFull):
+        future.result(LONG)
+
     newest = client("drop_newest")
     newest.send("1"), newest.send("2")
     assert newest.send("3").state == "lost"
     with pytest.raises(wsclient.SendQueueFull):
         newest.submit({"a": 1})
+
+
+# --- renew ------------------------------------------------------------------------------------------------------------
+
+
+class EndsTheClient:
+    """A wake-up; the I/O thread that it wakes has just ended its client, and does not see the command any more."""
+
+    nudge = bytes
+
+    def __init__(self, core):
+        self._core = core
+
+    def wake(self):
+        self._core.state.move(State.CLOSED)
+
+
+def test_renew_at_the_end_of_the_client_does_not_wait():
+    client = wsclient.Client("ws://127.0.0.1:9/", renew=wsclient.Renew())
+    core = client._wsclient.core
+    core.state.move(State.CONNECTING)
+    core.commands.attach(EndsTheClient(core))
+    renewing = start_call(lambda: client.renew(wait=True, timeout=100 * LONG))
+    with pytest.raises(wsclient.ClientClosed):
+        renewing.result(LONG)
+    client.close()
 
 
 # --- json -------------------------------------------------------------------------------------------------------------

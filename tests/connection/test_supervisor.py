@@ -13,7 +13,7 @@ from wsclient._sending.sender import Sender
 
 from ..support import LONG, FaultProxy, RawServer, Server, eventually
 from ..support.clients import request_sum
-from ..support.peers import open_pair
+from ..support.peers import many, open_pair, put
 from ..support.raw import frame
 from ..support.threads import BlockingCall
 
@@ -532,6 +532,18 @@ def test_a_request_cut_in_the_middle_of_a_frame_is_sent_again_unless_it_has_ende
     peer = raw.accept().upgrade()
     client.send("mark")
     assert peer.receive_text() == "mark"
+    client.close(timeout=0)
+
+
+def test_a_stream_whose_request_was_cut_in_the_middle_of_its_frame_is_sent_again(raw):
+    client, peer = open_pair(raw, ping_interval=None, protocol=many())
+    stream = client.stream({"method": "x" * 2**23})
+    peer.exactly(2**20)
+    peer.reset()
+    peer = raw.accept().upgrade()
+    id = json.loads(peer.receive_text())["id"]
+    put(peer, {"id": id, "v": 1, "more": True}, {"id": id, "v": 2})
+    assert list(stream) == [1, 2]
     client.close(timeout=0)
 
 

@@ -518,6 +518,14 @@ def test_a_resumed_subscription_without_a_reply_ends_with_a_timeout(against, raw
     assert has_no_entries(client)
 
 
+def test_a_resumed_subscription_without_a_time_limit_waits_for_its_reply(against, raw):
+    client, peer, _ = against(protocol=JsonRpc(), request_timeout=None)
+    subscription = subscribed(client, peer, "0xa")
+    peer = cut(client, peer, raw)
+    put(peer, reply(taken(peer), "0xb"), event("0xb", 1))
+    assert results(subscription, 1) == [1]
+
+
 def test_a_message_function_is_called_at_each_subscription(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     tokens = iter("abc")
@@ -646,6 +654,19 @@ def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
     feed.complete("0xa", None)
     waiting.result(LONG)
     assert (feed.caller.value, feed.caller.error) == ("0xa", None)
+
+
+def test_a_reply_that_is_not_handled_in_time_is_a_timeout(against, monkeypatch):
+    monkeypatch.setattr(_subscribing, "_REPLY_GRACE", 0.0)
+    client, _, _ = against(protocol=JsonRpc())
+    core = client._wsclient.core
+    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
+    request = feed.make(Deadline.after(0, 0), None)
+    core.table.add(request, timed=False)
+    core.table.take(request, "ok")  # the I/O thread has the reply, and is busy before it notifies the caller
+    start_call(feed.wait).result(LONG)
+    assert isinstance(feed.caller.error, wsclient.RequestTimeout)
+    assert feed.caller.error.phase == "waiting"
 
 
 def test_a_subscription_closed_before_it_is_resumed_is_neither_requested_nor_unsubscribed(against, raw):

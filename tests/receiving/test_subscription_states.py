@@ -1,5 +1,6 @@
 """The states of a subscription: its table of transitions, and a subscription that follows it in any order of events."""
 
+import concurrent.futures
 import json
 import socket
 import threading
@@ -11,6 +12,7 @@ from hypothesis.strategies import booleans, integers
 import wsclient
 from wsclient import JsonRpc
 from wsclient._network.transport import Line
+from wsclient._receiving import subscription as subscription_module
 from wsclient._receiving.inbox import Inbox
 from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription
 from wsclient._requests import failures
@@ -18,8 +20,8 @@ from wsclient._sending.message import WriteProgress
 from wsclient._sending.writer import Writer
 from wsclient._threads.waiting import Deadline
 
-from ..support import SLACK
-from ..support.peers import ASK, event, has_no_entries, reply, taken
+from ..support import LONG, SHORT, SLACK
+from ..support.peers import ASK, event, has_no_entries, reply, start_call, taken
 from ..support.raw import Peer
 
 RARELY = integers(0, 4)
@@ -379,3 +381,85 @@ def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(c
         assert bool(other.recv(100)) is is_unsubscribed
     assert feed.standing is Standing.ENDED
     assert not caplog.records
+
+
+def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(core, monkeypatch):
+    sock, other = socket.socketpair()
+    with sock, other:
+        writer = Writer(Line(sock), core.make_backend(core.table.new_connection(2)))
+        core.sender.writer, core.sender.connection_number = writer, 2
+        feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
+        request = feed.make(Deadline(None), None)
+        core.table.add(request, timed=False)
+        core.subscriptions.add(feed)
+        remove = type(core.subscriptions).remove
+
+        def write_and_remove(subscriptions, member):
+            assert request.payload_for(writer._backend)  # as another thread that writes at this moment
+            remove(subscriptions, member)
+
+        monkeypatch.setattr(type(core.subscriptions), "remove", write_and_remove)
+        feed.on_closed()
+        assert taken(Peer(other))["method"] == "stop"
+    assert feed.standing is Standing.ENDED
+
+
+# --- renewals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def renewed(core):
+    """A subscription whose request waits for its reply, its feed on the connection that takes over, and its stream."""
+    feed = make_feed(core)
+    core.table.add(feed.make(Deadline(0.0), None), timed=False)
+    stream = Subscription(Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=feed.leave, check=str, log=core.log)
+    feed.attach(stream)
+    feed.on_written((1, None))
+    successor = feed.succeed()
+    core.subscriptions.add(successor)
+    core.table.add(successor.make(Deadline(0.0), 2), timed=False)
+    successor.on_written((2, None))
+    return feed, successor, stream
+
+
+def test_subscribe_ends_in_time_although_no_connection_of_a_renewal_replies(core, renewed):
+    feed, _, _ = renewed
+    start_call(feed.wait).result(LONG)
+    assert isinstance(feed.caller.error, wsclient.RequestTimeout)
+
+
+def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_counts(core, renewed, monkeypatch):
+    monkeypatch.setattr(subscription_module, "_REPLY_GRACE", LONG)
+    feed, successor, _ = renewed
+    core.table.take(successor.request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    waiting = start_call(feed.wait)
+    assert not concurrent.futures.wait([waiting], SHORT).done
+    successor.complete("0xb", None)
+    waiting.result(LONG)
+    assert (feed.caller.value, feed.caller.error) == ("0xb", None)
+
+
+def test_the_feed_of_a_replaced_connection_ends_once_and_not_before_a_renewal(core, renewed):
+    feed, successor, _ = renewed
+    feed.on_lost(wsclient.ConnectionLost("lost"))
+    assert (feed.standing, successor.standing) == (Standing.ENDED, Standing.ASKING)
+    feed.on_lost(wsclient.ConnectionLost("lost"))
+    assert successor.standing is Standing.ASKING
+
+
+def test_a_subscription_that_was_closed_a_moment_ago_is_not_requested_again(core, renewed):
+    _, successor, stream = renewed
+    request = successor.request
+    stream.close()
+    core.subscriptions.apply_events()
+    successor.resubscribe(None, 2)  # it needs no writer
+    assert successor.request is request
+
+
+def test_a_quiet_subscription_whose_stream_is_gone_is_closed(core):
+    feed = make_feed(core)
+    feed.make(Deadline(None), None)
+    feed.on_written((1, None))
+    feed.resubscribe(None, 1)  # it needs no writer
+    assert feed.standing is Standing.CLOSING
+    assert feed not in core.subscriptions.members

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from wsclient import _url
 from wsclient._rfc6455.url import Target, parse, redact, redirected
 
 local = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix:// sockets")
+
+
+def test_the_former_place_of_the_parser_still_has_it():
+    assert _url.parse is parse
 
 
 # --- parsing ----------------------------------------------------------------------------------------------------------

@@ -169,13 +169,14 @@ def test_clear_queue_removes_all_messages_and_returns_their_number(mute_server):
         assert mute_server.wait_for(1) == ["new"]
 
 
-def test_clear_queue_ends_the_queued_requests(waiting):
+@pytest.mark.parametrize("is_main", [True, False])
+def test_clear_queue_ends_the_queued_requests(waiting, is_main):
     waiting.send("x")
     asked = start_call(lambda: waiting.request({"a": 1}, timeout=None))
     eventually(lambda: waiting.stats.queue_depth == 2)
     submitted = waiting.submit({"a": 2}, timeout=None)
     subscription = waiting.subscribe({"a": 3}, match=bool)
-    assert waiting.clear_queue() == 4
+    assert (waiting.clear_queue() if is_main else start_call(waiting.clear_queue).result(LONG)) == 4
     read = start_call(lambda: subscription.get(LONG))
     for future in (asked, submitted, read):
         error = future.exception(LONG)

@@ -497,6 +497,10 @@ def test_messages_that_were_handed_over_belong_to_the_queue_for_each_call():
     assert queue.take(ANY_SIZE, None) == [entry, last]
     queue = make()
     queue.hand_over(entry)
+    assert queue.has_message_of(1)
+    assert not queue.has_message_of(2)
+    queue = make()
+    queue.hand_over(entry)
     assert queue.sweep(1) == [entry]
     assert entry.state == LOST
 

@@ -736,9 +736,7 @@ class Requests:
             shielded(partial(self._fail_victims, victims, make_error))  # other threads wait for them
         self._sender.progress.announce()
 
-    def _fail_victims(  # pragma: no cover  (on a thread that is not traced)
-        self, victims: Iterable[Request], make_error: Callable[[], BaseException]
-    ) -> None:
+    def _fail_victims(self, victims: Iterable[Request], make_error: Callable[[], BaseException]) -> None:
         for request in victims:
             self.fail(request, make_error())
 

@@ -144,7 +144,8 @@ class Inbox:
         max_items, max_bytes, overflow = self._bounds
         with this_thread.section, self._lock:
             if self.ended:
-                self._discard(self._is_discarded)
+                if self._is_discarded:
+                    self._discard()
                 return _KEPT
             count, filled = self._count + 1, self._bytes + size
             if count < max_items and filled < max_bytes and overflow != "latest":  # the common case, kept short
@@ -202,17 +203,17 @@ class Inbox:
                 if not self.ended:
                     self.ended = True
                     self.error = error
-                self._discard(discard)
+                if discard:
+                    self._discard()
         self._filled.announce()
         if self._on_room is not None:
             self._on_room()
 
-    def _discard(self, discard: bool) -> None:
-        if discard:
-            self._cells.clear()
-            self._latest.clear()
-            self._count = self._bytes = 0
-            self.full = False
+    def _discard(self) -> None:
+        self._cells.clear()
+        self._latest.clear()
+        self._count = self._bytes = 0
+        self.full = False
 
     def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
         dropped = self.dropped + (key in self._latest)  # a replaced item is counted, but it is no loss to report
@@ -294,7 +295,8 @@ class Inbox:
     def _pop(self) -> Any:
         max_items, max_bytes, _ = self._bounds
         with this_thread.section, self._lock:
-            self._discard(self._is_discarded)
+            if self._is_discarded:
+                self._discard()
             if not self._cells:
                 return EMPTY
             was_full = self.full

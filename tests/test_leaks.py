@@ -1,4 +1,4 @@
-"""Dozens of reconnects do not change the number of threads and descriptors or the memory."""
+"""A hundred reconnects do not change the number of threads and descriptors or the memory."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from wsclient.testing._leaks import Belongings
 from .support import LONG, RawServer, eventually
 from .support.figures import depth, descriptors, needs_proc
 
-RECONNECTS = int(os.environ.get("WSCLIENT_RECONNECTS", "40"))
+RECONNECTS = int(os.environ.get("WSCLIENT_RECONNECTS", "100"))
 NOW = wsclient.Reconnect(wait=tenacity.wait_none())
 
 
@@ -23,7 +23,7 @@ def hang_up(peer):
 
 
 @needs_proc
-def test_dozens_of_reconnects_use_no_further_resources():
+def test_a_hundred_reconnects_use_no_further_resources():
     """The server ends each connection at once. Resources are measured in the middle and at the end."""
     depths = []
 

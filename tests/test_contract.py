@@ -21,6 +21,9 @@ BEYOND = {"Deflate", "Limits", "Recording"}
 """Public names that the contract omits: the parameters of ``compression=``, those of ``limits=``, and the names of
 secrets in a recording."""
 
+PRESETS = {"ChromeDevTools", "HomeAssistant", "ObsWebSocket", "WebDriverBiDi"}
+"""Names of the contract that are in ``wsclient.protocols`` only."""
+
 ALIASES = {"F", "Message", "Path", "Overflow"}
 CLASSES = {node.name: node for node in CONTRACT.body if isinstance(node, ast.ClassDef)}
 
@@ -34,7 +37,7 @@ def names():
             found.add(node.target.id)
         elif isinstance(node, ast.Assign):
             found.update(target.id for target in node.targets)
-    return found - ALIASES
+    return found - ALIASES - PRESETS
 
 
 def members(cls):
@@ -64,9 +67,15 @@ def test_every_name_is_exported():
     assert all(hasattr(wsclient, name) for name in exported)
 
 
+def test_the_presets_are_exported_by_the_protocols_only():
+    assert set(CLASSES) >= PRESETS
+    assert set(wsclient.protocols.__all__) - set(wsclient.__all__) == {"ABSENT", "KINDS", *PRESETS}
+    assert all(issubclass(getattr(wsclient.protocols, name), wsclient.Protocol) for name in PRESETS)
+
+
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - TO_COME))
 def test_the_members_and_signatures_match_the_contract(name):
-    cls = getattr(wsclient, name)
+    cls = getattr(wsclient.protocols if name in PRESETS else wsclient, name)
     missing = set()
     for member, function in members(CLASSES[name]).items():
         if member == "__init__" or function is None:

@@ -38,7 +38,8 @@ FOR_FEW = {
     "asyncio.events", "concurrent.futures.process", "concurrent.futures.thread", "email", "http.client",
     "multiprocessing", "pickle", "platform", "rich", "shutil", "tempfile", "urllib.request",
     "websockets", "wsclient._recording.recorder", "wsclient._recording.redaction", "wsclient._recording.format",
-    "wsclient.cli", "wsclient.testing",
+    "wsclient.cli", "wsclient.testing", "wsclient.protocols._commands", "wsclient.protocols._chrome_devtools",
+    "wsclient.protocols._home_assistant", "wsclient.protocols._obs_websocket", "wsclient.protocols._webdriver_bidi",
 }  # fmt: skip
 """Modules that only a few clients need."""
 

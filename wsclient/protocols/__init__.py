@@ -4,8 +4,16 @@ A module that defines a protocol imports from here: ``Protocol``, the classes th
 ``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
 same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
 waits for messages, through the ``Session`` that the client passes to it; ``_batch`` and ``_numbers`` use locks.
+
+The presets, protocols of well-known servers, are here only: ``ChromeDevTools``, ``HomeAssistant``, ``ObsWebSocket`` and
+``WebDriverBiDi``. Each is imported when it is first used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from .._threads.imports import loaded
 from ._base import Protocol
 from ._fifo import Fifo
 from ._graphql import GraphQLTransportWs
@@ -13,22 +21,50 @@ from ._incoming import ABSENT, KINDS, OLDEST, Call, Control, End, Event, Failure
 from ._json_id import JsonId
 from ._json_rpc import JsonRpc
 
+if TYPE_CHECKING:
+    from ._chrome_devtools import ChromeDevTools
+    from ._home_assistant import HomeAssistant
+    from ._obs_websocket import ObsWebSocket
+    from ._webdriver_bidi import WebDriverBiDi
+
 __all__ = [
     "ABSENT",
     "KINDS",
     "OLDEST",
     "Call",
+    "ChromeDevTools",
     "Control",
     "End",
     "Event",
     "Failure",
     "Fifo",
     "GraphQLTransportWs",
+    "HomeAssistant",
     "Incoming",
     "Item",
     "JsonId",
     "JsonRpc",
+    "ObsWebSocket",
     "Protocol",
     "Reply",
     "Request",
+    "WebDriverBiDi",
 ]
+
+_MODULE_OF: Final = {
+    "ChromeDevTools": "_chrome_devtools",
+    "HomeAssistant": "_home_assistant",
+    "ObsWebSocket": "_obs_websocket",
+    "WebDriverBiDi": "_webdriver_bidi",
+}
+"""The module that defines each preset."""
+
+if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any misspelt name
+
+    def __getattr__(name: str) -> Any:
+        value = loaded(__name__, _MODULE_OF, name)
+        globals()[name] = value  # several threads may do this at the same time, with the same object
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,93 @@
+"""WebDriver BiDi (www.w3.org/TR/webdriver-bidi)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ._commands import Commands
+from ._incoming import Request
+from ._session import Session
+
+__all__ = ["WebDriverBiDi"]
+
+
+class WebDriverBiDi(Commands):
+    """WebDriver BiDi: ``client.call("module.command", params)`` returns the result.
+
+        with client.subscribe({"method": "session.subscribe", "params": {"events": ["log.entryAdded"]}}) as entries:
+            client.call("browsingContext.navigate", {"context": context, "url": url, "wait": "complete"})
+            text = entries.get(timeout=10)["params"]["text"]
+
+    A session is made in one of two ways. A WebDriver session with the capability ``webSocketUrl: true`` exists already
+    when the client connects to the URL that this capability has in the answer; it is ended by the program that made it.
+    With ``capabilities=`` each connection makes a session itself (``session.new``) and ends it when the client is
+    closed (``session.end``); the answer to ``session.new`` is in ``client.memo["session.new"]``. The session of a lost
+    connection is not ended, and many browsers permit one session at a time: with ``capabilities=`` restart the browser
+    before the client reconnects, or give the client ``reconnect=None``.
+
+    An error is raised as a ``RemoteError``: its code is a string such as ``"no such frame"``, its data the stack trace.
+
+    The topic of an event is its method, such as ``log.entryAdded``, for ``client.on()``. ``client.subscribe()``
+    recognises its messages if ``session.subscribe`` names one event and no contexts; with several events, a whole
+    module (``"log"``) or contexts it needs ``match=``. When it is closed, it ends the browser's subscription only.
+
+    The rules are those of www.w3.org/TR/webdriver-bidi, sections "Protocol" and "The session Module". It is tested
+    with chromedriver and Chromium.
+
+    Args:
+        capabilities: the param ``capabilities`` of ``session.new``, such as ``{"alwaysMatch": {...}}``; None if the
+            URL is that of a session.
+    """
+
+    def __init__(self, *, capabilities: dict[str, Any] | None = None) -> None:
+        if capabilities is not None and not isinstance(capabilities, dict):
+            raise TypeError(f"capabilities must be a dict or None, not {type(capabilities).__name__}.")
+        super().__init__(result="result", error=_error_of)
+        self._capabilities = copy.deepcopy(capabilities)
+
+    def on_session(self, session: Session) -> None:
+        """With ``capabilities=``, make a session.
+
+        Raises:
+            RemoteError: the browser refused it.
+        """
+        if self._capabilities is not None:
+            session.memo["session.new"] = session.call("session.new", {"capabilities": self._capabilities})
+
+    def goodbye(self) -> Request | None:
+        """``session.end``, if this connection made its session."""
+        return None if self._capabilities is None else Request(self._command("session.end", None))
+
+    def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
+        """The event's name, if the request subscribes to one event in all contexts; known with the reply."""
+        params = request.get("params") if isinstance(request, dict) else None
+        if reply is None or not isinstance(params, dict) or request.get("method") != "session.subscribe":
+            return None
+        events = params.get("events")
+        event = events[0] if isinstance(events, (list, tuple)) and len(events) == 1 else None
+        is_one = isinstance(event, str) and "." in event
+        return event if is_one and not params.get("contexts") and not params.get("userContexts") else None
+
+    def unsubscribe(self, request: Any, id: Any, reply: Any) -> Request | None:
+        """``session.unsubscribe`` with the id in the reply; for browsers that have no ids yet, with the same params."""
+        if not isinstance(request, dict) or request.get("method") != "session.subscribe":
+            return None
+        key = reply.get("subscription") if isinstance(reply, dict) else None
+        params = request.get("params") if key is None else {"subscriptions": [key]}
+        return Request(self._command("session.unsubscribe", params))
+
+    def _command(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        return {"method": method, "params": {} if params is None else params}  # the params are required
+
+    def _event(self, message: Any) -> Any:
+        event = super()._event(message)
+        event.stream = event.topic
+        return event
+
+
+def _error_of(reply: dict[str, Any]) -> dict[str, Any] | None:
+    """The error in a reply; its three members are beside the id."""
+    if reply.get("type") != "error":
+        return None
+    return {"code": reply.get("error"), "message": reply.get("message", ""), "data": reply.get("stacktrace")}

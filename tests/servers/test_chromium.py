@@ -1,4 +1,4 @@
-"""Headless Chromium: the DevTools protocol, with flat sessions beside ids, calls never answered, errors without an id.
+"""Headless Chromium and ``ChromeDevTools``: flat sessions beside ids, calls never answered, errors without an id.
 
 Its URL changes with every start. It answers no call of a closed target, and ends the connection without a close frame.
 """
@@ -19,6 +19,7 @@ import tenacity
 
 import wsclient
 from wsclient import ConnectionLost, RemoteError, RequestTimeout, State
+from wsclient.protocols import ChromeDevTools
 
 from ..support import LONG, SHORT, eventually
 from ..support.program import Program, find, free_port, removed
@@ -82,7 +83,7 @@ def chromium(tmp_path):
 
 def devtools(url, **options):
     options.setdefault("reconnect", SOON)
-    return wsclient.Client(url, protocol=wsclient.JsonRpc(version=None), **options)
+    return wsclient.Client(url, protocol=ChromeDevTools(), **options)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ class Page:
     def __init__(self, caller):
         """The caller is a client, or a session during its setup."""
         self.target = caller.call("Target.createTarget", {"url": "about:blank"})["targetId"]
-        self.id = caller.call("Target.attachToTarget", {"targetId": self.target, "flatten": True})["sessionId"]
+        self.id = ChromeDevTools.attach(caller, self.target)
 
     def message(self, method, **params):
         return {"method": method, "params": params, "sessionId": self.id}
@@ -135,6 +136,33 @@ def test_simultaneous_calls_of_two_flat_sessions_get_their_own_replies(client):
         assert list(answers) == [f"page {n % 2}: {n}" for n in range(200)]
     assert client.stats.connections == 1
     assert client.stats.requests_late == 0
+
+
+def test_call_takes_the_session_from_the_params(client):
+    one, two = ChromeDevTools.attach(client), ChromeDevTools.attach(client)
+    loaded = queue.Queue()
+    client.on("Page.loadEventFired", loaded.put)
+    client.call("Page.enable", {"session": two}, timeout=LONG)
+    for page, title in ((one, "one"), (two, "two")):
+        client.call("Page.navigate", {"session": page, "url": f"data:text/html,<title>{title}</title>"}, timeout=LONG)
+    event = loaded.get(timeout=LONG)
+    assert (event["method"], event["sessionId"]) == ("Page.loadEventFired", two)
+    title = {"expression": LOADED_TITLE, "awaitPromise": True}
+    for page, expected in ((one, "one"), (two, "two")):
+        result = client.call("Runtime.evaluate", {**title, "session": page}, timeout=LONG)
+        assert result["result"]["value"] == expected
+    with pytest.raises(RemoteError, match="No target with given id"):
+        ChromeDevTools.attach(client, "none")
+    assert {event["sessionId"] for event in loaded.queue} <= {two}
+
+
+def test_no_method_of_chromium_has_the_param_that_names_the_session(chromium):
+    with urllib.request.urlopen(f"http://127.0.0.1:{chromium.port}/json/protocol", timeout=LONG) as answer:
+        domains = json.load(answer)["domains"]
+    params = {param["name"] for domain in domains for command in domain["commands"]
+              for param in command.get("parameters", [])}  # fmt: skip
+    assert "sessionId" in params  # of Target.detachFromTarget, so this could not be the name
+    assert "session" not in params
 
 
 def test_an_error_of_a_method_is_raised_with_its_code(client):

@@ -9,22 +9,20 @@ import tempfile
 from pathlib import Path
 
 import wsclient
+from wsclient.protocols import ChromeDevTools
 
 
 def drive(url, picture):
-    with wsclient.connect(url, protocol=wsclient.JsonRpc(version=None)) as browser:
-        target = browser.call("Target.createTarget", {"url": "about:blank"})
-        page = browser.call("Target.attachToTarget", {**target, "flatten": True})["sessionId"]
-
-        def ask(method, **params):  # messages for a page contain the id of its session
-            return browser.request({"method": method, "params": params, "sessionId": page})
-
-        ask("Page.enable")
+    with wsclient.connect(url, protocol=ChromeDevTools()) as browser:
+        page = ChromeDevTools.attach(browser)  # the id of a session, for all commands to this page
+        browser.call("Page.enable", {"session": page})
         with browser.listen(lambda message: message.get("method") == "Page.loadEventFired") as loaded:
-            ask("Page.navigate", url="data:text/html,<title>A page</title><h1>Hello, browser!</h1>")
+            address = "data:text/html,<title>A page</title><h1>Hello, browser!</h1>"
+            browser.call("Page.navigate", {"session": page, "url": address})
             loaded.get(timeout=10)
-        print("title:", ask("Runtime.evaluate", expression="document.title")["result"]["value"])
-        Path(picture).write_bytes(base64.b64decode(ask("Page.captureScreenshot")["data"]))
+        title = browser.call("Runtime.evaluate", {"session": page, "expression": "document.title"})
+        print("title:", title["result"]["value"])
+        Path(picture).write_bytes(base64.b64decode(browser.call("Page.captureScreenshot", {"session": page})["data"]))
         browser.call("Browser.close")
 
 

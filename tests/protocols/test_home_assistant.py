@@ -70,6 +70,11 @@ def test_an_error_has_its_code_and_the_whole_error_as_its_data():
     assert (meaning.error.code, meaning.error.message, meaning.error.data) == ("service_validation_error", "No.", error)
 
 
+def test_an_error_without_details_is_an_error():
+    meaning = decoded({"id": 1, "type": "result", "success": False, "error": "no"})
+    assert (meaning.error.code, meaning.error.data) == (None, "no")
+
+
 def test_a_command_has_its_type_beside_its_params():
     build = HomeAssistant("t").build
     assert build("get_states", None, False) == {"type": "get_states"}
@@ -118,10 +123,13 @@ def test_a_refused_token_is_fatal_although_the_server_closes_with_1000(start):
 
 
 class Scripted:
-    """A session in which the server sends these messages."""
+    """A session in which the server sends these messages, and refuses all commands."""
 
     def __init__(self, *messages):
         self.messages = list(messages)
+
+    def request(self, message):
+        raise RemoteError("unauthorized", "No.")
 
     def recv(self, timeout=None):
         return self.messages.pop(0)
@@ -135,6 +143,12 @@ def test_another_order_of_messages_is_an_error_that_is_retried(messages):
     with pytest.raises(SessionError) as caught:
         HomeAssistant("t").on_session(Scripted(*messages))
     assert caught.value.retry
+
+
+def test_an_error_of_the_features_other_than_an_unknown_command_fails_the_set_up():
+    session = Scripted({"type": "auth_required"}, {"type": "auth_ok"})
+    with pytest.raises(RemoteError, match="No"):
+        HomeAssistant("t").on_session(session)
 
 
 # --- commands and events ---------------------------------------------------------------------------------------------

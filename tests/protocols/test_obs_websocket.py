@@ -66,6 +66,14 @@ def test_an_unsuccessful_request_has_the_code_and_the_comment_of_its_status():
     assert (meaning.error.code, meaning.error.message, meaning.error.data) == (608, "Parameter: sceneName", data)
 
 
+@pytest.mark.parametrize("response", ["text", {"requestId": "1"}, {"requestId": "1", "requestStatus": {"code": 100}}])
+def test_a_response_that_does_not_say_that_it_was_successful_is_an_error(response):
+    (outcome,) = decoded({"op": 9, "d": {"requestId": "1", "results": [response]}}).value
+    assert isinstance(outcome, RemoteError)
+    assert outcome.data == response
+    assert decoded({"op": 9, "d": {"requestId": "1"}}) == Reply("1", None)
+
+
 def test_requests_have_these_forms():
     protocol = ObsWebSocket()
     request = protocol.build("GetSceneList", None, False)
@@ -146,10 +154,16 @@ def test_without_events_the_server_chooses(start):
     assert list(obs.masks.values()) == [ALL]
 
 
-def test_a_missing_password_is_reported_as_such(start):
-    obs = Obs("p")
-    with pytest.raises(SessionError, match=r"OBS asks for a password; give it to ObsWebSocket\(password\)"):
-        start(obs, ObsWebSocket())
+def test_a_mask_of_zero_is_sent(start):
+    obs = Obs()
+    start(obs, ObsWebSocket(events=0))
+    assert list(obs.masks.values()) == [0]
+
+
+def test_a_missing_password_is_fatal_and_reported_as_such(start):
+    with pytest.raises(SessionError, match=r"OBS asks for a password; give it to ObsWebSocket\(password\)") as caught:
+        start(Obs("p"), ObsWebSocket())
+    assert not caught.value.retry
 
 
 @pytest.mark.parametrize(("change", "code"), [({"password": "new"}, 4009), ({"rpc_version": 2}, 4010)])

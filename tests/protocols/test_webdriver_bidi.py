@@ -3,6 +3,7 @@ chromedriver.
 """
 
 import json
+import types
 
 import pytest
 
@@ -58,10 +59,11 @@ def test_capabilities_are_copied_and_checked():
 
 
 class Recorded:
-    """A session of a browser that makes a session."""
+    """A connection to a browser that makes sessions with the id ``s``."""
 
-    def __init__(self):
-        self.calls, self.memo = [], {}
+    def __init__(self, url="ws://x/session", memo=None):
+        self.calls, self.memo = [], {} if memo is None else memo
+        self.connection = types.SimpleNamespace(url=url)
 
     def call(self, method, params=None):
         self.calls.append((method, params))
@@ -72,6 +74,15 @@ def test_without_capabilities_the_session_is_that_of_the_url():
     protocol, session = WebDriverBiDi(), Recorded()
     protocol.on_session(session)
     assert (session.calls, protocol.goodbye()) == ([], None)
+
+
+def test_a_url_with_the_id_leads_back_to_the_session():
+    protocol, first = WebDriverBiDi(capabilities={}), Recorded()
+    protocol.on_session(first)
+    back, elsewhere = Recorded("ws://x/session/s", first.memo), Recorded("ws://x/session", first.memo)
+    protocol.on_session(back)
+    protocol.on_session(elsewhere)
+    assert [len(one.calls) for one in (first, back, elsewhere)] == [1, 0, 1]
 
 
 def test_the_session_is_ended_if_this_client_made_it():

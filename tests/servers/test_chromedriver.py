@@ -105,14 +105,22 @@ def test_commands_errors_and_events(client):
     assert [event["params"]["text"] for event in handled] == ["of the other"]
 
 
-def test_a_session_is_made_and_ended_by_the_client(driver):
-    url = f"ws://127.0.0.1:{driver.port}/session"
+def test_a_session_is_made_survives_a_reconnect_and_is_ended_by_the_client(driver):
+    def url():
+        made = client.memo.get("session.new")
+        return f"ws://127.0.0.1:{driver.port}/session{'/' + made['sessionId'] if made else ''}"
+
     protocol = WebDriverBiDi(capabilities=CAPABILITIES)
-    with wsclient.connect(url, protocol=protocol, reconnect=None, session_timeout=2 * LONG) as client:
+    client = wsclient.Client(url, protocol=protocol, session_timeout=2 * LONG)
+    with client:
         made = client.memo["session.new"]
         assert made["capabilities"]["browserName"] == "chrome"
         assert driver.ask("GET", f"/session/{made['sessionId']}/title") == ""
-        assert context_of(client)
+        context = context_of(client)
+        client.reconnect()
+        eventually(lambda: client.stats.connections == 2)
+        assert context_of(client) == context
+        assert client.memo["session.new"] is made
     assert client.last_disconnect.initiator == "local"
     eventually(lambda: is_unknown(driver, made["sessionId"]))
 

@@ -59,7 +59,8 @@ _MODULE_OF: Final = {
 }
 """The module that defines each preset."""
 
-if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any misspelt name
+# Otherwise a type checker would accept every misspelt name.
+if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
 
     def __getattr__(name: str) -> Any:
         value = loaded(__name__, _MODULE_OF, name)

@@ -21,10 +21,18 @@ class WebDriverBiDi(Commands):
 
     A session is made in one of two ways. A WebDriver session with the capability ``webSocketUrl: true`` exists already
     when the client connects to the URL that this capability has in the answer; it is ended by the program that made it.
-    With ``capabilities=`` each connection makes a session itself (``session.new``) and ends it when the client is
-    closed (``session.end``); the answer to ``session.new`` is in ``client.memo["session.new"]``. The session of a lost
-    connection is not ended, and many browsers permit one session at a time: with ``capabilities=`` restart the browser
-    before the client reconnects, or give the client ``reconnect=None``.
+    With ``capabilities=`` the client makes a session itself (``session.new``) at a URL that ends with ``/session``, and
+    ends it when it is closed (``session.end``); the answer to ``session.new`` is in ``client.memo["session.new"]``.
+
+    A lost connection does not end its session. A URL with the session's id leads back to it, so a client that makes its
+    session needs a function as its URL: without one, a reconnect makes a second session, which a browser that permits
+    one at a time refuses.
+
+        def url():
+            made = client.memo.get("session.new")
+            return f"{base}/session/{made['sessionId']}" if made else f"{base}/session"
+
+        client = wsclient.Client(url, protocol=WebDriverBiDi(capabilities={}))
 
     An error is raised as a ``RemoteError``: its code is a string such as ``"no such frame"``, its data the stack trace.
 
@@ -47,12 +55,15 @@ class WebDriverBiDi(Commands):
         self._capabilities = copy.deepcopy(capabilities)
 
     def on_session(self, session: Session) -> None:
-        """With ``capabilities=``, make a session.
+        """With ``capabilities=``, make a session, unless the URL leads to the one that was made before.
 
         Raises:
             RemoteError: the browser refused it.
         """
-        if self._capabilities is not None:
+        if self._capabilities is None:
+            return
+        made = session.memo.get("session.new")
+        if made is None or not session.connection.url.endswith(f"/session/{made['sessionId']}"):
             session.memo["session.new"] = session.call("session.new", {"capabilities": self._capabilities})
 
     def goodbye(self) -> Request | None:

@@ -242,7 +242,14 @@ def test_type_checkers_find_the_same_names_in_the_same_modules(package):
     }
 
 
-@pytest.mark.parametrize("package", [wsclient, wsclient.testing])
+def test_type_checkers_find_the_presets_in_the_same_modules():
+    package = wsclient.protocols
+    at_once = set(package.__all__) - set(package._MODULE_OF)
+    assert at_once <= vars(package).keys()
+    assert declared(pathlib.Path(package.__file__)) == package._MODULE_OF
+
+
+@pytest.mark.parametrize("package", [wsclient, wsclient.protocols, wsclient.testing])
 def test_type_checkers_do_not_see_the_module_getattr(package):
     # They would accept any name: a misspelt one would no longer be reported.
     tree = ast.parse(pathlib.Path(package.__file__).read_text(encoding="utf-8"))

@@ -575,6 +575,25 @@ def test_the_memo_is_one_dict_that_lives_as_long_as_the_client(raw):
     assert other.memo == {}
 
 
+def test_a_memo_can_be_changed_by_an_assignment_but_not_replaced(server):
+    refused = []
+
+    def assign(session):
+        session.memo |= {"session": 1}
+        with pytest.raises(AttributeError, match="can't be replaced") as caught:
+            session.memo = {"session": 2}
+        refused.append(caught.value)
+
+    client = client_with(server.url, assign)
+    memo = client.memo
+    client.memo |= {"client": 1}
+    with pytest.raises(AttributeError, match="can't be replaced"):
+        client.memo = {"client": 2}
+    with client:
+        assert client.memo is memo
+        assert (memo, len(refused)) == ({"client": 1, "session": 1}, 1)
+
+
 def test_the_memo_survives_a_failed_setup(server):
     def fail_once(session):
         session.memo["attempts"] = session.memo.get("attempts", 0) + 1

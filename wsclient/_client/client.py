@@ -756,9 +756,14 @@ class Client:
         """Values of the program that live as long as the client, for ``on_session``: a resume id, a sequence number.
 
         ``session.memo`` is the same dict. It begins empty; the client itself neither reads nor changes it. Any thread
-        may use it; the program coordinates its own threads.
+        may use it; the program coordinates its own threads. ``client.memo |= {...}`` changes it too; another dict can't
+        be assigned.
         """
         return self._wsclient.core.memo
+
+    @memo.setter
+    def memo(self, memo: dict[str, Any]) -> None:
+        self._wsclient.core.check_memo(memo)
 
     @property
     def protocol(self) -> Protocol:
@@ -842,7 +847,8 @@ class Client:
         if name in HOOKS:
             self._set_hook(name, value)
         else:
-            reserved_names.check_attribute(name)
+            if name != "memo":
+                reserved_names.check_attribute(name)
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:

@@ -135,6 +135,17 @@ class ClientContext:
         self.protocol = protocol
         self.requests.protocol = protocol
 
+    def check_memo(self, memo: dict[str, Any]) -> None:
+        """Refuse to replace ``memo``. Only the dict itself may be assigned: ``client.memo |= {...}`` does that.
+
+        Raises:
+            AttributeError: it is another dict.
+        """
+        if memo is not self.memo:
+            raise AttributeError(
+                "memo can't be replaced, since client and session have the same dict; change the dict."
+            )
+
     def renew(self, reason: str, waiter: Waiter | None = None) -> None:
         """Begin a renewal, see ``Client.renew``. Any thread, the I/O thread too; it takes no lock.
 

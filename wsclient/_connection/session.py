@@ -84,6 +84,11 @@ class ConnectionSession(Session):
         self._live()
         return self._core.memo
 
+    @memo.setter
+    def memo(self, memo: dict[str, Any]) -> None:
+        self._live()
+        self._core.check_memo(memo)
+
     @property
     def previous(self) -> Disconnect | None:
         """See ``Session``."""

@@ -47,8 +47,13 @@ class Session:
     def memo(self) -> dict[str, Any]:
         """Values that one session keeps for later ones: a resume id, the last sequence number.
 
-        ``client.memo`` is the same dict. It begins empty, and lives as long as the client.
+        ``client.memo`` is the same dict. It begins empty, and lives as long as the client. ``session.memo |= {...}``
+        changes it too; another dict can't be assigned.
         """
+        raise NotImplementedError
+
+    @memo.setter
+    def memo(self, memo: dict[str, Any]) -> None:
         raise NotImplementedError
 
     @property

@@ -605,6 +605,109 @@ def test_a_flush_fails_that_is_overtaken_by_the_loss_of_its_connection(raw, monk
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
+def test_a_flush_that_a_whole_renewal_overtakes_fails_only_if_the_old_connection_had_no_proof(
+    raw, monkeypatch, is_answered
+):
+    client, old = open_renewing(raw, ping_interval=LONG)
+    client.send("x")
+    assert old.receive_text() == "x"
+    held = HeldFlush(client, monkeypatch)
+    new = renewed(client, raw)
+    if is_answered:
+        answered_close(old)
+    else:
+        old.reset()
+    await_alone(client)
+    flushing = held.release()
+    if is_answered:
+        opcode, ping = new.receive_frame()
+        assert opcode == 9
+        new.send_frame(10, ping)
+        flushing.result(LONG)
+    else:
+        with pytest.raises(wsclient.ConnectionLost) as caught:
+            flushing.result(LONG)
+        assert caught.value.disconnect.initiator in ("network", "renewal")
+    assert not client._wsclient.core.link.proofs
+    client.close(timeout=0)
+
+
+def held_in_the_queue(client):
+    """A call of ``flush()`` that waits behind a message, since sending is paused."""
+    client.pause_sending(HOUR)
+    client.send("paused")
+    flushing = start_call(lambda: client.flush(LONG))
+    eventually(lambda: client._wsclient.core.link.proofs)
+    return flushing
+
+
+@pytest.mark.parametrize("end", ["pong", "close", "reset"])
+def test_a_flush_that_two_renewals_overtake_needs_the_proof_of_the_first_connection(raw, end):
+    client, first = open_renewing(raw, ping_interval=LONG)
+    client.send("x")
+    assert first.receive_text() == "x"
+    flushing = held_in_the_queue(client)
+    second = renewed(client, raw)
+    opcode, ping = first.receive_frame()
+    assert opcode == 9
+    if end == "pong":
+        first.send_frame(10, ping)
+        answered_close(first)
+    elif end == "close":
+        first.send_frame(8, (1000).to_bytes(2, "big"))
+        first.finish()
+    else:
+        first.reset()
+    await_alone(client)
+    third = renewed(client, raw)
+    if end == "pong":
+        opcode, ping = second.receive_frame()
+        assert opcode == 9
+        second.send_frame(10, ping)
+        client.pause_sending(0)
+        assert third.receive_text() == "paused"
+        opcode, ping = third.receive_frame()
+        assert opcode == 9
+        third.send_frame(10, ping)
+        flushing.result(LONG)
+    else:
+        with pytest.raises(wsclient.ConnectionLost) as caught:
+            flushing.result(LONG)
+        assert caught.value.disconnect.initiator == ("remote" if end == "close" else "network")
+    assert not client._wsclient.core.link.proofs
+    client.close(timeout=0)
+
+
+def test_full_queues_do_not_stop_a_flush_that_waits_for_the_old_connection(raw):
+    go_on = threading.Event()
+    client, old = open_renewing(
+        raw,
+        ping_interval=LONG,
+        renew=Renew(overlap=HOUR),
+        on_message=lambda client, message: go_on.wait(LONG),
+        receive_queue=wsclient.ReceiveQueue(max_messages=1),
+    )
+    flushing = held_in_the_queue(client)
+    new = renewed(client, raw)
+    (opcode, there) = old.receive_frame()
+    assert opcode == 9
+    put(old, *[{"event": n} for n in range(3)])
+    await_processed(old)  # the queue of the hook is full
+    client.pause_sending(0)
+    assert new.receive_text() == "paused"
+    (opcode, here) = new.receive_frame()
+    assert opcode == 9
+    new.send_frame(10, here)
+    proofs = client._wsclient.core.link.proofs
+    eventually(lambda: not any(mark.spans for mark in list(proofs)))
+    await_processed(new)  # the I/O thread has planned its next wait
+    old.send_frame(10, there)
+    flushing.result(LONG)
+    go_on.set()
+    client.close(timeout=0)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
 def test_flush_during_the_closing_handshake_of_the_old_connection_needs_its_answer(raw, is_answered):
     client, old = open_renewing(raw, ping_interval=LONG)
     client.send({"a": 1})

@@ -21,6 +21,7 @@ from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
 from .._rfc6455.frames import MessageReader, Opcode, Received
 from .._rfc6455.url import redact
+from .._sending.link import Replaced
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
 from .._threads.waiting import NEVER, Deadline
@@ -312,19 +313,21 @@ class Connection:
         self._uptime.stop(now)
         if core.counters.messages_received != core.counters.last_message[0]:  # it has read the rest
             core.counters.last_message = core.counters.messages_received, now
-        is_present = core.sender.writer is self.writer  # otherwise a renewal has replaced it, or it was never open
+        # It is both if a defect has ended the switch, and neither if it was never open.
+        is_present, is_retiring = core.sender.writer is self.writer, core.sender.retiring is self.writer
         if is_present:
             core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
             core.sender.writer = None
             core.link.opened_at = None
             core.link.connection = None
-        elif self.was_open:
-            core.link.replaced = disconnect
-            core.link.has_answered = self.ending is not None and self.ending.is_answered
+        elif is_retiring:
+            has_answered = self.ending is not None and self.ending.is_answered
+            core.link.replaced = Replaced(self.number, disconnect, has_answered)
+        if is_retiring:
             core.sender.retiring = None
         core.link.paused = False
         cut = self.writer.end()
-        if self.was_open and not is_present:
+        if is_retiring:
             cut += core.sender.take_bound()
         core.acknowledgements.drop_marks(self.number)
         if self.writer.tap is not None:

@@ -178,6 +178,7 @@ class Acknowledgements:
         deadline = Deadline.after(timeout, time.monotonic())
         self._wait_for_connection("flush()", timeout, deadline, FlushTimeout)
         mark = self._make_mark(self._sender.connection_number, spans=True)
+        twin: Mark | None = None
         is_twin = False
         try:
             while not self._register(mark):
@@ -202,16 +203,15 @@ class Acknowledgements:
                     phase = Phase.QUEUED if is_queued else Phase.WAITING
                     raise FlushTimeout(f"flush() did not finish within {timeout:g} s: {what}.", phase=phase)
         finally:
-            for one in (mark, mark.twin):
+            for one in (mark, mark.twin, twin):
                 if one is not None:
                     self._forget_mark(one)
-        words = "The connection ended before flush() had proof that everything arrived."
-        replaced = self._link.replaced
-        if replaced is None or mark.connection_number == self._sender.connection_number:
-            raise ConnectionLost(words, disconnect=self._link.last)
-        if not (is_twin and self._link.has_answered):
-            raise ConnectionLost(words, disconnect=replaced)
-        # The peer has answered the close frame, which was sent behind all messages: this is a proof like a pong.
+        last, replaced = self._link.last, self._link.replaced
+        if replaced is not None and replaced.number == mark.connection_number:
+            if is_twin and replaced.has_answered:
+                return
+            last = replaced.disconnect
+        raise ConnectionLost("The connection ended before flush() had proof that everything arrived.", disconnect=last)
 
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.
@@ -262,14 +262,17 @@ class Acknowledgements:
 
         Returns:
             False if a renewal has replaced its connection since it was made. It must not be queued then: ``span`` may
-            not have found it. If the connection was lost, it is queued, and becomes ``lost``.
+            not have found it. If the connection has ended without a proof that everything arrived there, it is queued,
+            and becomes ``lost``.
         """
         sender = self._sender
         self._link.proofs[mark] = None
-        if mark.connection_number == sender.connection_number:
+        number = mark.connection_number  # read after that: `span` may have changed it
+        if number == sender.connection_number:
             return True
-        retiring = sender.retiring
-        if retiring is None or mark.connection_number != retiring.write_progress.number:
+        retiring, replaced = sender.retiring, self._link.replaced  # in this order, since it moves from left to right
+        is_served = retiring is not None and number == retiring.write_progress.number
+        if not is_served and (replaced is None or number != replaced.number or not replaced.has_answered):
             return True
         self._link.proofs.pop(mark, None)
         return False
@@ -339,10 +342,23 @@ class Acknowledgements:
         """
         for mark in list(self._link.proofs):
             if mark.spans and mark.connection_number == old and mark.position is None and mark.discarded_as is None:
+                if mark.twin is not None and not self._has_arrived(mark.twin):
+                    # That connection has ended, after an earlier renewal, without a proof: the flush has failed.
+                    mark.connection_number = mark.twin.connection_number
+                    self._sender.queue.withdraw(mark)
+                    continue
                 mark.twin = twin = self._make_mark(old)
                 mark.connection_number = new
+                self._link.proofs[twin] = None
                 with contextlib.suppress(ClientClosed):  # then the flush ends as well
                     self._sender.queue.put_first(twin, behind_own=True)
+
+    def _has_arrived(self, twin: Mark) -> bool:
+        """Return whether what a connection has written arrived there: the last one that was replaced and has ended."""
+        replaced = self._link.replaced
+        return self._is_proven(twin.state) or (
+            replaced is not None and replaced.number == twin.connection_number and replaced.has_answered
+        )
 
     def drop_marks(self, number: int) -> None:
         """Remove the marks of a connection that has ended. I/O thread only."""

@@ -6,7 +6,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._errors import text_of
 
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
     from .._models import ConnectionInfo, Disconnect
     from .message import Mark
 
-__all__ = ["Link"]
+__all__ = ["Link", "Replaced"]
+
+
+class Replaced(NamedTuple):
+    """How a connection ended that a renewal had replaced.
+
+    Attributes:
+        number: its number.
+        disconnect: how it ended.
+        has_answered: whether the peer had answered the close frame on it. The frame was sent behind all messages, so
+            this is a proof like a pong.
+    """
+
+    number: int
+    disconnect: Disconnect
+    has_answered: bool
 
 
 class Link:
@@ -28,23 +43,21 @@ class Link:
             subscription key, or because the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
-        replaced: how the last connection ended that a renewal had replaced.
-        has_answered: whether the peer had answered the close frame on it.
+        replaced: the last connection that a renewal had replaced and that has ended; None if there was none.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
             has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
             mark once its pong has come or can't come any more, and all marks when the connection ends.
     """
 
-    __slots__ = ("connection", "failure", "has_answered", "last", "opened_at", "paused", "proofs", "replaced")
+    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs", "replaced")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
         self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
-        self.replaced: Disconnect | None = None
-        self.has_answered = False
+        self.replaced: Replaced | None = None
         self.failure: tuple[ConnectError, int] | None = None
         self.proofs: dict[Mark, None] = {}
 

@@ -726,9 +726,64 @@ def test_after_a_defect_at_the_switch_the_client_reconnects_and_can_be_renewed(r
     assert client.stats.renewals == 0
     works(client, third)
     works(client, renewed(client, raw))
-    eventually(lambda: attempts.calls == ["reconnect", "renew"])
+    eventually(lambda: attempts.calls == [("close", None), "reconnect", "renew"])
     assert "defect" in caplog.text
     client.close(timeout=0)
+
+
+def test_after_a_defect_before_the_new_connection_opens_flush_works(raw, attempts, monkeypatch, caplog):
+    client, _old = open_renewing(raw, ping_interval=LONG, reconnect=SOON, **attempts.options)
+    io_ident, urandom = client._wsclient.core.guard.io_ident, os.urandom
+
+    def fails(size):
+        if size == 8 and threading.get_ident() == io_ident:  # the payload of a ping
+            raise OSError("no random numbers")
+        return urandom(size)
+
+    client.pause_sending(LONG)
+    client.send("paused")
+    flushing = start_call(lambda: client.flush(LONG))
+    eventually(lambda: client._wsclient.core.link.proofs)
+    monkeypatch.setattr(os, "urandom", fails)
+    _, new = begin_renewal(client, raw)
+    new.upgrade()
+    with pytest.raises(wsclient.ConnectionLost):
+        flushing.result(LONG)
+    monkeypatch.undo()
+    third = raw.accept().upgrade()
+    client.pause_sending(0)
+    assert third.receive_text() == "paused"
+    flushing = start_call(lambda: client.flush(LONG))
+    opcode, ping = third.receive_frame()
+    assert opcode == 9
+    third.send_frame(10, ping)
+    flushing.result(LONG)
+    assert attempts.calls == [("close", None), "reconnect"]
+    assert "no random numbers" in caplog.text
+    client.close(timeout=0)
+
+
+def test_close_while_a_function_of_the_user_stops_the_switch_calls_on_close_once(raw, attempts):
+    go_on, asked = threading.Event(), []
+
+    def ask():
+        asked.append(threading.get_ident())
+        if len(asked) > 1:
+            assert go_on.wait(LONG)
+        return {"method": "subscribe"}
+
+    client, old = open_renewing(raw, protocol=JsonRpc(), **attempts.options)
+    feed = subscribed(client, old, "feed", ask)
+    _, new = begin_renewal(client, raw)
+    new.upgrade()
+    eventually(lambda: len(asked) > 1)
+    client.close(timeout=0)
+    with pytest.raises(wsclient.ClientClosed):
+        feed.get(LONG)
+    eventually(lambda: attempts.calls == [("close", None)])
+    go_on.set()
+    eventually(lambda: asked[1] not in {thread.ident for thread in threading.enumerate()})
+    assert attempts.calls == [("close", None)]
 
 
 # --- overlap=0 -------------------------------------------------------------------------------------------------------

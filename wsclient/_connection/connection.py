@@ -166,7 +166,7 @@ class Connection:
 
     def claim_goodbye(self) -> bool:
         """Return True for the first caller, which posts ``on_close``. Any thread may call it: ``_goodbye`` has a single
-        item, and its removal is atomic.
+        item, and its removal is atomic. See ``share_goodbye`` for two connections.
 
         This is not about ``Protocol.goodbye()``, which ``_make_goodbye`` calls.
         """
@@ -174,6 +174,12 @@ class Connection:
             return self._goodbye.pop()
         except IndexError:
             return False
+
+    def share_goodbye(self, old: Connection) -> None:
+        """Let ``on_close`` be called only once for this connection and for the one that it replaces: for this one, or
+        for ``old`` if the switch fails. I/O thread only, before this connection opens.
+        """
+        self._goodbye = old._goodbye
 
     # --- called by the supervisor ------------------------------------------------------------------------------------
 

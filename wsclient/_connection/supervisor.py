@@ -398,7 +398,7 @@ class Supervisor:
         old.writer.wait_for_writer()  # afterwards no thread writes a message of the queue on it
         for request in old.writer.take_subscriptions():  # they wait for a token, or for the end of a pause
             core.requests.withdraw(request)  # each subscription is requested on the new connection instead
-        old.claim_goodbye()  # `on_close` is not called for it
+        new.share_goodbye(old)
         core.sender.retiring = old.writer
         core.sender.connection_number = new.number
         core.acknowledgements.span(old.number, new.number)

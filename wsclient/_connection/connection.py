@@ -328,7 +328,7 @@ class Connection:
             core.link.connection = None
         elif is_retiring:
             has_answered = self.ending is not None and self.ending.is_answered
-            core.link.replaced = Replaced(self.number, disconnect, has_answered)
+            core.link.add_replaced(self.number, Replaced(disconnect, has_answered))
         if is_retiring:
             core.sender.retiring = None
         core.link.paused = False

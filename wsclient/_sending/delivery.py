@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._threads.commands import Commands
     from .._threads.guard import Guard
-    from .link import Link
+    from .link import Link, Replaced
     from .sender import Sender
 
 __all__ = ["Acknowledgements", "Delivery"]
@@ -206,12 +206,10 @@ class Acknowledgements:
             for one in (mark, mark.twin, twin):
                 if one is not None:
                     self._forget_mark(one)
-        last, replaced = self._link.last, self._link.replaced
-        if replaced is not None and replaced.number == mark.connection_number:
-            if is_twin and replaced.has_answered:
-                return
-            last = replaced.disconnect
-        raise ConnectionLost("The connection ended before flush() had proof that everything arrived.", disconnect=last)
+        replaced = self._replaced(mark)
+        if replaced is None or not (is_twin and replaced.has_answered):
+            words = "The connection ended before flush() had proof that everything arrived."
+            raise ConnectionLost(words, disconnect=self._link.last if replaced is None else replaced.disconnect)
 
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.
@@ -270,10 +268,11 @@ class Acknowledgements:
         number = mark.connection_number  # read after that: `span` may have changed it
         if number == sender.connection_number:
             return True
-        retiring, replaced = sender.retiring, self._link.replaced  # in this order, since it moves from left to right
-        is_served = retiring is not None and number == retiring.write_progress.number
-        if not is_served and (replaced is None or number != replaced.number or not replaced.has_answered):
-            return True
+        retiring = sender.retiring
+        if retiring is None or number != retiring.write_progress.number:
+            replaced = self._replaced(mark)  # read after `retiring`
+            if replaced is None or not replaced.has_answered:
+                return True
         self._link.proofs.pop(mark, None)
         return False
 
@@ -354,11 +353,14 @@ class Acknowledgements:
                     self._sender.queue.put_first(twin, behind_own=True)
 
     def _has_arrived(self, twin: Mark) -> bool:
-        """Return whether what a connection has written arrived there: the last one that was replaced and has ended."""
-        replaced = self._link.replaced
-        return self._is_proven(twin.state) or (
-            replaced is not None and replaced.number == twin.connection_number and replaced.has_answered
-        )
+        """Return whether everything arrived that was written before a twin; its connection has ended."""
+        replaced = self._replaced(twin)
+        return self._is_proven(twin.state) or (replaced is not None and replaced.has_answered)
+
+    def _replaced(self, mark: Mark) -> Replaced | None:
+        """Return how the connection of a mark ended that a renewal had replaced; None if this does not apply."""
+        number = mark.connection_number
+        return None if number is None else self._link.replaced.get(number)
 
     def drop_marks(self, number: int) -> None:
         """Remove the marks of a connection that has ended. I/O thread only."""

@@ -6,7 +6,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._errors import text_of
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "Replaced"]
 
+_MAX_REPLACED: Final = 16
+"""Replaced connections that are remembered; a ``flush()`` that is overtaken by more renewals than these may fail."""
+
 
 class Replaced(NamedTuple):
     """How a connection ended that a renewal had replaced.
 
     Attributes:
-        number: its number.
         disconnect: how it ended.
         has_answered: whether the peer had answered the close frame on it. The frame was sent behind all messages, so
             this is a proof like a pong.
     """
 
-    number: int
     disconnect: Disconnect
     has_answered: bool
 
@@ -43,7 +44,7 @@ class Link:
             subscription key, or because the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
         last: how the last connection ended.
-        replaced: the last connection that a renewal had replaced and that has ended; None if there was none.
+        replaced: by their numbers, the last connections that a renewal had replaced and that have ended.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
             has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
@@ -57,9 +58,15 @@ class Link:
         self.connection: ConnectionInfo | None = None
         self.paused = False
         self.last: Disconnect | None = None
-        self.replaced: Replaced | None = None
+        self.replaced: dict[int, Replaced] = {}
         self.failure: tuple[ConnectError, int] | None = None
         self.proofs: dict[Mark, None] = {}
+
+    def add_replaced(self, number: int, replaced: Replaced) -> None:
+        """Record how a connection ended that a renewal had replaced. I/O thread only."""
+        self.replaced[number] = replaced
+        if len(self.replaced) > _MAX_REPLACED:
+            del self.replaced[next(iter(self.replaced))]
 
     def why_not_open(self) -> tuple[str, BaseException | None]:
         """Say why there is no connection, for the error of a call that waited for one.

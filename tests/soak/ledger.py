@@ -200,7 +200,9 @@ def _gaps(history: History) -> Iterator[str | None]:
         if before is not None:
             gaps, expected = heard.gaps - before.gaps, int(heard.losses > before.losses)
             after = f"{heard.subscriber} counted {gaps} gaps before {heard.connection, heard.number}"
-            kept = gaps == expected or (gaps > expected and _may_be_unserved(history, before, heard))
+            # Each gap is the end of one connection, so there are no more gaps than later connections.
+            may_be_more = expected < gaps <= heard.connection - before.connection
+            kept = gaps == expected or (may_be_more and _may_be_unserved(history, before, heard))
             yield None if kept else f"{after}; {heard.losses - before.losses} connections were lost."
 
 
@@ -214,7 +216,8 @@ def _overlaps(history: History) -> Iterator[str | None]:
             may_be_on_its_way = _disturbed(
                 history, asked.renewed_at - history.overlap - CLOSING - history.slack, asked.renewed_at, by_loss=True
             )
-            if carriers.get(asked.key) is None and asked.outcomes[:1] == ["lost sent"] and may_be_on_its_way:
+            is_unseen = carriers.get(asked.key) is None and asked.outcomes[:1] == ["lost sent"] and not asked.idempotent
+            if is_unseen and may_be_on_its_way:
                 yield None  # written on a connection on which nothing arrives any more
             else:
                 yield _early_end(asked, asked.renewed_at, carriers.get(asked.key), begins, reconnects, history.overlap)

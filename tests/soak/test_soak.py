@@ -349,6 +349,24 @@ def test_a_renewal_may_end_a_request_that_never_arrived_only_after_a_fault(fault
     assert (sentence in judge(history).broken) is not is_excused
 
 
+def test_no_fault_excuses_the_end_of_an_idempotent_request_by_a_renewal():
+    history = honest()
+    arrivals(2, "login", "subscribe:r", "a:1", "s:1", "a:2", "a:5", "a:6", "s:2")(history)
+    change(7, "asked", idempotent=True)(history)
+    history.disturbances.append(Disturbance("frozen", 20.5, 22.0, True))
+    sentence = "a renewal ends a request only after the overlap: a renewal ended request a:8, which is idempotent."
+    assert sentence in judge(history).broken
+
+
+def test_no_fault_excuses_more_gaps_than_connections():
+    history = honest()
+    change(8, "heard", gaps=2)(history)
+    history.disturbances.append(Disturbance("frozen", 20.0, 23.0, True))
+    assert [sentence for sentence in judge(history).broken if "counted" in sentence] == [
+        "gaps are counted for losses, not for renewals: i counted 2 gaps before (3, 0); 1 connections were lost."
+    ]
+
+
 def test_a_renewal_may_end_idempotent_requests_of_hooks_which_belong_to_one_connection():
     history = honest()
     history.asked.append(Asked("hooks", 1, idempotent=True, outcomes=["lost unsent"], renewed_at=20.0))

@@ -20,6 +20,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between
 SECONDS = os.environ.get("WSCLIENT_INTERRUPT_SECONDS", "0.3")
 """The duration of a test with many interrupts; it is longer if a hundred of them take longer."""
 
+LIBRARY = os.path.dirname(wsclient.__file__) + os.sep
+"""The folder of the library. Its name is not enough: a checkout may have the same name, and contains the tests."""
+
 
 def run(script, *arguments):
     done = subprocess.run(
@@ -60,7 +63,7 @@ def where_main_is():
 def waits_in_the_library():
     before = where_main_is()
     threading.Event().wait(0.02)
-    return before == where_main_is() and os.sep + "wsclient" + os.sep in before[0]
+    return before == where_main_is() and before[0].startswith(LIBRARY)
 
 
 def interrupt_soon(ready):

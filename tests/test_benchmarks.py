@@ -377,8 +377,8 @@ def test_a_document_without_the_comments_is_refused(document):
         markdown.placed(document, "new")
 
 
-def test_the_readme_has_the_comments():
-    markdown.placed((ROOT / "README.md").read_text(encoding="utf-8"), "new")
+def test_the_page_has_the_comments():
+    markdown.placed((ROOT / "examples" / "COMPARISON.md").read_text(encoding="utf-8"), "new")
 
 
 # --- charts ----------------------------------------------------------------------------------------------------------

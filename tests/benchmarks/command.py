@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--from", dest="source", type=Path, metavar="REPORT", help="measure no case, take this report.json")
     add("--scaling", action="store_true", help="measure how cost grows, too (some fifteen minutes)")
     add("--flames", action="store_true", help="record where the time goes, too; with py-spy")
-    add("--readme", action="store_true", help="put the table into README.md and the charts beside this package")
+    add("--publish", action="store_true",
+        help="put the table into examples/COMPARISON.md and the charts beside this package")  # fmt: skip
     add("--check", type=Path, metavar="BASELINE", help="the short run for CI: compare ratios with this file")
     add("--record", type=Path, metavar="BASELINE", help="the short run, to write this file")
     return parser
@@ -106,10 +107,10 @@ def _full(options: argparse.Namespace, console: Console) -> int:
         reporting.save(report, options.out / "report.json")
         show_growth(report, console)
     for drawing in _draw(report, options.out):
-        if options.readme:
+        if options.publish:
             shutil.copy(drawing, HERE)
-    if options.readme:
-        markdown.write(report, ROOT / "README.md")
+    if options.publish:
+        markdown.write(report, ROOT / "examples" / "COMPARISON.md")
     if options.flames:
         flames.record(options.out, console.print)
     console.print(f"{options.out}: " + ", ".join(sorted(path.name for path in options.out.iterdir())))

@@ -1,4 +1,4 @@
-"""The table for the README, between two comments that are not displayed. Pure but for the file."""
+"""The table for ``examples/COMPARISON.md``, between two comments that are not displayed. Pure but for the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .peers import ASYNCHRONOUS
 from .reporting import Report
 from .table import header, rows
 
-BEGIN = "<!-- benchmarks: written by python -m tests.benchmarks --readme -->"
+BEGIN = "<!-- benchmarks: written by python -m tests.benchmarks --publish -->"
 END = "<!-- end of benchmarks -->"
 
 LEFT_OF_VERSIONS = ("processor", "system", "python")
@@ -55,6 +55,6 @@ def placed(document: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def write(report: Report, readme: Path) -> None:
-    """Write the table into a README."""
-    readme.write_text(placed(readme.read_text(encoding="utf-8"), table(report)), encoding="utf-8")
+def write(report: Report, page: Path) -> None:
+    """Write the table into a page."""
+    page.write_text(placed(page.read_text(encoding="utf-8"), table(report)), encoding="utf-8")

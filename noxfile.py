@@ -9,6 +9,8 @@ nox.options.error_on_missing_interpreters = False  # nox would make it an error 
 
 MARKED = "servers or network", "slow"  # not all at once: the slow ones leave other programs no time to start
 
+SPHINX = "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "--conf-dir", "examples/reference"
+
 
 @nox.session
 def lint(session):
@@ -57,6 +59,13 @@ def packaging(session):
     """What the sdist and the wheel hold, and how the wheel behaves where it is installed."""
     session.install("build", "hatchling", "twine")
     session.run("bash", ".ci/packaging", "python", external=True)
+
+
+@nox.session
+def docs(session):
+    """All pages and the reference, in build/docs. A warning is an error, and so is a link that leads nowhere."""
+    session.install(".[docs]")
+    session.run("python", "-m", "sphinx", *SPHINX, "-d", session.create_tmp(), ".", "build/docs", *session.posargs)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import wsclient
+from wsclient import protocols
 
 ROOT = pathlib.Path(wsclient.__file__).parents[1]
 PAGES = {
@@ -77,6 +78,13 @@ def test_every_page_is_reached_from_the_readme():
                 found = next((page for page in PAGES if target in (ROOT / page, (ROOT / page).parent)), None)
                 to_read |= {found} - reached - {None}
     assert reached == set(PAGES)
+
+
+def test_the_reference_has_each_public_name():
+    pages = [path.read_text(encoding="utf-8") for path in ROOT.glob("examples/reference/*.rst")]
+    named = re.findall(r"^\.\. auto(?:class|exception|function):: (\w+)", "\n".join(pages), re.MULTILINE)
+    assert len(named) == len(set(named))
+    assert set(named) | set(protocols.__all__) | {"__version__"} == {*wsclient.__all__, *protocols.__all__}
 
 
 def test_the_readme_is_short():

@@ -1,4 +1,4 @@
-"""Servers and network faults for the tests of a program that uses this package. Needs the extra ``testing``.
+"""Servers and network faults for the tests of a program that uses this package. Needs the extra ``testing``::
 
     from wsclient.testing import FaultProxy, Server
 

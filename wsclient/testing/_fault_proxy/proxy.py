@@ -38,7 +38,7 @@ _DIRECTIONS: Final = {UP: frozenset({UP}), DOWN: frozenset({DOWN}), "both": froz
 
 
 class FaultProxy:
-    """Forwards connections to a server, and causes network faults on command.
+    """Forwards connections to a server, and causes network faults on command::
 
         with Server() as server, FaultProxy(server.url) as proxy:
             with wsclient.connect(proxy.url, ping_interval=0.5, ping_timeout=0.5) as client:

@@ -44,7 +44,7 @@ _log = logging.getLogger("wsclient.testing")
 
 
 class Server(Service):
-    """A WebSocket server on loopback. It listens from its construction to ``close()``.
+    """A WebSocket server on loopback. It listens from its construction to ``close()``::
 
         with Server(lambda connection, message: message.upper()) as server:
             with wsclient.connect(server.url) as client:

@@ -21,6 +21,9 @@ BEYOND = {"Deflate", "Limits", "Recording"}
 """Public names that the contract omits: the parameters of ``compression=``, those of ``limits=``, and the names of
 secrets in a recording."""
 
+PRESETS = {"JupyterKernel", "Ocpp", "OpenAIRealtime", "Phoenix"}
+"""Names that only ``wsclient.protocols`` exports."""
+
 ALIASES = {"F", "Message", "Path", "Overflow"}
 CLASSES = {node.name: node for node in CONTRACT.body if isinstance(node, ast.ClassDef)}
 
@@ -59,14 +62,15 @@ def parameters(function):
 
 def test_every_name_is_exported():
     exported = set(wsclient.__all__)
-    assert names() - exported == {name for name in TO_COME if "." not in name and "(" not in name}
+    assert names() - exported == PRESETS | {name for name in TO_COME if "." not in name and "(" not in name}
+    assert set(wsclient.protocols.__all__) >= PRESETS
     assert exported - names() == {"__version__", *BEYOND}
     assert all(hasattr(wsclient, name) for name in exported)
 
 
 @pytest.mark.parametrize("name", sorted(set(CLASSES) - TO_COME))
 def test_the_members_and_signatures_match_the_contract(name):
-    cls = getattr(wsclient, name)
+    cls = getattr(wsclient.protocols if name in PRESETS else wsclient, name)
     missing = set()
     for member, function in members(CLASSES[name]).items():
         if member == "__init__" or function is None:
@@ -88,6 +92,17 @@ def check_constructor(name, cls, function):
     assert lacking == {entry for entry in TO_COME if entry.startswith(f"{name}(")}
     assert [keyword for keyword in keywords if keyword in have_keywords] == [
         keyword for keyword in have_keywords if keyword in keywords
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_presets_have_the_bases_and_the_defaults_of_the_contract(name):
+    preset = getattr(wsclient.protocols, name)
+    assert issubclass(preset, wsclient.Protocol)
+    written = members(CLASSES[name]).get("__init__")
+    defaults = [] if written is None else [*written.args.defaults, *written.args.kw_defaults]
+    assert [ast.literal_eval(default) for default in defaults] == [
+        one.default for one in inspect.signature(preset).parameters.values()
     ]
 
 

@@ -4,14 +4,25 @@ A module that defines a protocol imports from here: ``Protocol``, the classes th
 ``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
 same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
 waits for messages, through the ``Session`` that the client passes to it; ``_batch`` and ``_numbers`` use locks.
+
+The presets, which are protocols for particular servers, are imported when they are first used.
 """
 
+from typing import TYPE_CHECKING, Any, Final
+
+from .._threads.imports import loaded
 from ._base import Protocol
 from ._fifo import Fifo
 from ._graphql import GraphQLTransportWs
 from ._incoming import ABSENT, KINDS, OLDEST, Call, Control, End, Event, Failure, Incoming, Item, Reply, Request
 from ._json_id import JsonId
 from ._json_rpc import JsonRpc
+
+if TYPE_CHECKING:
+    from ._jupyter import JupyterKernel
+    from ._ocpp import Ocpp
+    from ._openai_realtime import OpenAIRealtime
+    from ._phoenix import Phoenix
 
 __all__ = [
     "ABSENT",
@@ -28,7 +39,30 @@ __all__ = [
     "Item",
     "JsonId",
     "JsonRpc",
+    "JupyterKernel",
+    "Ocpp",
+    "OpenAIRealtime",
+    "Phoenix",
     "Protocol",
     "Reply",
     "Request",
 ]
+
+_MODULE_OF: Final = {
+    "JupyterKernel": "_jupyter",
+    "Ocpp": "_ocpp",
+    "OpenAIRealtime": "_openai_realtime",
+    "Phoenix": "_phoenix",
+}
+"""The module that defines each preset."""
+
+# Otherwise a type checker would accept every misspelt name.
+if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
+
+    def __getattr__(name: str) -> Any:
+        value = loaded(__name__, _MODULE_OF, name)
+        globals()[name] = value  # several threads may do this at the same time, with the same object
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

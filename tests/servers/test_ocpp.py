@@ -4,10 +4,6 @@ It processes the messages of a charge point one at a time, so it makes its own c
 """
 
 import concurrent.futures
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import tenacity
@@ -17,10 +13,7 @@ from wsclient import RemoteError
 from wsclient.protocols import Ocpp
 
 from ..support import LONG, eventually
-from ..support.program import Program, free_port
-
-PYTHON = os.environ.get("OCPP_PYTHON", sys.executable)
-PROGRAM = pathlib.Path(__file__).with_name("ocpp_central_system.py")
+from ..support.ocpp import CentralSystem, has_ocpp  # noqa: F401  (for the mark)
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 VERSIONS = ["1.6", "2.0.1"]
@@ -30,35 +23,16 @@ BOOT = {
 }
 
 
-def has_ocpp():
-    """Whether that Python has the package."""
-    try:
-        return subprocess.run([PYTHON, "-c", "import ocpp, websockets"], capture_output=True).returncode == 0
-    except OSError:
-        return False
-
-
 pytestmark = pytest.mark.skipif(
     "not has_ocpp()",
-    reason="OCPP IS MISSING, so no central system is tested: pip install ocpp websockets into an environment, and have "
-    "OCPP_PYTHON name its python",
+    reason="OCPP IS MISSING, so no central system is tested: pip install . ocpp websockets into an environment, and "
+    "have OCPP_PYTHON name its python",
 )
 
 
-class CentralSystem(Program):
-    def __init__(self, home, version):
-        self.port = free_port()
-        self.version = version
-        super().__init__(home, [PYTHON, str(PROGRAM), str(self.port), version], PYTHONWARNINGS="ignore")
-
-    def connect(self, **options):
-        return wsclient.connect(
-            f"ws://127.0.0.1:{self.port}/CP",
-            protocol=Ocpp(self.version),
-            reconnect=SOON,
-            request_timeout=LONG,
-            **options,
-        )
+def connect(central, **options):
+    options = {"protocol": Ocpp(central.version), "reconnect": SOON, "request_timeout": LONG, **options}
+    return wsclient.connect(central.url, **options)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -81,14 +55,14 @@ def outcome_of_a_call(client, message_id="m"):
 
 
 def test_a_charge_point_boots_and_gets_answers(central):
-    with central.connect() as client:
+    with connect(central) as client:
         assert client.connection.subprotocol == f"ocpp{central.version}"
         assert client.call("BootNotification", BOOT[central.version])["status"] == "Accepted"
         assert client.call("Heartbeat")["currentTime"] == "2026-01-01T00:00:00Z"
 
 
 def test_calls_of_many_threads_are_made_one_after_the_other(central):
-    with central.connect() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+    with connect(central) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda number: transfer(client, "echo", data=str(number))["data"], range(24)))
     assert answers == [str(number) for number in range(24)]
 
@@ -103,7 +77,7 @@ def test_calls_of_many_threads_are_made_one_after_the_other(central):
     ],
 )
 def test_errors_are_raised_with_their_code(central, action, payload, codes):
-    with central.connect() as client:
+    with connect(central) as client:
         with pytest.raises(RemoteError) as caught:
             client.call(action, payload)
         assert caught.value.code in codes
@@ -111,7 +85,7 @@ def test_errors_are_raised_with_their_code(central, action, payload, codes):
 
 
 def test_a_call_of_the_central_system_is_answered_while_a_call_of_the_charge_point_is_in_flight(central):
-    with central.connect() as client:
+    with connect(central) as client:
         client.handle("DataTransfer", lambda payload: {"status": "Accepted", "data": payload["messageId"] * 2})
         assert outcome_of_a_call(client, "ab") == "Accepted abab"
 
@@ -120,7 +94,7 @@ def test_errors_of_handlers_reach_the_central_system(central):
     def refuse(payload):
         raise RemoteError("SecurityError", "no entry", {"why": "test"})
 
-    with central.connect(on_error=lambda client, error: None) as client:
+    with connect(central, on_error=lambda client, error: None) as client:
         assert outcome_of_a_call(client).startswith("NotImplemented: ")
         registration = client.handle("DataTransfer", refuse)
         assert outcome_of_a_call(client) == "SecurityError: no entry"
@@ -137,7 +111,7 @@ def test_heartbeats_have_the_interval_that_the_central_system_wants(central):
         session.heartbeat(0.05)
 
     beat = wsclient.Heartbeat(wsclient.Request(["Heartbeat", {}]), 300, only_if_idle=True)
-    with central.connect(on_session=on_session, heartbeat=beat) as client:
+    with connect(central, on_session=on_session, heartbeat=beat) as client:
         eventually(lambda: client.stats.messages_received > 3)
         assert client.stats.connections == 1
     assert intervals == [1]
@@ -149,7 +123,7 @@ def test_after_a_restart_the_charge_point_boots_again(tmp_path):
     def on_session(client, session):
         boots.append(session.call("BootNotification", BOOT["1.6"])["status"])
 
-    with CentralSystem(tmp_path, "1.6") as central, central.connect(on_session=on_session) as client:
+    with CentralSystem(tmp_path, "1.6") as central, connect(central, on_session=on_session) as client:
         assert transfer(client, "echo", data="1")["data"] == "1"
         central.stop()
         waiting = client.submit(["DataTransfer", {"vendorId": "echo", "data": "2"}], idempotent=True)
@@ -161,6 +135,6 @@ def test_after_a_restart_the_charge_point_boots_again(tmp_path):
 def test_another_version_is_refused(central):
     other = VERSIONS[1 - VERSIONS.index(central.version)]
     with pytest.raises(wsclient.HandshakeError) as caught:
-        wsclient.connect(f"ws://127.0.0.1:{central.port}/CP", protocol=Ocpp(other))
+        connect(central, protocol=Ocpp(other))
     assert caught.value.status == 400
     assert b"subprotocol" in caught.value.body

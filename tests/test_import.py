@@ -241,7 +241,23 @@ def test_type_checkers_find_the_same_names_in_the_same_modules(package):
     }
 
 
-@pytest.mark.parametrize("package", [wsclient, wsclient.testing])
+def test_presets_are_imported_when_they_are_first_used():
+    program = (
+        "import sys, wsclient\n"
+        "from wsclient.protocols import JsonId\n"
+        "before = 'wsclient.protocols._phoenix' in sys.modules\n"
+        "wsclient.protocols.Phoenix\n"
+        "print(before, 'Phoenix' in vars(wsclient.protocols), 'Ocpp' in dir(wsclient.protocols))\n"
+    )
+    assert run(program) == "False True True"
+    presets = wsclient.protocols._MODULE_OF
+    assert declared(pathlib.Path(wsclient.protocols.__file__)) == presets
+    assert set(presets) < set(wsclient.protocols.__all__)
+    with pytest.raises(AttributeError, match="Phenix"):
+        wsclient.protocols.Phenix  # noqa: B018
+
+
+@pytest.mark.parametrize("package", [wsclient, wsclient.protocols, wsclient.testing])
 def test_type_checkers_do_not_see_the_module_getattr(package):
     # They would accept any name: a misspelt one would no longer be reported.
     tree = ast.parse(pathlib.Path(package.__file__).read_text(encoding="utf-8"))

@@ -107,7 +107,7 @@ def test_one_call_is_in_flight_and_a_timeout_makes_room(raw):
     first = client.submit(["A", {}], timeout=SHORT)
     second, third = client.submit(["B", {}]), client.submit(["C", {}])
     assert taken(peer)[2] == "A"
-    with pytest.raises(RequestTimeout):
+    with pytest.raises(RequestTimeout, match="'A'"):
         first.result(LONG)
     _, id, action, _ = taken(peer)
     assert action == "B"

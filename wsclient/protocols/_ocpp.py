@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 from .._errors import RemoteError
 from . import _codec
-from ._base import Protocol
+from ._base import Encoder, Protocol
 from ._incoming import Call, Event, Failure, Incoming, Reply
-from ._json_id import _new_uuid
+from ._json_id import READABLE, _new_uuid
 
 __all__ = ["Ocpp"]
 
@@ -111,6 +111,13 @@ class Ocpp(Protocol):
         if isinstance(error, RemoteError):
             code, text, details = error.code or code, error.message, error.data
         return _codec.to_json([_ERROR, id, code, text[:_LONGEST_DESCRIPTION], details or {}], self.json)
+
+    def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
+        if payload is None and encoder is not None:
+            payload = encoder("")[1]
+        if payload is None or len(payload) > READABLE:
+            return None
+        return _codec.decode(payload.decode(), self.json)[2]
 
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
         return self.encode_error(id, RemoteError("NotImplemented", f"No handler for {method}."))

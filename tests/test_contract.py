@@ -21,7 +21,10 @@ BEYOND = {"Deflate", "Limits", "Recording"}
 """Public names that the contract omits: the parameters of ``compression=``, those of ``limits=``, and the names of
 secrets in a recording."""
 
-PRESETS = {"ChromeDevTools", "HomeAssistant", "ObsWebSocket", "WebDriverBiDi"}
+PRESETS = {
+    "ChromeDevTools", "HomeAssistant", "JupyterKernel", "ObsWebSocket", "Ocpp", "OpenAIRealtime", "Phoenix",
+    "WebDriverBiDi",
+}  # fmt: skip
 """Names of the contract that are in ``wsclient.protocols`` only."""
 
 ALIASES = {"F", "Message", "Path", "Overflow"}
@@ -62,7 +65,8 @@ def parameters(function):
 
 def test_every_name_is_exported():
     exported = set(wsclient.__all__)
-    assert names() - exported == {name for name in TO_COME if "." not in name and "(" not in name}
+    assert names() - exported == PRESETS | {name for name in TO_COME if "." not in name and "(" not in name}
+    assert set(wsclient.protocols.__all__) >= PRESETS
     assert exported - names() == {"__version__", *BEYOND}
     assert all(hasattr(wsclient, name) for name in exported)
 
@@ -97,6 +101,17 @@ def check_constructor(name, cls, function):
     assert lacking == {entry for entry in TO_COME if entry.startswith(f"{name}(")}
     assert [keyword for keyword in keywords if keyword in have_keywords] == [
         keyword for keyword in have_keywords if keyword in keywords
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_presets_have_the_bases_and_the_defaults_of_the_contract(name):
+    preset = getattr(wsclient.protocols, name)
+    assert issubclass(preset, wsclient.Protocol)
+    written = members(CLASSES[name]).get("__init__")
+    defaults = [] if written is None else [*written.args.defaults, *written.args.kw_defaults]
+    assert [ast.literal_eval(default) for default in defaults] == [
+        one.default for one in inspect.signature(preset).parameters.values()
     ]
 
 

@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from .support.node import NODE, npm
+from .support.ocpp import PYTHON, CentralSystem, has_ocpp  # noqa: F401  (for the mark)
 from .support.program import Program, free_port
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
@@ -173,6 +174,17 @@ def test_graphql_subscription_runs(tmp_path):
             "2 connections, 1 gap",
             'RemoteError: The server answered with error: Cannot query field "nope" on type "Query".',
         ]
+
+
+@pytest.mark.servers
+@pytest.mark.skipif("not has_ocpp()", reason="OCPP IS MISSING: ocpp_payloads.py is not run; see tests/README.md")
+def test_ocpp_payloads_runs(tmp_path):
+    with CentralSystem(tmp_path, "1.6") as central:
+        command = [PYTHON, str(EXAMPLES / "ocpp_payloads.py"), central.url]
+        env = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["boot: Accepted 1", "its call: Accepted hello"]
 
 
 @pytest.mark.servers

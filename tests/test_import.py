@@ -249,6 +249,19 @@ def test_type_checkers_find_the_presets_in_the_same_modules():
     assert declared(pathlib.Path(package.__file__)) == package._MODULE_OF
 
 
+def test_presets_are_imported_when_they_are_first_used():
+    program = (
+        "import sys, wsclient\n"
+        "from wsclient.protocols import JsonId\n"
+        "before = 'wsclient.protocols._phoenix' in sys.modules\n"
+        "wsclient.protocols.Phoenix\n"
+        "print(before, 'Phoenix' in vars(wsclient.protocols), 'Ocpp' in dir(wsclient.protocols))\n"
+    )
+    assert run(program) == "False True True"
+    with pytest.raises(AttributeError, match="Phenix"):
+        wsclient.protocols.Phenix  # noqa: B018
+
+
 @pytest.mark.parametrize("package", [wsclient, wsclient.protocols, wsclient.testing])
 def test_type_checkers_do_not_see_the_module_getattr(package):
     # They would accept any name: a misspelt one would no longer be reported.

@@ -13,7 +13,7 @@ import tenacity
 import wsclient
 from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, Reconnect
 from wsclient._options import DEFAULT
-from wsclient.protocols import ABSENT, OLDEST
+from wsclient.protocols import ABSENT, OLDEST, OpenAIRealtime, Phoenix
 from wsclient.protocols._codec import JSON
 
 from ..support import LONG
@@ -44,6 +44,8 @@ PROTOCOLS = [
     lambda: JsonRpc(),
     lambda: Fifo(max_in_flight=1, event=callable),
     lambda: GraphQLTransportWs({"token": "x"}),
+    lambda: OpenAIRealtime(),
+    lambda: Phoenix({"token": "x"}, heartbeat=25),
 ]
 
 

@@ -1,6 +1,7 @@
 """Renewal: a second connection takes over from the first one while that still serves."""
 
 import concurrent.futures
+import itertools
 import json
 import os
 import socket
@@ -1036,6 +1037,43 @@ def test_each_connection_has_its_own_state_of_the_protocol(raw):
     eventually(lambda: messages == [{"a": 1}, {"b": 2}])
     client.send("x")
     assert asked_on(new) == ["token 2", "x"]
+    client.close(timeout=0)
+
+
+class Unnamed(wsclient.Protocol):
+    """Replies have no id; the protocol remembers which requests were written on its connection."""
+
+    max_in_flight = 1
+
+    def __init__(self):
+        self.numbers = itertools.count(1)
+        self.reset()
+
+    def reset(self):
+        self.written = []
+
+    def new_id(self):
+        return next(self.numbers)
+
+    def encode_request(self, message, id):
+        if id != self._sample_id:
+            self.written.append(id)
+        return self.encode(message)
+
+    def decode(self, payload):
+        return wsclient.Reply(self.written.pop(0), payload)
+
+
+def test_a_queued_request_is_encoded_by_the_protocol_of_the_connection_that_writes_it(raw):
+    client, old = open_renewing(raw, protocol=Unnamed())
+    first, second = client.submit("a"), client.submit("b")
+    assert old.receive_text() == "a"
+    new = renewed(client, raw)
+    assert new.receive_text() == "b"
+    new.send_text("of b")
+    assert second.result(LONG) == "of b"
+    old.send_text("of a")
+    assert first.result(LONG) == "of a"
     client.close(timeout=0)
 
 

@@ -94,6 +94,35 @@ def test_a_batch_with_more_requests_than_the_limit_allows_is_not_ready():
     assert queue.take(ANY_SIZE, 2) == [batch]
 
 
+def answering(*sizes):
+    """A queue with a request, a message, and answers behind them."""
+    queue = make(request(), message())
+    answers = [Answer(Opcode.TEXT, bytes(size), size) for size in sizes]
+    for answer in answers:
+        queue.put_answer(answer)
+    return queue, answers
+
+
+def test_answers_pass_a_request_that_waits_for_room_and_what_is_behind_it():
+    queue, answers = answering(1, 2)
+    assert queue.ready(0)
+    assert queue.take(ANY_SIZE, 0) == answers
+    assert not queue.ready(0)
+    assert (queue.messages, queue.bytes, queue.answer_bytes) == (2, 2, 0)
+    queue.restore(answers)
+    assert len(queue.take(ANY_SIZE, 1)) == 4
+    assert not queue.entries
+
+
+def test_answers_that_pass_obey_the_limits_on_bytes_and_messages():
+    queue, (first, second, third) = answering(10, 10, 5)
+    assert queue.take(ANY_SIZE, 0, 0) == []
+    assert queue.take(ANY_SIZE, 0, 1) == [first]
+    assert queue.take(12, 0) == [second]
+    assert queue.take(1, 0) == [third]
+    assert [type(entry) for entry in queue.take(ANY_SIZE, 1)] == [Request, Outgoing]
+
+
 def test_a_message_larger_than_a_batch_is_taken_alone():
     small, large, last = message(1), message(50), message(1)
     queue = make(small, large, last)

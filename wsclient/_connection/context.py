@@ -132,6 +132,8 @@ class ClientContext:
 
         I/O thread only.
         """
+        if protocol is not self.protocol:
+            self.protocol._successor = protocol  # encodes the requests in the queue, too
         self.protocol = protocol
         self.requests.protocol = protocol
 

@@ -3,7 +3,8 @@
 Guarantees:
     * Answers take no room of the user's send queue and drop nothing in it. While too many bytes of them wait to be
       sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before their answer is queued.
-    * The answer of a handler is sent after the messages that the handler sent before it returned.
+    * The answer of a handler is sent after the messages that the handler sent before it returned, unless these wait
+      behind a request that ``max_in_flight`` holds back.
 """
 
 from __future__ import annotations

@@ -44,6 +44,9 @@ _SLACK = 64
 class MessageQueue:
     """Messages that wait to be written.
 
+    They are taken in order, with one exception: answers to the server's calls pass requests that wait for room
+    (``max_in_flight``), and what is queued behind these requests.
+
     Attributes:
         largest: the size in bytes of the largest message that is accepted; -1 if none is. Other classes only read it.
         entries: the messages in order, withdrawn ones included; other classes only check whether it is empty.
@@ -87,7 +90,7 @@ class MessageQueue:
             head = self.entries[0]
         except IndexError:
             return bool(self.handed_over)
-        return not (head.requests > max(requests, 0) and head.queued)
+        return not (head.requests > max(requests, 0) and head.queued) or self._answers > 0
 
     @property
     def rate(self) -> float | None:
@@ -380,17 +383,19 @@ class MessageQueue:
                     entries.popleft()
                     self._drop(entry, EXPIRED)
                     continue
+                if entry.queued and requests is not None and entry.requests > max(requests, 0):
+                    if self._answers and (messages is None or messages > 0):
+                        batch += self._take_answers(max_bytes - total, messages)
+                    break
                 if messages is not None and entry.queued and entry.counted:
                     if messages < 1:
                         break
                     messages -= 1
-                if entry.queued and requests is not None:
-                    if entry.requests > max(requests, 0):
-                        break
-                    requests -= entry.requests
                 entries.popleft()
                 if not entry.queued:
                     continue
+                if requests is not None:
+                    requests -= entry.requests
                 entry.queued = False
                 entry.discarded_as = None
                 if entry.counted:
@@ -403,6 +408,32 @@ class MessageQueue:
                 total += entry.size
         self._room.announce()
         return batch
+
+    def _take_answers(self, max_bytes: int, messages: int | None) -> list[Outgoing]:
+        """Remove and return answers from behind a request that ``max_in_flight`` holds back: the server may wait for
+        them before it answers the request in flight. Under the lock.
+
+        Args:
+            max_bytes: stop at this many payload bytes, but not before the first answer.
+            messages: how many; None for any number.
+        """
+        taken: list[Outgoing] = []
+        for entry in self.entries:
+            if not entry.queued or not entry.is_answer:
+                continue
+            if taken and (entry.size > max_bytes or len(taken) == messages):
+                break
+            max_bytes -= entry.size
+            entry.queued = False
+            entry.discarded_as = None
+            self.messages -= 1
+            self.bytes -= entry.size
+            self._answers -= 1
+            self.answer_bytes -= entry.size + MESSAGE_BYTES
+            taken.append(entry)
+        gone = set(taken)
+        self.entries = deque([kept for kept in self.entries if kept not in gone])
+        return taken
 
     def withdraw(self, entry: Outgoing, discarded_as: DeliveryState = LOST) -> bool:
         """Remove a message from the queue; True if it was still queued, so that it will never be sent.

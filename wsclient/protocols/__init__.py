@@ -5,8 +5,8 @@ A module that defines a protocol imports from here: ``Protocol``, the classes th
 same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
 waits for messages, through the ``Session`` that the client passes to it; ``_batch`` and ``_numbers`` use locks.
 
-The presets, protocols of well-known servers, are here only: ``ChromeDevTools``, ``HomeAssistant``, ``ObsWebSocket`` and
-``WebDriverBiDi``. Each is imported when it is first used.
+The presets, protocols of well-known servers, are here only: ``ChromeDevTools``, ``HomeAssistant``, ``JupyterKernel``,
+``ObsWebSocket``, ``Ocpp``, ``OpenAIRealtime``, ``Phoenix`` and ``WebDriverBiDi``. Each is imported when first used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from ._json_rpc import JsonRpc
 if TYPE_CHECKING:
     from ._chrome_devtools import ChromeDevTools
     from ._home_assistant import HomeAssistant
+    from ._jupyter import JupyterKernel
     from ._obs_websocket import ObsWebSocket
+    from ._ocpp import Ocpp
+    from ._openai_realtime import OpenAIRealtime
+    from ._phoenix import Phoenix
     from ._webdriver_bidi import WebDriverBiDi
 
 __all__ = [
@@ -44,7 +48,11 @@ __all__ = [
     "Item",
     "JsonId",
     "JsonRpc",
+    "JupyterKernel",
     "ObsWebSocket",
+    "Ocpp",
+    "OpenAIRealtime",
+    "Phoenix",
     "Protocol",
     "Reply",
     "Request",
@@ -54,7 +62,11 @@ __all__ = [
 _MODULE_OF: Final = {
     "ChromeDevTools": "_chrome_devtools",
     "HomeAssistant": "_home_assistant",
+    "JupyterKernel": "_jupyter",
     "ObsWebSocket": "_obs_websocket",
+    "Ocpp": "_ocpp",
+    "OpenAIRealtime": "_openai_realtime",
+    "Phoenix": "_phoenix",
     "WebDriverBiDi": "_webdriver_bidi",
 }
 """The module that defines each preset."""

@@ -59,6 +59,7 @@ class Protocol:
     _max_batch = MAX_BATCH  # how many messages a payload may contain
     _is_judge = False  # whether ``final`` is overridden; set when a client is made for this object
     _sample_id: Any = None  # for trial encodings; it is never sent
+    _successor: Protocol | None = None  # the copy that encodes new messages since a renewal
 
     def __getstate__(self) -> dict[str, Any]:
         if "json" in vars(self):
@@ -322,7 +323,11 @@ class Protocol:
 
 
 class _StoredRequest(Encoder):
-    """A request that is stored as a message, for protocols that can encode it only together with its id."""
+    """A request that is stored as a message, for protocols that can encode it only together with its id.
+
+    It may wait in the queue while a renewed connection takes over. Then the protocol object of that connection encodes
+    it, since its state (the requests whose answers it expects) belongs to one connection.
+    """
 
     __slots__ = ("_message", "_protocol")
 
@@ -332,4 +337,6 @@ class _StoredRequest(Encoder):
         self.size = len(self(protocol._sample_id)[1])
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
+        while self._protocol._successor is not None:
+            self._protocol = self._protocol._successor
         return encoded(self._protocol.encode_request(self._message, id))

@@ -18,12 +18,12 @@ from ._incoming import Call, Event, Failure, Incoming, Item, Reply
 from ._numbers import Numbers
 from ._paths import NOTHING, Path, checked_path, found, placed
 
-__all__ = ["JsonId"]
+__all__ = ["READABLE", "JsonId"]
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
 
-_READABLE: Final = 4096
+READABLE: Final = 4096
 """A request of more bytes is not decoded to find its method for the text of an error."""
 
 _MOST_LONGER: Final = 8
@@ -306,9 +306,9 @@ class JsonId(Protocol):
             return False
 
     def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
-        if payload is None and isinstance(encoder, _Splice) and encoder.size <= _READABLE:
+        if payload is None and isinstance(encoder, _Splice) and encoder.size <= READABLE:
             payload = encoder(0)[1]
-        if self._method is None or payload is None or len(payload) > _READABLE:
+        if self._method is None or payload is None or len(payload) > READABLE:
             return None
         message = _codec.decode(payload.decode(), self.json)
         method = found(message, self._method) if isinstance(message, dict) else NOTHING

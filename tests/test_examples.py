@@ -16,6 +16,13 @@ from .support.program import Program, free_port
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
+LONGER = {
+    "own_protocol.py": 75,  # a protocol and the server for it
+    "chat_room.py": 100,  # a server, its page, and two clients
+    "live_data.py": 85,  # a server, its page, and a client
+}
+"""The maximum number of lines of the examples that contain several programs; others have 40."""
+
 
 def run(name, *arguments, server_may_complain=False, **environment):
     command = [sys.executable, "-u", str(EXAMPLES / name), *arguments]
@@ -73,12 +80,17 @@ def test_your_client_runs():
 
 
 def test_chat_room_runs():
-    assert sorted(run("chat_room.py")) == [f"{name} heard ['Ann', 'Bob', 'Cleo']" for name in ("Ann", "Bob", "Cleo")]
+    # Up to websockets 16 the server logs a refused handshake with a traceback.
+    *heard, refused = run("chat_room.py", server_may_complain=True)
+    assert sorted(heard) == [f"{name} heard ['Ann', 'Bob', 'Cleo']" for name in ("Ann", "Bob", "Cleo")]
+    assert refused == "a page of another site is refused with HTTP 403"
 
 
 def test_live_data_runs():
     lines = run("live_data.py")
-    assert [line for line in lines if line.startswith("price")] == [f"price: {n}" for n in range(100, 115)]
+    prices = [float(line.removeprefix("price: ")) for line in lines if line.startswith("price: ")]
+    assert len(prices) == 15
+    assert all(85 < price < 115 for price in prices)
     assert sum(line.startswith("cut: the peer closed the connection") for line in lines) >= 2
     (numbers,) = re.findall(r"(\d+) connections, (\d+) gaps", "\n".join(lines))
     assert int(numbers[0]) >= 3
@@ -105,9 +117,18 @@ def test_every_example_is_listed_and_short_and_run_here():
     listed = set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
     assert listed == files
     for name in files:
-        most = 75 if name == "own_protocol.py" else 40  # it contains a protocol and the server for it
-        assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= most, name
+        assert 10 <= len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= LONGER.get(name, 40), name
         assert name.removesuffix(".py") in pathlib.Path(__file__).read_text(encoding="utf-8"), name
+
+
+def test_every_page_is_short_and_needs_no_other_host():
+    pages = set((EXAMPLES / "pages").glob("*.html"))
+    assert {page.stem for page in pages} == {"chat_room", "live_data"}
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 80, page
+        assert re.findall(r"(?:src|href)=\"([^\"]*)", text) == ["data:,"], page  # and no icon is requested
+        assert "innerHTML" not in text, page  # the text of other people must stay text
 
 
 def test_every_service_is_listed_and_short_and_tested():

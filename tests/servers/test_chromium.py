@@ -9,7 +9,6 @@ import contextlib
 import http.server
 import json
 import queue
-import re
 import struct
 import threading
 import urllib.request
@@ -22,9 +21,9 @@ from wsclient import ConnectionLost, RemoteError, RequestTimeout, State
 from wsclient.protocols import ChromeDevTools
 
 from ..support import LONG, SHORT, eventually
-from ..support.program import Program, find, free_port, removed
+from ..support.chromium import CHROMIUM, Chromium
+from ..support.program import free_port
 
-CHROMIUM = find("chromium") or find("chromium-browser") or find("google-chrome")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="CHROMIUM IS MISSING, so no real browser is tested: apt-get install chromium"
 )
@@ -40,39 +39,6 @@ LOADED_TITLE = """new Promise(resolve => {
 """An expression for the title of a page, when it is completely loaded."""
 
 # --- Chromium and its pages ------------------------------------------------------------------------------------------
-
-
-class Chromium(Program):
-    """A browser with a separate profile, which is deleted at each stop."""
-
-    def __init__(self, home, port=0):
-        self._asked_port = port
-        self.port = self.url = None
-        super().__init__(home, None)
-
-    def start(self):
-        self._found = False
-        self._seen = len(self.output) if self._output.exists() else 0
-        self._profile = self._home / "profile"
-        self._command = [
-            CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--remote-debugging-port={self._asked_port}", f"--user-data-dir={self._profile}", "about:blank"),
-        ]
-        super().start()
-
-    def _listens(self):
-        if not self._found:
-            said = re.search(r"DevTools listening on (ws://127\.0\.0\.1:(\d+)/\S+)\n", self.output[self._seen :])
-            if said is None:
-                return False
-            self.port, self.url, self._found = int(said[2]), said[1], True
-        return super()._listens()
-
-    def stop(self, how="SIGKILL"):
-        super().stop(how)
-        eventually(lambda: removed(self._profile))
 
 
 @pytest.fixture

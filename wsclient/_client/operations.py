@@ -64,7 +64,7 @@ def send(core: ClientContext, message: Any, timeout: float | None, expires: floa
     at_once = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if at_once and core.sender.write_now(entry):
         return Delivery(entry, core.acknowledgements)
-    core.requests.queue(entry, Deadline.after(timeout, now))
+    core.requests.queue(entry, NEVER if timeout is None else Deadline.after(timeout, now))
     if at_once:
         core.sender.write_queued()
     else:

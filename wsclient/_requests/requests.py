@@ -255,10 +255,9 @@ class Requests:
         opcode, payload = encoded(protocol.encode(message))
         entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
         entry.ids = protocol._ids_in(message)
-        # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
-        may_wait = not this_thread.inside()
         for id in entry.ids:
-            if may_wait:
+            # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
+            if not this_thread.inside():
                 self._ids._passed(id)
             self.table.check_free(id)
         return entry

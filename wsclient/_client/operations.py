@@ -79,13 +79,12 @@ def request_many(
     core.guard.check_may_wait("request_many()", INSTEAD)
     core.guard.check_started("request_many()")
     deadline = core.settings.bounds.deadline(timeout)
+    connection_number = core.hooks.connection_of_caller()
     waiters: list[tuple[Request, Waiter]] = []
     replies: list[Any] = []
     try:
         for message in messages:
-            request = core.requests.make(
-                message, deadline, idempotent=idempotent, connection_number=core.hooks.connection_of_caller()
-            )
+            request = core.requests.make(message, deadline, idempotent=idempotent, connection_number=connection_number)
             waiter = Waiter()
             waiters.append((request, waiter))
             try:

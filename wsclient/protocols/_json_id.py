@@ -221,7 +221,7 @@ class JsonId(Protocol):
         any other message is an event.
         """
         codec = self.json
-        if codec is _codec.JSON and type(payload) is str and payload[:1] == "{":  # as _codec.decode, with fewer calls
+        if type(payload) is str and payload[:1] == "{" and codec is _codec.JSON:  # as _codec.decode, with fewer calls
             try:
                 message, end = _codec.JSON.scan(payload, 0)
                 is_whole = end == len(payload) or payload[end:] == "\n"

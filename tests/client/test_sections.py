@@ -465,7 +465,7 @@ def test_two_clients_whose_finalizers_send_ids_on_each_other_do_not_wait_for_eac
             both.wait(LONG)
             foreign.send({"id": 7})
 
-        at_line(lambda: own.send({"id": 5}), "step_over", lambda numbers: numbers.lock._is_owned(), disturb)
+        at_line(lambda: own.send({"id": 5}), "step_over", lambda numbers: numbers._lock._is_owned(), disturb)
 
     assert meet(lambda: sends(one, other), lambda: sends(other, one))
     one.close()

@@ -15,7 +15,7 @@ from wsclient._threads.sections import this_thread
 from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, eventually
-from ..support.strikes import strikes
+from ..support.strikes import disturb, strikes
 
 POLICIES = ("block", "raise", "drop_oldest", "drop_newest", "latest")
 FOREVER = Deadline(None)
@@ -169,6 +169,55 @@ def test_each_item_goes_to_exactly_one_of_several_readers():
         reader.join(LONG)
     assert sorted(item for mine in got for item in mine) == list(range(2_000))
     assert all(mine == sorted(mine) for mine in got)
+
+
+MOMENTS = ("call", "c_call", "c_return")
+
+
+def take(inbox, taken):
+    """Take an item as another thread can: not while the present thread holds the lock."""
+    if not this_thread.inside() and (item := inbox.get(PASSED)) is not EMPTY:
+        taken.append(item)
+
+
+@pytest.mark.parametrize("overflow", POLICIES)
+@pytest.mark.parametrize("queued", range(4))
+def test_the_count_is_correct_if_another_thread_takes_an_item_during_put(overflow, queued):
+    for moment in itertools.count(1):
+        inbox, taken = make(max_items=3, overflow=overflow), []
+        for number in range(queued):
+            inbox.put(number, 1, key=number)
+        put = functools.partial(inbox.put, "item", 1, key="item")
+        if not disturb(put, moment, functools.partial(take, inbox, taken), MOMENTS):
+            break
+        assert inbox.full is (overflow == "block" and len(inbox) >= 3)
+        size, rest = len(inbox), drain(inbox)
+        assert size == len(rest)
+        assert len(inbox) == inbox._bytes == 0
+        assert not inbox.full
+        assert len(taken) + len(rest) + inbox.dropped == queued + 1
+    assert moment > 2
+
+
+@pytest.mark.parametrize("discard", [False, True])
+def test_an_item_put_during_a_discarding_end_is_never_returned(discard):
+    for moment in itertools.count(1):
+        inbox = make()
+        inbox.put("first", 1)
+        put = functools.partial(inbox.put, "second", 1)
+        end = functools.partial(inbox.end, discard=discard)
+        if not disturb(put, moment, end, MOMENTS):
+            break
+        assert drain(inbox) in ([[]] if discard else [["first"], ["first", "second"]])
+        assert len(inbox) == 0
+    assert moment > 2
+
+
+def test_put_takes_no_lock_while_there_is_room():
+    inbox = make(max_items=2)
+    with inbox._lock:
+        assert inbox.put("item", 1) is Put.KEPT
+    assert drain(inbox) == ["item"]
 
 
 # --- block -----------------------------------------------------------------------------------------------------------

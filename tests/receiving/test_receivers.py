@@ -39,7 +39,7 @@ def to_a_stream(client, receivers):
 
 def to_the_hooks(client, receivers):
     inbox = receivers.hooks.inbox
-    return inbox._pop, lambda: inbox.put(("on_message", print, (), None), 1), None
+    return inbox._pop, lambda: inbox.put(("on_message", print, ()), 1), None
 
 
 def to_workers(client, receivers):

@@ -1,6 +1,7 @@
 """The send queue: order, limits, policies, and the withdrawal of messages."""
 
 import contextlib
+import itertools
 import math
 import threading
 import time
@@ -22,7 +23,7 @@ from wsclient._threads.sections import this_thread
 from wsclient._threads.waiting import Deadline
 
 from ..support import LONG, SHORT, eventually
-from ..support.strikes import disturb
+from ..support.strikes import disturb, strikes
 
 POLICIES = ("block", "raise", "drop_oldest", "drop_newest")
 FOREVER = Deadline(None)
@@ -69,6 +70,19 @@ def put_in_thread(queue, entry, deadline=FOREVER):
 
 
 # --- order and limits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make_entry", [message, request, lambda: Answer(Opcode.TEXT, b"1", 1)])
+def test_an_interrupt_of_put_leaves_correct_counts(make_entry):
+    for moment in itertools.count():
+        queue, entry = make(), make_entry()
+        struck = strikes(moment, partial(queue.put, entry, PASSED, []))
+        counts = queue.messages, queue.bytes
+        assert counts == ((1, 1) if queue.take(ANY_SIZE, None) else (0, 0))
+        assert (queue.messages, queue.bytes) == (0, 0)
+        if not struck:
+            break
+    assert moment > 2
 
 
 def test_messages_are_taken_in_the_order_in_which_they_were_put():

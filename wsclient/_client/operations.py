@@ -64,7 +64,7 @@ def send(core: ClientContext, message: Any, timeout: float | None, expires: floa
     at_once = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if at_once and core.sender.write_now(entry):
         return Delivery(entry, core.acknowledgements)
-    core.requests.queue(entry, Deadline.after(timeout, now))
+    core.requests.queue(entry, NEVER if timeout is None else Deadline.after(timeout, now))
     if at_once:
         core.sender.write_queued()
     else:
@@ -79,13 +79,12 @@ def request_many(
     core.guard.check_may_wait("request_many()", INSTEAD)
     core.guard.check_started("request_many()")
     deadline = core.settings.bounds.deadline(timeout)
+    connection_number = core.hooks.connection_of_caller()
     waiters: list[tuple[Request, Waiter]] = []
     replies: list[Any] = []
     try:
         for message in messages:
-            request = core.requests.make(
-                message, deadline, idempotent=idempotent, connection_number=core.hooks.connection_of_caller()
-            )
+            request = core.requests.make(message, deadline, idempotent=idempotent, connection_number=connection_number)
             waiter = Waiter()
             waiters.append((request, waiter))
             try:

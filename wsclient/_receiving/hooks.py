@@ -46,9 +46,8 @@ _PAYLOADS: Final = "payloads"
 _FIRST_LOSS: Final = Put.FIRST_LOSS
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
 
-_Job = tuple[str, Callable[..., object], tuple[Any, ...], int | None]
-"""One call to make on the hook thread: its name, the function, its arguments, and the number of the one connection on
-which its messages may be sent (None for any)."""
+_Job = tuple[str, Callable[..., object], tuple[Any, ...]]
+"""One call to make on the hook thread: its name, the function, and its arguments."""
 
 
 class Hooks:
@@ -126,14 +125,14 @@ class Hooks:
         """
         hook = self._table.get(name)
         if hook is not None:
-            self._add((name, hook, args, bound))
+            self._add((name, hook if bound is None else partial(self._run_bound, bound, name, hook), args))
 
     def post_message(self, message: Any, size: int, must_keep_reading: bool) -> None:
         """Call ``on_message`` on the hook thread, within the limits of the queue."""
         hook = self._table.get("on_message")
         if hook is None:
             return
-        job: _Job = ("on_message", hook, (message,), None)
+        job: _Job = ("on_message", hook, (message,))
         verdict = self.inbox.put(job, size, "on_message", must_keep_reading)
         if self._worker.starter is None:
             self._start()
@@ -163,7 +162,7 @@ class Hooks:
             key: with the policy ``"latest"``, of each key the newest job is kept.
             must_keep_reading: see ``Inbox.put``.
         """
-        verdict = self.inbox.put((what, fn, args, None), size, key=key, must_keep_reading=must_keep_reading)
+        verdict = self.inbox.put((what, fn, args), size, key=key, must_keep_reading=must_keep_reading)
         if self._worker.starter is None:
             self._start()
         return verdict
@@ -178,7 +177,7 @@ class Hooks:
         if not waiting or waiting + size <= self._max_bytes:  # a single payload may be larger
             posted[name] += 1
             posted[_PAYLOADS] += size
-            self._add((name, partial(self._run_event, name, hook, size), args, None))
+            self._add((name, partial(self._run_event, name, hook, size), args))
 
     def post_error(self, error: BaseException) -> None:
         """Log an error that does not end the client, with the traceback of its cause, and call ``on_error``. I/O thread
@@ -190,11 +189,11 @@ class Hooks:
     def report(self, error: BaseException) -> bool:
         """Call ``on_error`` on the hook thread, without a limit. Return False if it will not be called."""
         hook = self._table.get("on_error")
-        return hook is not None and self._add(("on_error", hook, (error,), None))
+        return hook is not None and self._add(("on_error", hook, (error,)))
 
     def run_later(self, fn: Callable[[], object]) -> None:
         """Run a function on the hook thread; if that has ended, run it at once on this thread."""
-        job: _Job = ("a done-callback", fn, (), None)
+        job: _Job = ("a done-callback", fn, ())
         if not self._add(job):
             self._run(job)
 
@@ -231,11 +230,7 @@ class Hooks:
         self.ident = threading.get_ident()
         while jobs := self.inbox.get_several(_FOREVER):
             while jobs:
-                job = jobs.pop()
-                self.connection_number = job[3]
-                self._run(job)
-                self.connection_number = None
-                del job  # otherwise the message would stay in memory until the next one
+                self._run(jobs.pop())  # no variable, which would keep the message in memory until the next one
         self.ident = None  # the operating system may reuse the identifier
 
     def run_here(self, what: str, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
@@ -249,6 +244,11 @@ class Hooks:
     def start_worker(self, worker: Worker) -> None:
         """Start a thread of the client; a failure is reported, and the start is tried again later."""
         self._starter.start(worker)
+
+    def _run_bound(self, number: int, name: str, hook: Callable[..., object], *args: Any) -> None:
+        self.connection_number = number
+        self._run((name, hook, args))
+        self.connection_number = None
 
     def _run_event(self, name: str, hook: Callable[..., object], size: int, *args: Any) -> None:
         self._run_count[name] += 1
@@ -266,7 +266,7 @@ class Hooks:
         self.start_worker(self._worker)
 
     def _run(self, job: _Job) -> None:
-        what, function, args, _ = job
+        what, function, args = job
         try:
             function(*args)
         except BaseException as error:  # SystemExit too: it must not end the thread, which runs the other hooks
@@ -276,7 +276,7 @@ class Hooks:
         self._log.write(logging.ERROR, "%s raised %s.", what, type(error).__name__, error=error)
         on_error = self._table.get("on_error")
         if on_error is not None and what != "on_error":
-            self._run(("on_error", on_error, (error,), None))
+            self._run(("on_error", on_error, (error,)))
 
     def _report_no_thread(self, error: RuntimeError) -> None:
         text = "hooks or handlers can't run yet: %s. Their calls stay queued, and the start is tried again each second."

@@ -1,7 +1,9 @@
 """A bounded queue of incoming items, for the hook thread, for workers, or for the readers of one stream.
 
 Guarantees:
-    * ``put`` never waits, since the I/O thread calls it.
+    * Only the I/O thread calls ``put``, which never waits. While there is room it takes no lock: only ``put`` changes
+      the counts of what was added, and a reader that removes an item meanwhile only makes more room. (With the lock, an
+      incoming message costs a quarter more.)
     * With the policy ``"block"``, reading pauses when the queue is full. There are two cases. Usually nothing is
       dropped: the items of the last read are added too, so the queue may exceed its limits by all of them. But reading
       may have to continue although the queue is full (``must_keep_reading``: a request waits for its reply, for
@@ -22,7 +24,6 @@ Guarantees:
 from __future__ import annotations
 
 import enum
-import itertools
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final
@@ -94,8 +95,8 @@ class Inbox:
     """
 
     __slots__ = (
-        "_bounds", "_bytes", "_cells", "_count", "_episode", "_filled", "_is_discarded", "_latest", "_lock", "_on_room",
-        "dropped", "ended", "error", "full",
+        "_added", "_added_bytes", "_bounds", "_cells", "_episode", "_filled", "_is_discarded", "_latest", "_lock",
+        "_on_room", "_removed", "_removed_bytes", "dropped", "ended", "error", "full",
     )  # fmt: skip
 
     def __init__(
@@ -108,17 +109,19 @@ class Inbox:
             overflow: the policy at the limits.
             on_room: called, on the reader's thread, when a full queue has room again.
         """
-        # Guards the cells, their two counters, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`.
+        # Guards `_removed`, `_removed_bytes`, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`, and each
+        # change of the cells but one: `put` appends without it.
         self._lock = make_lock()
         self._filled = Notifier()
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room
         self._cells: deque[_Cell] = deque()
         self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: of each key the item and its bytes
-        self._count = 0
-        self._bytes = 0
+        # How many items count, and their bytes: added so far, by `put`; and removed so far, under the lock.
+        self._added = self._added_bytes = 0
+        self._removed = self._removed_bytes = 0
         self._episode = _NONE
-        self._is_discarded = False  # whether the next holder of the lock must discard the items; not guarded
+        self._is_discarded = False  # whether each holder of the lock must discard the items; not guarded
         self.dropped = 0
         self.full = False
         self.ended = False
@@ -130,10 +133,10 @@ class Inbox:
         return self._bounds[2]
 
     def __len__(self) -> int:
-        return self._count
+        return self._added - self._removed
 
     def put(self, item: Any, size: int, key: Hashable = None, must_keep_reading: bool = False) -> Put:
-        """Add an item; one that comes after the end is ignored.
+        """Add an item; one that comes after the end is ignored. I/O thread only.
 
         Args:
             item: the item.
@@ -142,20 +145,25 @@ class Inbox:
             must_keep_reading: whether reading continues although the queue is full.
         """
         max_items, max_bytes, overflow = self._bounds
-        with this_thread.section, self._lock:
-            if self.ended:
-                if self._is_discarded:
-                    self._discard()
-                return _KEPT
-            count, filled = self._count + 1, self._bytes + size
-            if count < max_items and filled < max_bytes and overflow != "latest":  # the common case, kept short
-                self._cells.append((item, size, None, True))
-                self._count = count
-                self._bytes = filled
-                verdict = _KEPT
-            else:
+        added, added_bytes = self._added + 1, self._added_bytes + size
+        if (
+            added - self._removed < max_items
+            and added_bytes - self._removed_bytes < max_bytes
+            and overflow != "latest"
+            and not self.ended
+        ):  # the common case, kept short
+            self._added = added
+            self._added_bytes = added_bytes
+            self._cells.append((item, size, None, True))
+            verdict = _KEPT
+        else:
+            with this_thread.section, self._lock:
+                if self.ended:
+                    if self._is_discarded:
+                        self._discard()
+                    return _KEPT
                 verdict = self._put_at_bound(item, size, key, must_keep_reading)
-                if self._count >= max_items or self._bytes >= max_bytes:
+                if len(self) >= max_items or self._bytes >= max_bytes:
                     self.full = overflow == "block"
         if self._filled.latches:
             self._filled.announce()
@@ -184,7 +192,7 @@ class Inbox:
         Several if many are queued, usually one; an empty list if ``get`` returns ``EMPTY``. The reader must take them
         out of the list one by one, on a thread on which no interrupt occurs.
         """
-        if self._count > _BATCH_FROM and self._bounds[2] == "block":
+        if self._added - self._removed > _BATCH_FROM and self._bounds[2] == "block":
             several = self._pop_several()
             if several:
                 return several
@@ -204,6 +212,7 @@ class Inbox:
                     self.ended = True
                     self.error = error
                 if discard:
+                    self._is_discarded = True  # `put` may be appending an item
                     self._discard()
         self._filled.announce()
         if self._on_room is not None:
@@ -212,7 +221,8 @@ class Inbox:
     def _discard(self) -> None:
         self._cells.clear()
         self._latest.clear()
-        self._count = self._bytes = 0
+        self._removed = self._added
+        self._removed_bytes = self._added_bytes
         self.full = False
 
     def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
@@ -221,9 +231,9 @@ class Inbox:
             if self._bounds[2] == "latest":
                 self._latest[key] = item, size
                 item = None
+            self._added += 1
+            self._added_bytes += size
             self._cells.append((item, size, key, True))
-            self._count += 1
-            self._bytes += size
         if self.dropped == dropped:
             return _KEPT
         verdict = Put.LOSS if self._episode else Put.FIRST_LOSS
@@ -236,42 +246,46 @@ class Inbox:
         if overflow == "block":
             # Each item beyond the limit on their number also counts for ITEM_BYTES; otherwise empty messages would cost
             # nothing.
-            excess = max(0, self._count - self._bounds[0]) * ITEM_BYTES
+            excess = max(0, len(self) - self._bounds[0]) * ITEM_BYTES
             lost = must_keep_reading and self.full and self._bytes + size + excess > max_bytes
             self.dropped += lost
             return not lost
         if overflow == "latest" and (older := self._latest.get(key)) is not None:
-            self._bytes += size - older[1]
+            self._added_bytes += size - older[1]
             self._latest[key] = item, size
             self.dropped += 1
-            while self._bytes > max_bytes and self._count > 1:
+            while self._bytes > max_bytes and len(self) > 1:
                 self._drop_oldest(spared=key)
             return False
         if overflow in ("raise", "drop_newest"):
             lost = self._lacks_room(size)
             self.dropped += lost
             return not lost
-        while self._count and self._lacks_room(size):
+        while len(self) and self._lacks_room(size):
             self._drop_oldest()
         return True
+
+    @property
+    def _bytes(self) -> int:
+        return self._added_bytes - self._removed_bytes
 
     def _eased(self) -> bool:
         """Return whether the queue is at most half full (with ``"latest"``: empty)."""
         max_items, max_bytes, overflow = self._bounds
         if overflow == "latest":
-            return not self._count
-        return 2 * self._count <= max_items and 2 * self._bytes <= max_bytes
+            return not len(self)
+        return 2 * len(self) <= max_items and 2 * self._bytes <= max_bytes
 
     def _lacks_room(self, size: int) -> bool:
         max_items, max_bytes, _ = self._bounds
-        return self._count >= max_items or self._bytes + size > max_bytes
+        return len(self) >= max_items or self._bytes + size > max_bytes
 
     def _drop_oldest(self, spared: Hashable = EMPTY) -> None:
         for index, (_, size, key, counted) in enumerate(self._cells):  # pragma: no branch  (there is one)
             if counted and key is not spared and key != spared:
                 del self._cells[index]
-                self._count -= 1
-                self._bytes -= self._latest.pop(key)[1] if self._latest else size
+                self._removed += 1
+                self._removed_bytes += self._latest.pop(key)[1] if self._latest else size
                 self.dropped += 1
                 return
 
@@ -280,17 +294,19 @@ class Inbox:
         dropping items.
         """
         with this_thread.section, self._lock:
-            if self._count <= _BATCH_FROM or self.full or self._episode:
+            if len(self) <= _BATCH_FROM or self.full or self._episode:
                 return []
-            cells = list(itertools.islice(self._cells, _BATCH_ITEMS))
-            size = sum([size for _, size, _, _ in cells])
+            cells = self._cells
+            oldest = [cells[index] for index in range(_BATCH_ITEMS)]  # no iterator: `put` may append meanwhile
+            items, sizes, _, counted = zip(*oldest, strict=True)
+            size = sum(sizes)
             if size > _BATCH_BYTES:
                 return []
-            for _ in cells:
-                del self._cells[0]
-            self._count -= sum([counted for _, _, _, counted in cells])
-            self._bytes -= size
-        return [item for item, _, _, _ in reversed(cells)]
+            for _ in oldest:
+                del cells[0]
+            self._removed += sum(counted)
+            self._removed_bytes += size
+        return list(reversed(items))
 
     def _pop(self) -> Any:
         max_items, max_bytes, _ = self._bounds
@@ -308,10 +324,11 @@ class Inbox:
                 del self._latest[key]
             del self._cells[0]
             if counted:
-                self._count -= 1
-                self._bytes -= size
+                self._removed += 1
+                self._removed_bytes += size
                 if was_full:
-                    self.full = self._count >= max_items or self._bytes >= max_bytes
+                    count, size = self._added - self._removed, self._added_bytes - self._removed_bytes
+                    self.full = count >= max_items or size >= max_bytes
                 if self._episode and self._eased():
                     self._episode -= 1
         if was_full and not self.full and self._on_room is not None:

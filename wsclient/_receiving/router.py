@@ -252,7 +252,8 @@ class Router:
             self.watch(message)
         if self._written.matches and self._is_matched(message):
             return
-        if (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
+        # Only the time-out of a request that waits now will show this.
+        if self._table.waiting and (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
             self._counters.unread = self._counters.messages_received, self._why_unread(message)
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, False, topic, subscription_key))

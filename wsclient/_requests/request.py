@@ -100,14 +100,14 @@ class Request(Outgoing):
         payload: bytes | None,
         size: int,
         deadline: Deadline,
-        *,
-        opcode: Opcode = _TEXT,
         encoder: Encoder | None = None,
-        id: Any = None,
-        match: Callable[[Any], bool] | None = None,
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
         connection_number: int | None = None,
+        *,
+        opcode: Opcode = _TEXT,
+        id: Any = None,
+        match: Callable[[Any], bool] | None = None,
     ) -> None:
         # The same as `Outgoing.__init__`, without the call, which would slow down every request().
         self.opcode = opcode

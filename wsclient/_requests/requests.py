@@ -173,15 +173,7 @@ class Requests:
         elif protocol._by_order:
             raise ValueError("match= can't be used if replies are correlated by their order alone, as with Fifo.")
         if encoder is not None:
-            request = Request(
-                None,
-                encoder.size,
-                deadline,
-                encoder=encoder,
-                until=until,
-                idempotent=idempotent,
-                connection_number=connection_number,
-            )
+            request = Request(None, encoder.size, deadline, encoder, until, idempotent, connection_number)
         else:
             opcode, payload = encoded(protocol.encode(message) if id is None else protocol.encode_request(message, id))
             request = Request(
@@ -253,12 +245,12 @@ class Requests:
         if protocol is None:
             protocol = self.protocol
         opcode, payload = encoded(protocol.encode(message))
-        entry = Outgoing(opcode, payload, len(payload), expires_at=expires_at, connection_number=connection_number)
+        # Positional arguments: keyword arguments of a class cost 0.2 µs.
+        entry = Outgoing(opcode, payload, len(payload), expires_at, connection_number)
         entry.ids = protocol._ids_in(message)
-        # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
-        may_wait = not this_thread.inside()
         for id in entry.ids:
-            if may_wait:
+            # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
+            if not this_thread.inside():
                 self._ids._passed(id)
             self.table.check_free(id)
         return entry

@@ -52,15 +52,13 @@ class MessageQueue:
         entries: the messages in order, withdrawn ones included; other classes only check whether it is empty.
         handed_over: messages that were added without the lock, in order; they belong behind ``entries``. Other classes
             only check whether it is empty.
-        messages: the number of queued messages, answers included.
-        bytes: their payload bytes.
         answer_bytes: bytes of the queued answers to calls of the server, with ``MESSAGE_BYTES`` for each. The I/O
             thread reads it without the lock, so it may be stale.
         dropped: messages dropped because the queue was full.
     """
 
-    __slots__ = ("_answers", "_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "answer_bytes",
-                 "bytes", "dropped", "entries", "handed_over", "largest", "messages")  # fmt: skip
+    __slots__ = ("_answers", "_bounds", "_lock", "_next_expiry", "_refusal", "_room", "_takes_marks", "_user_bytes",
+                 "_user_messages", "answer_bytes", "dropped", "entries", "handed_over", "largest")  # fmt: skip
 
     def __init__(self, bounds: Queue) -> None:
         # Guards `queued` of every entry, and changes of all attributes below except `_room` and `handed_over`.
@@ -74,11 +72,21 @@ class MessageQueue:
         self.largest = bounds.max_bytes
         self._takes_marks = True
         self._next_expiry: float | None = None  # no message expires before this time
-        self.messages = 0
-        self.bytes = 0
-        self._answers = 0  # how many of the messages are answers
+        self._user_messages = 0  # the queued messages that count for the limits: all but answers
+        self._user_bytes = 0  # their payload bytes
+        self._answers = 0
         self.answer_bytes = 0
         self.dropped = 0
+
+    @property
+    def messages(self) -> int:
+        """The number of queued messages, answers included."""
+        return self._user_messages + self._answers
+
+    @property
+    def bytes(self) -> int:
+        """Their payload bytes; a hint without a lock."""
+        return self._user_bytes + max(0, self.answer_bytes - MESSAGE_BYTES * self._answers)
 
     def ready(self, requests: int) -> bool:
         """Return whether there may be something to take.
@@ -148,7 +156,7 @@ class MessageQueue:
     def filling(self) -> bool:
         """Whether the queue is more than half full."""
         bounds = self._bounds
-        return 2 * (self.messages - self._answers) > bounds.max_messages or 2 * self._user_bytes() > bounds.max_bytes
+        return 2 * self._user_messages > bounds.max_messages or 2 * self._user_bytes > bounds.max_bytes
 
     def put(self, entry: Outgoing, deadline: Deadline, evicted: list[Outgoing], *, may_wait: bool = True) -> None:
         """Queue a message.
@@ -165,7 +173,8 @@ class MessageQueue:
             SendQueueFull: no room, and the policy does not wait, or the deadline has passed.
             ClientClosed: the queue accepts no more messages.
         """
-        self._check_size(entry)
+        if entry.size > self._bounds.max_bytes:
+            raise self._too_big(entry)
         while not self._try_put(entry, evicted):
             if self._bounds.overflow == "drop_newest":
                 return
@@ -189,11 +198,12 @@ class MessageQueue:
             MessageTooBig, ClientClosed: as ``put``.
             SendQueueFull: no room, also with the policy ``"block"``.
         """
-        self._check_size(entry)
         bounds, handed = self._bounds, list(self.handed_over)
+        if entry.size > bounds.max_bytes:
+            raise self._too_big(entry)
         size = sum(one.size for one in handed) + entry.size
-        messages = self.messages - self._answers + len(handed)
-        is_full = messages >= bounds.max_messages or self._user_bytes() + size > bounds.max_bytes
+        messages = self._user_messages + len(handed)
+        is_full = messages >= bounds.max_messages or self._user_bytes + size > bounds.max_bytes
         is_flooded = len(handed) >= bounds.max_messages or size > bounds.max_bytes
         if is_flooded or (is_full and bounds.overflow in ("block", "raise")):
             raise self._full()
@@ -221,7 +231,8 @@ class MessageQueue:
         Raises:
             MessageTooBig, ClientClosed: as ``put``.
         """
-        self._check_size(entry)
+        if entry.size > self._bounds.max_bytes:
+            raise self._too_big(entry)
         while not self._try_put(entry, []):
             with self._room.watch() as latch:
                 if self._refusal is None and self._is_full(entry):
@@ -263,12 +274,14 @@ class MessageQueue:
                 if not self._is_full(entry) or (not entry.is_answer and self._makes_room(entry, evicted)):
                     if entry.expires_at is not None:
                         self._note_expiry(entry)
-                    self.messages += 1
-                    self.bytes += entry.size
+                    entry.queued_at = time.monotonic()
+                    # From here on the only call is the last step, so an interrupt leaves correct counts.
                     if entry.is_answer:
                         self._answers += 1
                         self.answer_bytes += entry.size + MESSAGE_BYTES
-                    entry.queued_at = time.monotonic()
+                    else:
+                        self._user_messages += 1
+                        self._user_bytes += entry.size
                     entry.queued = True
                     self.entries.append(entry)
                     return True
@@ -293,26 +306,20 @@ class MessageQueue:
             self.entries += (entry,)
             del self.handed_over[entry]
             entry.queued = True
-            self.messages += 1
-            self.bytes += entry.size
+            self._user_messages += 1
+            self._user_bytes += entry.size
 
-    def _check_size(self, entry: Outgoing) -> None:
-        if entry.size > self._bounds.max_bytes:
-            raise MessageTooBig(
-                f"The message has {entry.size} bytes and the send queue takes at most {self._bounds.max_bytes}; "
-                "raise max_bytes of send_queue=."
-            )
+    def _too_big(self, entry: Outgoing) -> MessageTooBig:
+        return MessageTooBig(
+            f"The message has {entry.size} bytes and the send queue takes at most {self._bounds.max_bytes}; "
+            "raise max_bytes of send_queue=."
+        )
 
     def _is_full(self, entry: Outgoing) -> bool:
         if entry.is_answer:
             return self._answers > 0 and self.answer_bytes + entry.size > 2 * MAX_ANSWERS
         bounds = self._bounds
-        messages = self.messages - self._answers
-        return messages >= bounds.max_messages or self._user_bytes() + entry.size > bounds.max_bytes
-
-    def _user_bytes(self) -> int:
-        """The payload bytes of the messages that count for the limits."""
-        return self.bytes - self.answer_bytes + MESSAGE_BYTES * self._answers
+        return self._user_messages >= bounds.max_messages or self._user_bytes + entry.size > bounds.max_bytes
 
     def _note_expiry(self, entry: Outgoing) -> None:
         at = entry.expires_at
@@ -398,12 +405,12 @@ class MessageQueue:
                     requests -= entry.requests
                 entry.queued = False
                 entry.discarded_as = None
-                if entry.counted:
-                    self.messages -= 1
-                    self.bytes -= entry.size
-                    if entry.is_answer:
-                        self._answers -= 1
-                        self.answer_bytes -= entry.size + MESSAGE_BYTES
+                if entry.is_answer:
+                    self._answers -= 1
+                    self.answer_bytes -= entry.size + MESSAGE_BYTES
+                elif entry.counted:
+                    self._user_messages -= 1
+                    self._user_bytes -= entry.size
                 batch.append(entry)
                 total += entry.size
         self._room.announce()
@@ -426,8 +433,6 @@ class MessageQueue:
             max_bytes -= entry.size
             entry.queued = False
             entry.discarded_as = None
-            self.messages -= 1
-            self.bytes -= entry.size
             self._answers -= 1
             self.answer_bytes -= entry.size + MESSAGE_BYTES
             taken.append(entry)
@@ -487,8 +492,8 @@ class MessageQueue:
         with this_thread.section, self._lock:
             for entry in reversed(list(entries)):
                 entry.queued_at = entry.queued_at or now
-                self.messages += entry.counted
-                self.bytes += entry.size if entry.counted else 0
+                self._user_messages += entry.counted
+                self._user_bytes += entry.size if entry.counted else 0
                 entry.position = None
                 entry.queued = True
                 self._note_expiry(entry)
@@ -540,8 +545,8 @@ class MessageQueue:
                 self._take_handed_over()
             for entry in last:
                 if entry.counted:
-                    self.messages += 1
-                    self.bytes += entry.size
+                    self._user_messages += 1
+                    self._user_bytes += entry.size
                 entry.queued_at = time.monotonic()
                 entry.queued = True
                 self.entries.append(entry)
@@ -552,9 +557,9 @@ class MessageQueue:
         entry.queued = False
         entry.discarded_as = discarded_as
         entry.payload = None
-        if entry.counted:
-            self.messages -= 1
-            self.bytes -= entry.size
-            if entry.is_answer:
-                self._answers -= 1
-                self.answer_bytes -= entry.size + MESSAGE_BYTES
+        if entry.is_answer:
+            self._answers -= 1
+            self.answer_bytes -= entry.size + MESSAGE_BYTES
+        elif entry.counted:
+            self._user_messages -= 1
+            self._user_bytes -= entry.size

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 
 from .._errors import RemoteError
 from .._rfc6455.frames import Opcode
-from .._threads.sections import this_thread
 from .._validation import check_bool, check_callable
 from . import _codec
 from ._base import Encoder, Protocol
@@ -121,8 +120,7 @@ class JsonId(Protocol):
         """The highest id sent so far, including the callers' own ids, plus one; or the result of ``ids()``."""
         if self._ids is int:  # as Numbers.next, with one call less
             numbers = self._numbers
-            with this_thread.section, numbers.lock:
-                number = numbers.highest = numbers.highest + 1
+            number = numbers.given = max(numbers.given, numbers.passed) + 1
             return number
         return str(self._numbers.next()) if self._ids is str else self._ids()
 
@@ -223,7 +221,7 @@ class JsonId(Protocol):
         any other message is an event.
         """
         codec = self.json
-        if codec is _codec.JSON and type(payload) is str and payload[:1] == "{":  # as _codec.decode, with fewer calls
+        if type(payload) is str and payload[:1] == "{" and codec is _codec.JSON:  # as _codec.decode, with fewer calls
             try:
                 message, end = _codec.JSON.scan(payload, 0)
                 is_whole = end == len(payload) or payload[end:] == "\n"

@@ -12,32 +12,35 @@ LARGEST_SAFE_INTEGER = 2**53 - 1
 
 
 class Numbers:
-    """A counter that never returns a number twice, nor a number that a caller used as an id. Thread-safe.
+    """A counter that never returns a number twice, nor a number that a caller has used as an id before.
+
+    One thread at a time calls ``next``, as for ``Protocol.new_id``, so it needs no lock. Any number of threads may call
+    ``step_over`` meanwhile.
 
     Attributes:
-        highest: the highest number that was returned or skipped.
-        lock: guards it.
+        given: the highest number that ``next`` has returned.
+        passed: the highest number that was stepped over.
     """
 
-    __slots__ = ("highest", "lock")
+    __slots__ = ("_lock", "given", "passed")
 
-    def __init__(self, highest: int = 0) -> None:
+    def __init__(self, given: int = 0) -> None:
         """
         Args:
-            highest: the number before the first one that the counter returns.
+            given: the number before the first one that the counter returns.
         """
-        # Guards `highest`. It is reentrant: a function that interrupts its holder may encode a message that has an id.
-        # The statement that changes `highest` calls no function, so no such function runs half-way through it.
-        self.lock = make_reentrant_lock()
-        self.highest = highest
+        # Guards changes of `passed`. It is reentrant: a function that interrupts its holder may encode a message that
+        # has an id. The holder calls no function, so no such function runs between its comparison and its assignment.
+        self._lock = make_reentrant_lock()
+        self.given = given
+        self.passed = 0
 
     def __reduce__(self) -> tuple[type[Numbers], tuple[int]]:
-        return Numbers, (self.highest,)
+        return Numbers, (max(self.given, self.passed),)
 
     def next(self) -> int:
-        """The next number: one more than the highest that was returned or skipped."""
-        with this_thread.section, self.lock:
-            number = self.highest = self.highest + 1
+        """The next number: one more than the highest that was returned or stepped over."""
+        number = self.given = max(self.given, self.passed) + 1
         return number
 
     def step_over(self, number: float) -> None:
@@ -47,6 +50,8 @@ class Numbers:
             number: an id of a caller. An id above ``LARGEST_SAFE_INTEGER`` is ignored: otherwise all numbers after it
                 would be above this limit too. The counter exceeds the limit only after an id that is equal to it.
         """
-        with this_thread.section, self.lock:
-            if self.highest < number <= LARGEST_SAFE_INTEGER:
-                self.highest = int(number)  # 7.0 counts too: the reply to it may have the id 7
+        if self.passed < number <= LARGEST_SAFE_INTEGER:
+            whole = int(number)  # 7.0 counts too: the reply to it may have the id 7
+            with this_thread.section, self._lock:
+                if self.passed < whole:
+                    self.passed = whole

@@ -16,6 +16,7 @@ from wsclient._receiving import subscription as subscription_module
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import await_processed, event, put, reply, results, start_call, subscribed, taken
+from ..support.raw import frame
 from ..support.renewals import (
     answered_close,
     asked_on,
@@ -849,6 +850,51 @@ def test_identity_delivers_a_message_that_both_connections_bring_once(raw):
     await_alone(client)
     put(new, event("0xb", 4))
     assert results(subscription, 6) == [1, 1, 2, 3, 4, 4]
+    client.close(timeout=0)
+
+
+def text_frames(*messages):
+    return b"".join(frame(1, json.dumps(message).encode()) for message in messages)
+
+
+def test_identity_drops_what_the_new_connection_brings_before_it_takes_over(raw):
+    """The server sends to each connection without being asked, here together with its answer to the upgrade."""
+    client, old = open_renewing(raw, protocol=JsonRpc())
+    subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
+    done, new = begin_renewal(client, raw)
+    put(old, event("0xa", 1), event("0xa", 2))
+    await_processed(old)
+    new.upgrade(then=text_frames(event("0xb", 1), event("0xb", 2), event("0xb", 3)))
+    assert done.result(LONG)
+    put(new, reply(taken(new), "0xb"), event("0xb", 4))
+    assert results(subscription, 4) == [1, 2, 3, 4]
+    client.close(timeout=0)
+
+
+def test_identity_drops_nothing_after_an_attempt_that_failed(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc())
+    subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
+    _, new = begin_renewal(client, raw)
+    put(old, event("0xa", 1))
+    await_processed(old)
+    new.reset()
+    eventually(lambda: client.last_error is not None)
+    put(old, event("0xa", 1), event("0xa", 2))
+    assert results(subscription, 3) == [1, 1, 2]
+    client.close(timeout=0)
+
+
+def test_identity_drops_what_a_reconnect_brings_again_that_began_as_a_renewal(raw):
+    client, old = open_renewing(raw, protocol=JsonRpc())
+    subscription = subscribed(client, old, "0xa", identity=lambda message: message["params"]["result"])
+    _, new = begin_renewal(client, raw)
+    put(old, event("0xa", 1), event("0xa", 2))
+    await_processed(old)
+    old.reset()
+    eventually(lambda: client.state is not wsclient.State.OPEN)
+    new.upgrade(then=text_frames(event("0xb", 2)))
+    put(new, reply(taken(new), "0xb"), event("0xb", 3))
+    assert results(subscription, 3) == [1, 2, 3]
     client.close(timeout=0)
 
 

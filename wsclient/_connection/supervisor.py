@@ -354,6 +354,7 @@ class Supervisor:
             self._renewal_state = self._new_reconnect_state()
             self._renewal_state.opened()  # the rules for a first attempt do not apply
         renewal.move(Event.BEGUN)
+        self._core.subscriptions.begin_overlap()
         try:
             self._open_candidate(present)
         except BaseException as error:
@@ -363,6 +364,7 @@ class Supervisor:
         assert candidate is not None
         if served.present is None:  # it was lost meanwhile, so this attempt has become the reconnect
             served.present = candidate
+            self._core.subscriptions.end_overlap(has_taken_over=True)
             self._enter(candidate)
         else:
             self._switch(present, candidate)
@@ -444,6 +446,7 @@ class Supervisor:
     def _renewal_failed(self, error: BaseException) -> None:
         """Close the second connection, report the failed attempt, and decide about the next one."""
         core, served, renewal = self._core, self._served, self._renewal
+        core.subscriptions.end_overlap(has_taken_over=False)
         candidate = served.candidate
         if candidate is not None:
             self._close_failed(candidate)

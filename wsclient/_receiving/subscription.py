@@ -321,6 +321,7 @@ class SubscriptionFeed(Feed):
         # The identities of delivered messages; True for those that only the replaced connection has brought so far:
         self._seen: dict[Any, bool] | None = None
         self._seen_until = math.inf  # when it may be forgotten
+        self._is_overlapping = False  # whether a second connection is being opened
         # On the present connection:
         self._is_known = False  # whether a reply or a message came
         self.number = 0
@@ -598,6 +599,21 @@ class SubscriptionFeed(Feed):
 
     # --- the I/O thread: renewal -------------------------------------------------------------------------------------
 
+    def begin_overlap(self) -> None:
+        """Record what the connection brings from now on: a second connection is being opened, and a server that sends
+        without being asked may send the same messages there before it takes over.
+        """
+        if self._identity is not None:
+            self._is_overlapping = True
+            self._seen, self._seen_until = self._seen or {}, math.inf
+
+    def end_overlap(self, *, has_taken_over: bool) -> None:
+        """Stop recording: the second connection could not be opened, or it ``has_taken_over`` from a lost one."""
+        if self._is_overlapping:
+            self._is_overlapping = False
+            self._seen = self._seen if has_taken_over else None  # otherwise it would grow with each attempt
+            self._seen_until = time.monotonic() + BEHIND
+
     def succeed(self) -> SubscriptionFeed | None:
         """Return a feed that continues the subscription on the connection that is about to take over. This feed stays
         for the messages of the present connection, until that ends.
@@ -609,8 +625,9 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
             return None
-        if self._identity is not None:
-            self._seen, self._seen_until = self._seen or {}, math.inf
+        if self._identity is not None and not self._is_overlapping:
+            self.begin_overlap()
+        self._is_overlapping = False
         successor = copy.copy(self)
         successor.standing = Standing.LOST
         successor.request = None
@@ -658,7 +675,7 @@ class SubscriptionFeed(Feed):
         try:
             identity = self._identity(message)
             is_first = identity not in seen
-            if self._successor is not None:
+            if self._successor is not None or self._is_overlapping:
                 seen.setdefault(identity, True)
             elif self._predecessor is not None:
                 seen[identity] = False

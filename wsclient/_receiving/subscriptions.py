@@ -237,6 +237,16 @@ class Subscriptions:
         finally:
             self._is_asking = False
 
+    def begin_overlap(self) -> None:
+        """A second connection is about to be opened; see ``SubscriptionFeed.begin_overlap``."""
+        for member in self:
+            member.begin_overlap()
+
+    def end_overlap(self, *, has_taken_over: bool) -> None:
+        """The present connection was lost meanwhile, or the attempt failed; see ``SubscriptionFeed.end_overlap``."""
+        for member in self:
+            member.end_overlap(has_taken_over=has_taken_over)
+
     def renew(self, writer: Writer, number: int) -> None:
         """Continue every subscription on a second connection, which is about to take over from the present one: send
         the subscribe requests there. The members of the present connection stay until that connection ends. A member

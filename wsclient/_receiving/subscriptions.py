@@ -62,6 +62,12 @@ class Member(Protocol):
     def ask_again(self, writer: Writer, number: int) -> None:
         """Subscribe again on a connection that is about to open."""
 
+    def begin_overlap(self) -> None:
+        """Handle that a second connection is about to be opened."""
+
+    def end_overlap(self, *, has_taken_over: bool) -> None:
+        """Handle that this failed, or that the second connection is the only one now."""
+
     def succeed(self) -> Member | None:
         """Return a new member that continues the subscription on another connection; None if it does not continue."""
 

@@ -2,13 +2,13 @@
 
 Why: Selenium's own connection checks every 0.1 s whether an answer has arrived, so each call takes 0.1 s at least. When
 the connection is lost during a call, the call waits for its whole timeout (30 s by default), and all later calls fail.
-With this class a call ends when its answer arrives or its connection is lost, and the next call uses a new connection
-to the same browser session.
+How: with this class a call ends when its answer arrives or its connection is lost, and the next call uses a new
+connection to the same browser session.
 
-What to change: copy ``FastConnection`` and the assignment in ``open_browser()``, and run them before the first use of
+Change: copy ``FastConnection`` and the assignment in ``open_browser()``, and run them before the first use of
 BiDi. The rest of your program stays as it is.
 
-What to know: the class that is replaced is internal to Selenium; this is tested with Selenium 4.51. Callbacks of events
+Note: the class that is replaced is internal to Selenium; this is tested with Selenium 4.51. Callbacks of events
 run one after the other, in the order of the events, and may make calls; Selenium starts a thread for each. The
 certificate of a remote browser (``wss://``) is verified; Selenium accepts every one. ``quit()`` took 10.3 s in older
 versions of Selenium, which waited for their own thread; 4.51 no longer does.

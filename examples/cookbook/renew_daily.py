@@ -47,7 +47,7 @@ if __name__ == "__main__":
     ended = threading.Event()
     with Server(confirm) as server:
         client, trades = open_trades(server.url, EVERY)
-        feed = threading.Thread(target=trade, args=(server, ended))
+        feed = threading.Thread(target=trade, args=(server, ended), daemon=True)
         feed.start()
         received = []
         while client.stats.renewals < 2:

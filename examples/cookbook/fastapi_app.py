@@ -1,15 +1,17 @@
 """One client for a web application: FastAPI, and any other server with threads. Needs ``pip install fastapi uvicorn``.
 
 Why: a connection for each web request would cost a log-in each time; a client may be used by all threads at once.
-How: ``lifespan`` opens the client before the first web request, and closes it after the last. ``retry_first=True``: the
-application starts although the other server is down; its requests then wait, and fail after their timeout. The path
-function is a ``def``, not an ``async def``: FastAPI runs it in a thread, so it may wait for the answer. Flask and
-Django: open the client when the process starts; with worker processes that fork, see ``processes.py``.
+How: ``lifespan`` opens the client before the first web request, and closes it after the last; in threads, since both
+wait. If the other server is down, the application does not start; with ``retry_first=True`` it waits for the server. If
+the connection is lost later, requests wait for the next one, until their timeout. The path function is a ``def``, not
+an ``async def``: FastAPI runs it in a thread, so it may wait for the answer. Flask and Django: open the client when the
+process starts; with worker processes that fork, see ``processes.py``.
 
 Change: ``URL``, the path, the messages. In an ``async def``: ``await asyncio.wrap_future(client.submit(...))``.
 Run: python examples/cookbook/fastapi_app.py     (your application: uvicorn your_module:app)
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -26,9 +28,10 @@ from wsclient.testing import Server
 
 @contextlib.asynccontextmanager
 async def lifespan(app):
-    with wsclient.Client(os.environ["PRICES_URL"], retry_first=True) as client:
-        app.state.client = client
-        yield
+    app.state.client = client = wsclient.Client(os.environ["PRICES_URL"])
+    await asyncio.to_thread(client.start)
+    yield
+    await asyncio.to_thread(client.close)
 
 
 app = fastapi.FastAPI(lifespan=lifespan)

@@ -2,8 +2,8 @@
 
 Why: some servers limit what one connection may subscribe to; some programs watch hundreds of devices.
 How: a client needs one thread, and a second one where it has hooks; some hundred clients are no problem. Open them in
-a pool, so that a slow one delays no other. ``retry_first=True``: one that is unreachable now is tried again, as
-after a loss. All put their messages into one queue. Their delays are random, so they do not reconnect all at once.
+a pool, so that a slow one delays few others; one that is refused is reported, and the others are used. All put their
+messages into one queue. After a restart of the server their delays are random, so they do not connect all at once.
 
 Change: ``urls``, and what is done with the messages. Descriptors: one for each connection, see ``ulimit -n``.
 Run: python examples/cookbook/many_connections.py [NUMBER]
@@ -11,7 +11,6 @@ Run: python examples/cookbook/many_connections.py [NUMBER]
 
 import concurrent.futures
 import contextlib
-import functools
 import queue
 import sys
 
@@ -25,9 +24,11 @@ def open_all(urls, messages):
     def take(client, message):
         messages.put((client, message))
 
-    opening = functools.partial(wsclient.connect, on_message=take, retry_first=True)
+    clients = [wsclient.Client(url, on_message=take) for url in urls]
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        return list(threads.map(opening, urls))
+        errors = [opening.exception() for opening in [threads.submit(client.start) for client in clients]]
+    opened = [client for client, error in zip(clients, errors, strict=True) if error is None]
+    return opened, [error for error in errors if error is not None]
 
 
 def close_all(clients):
@@ -40,7 +41,9 @@ def close_all(clients):
 if __name__ == "__main__":
     messages = queue.Queue()
     with Server() as server, contextlib.ExitStack() as stack:
-        clients = open_all([f"{server.url}/device/{number}" for number in range(NUMBER)], messages)
+        server.reject(404)  # one of them
+        clients, errors = open_all([f"{server.url}/device/{number}" for number in range(NUMBER)], messages)
+        print("not opened:", *(type(error).__name__ for error in errors))
         stack.callback(close_all, clients)
         for number, client in enumerate(clients):
             client.send(f"hello {number}")

@@ -8,10 +8,11 @@ connection to the same browser session.
 Change: copy ``FastConnection`` and the assignment in ``open_browser()``, and run them before the first use of
 BiDi. The rest of your program stays as it is.
 
-Note: the class that is replaced is internal to Selenium; this is tested with Selenium 4.51. Callbacks of events
-run one after the other, in the order of the events, and may make calls; Selenium starts a thread for each. The
-certificate of a remote browser (``wss://``) is verified; Selenium accepts every one. ``quit()`` took 10.3 s in older
-versions of Selenium, which waited for their own thread; 4.51 no longer does.
+Note: the class that is replaced is internal to Selenium; this is tested with Selenium 4.51. Callbacks of events run one
+after the other, in the order of the events, and may make calls; Selenium starts a thread for each. On a new connection
+the events are subscribed again; what happened meanwhile is lost, and the browser repeats the log entries that it has
+stored. The certificate of a remote browser (``wss://``) is verified; Selenium accepts every one. ``quit()`` took 10.3 s
+in older versions of Selenium, which waited for their own thread.
 
 Run: python examples/cookbook/selenium_bidi.py [TIMEOUT]. It measures Selenium without this class and with it:
 
@@ -43,8 +44,14 @@ class FastConnection(websocket_connection.WebSocketConnection):
     def _start_ws(self):
         codec = types.SimpleNamespace(dumps=websocket_connection._BiDiEncoder().encode, loads=json.loads)
         timeout = self.response_wait_timeout
-        self._ws = wsclient.connect(self.url, json=codec, request_timeout=timeout, on_message=self._on_event)
+        self._subscribing = []
+        hooks = {"on_session": self._subscribe, "on_message": self._on_event}
+        self._ws = wsclient.connect(self.url, json=codec, request_timeout=timeout, **hooks)
         self._started = True
+
+    def _subscribe(self, client, session):  # on each connection: chromedriver forgets what the lost one has subscribed
+        for command in self._subscribing:
+            session.request(command)
 
     def _on_event(self, client, message):
         for callback in list(self.callbacks.get(message.get("method"), ())):
@@ -53,9 +60,12 @@ class FastConnection(websocket_connection.WebSocketConnection):
     def _round_trip(self, command):
         session = {"sessionId": self.session_id} if self.session_id else {}
         try:
-            return self._ws.request(command | session)  # the whole reply: Selenium raises its "error"
+            reply = self._ws.request(command | session)
         except wsclient.WebSocketClientError as error:
             raise WebDriverException(str(error)) from error
+        if command["method"] == "session.subscribe" and "error" not in reply:
+            self._subscribing.append(command | session)
+        return reply  # all of it: Selenium raises its "error"
 
     def close(self):
         self._ws.close()

@@ -2,8 +2,9 @@
 
 Why: a window's functions may only be called by the thread of the window; and while they wait, the window is frozen.
 How: the hook ``on_message``, on its own thread, puts each message into a queue. The window looks into the queue every
-50 ms. ``send()`` does not wait, so a button may call it; so does ``submit()``, for a message with an answer. Closing:
-``close(wait=False)``. In Qt, emit a signal in ``on_message`` instead: Qt delivers it on the window's thread.
+50 ms. ``send()`` and ``submit()`` (for a message with an answer) do not wait, so a button may call them, before the
+connection is open too. ``run_forever()``, which opens it, waits, so it has a thread. ``close(wait=False)`` does not
+wait. In Qt, emit a signal in ``on_message`` instead of using a queue: Qt delivers it on the window's thread.
 
 Change: ``URL``, and what is shown.
 Run: python examples/cookbook/tkinter_window.py     (with the argument "demo" it sends one message, and ends)
@@ -12,6 +13,7 @@ Run: python examples/cookbook/tkinter_window.py     (with the argument "demo" it
 import contextlib
 import queue
 import sys
+import threading
 import tkinter as tk
 
 import wsclient
@@ -22,13 +24,15 @@ class Window(tk.Tk):
     def __init__(self, url):
         super().__init__()
         self.messages = queue.Queue()
-        self.client = wsclient.Client(url, on_message=lambda client, message: self.messages.put(message))
+        self.client = wsclient.Client(
+            url, on_message=lambda client, message: self.messages.put(message), retry_first=True
+        )
         self.entry, self.shown = tk.Entry(self), tk.Listbox(self)
         self.shown.pack()
         self.entry.pack()
         self.entry.bind("<Return>", lambda event: self.send())
         self.protocol("WM_DELETE_WINDOW", self.leave)
-        self.client.start()
+        threading.Thread(target=self.client.run_forever).start()
         self.show_messages()
 
     def send(self):

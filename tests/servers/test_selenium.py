@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from wsclient.testing import FaultProxy
+
 from ..support import LONG
 from ..support.program import find
 
@@ -71,3 +73,17 @@ def test_results_errors_and_events_reach_the_program(recipe, driver):
     assert [events.get(timeout=LONG) for _ in range(3)] == [(f"line {n}", 3) for n in (1, 2, 3)]
     with pytest.raises(recipe.WebDriverException, match="no such frame"):
         driver.browsing_context.navigate("none", "about:blank")
+
+
+def test_events_go_on_after_a_lost_connection(driver):
+    texts = queue.Queue()
+    with FaultProxy(driver.caps["webSocketUrl"]) as proxy:
+        driver.caps["webSocketUrl"] = proxy.url
+        driver.script.add_console_message_handler(lambda entry: texts.put(entry.text))
+        driver.script.execute("() => console.log('before')")
+        assert texts.get(timeout=LONG) == "before"
+        proxy.cut()
+        proxy.wait_for(accepted=2)
+        driver.script.execute("() => console.log('after')")
+        while texts.get(timeout=LONG) != "after":  # the browser repeats what it has stored
+            pass

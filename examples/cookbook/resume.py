@@ -19,13 +19,14 @@ from websockets.exceptions import ConnectionClosed
 import wsclient
 from wsclient.testing import Server
 
-events, readers, lock = [], [], threading.Lock()  # of the server
+events, readers, resumed, lock = [], [], [], threading.Lock()  # of the server
 
 
 def resume(connection, text):
     with lock:
         readers.append(connection)
-        for event in events[json.loads(text)["after"] :]:
+        resumed.append(json.loads(text)["after"])
+        for event in events[resumed[-1] :]:
             connection.send(json.dumps(event))
 
 
@@ -58,4 +59,4 @@ if __name__ == "__main__":
         publish("three")
         print(reader.processed.get(timeout=30))
         print(reader.processed.get(timeout=30))
-        print("connections:", reader.stats.connections)
+        print("resumed after:", *resumed)

@@ -13,7 +13,7 @@ EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
 LINES = {
     "log_in": ["logged in: True", "logged in: True", "log-ins: 2", "The server does not accept the token."],
     "refresh_token": ["Bearer token-1", "Bearer token-2", "last disconnect: None"],
-    "resume": ["1 one", "2 two, while nobody listens", "3 three", "connections: 2"],
+    "resume": ["1 one", "2 two, while nobody listens", "3 three", "resumed after: 0 1"],
     "snapshot": ["{'btc': 1, 'eth': 2}", "{'btc': 3, 'eth': 4}", "gaps: 1"],
     "answer_server": ["bought", "not bought: too expensive"],
     "quiet_feed": [
@@ -21,7 +21,7 @@ LINES = {
         "the connection was replaced because of: quiet",
         "silences: 1",
     ],
-    "rate_limit": ["answered: 20 refused: 1", "not faster than 50 per second: True"],
+    "rate_limit": ["answered: 20 refused: 1", "not faster than 20 per second: True"],
     "renew_daily": ["each trade once: True", "last disconnect: None"],
     "many_connections": ["not opened: HandshakeError", "connections: 49 answers: 49", "closed: 49"],
     "fastapi_app": ["price: 100", "closed: True"],

@@ -12,15 +12,18 @@ that announces the end: ``Renew(on=lambda message: message.get("type") == "goawa
 Run: python examples/cookbook/renew_daily.py [SECONDS]
 """
 
+import contextlib
 import json
 import sys
 import threading
+
+from websockets.exceptions import ConnectionClosed
 
 import wsclient
 from wsclient.testing import Server
 
 EVERY = float(sys.argv[1]) if len(sys.argv) > 1 else 0.4
-sent = []  # by the server
+sent, subscribed, lock = [], [], threading.Lock()  # of the server
 
 
 def number(trade):
@@ -33,21 +36,26 @@ def open_trades(url, every=23 * 3600):
 
 
 def confirm(connection, text):
-    return {"jsonrpc": "2.0", "id": json.loads(text)["id"], "result": "key"}
+    with lock:
+        connection.send(json.dumps({"jsonrpc": "2.0", "id": json.loads(text)["id"], "result": "key"}))
+        subscribed.append(connection)
 
 
-def trade(server, ended):
+def trade(ended):
     while not ended.wait(0.01):
-        sent.append(len(sent))
-        params = {"subscription": "key", "result": sent[-1]}
-        server.send_all(json.dumps({"jsonrpc": "2.0", "method": "trade", "params": params}))
+        with lock:
+            sent.append(len(sent))
+            params = {"subscription": "key", "result": sent[-1]}
+            for connection in subscribed:
+                with contextlib.suppress(ConnectionClosed):
+                    connection.send(json.dumps({"jsonrpc": "2.0", "method": "trade", "params": params}))
 
 
 if __name__ == "__main__":
     ended = threading.Event()
     with Server(confirm) as server:
         client, trades = open_trades(server.url, EVERY)
-        feed = threading.Thread(target=trade, args=(server, ended), daemon=True)
+        feed = threading.Thread(target=trade, args=(ended,), daemon=True)
         feed.start()
         received = []
         while client.stats.renewals < 2:

@@ -2,6 +2,7 @@
 
 Why: Selenium's own connection checks every 0.1 s whether an answer has arrived, so each call takes 0.1 s at least. When
 the connection is lost during a call, the call waits for its whole timeout (30 s by default), and all later calls fail.
+``quit()`` waits for the connection's thread, in some runs as long as the timeout, too.
 How: with this class a call ends when its answer arrives or its connection is lost, and the next call uses a new
 connection to the same browser session.
 
@@ -11,8 +12,7 @@ BiDi. The rest of your program stays as it is.
 Note: the class that is replaced is internal to Selenium; this is tested with Selenium 4.51. Callbacks of events run one
 after the other, in the order of the events, and may make calls; Selenium starts a thread for each. On a new connection
 the events are subscribed again; what happened meanwhile is lost, and the browser repeats the log entries that it has
-stored. The certificate of a remote browser (``wss://``) is verified; Selenium accepts every one. ``quit()`` took 10.3 s
-in older versions of Selenium, which waited for their own thread.
+stored. The certificate of a remote browser (``wss://``) is verified; Selenium accepts every one.
 
 Run: python examples/cookbook/selenium_bidi.py [TIMEOUT]. It measures Selenium without this class and with it:
 

@@ -38,7 +38,7 @@ def oldest(session):
 @nox.session
 def marked(session):
     """What the plain command leaves out: tests that take long, need root, or talk to other programs."""
-    session.install(".[test]")
+    session.install(".[test]", "selenium", "fastapi", "uvicorn")
     for marks in MARKED:
         session.run("python", "-m", "pytest", "-n", "2", "-m", marks, *session.posargs)
 

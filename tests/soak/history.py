@@ -210,6 +210,7 @@ class History:
 
     Attributes:
         quiet: the client's option ``quiet``, in seconds.
+        renews: whether the client renews its connections.
         overlap: the client's ``Renew.overlap``, in seconds.
         pace: the client's limits on each connection: messages per second, and messages at once; None for no limits.
         surprises: a sentence for each event that must not happen, such as a logged error.
@@ -228,5 +229,6 @@ class History:
     surprises: list[str] = field(default_factory=list)
     slack: float = 0.5
     quiet: float = 0.0
+    renews: bool = False
     overlap: float = 0.0
     pace: tuple[float, int] | None = None

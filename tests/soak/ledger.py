@@ -117,14 +117,19 @@ def _nothing_twice(history: History) -> Iterator[str | None]:
 
 
 def _order_per_thread(history: History) -> Iterator[str | None]:
+    """The end of a replaced connection may cut a message in mid-frame, and those behind it in the same batch. They are
+    sent again on the connection that took over, behind what was sent there during the overlap.
+    """
     again = {asked.key for asked in history.asked if asked.idempotent}
     latest: dict[str, int] = {}
     for connection in _in_order(history):
-        for key in connection.keys:
+        for index, key in enumerate(connection.keys):
             sender, _, number = key.rpartition(":")
             if not number.isdecimal() or key in again:
                 continue
             before = latest.get(sender, -1)
+            if int(number) < before and _may_have_been_cut(history, connection, index):
+                continue
             latest[sender] = int(number)
             yield f"{key} arrived after {sender}:{before}." if int(number) < before else None
 
@@ -331,6 +336,17 @@ def _disturbed(history: History, begin: float, end: float, *, by_loss: bool = Fa
 def _may_be_lost(history: History, before: Heard, after: Heard) -> bool:
     begin, end = sorted((before.at, after.at))
     return _disturbed(history, begin - CLOSING - history.slack, end + CLOSING, by_loss=True)
+
+
+def _may_have_been_cut(history: History, connection: Connection, index: int) -> bool:
+    """Whether a message may have returned to the queue because a fault ended a replaced connection: it came on the next
+    connection, soon after the overlap.
+    """
+    if not history.renews or index >= len(connection.times):
+        return False
+    arrived = connection.times[index]
+    is_soon = arrived - connection.began <= history.overlap + CLOSING + history.slack
+    return is_soon and _disturbed(history, connection.began - CLOSING - history.slack, arrived, by_loss=True)
 
 
 def _may_be_unserved(history: History, before: Heard, after: Heard) -> bool:

@@ -177,6 +177,7 @@ class Round:
         history.disturbances += self._schedule.disturbances
         history.found_quiet = list(self._client.found_quiet)
         history.quiet = QUIET
+        history.renews = self.dialing.renews
         history.overlap = RENEWING.overlap if self.dialing.renews else Renew().overlap
 
     def _end(self, history: History) -> None:

@@ -367,6 +367,25 @@ def test_no_fault_excuses_more_gaps_than_connections():
     ]
 
 
+@pytest.mark.parametrize(
+    ("renews", "arrival", "fault", "is_excused"),
+    [
+        (True, 21.5, Disturbance("frozen", 20.2, 21.0, True), True),
+        (False, 21.5, Disturbance("frozen", 20.2, 21.0, True), False),
+        (True, 23.0, Disturbance("frozen", 20.2, 21.0, True), False),
+        (True, 21.5, Disturbance("frozen", 15.0, 17.0, True), False),
+        (True, 21.5, Disturbance("sending paused", 20.2, 21.0, False), False),
+    ],
+)
+def test_a_message_may_come_late_only_if_a_fault_may_have_cut_it_in_an_overlap(renews, arrival, fault, is_excused):
+    history = honest()
+    history.renews = renews
+    change(1, "connections", keys=["login", "subscribe:r", "s:7", "s:5"], times=[20.0, 20.0, 20.5, arrival])(history)
+    history.disturbances.append(fault)
+    sentence = "messages of one thread keep their order: s:5 arrived after s:7."
+    assert (sentence in judge(history).broken) is not is_excused
+
+
 def test_a_renewal_may_end_idempotent_requests_of_hooks_which_belong_to_one_connection():
     history = honest()
     history.asked.append(Asked("hooks", 1, idempotent=True, outcomes=["lost unsent"], renewed_at=20.0))

@@ -20,15 +20,15 @@ class Counting(wsclient.Client):
         depths["io"].add(depth())
 
     def on_open(self):
-        depths["hooks"].add(depth())
+        depths["on_open"].add(depth())
         self.send("subscribe")  # usually lost with its connection
 
     def on_close(self, code, reason):
-        depths["hooks"].add(depth())
+        depths["on_close"].add(depth())
         closed["connections"] += 1
 
 
-depths = {"io": set(), "hooks": set()}
+depths = {"io": set(), "on_open": set(), "on_close": set()}
 closed = collections.Counter()
 
 
@@ -47,7 +47,7 @@ def main():
             # coverage keeps some memory for each thread that was started, and there is one for each on_session.
             "resident": None if "coverage" in sys.modules else resident(),
             "io depths": len(depths["io"]),
-            "hook depths": len(depths["hooks"]),
+            "hook depths": max(len(depths["on_open"]), len(depths["on_close"])),
             "depth": max(depths["io"]),
         }
         print(json.dumps(facts), flush=True)

@@ -18,7 +18,7 @@ class _Caller(typing.Protocol):
 
 
 class ChromeDevTools(Commands):
-    """The Chrome DevTools Protocol: ``client.call("Domain.method", params)`` returns the result.
+    """The Chrome DevTools Protocol: ``client.call("Domain.method", params)`` returns the result::
 
         browser = wsclient.connect(url, protocol=ChromeDevTools())  # the URL that Chromium prints at its start
         page = ChromeDevTools.attach(browser)

@@ -16,7 +16,7 @@ _FEATURES: Final = {"type": "supported_features", "features": {"coalesce_message
 
 
 class HomeAssistant(Commands):
-    """Home Assistant's WebSocket API: ``client.call("get_states")`` returns the result of a command.
+    """Home Assistant's WebSocket API: ``client.call("get_states")`` returns the result of a command::
 
         home = wsclient.connect("ws://homeassistant.local:8123/api/websocket", protocol=HomeAssistant(token))
         home.call("call_service", {"domain": "light", "service": "turn_on", "target": {"entity_id": "light.kitchen"}})

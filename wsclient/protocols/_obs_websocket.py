@@ -31,7 +31,7 @@ _RPC_VERSION: Final = 1
 
 class ObsWebSocket(Commands):
     """OBS Studio's obs-websocket 5: ``client.call("RequestType", data)`` returns the response data, None if there are
-    none.
+    none::
 
         obs = wsclient.connect("ws://127.0.0.1:4455", protocol=ObsWebSocket("password", events=1 << 2))
         obs.on("CurrentProgramSceneChanged", lambda event: show(event["eventData"]["sceneName"]))

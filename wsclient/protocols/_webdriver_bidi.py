@@ -13,7 +13,7 @@ __all__ = ["WebDriverBiDi"]
 
 
 class WebDriverBiDi(Commands):
-    """WebDriver BiDi: ``client.call("module.command", params)`` returns the result.
+    """WebDriver BiDi: ``client.call("module.command", params)`` returns the result::
 
         with client.subscribe({"method": "session.subscribe", "params": {"events": ["log.entryAdded"]}}) as entries:
             client.call("browsingContext.navigate", {"context": context, "url": url, "wait": "complete"})
@@ -26,7 +26,7 @@ class WebDriverBiDi(Commands):
 
     A lost connection does not end its session. A URL with the session's id leads back to it, so a client that makes its
     session needs a function as its URL: without one, a reconnect makes a second session, which a browser that permits
-    one at a time refuses.
+    one at a time refuses::
 
         def url():
             made = client.memo.get("session.new")

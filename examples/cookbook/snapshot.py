@@ -1,8 +1,8 @@
 """Subscribe, load a snapshot, apply the updates; after a lost connection catch up with a new snapshot.
 
-Why: updates say what changed. They are of no use without the state before them, or when one is missing.
+Why: updates say what changed. They make sense only with the state before them, and if none is missing.
 How: subscribe first, so that nothing is missed between the two. Then the snapshot; its number says which updates it
-contains already. The subscription survives a reconnect by itself, and ``on_gap`` is called, on your thread, before the
+contains already. The subscription continues after a reconnect, and ``on_gap`` is called, on your thread, before the
 first update that follows the gap: there the snapshot is loaded again.
 
 Change: the two messages, ``match=`` (whose message is it?), and the names of the fields.
@@ -53,7 +53,7 @@ if __name__ == "__main__":
         change(server, "eth", 2)
         print(book.follow())
         server.stop()
-        change(server, "btc", 3)  # nobody is there
+        change(server, "btc", 3)  # while no client is connected
         server.start()
         server.wait_for(3)  # subscribe, snapshot; on the new connection: subscribe
         change(server, "eth", 4)

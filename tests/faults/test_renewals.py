@@ -18,6 +18,7 @@ from ..support import LONG, SHORT, eventually
 from ..support.peers import await_processed, event, put, reply, results, start_call, subscribed, taken
 from ..support.raw import frame
 from ..support.renewals import (
+    answer_ping,
     answered_close,
     asked_on,
     await_alone,
@@ -622,9 +623,7 @@ def test_a_flush_that_a_whole_renewal_overtakes_fails_only_if_the_old_connection
     await_alone(client)
     flushing = held.release()
     if is_answered:
-        opcode, ping = new.receive_frame()
-        assert opcode == 9
-        new.send_frame(10, ping)
+        answer_ping(new)
         flushing.result(LONG)
     else:
         with pytest.raises(wsclient.ConnectionLost) as caught:
@@ -663,14 +662,10 @@ def test_a_flush_that_two_renewals_overtake_needs_the_proof_of_the_first_connect
     await_alone(client)
     third = renewed(client, raw)
     if end == "pong":
-        opcode, ping = second.receive_frame()
-        assert opcode == 9
-        second.send_frame(10, ping)
+        answer_ping(second)
         client.pause_sending(0)
         assert third.receive_text() == "paused"
-        opcode, ping = third.receive_frame()
-        assert opcode == 9
-        third.send_frame(10, ping)
+        answer_ping(third)
         flushing.result(LONG)
     else:
         with pytest.raises(wsclient.ConnectionLost) as caught:
@@ -717,9 +712,7 @@ def test_flush_during_the_closing_handshake_of_the_old_connection_needs_its_answ
     new = renewed(client, raw)
     assert close_code(old)[0] == 1000
     flushing = start_call(lambda: client.flush(LONG))
-    opcode, ping = new.receive_frame()
-    assert opcode == 9
-    new.send_frame(10, ping)
+    answer_ping(new)
     if is_answered:
         old.send_frame(8, (1000).to_bytes(2, "big"))
         old.finish()

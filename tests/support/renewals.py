@@ -8,7 +8,7 @@ import wsclient
 from . import LONG, eventually
 from .peers import open_pair, start_call
 
-__all__ = ["answered_close", "asked_on", "begin_renewal", "close_code", "open_renewing", "renewed"]
+__all__ = ["answer_ping", "answered_close", "asked_on", "begin_renewal", "close_code", "open_renewing", "renewed"]
 
 
 def open_renewing(raw, **options):
@@ -30,6 +30,13 @@ def renewed(client, raw, reason=""):
     peer.upgrade()
     assert future.result(LONG) is True
     return peer
+
+
+def answer_ping(peer):
+    """Answer the ping that is the peer's next frame."""
+    opcode, ping = peer.receive_frame()
+    assert opcode == 9
+    peer.send_frame(10, ping)
 
 
 def asked_on(peer):

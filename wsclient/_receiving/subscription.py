@@ -625,7 +625,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
             return None
-        if self._identity is not None and not self._is_overlapping:
+        if not self._is_overlapping:  # made since the second connection was dialled
             self.begin_overlap()
         self._is_overlapping = False
         successor = copy.copy(self)

@@ -14,7 +14,8 @@ from wsclient.cli.demo import THREADS, Worker
 from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
 
-from .support import LONG, SLACK
+from .support import LONG, SLACK, eventually
+from .support.peers import start_call
 
 DEMO = [sys.executable, "-m", "wsclient", "demo"]
 
@@ -33,8 +34,10 @@ def test_requests_of_a_connection_that_was_cut_are_not_counted_as_answered_on_th
     server = DemoServer()
     client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
     with client:
+        away = start_call(lambda: server.go_away(under_way=3))
+        eventually(lambda: server._away)  # it answers no request from now on
         futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
-        server.go_away(under_way=3)
+        away.result(LONG)
         server.come_back()
         for timer in threading.enumerate():
             if isinstance(timer, threading.Timer):

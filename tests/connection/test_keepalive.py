@@ -9,7 +9,7 @@ import wsclient
 from wsclient import JsonId
 
 from ..support import LONG, SHORT, eventually
-from ..support.peers import open_against
+from ..support.peers import SOON, open_against, start_call
 
 
 class FrequentHeartbeat(JsonId):
@@ -87,8 +87,10 @@ def test_a_heartbeat_without_an_answer_ends_the_connection_and_the_client_reconn
 
 
 def test_without_a_ping_timeout_the_answer_may_come_until_the_next_heartbeat(raw):
-    client, peer, _ = open_against(raw, protocol=FrequentHeartbeat(lambda: wsclient.Request({})), ping_timeout=None)
-    peer.receive_text()
+    heartbeats = FrequentHeartbeat(lambda: wsclient.Request({}))
+    client = wsclient.Client(raw.url, protocol=heartbeats, ping_timeout=None, ping_interval=None, reconnect=SOON)
+    start_call(client.start)
+    raw.accept().upgrade().receive_text()
     raw.accept()
     assert client.last_disconnect.initiator == "keepalive"
     client.close(timeout=0)

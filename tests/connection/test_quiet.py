@@ -546,13 +546,17 @@ def test_messages_that_do_not_count_do_not_keep_the_connection(raw):
 
 
 def test_nothing_is_quiet_while_no_messages_are_expected(raw):
-    calls = []
+    calls, quiets = [], []
 
     def is_open():
         calls.append(len(quiets))
         return len(calls) > 3
 
-    client, peer, _, quiets = open_quiet(raw, quiet=Quiet(SHORT / 4, active=is_open, action="report"))
+    client, peer, _ = open_against(
+        raw,
+        quiet=Quiet(SHORT / 4, active=is_open, action="report"),
+        on_quiet=lambda _, seconds: quiets.append(seconds),
+    )
     eventually(lambda: quiets)
     assert calls[:5] == [0] * 5
     assert peer.sock  # the connection is still there

@@ -1134,7 +1134,7 @@ def test_a_hook_of_the_old_connection_still_sends_on_it(raw):
     go_on.set()
     assert old.receive_text() == "late"
     assert new.receive_text() == "to the new one"
-    eventually(lambda: deliveries[0].state == "written")
+    eventually(lambda: [delivery.state for delivery in deliveries] == ["written"])
     client.close(timeout=0)
 
 
@@ -1151,7 +1151,7 @@ def test_a_bound_message_is_lost_if_the_old_connection_has_ended(raw):
     await_alone(client)
     go_on.set()
     eventually(lambda: deliveries)
-    eventually(lambda: deliveries[0].state == "lost")
+    eventually(lambda: [delivery.state for delivery in deliveries] == ["lost"])
     client.send("next")
     assert new.receive_text() == "next"
     client.close(timeout=0)

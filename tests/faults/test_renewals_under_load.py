@@ -97,8 +97,9 @@ def test_no_flush_fails_because_of_a_renewal():
                 while not stop.is_set():
                     delivery = client.send({"method": "notify"})
                     client.flush(LONG)
-                    assert delivery.state == "confirmed"
-                    flushed[number] += 1
+                    # "unknown": the message was written before a renewal, and flush() called only after it
+                    assert delivery.state in ("confirmed", "unknown")
+                    flushed[number] += delivery.state == "confirmed"
             except BaseException as error:
                 errors.append(error)
 

@@ -349,10 +349,16 @@ def wait_for_silence():
 
 def test_a_quiet_subscription_is_not_renewed_while_sending_is_paused(raw):
     """It would be unsubscribed at once, and requested again only after the pause."""
-    quiets = []
-    client, peer, _ = open_against(raw, protocol=JsonRpc(), on_quiet=lambda _, seconds: quiets.append(seconds))
+    quiets, gate = [], threading.Event()
+    client, peer, _ = open_against(
+        raw,
+        protocol=JsonRpc(),
+        quiet=Quiet(LONG, active=gate.is_set),
+        on_quiet=lambda _, seconds: quiets.append(seconds),
+    )
     subscription = subscribed(client, peer, "0x1", quiet_after=SOON)
     client.pause_sending(LONG)
+    gate.set()
     wait_for_silence()
     await_processed(peer)  # no message of the client comes before this pong
     client.pause_sending(0)

@@ -338,8 +338,8 @@ def test_only_one_heartbeat_waits_for_a_token(raw):
 
 def test_a_heartbeat_that_waits_for_a_token_is_not_taken_for_one_without_an_answer(raw):
     beat = wsclient.Heartbeat(wsclient.Request({"a": "beat"}), 0.02)
-    with opened(raw, 1, heartbeat=beat, ping_timeout=SHORT / 2) as (client, peer):
-        client.send("first")
+    first = {"on_session": lambda _, session: session.send("first")}  # it takes the only token, before any heartbeat
+    with opened(raw, 1, heartbeat=beat, ping_timeout=SHORT / 2, **first) as (client, peer):
         assert peer.receive_text() == "first"
         eventually(lambda: client.stats.requests_timed_out)
         await_processed(peer)
@@ -421,8 +421,7 @@ class Beating(wsclient.JsonId):
 
 def test_heartbeats_and_answers_of_the_protocol_go_first_but_take_a_token(raw):
     with opened(raw, 1, protocol=Beating(0.02)) as (client, peer):
-        client.send("first")
-        assert peer.receive_text() == "first"
+        assert taken(peer)["type"] == "beat"  # it takes the only token
         client.send("queued")
         peer.send_text('{"type": "ping"}')
         await_processed(peer)

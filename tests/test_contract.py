@@ -5,6 +5,7 @@ import inspect
 import os
 import pathlib
 import typing
+from collections.abc import Callable
 
 import pytest
 
@@ -193,5 +194,6 @@ def test_the_type_hints_of_every_public_name_can_be_resolved(module, name):
 def test_the_type_hints_of_the_options_are_those_of_the_signature():
     hints = typing.get_type_hints(wsclient.ClientOptions)
     assert hints["protocol"] == wsclient.Protocol | None
-    assert hints["record"] == str | os.PathLike[str] | wsclient.Recording | None
+    record = str | os.PathLike[str] | Callable[[bytes], object] | wsclient.Recording | None
+    assert hints["record"] == record
     assert list(hints) == list(inspect.signature(wsclient.connect).parameters)[1:]

@@ -475,6 +475,40 @@ def test_without_the_option_nothing_is_recorded(server):
         assert client._wsclient.core.sender.writer.tap is None
 
 
+# --- a function instead of a file -------------------------------------------------------------------------------------
+
+
+def test_a_function_gets_the_lines_that_a_file_would_contain(server, tmp_path):
+    lines = []
+    for record in (tmp_path / "x.jsonl", lines.append):
+        with wsclient.connect(server.url, record=record) as client:
+            client.request({"method": "echo", "password": "hunter2"})
+    whole = b"".join(lines)
+    assert whole.endswith(b"\n")
+    assert b"hunter2" not in whole
+
+    def without_times(data):
+        entries = [json.loads(line) for line in data.splitlines()]
+        return [(one.get("kind"), one.get("direction"), one.get("text")) for one in entries]
+
+    assert without_times(whole) == without_times((tmp_path / "x.jsonl").read_bytes())
+
+
+def test_a_function_that_raises_ends_the_recording_and_not_the_client(server):
+    errors = []
+
+    def fails(data):
+        if b'"message"' in data:
+            raise RuntimeError("no more")
+
+    with wsclient.connect(server.url, record=fails, on_error=lambda _, error: errors.append(error)) as client:
+        for _ in range(3):
+            client.request({"method": "echo"})
+    assert [type(error) for error in errors] == [OSError]
+    assert "fails" in str(errors[0])
+    assert "has stopped (no more); the client continues without it." in str(errors[0])
+
+
 # --- the option ------------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +519,7 @@ def test_a_missing_folder_is_reported_at_construction(tmp_path):
 
 @pytest.mark.parametrize("record", [5, b"x.jsonl", ["x"], True], ids=repr)
 def test_a_value_that_is_not_a_path_is_refused(record):
-    with pytest.raises(TypeError, match=r"^record must be a path, a wsclient\.Recording or None, not "):
+    with pytest.raises(TypeError, match=r"^record must be a path, a function, a wsclient\.Recording or None, not "):
         wsclient.Client("ws://localhost/", record=record)
 
 

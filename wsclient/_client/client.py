@@ -116,8 +116,9 @@ class Client:
                 as functions; they receive the client as their first argument.
             handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
             name: shown in thread names and logs.
-            record: a file to which every message and control frame is written, without secrets, or a ``Recording`` that
-                also defines what is secret; ``start()`` truncates the file. ``wsclient.testing.Replay`` plays it back.
+            record: a file to which every message and control frame is written, without secrets (or a function that
+                gets these lines), or a ``Recording`` that also defines what is secret; ``start()`` truncates the file.
+                ``wsclient.testing.Replay`` plays it back.
             server_hostname: replaces the host of the URL in TLS: the certificate of a ``wss`` server must be valid for
                 this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
                 address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and

@@ -70,7 +70,7 @@ class ClientOptions(TypedDict, total=False):
     on_connect_error: Callable[[Any, Attempt], object] | None
     handlers: Mapping[str, Callable[[Any], Any]] | None
     name: str | None
-    record: str | os.PathLike[str] | Recording | None
+    record: str | os.PathLike[str] | Callable[[bytes], object] | Recording | None
     server_hostname: str | None
     quiet: float | Quiet | None
     renew: Renew | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["Recording", "checked_recording"]
 
@@ -18,7 +18,9 @@ class Recording:
     Args:
         path: the file; ``start()`` creates it, or overwrites it if it exists. In both cases only its owner may read it
             afterwards (mode 0600; on Windows the permissions of the folder apply). Its folder must exist. Only one
-            client may write to it.
+            client may write to it. Instead of a path, a function that receives what would be written to the file: one
+            or several complete lines as bytes. It is called on the I/O thread, so it must be short; if it raises, the
+            recording ends.
         redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
             passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
             authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_``, ``-`` and
@@ -32,7 +34,7 @@ class Recording:
     second (a million members, or strings nested in strings 16 levels deep), the rest of it is replaced.
     """
 
-    path: str | os.PathLike[str]
+    path: str | os.PathLike[str] | Callable[[bytes], object]
     redact: Sequence[str] = ()
     keep: Sequence[str] = ()
 
@@ -46,15 +48,17 @@ def checked_recording(record: Any) -> Recording:
     """Validate the ``record=`` option, if it is not None.
 
     Raises:
-        TypeError: it is neither a path nor a ``Recording``.
+        TypeError: it is not a path, a function or a ``Recording``.
         ValueError: no file can be written at the path.
     """
     return record if isinstance(record, Recording) else Recording(record)
 
 
-def _checked_path(path: Any) -> str:
+def _checked_path(path: Any) -> str | Callable[[bytes], object]:
+    if callable(path):
+        return cast("Callable[[bytes], object]", path)
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"record must be a path, a wsclient.Recording or None, not {path!r}.")
+        raise TypeError(f"record must be a path, a function, a wsclient.Recording or None, not {path!r}.")
     whole = os.path.abspath(os.fspath(path))
     folder = os.path.dirname(whole)
     if not os.fspath(path) or "\0" in whole:

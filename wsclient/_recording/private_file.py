@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-__all__ = ["create"]
+__all__ = ["File", "create", "function_file"]
 
 _MODE: Final = 0o600
 """Only the owner may read and write the file."""
@@ -16,6 +17,43 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 _HAS_OWNERS: Final = hasattr(os, "geteuid")
 """Whether files have owners and modes. On Windows they don't: there the permissions of the folder apply."""
+
+
+class File(Protocol):
+    """What a recording needs of its file."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write some of the data, and return how many bytes."""
+
+    def truncate(self, size: int, /) -> int:
+        """Cut the file to this size in bytes."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class _FunctionFile:
+    """Passes what is written to a function."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[bytes], object]) -> None:
+        self._function = function
+
+    def write(self, data: memoryview, /) -> int:
+        self._function(bytes(data))
+        return len(data)
+
+    def truncate(self, size: int, /) -> int:
+        return size
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def function_file(function: Callable[[bytes], object]) -> File:
+    """Return an object that is written to like a file, and passes the data to a function."""
+    return _FunctionFile(function)
 
 
 def create(path: str) -> io.FileIO:

@@ -35,8 +35,6 @@ from . import private_file
 from .redaction import Redactor
 
 if TYPE_CHECKING:
-    import io
-
     from .._models import Disconnect
     from .._rfc6455.http11 import Headers
     from .options import Recording
@@ -75,7 +73,7 @@ class Recorder:
         self._wake = wake
         self._report = report
         self._redactor = Redactor(recording.redact, recording.keep)
-        self._file: io.FileIO | None = None  # None before begin(), after the end, and in a forked child
+        self._file: private_file.File | None = None  # None before begin(), after the end, and in a forked child
         self._begun_at = 0.0
         self._connections = 0
         self._notes: deque[tuple[float, Any, Any]] = deque()
@@ -113,8 +111,9 @@ class Recorder:
 
     def begin(self) -> None:
         """Create the file, or overwrite it, and write the head. Only the user of this process may read the file."""
+        path = self._recording.path
         try:
-            self._file = private_file.create(os.fspath(self._recording.path))
+            self._file = private_file.function_file(path) if callable(path) else private_file.create(os.fspath(path))
         except OSError as error:
             self._stop(error)
             return
@@ -231,7 +230,7 @@ class Recorder:
         try:
             while rest:
                 rest = rest[file.write(rest) or 0 :]
-        except OSError as error:
+        except Exception as error:  # of the file, or of the user's function
             self._stop(error)
             return
         self._whole += len(data)
@@ -246,7 +245,7 @@ class Recorder:
                 file.truncate(self._whole)
             with contextlib.suppress(OSError):
                 file.close()
-        path = os.fspath(self._recording.path)
+        path = self._recording.path
         error = OSError(f"The recording to {path!r} has stopped ({cause}); the client continues without it.")
         error.__cause__ = cause
         self._report(error)

@@ -39,7 +39,7 @@ from wsclient.protocols import (
 from wsclient.protocols._batch import Answers
 from wsclient.protocols._codec import JSON, StandardJson
 from wsclient.protocols._incoming import ABSENT
-from wsclient.protocols._numbers import Numbers
+from wsclient.protocols._numbers import Numbers, SharedNumbers
 
 from ..support import LONG, SHORT
 
@@ -239,12 +239,10 @@ def test_ids_start_at_1():
     assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
 
 
-def test_ids_of_many_threads_differ():
-    protocol = JsonId()
+def test_numbers_of_many_threads_differ():
+    numbers = SharedNumbers()
     seen = []
-    threads = [
-        threading.Thread(target=lambda: seen.append([protocol.new_id() for _ in range(2_000)])) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: seen.append([numbers.next() for _ in range(2_000)])) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

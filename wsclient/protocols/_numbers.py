@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._threads.locks import make_reentrant_lock
 from .._threads.sections import this_thread
 
-__all__ = ["LARGEST_SAFE_INTEGER", "Numbers"]
+__all__ = ["LARGEST_SAFE_INTEGER", "Numbers", "SharedNumbers"]
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 """A JavaScript peer can't represent larger integers exactly (RFC 8259 §6), so its reply would have another id."""
@@ -29,8 +29,9 @@ class Numbers:
         Args:
             given: the number before the first one that the counter returns.
         """
-        # Guards changes of `passed`. It is reentrant: a function that interrupts its holder may encode a message that
-        # has an id. The holder calls no function, so no such function runs between its comparison and its assignment.
+        # Guards changes of `passed`, in `SharedNumbers` also those of `given`. It is reentrant: a function that
+        # interrupts its holder may encode a message that has an id. The holder calls no function between its comparison
+        # and its assignment, so no such function runs there.
         self._lock = make_reentrant_lock()
         self.given = given
         self.passed = 0
@@ -40,7 +41,8 @@ class Numbers:
 
     def next(self) -> int:
         """The next number: one more than the highest that was returned or stepped over."""
-        number = self.given = max(self.given, self.passed) + 1
+        # Not max(): a function may interrupt a call, and ask for a number too.
+        number = self.given = (self.given if self.given > self.passed else self.passed) + 1  # noqa: FURB136
         return number
 
     def step_over(self, number: float) -> None:
@@ -55,3 +57,17 @@ class Numbers:
             with this_thread.section, self._lock:
                 if self.passed < whole:
                     self.passed = whole
+
+
+class SharedNumbers(Numbers):
+    """A counter whose ``next`` any number of threads may call."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[Numbers], tuple[int]]:
+        return SharedNumbers, super().__reduce__()[1]
+
+    def next(self) -> int:
+        """The next number; no other call returns it."""
+        with this_thread.section, self._lock:
+            return super().next()

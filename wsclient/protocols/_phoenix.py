@@ -16,7 +16,7 @@ from .._validation import check_callable, check_seconds
 from . import _codec
 from ._base import Protocol
 from ._incoming import End, Event, Failure, Incoming, Reply, Request
-from ._numbers import Numbers
+from ._numbers import Numbers, SharedNumbers
 from ._session import Session
 
 __all__ = ["Phoenix"]
@@ -67,6 +67,8 @@ class Phoenix(Protocol):
         self._payload = {} if params is None or callable(params) else params
         self.heartbeat = (check_seconds("heartbeat", heartbeat), _make_heartbeat)
         self._numbers = Numbers()
+        # Of the join_refs. Callers' threads encode joins, while another thread calls `new_id`.
+        self._join_numbers = SharedNumbers()
         # The join_ref of each topic, the same on all connections: a server ignores messages with another one, and a
         # message of send() may be encoded before the connection is lost, and written after the next one has joined.
         self._join_refs: dict[str, str] = {}
@@ -114,7 +116,7 @@ class Phoenix(Protocol):
         A join has one before it is sent, so that messages sent behind it have the same; a leave removes it.
         """
         if event == _JOIN and topic not in self._join_refs:
-            return self._join_refs.setdefault(topic, self.new_id())
+            return self._join_refs.setdefault(topic, str(self._join_numbers.next()))
         if event == _LEAVE and (ref is None or ref != self._sample_id):
             return self._join_refs.pop(topic, None)
         return self._join_refs.get(topic)

@@ -21,7 +21,8 @@ ORDER = """
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
     "tenacity": ("_connection/reconnect.py",),
-    "rich": ("cli/screen.py",),
+    "rich": ("cli/screen.py", "cli/coloring.py"),
+    "click": ("cli/",),
     "websockets": ("_rfc6455/masking.py", "cli/", "testing/"),
     "pytest": ("testing/",),
     "trustme": ("testing/",),

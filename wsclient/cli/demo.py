@@ -15,6 +15,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import click
+
 from .._client.client import Client
 from .._connection.reconnect import Reconnect
 from .._errors import ClientClosed, ConnectionLost, HandshakeError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from .._sending.delivery import Delivery
     from ..protocols._session import Session
 
-__all__ = ["run"]
+__all__ = ["command", "run"]
 
 THREADS = 6
 WORK_BEFORE = 1.5
@@ -107,6 +109,13 @@ class Worker:
         except ConnectionLost:
             return "lost"
         return "answered" if reply["result"] == params else "wrong"
+
+
+@click.command(help="Start a server, cut a client's connection during its requests, and show their outcomes.")
+@click.option("--plain", is_flag=True, help="Plain text, as if the output were not a terminal.")
+def command(plain: bool) -> int:
+    """Run the command."""
+    return run(plain=plain)
 
 
 def run(*, plain: bool = False) -> int:

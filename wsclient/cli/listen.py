@@ -1,0 +1,244 @@
+"""``wsclient listen``: messages as they arrive."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import subprocess
+import threading
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from ..protocols import JsonId
+from .exits import CommandError, ExitCode
+from .options import FOREVER, ClientCommand, Connection
+from .output import Output
+from .values import Condition, parse_json
+
+if TYPE_CHECKING:
+    from .._client.client import Client
+    from .._receiving.streams import Stream
+
+__all__ = ["command"]
+
+_EPILOG = """\b
+Examples:
+  wsclient listen localhost:8765 --count 3
+  wsclient listen localhost:8765 --send '{"op":"subscribe"}' --filter type=trade
+  wsclient listen localhost:8765 --reply 'type=ping={"type":"pong"}' --timestamps
+"""
+
+_WAITING = 1000
+"""Messages that may wait to be printed; the client pauses reading at this number."""
+
+_CLOSE_TIMEOUT = 1.0
+"""Seconds for the server to answer the close frame."""
+
+
+class _Reply:
+    """``--reply MATCH=JSON``: what is sent when a message fulfils a condition.
+
+    Args:
+        text: ``NAME=VALUE=JSON``.
+
+    Raises:
+        CommandError: it has no JSON.
+    """
+
+    def __init__(self, text: str) -> None:
+        name, _, rest = text.partition("=")
+        value, mark, answer = rest.partition("=")
+        if not mark:
+            raise CommandError(f"--reply {text!r} has no answer; write NAME=VALUE=JSON.")
+        self.accepts = Condition(f"{name}={value}")
+        self.answer = parse_json(answer, "the answer of --reply")
+
+
+@click.command(cls=ClientCommand, epilog=_EPILOG, help="Print messages as they arrive, one per line, until Ctrl-C.")
+@click.argument("url", required=False)
+@click.option("--send", "sent", multiple=True, metavar="JSON", help="Send this on every connection; repeatable.")
+@click.option(
+    "--subscribe", "subscribed", multiple=True, metavar="JSON", help="Subscribe with this request; repeatable."
+)
+@click.option("-C", "--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
+@click.option(
+    "-W", "--wait", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End after this time."
+)
+@click.option(
+    "--quiet-after",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Connect again if no message comes for this time.",
+)
+@click.option("--until", type=Condition, metavar="NAME=VALUE", help="End after the first message with this value.")
+@click.option("--filter", "wanted", type=Condition, multiple=True, metavar="NAME=VALUE", help="Print only these.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with the time of its arrival.")
+@click.option("--exec", "program", metavar="CMD", help="Run a command for each message, which is on its stdin.")
+@click.option("--reply", "replies", type=_Reply, multiple=True, metavar="NAME=VALUE=JSON", help="Answer messages.")
+@click.option("--raw", is_flag=True, help="Print text and bytes as they came.")
+def command(
+    connection: Connection,
+    url: str | None,
+    sent: tuple[str, ...],
+    subscribed: tuple[str, ...],
+    count: int | None,
+    wait: float | None,
+    quiet_after: float | None,
+    until: Condition | None,
+    wanted: tuple[Condition, ...],
+    timestamps: bool,
+    program: str | None,
+    replies: tuple[_Reply, ...],
+    raw: bool,
+) -> int:
+    """Run the command."""
+    url, more = connection.arguments(url)
+    if more:
+        raise CommandError(f"{more[0]!r} is one argument too many.")
+    output = connection.output(raw=raw)
+    options: dict[str, Any] = {"quiet": quiet_after, "json": None} if raw else {"quiet": quiet_after}
+    greetings = [parse_json(text, "--send") for text in sent]
+    requests = [parse_json(text, "--subscribe") for text in subscribed]
+    if greetings:
+        options["on_open"] = _Greeter(greetings)
+    client = connection.client(
+        url,
+        output,
+        retry=FOREVER,
+        protocol=JsonId() if requests else None,
+        level=logging.WARNING,
+        **options,
+    )
+    listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
+    listener.add(client.listen())
+    client.start()
+    try:
+        for request in requests:
+            listener.add(_subscription(client, request))
+        return listener.run(wait)
+    finally:
+        client.close(timeout=_CLOSE_TIMEOUT)
+
+
+def _subscription(client: Client, request: Any) -> Stream:
+    try:
+        return client.subscribe(request)
+    except ValueError:  # the protocol's events do not name their subscription, so `listen` prints them like all others
+        return client.subscribe(request, match=_never)
+
+
+def _never(message: object) -> bool:
+    return False
+
+
+class _Pump(threading.Thread):
+    """Moves the messages of one stream into a queue. If the queue is full, it waits, and so does the client.
+
+    Args:
+        stream: the messages.
+        messages: the queue; at the end it gets the error that ended the stream.
+    """
+
+    def __init__(self, stream: Stream, messages: queue.Queue[Any]) -> None:
+        super().__init__(name="wsclient-listen", daemon=True)
+        self._stream = stream
+        self._messages = messages
+
+    def run(self) -> None:
+        """Move messages until the stream ends."""
+        try:
+            for message in self._stream:
+                self._messages.put(message)
+        except Exception as error:
+            self._messages.put(_End(error))
+
+
+class _End(NamedTuple):
+    """The end of a stream."""
+
+    error: Exception
+
+
+class _Greeter:
+    """The hook ``on_open``: sends the messages of ``--send`` on every connection."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self._messages = messages
+
+    def __call__(self, client: Client) -> None:
+        for message in self._messages:
+            client.send(message)
+
+
+class _Listener:
+    """Prints messages, answers them, and ends when the conditions of the command line are met."""
+
+    def __init__(
+        self,
+        client: Client,
+        output: Output,
+        wanted: tuple[Condition, ...],
+        replies: tuple[_Reply, ...],
+        until: Condition | None,
+        count: int | None,
+        program: str | None,
+        *,
+        timestamps: bool,
+    ) -> None:
+        self._client = client
+        self._output = output
+        self._wanted = wanted
+        self._replies = replies
+        self._until = until
+        self._left = count
+        self._program = program
+        self._timestamps = timestamps
+        self._messages: queue.Queue[Any] = queue.Queue(_WAITING)
+
+    def add(self, stream: Stream) -> None:
+        """Handle the messages of a stream too."""
+        _Pump(stream, self._messages).start()
+
+    def run(self, wait: float | None) -> int:
+        """Handle the messages until the end.
+
+        Args:
+            wait: seconds until the end; None for no limit.
+
+        Returns:
+            The exit code: 4 if the time ended before ``--count`` or ``--until`` was fulfilled, else 0.
+        """
+        end = None if wait is None else time.monotonic() + wait
+        while True:
+            try:
+                message = self._messages.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                is_short = self._left is not None or self._until is not None
+                return ExitCode.TIMEOUT if is_short else ExitCode.OK
+            if isinstance(message, _End):
+                raise message.error
+            if self._ends_with(message):
+                return ExitCode.OK
+
+    def _ends_with(self, message: Any) -> bool:
+        for reply in self._replies:
+            if reply.accepts(message):
+                self._client.send(reply.answer)
+        if all(accepts(message) for accepts in self._wanted):
+            self._show(message)
+            if self._left is not None:
+                self._left -= 1
+        return self._left == 0 or (self._until is not None and self._until(message))
+
+    def _show(self, message: Any) -> None:
+        if self._program is not None:
+            text = message if isinstance(message, bytes) else f"{Output.line(message)}\n".encode()
+            subprocess.run(self._program, shell=True, input=text, check=False)  # noqa: S602  (the user's own command)
+        elif self._timestamps:
+            now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+            self._output.text(f"{now} {Output.line(message)}")
+        else:
+            self._output.message(message)

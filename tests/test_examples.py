@@ -86,6 +86,7 @@ def test_chat_room_runs():
     assert refused == "a page of another site is refused with HTTP 403"
 
 
+@pytest.mark.slow
 def test_live_data_runs():
     lines = run("live_data.py")
     prices = [float(line.removeprefix("price: ")) for line in lines if line.startswith("price: ")]

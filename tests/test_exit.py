@@ -33,8 +33,8 @@ def handler(connection, message):
         pytest.param("connecting", True, marks=pytest.mark.slow),
         pytest.param("stuck session", True, marks=pytest.mark.slow),
         pytest.param("name look-up", True, marks=pytest.mark.slow),
-        ("thread in request", True),
-        ("closed", False),
+        pytest.param("thread in request", True, marks=pytest.mark.slow),
+        pytest.param("closed", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_client_left_open_does_not_delay_the_exit(state, warns):

@@ -44,6 +44,7 @@ def test_hundreds_of_interrupts_cause_no_deadlock_and_no_message_is_sent_twice(w
     assert result["connections"] == 1
 
 
+@pytest.mark.slow
 def test_interrupts_in_start_and_close_leave_no_resources():
     result = run("interrupted_start", SECONDS, "1")
     assert result["interrupts"] > 100

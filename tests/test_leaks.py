@@ -5,6 +5,7 @@ import os
 import threading
 import tracemalloc
 
+import pytest
 import tenacity
 
 import wsclient
@@ -22,6 +23,7 @@ def hang_up(peer):
     peer.send_text("hello")
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_hundred_reconnects_use_no_further_resources():
     """The server ends each connection at once. Resources are measured in the middle and at the end."""

@@ -110,6 +110,7 @@ def is_paused(client):
     return client._wsclient.core.link.paused
 
 
+@pytest.mark.slow
 def test_reading_pauses_inside_a_long_array_and_continues_for_a_reply(raw):
     hook, total = Blocked(), 20 * SLICE
     client, peer = open_pair(
@@ -219,7 +220,7 @@ def test_messages_of_an_array_that_find_no_room_when_the_connection_breaks_are_c
 
 
 @pytest.mark.parametrize("fragments", [(), (500,)], ids=["whole", "fragments"])
-@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("opcode", [TEXT, pytest.param(BINARY, marks=pytest.mark.slow)])
 def test_a_read_that_inflates_to_far_more_pauses_at_the_limit_of_the_queue(raw, opcode, fragments):
     hook, count, size = Blocked(), 30, 2**20
     client = wsclient.Client(

@@ -21,6 +21,7 @@ SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.02))
 needs_descriptors = pytest.mark.skipif(sys.platform == "win32", reason="sockets are no file descriptors on Windows")
 
 
+@pytest.mark.slow
 @needs_descriptors
 def test_without_a_free_descriptor_an_attempt_fails_and_is_retried_like_any_other(server):
     with Script("no_descriptor", server.url) as script:

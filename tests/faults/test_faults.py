@@ -134,6 +134,7 @@ def test_idempotent_requests_keep_their_deadline_over_several_connections(held, 
     pytest.fail("the request was not sent on two connections before its deadline")
 
 
+@pytest.mark.slow
 def test_many_cuts_under_load_give_each_request_one_outcome_and_its_own_reply(server):
     """Sixteen threads send requests while the connection is cut repeatedly; replies contain the question."""
     done = threading.Event()

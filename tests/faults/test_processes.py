@@ -102,6 +102,7 @@ def refused(client):
     return names
 
 
+@pytest.mark.slow
 @needs_proc
 @needs_fork
 def test_forks_under_load_lose_no_request_of_the_parent_and_give_the_child_a_closed_client(server_url):
@@ -164,6 +165,7 @@ def held_of(names):
     return names & sockets()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_an_exec_under_load_inherits_nothing_and_the_server_receives_the_end():
     program = (

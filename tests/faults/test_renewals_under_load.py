@@ -45,6 +45,7 @@ def check_resources(marks):
             assert late["resident"] < early["resident"] + (2 << 20)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_dozens_of_renewals_use_no_further_resources():
     check_resources([20, 60])

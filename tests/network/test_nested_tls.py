@@ -636,6 +636,7 @@ def test_the_proxy_can_read_neither_the_request_nor_a_message(reach, secure_prox
     assert b"Upgrade" not in secure_proxy.seen
 
 
+@pytest.mark.slow
 def test_eight_threads_send_requests_and_lose_no_connection(secure_proxy, server_tls, trusting):
     end = time.monotonic() + SECONDS
     answers = []

@@ -352,6 +352,7 @@ def test_a_proxy_can_answer_byte_by_byte(tunnel):
     tunnel(act)
 
 
+@pytest.mark.slow
 def test_a_request_larger_than_the_socket_buffer_is_sent_completely(tunnel, watcher):
     asked = []
 

@@ -580,6 +580,7 @@ def test_large_messages_arrive_in_both_directions(server_tls, trusting):
             assert client.request(text, match=lambda m: True, timeout=LONG) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 def test_messages_of_2_mib_arrive_unchanged_while_the_connection_is_full(authority, trusting, version):
     blobs = [os.urandom(2**21) for _ in range(5)]
@@ -710,6 +711,7 @@ def test_a_tls_handshake_that_stalls_ends_at_the_open_timeout(raw):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_eight_threads_send_requests_and_lose_no_connection(server_tls, trusting):
     """On CPython below 3.13 a simple implementation broke healthy connections within seconds (cpython#77271)."""
     end = time.monotonic() + SECONDS

@@ -432,6 +432,7 @@ def test_a_subscription_by_match_can_be_acknowledged_on_every_connection(against
     assert client.stats.connections == 3
 
 
+@pytest.mark.slow
 def test_subscriptions_not_written_to_a_full_connection_are_requested_on_the_next_one(against, raw):
     client, peer, _ = against(protocol=JsonRpc())
     huge = "x" * (8 * 2**20)
@@ -1005,6 +1006,7 @@ def test_resume_in_on_open_is_refused_since_it_would_subscribe_twice(against):
 # --- many at the same time -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eight_threads_subscribe_and_close_while_events_arrive(against):
     client, peer, _ = against(protocol=JsonRpc())
     rounds, errors = 50, []

@@ -157,6 +157,7 @@ def test_strings_inside_strings_are_searched_down_to_a_limit_and_replaced_below(
     assert SECRET not in PLAIN.text(nested(MAX_DEPTH + 1, inner))
 
 
+@pytest.mark.slow
 def test_a_text_of_520_levels_of_strings_is_redacted():
     text = nested(520, "x")
     redacted = PLAIN.text(text)
@@ -210,6 +211,7 @@ def test_usual_json_is_within_the_limit(monkeypatch):
     assert is_unchanged
 
 
+@pytest.mark.slow
 def test_long_names_of_a_peer_are_not_kept():
     redactor, size, count = Redactor(), 2**16, 200
     tracemalloc.start()

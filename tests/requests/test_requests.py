@@ -54,6 +54,7 @@ def outcome(future, number):
     return "reply"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_all_events_at_once_give_each_request_one_outcome(seed):
     rng = random.Random(seed)

@@ -353,6 +353,7 @@ def test_an_invalid_deflate_stream_is_an_error():
         Inflater(PLAIN).whole(b"\xff" * 20, ROOM)
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():
     """128 MiB of zeros in 128 KiB."""
     maker = zlib.compressobj(9, wbits=-15)

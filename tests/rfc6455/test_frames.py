@@ -794,6 +794,7 @@ def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():
     assert peak < 5 * 2**20
 
 
+@pytest.mark.slow
 def test_a_message_in_tiny_pieces_needs_little_more_memory_than_its_bytes():
     """A piece of two bytes needs as much memory as one of fifty; thousands of them are joined from time to time."""
     size = 25_000

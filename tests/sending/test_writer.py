@@ -364,6 +364,7 @@ def test_a_pong_answers_earlier_pings_too_and_is_unmatched_the_second_time(ends)
 # --- many writers ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_messages_of_sixteen_writers_all_arrive_in_the_order_of_each_writer(ends):
     writers, each = 16, 500
     stop = threading.Event()

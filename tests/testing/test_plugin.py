@@ -22,6 +22,7 @@ def run(pytester):
     return run
 
 
+@pytest.mark.slow
 def test_the_fixtures_work_with_a_client(run):
     run("""
         import wsclient
@@ -274,6 +275,7 @@ def test_a_fixture_that_fails_in_its_teardown_fails_no_other_test(run):
 HEAVY = {"wsclient._client.client", "websocket", "websockets", "trustme", "tenacity"}
 
 
+@pytest.mark.slow
 def test_the_plugin_imports_no_large_module_in_a_suite_that_does_not_use_it(run):
     run(f"""
         import sys

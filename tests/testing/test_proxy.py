@@ -404,6 +404,7 @@ def test_the_thread_and_the_descriptors_are_released(target):
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 @needs_limit
 def test_without_descriptors_a_proxy_pauses_and_closes_connections_it_cannot_forward_and_continues():
     with Script("out_of_descriptors") as script:

@@ -97,6 +97,7 @@ def test_an_interrupt_at_any_moment_of_the_block_leaves_the_lock_released(lock):
     assert is_free(lock)
 
 
+@pytest.mark.slow
 def test_real_interrupts_leave_the_lock_released(lock, alarm):
     struck = 0
     until = time.monotonic() + 0.3

@@ -29,8 +29,19 @@ _COMMANDS: Final[Mapping[str, str]] = {
 """The commands with their first line of help. The module of each has the same name, and its ``command``."""
 
 
+class _PipeClosed(Exception):
+    """Nothing reads stdout any more."""
+
+
 class _Commands(click.Group):
     """Imports a command's module only when it is needed; ``--help`` needs none."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; ``click`` would end the process with 1 if nothing reads stdout any more."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeClosed from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -101,7 +112,7 @@ def run(arguments: Sequence[str] | None) -> int:
         return _failed(error.format_message(), ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (_PipeClosed, BrokenPipeError):
         _leave_pipe()
         return ExitCode.OK
     except Exception as error:

@@ -15,6 +15,7 @@ from .._settings import REQUEST_TIMEOUT
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode, exit_code_of, sentence_of
 from .options import ClientCommand, Connection
+from .protocols import UndecodedJson
 from .values import Condition, data_of, items, lines_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ Examples:
 @click.option("--until", type=Condition, metavar="NAME=VALUE", help="Skip replies before the first with this value.")
 @click.option("--all", "every", is_flag=True, help="Print every reply of a request that has several.")
 @click.option("--unordered", is_flag=True, help="Print replies as they come, with the index of their line.")
-@click.option("--raw", is_flag=True, help="Print text and bytes as they came.")
+@click.option("--raw", is_flag=True, help="Print text and bytes as they came; of replies, bytes only.")
 def command(
     connection: Connection,
     url: str | None,
@@ -64,7 +65,8 @@ def command(
     method = arguments[0] if arguments else None
     messages = _Messages(method, arguments[1:], data)
     has_requests = method is not None or connection.protocol is not None
-    client = connection.client(url, output, protocol=JsonId() if has_requests else None)
+    options: dict[str, Any] = {"json": UndecodedJson()} if raw and not has_requests else {}
+    client = connection.client(url, output, protocol=JsonId() if has_requests else None, **options)
     messages.client = client
     timeout = REQUEST_TIMEOUT if connection.timeout is None else connection.timeout
     with client.listen() as stream:

@@ -87,9 +87,13 @@ def sentence_of(error: BaseException) -> str:
     """Return the text of an error as one line that can be printed on a terminal."""
     if isinstance(error, OSError) and not isinstance(error, WebSocketClientError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    if isinstance(error, RemoteError):
-        return f"The server answered with an error: {text_of(error, _LONGEST)}"
-    return text_of(error, _LONGEST)
+    sentence = text_of(error, _LONGEST)
+    cause = error.__cause__
+    if isinstance(error, (ConnectionLost, ClientClosed)) and cause is not None:
+        reason = text_of(cause, _LONGEST)
+        if reason not in sentence:
+            return f"{sentence} {reason}"
+    return sentence
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -16,6 +16,7 @@ from ..protocols import JsonId
 from .exits import CommandError, ExitCode
 from .options import FOREVER, ClientCommand, Connection
 from .output import Output
+from .protocols import UndecodedJson
 from .values import Condition, parse_json
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Reply:
 @click.option("--timestamps", is_flag=True, help="Begin each line with the time of its arrival.")
 @click.option("--exec", "program", metavar="CMD", help="Run a command for each message, which is on its stdin.")
 @click.option("--reply", "replies", type=_Reply, multiple=True, metavar="NAME=VALUE=JSON", help="Answer messages.")
-@click.option("--raw", is_flag=True, help="Print text and bytes as they came.")
+@click.option("--raw", is_flag=True, help="Print text and bytes as they came; with a protocol, bytes only.")
 def command(
     connection: Connection,
     url: str | None,
@@ -99,9 +100,11 @@ def command(
     if more:
         raise CommandError(f"{more[0]!r} is one argument too many.")
     output = connection.output(raw=raw)
-    options: dict[str, Any] = {"quiet": quiet_after, "json": None} if raw else {"quiet": quiet_after}
+    options: dict[str, Any] = {"quiet": quiet_after}
     greetings = [parse_json(text, "--send") for text in sent]
     requests = [parse_json(text, "--subscribe") for text in subscribed]
+    if raw and connection.protocol is None and not requests:
+        options["json"] = UndecodedJson()
     if greetings:
         options["on_open"] = _Greeter(greetings)
     client = connection.client(

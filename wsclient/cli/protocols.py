@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from .. import protocols
 from ..protocols import Fifo, JsonId, Protocol
 from .exits import CommandError
 
-__all__ = ["NAMES", "protocol_of", "uncorrelated"]
+__all__ = ["NAMES", "UndecodedJson", "protocol_of", "uncorrelated"]
 
 _CLASSES: Final[Mapping[str, str]] = {
     "jsonrpc": "JsonRpc",
@@ -32,6 +33,20 @@ NAMES: Final = (*_CLASSES, "id=FIELD", "package.module:Class")
 _SECRETS: Final[Mapping[str, str]] = {"ha": "HASS_TOKEN", "obs": "OBS_WEBSOCKET_PASSWORD"}
 """Protocols that log in with messages, and the environment variable of their secret. ``HASS_TOKEN`` is also the name
 that Home Assistant's own command line uses."""
+
+
+class UndecodedJson:
+    """A JSON codec that leaves what arrives as it came."""
+
+    @staticmethod
+    def dumps(value: Any) -> str:
+        """Encode a message."""
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def loads(text: str) -> str:
+        """Return the text."""
+        return text
 
 
 def uncorrelated() -> Protocol:

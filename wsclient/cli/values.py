@@ -38,7 +38,10 @@ class Condition:
             self._accepted.append(json.loads(value))
 
     def __call__(self, message: Any) -> bool:
-        """Return whether a message fulfils it."""
+        """Return whether a message fulfils it. A text that is JSON counts as its value (``--raw``)."""
+        if isinstance(message, str) and message[:1] in ("{", "["):
+            with contextlib.suppress(ValueError, RecursionError):
+                message = json.loads(message)
         for part in self._path:
             if isinstance(message, dict) and part in message:
                 message = message[part]

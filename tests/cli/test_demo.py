@@ -14,8 +14,8 @@ from wsclient.cli.demo import THREADS, Worker
 from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
 
-from .support import LONG, SLACK, eventually
-from .support.peers import start_call
+from ..support import LONG, SLACK, eventually
+from ..support.peers import start_call
 
 DEMO = [sys.executable, "-m", "wsclient", "demo"]
 

@@ -1,0 +1,305 @@
+"""``wsclient call``: replies on stdout, everything else on stderr, and the exit code."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import wsclient
+from wsclient.cli import main
+from wsclient.testing import Server
+
+from ..support import LONG, SHORT
+
+
+def answer(connection, message):
+    """A server of several methods; the reply to ``slow`` comes after the next one."""
+    request = json.loads(message)
+    method, id = request.get("method"), request.get("id")
+    if method == "fail":
+        return {"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": "no such thing"}}
+    if method == "many":
+        for n in range(3):
+            connection.send(json.dumps({"id": id, "n": n, "state": "ready" if n == 2 else "waiting"}))
+        return None
+    if method == "leave":
+        connection.close(1011, "enough")
+        return None
+    if method == "silent":
+        return None
+    return {"jsonrpc": "2.0", "id": id, "result": request.get("params")}
+
+
+@pytest.fixture
+def server():
+    with Server(answer) as server:
+        yield server
+
+
+def test_a_call_prints_the_result_as_one_line(server, capsys):
+    assert main(["call", "--protocol", "jsonrpc", server.url, "echo", "a:=1", "b=ü\n"]) == 0
+    out, err = capsys.readouterr()
+    assert out == '{"a": 1, "b": "ü\\n"}\n'
+    assert err == ""
+
+
+def test_parameters_can_be_data_and_unnamed(server, capsys):
+    assert main(["call", "--protocol", "jsonrpc", server.url, "echo", "-d", "[1, 2]"]) == 0
+    assert main(["call", "--protocol", "jsonrpc", server.url, "echo", ":=1", "=x"]) == 0
+    assert capsys.readouterr().out == '[1, 2]\n[1, "x"]\n'
+
+
+def test_options_may_stand_behind_arguments(server, capsys):
+    assert main(["call", server.url, "echo", "a:=1", "--timeout", "5", "b:=2"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"] == {"a": 1, "b": 2}
+
+
+def test_an_error_of_the_server_is_exit_code_1(server, capsys):
+    assert main(["call", "--protocol", "jsonrpc", server.url, "fail"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "wsclient: The server answered with error -32000: no such thing\n"
+
+
+def test_without_a_protocol_the_first_message_is_printed(capsys):
+    with Server(lambda connection, message: f"not json, {message}") as server:
+        assert main(["call", server.url, "-d", '{"id": 1, "method": "x"}']) == 0
+        assert main(["call", server.url, "--data", "5"]) == 0
+    assert capsys.readouterr().out == 'not json, {"id":1,"method":"x"}\nnot json, 5\n'
+
+
+def test_bytes_are_printed_as_base64_or_raw(capfdbinary, tmp_path):
+    (tmp_path / "data").write_bytes(b"\xff\x00\n")
+    with Server() as server:
+        assert main(["call", server.url, "--data", f"@{tmp_path / 'data'}"]) == 0
+        assert main(["call", server.url, "--data", f"@{tmp_path / 'data'}", "--raw"]) == 0
+    assert capfdbinary.readouterr().out == b"/wAK\n\xff\x00\n"
+
+
+def test_lines_of_stdin_are_pipelined_and_printed_in_order(server, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"[{n}]\n" for n in range(300))))
+    assert main(["call", "--protocol", "jsonrpc", server.url, "echo", "-d", "-"]) == 0
+    assert capsys.readouterr().out == "".join(f"[{n}]\n" for n in range(300))
+    assert server.opened.qsize() == 1
+
+
+def test_unordered_replies_have_the_index_of_their_line(capsys, monkeypatch):
+    held = []
+
+    def reverse(connection, message):
+        held.append(message)
+        if len(held) == 3:
+            for one in reversed(held):
+                connection.send(one)
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"n": 0}\n{"n": 1}\n{"n": 2}\n'))
+    with Server(reverse) as server:
+        assert main(["call", "--protocol", "id=id", server.url, "-d", "-", "--unordered"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["index"], line["reply"]["n"]) for line in lines] == [(2, 2), (1, 1), (0, 0)]
+
+
+def test_lines_without_a_protocol_give_as_many_messages(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("1\n2\n3\n"))
+    with Server() as server:
+        assert main(["call", server.url, "-d", "-"]) == 0
+    assert capsys.readouterr().out == "1\n2\n3\n"
+
+
+def test_one_error_of_many_is_reported_with_its_line_and_the_others_are_printed(server, capsys, monkeypatch):
+    requests = [{"method": "echo", "params": [1]}, {"method": "fail"}, {"method": "echo", "params": [3]}]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps(one)}\n" for one in requests)))
+    assert main(["call", "--protocol", "jsonrpc", server.url, "-d", "-"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "[1]\n[3]\n"
+    assert err.startswith("wsclient: line 2: The server answered with error -32000: no such thing")
+
+
+def test_until_skips_acknowledgements(server, capsys):
+    assert main(["call", server.url, "many", "--until", "state=ready"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 2
+
+
+def test_all_prints_every_reply(server, capsys):
+    assert main(["call", server.url, "many", "--all", "--until", "state=ready"]) == 0
+    assert [json.loads(line)["n"] for line in capsys.readouterr().out.splitlines()] == [0, 1, 2]
+
+
+# --- exit codes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_listen_is_exit_code_3(capsys):
+    with Server() as server:
+        url = server.url
+        server.stop()
+        assert main(["call", url, "x"]) == 3
+    assert re.fullmatch(r"wsclient: Could not connect to \S+: .*\n", capsys.readouterr().err)
+
+
+def test_a_refused_upgrade_is_exit_code_3(capsys):
+    with Server(process_request=lambda connection, request: connection.respond(403, "no")) as server:
+        assert main(["call", server.url, "x"]) == 3
+    assert "403" in capsys.readouterr().err
+
+
+def test_a_reply_that_does_not_come_is_exit_code_4(server, capsys):
+    assert main(["call", server.url, "silent", "--timeout", "0.1"]) == 4
+    assert main(["call", server.url, "-d", '{"method": "silent"}', "--timeout", "0.1"]) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_lost_connection_is_exit_code_5(server, capsys):
+    assert main(["call", server.url, "leave"]) == 5
+    assert main(["call", server.url, "-d", '{"method": "leave"}']) == 5
+    for line in capsys.readouterr().err.splitlines():
+        assert line.startswith("wsclient: ")
+
+
+def test_retry_waits_for_a_server_that_starts_later(server):
+    server.stop()
+    later = threading.Timer(SHORT, server.start)
+    later.start()
+    assert main(["call", "--retry", "forever", server.url, "echo", "a:=1"]) == 0
+    later.join(LONG)
+
+
+def test_retry_limits_the_attempts(server, capsys):
+    server.stop()
+    assert main(["call", "-v", "--retry", "1", server.url, "echo"]) == 3
+    assert capsys.readouterr().err.count("next attempt") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Which URL?"),
+        (["ftp://x", "m"], "is not a WebSocket URL"),
+        (["ws://x"], "What is to be sent?"),
+        (["ws://x", "-d", "{"], "--data is not JSON"),
+        (["ws://x", "m", "a"], "'a' is not a parameter"),
+        (["ws://x", "m", "--protocol", "soap"], "There is no protocol 'soap'"),
+        (["ws://x", "m", "--protocol", "json:nothing"], "can't be imported"),
+        (["ws://x", "m", "--protocol", "json:dumps"], ""),
+        (["ws://x", "m", "--protocol", "ha"], "needs a token"),
+        (["ws://x", "m", "--profile", "nothing"], "profile"),
+        (["ws://x", "m", "-H", "no colon"], "is not a header"),
+        (["ws://x", "m", "--auth", "no-colon"], "USER:PASS"),
+        (["ws://x", "m", "--ca", "/no/such/file"], "--ca /no/such/file can't be read"),
+        (["ws://x", "m", "--timeout", "no"], "'--timeout'"),
+        (["ws://x", "m", "--retry", "often"], "--retry must be"),
+        (["ws://x", "-d", "@/no/such/file"], "/no/such/file"),
+        (["ws://x", "m", "--no-such-option"], "--no-such-option"),
+        (["ws://x", "m", "--until", "x"], "is not a condition"),
+        (["ws://x", "m", "--proxy", "gopher://x"], "proxy"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, monkeypatch):
+    monkeypatch.delenv("HASS_TOKEN", raising=False)
+    assert main(["call", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.startswith("wsclient: ")
+    assert len(err.splitlines()) == 1
+
+
+# --- shared options --------------------------------------------------------------------------------------------------
+
+
+def test_headers_authentication_and_origin_are_sent(server):
+    arguments = ["-H", "X-Team: blue", "--auth", "me:pw", "--origin", "https://o.example"]
+    assert main(["call", *arguments, server.url, "echo"]) == 0
+    headers = server.opened.get().request.headers
+    assert (headers["X-Team"], headers["Authorization"], headers["Origin"]) == (
+        "blue",
+        "Basic bWU6cHc=",
+        "https://o.example",
+    )
+
+
+def test_the_output_of_the_token_command_is_the_bearer(server):
+    command = f'"{sys.executable}" -c "print(\'t0k\')"'
+    assert main(["call", "--token-cmd", command, server.url, "echo"]) == 0
+    assert server.opened.get().request.headers["Authorization"] == "Bearer t0k"
+
+
+def test_a_token_command_that_fails_is_reported_with_its_exit_code(server, capsys):
+    command = f'"{sys.executable}" -c "raise SystemExit(7)"'
+    assert main(["call", "--token-cmd", command, server.url, "echo"]) != 0
+    assert "exit code 7" in capsys.readouterr().err
+
+
+def test_a_certificate_is_verified_unless_insecure_is_given(capsys, tmp_path):
+    with Server(answer, tls=True) as server:
+        assert main(["call", server.url, "echo"]) == 3
+        assert "certificate" in capsys.readouterr().err
+        assert main(["call", "-k", server.url, "echo"]) == 0
+        assert "NOT verified" in capsys.readouterr().err
+
+
+def test_subprotocol_and_compression(capsys):
+    with Server(subprotocols=["chat"]) as server:
+        assert main(["call", "--subprotocol", "chat", "--no-compression", server.url, "-d", "1"]) == 0
+        connection = server.opened.get()
+        assert connection.subprotocol == "chat"
+        assert "Sec-WebSocket-Extensions" not in connection.request.headers
+
+
+def test_a_message_that_is_too_large_ends_the_connection(capsys):
+    with Server(lambda connection, message: "x" * 2000) as server:
+        assert main(["call", "--max-size", "1000", server.url, "-d", "1"]) != 0
+    assert "1000" in capsys.readouterr().err
+
+
+def test_verbose_prints_connections_and_twice_every_frame_redacted(server, capsys):
+    assert main(["call", "-v", server.url, "echo", "password=hunter2"]) == 0
+    out, err = capsys.readouterr()
+    assert f"* connected to {server.url.rstrip('/')}" in err
+    assert "hunter2" in out
+    assert main(["call", "-vv", server.url, "echo", "password=hunter2"]) == 0
+    err = capsys.readouterr().err
+    assert re.search(r' > {.*"method":"echo".*"password":', err)
+    assert "< " in err
+    assert "hunter2" not in err
+
+
+def test_a_protocol_of_the_user_is_imported(server, capsys, tmp_path, monkeypatch):
+    (tmp_path / "my_protocol.py").write_text("import wsclient\nclass Mine(wsclient.JsonRpc): pass\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["call", "--protocol", "my_protocol:Mine", server.url, "echo", "a:=1"]) == 0
+    assert capsys.readouterr().out == '{"a": 1}\n'
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "wsclient", *arguments], capture_output=True, text=True, timeout=LONG, **options
+    )
+
+
+def test_help_version_and_usage():
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert all(command in shown.stdout for command in ("call", "listen", "probe", "record", "replay", "bench", "shell"))
+    assert run("--version").stdout == f"wsclient-sdk {wsclient.__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys):
+    assert main([]) == 2
+    assert "Usage: wsclient" in capsys.readouterr().err
+    assert main(["nothing"]) == 2
+    assert capsys.readouterr().err.startswith("wsclient: There is no command 'nothing'; known are: call, ")
+
+
+@pytest.mark.parametrize("command", ["call", "listen"])
+def test_the_help_of_a_command_has_three_examples(command, capsys):
+    assert main([command, "--help"]) == 0
+    examples = capsys.readouterr().out.partition("Examples:")[2]
+    assert len(re.findall(r"^ *(?:.*\| )?wsclient \w+ ", examples, re.MULTILINE)) == 3

@@ -1,0 +1,191 @@
+"""``wsclient listen``: messages as lines, across reconnects, until a condition, Ctrl-C or a closed pipe."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from wsclient.cli import main
+from wsclient.testing import Server
+
+from ..support import LONG, SHORT
+
+EVENTS = [{"type": "a", "n": 1}, {"type": "b", "n": 2}, {"type": "a", "n": 3}]
+
+
+def feed(connection, message):
+    """Answers a subscription with its events."""
+    for event in EVENTS:
+        connection.send(json.dumps(event))
+
+
+@pytest.fixture
+def server():
+    with Server(feed) as server:
+        yield server
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_messages_are_printed_until_the_count(server, capsys):
+    assert main(["listen", server.url, "--send", '{"op": "subscribe"}', "-C", "3"]) == 0
+    assert lines(capsys) == EVENTS
+
+
+def test_a_filter_prints_and_counts_only_some(server, capsys):
+    assert main(["listen", server.url, "--send", "1", "--filter", "type=a", "-C", "2"]) == 0
+    assert [line["n"] for line in lines(capsys)] == [1, 3]
+
+
+def test_until_ends_with_the_first_such_message(server, capsys):
+    assert main(["listen", server.url, "--send", "1", "--until", "n=2"]) == 0
+    assert [line["n"] for line in lines(capsys)] == [1, 2]
+
+
+def test_the_time_can_be_limited(server, capsys):
+    assert main(["listen", server.url, "-W", "0.05"]) == 0
+    assert main(["listen", server.url, "-W", "0.05", "-C", "1"]) == 4  # less than was asked for
+    assert capsys.readouterr().out == ""
+
+
+def test_timestamps_begin_the_lines(server, capsys):
+    assert main(["listen", server.url, "--send", "1", "--timestamps", "-C", "1"]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \{"type": "a", "n": 1\}\n', out)
+
+
+def test_replies_answer_messages(capsys):
+    pongs = []
+
+    def ping(connection, message):
+        pongs.append(message)
+        if len(pongs) == 1:
+            connection.send('{"type": "ping"}')
+        else:
+            connection.send('{"type": "end"}')
+
+    with Server(ping) as server:
+        arguments = ["--send", '"hello"', "--reply", 'type=ping={"type":"pong","eq":"a=b"}', "--until", "type=end"]
+        assert main(["listen", server.url, *arguments]) == 0
+    assert json.loads(pongs[1]) == {"type": "pong", "eq": "a=b"}
+
+
+def test_a_program_gets_each_message_on_its_stdin(server, capfd, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import sys; print('got', sys.stdin.read().strip())")
+    assert main(["listen", server.url, "--send", "1", "-C", "2", "--exec", f'"{sys.executable}" "{program}"']) == 0
+    assert capfd.readouterr().out.splitlines() == ['got {"type": "a", "n": 1}', 'got {"type": "b", "n": 2}']
+
+
+def test_a_subscription_is_made_again_after_a_restart_of_the_server(capsys):
+    def subscribe(connection, message):
+        request = json.loads(message)
+        connection.send(json.dumps({"id": request["id"], "result": "ok"}))
+        connection.send(json.dumps({"type": "event", "connection": len(server.received)}))
+        if len(server.received) == 1:
+            threading.Thread(target=server.restart).start()
+
+    with Server(subscribe) as server:
+        assert main(["listen", server.url, "--subscribe", '{"op": "subscribe"}', "-C", "2"]) == 0
+    assert [line["connection"] for line in lines(capsys)] == [1, 2]
+
+
+def test_what_is_sent_is_sent_again_after_every_reconnect(capsys):
+    def drop(connection, message):
+        connection.send(message)
+        connection.close(1012)
+
+    with Server(drop) as server:
+        assert main(["listen", server.url, "--send", '{"op": 1}', "-C", "2"]) == 0
+    assert lines(capsys) == [{"op": 1}, {"op": 1}]
+
+
+def test_a_quiet_connection_is_replaced(capsys):
+    with Server(lambda connection, message: None) as server:
+        waiting = threading.Thread(
+            target=main, args=(["listen", server.url, "--quiet-after", str(SHORT), "--until", "type=end"],)
+        )
+        waiting.start()
+        server.opened.get(timeout=LONG)
+        second = server.opened.get(timeout=LONG)
+        second.send('{"type": "end"}')
+        waiting.join(LONG)
+        assert not waiting.is_alive()
+
+
+def test_raw_text_is_printed_as_it_came(capsys):
+    text = '{ "a":1.50, "b" : 1e400 }'
+    with Server(lambda connection, message: text) as server:
+        assert main(["listen", server.url, "--send", "1", "--raw", "-C", "1"]) == 0
+    assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_text_of_several_lines_stays_one_line(capsys):
+    with Server(lambda connection, message: "one\ntwo") as server:
+        assert main(["listen", server.url, "--send", "1", "-C", "1"]) == 0
+    assert capsys.readouterr().out == '"one\\ntwo"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--send", "{"], "--send is not JSON: Expecting property name enclosed in double quotes at column 2 of '{'."),
+        (["--reply", "a=b"], "has no answer"),
+        (["--filter", "a"], "is not a condition"),
+        (["-C", "0"], "-C"),
+        (["more"], "unexpected extra argument (more)"),
+        (["--exec"], "--exec"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys):
+    assert main(["listen", "ws://127.0.0.1:1", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_server_that_refuses_every_attempt_ends_it(capsys):
+    with Server(process_request=lambda connection, request: connection.respond(401, "no")) as server:
+        assert main(["listen", server.url]) == 3
+    assert "401" in capsys.readouterr().err
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "wsclient", "listen", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a process can't get a Ctrl-C alone")
+def test_ctrl_c_ends_it_with_exit_code_130_and_no_traceback(server):
+    with start(server.url, "--send", "1") as process:
+        assert json.loads(process.stdout.readline()) == EVENTS[0]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LONG)
+    assert (process.returncode, err) == (130, "\n")
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_it_quietly():
+    stop = threading.Event()
+
+    def flood(connection, message):
+        while not stop.is_set():
+            connection.send("x" * 1000)
+
+    with Server(flood) as server:
+        with start(server.url, "--send", "1") as process:
+            process.stdout.readline()
+            process.stdout.close()  # as `| head -1` does
+            assert process.stderr.read() == ""
+            assert process.wait(LONG) == 0
+        stop.set()

@@ -87,13 +87,15 @@ def test_a_subscription_is_made_again_after_a_restart_of_the_server(capsys):
     def subscribe(connection, message):
         request = json.loads(message)
         connection.send(json.dumps({"id": request["id"], "result": "ok"}))
-        connection.send(json.dumps({"type": "event", "connection": len(server.received)}))
+        connection.send(json.dumps({"type": "event", "request": len(server.received)}))
         if len(server.received) == 1:
             threading.Thread(target=server.restart).start()
 
     with Server(subscribe) as server:
         assert main(["listen", server.url, "--subscribe", '{"op": "subscribe"}', "-C", "2"]) == 0
-    assert [line["connection"] for line in lines(capsys)] == [1, 2]
+    first, second = [line["request"] for line in lines(capsys)]
+    assert first == 1
+    assert second > 1  # a further connection may have ended during the restart
 
 
 def test_what_is_sent_is_sent_again_after_every_reconnect(capsys):

@@ -90,17 +90,17 @@ def test_lines_of_stdin_are_pipelined_and_printed_in_order(server, capsys, monke
 def test_unordered_replies_have_the_index_of_their_line(capsys, monkeypatch):
     held = []
 
-    def reverse(connection, message):
+    def reorder(connection, message):
         held.append(message)
         if len(held) == 3:
-            for one in reversed(held):
-                connection.send(one)
+            for n in (1, 0, 2):
+                connection.send(held[n])
 
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"n": 0}\n{"n": 1}\n{"n": 2}\n'))
-    with Server(reverse) as server:
+    with Server(reorder) as server:
         assert main(["call", "--protocol", "id=id", server.url, "-d", "-", "--unordered"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["index"], line["reply"]["n"]) for line in lines] == [(2, 2), (1, 1), (0, 0)]
+    assert [(line["index"], line["reply"]["n"]) for line in lines] == [(1, 1), (0, 0), (2, 2)]
 
 
 def test_lines_without_a_protocol_give_as_many_messages(capsys, monkeypatch):

@@ -8,40 +8,17 @@ import secrets
 import threading
 
 import pytest
-import tenacity
 
-import wsclient
 from wsclient import RemoteError, State
 
 from ..support import LONG, eventually
-from ..support.program import Program, find, free_port
+from ..support.aria2 import ARIA2, TOKEN, Aria2
 
-ARIA2 = find("aria2c")
 pytestmark = pytest.mark.skipif(
     ARIA2 is None, reason="ARIA2 IS MISSING, so JSON-RPC is not tested on it: apt-get install aria2"
 )
 
-SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
-TOKEN = "token:open sesame"
-
 STARTED, COMPLETE = "aria2.onDownloadStart", "aria2.onDownloadComplete"
-
-
-class Aria2(Program):
-    """It stores its downloads in ``downloads``."""
-
-    def __init__(self, home):
-        self.port = free_port()
-        self.downloads = home / "downloads"
-        secret = TOKEN.removeprefix("token:")
-        super().__init__(home, [
-            ARIA2, "--no-conf", "--no-netrc", "--enable-dht=false", "--disable-ipv6", "--file-allocation=none",
-            "--enable-rpc", f"--rpc-secret={secret}", f"--rpc-listen-port={self.port}", f"--dir={self.downloads}",
-        ])  # fmt: skip
-
-    def connect(self, **options):
-        url = f"ws://127.0.0.1:{self.port}/jsonrpc"
-        return wsclient.connect(url, **{"protocol": wsclient.JsonRpc(), "reconnect": SOON, **options})
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ import concurrent.futures
 import queue
 
 import pytest
-import tenacity
 
 import wsclient
 from wsclient import RemoteError, State
 
 from ..support import LONG, eventually
-from ..support.node import NODE, npm
-from ..support.program import Program, free_port
+from ..support.ganache import Ganache
+from ..support.node import npm
 
 pytestmark = pytest.mark.skipif(
     npm("ganache") is None,
@@ -22,24 +21,10 @@ pytestmark = pytest.mark.skipif(
     "npm install ganache@7, and have NODE_PATH name its node_modules",
 )
 
-SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
 NEW_HEADS = {"method": "eth_subscribe", "params": ["newHeads"]}
 
 REVERTS = "0x602a60005260206000fd"
 """A program that reverts with 42: mstore(0, 42); revert(0, 32)."""
-
-
-class Ganache(Program):
-    def __init__(self, home):
-        self.port = free_port()
-        program = npm("ganache") / "dist/node/cli.js"
-        super().__init__(home, [
-            NODE, program, "--server.host", "127.0.0.1", "--server.port", str(self.port), "--wallet.totalAccounts", "1",
-        ])  # fmt: skip
-
-    def connect(self, **options):
-        options = {"protocol": wsclient.JsonRpc(), "reconnect": SOON, **options}
-        return wsclient.connect(f"ws://127.0.0.1:{self.port}/", **options)
 
 
 @pytest.fixture(scope="module")

@@ -2,40 +2,22 @@
 
 import concurrent.futures
 import itertools
-import pathlib
 import queue
 
 import pytest
-import tenacity
 
 import wsclient
 from wsclient import RemoteError, State
 
 from ..support import LONG, eventually
-from ..support.node import NODE, npm
-from ..support.program import Program, free_port
+from ..support.graphql import GraphQL
+from ..support.node import npm
 
-SERVER = pathlib.Path(__file__).with_name("graphql_server.cjs")
 pytestmark = pytest.mark.skipif(
     npm("graphql-ws", "graphql", "ws") is None,
     reason="GRAPHQL-WS IS MISSING, so GraphQL is not tested on a real server: apt-get install nodejs npm, "
     "npm install graphql-ws@6 graphql@16 ws@8, and have NODE_PATH name its node_modules",
 )
-
-SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))
-
-
-class GraphQL(Program):
-    """Its file contains the schema."""
-
-    def __init__(self, home):
-        self.port = free_port()
-        super().__init__(home, [NODE, SERVER, str(self.port)])
-
-    def client(self, params=None, **options):
-        """A client for it, not started."""
-        protocol = wsclient.GraphQLTransportWs(params)
-        return wsclient.Client(f"ws://127.0.0.1:{self.port}/", **{"protocol": protocol, "reconnect": SOON, **options})
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 """``wsclient call``: replies on stdout, everything else on stderr, and the exit code."""
 
+import contextlib
 import io
 import json
+import os
+import queue
 import re
 import subprocess
 import sys
 import threading
 
 import pytest
+import websockets
 
 import wsclient
 from wsclient.cli import main
@@ -268,6 +272,11 @@ def test_verbose_prints_connections_and_twice_every_frame_redacted(server, capsy
     assert "hunter2" not in err
 
 
+def test_a_url_that_was_completed_is_shown_with_verbose(server, capsys):
+    assert main(["call", "-v", f"localhost:{server.port}", "echo"]) == 0
+    assert f"* the URL localhost:{server.port} means ws://localhost:{server.port}\n" in capsys.readouterr().err
+
+
 def test_a_protocol_of_the_user_is_imported(server, capsys, tmp_path, monkeypatch):
     (tmp_path / "my_protocol.py").write_text("import wsclient\nclass Mine(wsclient.JsonRpc): pass\n")
     monkeypatch.chdir(tmp_path)
@@ -298,8 +307,64 @@ def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys):
     assert capsys.readouterr().err.startswith("wsclient: There is no command 'nothing'; known are: call, ")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the examples are written for POSIX shells")
 @pytest.mark.parametrize("command", ["call", "listen"])
-def test_the_help_of_a_command_has_three_examples(command, capsys):
+def test_the_examples_in_the_help_of_a_command_work(command, capsys):
     assert main([command, "--help"]) == 0
-    examples = capsys.readouterr().out.partition("Examples:")[2]
-    assert len(re.findall(r"^ *(?:.*\| )?wsclient \w+ ", examples, re.MULTILINE)) == 3
+    examples = capsys.readouterr().out.partition("Examples:")[2].strip().splitlines()
+    assert len(examples) == 3
+    events = [{"type": "ping"}, {"type": "trade"}, {"type": "other"}]
+
+    with Server(answer) as server:
+        feeding = threading.Thread(target=feed, args=(server, events), daemon=True)
+        feeding.start()
+        for example in examples:
+            line = re.sub(r"localhost:\d+", f"127.0.0.1:{server.port}", example.strip())
+            line = line.replace("wsclient ", f"{sys.executable} -m wsclient ")
+            if command == "listen" and "--count" not in line:
+                line += " --count 1"
+            done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=LONG, check=False)
+            assert (done.returncode, done.stderr) == (0, ""), line
+            assert done.stdout, line
+
+
+def feed(server, events):
+    """Send the events on each connection until the server is closed."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            connection = server.opened.get(timeout=LONG)
+            with contextlib.suppress(websockets.ConnectionClosed):
+                for event in events * 3:
+                    connection.send(json.dumps(event))
+
+
+@pytest.mark.parametrize(("module", "arguments"), [("click", ["--version"]), ("rich", ["demo"])])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(module, arguments, capsys, monkeypatch):
+    imported = ("wsclient.cli.app", "wsclient.cli.demo", "wsclient.cli.screen", f"{module}.", module)
+    for name in [name for name in sys.modules if name.startswith(imported)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"This command needs {module}: pip install 'wsclient-sdk[cli]'\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_is_installed_where_the_shell_finds_it(shell, capsys, tmp_path, monkeypatch):
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "ZDOTDIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert main(["--install-completion", shell]) == 0
+    path = next(path for path in tmp_path.rglob("*") if path.is_file())
+    assert "_WSCLIENT_COMPLETE" in path.read_text()
+    assert str(path) in capsys.readouterr().out
+
+
+def test_commands_options_and_protocols_are_completed():
+    def complete(words, position):
+        environment = {**os.environ, "_WSCLIENT_COMPLETE": "bash_complete"}
+        environment |= {"COMP_WORDS": words, "COMP_CWORD": str(position)}
+        return run(env=environment).stdout
+
+    assert "call" in complete("wsclient ca", 1)
+    assert "--protocol" in complete("wsclient call --proto", 2)
+    assert "jsonrpc" in complete("wsclient call --protocol j", 3)

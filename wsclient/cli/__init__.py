@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run(arguments)
     except ModuleNotFoundError as error:
-        if (error.name or "wsclient").partition(".")[0] == "wsclient":
+        package = (error.name or "wsclient").partition(".")[0]
+        if package == "wsclient":
             raise  # a defect of this package
-        print(f"This command needs {error.name}: pip install 'wsclient-sdk[cli]'", file=sys.stderr)
+        print(f"This command needs {package}: pip install 'wsclient-sdk[cli]'", file=sys.stderr)
         return 2

@@ -191,10 +191,10 @@ class Connection:
             CommandError: there is no URL.
         """
         if self.url is not None and (url is None or "://" not in url):
-            return completed_url(self.url), more if url is None else (url, *more)
+            return self._completed(self.url), more if url is None else (url, *more)
         if url is None:
             raise CommandError("Which URL? Write it as the first argument, or use --profile.")
-        return completed_url(url), more
+        return self._completed(url), more
 
     def client(
         self,
@@ -254,6 +254,12 @@ class Connection:
         if self.max_size is not None:
             options["max_message_size"] = self.max_size
         return options
+
+    def _completed(self, typed: str) -> str:
+        url = completed_url(typed)
+        if self.verbose and url != typed:
+            self.output().notice(f"* the URL {typed} means {url}")
+        return url
 
     # --- the parts ---------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,13 @@ import pytest
 import websockets
 
 import wsclient
-from wsclient.cli import main
+from wsclient.cli import app, main
 from wsclient.testing import Server
 
 from ..support import LONG, SHORT
+from ..support.home_assistant import Home
+from ..support.obs import Obs
+from ..support.standin import running
 
 
 def answer(connection, message):
@@ -123,6 +126,32 @@ def test_one_error_of_many_is_reported_with_its_line_and_the_others_are_printed(
     assert err.startswith("wsclient: line 2: The server answered with error -32000: no such thing")
 
 
+@pytest.mark.parametrize("arguments", [["--protocol", "jsonrpc", "echo"], []])
+def test_a_line_that_comes_late_is_answered_too(arguments, capsys, monkeypatch):
+    def slow():
+        yield "[1]\n"
+        threading.Event().wait(SHORT)
+        yield "[2]\n"
+
+    monkeypatch.setattr(sys, "stdin", slow())
+    with Server(answer if arguments else None) as server:
+        assert main(["call", server.url, *arguments, "-d", "-"]) == 0
+    assert capsys.readouterr().out == "[1]\n[2]\n"
+
+
+@pytest.mark.parametrize("arguments", [["--protocol", "jsonrpc", "echo"], []])
+def test_a_line_that_is_not_json_ends_it(arguments, server, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[\n"))
+    assert main(["call", server.url, *arguments, "-d", "-"]) == 2
+    assert capsys.readouterr().err.startswith("wsclient: line 1 of stdin is not JSON: ")
+
+
+def test_until_skips_messages_without_a_protocol_too(capsys):
+    with Server(lambda connection, message: connection.send('{"n": 1}') or {"n": 2}) as server:
+        assert main(["call", server.url, "-d", "1", "--until", "n=2"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"n": 2}
+
+
 def test_until_skips_acknowledgements(server, capsys):
     assert main(["call", server.url, "many", "--until", "state=ready"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 2
@@ -188,6 +217,7 @@ def test_retry_limits_the_attempts(server, capsys):
         (["ws://x", "m", "--protocol", "soap"], "There is no protocol 'soap'"),
         (["ws://x", "m", "--protocol", "json:nothing"], "can't be imported"),
         (["ws://x", "m", "--protocol", "json:dumps"], ""),
+        (["ws://x", "m", "--protocol", "json:decoder"], "is not a wsclient.Protocol, but module"),
         (["ws://x", "m", "--protocol", "ha"], "needs a token"),
         (["ws://x", "m", "--profile", "nothing"], "profile"),
         (["ws://x", "m", "-H", "no colon"], "is not a header"),
@@ -199,6 +229,10 @@ def test_retry_limits_the_attempts(server, capsys):
         (["ws://x", "m", "--no-such-option"], "--no-such-option"),
         (["ws://x", "m", "--until", "x"], "is not a condition"),
         (["ws://x", "m", "--proxy", "gopher://x"], "proxy"),
+        (["ws://x", "m", "a=1", "-d", "1"], "not both"),
+        (["ws://x", "m", "a=1", "-d", "-"], "come from stdin"),
+        (["ws://x", "m", "--key", "k.pem"], "--key needs --cert"),
+        (["ws://x", "m", "--cert", __file__], "can't be used"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -247,9 +281,10 @@ def test_a_certificate_is_verified_unless_insecure_is_given(capsys, tmp_path):
 
 
 def test_subprotocol_and_compression(capsys):
-    with Server(subprotocols=["chat"]) as server:
-        assert main(["call", "--subprotocol", "chat", "--no-compression", server.url, "-d", "1"]) == 0
+    with Server(subprotocols=["chat"], tls=True) as server:
+        assert main(["call", "-vk", "--subprotocol", "chat", "--no-compression", server.url, "-d", "1"]) == 0
         connection = server.opened.get()
+        assert re.search(r"connected to wss://\S+ \(\S+\) TLSv\S+ \S+ subprotocol chat\n", capsys.readouterr().err)
         assert connection.subprotocol == "chat"
         assert "Sec-WebSocket-Extensions" not in connection.request.headers
 
@@ -272,9 +307,34 @@ def test_verbose_prints_connections_and_twice_every_frame_redacted(server, capsy
     assert "hunter2" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
+def test_a_unix_socket_has_no_address_to_show(tmp_path, capsys):
+    with Server(answer, path=str(tmp_path / "s")) as server:
+        assert main(["call", "-v", "--no-compression", server.url, "echo"]) == 0
+    assert re.search(r"\* connected to unix://\S+\n", capsys.readouterr().err)
+
+
 def test_a_url_that_was_completed_is_shown_with_verbose(server, capsys):
     assert main(["call", "-v", f"localhost:{server.port}", "echo"]) == 0
     assert f"* the URL localhost:{server.port} means ws://localhost:{server.port}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "environment"),
+    [
+        ("ha", [], {"HASS_TOKEN": "t0k"}),
+        ("ha", ["--token-cmd", f'"{sys.executable}" -c "print(\'t0k\')"'], {}),
+        ("obs", [], {"OBS_WEBSOCKET_PASSWORD": "t0k"}),
+        ("obs", ["--token-cmd", f'"{sys.executable}" -c "print(\'t0k\')"'], {}),
+    ],
+)
+def test_protocols_that_log_in_get_their_secret(name, options, environment, capsys, monkeypatch):
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    stand_in, method = {"ha": (Home, "ping"), "obs": (Obs, "GetSceneList")}[name]
+    with running(stand_in("t0k").handle, subprotocols=["obswebsocket.json"] if name == "obs" else None) as url:
+        assert main(["call", "--protocol", name, *options, url, method]) == 0
+    assert capsys.readouterr().out
 
 
 def test_a_protocol_of_the_user_is_imported(server, capsys, tmp_path, monkeypatch):
@@ -349,6 +409,12 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(module, ar
     assert capsys.readouterr().err == f"This command needs {module}: pip install 'wsclient-sdk[cli]'\n"
 
 
+def test_a_defect_of_the_package_is_no_missing_extra(monkeypatch):
+    monkeypatch.setitem(app._COMMANDS, "defect", "a command without a module")
+    with pytest.raises(ModuleNotFoundError, match=r"wsclient\.cli\.defect"):
+        main(["defect"])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_completion_is_installed_where_the_shell_finds_it(shell, capsys, tmp_path, monkeypatch):
     for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "ZDOTDIR"):
@@ -368,3 +434,5 @@ def test_commands_options_and_protocols_are_completed():
     assert "call" in complete("wsclient ca", 1)
     assert "--protocol" in complete("wsclient call --proto", 2)
     assert "jsonrpc" in complete("wsclient call --protocol j", 3)
+    assert "forever" in complete("wsclient call --retry f", 3)
+    assert "forever" not in complete("wsclient call --retry 5", 3)

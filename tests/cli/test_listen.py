@@ -158,6 +158,12 @@ def test_a_server_that_refuses_every_attempt_ends_it(capsys):
     assert "401" in capsys.readouterr().err
 
 
+def test_without_retries_the_end_of_the_connection_ends_it(capsys):
+    with Server(lambda connection, message: connection.close(1011, "enough")) as server:
+        assert main(["listen", "--retry", "0", server.url, "--send", "1"]) == 5
+    assert "enough" in capsys.readouterr().err
+
+
 # --- as a process ----------------------------------------------------------------------------------------------------
 
 

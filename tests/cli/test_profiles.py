@@ -60,6 +60,28 @@ def test_a_command_that_prints_no_secret_is_reported(program, sentence):
         run_for_secret(f'"{sys.executable}" -c "{program}"')
 
 
+def test_a_command_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(profiles, "_COMMAND_TIMEOUT", 0.01)
+    with pytest.raises(CommandError, match=r"did not end within 0\.01 s"):
+        run_for_secret(f'"{sys.executable}" -c "import time; time.sleep(60)"')
+
+
+def test_lists_are_resolved_and_a_file_that_cannot_be_read_is_reported(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("OFFERED", "chat")
+    write('[x]\nsubprotocol = ["env:OFFERED"]\nretry = "forever"\n')
+    assert load_profile("x") == {"subprotocol": ["chat"], "retry": "forever"}
+    monkeypatch.setattr(profiles, "profiles_path", lambda: tmp_path)
+    with pytest.raises(CommandError, match="can't be read: "):
+        load_profile("x")
+
+
+def test_a_profile_with_a_url_leaves_no_argument_for_listen(write, capsys):
+    write('[x]\nurl = "ws://127.0.0.1:1"\nretry = 0\n')
+    assert main(["listen", "--profile", "x", "more"]) == 2
+    assert capsys.readouterr().err == "wsclient: 'more' is one argument too many.\n"
+    assert main(["listen", "--profile", "x"]) == 3  # one attempt
+
+
 def test_the_command_line_counts_more_than_the_profile(write, capsys):
     with Server() as server:
         write(f'[x]\nurl = "{server.url}"\nprotocol = "jsonrpc"\ntimeout = 20\nheaders = {{ X-A = "1" }}\n')

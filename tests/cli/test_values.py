@@ -120,6 +120,8 @@ def test_lines_are_messages_and_the_error_has_the_number_of_the_line():
         ("result=", {"result": None}, True),
         ("result=", {"error": None}, False),
         ("a=b=c", {"a": "b=c"}, True),
+        ("a=b", '{"a": "b"}', True),
+        ("a=b", "{not json", False),
     ],
 )
 def test_a_condition_compares_a_member(text, message, accepted):

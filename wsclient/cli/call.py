@@ -237,11 +237,8 @@ class _Replies:
             try:
                 reply = future.result()
             except Exception as error:
-                failed = exit_code_of(error)
-                if failed is None:
-                    raise
                 output.error(f"wsclient: line {index + 1}: {sentence_of(error)}")
-                code = code or failed
+                code = code or exit_code_of(error) or ExitCode.SERVER_ERROR
             else:
                 self.show(index, reply, output)
             self._room.release()

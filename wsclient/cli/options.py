@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import ssl
 from collections.abc import Mapping
@@ -277,7 +278,7 @@ class Connection:
         return {**self._headers(), "Authorization": f"Bearer {run_for_secret(self.token_cmd)}"}
 
     def _secret(self) -> Any:
-        return None if self.token_cmd is None else _Command(self.token_cmd)
+        return None if self.token_cmd is None else functools.partial(run_for_secret, self.token_cmd)
 
     def _ssl_context(self) -> ssl.SSLContext | None:
         if not (self.insecure or self.ca or self.cert):
@@ -318,16 +319,6 @@ class _StopAfter:
 
     def __call__(self, state: Any) -> bool:
         return self._retries != FOREVER and state.attempt_number > self._retries
-
-
-class _Command:
-    """A command that prints a secret; can be called before every attempt."""
-
-    def __init__(self, command: str) -> None:
-        self._command = command
-
-    def __call__(self) -> str:
-        return run_for_secret(self._command)
 
 
 def _readable(path: str | None, option: str) -> str | None:

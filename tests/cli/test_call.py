@@ -425,6 +425,7 @@ def test_the_completion_is_installed_where_the_shell_finds_it(shell, capsys, tmp
     assert str(path) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_commands_options_and_protocols_are_completed():
     def complete(words, position):
         environment = {**os.environ, "_WSCLIENT_COMPLETE": "bash_complete"}

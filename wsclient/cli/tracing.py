@@ -69,7 +69,7 @@ class OpenNotice:
         if connection is None:
             return
         parts = [f"* connected to {connection.url}"]
-        if connection.remote_address:
+        if isinstance(connection.remote_address, tuple):  # the URL of a Unix socket is its path
             parts.append(f"({':'.join(map(str, connection.remote_address[:2]))})")
         if connection.tls_version:
             parts.append(f"{connection.tls_version} {connection.cipher}")

@@ -13,7 +13,6 @@ import threading
 import pytest
 import websockets
 
-import wsclient
 from wsclient.cli import app, main
 from wsclient.testing import Server
 
@@ -357,7 +356,6 @@ def test_help_version_and_usage():
     shown = run("--help")
     assert shown.returncode == 0
     assert all(command in shown.stdout for command in ("call", "listen", "probe", "record", "replay", "bench", "shell"))
-    assert run("--version").stdout == f"wsclient-sdk {wsclient.__version__}\n"
 
 
 def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys):
@@ -399,7 +397,7 @@ def feed(server, events):
                     connection.send(json.dumps(event))
 
 
-@pytest.mark.parametrize(("module", "arguments"), [("click", ["--version"]), ("rich", ["demo"])])
+@pytest.mark.parametrize(("module", "arguments"), [("click", ["--help"]), ("rich", ["demo"])])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(module, arguments, capsys, monkeypatch):
     imported = ("wsclient.cli.app", "wsclient.cli.demo", "wsclient.cli.screen", f"{module}.", module)
     for name in [name for name in sys.modules if name.startswith(imported)]:

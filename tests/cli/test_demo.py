@@ -10,6 +10,7 @@ import time
 import pytest
 
 import wsclient
+from wsclient.cli import main
 from wsclient.cli.demo import THREADS, Worker
 from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
@@ -96,9 +97,12 @@ def test_without_the_extra_the_demo_prints_what_to_install():
     assert "pip install 'wsclient-sdk[cli]'" in done.stderr
 
 
-def test_the_version_is_printed():
-    done = subprocess.run([sys.executable, "-m", "wsclient", "--version"], capture_output=True, text=True, timeout=60)
-    assert done.stdout == f"wsclient-sdk {wsclient.__version__}\n"
+def test_the_version_is_printed_also_without_the_extra(capsys, monkeypatch):
+    assert main(["--version"]) == 0
+    monkeypatch.setitem(sys.modules, "click", None)
+    monkeypatch.delitem(sys.modules, "wsclient.cli.app", raising=False)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"wsclient-sdk {wsclient.__version__}\n" * 2
 
 
 def test_the_demo_server_closes_a_connection_with_a_wrong_password():

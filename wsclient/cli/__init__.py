@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from .._version import __version__
+
 __all__ = ["main"]
 
 
@@ -21,10 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, see ``exits.ExitCode``.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words == ["--version"]:  # works without the extra
+        print(f"wsclient-sdk {__version__}")
+        return 0
     try:
         from .app import run
 
-        return run(arguments)
+        return run(words)
     except ModuleNotFoundError as error:
         package = (error.name or "wsclient").partition(".")[0]
         if package == "wsclient":

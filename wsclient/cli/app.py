@@ -93,11 +93,11 @@ def app() -> None:
     """The group of the commands."""
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command; errors become one sentence on stderr and an exit code.
 
     Args:
-        arguments: as on the command line; None for those of the process.
+        arguments: as on the command line.
 
     Returns:
         The exit code.

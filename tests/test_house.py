@@ -21,8 +21,9 @@ ORDER = """
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
     "tenacity": ("_connection/reconnect.py",),
-    "rich": ("cli/screen.py", "cli/coloring.py"),
+    "rich": ("cli/screen.py", "cli/coloring.py", "cli/tree.py"),
     "click": ("cli/",),
+    "cryptography": ("cli/certificates.py",),
     "websockets": ("_rfc6455/masking.py", "cli/", "testing/"),
     "pytest": ("testing/",),
     "trustme": ("testing/",),

@@ -341,7 +341,7 @@ class Path:
 
     def _describe(self, finding: Finding, sock: ssl.SSLSocket, *, is_verified: bool) -> list[Certificate]:
         try:
-            from .certificates import decode  # only TLS needs `cryptography`, which takes 50 ms to import
+            from .certificates import decode  # only TLS needs `cryptography`, which takes 70 ms to import
 
             chain = [decode(der) for der in _chain(sock)]
         except ValueError as error:

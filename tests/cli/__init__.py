@@ -1,1 +1,1 @@
-"""Tests of ``wsclient._network``."""
+"""Tests of ``wsclient.cli``."""

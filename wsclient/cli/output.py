@@ -51,12 +51,16 @@ class Output:
             sys.stdout.buffer.write(message)
             sys.stdout.buffer.flush()
             return
-        line = message if self._raw and isinstance(message, str) else self.line(message)
+        self.text(message if self._raw and isinstance(message, str) else self.shown(message))
+
+    def shown(self, message: Any) -> str:
+        """Return a message as ``message`` prints it."""
+        line = self.line(message)
         if self.is_terminal and not self._raw:
             line = printable(line, _LONGEST)
         if self.has_color and not isinstance(message, (str, bytes)):
             line = _colored(line)
-        self.text(line)
+        return line
 
     def text(self, line: str) -> None:
         """Print a line that is ready.

@@ -1,0 +1,167 @@
+"""What a server sends now beside what it sent in a recording, and the secrets that a recording lacks. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import printable
+from .._recording.redaction import REDACTED, normal
+from ..testing._replay.matching import ABSENT, Matcher, Message, same
+
+if TYPE_CHECKING:
+    from ..testing._replay.playing import Scene
+
+__all__ = ["Expected", "differences", "with_secrets"]
+
+_MOST: Final = 5
+"""Differences of one message that are shown."""
+
+_LONGEST: Final = 200
+"""Characters of a value that are shown."""
+
+_SECRET: Final = re.compile(r'(\\*)"([^"\\]*)\1"(\s*:\s*)\1"' + re.escape(REDACTED) + r'\1"')
+"""A member whose value is redacted. In JSON inside a string its quotes have backslashes."""
+
+
+class Expected:
+    """The messages of the server on one recorded connection; each is assigned to one that is received now.
+
+    A message is assigned to the first recorded one with the same id that was not assigned yet, else to one that is
+    equal except for ids, else to one of the same kind (see ``Matcher.alike``; messages that are not JSON are of one
+    kind if both are text or both binary). So the server may send messages in another order.
+
+    Args:
+        messages: the recorded messages.
+        matcher: compares.
+        ids: the members that contain ids.
+    """
+
+    def __init__(self, messages: Iterable[Scene], matcher: Matcher, ids: Sequence[str]) -> None:
+        self._left = [(scene, matcher.read(scene.message.payload)) for scene in messages]
+        self._matcher = matcher
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def before(self, line: int) -> list[Scene]:
+        """Return the recorded messages before a line of the file that have not been received."""
+        return [scene for scene, _ in self._left if scene.line < line]
+
+    def take(self, payload: str | bytes) -> tuple[Scene | None, list[str]]:
+        """Assign a message.
+
+        Args:
+            payload: the message, which is received now.
+
+        Returns:
+            The recorded message, or None if it corresponds to none; and what differs, one phrase for each difference.
+        """
+        got = self._matcher.read(payload)
+        found = self._find(got)
+        if found is None:
+            return None, [f"the recording has no such message: {printable(str(got))}"]
+        scene, wanted = self._left.pop(found)
+        if self._matcher.same_but_ids(wanted, got):
+            return scene, []
+        return scene, differences(wanted, got, self._ids)
+
+    def give_up(self, scenes: Iterable[Scene]) -> None:
+        """Do not expect some messages any more."""
+        lines = {scene.line for scene in scenes}
+        self._left = [(scene, message) for scene, message in self._left if scene.line not in lines]
+
+    def _find(self, got: Message) -> int | None:
+        ids = set(self._matcher.ids_of(got.value))
+        with_id = [n for n, (_, one) in enumerate(self._left) if ids.intersection(self._matcher.ids_of(one.value))]
+        for numbers in (with_id, range(len(self._left))):
+            for is_similar in (self._matcher.same_but_ids, self._matcher.alike, _are_plain):
+                for number in numbers:
+                    if is_similar(self._left[number][1], got):
+                        return number
+            if with_id:
+                return with_id[0]
+        return None
+
+
+def _are_plain(wanted: Message, got: Message) -> bool:
+    return wanted.value is ABSENT and got.value is ABSENT and type(wanted.payload) is type(got.payload)
+
+
+def differences(wanted: Message, got: Message, ids: Sequence[str]) -> list[str]:
+    """Return the differences of two messages, as phrases with the path of the member.
+
+    Args:
+        wanted: the recorded message.
+        got: the message that is received now.
+        ids: members at the top of a message whose values may differ.
+    """
+    if type(wanted.payload) is not type(got.payload) or wanted.value is ABSENT or got.value is ABSENT:
+        return [f"recorded {printable(str(wanted))}, now {printable(str(got))}"]
+    found = list(_differences(wanted.value, got.value, frozenset(ids)))
+    more = len(found) - _MOST
+    return [*found[:_MOST], f"{more} more members differ"] if more > 0 else found
+
+
+def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str | bytes, list[str]]:
+    """Replace redacted values.
+
+    Args:
+        payload: a recorded message.
+        values: the secrets by the names of their members, as ``redaction.normal`` returns them.
+
+    Returns:
+        The message, and the names of the members for which there is no value. Without such a name it may still contain
+        redacted values that are not those of members.
+    """
+    if isinstance(payload, bytes):
+        try:
+            text, missing = with_secrets(payload.decode(), values)
+        except UnicodeDecodeError:
+            return payload, []
+        return str(text).encode(), missing
+    missing = []
+    pieces, done = [], 0
+    for found in _SECRET.finditer(payload):
+        escape, name, colon = found.groups()
+        if normal(name) not in values:
+            missing.append(name)
+            continue
+        value = json.dumps(values[normal(name)], ensure_ascii=False)
+        for _ in range((len(escape) + 1).bit_length() - 1):  # quotes have 1, 3, 7... backslashes in 1, 2, 3... strings
+            value = json.dumps(value, ensure_ascii=False)[1:-1]
+        pieces += [payload[done : found.start()], f'{escape}"{name}{escape}"{colon}{value}']
+        done = found.end()
+    return "".join([*pieces, payload[done:]]), missing
+
+
+def _differences(wanted: Any, got: Any, ids: frozenset[str]) -> Iterator[str]:
+    waiting = [("", wanted, got)]  # no recursion, since a peer may nest a message to any depth
+    while waiting:
+        path, one, other = waiting.pop()
+        if isinstance(one, dict) and isinstance(other, dict):
+            skipped = ids if not path or path.isdecimal() else frozenset()
+            names = [name for name in {**one, **other} if name not in skipped]
+            for name in reversed(names):
+                inner = f"{path}.{name}" if path else name
+                waiting.append((inner, one.get(name, ABSENT), other.get(name, ABSENT)))
+        elif isinstance(one, list) and isinstance(other, list):
+            for index in reversed(range(max(len(one), len(other)))):
+                inner = f"{path}.{index}" if path else str(index)
+                waiting.append((inner, _at(one, index), _at(other, index)))
+        elif one is ABSENT or other is ABSENT or not same(one, other):
+            yield f"{path or 'the message'}: recorded {_shown(one)}, now {_shown(other)}"
+
+
+def _at(values: list[Any], index: int) -> Any:
+    return values[index] if index < len(values) else ABSENT
+
+
+def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "missing"
+    text = json.dumps(value, ensure_ascii=False)
+    return printable(text, _LONGEST)

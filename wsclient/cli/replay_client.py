@@ -1,0 +1,332 @@
+"""``wsclient replay --to``: plays the client's side of a recording against a real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import WebSocketClientError, printable
+from .._recording import format as recording_format
+from .._recording.redaction import REDACTED, Redactor, normal
+from .._rfc6455.close import CLOSE_CODES_WE_MAY_SEND, CloseCode
+from .._rfc6455.handshake import redacted
+from ..testing._replay.matching import Matcher
+from ..testing._replay.playing import CLIENT_CLOSE, CLOSE, CUT, EXPECT, SAY, Scene, scenes
+from .comparison import Expected, with_secrets
+from .exits import CommandError, ExitCode
+from .pairs import id_names
+from .recording_view import counted
+from .values import items
+
+if TYPE_CHECKING:
+    from .._client.client import Client
+    from .._receiving.streams import Stream
+    from .._recording.format import RecordedConnection
+    from .options import Connection
+    from .output import Output
+
+__all__ = ["play"]
+
+_TIMEOUT: Final = 10.0
+"""Seconds to wait for a message of the server, in addition to the time that it took in the recording, without
+``--timeout``."""
+
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds for the server to answer the close frame."""
+
+_LINGER: Final = 1.0
+"""Most seconds between the last message and the end of the connection, if the client ended it. In the recording it may
+have been open for hours."""
+
+
+def play(
+    file: str,
+    url: str,
+    connection: Connection,
+    output: Output,
+    *,
+    secrets: Sequence[str],
+    ignore: Sequence[str],
+    speed: float | None,
+) -> int:
+    """Play the client's side of each recorded connection, and print what the server sends differently.
+
+    Args:
+        file: the recording.
+        url: of the server.
+        connection: the shared options of the command line.
+        output: prints.
+        secrets: what replaces redacted values, as ``NAME=TEXT`` or ``NAME:=JSON``.
+        ignore: names of members whose values may differ.
+        speed: 1.0 keeps the recorded pauses before the client's messages, 2.0 halves them; None: no pauses.
+
+    Returns:
+        The exit code: 1 if something differs.
+
+    Raises:
+        CommandError: secrets are missing, or ``secrets`` can't be used.
+        ValueError: the file is not a recording, or is damaged.
+        OSError: it can't be read.
+    """
+    with Path(file).open("rb") as lines:
+        session = recording_format.parse(lines, file)
+    ids = id_names(connection.protocol)
+    matcher = Matcher(Redactor((*session.redact, *ignore), session.keep), ids)
+    scripts = [
+        _Script(recorded, scenes(recorded, matcher), _subprotocols(recorded, connection))
+        for recorded in session.connections
+    ]
+    payloads = _payloads(scripts, _values(secrets))
+    connection = dataclasses.replace(connection, protocol=None)  # the recording has the messages of a protocol's login
+    report = _Report(output)
+    for script in scripts:
+        exchange = _Exchange(script, Expected(script.said, matcher, ids), payloads, report, speed)
+        exchange.timeout = _TIMEOUT if connection.timeout is None else connection.timeout
+        exchange.play(connection, url, output)
+    output.notice(f"wsclient: {report.summary(len(scripts))}.")
+    return ExitCode.SERVER_ERROR if report.differences else ExitCode.OK
+
+
+@dataclass(frozen=True)
+class _Script:
+    """One recorded connection, with its steps and the subprotocols to offer."""
+
+    recorded: RecordedConnection
+    scenes: list[Scene]
+    subprotocols: tuple[str, ...]
+
+    @property
+    def said(self) -> list[Scene]:
+        """The server's messages."""
+        return [scene for scene in self.scenes if scene.what is SAY]
+
+
+def _subprotocols(recorded: RecordedConnection, connection: Connection) -> tuple[str, ...]:
+    if connection.subprotocol or recorded.subprotocol is None:
+        return connection.subprotocol
+    if recorded.subprotocol.endswith("***"):
+        raise CommandError(
+            f"The recording has only the beginning of the subprotocol {recorded.subprotocol}; give it by --subprotocol."
+        )
+    return (recorded.subprotocol,)
+
+
+def _values(secrets: Sequence[str]) -> dict[str, Any]:
+    values = items(secrets) or {}
+    if not isinstance(values, dict):
+        raise CommandError("--set needs a name: NAME=TEXT or NAME:=JSON.")
+    return {normal(name): value for name, value in values.items()}
+
+
+def _payloads(scripts: Sequence[_Script], values: Mapping[str, Any]) -> dict[int, str | bytes]:
+    """The client's messages by their lines, with the secrets.
+
+    Raises:
+        CommandError: a secret is missing.
+    """
+    payloads: dict[int, str | bytes] = {}
+    missing: dict[str, int] = {}
+    for script in scripts:
+        for scene in script.scenes:
+            if scene.what is EXPECT:
+                payloads[scene.line], names = with_secrets(scene.message.payload, values)
+                missing = {**dict.fromkeys(names, scene.line), **missing}
+                if not names and _is_redacted(payloads[scene.line]):
+                    raise CommandError(
+                        f"Line {scene.line} has a redacted value that --set can't replace; record the session again, "
+                        "with --keep NAME if the value is not secret."
+                    )
+    if missing:
+        wanted = " ".join(f"--set {name}=..." for name in missing)
+        raise CommandError(
+            f"The client sent secrets that are redacted in the recording (line {min(missing.values())}); add {wanted}"
+        )
+    return payloads
+
+
+def _is_redacted(payload: str | bytes) -> bool:
+    return REDACTED in payload if isinstance(payload, str) else REDACTED.encode() in payload
+
+
+class _Report:
+    """Prints differences, one sentence per line.
+
+    Attributes:
+        differences: how many there are.
+        sent: how many messages were sent.
+        received: how many messages were received that equal the recorded ones.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.differences = 0
+        self.sent = 0
+        self.received = 0
+
+    def differ(self, number: int, line: int | None, phrase: str) -> None:
+        """Print a difference.
+
+        Args:
+            number: of the recorded connection.
+            line: of the recording, or None.
+            phrase: what differs.
+        """
+        self.differences += 1
+        place = f"connection {number}" if line is None else f"connection {number}, line {line}"
+        self._output.text(f"{place}: {phrase}.")
+
+    def summary(self, connections: int) -> str:
+        """Return what was compared, as a phrase."""
+        passed = f"{counted(connections, 'connection')}, {self.sent} sent, {self.received} received as recorded"
+        return f"{passed}; {counted(self.differences, 'difference')}"
+
+
+class _Exchange:
+    """Plays one recorded connection.
+
+    Args:
+        script: the connection.
+        expected: the server's messages.
+        payloads: the client's messages by their lines.
+        report: prints differences.
+        speed: see ``play``.
+
+    Attributes:
+        timeout: seconds to wait for a message in addition to the time that it took in the recording.
+    """
+
+    timeout = _TIMEOUT
+
+    def __init__(
+        self,
+        script: _Script,
+        expected: Expected,
+        payloads: Mapping[int, str | bytes],
+        report: _Report,
+        speed: float | None,
+    ) -> None:
+        self._script = script
+        self._number = script.recorded.number
+        self._expected = expected
+        self._payloads = payloads
+        self._report = report
+        self._speed = speed
+        self._now, self._recorded_at = 0.0, script.recorded.at  # when the last step was made, and when it was recorded
+        self._stream: Stream
+
+    def play(self, connection: Connection, url: str, output: Output) -> None:
+        """Connect, send the client's messages, and compare the server's.
+
+        Raises:
+            ConnectError: the server can't be reached, or refuses the connection.
+        """
+        client = connection.client(url, output, json=None, subprotocols=self._script.subprotocols)
+        with client.listen() as self._stream:
+            client.start()
+            try:
+                self._now = time.monotonic()
+                self._check_subprotocol(client)
+                self._play(client)
+            finally:
+                client.close(self._close_code(), timeout=_CLOSE_TIMEOUT)
+
+    def _play(self, client: Client) -> None:
+        scene = None
+        try:
+            for scene in self._script.scenes:
+                if scene.what is EXPECT:
+                    self._await(scene)
+                    self._pause(scene)
+                    client.send(self._payloads[scene.line])
+                    self._report.sent += 1
+                    self._now, self._recorded_at = time.monotonic(), scene.at
+            self._await(None)
+            self._end(client, scene)
+        except WebSocketClientError:
+            self._check_end(client, scene)
+
+    def _await(self, until: Scene | None) -> None:
+        """Wait for the server's messages that precede a step in the recording; None: for all."""
+        line = until.line if until is not None else 1 + max((one.line for one in self._script.scenes), default=0)
+        while left := self._expected.before(line):
+            took = max(0.0, max(scene.at for scene in left) - self._recorded_at)
+            if not self._take(self._now + took + self.timeout):
+                for scene in left:
+                    self._report.differ(self._number, scene.line, f"not received: {printable(str(scene.message))}")
+                self._expected.give_up(left)
+
+    def _pause(self, scene: Scene) -> None:
+        if self._speed is not None:
+            self._read_until(self._now + max(0.0, scene.at - self._recorded_at) / self._speed)
+
+    def _read_until(self, end: float) -> None:
+        while self._take(end):
+            pass
+
+    def _take(self, end: float) -> bool:
+        """Compare the next message; False if there is none until a time."""
+        try:
+            payload = self._stream.get(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            return False
+        scene, phrases = self._expected.take(payload)
+        self._report.received += not phrases
+        for phrase in phrases:
+            self._report.differ(self._number, None if scene is None else scene.line, phrase)
+        return True
+
+    def _end(self, client: Client, last: Scene | None) -> None:
+        """Wait for the end of the connection, if the server closed it; else for further messages."""
+        steps = self._script.scenes
+        if last is None or last.what is not CLOSE:  # a cut may have been a fault of the network
+            has_end = len(steps) > 1 and steps[-1].what in (CLIENT_CLOSE, CUT)
+            self._read_until(time.monotonic() + (min(steps[-1].at - steps[-2].at, _LINGER) if has_end else 0.0))
+            return
+        self._read_until(self._now + max(0.0, last.at - self._recorded_at) + self.timeout)
+        self._report.differ(
+            self._number,
+            last.line,
+            f"recorded: {_ended(last.code, str(last.message.payload))}; now: it did not end",
+        )
+
+    def _check_end(self, client: Client, reached: Scene | None) -> None:
+        """The connection has ended: compare how."""
+        last = self._script.scenes[-1] if self._script.scenes else None
+        disconnect = client.last_disconnect
+        code, reason = (None, "") if disconnect is None else (disconnect.code, disconnect.reason)
+        if reached is last and last is not None and not len(self._expected) and last.what in (CLOSE, CUT):
+            if last.what is CLOSE and code != last.code:
+                self._report.differ(
+                    self._number,
+                    last.line,
+                    f"recorded: {_ended(last.code, str(last.message.payload))}; now: {_ended(code, reason)}",
+                )
+            return
+        line = reached.line if reached is not None else None
+        left = f"; {len(self._expected)} recorded messages were not received" if len(self._expected) else ""
+        self._report.differ(self._number, line, f"{_ended(code, reason)} too early{left}")
+
+    def _check_subprotocol(self, client: Client) -> None:
+        info = client.connection
+        chosen = None if info is None or info.subprotocol is None else redacted(info.subprotocol)
+        if info is not None and chosen != self._script.recorded.subprotocol:
+            wanted = self._script.recorded.subprotocol
+            self._report.differ(
+                self._number, self._script.recorded.line, f"subprotocol: recorded {wanted}, now {chosen}"
+            )
+
+    def _close_code(self) -> int:
+        last = self._script.scenes[-1] if self._script.scenes else None
+        if last is not None and last.what is CLIENT_CLOSE and last.code in CLOSE_CODES_WE_MAY_SEND:
+            return int(last.code or CloseCode.NORMAL)
+        return int(CloseCode.NORMAL)
+
+
+def _ended(code: int | None, reason: str = "") -> str:
+    if code is None:
+        return "the connection ended without a close frame"
+    return f"the server closed with {code}{f' ({printable(reason)})' if reason else ''}"

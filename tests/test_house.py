@@ -24,6 +24,7 @@ OUTSIDE = {
     "rich": ("cli/screen.py", "cli/coloring.py", "cli/tree.py"),
     "click": ("cli/",),
     "cryptography": ("cli/certificates.py",),
+    "prompt_toolkit": ("cli/shell.py", "cli/shell_screen.py", "cli/shell_history.py"),
     "websockets": ("_rfc6455/masking.py", "cli/", "testing/"),
     "pytest": ("testing/",),
     "trustme": ("testing/",),

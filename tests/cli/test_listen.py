@@ -164,6 +164,23 @@ def test_without_retries_the_end_of_the_connection_ends_it(capsys):
     assert "enough" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("count", "code"), [([], 0), (["-C", "2"], 5)])
+def test_without_retries_it_ends_when_the_server_closes_the_connection(count, code, capsys):
+    with Server(lambda connection, message: connection.send("1") or connection.close()) as server:
+        assert main(["listen", "--retry", "0", server.url, "--send", "1", *count]) == code
+    assert capsys.readouterr().out == "1\n"
+
+
+def test_a_subscription_that_the_server_refuses_is_requested_once(capsys):
+    def refuse(connection, message):
+        connection.send(json.dumps({"id": json.loads(message)["id"], "error": {"code": 5, "message": "no"}}))
+
+    with Server(refuse) as server:
+        arguments = ["--protocol", "jsonrpc", "--subscribe", '{"method": "s"}']
+        assert main(["listen", server.url, *arguments]) == 1
+        assert len(server.received) == 1
+
+
 # --- as a process ----------------------------------------------------------------------------------------------------
 
 

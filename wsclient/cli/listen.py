@@ -16,7 +16,7 @@ from ..protocols import JsonId
 from .exits import CommandError, ExitCode
 from .options import FOREVER, ClientCommand, Connection
 from .output import Output
-from .protocols import UndecodedJson
+from .protocols import UndecodedJson, marks_events
 from .values import Condition, parse_json
 
 if TYPE_CHECKING:
@@ -120,17 +120,15 @@ def command(
     client.start()
     try:
         for request in requests:
-            listener.add(_subscription(client, request))
+            listener.add(_subscription(client, request), is_subscription=True)
         return listener.run(wait)
     finally:
         client.close(timeout=_CLOSE_TIMEOUT)
 
 
 def _subscription(client: Client, request: Any) -> Stream:
-    try:
-        return client.subscribe(request)
-    except ValueError:  # the protocol's events do not name their subscription, so `listen` prints them like all others
-        return client.subscribe(request, match=_never)
+    """Subscribe; the events are those of the stream, or ordinary messages."""
+    return client.subscribe(request, match=None if marks_events(client.protocol, request) else _never)
 
 
 def _never(message: object) -> bool:
@@ -142,13 +140,15 @@ class _Pump(threading.Thread):
 
     Args:
         stream: the messages.
-        messages: the queue; at the end it gets the error that ended the stream.
+        messages: the queue; at the end it gets an ``_End``.
+        is_subscription: whether other messages may come after its end.
     """
 
-    def __init__(self, stream: Stream, messages: queue.Queue[Any]) -> None:
+    def __init__(self, stream: Stream, messages: queue.Queue[Any], *, is_subscription: bool) -> None:
         super().__init__(name="wsclient-listen", daemon=True)
         self._stream = stream
         self._messages = messages
+        self._is_subscription = is_subscription
 
     def run(self) -> None:
         """Move messages until the stream ends."""
@@ -157,12 +157,15 @@ class _Pump(threading.Thread):
                 self._messages.put(message)
         except Exception as error:
             self._messages.put(_End(error))
+        else:
+            if not self._is_subscription:
+                self._messages.put(_End(None))
 
 
 class _End(NamedTuple):
-    """The end of a stream."""
+    """The end of the messages, with the error that is its reason; None if the server has closed the connection."""
 
-    error: Exception
+    error: Exception | None
 
 
 class _Greeter:
@@ -201,9 +204,9 @@ class _Listener:
         self._timestamps = timestamps
         self._messages: queue.Queue[Any] = queue.Queue(_WAITING)
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Stream, *, is_subscription: bool = False) -> None:
         """Handle the messages of a stream too."""
-        _Pump(stream, self._messages).start()
+        _Pump(stream, self._messages, is_subscription=is_subscription).start()
 
     def run(self, wait: float | None) -> int:
         """Handle the messages until the end.
@@ -212,17 +215,20 @@ class _Listener:
             wait: seconds until the end; None for no limit.
 
         Returns:
-            The exit code: 4 if the time ended before ``--count`` or ``--until`` was fulfilled, else 0.
+            The exit code: 4 if the time ended, and 5 if the server closed the connection, before ``--count`` or
+            ``--until`` was fulfilled; else 0.
         """
+        is_endless = self._left is None and self._until is None
         end = None if wait is None else time.monotonic() + wait
         while True:
             try:
                 message = self._messages.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
             except queue.Empty:
-                is_short = self._left is not None or self._until is not None
-                return ExitCode.TIMEOUT if is_short else ExitCode.OK
+                return ExitCode.OK if is_endless else ExitCode.TIMEOUT
             if isinstance(message, _End):
-                raise message.error
+                if message.error is not None:
+                    raise message.error
+                return ExitCode.OK if is_endless else ExitCode.CONNECTION_LOST
             if self._ends_with(message):
                 return ExitCode.OK
 

@@ -51,11 +51,11 @@ class Output:
             sys.stdout.buffer.write(message)
             sys.stdout.buffer.flush()
             return
-        self.text(message if self._raw and isinstance(message, str) else self.shown(message))
+        self.text(self.shown(message))
 
     def shown(self, message: Any) -> str:
-        """Return a message as ``message`` prints it."""
-        line = self.line(message)
+        """Return the line that ``message`` prints for a message that is not printed as bytes."""
+        line = message if self._raw and isinstance(message, str) else self.line(message)
         if self.is_terminal and not self._raw:
             line = printable(line, _LONGEST)
         if self.has_color and not isinstance(message, (str, bytes)):

@@ -1,0 +1,408 @@
+"""``wsclient shell`` from a script, and its parts: what is typed, the vocabulary, the slash commands, recordings."""
+
+import io
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from wsclient import testing
+from wsclient.cli import main, shell_transcript
+from wsclient.cli.shell_commands import COMMANDS, help_lines, prepared
+from wsclient.cli.shell_input import Call, InputError, Message, SlashCommand, is_open, looks_secret, parse, parse_all
+from wsclient.cli.shell_recording import RecordingSwitch
+from wsclient.cli.vocabulary import Vocabulary
+
+from ..support import LONG, Server
+
+
+@pytest.fixture(autouse=True)
+def logger():
+    """The command replaces the handlers of the library's logger."""
+    logger = logging.getLogger("wsclient")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], level, logger.propagate = before
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the shell with a script, and returns its exit code, stdout lines and stderr."""
+
+    def run_script(script, url, *options):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(script))
+        code = main(["shell", url, *options])
+        printed = capsys.readouterr()
+        return code, printed.out.splitlines(), printed.err
+
+    return run_script
+
+
+# --- what is typed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ('{"a": [1, 2]}', Message({"a": [1, 2]})),
+        ('  {"a":\n 1}\n', Message({"a": 1})),
+        ('"a text"', Message("a text")),
+        ("5", Message(5)),
+        ("-1.5", Message(-1.5)),
+        ("true", Message(True)),
+        ("null ", Message(None)),
+        ("truely", Call("truely", None)),
+        ("aria2.getVersion", Call("aria2.getVersion", None)),
+        ("add a:=1 b:=2", Call("add", {"a": 1, "b": 2})),
+        ("add =x :=2", Call("add", ["x", 2])),
+        ('say to="Ann B" text=\'it is "x"\'', Call("say", {"to": "Ann B", "text": 'it is "x"'})),
+        ('put x:={"a": [1, 2]} y:=\'{"b": 1}\'', Call("put", {"x": {"a": [1, 2]}, "y": {"b": 1}})),
+        ("get url=http://x/?a=b", Call("get", {"url": "http://x/?a=b"})),
+        ("get name=", Call("get", {"name": ""})),
+        ("/ping", SlashCommand("ping", "", 5)),
+        ("/text  hello {", SlashCommand("text", "hello {", 7)),
+        ("/", SlashCommand("", "", 1)),
+    ],
+)
+def test_the_first_character_decides_what_is_typed(text, given):
+    assert parse(text) == given
+    assert type(getattr(parse(text), "value", None)) is type(getattr(given, "value", None))
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "words"),
+    [
+        ('{"a": [1, 2}', 11, "Expecting ',' delimiter at column 12"),
+        ('{"a":\n  oops}', 8, "Expecting value at line 2, column 3"),
+        ('"a', 0, "Unterminated string starting at column 1"),
+        ("{} {}", 3, "something follows its end, at column 4"),
+        ("hello world", 6, "At column 7 a parameter is expected"),
+        ("add a:=1 =2", 11, "can't be mixed"),
+        ("add a:=[1", 9, "at column 10"),
+        ('add a="x"y', 9, "The value of a has ended before column 10"),
+        ("a=b", 1, "'=' at column 2 is in no name of a method"),
+        ("}", 0, "'}' at column 1 is in no name of a method"),
+        ("[" * 100_000 + "]" * 100_000, 0, "nested too deeply"),
+        ("1" * 5000, 0, "not usable"),
+    ],
+)
+def test_an_error_has_its_position(text, position, words):
+    if words == "not usable" and not hasattr(sys, "get_int_max_str_digits"):
+        pytest.skip("this Python converts numbers of any length")
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert words in str(caught.value)
+    assert caught.value.position == position
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", True),
+        ('{"a": [1,', True),
+        ('{"a": [1, 2', True),
+        ('{"a": "}"', True),
+        ('{"a": "{"}', False),
+        ('{"a": "\\"{"}', False),
+        ('{"a": [1}', False),
+        ('{"a": "b', False),
+        ("add x:={", True),
+        ("add x='{'", False),
+        ("/sub {", True),
+        ("/text {", False),
+        ("hello", False),
+        ("}", False),
+    ],
+)
+def test_input_continues_while_a_bracket_is_open(text, expected):
+    assert is_open(text) is expected
+
+
+def test_several_inputs_that_are_pasted_at_once():
+    assert parse_all('{"a": 1}\n\n[2,\n3]\nadd a:=1\n/ping') == [
+        Message({"a": 1}),
+        Message([2, 3]),
+        Call("add", {"a": 1}),
+        SlashCommand("ping", "", 5),
+    ]
+    assert parse_all("add a:=1\n b:=2") == [Call("add", {"a": 1, "b": 2})]
+    assert parse_all("/text one\n[") == [SlashCommand("text", "one\n[", 6)]
+    with pytest.raises(InputError, match="at line 2, column 1"):
+        parse_all("{}\n{oops")
+
+
+def test_lines_that_look_secret_are_not_for_the_history_file():
+    for text in ('{"password": "x"}', "login api_key=5", "call =token:x", " add", '{"Authorization": "Bearer x"}'):
+        assert looks_secret(text)
+    for text in ("add a:=1", '{"id": 1}', "/ping", "authors.list", "session.new"):
+        assert not looks_secret(text)
+
+
+# --- slash commands ---------------------------------------------------------------------------------------------------
+
+
+def test_each_slash_command_has_a_line_of_help():
+    names = ["ping", "stats", "reconnect", "renew", "sub", "send", "text", "record", "save", "close", "help", "quit"]
+    assert list(COMMANDS) == names
+    text = "\n".join(help_lines())
+    assert all(f"/{name}" in text for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/foo", "no command /foo; known are: /ping, /stats"),
+        ("/ping 5", "Nothing may follow /ping"),
+        ("/sub", "/sub needs JSON"),
+        ('/sub {"a" 1}', "/sub: This is not JSON: Expecting ':' delimiter at column 6"),
+        ("/save", "/save needs the name of a file"),
+        ("/close done", "/close needs a close code before the reason"),
+    ],
+)
+def test_a_slash_command_that_can_not_be_used_is_an_error(text, words):
+    with pytest.raises(InputError) as caught:
+        prepared(parse(text))
+    assert words in str(caught.value)
+
+
+def test_arguments_of_slash_commands():
+    assert prepared(parse("/close 1001 good bye"))[1] == (1001, "good bye")
+    assert prepared(parse("/close"))[1] == (1000, "")
+    assert prepared(parse("/record"))[1] is None
+    assert prepared(parse("/save ~/x y"))[1] == os.path.expanduser(os.path.join("~", "x y"))
+
+
+# --- vocabulary -------------------------------------------------------------------------------------------------------
+
+
+def complete(words, before):
+    return [text for text, _ in words.completions(before)]
+
+
+def test_names_and_keys_of_messages_are_completed():
+    words = Vocabulary()
+    words.learn({"method": "user.add", "params": {"name": "Ann", "nested": [{"note": 1}]}, "type": "ticker"})
+    words.learn([{"event": "user.added"}])
+    words.learn("text")
+    words.learn_name("user.remove")
+    assert complete(words, "user") == ["user.add", "user.added", "user.remove"]
+    assert complete(words, "user.add na") == ["name="]
+    assert complete(words, "user.add name=x no") == ["note="]
+    assert complete(words, '{"par') == ['params": ']
+    assert complete(words, '{"method": "user.r') == ['user.remove"']
+    assert complete(words, '{"name": "user.r') == []
+    assert complete(words, '{"params": {"n') == ['name": ', 'nested": ', 'note": ']
+    assert '"method": ' in complete(words, "{")
+    assert complete(words, '["me') == []
+    assert list(words.completions('{"a": 1, "met')) == [('method": ', 3)]
+
+
+def test_the_vocabulary_is_limited_and_has_no_control_characters():
+    words = Vocabulary()
+    words.learn({"\x1b[31mred": 1, "x" * 100: 1, "a b": 1})
+    words.learn({f"k{number}": number for number in range(5000)})
+    assert complete(words, '{"\x1b') == []
+    assert complete(words, '{"xx') == []
+    assert complete(words, "f a") == []  # a parameter can't have this name
+    assert len(complete(words, '{"')) <= 2000
+
+
+# --- recordings -------------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_that_begins_later_is_complete(tmp_path):
+    path = tmp_path / "session.jsonl"
+    switch = RecordingSwitch(None, pytest.fail)
+    opened = {"kind": "open", "url": "ws://x", "subprotocol": None, "headers": []}
+    message = {"kind": "message", "direction": "sent"}
+    lost = {"kind": "lost", "initiator": "remote", "code": 1000, "reason": "", "error": None}
+
+    def lines(*entries):
+        switch(b"".join(json.dumps(entry, separators=(",", ":")).encode() + b"\n" for entry in entries))
+
+    lines({"format": "wsclient-recording", "version": 1, "client": "c", "redact": [], "keep": []})
+    lines({"at": 0.1, **opened, "connection": 1}, {"at": 0.2, **message, "connection": 1, "text": "before"})
+    lines({"at": 0.3, **lost, "connection": 1}, {"at": 0.4, **opened, "connection": 2})
+    switch.start(str(path))
+    lines({"at": 0.5, **message, "connection": 2, "text": "during"}, {"at": 0.6, **lost, "connection": 2})
+    lines({"at": 0.7, "kind": "failed", "number": 1, "error": "OSError", "status": None})
+    lines({"at": 0.8, **opened, "connection": 3})
+    assert switch.stop() == str(path)
+    assert switch.stop() is None
+    lines({"at": 0.9, **message, "connection": 3, "text": "after"})
+    switch.close()
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [(entry.get("kind"), entry.get("connection"), entry.get("text")) for entry in entries] == [
+        (None, None, None),
+        ("open", 1, None),
+        ("message", 1, "during"),
+        ("lost", 1, None),
+        ("failed", None, None),
+        ("open", 2, None),
+    ]
+    assert all(entry["at"] >= 0 for entry in entries[1:])
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    testing.Replay(path).close()  # it can be read
+
+
+def test_a_recording_that_can_not_be_written_is_reported(tmp_path):
+    switch = RecordingSwitch(None, pytest.fail)
+    with pytest.raises(OSError, match="No such file"):
+        switch.start(str(tmp_path / "missing" / "file"))
+    switch.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+def test_a_full_disk_ends_the_recording():
+    errors = []
+    switch = RecordingSwitch(None, errors.append)
+    switch.start("/dev/full")
+    assert switch.stop() is None
+    switch.close()
+    assert "No space left" in str(errors[0])
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_script_prints_the_replies_and_ends(server, run):
+    code, out, err = run('echo :=1 =b\n{"x":\n 2}\n\n"hello"\n/text raw {\n', server.url)
+    assert (code, err) == (0, "")
+    assert [json.loads(line) if line[0] == "{" else line for line in out] == [
+        {"id": 1, "result": [1, "b"]},
+        {"x": 2},
+        "hello",
+        "raw {",
+    ]
+    assert server.received == ['{"id":1,"method":"echo","params":[1,"b"]}', '{"x":2}', "hello", "raw {"]
+
+
+def test_with_a_protocol_objects_are_requests(server, run):
+    script = '{"method": "add", "params": [1, 2]}\nadd :=3 :=4\n/send {"method": "event", "params": "x"}\n'
+    code, out, _ = run(script, server.url, "--protocol", "jsonrpc")
+    assert code == 0
+    assert sorted(out) == ["3", "7", '{"event": "x"}']
+
+
+def test_the_exit_code_is_that_of_the_first_error(run):
+    with Server(
+        lambda _, text: {"id": json.loads(text)["id"], "error": {"code": 5, "message": "no\x1b[31m"}}
+    ) as server:
+        code, out, err = run("a\nb\n", server.url, "--protocol", "jsonrpc")
+    assert (code, out) == (1, [])
+    assert "request 1: The server answered with error 5" in err
+    assert "request 2" in err
+    assert "\x1b" not in err
+
+
+def test_broken_json_in_a_script_has_its_line_and_position(server, run):
+    code, _, err = run('"a"\n{"b": oops}\n', server.url)
+    assert code == 2
+    assert err == "wsclient: line 2 of stdin: This is not JSON: Expecting value at column 7.\n"
+
+
+def test_a_bracket_that_stays_open_is_an_error(server, run):
+    code, _, err = run('{"a":\n1', server.url)
+    assert code == 2
+    assert "line 2 of stdin: This is not JSON" in err
+
+
+def test_a_server_that_is_down_ends_a_script(dead, run):
+    assert run('"x"\n', f"ws://127.0.0.1:{dead}")[0] == 3
+
+
+def test_a_connection_that_is_lost_ends_a_script(run):
+    with Server(lambda connection, _: connection.close(1001, "bye")) as server:
+        code, out, err = run('"x"\n', server.url, "--wait", str(LONG))
+    assert (code, out) == (5, [])
+    assert "Traceback" not in err
+
+
+def test_a_script_does_not_wait_for_ever_for_messages(mute_server, run):
+    assert run('"x"\n', mute_server.url, "--wait", "0.05")[:2] == (0, [])
+
+
+def test_slash_commands_print_on_stderr(server, run):
+    code, out, err = run("/ping\n/stats\n/help\n/quit\nnever sent\n", server.url)
+    assert (code, out) == (0, [])
+    assert "pong after" in err
+    assert "messages_sent" in err
+    assert "/record [FILE]" in err
+
+
+def test_what_was_seen_is_saved(server, run, tmp_path):
+    path = tmp_path / "seen.ndjson"
+    code, _, err = run(f"add :=1 :=2\n/save {path}\n", server.url, "--protocol", "jsonrpc")
+    assert code == 0
+    assert f"Saved 2 messages to {path}" in err
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(entry["direction"], entry["message"]) for entry in entries] == [
+        ("sent", {"method": "add", "params": [1, 2]}),
+        ("received", 3),
+    ]
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_oldest_messages_are_dropped_when_too_many_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(shell_transcript, "_MOST_BYTES", 500)
+    path = tmp_path / "seen"
+    with Server() as server:
+        script = "".join(f"echo :={number}\n" for number in range(20))
+        _, _, err = run(f"{script}/save {path}\n", server.url, "--protocol", "jsonrpc")
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert f"; {40 - len(entries)} older ones were not kept" in err
+    assert entries[-1]["message"] == [19]
+    assert path.stat().st_size <= 500
+
+
+def test_a_file_that_can_not_be_written_is_one_sentence(server, run, tmp_path):
+    code, _, err = run(f"/save {tmp_path}/missing/x\n", server.url)
+    assert code == 2
+    assert "No such file" in err
+    assert "Traceback" not in err
+
+
+def test_a_recording_of_a_running_client_can_be_replayed(server, run, tmp_path):
+    path = tmp_path / "session.jsonl"
+    script = f"add :=1 :=1\n/record {path}\nadd :=2 :=2\n/record\nadd :=3 :=3\n/record\n"
+    code, out, err = run(script, server.url, "--protocol", "jsonrpc")
+    assert (code, out) == (0, ["2", "4", "6"])
+    assert "nothing is recorded" in err
+    with testing.Replay(path, strict=False) as replay:
+        assert run("add :=2 :=2\n", replay.url, "--protocol", "jsonrpc")[:2] == (0, ["4"])
+
+
+def test_after_close_a_new_connection_can_be_opened(server, run):
+    code, out, err = run('/close 1000 done\n/reconnect\n"again"\n', server.url)
+    assert (code, out) == (0, ["again"])
+    assert "* closed; /reconnect" in err
+
+
+def test_a_subscription_is_sent_and_its_messages_are_printed(server, run):
+    code, out, _ = run('/sub {"method": "event", "params": 1}\n', server.url, "--wait", "0.3")
+    assert (code, out) == (0, ['{"event": 1}'])
+
+
+def test_every_frame_is_printed_with_vv_although_the_shell_records(server, run):
+    code, out, err = run('{"x": 2}\n', server.url, "-vv")
+    assert (code, out) == (0, ['{"x": 2}'])
+    assert '> {"x":2}' in err
+    assert '< {"x":2}' in err
+
+
+def test_one_argument_too_many_is_an_error(server, run):
+    code, _, err = run("", server.url, "more")
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_neither_parsing_nor_scripts_import_prompt_toolkit():
+    program = "import sys, wsclient.cli.shell; sys.exit('prompt_toolkit' in sys.modules or 'rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

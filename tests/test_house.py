@@ -21,7 +21,7 @@ ORDER = """
 OUTSIDE = {
     "websocket": ("_connection/websocket_app.py",),
     "tenacity": ("_connection/reconnect.py",),
-    "rich": ("cli/screen.py", "cli/coloring.py", "cli/tree.py"),
+    "rich": ("cli/screen.py", "cli/bench_screen.py", "cli/coloring.py", "cli/tree.py"),
     "click": ("cli/",),
     "cryptography": ("cli/certificates.py",),
     "prompt_toolkit": ("cli/shell.py", "cli/shell_screen.py", "cli/shell_history.py"),

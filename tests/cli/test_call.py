@@ -138,6 +138,54 @@ def test_a_line_that_comes_late_is_answered_too(arguments, capsys, monkeypatch):
     assert capsys.readouterr().out == "[1]\n[2]\n"
 
 
+def test_the_timeout_begins_when_the_last_line_is_sent(capsys, monkeypatch):
+    def slow():
+        threading.Event().wait(4 * SHORT)
+        yield "[1]\n"
+
+    def answer_late(connection, message):
+        threading.Event().wait(SHORT)  # longer than one poll of the command
+        return message
+
+    monkeypatch.setattr(sys, "stdin", slow())
+    with Server(answer_late) as server:
+        assert main(["call", server.url, "-d", "-", "--timeout", str(3 * SHORT)]) == 0
+    assert capsys.readouterr().out == "[1]\n"
+
+
+def test_skipped_messages_do_not_extend_the_timeout(capsys):
+    ended = threading.Event()
+
+    def tick(connection, message):
+        with contextlib.suppress(Exception):  # the client has left
+            while not ended.wait(SHORT / 20):
+                connection.send("{}")
+
+    watch = threading.Timer(LONG, ended.set)
+    watch.start()
+    with Server(tick) as server:
+        assert main(["call", server.url, "-d", "1", "--until", "n=1", "--timeout", str(3 * SHORT)]) == 4
+        assert not ended.is_set()
+        ended.set()
+    watch.cancel()
+
+
+def test_a_lost_connection_ends_it_while_stdin_is_open(server, capsys, monkeypatch):
+    ended = threading.Event()
+    was_read = threading.Event()
+
+    def open_stdin():
+        yield '{"method": "leave"}\n'
+        ended.wait(LONG)
+        was_read.set()
+
+    monkeypatch.setattr(sys, "stdin", open_stdin())
+    assert main(["call", "--protocol", "jsonrpc", server.url, "-d", "-"]) == 5
+    assert not was_read.is_set()
+    ended.set()
+    assert "enough" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--protocol", "jsonrpc", "echo"], []])
 def test_a_line_that_is_not_json_ends_it(arguments, server, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("[\n"))
@@ -232,6 +280,7 @@ def test_retry_limits_the_attempts(server, capsys):
         (["ws://x", "m", "a=1", "-d", "-"], "come from stdin"),
         (["ws://x", "m", "--key", "k.pem"], "--key needs --cert"),
         (["ws://x", "m", "--cert", __file__], "can't be used"),
+        (["ws://x", "m", "--ca", __file__], f"--ca {__file__} can't be used"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -257,6 +306,28 @@ def test_headers_authentication_and_origin_are_sent(server):
         "Basic bWU6cHc=",
         "https://o.example",
     )
+
+
+@pytest.mark.parametrize("option", [("--auth", "me:pw"), ("--token-cmd", "echo t0k")])
+def test_an_option_replaces_a_header_of_the_same_name_in_any_case(option, server):
+    assert main(["call", "-H", "authorization: old", *option, server.url, "echo"]) == 0
+    [value] = server.opened.get().request.headers.get_all("Authorization")
+    assert value != "old"
+
+
+@pytest.mark.parametrize(
+    ("options", "url", "code"),
+    [
+        ([], "ftp://me:hunter2@h/?token=hunter2", 2),
+        ([], "me:hunter2@h:bad/?token=hunter2", 2),
+        ([], "me:hunter2/@h", 2),
+        (["-H", "Authorization Bearer hunter2"], "ws://x", 2),
+        (["-v"], "me:hunter2@127.0.0.1:{port}/?token=hunter2", 0),
+    ],
+)
+def test_secrets_of_urls_and_headers_are_not_printed(options, url, code, server, capsys):
+    assert main(["call", *options, url.format(port=server.port), "echo"]) == code
+    assert "hunter2" not in capsys.readouterr().err
 
 
 def test_the_output_of_the_token_command_is_the_bearer(server):

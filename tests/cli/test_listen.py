@@ -49,9 +49,43 @@ def test_until_ends_with_the_first_such_message(server, capsys):
 
 
 def test_the_time_can_be_limited(server, capsys):
-    assert main(["listen", server.url, "-W", "0.05"]) == 0
-    assert main(["listen", server.url, "-W", "0.05", "-C", "1"]) == 4  # less than was asked for
+    assert main(["listen", server.url, "-W", str(2 * SHORT)]) == 0
+    assert main(["listen", server.url, "-W", str(2 * SHORT), "-C", "1"]) == 4  # less than was asked for
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("wait", ["nan", "inf"])
+def test_a_time_that_is_not_finite_is_a_usage_error(wait, server, capsys):
+    assert main(["listen", server.url, "-W", wait]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_any_finite_time_can_be_waited(server, capsys):
+    assert main(["listen", server.url, "--send", "1", "-C", "1", "-W", "1e300"]) == 0
+    assert lines(capsys) == EVENTS[:1]
+
+
+def test_the_time_ends_although_no_connection_opens(server, capsys):
+    server.stop()
+    assert main(["listen", server.url, "-W", str(2 * SHORT)]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_time_ends_although_no_reply_comes_to_the_subscription(capsys):
+    with Server(lambda connection, message: None) as server:
+        assert main(["listen", server.url, "--subscribe", "{}", "-W", str(2 * SHORT)]) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_time_ends_although_messages_wait_to_be_handled(capfd):
+    def many(connection, message):
+        for _ in range(400):
+            connection.send("x")
+
+    program = f'"{sys.executable}" -S -E -c "print(1)"'
+    with Server(many) as server:
+        assert main(["listen", server.url, "--send", "1", "-W", str(2 * SHORT), "--exec", program]) == 0
+    assert len(capfd.readouterr().out.splitlines()) < 400
 
 
 def test_timestamps_begin_the_lines(server, capsys):
@@ -81,6 +115,13 @@ def test_a_program_gets_each_message_on_its_stdin(server, capfd, tmp_path):
     program.write_text("import sys; print('got', sys.stdin.read().strip())")
     assert main(["listen", server.url, "--send", "1", "-C", "2", "--exec", f'"{sys.executable}" "{program}"']) == 0
     assert capfd.readouterr().out.splitlines() == ['got {"type": "a", "n": 1}', 'got {"type": "b", "n": 2}']
+
+
+def test_a_program_gets_half_of_a_surrogate_pair_escaped(capfd):
+    program = f'"{sys.executable}" -c "import sys; sys.stdout.write(sys.stdin.read())"'
+    with Server(lambda connection, message: '["\\ud800"]') as server:
+        assert main(["listen", server.url, "--send", "1", "-C", "1", "--exec", program]) == 0
+    assert capfd.readouterr().out == '["\\ud800"]\n'
 
 
 def test_a_subscription_is_made_again_after_a_restart_of_the_server(capsys):

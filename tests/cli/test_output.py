@@ -2,15 +2,19 @@
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 
 import pytest
 
 import wsclient
+from wsclient.cli import main
 from wsclient.cli.exits import CommandError, ExitCode, exit_code_of, sentence_of
 from wsclient.cli.output import Output
 from wsclient.cli.tracing import OpenNotice, frame_line
+from wsclient.testing import Server
 
 
 class Terminal(io.StringIO):
@@ -54,6 +58,50 @@ def test_colours_and_escapes_are_for_terminals(monkeypatch):
     terminal.seek(terminal.truncate(0))
     Output().message("\033[2Jclear\x9b2J")
     assert terminal.getvalue() == "\\x1b[2Jclear\\x9b2J\n"
+
+
+def test_colours_that_were_asked_for_count_more_than_no_color():
+    program = "from wsclient.cli.output import Output; Output('always').message({'a': None})"
+    done = [
+        subprocess.run([sys.executable, "-c", program], env={**os.environ, **more}, capture_output=True, check=True)
+        for more in ({"NO_COLOR": "1"}, {"NO_COLOR": ""})
+    ]
+    assert done[0].stdout == done[1].stdout
+
+
+def test_a_line_with_a_time_is_escaped_too(monkeypatch):
+    terminal = use_terminal(monkeypatch)
+    Output().message("\033[2Jclear", stamp="12:00 ")
+    assert terminal.getvalue() == "12:00 \\x1b[2Jclear\n"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_a_pipe_gets_utf_8_and_what_has_no_utf_8_is_escaped(encoding, monkeypatch):
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", pipe)
+    with Server(lambda connection, message: '["\u20ac\U0001f600", "\\ud800"]') as server:
+        assert main(["call", server.url, "-d", "1"]) == 0
+    assert pipe.buffer.getvalue() == '["\u20ac\U0001f600", "\\ud800"]\n'.encode()
+
+
+def test_stdin_is_utf_8(monkeypatch, capsys):
+    for content, code in ((b'"\xe2\x82\xac"', 0), (b'"\xff"', 2)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "latin-1"))
+        with Server() as server:
+            assert main(["call", server.url, "-d", "-"]) == code
+    out, err = capsys.readouterr()
+    assert out == "\u20ac\n"
+    assert err.startswith("wsclient: stdin is not UTF-8: ")
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_is_like_dev_null(name, monkeypatch, capsys):
+    with Server() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, None)
+            assert main(["call", server.url, "-d", "-" if name == "stdin" else "1"]) == 0
+            getattr(sys, name).close()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def plain(text):

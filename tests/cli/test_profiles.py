@@ -37,8 +37,9 @@ def test_secrets_are_references(write, monkeypatch):
     [
         ("[y]\n", "There is no profile 'x' in .*; it has: y."),
         ("[x]\nurls = 1\n", "'urls' is unknown; known are: url, "),
-        ("[x]\nurl = 1\n", "'url' has a value of the wrong type: 1"),
-        ("[x]\ntimeout = true\n", "'timeout' has a value of the wrong type"),
+        ("[x]\nurl = 1\n", "'url' must not be of the type int."),
+        ('[x]\nauth = ["me:pw"]\n', "'auth' must not be of the type list.$"),  # it may be a secret
+        ("[x]\ntimeout = true\n", "'timeout' must not be of the type bool."),
         ('[x]\nauth = "env:NO_SUCH_VARIABLE"\n', "variable 'NO_SUCH_VARIABLE' of profile 'x', 'auth' is not set"),
         ("[x\n", "is not TOML"),
     ],

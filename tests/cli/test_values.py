@@ -139,3 +139,8 @@ def test_a_condition_accepts_the_message_it_was_made_from(message):
     for name, value in message.items():
         shown = value if isinstance(value, str) else json.dumps(value)
         assert Condition(f"{name}={shown}")(message)
+
+
+def test_a_number_with_too_many_digits_is_refused_with_its_place():
+    with pytest.raises(CommandError, match=r"^the parameter a is not usable: Exceeds the limit"):
+        items(["a:=" + "9" * 5000])

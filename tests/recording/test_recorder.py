@@ -494,16 +494,18 @@ def test_a_function_gets_the_lines_that_a_file_would_contain(server, tmp_path):
     assert without_times(whole) == without_times((tmp_path / "x.jsonl").read_bytes())
 
 
-def test_a_function_that_raises_ends_the_recording_and_not_the_client(server):
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_a_function_that_raises_ends_the_recording_and_not_the_connection(kind, server):
     errors = []
 
     def fails(data):
         if b'"message"' in data:
-            raise RuntimeError("no more")
+            raise kind("no more")
 
     with wsclient.connect(server.url, record=fails, on_error=lambda _, error: errors.append(error)) as client:
         for _ in range(3):
             client.request({"method": "echo"})
+    assert server.opened.qsize() == 1
     assert [type(error) for error in errors] == [OSError]
     assert "fails" in str(errors[0])
     assert "has stopped (no more); the client continues without it." in str(errors[0])

@@ -230,12 +230,12 @@ class Recorder:
         try:
             while rest:
                 rest = rest[file.write(rest) or 0 :]
-        except Exception as error:  # of the file, or of the user's function
+        except BaseException as error:  # of the file, or of the user's function, which may raise SystemExit
             self._stop(error)
             return
         self._whole += len(data)
 
-    def _stop(self, cause: Exception) -> None:
+    def _stop(self, cause: BaseException) -> None:
         """End the recording after an error. If possible, truncate the file to the end of the last complete write."""
         file, self._file = self._file, None
         self._notes.clear()

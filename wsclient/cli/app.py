@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -102,6 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    _prepare_streams()
     try:
         result: Any = app.main(arguments, prog_name="wsclient", standalone_mode=False)
         sys.stdout.flush()
@@ -121,6 +123,25 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _failed(sentence_of(error), code)
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _prepare_streams() -> None:
+    """Open the standard streams that are closed (``>&-``) as ``/dev/null``, and use UTF-8 in pipes: JSON is UTF-8 (RFC
+    8259 §8.1), but the encoding of a pipe is that of the locale, on Windows a code page.
+
+    Half of a surrogate pair has no UTF-8; it is printed as its JSON escape.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (open until the exit)
+        elif name != "stderr" and isinstance(stream, io.TextIOWrapper):
+            wanted = (
+                stream.encoding if stream.isatty() else "utf-8",
+                "strict" if name == "stdin" else "backslashreplace",
+            )
+            if wanted != (stream.encoding, stream.errors):  # a stream that was read can't be changed
+                stream.reconfigure(encoding=wanted[0], errors=wanted[1])
 
 
 def _failed(sentence: str, code: ExitCode) -> ExitCode:

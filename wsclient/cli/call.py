@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,7 +18,7 @@ from ..protocols import JsonId
 from .exits import CommandError, ExitCode, exit_code_of, sentence_of
 from .options import ClientCommand, Connection
 from .protocols import UndecodedJson
-from .values import Condition, data_of, items, lines_of
+from .values import Condition, data_of, items, lines_of, never
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -69,7 +71,8 @@ def command(
     client = connection.client(url, output, protocol=JsonId() if has_requests else None, **options)
     messages.client = client
     timeout = REQUEST_TIMEOUT if connection.timeout is None else connection.timeout
-    with client.listen() as stream:
+    # With requests nothing reads the stream; it only tells when the client has ended.
+    with client.listen(never if has_requests else None) as stream:
         client.start()
         try:
             if not has_requests:
@@ -80,7 +83,7 @@ def command(
                 output.message(client.request(messages.one(), until=until))
                 return ExitCode.OK
             replies = _Unordered if unordered else _Ordered
-            return replies(client, messages, until).print(output)
+            return replies(client, stream, messages, until).print(output)
         finally:
             client.close(timeout=_CLOSE_TIMEOUT)
 
@@ -135,15 +138,15 @@ def _exchange(
     reader = _Reader(messages, client.send)
     reader.start()
     printed = 0
-    end = time.monotonic() + timeout
+    end: float | None = None  # when the next message must have come; None before everything is sent
     while (wanted := reader.number) is None or printed < wanted:
-        message = _next(stream, None if wanted is None else end, reader)
-        if message is _NONE_YET:
-            continue
-        end = time.monotonic() + timeout
-        if until is None or until(message):
+        if wanted is not None and end is None:
+            end = time.monotonic() + timeout
+        message = _next(stream, end, reader)
+        if message is not _NONE_YET and (until is None or until(message)):
             output.message(message)
             printed += 1
+            end = None
     reader.check()
     return ExitCode.OK
 
@@ -208,12 +211,14 @@ class _Replies:
 
     Args:
         client: sends the requests.
+        stream: raises the error that ended the client; it has no messages.
         messages: the requests.
         until: as for ``Client.request``.
     """
 
-    def __init__(self, client: Client, messages: _Messages, until: Condition | None) -> None:
+    def __init__(self, client: Client, stream: Stream, messages: _Messages, until: Condition | None) -> None:
         self._client = client
+        self._stream = stream
         self._until = until
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._replies: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
@@ -233,7 +238,11 @@ class _Replies:
             try:
                 index, future = self._replies.get(timeout=_POLL)
             except queue.Empty:
+                if printed == self._sent:
+                    self._check_client()
                 continue
+            while not future.done():  # Ctrl-C ends no wait without a limit on Windows (python/cpython#74157)
+                futures.wait((future,), _POLL)
             try:
                 reply = future.result()
             except Exception as error:
@@ -245,6 +254,11 @@ class _Replies:
             printed += 1
         self._reader.check()
         return code
+
+    def _check_client(self) -> None:
+        """Raise what ended the client: no further request can be sent, although stdin may stay open."""
+        with contextlib.suppress(TimeoutError):
+            self._stream.get(0)
 
     def show(self, index: int, reply: Any, output: Output) -> None:
         """Print a reply."""

@@ -8,7 +8,7 @@ from rich.text import Text
 
 __all__ = ["colored_json"]
 
-_console = Console(force_terminal=True, color_system="standard", soft_wrap=True, width=10**6)
+_console = Console(force_terminal=True, color_system="standard", no_color=False, soft_wrap=True, width=10**6)
 _highlighter = JSONHighlighter()
 
 

@@ -16,7 +16,7 @@ from ..protocols import JsonId
 from .exits import CommandError, ExitCode
 from .options import FOREVER, ClientCommand, Connection
 from .output import Output
-from .protocols import UndecodedJson, marks_events
+from .protocols import UndecodedJson
 from .values import Condition, parse_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ Examples:
 
 _WAITING = 1000
 """Messages that may wait to be printed; the client pauses reading at this number."""
+
+_POLL = 0.1
+"""Longest single wait in seconds: Ctrl-C ends no wait without a limit on Windows (python/cpython#74157)."""
 
 _CLOSE_TIMEOUT = 1.0
 """Seconds for the server to answer the close frame."""
@@ -105,8 +108,9 @@ def command(
     requests = [parse_json(text, "--subscribe") for text in subscribed]
     if raw and connection.protocol is None and not requests:
         options["json"] = UndecodedJson()
-    if greetings:
-        options["on_open"] = _Greeter(greetings)
+    greeter = _Greeter(greetings)
+    if greetings or requests:
+        options["on_open"] = greeter
     client = connection.client(
         url,
         output,
@@ -117,22 +121,16 @@ def command(
     )
     listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
     listener.add(client.listen())
-    client.start()
+    client.start(wait)
+    end = None if wait is None else time.monotonic() + wait
     try:
         for request in requests:
-            listener.add(_subscription(client, request), is_subscription=True)
-        return listener.run(wait)
+            stream = greeter.subscribe(client, request, end)
+            if stream is not None:
+                listener.add(stream, is_subscription=True)
+        return listener.run(end)
     finally:
         client.close(timeout=_CLOSE_TIMEOUT)
-
-
-def _subscription(client: Client, request: Any) -> Stream:
-    """Subscribe; the events are those of the stream, or ordinary messages."""
-    return client.subscribe(request, match=None if marks_events(client.protocol, request) else _never)
-
-
-def _never(message: object) -> bool:
-    return False
 
 
 class _Pump(threading.Thread):
@@ -169,14 +167,44 @@ class _End(NamedTuple):
 
 
 class _Greeter:
-    """The hook ``on_open``: sends the messages of ``--send`` on every connection."""
+    """The hook ``on_open``: sends the messages of ``--send`` on every connection, and the requests of subscriptions
+    whose messages the client does not recognise on every later one.
+
+    Args:
+        messages: the messages of ``--send``.
+    """
 
     def __init__(self, messages: list[Any]) -> None:
         self._messages = messages
+        self._requests: list[Any] = []
 
     def __call__(self, client: Client) -> None:
         for message in self._messages:
             client.send(message)
+        if client.stats.connections > 1:
+            for request in self._requests:
+                client.submit(request)
+
+    def subscribe(self, client: Client, request: Any, end: float | None) -> Stream | None:
+        """Subscribe now, and again on every later connection.
+
+        Args:
+            client: the client.
+            request: the message of ``--subscribe``.
+            end: until when to wait for the reply, on the monotonic clock; None: ``request_timeout``.
+
+        Returns:
+            The messages of the subscription; None if they are ordinary messages, since they do not name it.
+        """
+        options: dict[str, Any] = {} if end is None else {"timeout": max(0.0, end - time.monotonic())}
+        replies = client.stats.requests_ok
+        try:
+            return client.subscribe(request, **options)
+        except ValueError:
+            if client.stats.requests_ok == replies:
+                raise  # it could not be sent
+            self._requests.append(request)
+            return None
 
 
 class _Listener:
@@ -208,23 +236,25 @@ class _Listener:
         """Handle the messages of a stream too."""
         _Pump(stream, self._messages, is_subscription=is_subscription).start()
 
-    def run(self, wait: float | None) -> int:
+    def run(self, end: float | None) -> int:
         """Handle the messages until the end.
 
         Args:
-            wait: seconds until the end; None for no limit.
+            end: the time of the end on the monotonic clock; None for no limit.
 
         Returns:
             The exit code: 4 if the time ended, and 5 if the server closed the connection, before ``--count`` or
             ``--until`` was fulfilled; else 0.
         """
         is_endless = self._left is None and self._until is None
-        end = None if wait is None else time.monotonic() + wait
         while True:
-            try:
-                message = self._messages.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
-            except queue.Empty:
+            left = _POLL if end is None else end - time.monotonic()
+            if left <= 0:
                 return ExitCode.OK if is_endless else ExitCode.TIMEOUT
+            try:
+                message = self._messages.get(timeout=min(left, _POLL))
+            except queue.Empty:
+                continue
             if isinstance(message, _End):
                 if message.error is not None:
                     raise message.error
@@ -244,10 +274,12 @@ class _Listener:
 
     def _show(self, message: Any) -> None:
         if self._program is not None:
-            text = message if isinstance(message, bytes) else f"{Output.line(message)}\n".encode()
+            text = (
+                message if isinstance(message, bytes) else f"{Output.line(message)}\n".encode(errors="backslashreplace")
+            )
             subprocess.run(self._program, shell=True, input=text, check=False)  # noqa: S602  (the user's own command)
         elif self._timestamps:
             now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-            self._output.text(f"{now} {Output.line(message)}")
+            self._output.message(message, stamp=f"{now} ")
         else:
             self._output.message(message)

@@ -17,7 +17,7 @@ from .output import Color, Output
 from .profiles import load_profile, run_for_secret
 from .protocols import NAMES, protocol_of, uncorrelated
 from .tracing import FramePrinter, OpenNotice, log_to
-from .urls import completed_url
+from .urls import completed_url, shown
 
 if TYPE_CHECKING:
     from .._client.client import Client
@@ -163,10 +163,9 @@ class Connection:
         headers = {str(name): str(value) for name, value in profile.pop("headers", {}).items()}
         for header in given["headers"]:
             name, colon, value = header.partition(":")
-            if not colon or not name.strip():
-                raise CommandError(f"{header!r} is not a header; write 'NAME: VALUE'.")
-            headers = {known: one for known, one in headers.items() if known.lower() != name.strip().lower()}
-            headers[name.strip()] = value.strip()
+            if not colon or not name.strip():  # what follows the first word may be a secret
+                raise CommandError(f"{' '.join(header.split()[:1])!r} is not a header; write 'NAME: VALUE'.")
+            headers = _with_header(headers, name.strip(), value.strip())
         explicit = {
             name: value
             for name, value in given.items()
@@ -259,7 +258,7 @@ class Connection:
     def _completed(self, typed: str) -> str:
         url = completed_url(typed)
         if self.verbose and url != typed:
-            self.output().notice(f"* the URL {typed} means {url}")
+            self.output().notice(f"* the URL {shown(typed)} means {shown(url)}")
         return url
 
     # --- the parts ---------------------------------------------------------------------------------------------------
@@ -269,13 +268,14 @@ class Connection:
         if self.auth is not None:
             if ":" not in self.auth:
                 raise CommandError("--auth must be USER:PASS.")
-            headers["Authorization"] = f"Basic {base64.b64encode(self.auth.encode()).decode()}"
+            basic = base64.b64encode(self.auth.encode()).decode()
+            return _with_header(headers, "Authorization", f"Basic {basic}")
         return headers
 
     def _headers_with_token(self) -> dict[str, str]:
         """Run ``--token-cmd``; called before every attempt."""
         assert self.token_cmd is not None
-        return {**self._headers(), "Authorization": f"Bearer {run_for_secret(self.token_cmd)}"}
+        return _with_header(self._headers(), "Authorization", f"Bearer {run_for_secret(self.token_cmd)}")
 
     def _secret(self) -> Any:
         return None if self.token_cmd is None else functools.partial(run_for_secret, self.token_cmd)
@@ -285,7 +285,10 @@ class Connection:
             if self.key:
                 raise CommandError("--key needs --cert, the certificate of this key.")
             return None
-        context = ssl.create_default_context(cafile=_readable(self.ca, "--ca"))
+        try:
+            context = ssl.create_default_context(cafile=_readable(self.ca, "--ca"))
+        except ssl.SSLError as error:
+            raise CommandError(f"--ca {self.ca} can't be used: {error}.") from error
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -319,6 +322,11 @@ class _StopAfter:
 
     def __call__(self, state: Any) -> bool:
         return self._retries != FOREVER and state.attempt_number > self._retries
+
+
+def _with_header(headers: Mapping[str, str], name: str, value: str) -> dict[str, str]:
+    """Return the headers with another one, which replaces one of the same name in any case (RFC 9110 §5.1)."""
+    return {**{known: one for known, one in headers.items() if known.lower() != name.lower()}, name: value}
 
 
 def _readable(path: str | None, option: str) -> str | None:

@@ -37,11 +37,15 @@ class Output:
         self.has_color = _wants_color(color, self.is_terminal)
         self._notices_have_color = _wants_color(color, sys.stderr.isatty())
 
-    def message(self, message: Any) -> None:
+    def message(self, message: Any, *, stamp: str = "") -> None:
         """Print a message as one line: JSON as JSON, text as text, binary as base64.
 
         A text that is not one line (it contains line breaks) is printed as a JSON string. On a terminal, control
         characters are escaped.
+
+        Args:
+            message: the message.
+            stamp: begins the line; binary messages as they came have none.
 
         Raises:
             BrokenPipeError: nothing reads stdout any more.
@@ -51,7 +55,7 @@ class Output:
             sys.stdout.buffer.write(message)
             sys.stdout.buffer.flush()
             return
-        self.text(self.shown(message))
+        self.text(f"{stamp}{self.shown(message)}")
 
     def shown(self, message: Any) -> str:
         """Return the line that ``message`` prints for a message that is not printed as bytes."""

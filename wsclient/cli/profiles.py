@@ -78,7 +78,7 @@ def load_profile(name: str) -> dict[str, Any]:
         if kind is None:
             raise CommandError(f"{path}: {where} is unknown; known are: {', '.join(_KEYS)}.")
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise CommandError(f"{path}: {where} has a value of the wrong type: {value!r}.")
+            raise CommandError(f"{path}: {where} must not be of the type {type(value).__name__}.")
         profile[member] = _resolved(value, where)
     for member in _FILES:
         if member in profile:

@@ -7,9 +7,10 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from .._rfc6455.url import redact
 from .exits import CommandError
 
-__all__ = ["completed_url"]
+__all__ = ["completed_url", "shown"]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _OF_HTTP: Final = {"http": "ws", "https": "wss"}
@@ -33,8 +34,17 @@ def completed_url(typed: str) -> str:
         return _with_scheme(typed)
     scheme = found[1].lower()
     if scheme not in _OURS and scheme not in _OF_HTTP:
-        raise CommandError(f"{typed!r} is not a WebSocket URL: it begins with {scheme}://, not with ws:// or wss://.")
+        raise CommandError(
+            f"{shown(typed)!r} is not a WebSocket URL: it begins with {scheme}://, not with ws:// or wss://."
+        )
     return f"{_OF_HTTP.get(scheme, scheme)}{typed[len(scheme) :]}"
+
+
+def shown(typed: str) -> str:
+    """Return the URL as it was typed, but without user, password and the values of the query."""
+    if "@" not in typed and "?" not in typed:
+        return typed
+    return redact(typed) if _SCHEME.match(typed) else redact(f"//{typed}").removeprefix("//")
 
 
 def _with_scheme(typed: str) -> str:
@@ -42,9 +52,9 @@ def _with_scheme(typed: str) -> str:
         parts = urlsplit(f"//{typed}")
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise CommandError(f"{typed!r} is not a URL: {error}.") from error
+        raise CommandError(f"{shown(typed)!r} is not a URL: its host or its port can't be read.") from error
     if not host or re.search(r"\s", typed):
-        raise CommandError(f"{typed!r} is not a URL; write ws://host/path, wss://host/path or host:port.")
+        raise CommandError(f"{shown(typed)!r} is not a URL; write ws://host/path, wss://host/path or host:port.")
     return f"{'ws' if _is_near(host) else 'wss'}://{typed}"
 
 

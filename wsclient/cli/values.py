@@ -10,7 +10,7 @@ from typing import Any
 
 from .exits import CommandError
 
-__all__ = ["Condition", "data_of", "items", "lines_of", "parse_json"]
+__all__ = ["Condition", "data_of", "items", "lines_of", "never", "parse_json"]
 
 
 class Condition:
@@ -70,6 +70,8 @@ def parse_json(text: str, where: str) -> Any:
         raise CommandError(f"{where} is not JSON: {error.msg} at {place} of {shown!r}.") from error
     except RecursionError as error:
         raise CommandError(f"{where} is not usable: its JSON is nested too deeply.") from error
+    except ValueError as error:  # a number with too many digits
+        raise CommandError(f"{where} is not usable: {error}.") from error
 
 
 def data_of(text: str, where: str) -> Any:
@@ -97,11 +99,19 @@ def lines_of(lines: Iterable[str]) -> Iterator[Any]:
     """Decode NDJSON: one message per line; empty lines are skipped.
 
     Raises:
-        CommandError: a line is not JSON.
+        CommandError: a line is not JSON, or the lines are not UTF-8.
     """
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield parse_json(line.strip(), f"line {number} of stdin")
+    try:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield parse_json(line.strip(), f"line {number} of stdin")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"stdin is not UTF-8: {error}.") from error
+
+
+def never(message: object) -> bool:
+    """Select no message: a condition for streams."""
+    return False
 
 
 def items(arguments: Iterable[str]) -> Any:

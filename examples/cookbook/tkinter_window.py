@@ -1,10 +1,10 @@
-"""A window (tkinter, Qt, ...): messages are shown in it, and it never freezes.
+"""A window with tkinter: messages are shown in it, and it never freezes.
 
 Why: a window's functions may only be called by the thread of the window; and while they wait, the window is frozen.
 How: the hook ``on_message``, on its own thread, puts each message into a queue. The window looks into the queue every
 50 ms. ``send()`` and ``submit()`` (for a message with an answer) do not wait, so a button may call them, before the
 connection is open too. ``run_forever()``, which opens it, waits, so it has a thread. ``close(wait=False)`` does not
-wait. In Qt, emit a signal in ``on_message`` instead of using a queue: Qt delivers it on the window's thread.
+wait. Qt: see ``qt_window.py``.
 
 Change: ``URL``, and what is shown.
 Run: python examples/cookbook/tkinter_window.py     (with the argument "demo" it sends one message, and ends)

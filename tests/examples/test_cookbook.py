@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -27,6 +28,12 @@ LINES = {
     "fastapi_app": ["price: 100", "closed: True"],
     "processes": ["results: 0 2 4 6 8 10 12 14 16 18", "a connection for each process: True"],
     "tkinter_window": ["shown: hello"],
+    "qt_window": ["shown: hello on the thread of the window: True"],
+    "notebook": [
+        "sum: 3",
+        *(f"price: {price}" for price in range(100, 103)),
+        "kept: {'price': 100} {'price': 101} {'price': 102}",
+    ],
     "bug_report": [
         "files: log.txt report.txt session.jsonl",
         "messages are in it: True",
@@ -42,14 +49,30 @@ LINES = {
 ELSEWHERE = {"selenium_bidi": "servers/test_selenium.py"}
 """Those that other tests run."""
 
-
-NEEDED = {"fastapi_app": ("fastapi", "uvicorn"), "tkinter_window": ("tkinter",)}
+NEEDED = {"fastapi_app": ("fastapi", "uvicorn"), "tkinter_window": ("tkinter",), "qt_window": ("PySide6",)}
 """The modules that they import, and that the tests do not need otherwise."""
 
 LONGEST = {"selenium_bidi": 120, "from_socketio": 100, "corporate_proxy": 80}
 """Lines of those that have a measurement, a protocol, or a proxy in them."""
 
-ARGUMENTS = {"tkinter_window": ["demo"]}
+ARGUMENTS = {"tkinter_window": ["demo"], "qt_window": ["demo"]}
+
+ENVIRONMENT = {"qt_window": {"QT_QPA_PLATFORM": "offscreen", "QT_LOGGING_RULES": "default.warning=false"}}
+"""Qt draws into memory, and does not warn that such a window has no size."""
+
+
+def screen_for(name):
+    """The command that gives tkinter a screen, where there is none."""
+    is_needed = name == "tkinter_window" and sys.platform == "linux" and "DISPLAY" not in os.environ
+    return ["xvfb-run", "--auto-servernum"] if is_needed and shutil.which("xvfb-run") else []
+
+
+def missing_for(done):
+    """What the machine does not have for a window; None if the program had everything."""
+    if done.stderr.startswith("THERE IS NO SCREEN"):
+        return done.stderr.strip()
+    library = re.search(r"^ImportError: (lib\S+): cannot open shared object file", done.stderr, re.MULTILINE)
+    return library and f"{library[1].upper()} IS MISSING"
 
 
 @pytest.mark.slow
@@ -58,10 +81,11 @@ def test_it_prints_what_it_is_for(name):
     for module in NEEDED.get(name, ()):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module.upper()} IS MISSING: cookbook/{name}.py is not run")
-    command = [sys.executable, "-u", str(EXAMPLES / "cookbook" / f"{name}.py"), *ARGUMENTS.get(name, ())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
-    if done.stderr.startswith("THERE IS NO SCREEN"):
-        pytest.skip(f"{done.stderr.strip()}: cookbook/{name}.py is not run")
+    program = [sys.executable, "-u", str(EXAMPLES / "cookbook" / f"{name}.py"), *ARGUMENTS.get(name, ())]
+    environment = {**os.environ, **ENVIRONMENT.get(name, {})}
+    done = subprocess.run([*screen_for(name), *program], capture_output=True, text=True, timeout=60, env=environment)
+    if missing := missing_for(done):
+        pytest.skip(f"{missing}: cookbook/{name}.py is not run")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == LINES[name]
 

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+import tenacity
 
 import wsclient
 from wsclient import RemoteError
@@ -123,6 +124,27 @@ def test_a_session_is_made_survives_a_reconnect_and_is_ended_by_the_client(drive
         assert client.memo["session.new"] is made
     assert client.last_disconnect.initiator == "local"
     eventually(lambda: is_unknown(driver, made["sessionId"]))
+
+
+def test_after_a_restart_the_client_makes_another_session(driver):
+    def url():
+        made = client.memo.get("session.new")
+        return f"ws://127.0.0.1:{driver.port}/session{'/' + made['sessionId'] if made else ''}"
+
+    def forget(error):
+        return True if isinstance(error, wsclient.HandshakeError) and client.memo.pop("session.new", None) else None
+
+    again = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05), should_retry=forget)
+    protocol = WebDriverBiDi(capabilities=CAPABILITIES)
+    client = wsclient.Client(url, protocol=protocol, session_timeout=2 * LONG, reconnect=again)
+    with client:
+        first = client.memo["session.new"]["sessionId"]
+        driver.stop()
+        waiting = client.submit({"method": "session.status", "params": {}}, idempotent=True, timeout=2 * LONG)
+        driver.start()
+        waiting.result(2 * LONG)
+        assert client.memo["session.new"]["sessionId"] != first
+        assert context_of(client)
 
 
 def is_unknown(driver, session):

@@ -98,7 +98,7 @@ class Visit:
 
     def write(self):
         out, self.out = self.out, []
-        if self.features.get("coalesce_messages") and len(out) > 1:
+        if "coalesce_messages" in self.features and len(out) > 1:
             put(self.connection, out)
         else:
             for message in out:

@@ -48,7 +48,7 @@ class ObsWebSocket(Commands):
 
     The rules are those of github.com/obsproject/obs-websocket, ``docs/generated/protocol.md`` ("Connection steps",
     "Creating an authentication string", "Message Types", "WebSocketCloseCode"). It is tested with a server of the tests
-    that follows them.
+    that follows them, and with OBS Studio 29 (obs-websocket 5.1).
 
     Args:
         password: the password of the server; None if it asks for none.

@@ -4,14 +4,12 @@ import contextlib
 import io
 import json
 import os
-import queue
 import re
 import subprocess
 import sys
 import threading
 
 import pytest
-import websockets
 
 from wsclient.cli import app, main
 from wsclient.testing import Server
@@ -434,38 +432,6 @@ def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys):
     assert "Usage: wsclient" in capsys.readouterr().err
     assert main(["nothing"]) == 2
     assert capsys.readouterr().err.startswith("wsclient: There is no command 'nothing'; known are: call, ")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the examples are written for POSIX shells")
-@pytest.mark.parametrize("command", ["call", "listen"])
-def test_the_examples_in_the_help_of_a_command_work(command, capsys):
-    assert main([command, "--help"]) == 0
-    examples = capsys.readouterr().out.partition("Examples:")[2].strip().splitlines()
-    assert len(examples) == 3
-    events = [{"type": "ping"}, {"type": "trade"}, {"type": "other"}]
-
-    with Server(answer) as server:
-        feeding = threading.Thread(target=feed, args=(server, events), daemon=True)
-        feeding.start()
-        for example in examples:
-            line = re.sub(r"localhost:\d+", f"127.0.0.1:{server.port}", example.strip())
-            line = line.replace("wsclient ", f"{sys.executable} -m wsclient ")
-            if command == "listen" and "--count" not in line:
-                line += " --count 1"
-            done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=LONG, check=False)
-            assert (done.returncode, done.stderr) == (0, ""), line
-            assert done.stdout, line
-
-
-def feed(server, events):
-    """Send the events on each connection until the server is closed."""
-    while True:
-        with contextlib.suppress(queue.Empty):
-            connection = server.opened.get(timeout=LONG)
-            with contextlib.suppress(websockets.ConnectionClosed):
-                for event in events * 3:
-                    connection.send(json.dumps(event))
 
 
 @pytest.mark.parametrize(("module", "arguments"), [("click", ["--help"]), ("rich", ["demo"])])

@@ -111,7 +111,17 @@ class Worker:
         return "answered" if reply["result"] == params else "wrong"
 
 
-@click.command(help="Start a server, cut a client's connection during its requests, and show their outcomes.")
+_EPILOG = """\b
+Examples:
+  wsclient demo
+  wsclient demo --plain
+  wsclient demo --plain | tail -n 12
+"""
+
+
+@click.command(
+    epilog=_EPILOG, help="Start a server, cut a client's connection during its requests, and show their outcomes."
+)
 @click.option("--plain", is_flag=True, help="Plain text, as if the output were not a terminal.")
 def command(plain: bool) -> int:
     """Run the command."""

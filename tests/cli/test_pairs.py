@@ -37,7 +37,7 @@ ASK, ANSWER = {"id": 1, "method": "add"}, {"id": 1, "result": 3}
     ],
 )
 def test_a_reply_is_found(protocol, request_, reply):
-    event = {"id": 77, "result": "of nobody"} if protocol != "fifo" else None
+    event = {"id": 77, "result": "of no request"} if protocol != "fifo" else None
     messages = [(SENT, request_), (RECEIVED, event), (RECEIVED, reply)]
     assert found([one for one in messages if one[1] is not None], protocol) == [
         (request_, reply, 2 if event is not None else 1)

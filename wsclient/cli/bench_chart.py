@@ -1,6 +1,6 @@
 """The chart of ``bench --svg``: latency by percentile, and throughput over time. Pure.
 
-The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which can be told apart with every kind of
+The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which can be distinguished with every kind of
 colour blindness; the lines also differ in their dashes and are labelled. Colours of text and paper follow the reader's
 preference for light or dark (media query ``prefers-color-scheme``); viewers that ignore it show the light ones.
 """

@@ -71,7 +71,7 @@ def command(
     client = connection.client(url, output, protocol=JsonId() if has_requests else None, **options)
     messages.client = client
     timeout = REQUEST_TIMEOUT if connection.timeout is None else connection.timeout
-    # With requests nothing reads the stream; it only tells when the client has ended.
+    # With requests nothing reads the stream: it only ends when the client does.
     with client.listen(never if has_requests else None) as stream:
         client.start()
         try:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -108,19 +109,16 @@ def run_for_secret(command: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:  # pragma: no cover  (coverage is measured on the newest Python)
-        import tomli as tomllib
+    toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         with path.open("rb") as file:
-            found: dict[str, Any] = tomllib.load(file)
+            found: dict[str, Any] = toml.load(file)
             return found
     except FileNotFoundError as error:
         raise CommandError(f"There are no profiles: {path} does not exist.") from error
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} is not TOML: {error}.") from error
 
 

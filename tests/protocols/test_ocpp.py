@@ -157,6 +157,21 @@ def test_a_handler_may_call_the_central_system(raw):
     close_now(client)
 
 
+def test_a_call_that_is_queued_or_was_sent_is_named_in_its_timeout_unless_it_is_large(raw):
+    client, peer = open_charge_point(raw)
+    client.submit(["Authorize", {}], timeout=LONG)
+    with pytest.raises(RequestTimeout, match="StatusNotification") as caught:
+        client.request(["StatusNotification", {}], timeout=SHORT / 4)  # one call is in flight at a time
+    assert caught.value.phase == "queued"
+    peer.send_text(json.dumps([3, taken(peer)[1], {}]))
+    with pytest.raises(RequestTimeout, match="BootNotification"):
+        client.request(["BootNotification", {}], timeout=SHORT / 4)
+    with pytest.raises(RequestTimeout) as caught:
+        client.request(["DataTransfer", {"data": "x" * 5000}], timeout=SHORT / 4)
+    assert "DataTransfer" not in str(caught.value)
+    close_now(client)
+
+
 def test_a_slow_handler_with_workers_does_not_wait_for_hooks(raw):
     entered, leave = threading.Event(), threading.Event()
 

@@ -178,6 +178,8 @@ def test_a_message_larger_than_the_queue_is_refused_at_once_and_changes_nothing(
     queue = make(max_bytes=10)
     with pytest.raises(MessageTooBig, match=r"11 bytes.*takes at most 10"):
         queue.put(message(11), PASSED, [])
+    with pytest.raises(MessageTooBig, match=r"11 bytes.*takes at most 10"):
+        queue.hand_over(message(11))
     queue.put(message(10), PASSED, [])
     assert (queue.messages, queue.bytes, queue.dropped) == (1, 10, 0)
 

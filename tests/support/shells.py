@@ -26,7 +26,8 @@ def terminal_of(command, **environment):
     """A program in a ``PseudoTerminal``."""
     from .pseudo_terminal import PseudoTerminal  # not on Windows
 
-    return PseudoTerminal(command, **environment)
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
+    return PseudoTerminal(command, **measured, **environment)
 
 
 @contextlib.contextmanager

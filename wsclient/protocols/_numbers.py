@@ -55,8 +55,8 @@ class Numbers:
         if self.passed < number <= LARGEST_SAFE_INTEGER:
             whole = int(number)  # 7.0 counts too: the reply to it may have the id 7
             with this_thread.section, self._lock:
-                if self.passed < whole:
-                    self.passed = whole
+                # Compared again: another thread may have changed it. Not max(), see `next`.
+                self.passed = whole if self.passed < whole else self.passed  # noqa: FURB136
 
 
 class SharedNumbers(Numbers):

@@ -511,6 +511,18 @@ def test_a_function_that_raises_ends_the_recording_and_not_the_connection(kind, 
     assert "has stopped (no more); the client continues without it." in str(errors[0])
 
 
+def test_a_function_has_had_a_message_when_the_client_delivers_it(server):
+    lines, seen = [], []
+
+    def look(reply):
+        seen.append(json.loads(b"".join(lines).splitlines()[-1]))
+        return True
+
+    with wsclient.connect(server.url, record=lines.append) as client:
+        client.request({"method": "echo", "params": ["hello"]}, until=look)
+    assert [(line["direction"], "hello" in line["text"]) for line in seen] == [("received", True)]
+
+
 # --- the option ------------------------------------------------------------------------------------------------------
 
 

@@ -141,8 +141,10 @@ class Recorder:
         """Note a received message or control frame; arguments as for ``sent``, but a ``Close`` for a close frame."""
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload, False)))
-            if not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG:
-                self.write()  # a decompressed message may have a thousand times the bytes of one read
+            # A decompressed message may have a thousand times the bytes of one read. A function gets a message before
+            # the client delivers it, so that a program which has the message knows that the function has had it.
+            if callable(self._recording.path) or (not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG):
+                self.write()
 
     def lost(self, connection: int, disconnect: Disconnect) -> None:
         """Note that a connection has ended."""

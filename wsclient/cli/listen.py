@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode
 from .options import FOREVER, ClientCommand, Connection
@@ -176,14 +177,24 @@ class _Greeter:
 
     def __init__(self, messages: list[Any]) -> None:
         self._messages = messages
-        self._requests: list[Any] = []
+        # Guards the requests, and the connection on which each was sent last: the hook thread and the main thread send
+        # them.
+        self._lock = make_lock()
+        self._requests: list[tuple[Any, int]] = []
 
     def __call__(self, client: Client) -> None:
         for message in self._messages:
             client.send(message)
-        if client.stats.connections > 1:
-            for request in self._requests:
-                client.submit(request)
+        self._subscribe_again(client)
+
+    def _subscribe_again(self, client: Client) -> None:
+        """Send the requests that were not sent on the present connection."""
+        number = client.stats.connections
+        with self._lock:
+            due = [request for request, sent_on in self._requests if sent_on < number]
+            self._requests = [(request, number) for request, _ in self._requests]
+        for request in due:
+            client.submit(request)
 
     def subscribe(self, client: Client, request: Any, end: float | None) -> Stream | None:
         """Subscribe now, and again on every later connection.
@@ -197,13 +208,15 @@ class _Greeter:
             The messages of the subscription; None if they are ordinary messages, since they do not name it.
         """
         options: dict[str, Any] = {} if end is None else {"timeout": max(0.0, end - time.monotonic())}
-        replies = client.stats.requests_ok
+        replies, number = client.stats.requests_ok, client.stats.connections
         try:
             return client.subscribe(request, **options)
         except ValueError:
             if client.stats.requests_ok == replies:
                 raise  # it could not be sent
-            self._requests.append(request)
+            with self._lock:
+                self._requests.append((request, number))
+            self._subscribe_again(client)  # the connection may have been replaced meanwhile
             return None
 
 

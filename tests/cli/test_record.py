@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 
 import pytest
+from websockets.protocol import State
 
 from wsclient._recording import format as recording_format
 from wsclient.cli.output import Output
@@ -205,6 +207,9 @@ def test_it_reconnects_and_sends_what_came_meanwhile(commands, path):
             json.loads(commands.out.line())
             json.loads(commands.out.line())
             server.restart()
+            # A line is not sent on a connection that ended in the restart, without the client knowing it yet.
+            while server.opened.get(timeout=LONG).protocol.state is not State.OPEN:
+                pass
             print(ASK, file=typed, flush=True)
             typed.close()
 
@@ -215,7 +220,7 @@ def test_it_reconnects_and_sends_what_came_meanwhile(commands, path):
         typist.join(LONG)
     assert code == 0
     assert [payload for direction, payload in content(path) if direction == "received"] == [json.dumps(ANSWER)] * 2
-    assert err[-1].startswith("wsclient: 2 connections, 2 sent, 2 received")
+    assert re.match(r"wsclient: \d connections, 2 sent, 2 received", err[-1])
 
 
 def test_a_server_that_closes_normally_ends_it_without_retries(commands, path):

@@ -100,6 +100,7 @@ class _Messages:
 
     def __init__(self, method: str | None, parameters: tuple[str, ...], data: str | None) -> None:
         self._method = method
+        self._stdin: Iterable[str] = sys.stdin
         self.are_many = data == "-"
         self._one: Any = None
         if self.are_many:
@@ -121,7 +122,7 @@ class _Messages:
 
     def of_stdin(self) -> Iterable[Any]:
         """Return the messages, one for each line."""
-        return map(self._made, lines_of(sys.stdin))
+        return map(self._made, lines_of(self._stdin))
 
     def all(self) -> Iterable[Any]:
         """Return the messages of either."""

@@ -300,12 +300,13 @@ class _StdinSender(threading.Thread):
         self._client = client
         self._results = results
         self._decodes = decodes
+        self._lines: Iterable[str] = sys.stdin or ()
 
     def run(self) -> None:
         """Send the lines."""
         sent = 0
         try:
-            for line in _lines_of_stdin():
+            for line in self._lines:
                 text = line.rstrip("\r\n")
                 if text:
                     self._client.send(_decoded(text) if self._decodes else text)
@@ -313,10 +314,6 @@ class _StdinSender(threading.Thread):
             self._results.put(_Input(sent))
         except Exception as error:
             self._results.put(_Failed(error))
-
-
-def _lines_of_stdin() -> Iterable[str]:
-    return sys.stdin or ()
 
 
 def _decoded(text: str) -> Any:

@@ -680,7 +680,7 @@ def test_a_future_that_is_cancelled_inside_a_section_is_cancelled_a_moment_later
     with wsclient.connect(mute_server.url) as client:
         future = client.submit({"a": 1}, timeout=LONG)
         with this_thread.section:
-            assert future.cancel() is False
+            future.cancel()  # it returns True only if the thread that cancels was quicker
             future.add_done_callback(called.append)
         eventually(future.cancelled)
         eventually(lambda: called == [future])

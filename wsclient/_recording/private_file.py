@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import Final, Protocol
 
-__all__ = ["File", "create", "function_file"]
+__all__ = ["File", "create", "function_file", "write_whole"]
 
 _MODE: Final = 0o600
 """Only the owner may read and write the file."""
@@ -30,6 +30,17 @@ class File(Protocol):
 
     def close(self) -> None:
         """Close it."""
+
+
+def write_whole(file: File, data: bytes) -> None:
+    """Write all of the data; the file has no buffer, so one call may write a part of it.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 class _FunctionFile:

@@ -228,10 +228,8 @@ class Recorder:
         file = self._file
         if file is None:
             return
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
+            private_file.write_whole(file, data)
         except BaseException as error:  # of the file, or of the user's function, which may raise SystemExit
             self._stop(error)
             return

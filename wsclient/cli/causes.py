@@ -48,7 +48,7 @@ _STATUS: Final = {
     505: "a proxy in front of the server passes the request on with HTTP/1.0; let it use HTTP/1.1 (in nginx:"
     " proxy_http_version 1.1), with the headers Upgrade and Connection.",
 }
-"""For each status of a refusal that says enough by itself."""
+"""For each status of a refusal that needs no further evidence."""
 
 _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 

@@ -1,4 +1,4 @@
-"""The phases of a connection up to TLS, each measured by itself: look-up, proxy, TCP, tunnel, TLS.
+"""The phases of a connection up to TLS, each measured separately: look-up, proxy, TCP, tunnel, TLS.
 
 They use the functions with which the client opens its connections.
 """

@@ -18,7 +18,7 @@ import click
 
 from .._recording import format as recording_format
 from .._recording.options import Recording
-from .._recording.private_file import create
+from .._recording.private_file import create, write_whole
 from .._settings import REQUEST_TIMEOUT
 from .exits import CommandError, ExitCode
 from .options import FOREVER, ClientCommand, Connection
@@ -240,10 +240,8 @@ class _Sink:
         file = self._file
         if file is None:
             return
-        rest = memoryview(lines)
         try:
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
+            write_whole(file, lines)
         except OSError as error:
             self._file = None
             with contextlib.suppress(OSError):  # the disk may be full; the error below says so

@@ -152,10 +152,8 @@ class RecordingSwitch:
         file = self._file
         if file is None:
             return
-        rest = memoryview(line)
         try:
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
+            private_file.write_whole(file, line)
         except OSError as error:
             with contextlib.suppress(OSError):  # the first error is reported
                 self._stop()

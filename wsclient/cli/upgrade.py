@@ -166,7 +166,7 @@ class Checks:
             finding.summary += f": min {milliseconds(low)}, median {milliseconds(middle)}, max {milliseconds(high)}"
 
     def watch(self, seconds: float) -> None:
-        """Wait, and say what the server has sent by itself.
+        """Wait, and say what the server has sent unasked.
 
         Raises:
             Failed: the connection ended.
@@ -268,7 +268,7 @@ class Checks:
         return Failed(finding, text_of(error, 500), cause)
 
     def _lost(self, finding: Finding) -> Failed:
-        """The connection ended by itself."""
+        """The connection ended before the client closed it."""
         ended = self._client.last_disconnect
         code = None if ended is None else ended.code
         reason = "" if ended is None else printable(ended.reason, _SHOWN)

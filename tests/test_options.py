@@ -40,7 +40,7 @@ def connected(url, **limits):
     client.close(timeout=0)
 
 
-# --- each limit by itself --------------------------------------------------------------------------------------------
+# --- each limit alone ------------------------------------------------------------------------------------------------
 
 COUNTS = [
     "max_fragments", "max_batch", "max_inflated_bytes", "max_head_bytes", "max_headers", "max_body_bytes",

@@ -55,7 +55,7 @@ if __name__ == "__main__":
         publish("one")
         print(reader.processed.get(timeout=30))
         server.cut_all()
-        publish("two, while nobody listens")
+        publish("two, during the break")
         publish("three")
         print(reader.processed.get(timeout=30))
         print(reader.processed.get(timeout=30))

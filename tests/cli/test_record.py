@@ -163,7 +163,7 @@ def test_no_more_messages_than_count_are_printed(commands, path):
     with Server(flood) as server:
         _, out, _ = commands.json("record", server.url, path, "--show", "-C", "3", stdin=stdin("go"))
     assert [one["message"] for one in out] == ["go", 0, 1, 2]
-    assert len(content(path)) > 4
+    assert len(content(path)) >= 4
 
 
 def test_a_request_of_a_lost_connection_is_not_awaited():
@@ -241,7 +241,7 @@ def test_the_last_messages_before_a_fatal_end_are_printed(commands, path):
     assert any("1008" in line for line in err)
 
 
-def test_a_stdout_that_nobody_reads_pauses_the_client_and_ends_with_it(commands, path, monkeypatch):
+def test_a_stdout_without_a_reader_pauses_the_client_and_ends_with_it(commands, path, monkeypatch):
     """The queue between the I/O thread and the printing is limited, and a full one does not keep the client open."""
     monkeypatch.setattr("wsclient.cli.record._WAITING", 2)
     stuck = threading.Event()

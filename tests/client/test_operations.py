@@ -98,7 +98,7 @@ def test_no_request_gets_the_id_of_a_message_that_was_sent(raw):
     futures = [client.submit({"method": "ours"}) for _ in range(3)]
     mine, *ours = (json.loads(peer.receive_text())["id"] for _ in range(4))
     assert (mine, ours) == (3, [4, 5, 6])
-    peer.send_text(json.dumps({"id": mine, "result": "to nobody's request"}))
+    peer.send_text(json.dumps({"id": mine, "result": "to no request"}))
     eventually(lambda: [message["id"] for message in seen] == [3])
     assert not any(future.done() for future in futures)
     client.close(timeout=0)

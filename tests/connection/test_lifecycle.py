@@ -623,17 +623,17 @@ def test_on_close_is_called_once_although_the_io_thread_hangs(server):
         assert go_on.wait(LONG)
         return False
 
-    told = []
-    client = wsclient.connect(server.url, on_close=lambda client, code, reason: told.append((code, reason)))
+    reported = []
+    client = wsclient.connect(server.url, on_close=lambda client, code, reason: reported.append((code, reason)))
     future = client.submit({"method": "echo", "params": 1}, match=stuck)
     assert held.wait(LONG)
     client.close(timeout=0)
-    assert told == [(None, None)]
+    assert reported == [(None, None)]
     assert isinstance(future.exception(LONG), wsclient.ClientClosed)
     go_on.set()
     assert client.wait_closed(LONG)
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.endswith("-io")])
-    assert told == [(None, None)]
+    assert reported == [(None, None)]
 
 
 def test_drain_of_a_failed_client_raises_its_error_and_changes_nothing():

@@ -339,7 +339,7 @@ def test_text_binary_and_json_count_once_and_control_frames_never(raw):
     client.close(timeout=0)
 
 
-def test_replies_count_once_as_whole_messages_whoever_waits_for_them(raw):
+def test_replies_count_once_as_whole_messages_for_any_kind_of_wait(raw):
     client, peer, noted = noting(raw, protocol=JsonId(result="result", error="error"))
     futures = [client.submit({"n": 1}), client.submit({"n": 2}), client.submit({"n": 3}, until=lambda reply: reply > 1)]
     asked = [taken(peer) for _ in futures]

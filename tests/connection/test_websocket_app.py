@@ -31,7 +31,7 @@ def test_an_opened_connection_is_served_and_left_open(sock):
 
 
 def refuse():
-    raise ConnectionRefusedError("nobody there")
+    raise ConnectionRefusedError("no listener")
 
 
 def raise_error():

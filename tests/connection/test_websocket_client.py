@@ -152,7 +152,9 @@ def test_an_exception_inside_a_run_reaches_the_callbacks(line):
         def arm(self):
             self.sock = Failing(self.journal, None)
 
-    told = []
-    app = Refused(None, on_close=lambda *args: told.append("close"), on_error=lambda *args: told.append("error"))
+    reported = []
+    app = Refused(
+        None, on_close=lambda *args: reported.append("close"), on_error=lambda *args: reported.append("error")
+    )
     app.run_forever()
-    assert told == ["error", "close"]
+    assert reported == ["error", "close"]

@@ -98,8 +98,9 @@ def test_a_connection_ends_after_its_lifetime_whatever_it_does(start):
     began = time.monotonic()
     feed, url = start(lifetime=0.2)
     with guest(f"{url}/ws/btcusdt@trade") as connection:
-        ask(connection, "LIST_SUBSCRIPTIONS")
-        feed.trade("btcusdt", "1.0")
+        with contextlib.suppress(ConnectionClosed):  # on a busy machine it may end before
+            ask(connection, "LIST_SUBSCRIPTIONS")
+            feed.trade("btcusdt", "1.0")
         assert closing(connection)[0] == 1001
         assert time.monotonic() - began > 0.19
     eventually(lambda: not feed.subscribers)

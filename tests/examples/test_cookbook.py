@@ -14,7 +14,7 @@ EXAMPLES = pathlib.Path(__file__).parent.parent.parent / "examples"
 LINES = {
     "log_in": ["logged in: True", "logged in: True", "log-ins: 2", "The server does not accept the token."],
     "refresh_token": ["Bearer token-1", "Bearer token-2", "last disconnect: None"],
-    "resume": ["1 one", "2 two, while nobody listens", "3 three", "resumed after: 0 1"],
+    "resume": ["1 one", "2 two, during the break", "3 three", "resumed after: 0 1"],
     "snapshot": ["{'btc': 1, 'eth': 2}", "{'btc': 3, 'eth': 4}", "gaps: 1"],
     "answer_server": ["bought", "not bought: too expensive"],
     "quiet_feed": [

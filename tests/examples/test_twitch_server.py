@@ -92,7 +92,7 @@ def test_the_old_connection_serves_until_the_welcome_of_the_new_one(start):
 
 
 def test_an_old_connection_that_stays_open_is_closed(start):
-    service, url = start(grace=0.1)
+    service, url = start(grace=1.0)
     with guest(url) as old:
         subscribe(service, take(old))
         service.reconnect()

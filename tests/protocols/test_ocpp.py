@@ -203,7 +203,7 @@ def test_the_central_system_sets_the_interval_of_heartbeats_and_calls_wait_for_t
     )
     start = start_call(client.start)
     peer = raw.accept().upgrade("Sec-WebSocket-Protocol: ocpp1.6")
-    peer.send_text(json.dumps([3, taken(peer)[1], {"interval": 0.05}]))
+    peer.send_text(json.dumps([3, taken(peer)[1], {"interval": 0.3}]))
     start.result(LONG)
     unanswered = [taken(peer)]
     waiting = client.submit(["Authorize", {}])

@@ -174,7 +174,7 @@ def test_without_hooks_there_is_no_thread(make):
     hooks = make(on_open=lambda: None)
     hooks.post("on_close", 1000, "")
     hooks.post_message("message", 1, must_keep_reading=False)
-    hooks.post_error(OSError("nobody listens"))
+    hooks.post_error(OSError("no listener"))
     assert hook_threads() == []
     assert len(hooks.inbox) == 0
     assert hooks.join(PASSED)
@@ -318,10 +318,10 @@ def test_an_on_error_that_raises_is_logged_and_not_called_for_its_own_error(make
 
     hooks = make(on_open=lambda: 1 / 0, on_error=on_error, on_close=calls.append)
     hooks.post("on_open")
-    hooks.post("on_error", OSError("told from outside"))
+    hooks.post("on_error", OSError("posted from outside"))
     hooks.post("on_close", "done")
     finish(hooks)
-    assert [str(call) for call in calls] == ["division by zero", "told from outside", "done"]
+    assert [str(call) for call in calls] == ["division by zero", "posted from outside", "done"]
     assert [record.getMessage() for record in caplog.records] == [
         "tester: on_open raised ZeroDivisionError.",
         "tester: on_error raised ValueError.",

@@ -536,14 +536,14 @@ def test_a_generator_of_meanings_can_drop_the_connection(raw):
     class Strict(wsclient.JsonId):
         def decode(self, payload):
             yield Event("before")
-            raise wsclient.ProtocolError("It is of no use.")
+            raise wsclient.ProtocolError("The state is lost.")
 
     errors = []
     client, peer, seen = open_against(raw, protocol=Strict(), on_error=lambda _, error: errors.append(error))
     peer.send_text("x")
     assert peer.receive_frame() == (8, (1002).to_bytes(2, "big"))
     eventually(lambda: errors)
-    assert str(errors[0]) == "It is of no use."
+    assert str(errors[0]) == "The state is lost."
     assert seen == []
     client.close(timeout=0)
 

@@ -235,7 +235,7 @@ def test_closing_sends_the_unsubscribe_of_the_protocol_and_its_answer_is_not_del
         (lambda message, reply, id: {"stop": reply, "asked": id}, {"stop": "0xa", "asked": 1}),
         (lambda message, reply, id=None: {"stop": reply, "asked": id}, {"stop": "0xa", "asked": 1}),
         (lambda message, reply, topic="t": {"stop": reply, "topic": topic}, {"stop": "0xa", "topic": "t"}),
-        (lambda *told: {"stop": told[1], "asked": told[2]}, {"stop": "0xa", "asked": 1}),
+        (lambda *facts: {"stop": facts[1], "asked": facts[2]}, {"stop": "0xa", "asked": 1}),
         (lambda message, reply, *, more=None: {"stop": reply}, {"stop": "0xa"}),
     ],
 )

@@ -329,7 +329,7 @@ def test_a_request_behind_a_close_frame_is_not_sent_and_is_returned_at_the_end(e
     with ends.writer._owner if together else contextlib.nullcontext():
         ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
         ends.writer.send_first(request)
-        ends.writer.send_first(Outgoing(Opcode.TEXT, b"nobody waits", 12))
+        ends.writer.send_first(Outgoing(Opcode.TEXT, b"without wait", 12))
     ends.writer.flush()
     assert ends.peer.receive_frame()[0] == 8
     assert nothing_follows(ends)

@@ -117,7 +117,7 @@ class FaultSchedule:
             "client reconnects": partial(self._client.reconnect, "requested by the soak"),
             "client renews": partial(self._client.renew, "requested by the soak"),
             "client renews, then cut": partial(self._client.renew, "requested by the soak"),
-            "nobody there": self._lose_host,
+            "no listener": self._lose_host,
             "frozen": self._proxy.freeze,
             "nothing goes up": partial(self._proxy.drop_direction, "up"),
             "nothing comes down": partial(self._proxy.drop_direction, "down"),
@@ -141,7 +141,7 @@ class FaultSchedule:
                 self._proxy.wait_for(CUT_PATIENCE, cut=cuts + 1)
             except TimeoutError:
                 return False
-        elif fault.kind == "nobody there":
+        elif fault.kind == "no listener":
             self._proxy.accept()
         elif fault.kind == "frozen":
             self._proxy.thaw()

@@ -29,7 +29,7 @@ KINDS: Final[dict[str, tuple[float, float, int, int]]] = {
     "client reconnects": (0.0, 0.0, 0, 0),
     "client renews": (0.0, 0.0, 0, 0),
     "client renews, then cut": (0.0, 0.1, 0, 0),
-    "nobody there": (0.1, 2.0, 0, 0),
+    "no listener": (0.1, 2.0, 0, 0),
     "frozen": (0.1, 2.5, 0, 0),
     "nothing goes up": (0.1, 2.5, 0, 0),
     "nothing comes down": (0.1, 2.5, 0, 0),

@@ -102,7 +102,7 @@ FORGERIES = {
         "a reply swapped": (change(0, "asked", reply="a:5"), "request a:1 got the reply to a:5."),
     },
     "a request's end agrees with what the server saw": {
-        "answered by nobody": (
+        "answered, never arrived": (
             arrivals(2, "login", "s:1", "a:2", "s:2"),
             "request a:1 is answered, but never arrived.",
         ),

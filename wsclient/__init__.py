@@ -202,7 +202,7 @@ _MODULE_OF: Final = {
 }
 """The module that defines each public name."""
 
-# Otherwise a type checker would accept every misspelt name.
+# Type checkers do not see these functions: with `__getattr__` they would accept every misspelt name.
 if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
 
     def __getattr__(name: str) -> Any:

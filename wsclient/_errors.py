@@ -300,7 +300,7 @@ def text_of(value: object, most: int = 200) -> str:
 def printable(text: str, most: int = 1000) -> str:
     """A text of a peer or of other code, for the text of an error or a log record: one line without escape sequences.
 
-    A peer could otherwise write lines of its own into a log, or control the terminal that shows it. Characters that
+    Without this, a peer could add false lines to a log, or control the terminal that shows the log. Characters that
     ``str.isprintable`` excludes (control characters, line separators, marks that change the direction of text, lone
     surrogates) are replaced by their Python escape sequence.
 

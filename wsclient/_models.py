@@ -87,7 +87,9 @@ class Initiator(_StringEnum):
     KEEPALIVE = "keepalive"
     """The peer did not answer a ping or a heartbeat in time."""
     QUIET = "quiet"
-    """No message that counts came for the time that ``quiet=`` or ``quiet_after=`` allows; this client closed it."""
+    """No message that counts (see ``Quiet``) was received for the time that ``quiet=`` or ``quiet_after=`` allows, so
+    this client closed the connection.
+    """
     RENEWAL = "renewal"
     """A renewal replaced it by another connection; see ``Renew``."""
 

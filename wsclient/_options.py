@@ -212,7 +212,7 @@ class Heartbeat:
         if callable(message):
             check_callable("message", message)
         else:
-            # bytes, since a memoryview can't be copied otherwise
+            # deepcopy() can't copy a memoryview, so it becomes bytes
             message = bytes(message) if isinstance(message, (bytearray, memoryview)) else copy.deepcopy(message)
             object.__setattr__(self, "message", message)
         object.__setattr__(self, "every", check_seconds("every", self.every))
@@ -230,15 +230,17 @@ class Quiet:
     (``Control``) never count, nor do messages that can't be decoded. What comes during ``on_session`` does not count
     either, unless it is delivered to hooks or streams afterwards.
 
-    A connection that brought nothing that counts is a failed attempt for the back-off of ``Reconnect``, however long it
-    lasted.
+    If no message that counts is received on a connection, ``Reconnect`` treats this connection as a failed attempt when
+    it computes the next delay, even if the connection was open for a long time.
 
     Args:
-        after: the seconds.
-        counts: called with each other message (the whole message, decoded; also a reply), on the I/O thread, so it
-            must be short. True if the message counts. By default each message counts.
-        active: called when ``after`` seconds have passed, on the I/O thread. False if no messages are expected now, as
-            on a market that is closed: the time then begins again, and once more when it returns True after that.
+        after: seconds without a message that counts.
+        counts: called with each message that is not excluded above (the whole message, decoded; replies too). Returns
+            True if the message counts. It is called on the I/O thread, so it must be short. By default each of these
+            messages counts.
+        active: called when ``after`` seconds have passed, on the I/O thread. Returns False if no messages are expected
+            now, for example because a market is closed; then the time begins again. The first time that it returns True
+            after that, the time begins again once more, since messages were expected for a part of it only.
         action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
             message that counts.
 
@@ -270,30 +272,37 @@ JITTER: Final = 0.1
 """How much the time of a renewal varies, as a fraction."""
 
 LATEST: Final = 60.0
-"""Seconds after its trigger at which a renewal begins although ``when`` has not returned True, if nothing expires."""
+"""Longest wait, in seconds, for ``when`` to return True, if nothing expires. Then the renewal begins in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renew:
     """When to replace the connection by a new one without a gap, and how long both are served.
 
-    The second connection is opened and set up while the first one still serves. Then it takes over between two
-    messages, and the first one is closed when its requests are answered. It can be pickled if its functions can.
+    The second connection is opened and set up while the first one is still used. Then the second one takes over between
+    two messages, and the first one is closed when its requests are answered.
+
+    A *trigger* is the event that makes a renewal due: the time of ``every`` or ``before_expiry`` has come, ``on`` has
+    returned True or a URL, or ``client.renew()`` was called.
+
+    A ``Renew`` can be pickled if its functions can be pickled.
 
     Args:
         every: seconds after the opening of a connection at which it is renewed; None for never.
         before_expiry: seconds before the expiry of what ``url`` or ``headers`` returned (see ``Expiring``) at which the
             connection is renewed; at most half of ``expires_in`` is used.
-        on: called with each message that answers no request; True renews the connection, and so does a URL, which is
-            used for this one attempt. For servers that announce that they will close the connection. Runs on the I/O
-            thread: it must be short.
-        when: called at most once a second after a trigger; the renewal begins when it returns True (a quiet moment), or
-            after ``latest``. Runs on the I/O thread: it must be short. If it raises, this is logged once, and counts as
-            True.
-        latest: seconds after the trigger at which the renewal begins in any case; None: at the expiry, else after 60 s.
-        overlap: longest time in seconds for which the replaced connection is still served. With 0, for servers that
-            permit one connection, the present connection is closed first, once its requests are answered, at the
-            latest ``latest`` seconds after the trigger; meanwhile new messages wait in the queue.
+        on: called with each message that answers no request. It is for servers that announce that they will close the
+            connection. If it returns True, the connection is renewed. If it returns a URL, the connection is renewed,
+            and the first attempt uses this URL. It is called on the I/O thread, so it must be short.
+        when: returns whether this is a good moment for a renewal. After a trigger it is called at most once a second;
+            the renewal begins when it returns True, or after ``latest``. It is called on the I/O thread, so it must be
+            short. If it raises, this is logged once, and counts as True.
+        latest: seconds after the trigger at which the renewal begins in any case. With None, it begins at the expiry
+            or, if nothing expires, after 60 s.
+        overlap: longest time in seconds for which the replaced connection is still served. 0 is for servers that permit
+            one connection only: the present connection is closed before the new one is opened. It is closed when its
+            requests are answered, at the latest ``latest`` seconds after the trigger. While these replies are awaited,
+            and until the new connection is open, new messages wait in the queue.
         jitter: how much the time of a renewal varies, from 0 (not at all) to below 1: ``every`` becomes up to this
             fraction shorter or longer, the time until an expiry only shorter. So the clients of a server do not renew
             their connections at the same time.

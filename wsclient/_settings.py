@@ -1,9 +1,9 @@
 """The options of a client as its parts use them, their defaults, and the checks of most options.
 
 Each check of one option takes the option's name and value, and returns the value that the client stores, or raises a
-``TypeError`` or ``ValueError``. Its text names the option (or its attribute, such as ``fatal_codes``) and says what is
-wrong. ``check_combinations`` checks options against each other. No file or socket is opened, except the file of
-``ssl_ca``.
+``TypeError`` or ``ValueError``. The text of this error names the option (or its attribute, such as ``fatal_codes``) and
+says what is wrong. ``check_combinations`` checks options against each other. No file or socket is opened, except the
+file of ``ssl_ca``.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class Bounds(NamedTuple):
         """
         if timeout is DEFAULT:
             timeout = self.request_timeout
-        elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):  # the common case
-            timeout = check_seconds("timeout", timeout, zero=True)
+        elif timeout is not None and not (type(timeout) is float and 0.0 <= timeout < math.inf):
+            timeout = check_seconds("timeout", timeout, zero=True)  # not called in the common case, a valid float
         return Deadline(None if timeout is None else time.monotonic() + timeout, timeout)
 
 
@@ -413,7 +413,7 @@ def _checked_queue(name: str, queue: Any, choices: Sequence[str]) -> Queue:
 
 
 def check_record(name: str, record: Any) -> Recording | None:
-    """``record``: a path, a ``Recording`` or None."""
+    """``record``: a path, a function that receives the data, a ``Recording`` or None."""
     if record is None:
         return None
     return checked_recording(record)
@@ -437,7 +437,7 @@ def check_json(name: str, codec: Any) -> Any:
 
 
 def check_protocol(name: str, protocol: Any) -> Protocol:
-    """``protocol``: a ``Protocol`` that serves no client yet; None makes a ``JsonId``."""
+    """``protocol``: a ``Protocol`` that no other client uses; with None, a new ``JsonId``."""
     if protocol is None:
         return JsonId()
     if not isinstance(protocol, Protocol):
@@ -457,7 +457,7 @@ def check_handlers(name: str, handlers: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def check_name(option: str, name: str | None) -> str:
-    """``name``: a printable str; None gives the client a number."""
+    """``name``: a printable str; with None, a name with a new number, such as ``wsclient-1``."""
     if name is None:
         return f"wsclient-{next(_numbers)}"
     if not isinstance(name, str):

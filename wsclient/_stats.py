@@ -66,7 +66,7 @@ class Counters:
         received, at = self.last_message
         if self.messages_received != received:
             return 0.0  # messages are being processed
-        return max(0.0, now - at) if received else None  # `at` may be later than `now`, on another thread
+        return max(0.0, now - at) if received else None  # the I/O thread may have received a message after `now`
 
     @property
     def rtt_mean(self) -> float | None:

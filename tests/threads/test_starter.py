@@ -87,23 +87,23 @@ def test_the_next_job_tries_again_after_a_second(monkeypatch):
     assert work.ran == ["there"]
 
 
-def test_ask_starts_nothing_itself_and_makes_the_io_thread_do_it():
+def test_start_later_starts_nothing_itself_and_makes_the_io_thread_do_it():
     starter, woken, _ = make()
     work = Work()
     work.allowed = True
-    starter.ask(work)
-    starter.ask(work)
+    starter.start_later(work)
+    starter.start_later(work)
     assert (work.attempts, woken, starter.retry_at) == (0, [1], -math.inf)
     starter.retry()
     assert work.ran == ["there"]
 
 
-def test_ask_does_not_shorten_the_wait_for_a_thread_that_was_refused():
+def test_start_later_does_not_shorten_the_wait_for_a_thread_that_was_refused():
     starter, _, _ = make()
     work = Work()
     starter.start(work)
     retry_at = starter.retry_at
-    starter.ask(work)
+    starter.start_later(work)
     assert starter.retry_at == retry_at
 
 

@@ -76,8 +76,8 @@ class Connector:
             it.
     """
 
-    __slots__ = ("_bare", "_compression", "_context", "_given", "_had_authorities", "_left", "_lookups", "_options",
-                 "_subprotocols", "_watch", "sock")  # fmt: skip
+    __slots__ = ("_bare", "_compression", "_context", "_given", "_had_authorities", "_has_left_origin", "_lookups",
+                 "_options", "_subprotocols", "_watch", "sock")  # fmt: skip
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Connector:
         self._context: ssl.SSLContext | None = None  # created for the first wss URL: it loads all CAs of the system
         self._bare: ssl.SSLContext | None = None  # `_context` without a client certificate; None until needed
         self._had_authorities = False  # the argument of `without_certificate`
-        self._left = False  # whether a redirect has led to another origin, even if a later one leads back
+        self._has_left_origin = False  # whether a redirect has led to another origin, even if a later one leads back
 
     def close(self) -> None:
         """Close the socket given as ``sock=`` if no connection has used it. No connection is opened afterwards."""
@@ -131,7 +131,7 @@ class Connector:
         target = _url.parse(url)
         if callable(self._options.ssl_context):
             self._context = self._bare = None  # the function is called again for each attempt
-        self._left = False
+        self._has_left_origin = False
         deadline: Deadline | None = None
         most = self._options.limits.max_redirects
         for _ in range(most + 1):
@@ -181,7 +181,7 @@ class Connector:
                 headers=response.headers,
                 retry=False,
             ) from error
-        self._left |= not stays
+        self._has_left_origin |= not stays
         return found, headers if stays else {}
 
     def _needs_address(self, target: Target) -> bool:
@@ -236,7 +236,7 @@ class Connector:
         except BaseException:
             line.close()
             raise
-        # Otherwise the connection through the proxy either has no TLS, or has TLS only up to the proxy.
+        # A `ws` connection through a proxy has no TLS to the server, although it may have TLS to the proxy.
         to_server = target.secure or proxy is None
         tls_version, cipher = line.encryption() if to_server else (None, None)
         return UpgradedConnection(
@@ -326,8 +326,8 @@ class Connector:
     def _bare_tls(self) -> ssl.SSLContext:
         """The context for proxies and other origins: it has no client certificate."""
         context = self._tls()
-        # If both are the same, this package has made the context, so it has no client certificate: with `ssl_ca=` both
-        # are one object, by default both are None.
+        # With `ssl_ca=`, both options are the same context; by default, both are None. In these two cases this package
+        # has made the context, so it has no client certificate.
         if self._options.ssl_context is self._options.ssl_ca:
             return context
         if self._bare is None:
@@ -336,7 +336,7 @@ class Connector:
 
     def _server_tls(self) -> ssl.SSLContext:
         """The context for the target."""
-        return self._bare_tls() if self._left else self._tls()
+        return self._bare_tls() if self._has_left_origin else self._tls()
 
     def _name(self, target: Target) -> str:
         """The name that the server's certificate must be valid for."""
@@ -347,7 +347,7 @@ class Connector:
             self._send(line, request, deadline)
         except TimeoutError:
             raise
-        except OSError as error:  # a server may send a response and reset before it reads the whole request
+        except OSError as error:  # a server may respond and reset the connection before it reads the whole request
             try:
                 return self._receive_head(line, deadline)
             except OSError as answer:

@@ -1,6 +1,7 @@
 """From a host name to a connected socket.
 
-Nothing here blocks: one deadline covers the name look-up and all attempts, and a command to close ends them at once.
+All sockets are non-blocking, and every wait is a call of the ``Watch``. One deadline covers the name look-up and all
+attempts. A command to close ends the wait at once.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Windows and macOS also look up the server's name to find out whether their proxy
 Guarantees:
     * The I/O thread waits for a look-up as it waits for a socket: commands and timers work meanwhile, and the wait ends
       at the deadline.
-    * A look-up that outlasts its deadline is abandoned: its thread ends when the system's function returns. A later
-      attempt that needs the same look-up waits for it instead of starting another one. At most ``_MAX_RUNNING``
-      look-ups of one client run at the same time.
+    * A look-up that has not ended at its deadline is abandoned: the I/O thread no longer waits for it, and its thread
+      ends when the system's function returns. A later attempt that needs the same look-up waits for it instead of
+      starting another one. At most ``_MAX_RUNNING`` look-ups of one client run at the same time.
     * The thread of a look-up has no reference to the client. It is a daemon thread, so the interpreter's exit does not
       wait for it.
 """

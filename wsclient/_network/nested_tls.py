@@ -100,7 +100,7 @@ class NestedTLSLine(Line):
             if not self._unreported:
                 try:
                     self._unreported = self._inner.write(data[:RECORD])
-                except ssl.SSLWantReadError:  # pragma: no cover  (a TLS 1.2 server renegotiates; OpenSSL 3 offers none)
+                except ssl.SSLWantReadError:  # pragma: no cover  (a TLS 1.2 renegotiation, not offered by OpenSSL 3)
                     self.write_event = READ
                     return 0
                 if not self._flush():

@@ -146,7 +146,9 @@ def _closed() -> OSError:
 
 
 class Watch(Protocol):
-    """The waits of the I/O thread while it opens a connection. All three raise ``Interrupted`` on a command."""
+    """The waits of the I/O thread while it opens a connection. Each of the three waits raises ``Interrupted`` if the
+    I/O thread gets a command.
+    """
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until the socket is ready; raise ``TimeoutError`` at the deadline."""

@@ -41,8 +41,8 @@ class Proxy:
     """The parts of a proxy's URL.
 
     Attributes:
-        scheme: ``http``, ``https`` (TLS to the proxy), ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``; with an
-            ``a`` or ``h`` at the end, and with HTTP, the proxy looks up the server's name.
+        scheme: ``http``, ``https`` (TLS to the proxy), ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``. With
+            ``socks4`` and ``socks5`` the client looks up the server's name, with the others the proxy does.
         host: its name or address.
         port: its port.
         user: user name; None if there is none.
@@ -147,8 +147,8 @@ def _matches(entry: str, host: str, port: int) -> bool:
 def environment_may_have_proxy() -> bool:
     """Whether ``urllib.request`` may find a proxy. If not, it is not imported, which saves 10 ms.
 
-    On Windows and macOS it also reads the system's settings, elsewhere only variables with names that end with
-    ``_proxy``.
+    On Windows and macOS, ``urllib.request`` also reads the system's settings. On other systems it reads only the
+    environment variables whose names end with ``_proxy``.
     """
     return os.name == "nt" or sys.platform == "darwin" or any(name.lower().endswith("_proxy") for name in os.environ)
 

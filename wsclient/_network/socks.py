@@ -1,8 +1,9 @@
 """The client's side of SOCKS: versions 4 and 4a (the documents "SOCKS" and "SOCKS 4A" by Y. Lee) and 5 (RFC 1928, with
 the user name and password of RFC 1929).
 
-It has only what a tunnel needs: the command CONNECT. python-socks, which websocket-client uses, opens its sockets
-itself and blocks; the part of it that implements only the protocol, without sockets, is not public.
+It has only what a tunnel needs: the command CONNECT. The library python-socks, which websocket-client uses, is not used
+here, since it opens its sockets itself, and its calls block. It contains a part without sockets, but this part is not
+public.
 """
 
 from __future__ import annotations

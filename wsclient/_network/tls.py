@@ -123,8 +123,8 @@ def _kind(value: object) -> str:
 
 
 def has_authorities(context: ssl.SSLContext) -> bool:
-    """Whether a context has loaded certificates to trust, whether of CAs or of single servers. False also for a context
-    that can't list them, such as one of truststore, which asks the operating system instead.
+    """Whether a context has loaded trusted certificates, of CAs or of single servers. The result is also False for a
+    context that can't list them. Example: a context of truststore, which asks the operating system.
     """
     try:
         return bool(context.cert_store_stats()["x509"])
@@ -135,17 +135,18 @@ def has_authorities(context: ssl.SSLContext) -> bool:
 def without_certificate(context: ssl.SSLContext, *, had_authorities: bool) -> ssl.SSLContext:
     """A context like the caller's, but without a client certificate, for proxies and for other origins.
 
-    ``ssl`` can't copy a context, and does not say whether one has a client certificate. So a new one gets the
-    authorities, the verification, the TLS versions and the ciphers.
+    ``ssl`` can't copy a context, and does not show whether a context has a client certificate. So this function makes a
+    new context, and copies the authorities (CAs), the verification, the TLS versions and the ciphers to it.
 
     Args:
         context: the caller's context.
         had_authorities: whether the context had loaded authorities before its first handshake. If not, it probably uses
-            a folder (``capath``), whose authorities ``ssl`` does not list before they are used. Then the new context
-            trusts the system's authorities: many systems store them in a folder, so probably it is this one.
+            a folder (``capath``); ``ssl`` lists the authorities of a folder only after their use. Many systems store
+            their own authorities in a folder, so the caller's folder is probably the system's. In this case the new
+            context trusts the system's authorities.
 
     Raises:
-        ConnectError: it can't be copied.
+        ConnectError: the settings can't be copied.
     """
     try:
         twin = type(context)(ssl.PROTOCOL_TLS_CLIENT)  # not always ssl.SSLContext: truststore has a subclass

@@ -13,7 +13,8 @@ _UNKNOWN_AUTHORITY: Final = (
     "its authority is not trusted here; make the server send its whole chain, or, if the authority is a private one,"
     " pass its certificate as ssl_ca= or load it into ssl_context="
 )
-# By OpenSSL's verify codes. All are fatal: the certificate must be replaced, or the client must trust it.
+# The keys are OpenSSL's verify codes. All these errors are fatal: the certificate must be replaced, or the client must
+# trust it.
 _REFUSED_CERTIFICATES: Final = {
     9: "it is not valid yet; check the clock of this machine, then the clock of the machine that issued it",
     10: "it or a certificate of its chain has expired; check the clock of this machine, then renew the certificate",

@@ -6,8 +6,8 @@ Guarantees:
       between them can report a false end of file (python/cpython#77271). The lock is held for one non-blocking call.
     * Only one thread at a time may call ``send``. After a result of 0 it must pass the same bytes again first, since
       TLS may have begun a record with them.
-    * Only the owner of the connection closes the socket, and only while no thread sends: the descriptor of a closed
-      socket may already belong to another file.
+    * Only the thread that has opened the connection (the I/O thread) closes the socket, and only while no other thread
+      sends: the descriptor of a closed socket may already belong to another file.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ class Recording:
     Args:
         path: the file; ``start()`` creates it, or overwrites it if it exists. In both cases only its owner may read it
             afterwards (mode 0600; on Windows the permissions of the folder apply). Its folder must exist. Only one
-            client may write to it. Instead of a path, a function that receives what would be written to the file: one
-            or several complete lines as bytes. It is called on the I/O thread, so it must be short; if it raises, the
-            recording ends. It gets a received message before the client delivers the message.
+            client may write to it. Instead of a path, it may be a function. The client then calls this function with
+            the data that it would write to the file: one or several complete lines, as bytes. The function is called on
+            the I/O thread, so it must be short; if it raises, the recording ends. It gets a received message before the
+            client delivers the message.
         redact: names of JSON members and headers whose values are secret, in addition to names that end with password,
             passwd, pwd, passphrase, passcode, token, secret, api_key, access_key, secret_key, private_key,
             authorization, auth, bearer, jwt, credential(s), cookie(s), session or session_id. Case, ``_``, ``-`` and

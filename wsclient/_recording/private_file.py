@@ -74,8 +74,8 @@ def create(path: str) -> io.FileIO:
         The file, without a buffer. A device such as ``/dev/stdout`` keeps its mode.
 
     Raises:
-        PermissionError: the path is a symbolic link of another user, who has chosen the file that would be overwritten;
-            or the file belongs to another user, so its mode can't be changed.
+        PermissionError: the path is a symbolic link of another user, so this user has chosen which file would be
+            overwritten; or the file belongs to another user, so its mode can't be changed.
         OSError: the file can't be written.
     """
     try:

@@ -48,7 +48,9 @@ write; writing this much to the file takes the I/O thread about 20 ms."""
 _NOTE_BYTES: Final = 100
 """Bytes that are counted for each note in addition to its payload, so that the number of notes is limited too."""
 
-_FACTS: Final = frozenset({"open", "lost", "failed"})
+_EVENTS: Final = frozenset({"open", "lost", "failed"})
+"""The kinds of notes that describe a connection or an attempt, and not a message or control frame."""
+
 _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: "ping", Opcode.PONG: "pong"}
 
 
@@ -138,11 +140,14 @@ class Recorder:
         return self._connections
 
     def received(self, connection: int, opcode: Opcode, payload: Any) -> None:
-        """Note a received message or control frame; arguments as for ``sent``, but a ``Close`` for a close frame."""
+        """Note a received message or control frame. The arguments are those of ``sent``; for a close frame, the payload
+        is a ``Close``.
+        """
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload, False)))
-            # A decompressed message may have a thousand times the bytes of one read. A function gets a message before
-            # the client delivers it, so that a program which has the message knows that the function has had it.
+            # Two kinds of messages are written at once. A large one: a decompressed message may have a thousand times
+            # the bytes of one read. And each message for a function: when the program gets the message, the function
+            # has already received it.
             if callable(self._recording.path) or (not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG):
                 self.write()
 
@@ -203,7 +208,7 @@ class Recorder:
         for _ in range(len(self._notes)):  # a bounded number, since writers may add notes at the same time
             at, kind, members = self._notes.popleft()
             at -= self._begun_at
-            if kind in _FACTS:
+            if kind in _EVENTS:
                 yield recording_format.line(at, kind, **members)
                 continue
             connection, direction, payload, is_heartbeat = members

@@ -65,7 +65,7 @@ def normal(name: str) -> str:
 
 
 class Redactor:
-    """Finds and replaces secrets. Threads may share it: all they change is a cache, by atomic operations."""
+    """Finds and replaces secrets. Threads may share it, since its methods change only a cache, by atomic operations."""
 
     __slots__ = ("_endings", "_kept", "_known")
 
@@ -140,7 +140,9 @@ class Redactor:
         return known
 
     def data(self, data: bytes) -> bytes:
-        """As ``text``, for a binary payload that is UTF-8, since some servers send JSON in binary messages."""
+        """Does what ``text`` does, for a binary payload: some servers send JSON in binary messages. A payload that is
+        not UTF-8 is returned unchanged.
+        """
         try:
             text = data.decode()
         except UnicodeDecodeError:

@@ -27,8 +27,8 @@ takes 108 µs and compresses to 23.0 %."""
 
 MEMORY_LEVEL: Final = 5
 WINDOW_BITS: Final = 12
-"""With ``MEMORY_LEVEL``, a compressor takes 32 KiB instead of the 256 KiB of zlib's defaults (8 and 15). Messages of a
-few KiB are compressed equally well. ``websockets`` has the same defaults."""
+"""With these two values, a compressor takes 32 KiB; with zlib's defaults (8 and 15) it takes 256 KiB. Messages of a few
+KiB are compressed equally well. ``websockets`` has the same defaults."""
 
 MAX_RESTARTS: Final = 64
 """Largest number of blocks marked as "last" that one call of ``Inflater.inflate`` accepts. A sender that sets the mark

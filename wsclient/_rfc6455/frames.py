@@ -48,7 +48,8 @@ _WHOLE_DEFLATED: Final = {_WHOLE_TEXT | RSV1: Opcode.TEXT, _WHOLE_BINARY | RSV1:
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _OPCODES: Final = {int(opcode): opcode for opcode in Opcode}
 _CONTROL_BIT: Final = 0x8
-_PIECES_TO_JOIN: Final = 1024  # this many pieces of a message are joined into one, since each takes 50 bytes more
+# When a message has this many pieces, they are joined into one: each piece takes 50 bytes in addition to its content.
+_PIECES_TO_JOIN: Final = 1024
 
 
 class Failure(NamedTuple):
@@ -175,7 +176,7 @@ class MessageReader:
     """
 
     __slots__ = (
-        "_at_once", "_fin", "_inflater", "_max_fragments", "_max_inflated", "_max_size", "_message", "_missing",
+        "_fin", "_inflater", "_max_fast_size", "_max_fragments", "_max_inflated", "_max_size", "_message", "_missing",
         "_tail", "appetite", "closed", "failure", "is_held",
     )  # fmt: skip
 
@@ -197,7 +198,7 @@ class MessageReader:
         self._max_size = max_message_size
         self._max_fragments = max_fragments
         self._inflater = inflater
-        self._at_once = min(max_message_size, 2**16 - 1)
+        self._max_fast_size = min(max_message_size, 2**16 - 1)  # largest payload of the common case in `feed`
         self._tail = b""  # an incomplete header or control frame
         self._message: _Message | None = None  # the message that is not completely received yet
         self._missing = 0  # payload bytes of its present frame that are not received yet
@@ -214,9 +215,8 @@ class MessageReader:
             data: any number of bytes.
 
         Returns:
-            The messages and control frames that these bytes complete, in order; see ``is_held``. The
-            caller must check ``failure`` after each call; messages before a violation of the protocol are still
-            returned.
+            The messages and control frames that these bytes complete, in order; see ``is_held``. The caller must check
+            ``failure`` after each call; messages before a violation of the protocol are still returned.
         """
         received: list[Received] = []
         self.is_held = False
@@ -232,7 +232,7 @@ class MessageReader:
             position, size = 0, len(data)
             if self._missing:
                 position = self._take_payload(data, position, received)
-            at_once = self._at_once if self._message is None else -1
+            max_fast_size = self._max_fast_size if self._message is None else -1
             while size - position > 1:
                 # The common case, with the fewest calls: a whole message of less than 64 KiB in one frame.
                 first = data[position]
@@ -242,7 +242,7 @@ class MessageReader:
                     length = data[start] << 8 | data[start + 1]
                     start += 2
                 end = start + length
-                if end <= size and second < 127 and length <= at_once:
+                if end <= size and second < 127 and length <= max_fast_size:
                     if first == _WHOLE_TEXT:
                         received.append((_TEXT, data[start:end].decode(), length))
                         position = end
@@ -265,7 +265,7 @@ class MessageReader:
                 if inflater is not None and inflater.produced >= stop and position < size:
                     self.is_held = True
                     break
-                at_once = self._at_once if self._message is None else -1
+                max_fast_size = self._max_fast_size if self._message is None else -1
             self._tail = data[position:]
         except UnicodeDecodeError as error:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is not UTF-8 ({error.reason}).")

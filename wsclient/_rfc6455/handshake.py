@@ -47,7 +47,7 @@ _LONGEST_NAME: Final = 40
 longer subprotocol may be a secret token."""
 
 _SHOWN: Final = 8
-"""Characters that are shown of a longer subprotocol."""
+"""Characters that an error text shows of a longer subprotocol, and of a header name that is not valid."""
 
 _RETRYABLE_4XX: Final = frozenset({408, 425, 429})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3

@@ -1,9 +1,9 @@
-"""Host names with other characters than ASCII, in the form that the DNS has for them (``xn--…``).
+"""Converts host names with characters outside ASCII to the ASCII form that the DNS uses (``xn--…``).
 
 Browsers, and libraries that follow IDNA 2008 (RFC 5891, in the form of UTS 46), convert ``straße.example`` to
 ``xn--strae-oqa.example``. The codec ``idna`` of Python follows IDNA 2003 (RFC 3490) and converts it to
-``strasse.example``, which may belong to another owner. So the codec is used only for names for which both agree, and
-the package ``idna`` for other names, if it is installed.
+``strasse.example``, which may belong to another owner. So the codec is used only for names for which both standards
+give the same result. Other names need the package ``idna``.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ def ascii_host(host: str) -> str:
 
 
 def _is_same_name(encoded: str, host: str) -> bool:
-    """Whether the encoded name stands for the name as it was written, except for case and compatibility forms.
+    """Whether decoding the encoded name gives the original name again, except for case and compatibility forms.
 
     If it does not, IDNA 2003 has replaced or removed a character that IDNA 2008 keeps, such as ``ß``. IDNA 2003 is
-    defined for Unicode 3.2, so the result is False for a name with a newer letter too.
+    defined for Unicode 3.2. So the result is also False if the name contains a character that Unicode 3.2 does not
+    have, except symbols such as emoji.
     """
     if any(unicodedata.ucd_3_2_0.category(one) == "Cn" and unicodedata.category(one) != "So" for one in host):
         return False

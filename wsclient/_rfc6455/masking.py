@@ -2,8 +2,7 @@
 
 Guarantees:
     * Thread-safe. The pool of keys is changed by single C calls. ``apply_mask`` is replaced by a function that returns
-      the same bytes. The count of masked bytes may be too low, which only makes the import of the C function happen a
-      little later.
+      the same bytes. The count of masked bytes may be too low; then the C function is only imported a little later.
 
 If ``websockets`` is installed (the extra ``[speed]``), its C function is used. It is 25 times as fast as that of
 ``wsaccel``, the other common package, and ``websockets`` is still maintained. The import takes 30 ms, so the function

@@ -54,12 +54,13 @@ def next_read_size(size: int, messages: int, missing: int) -> int:
 def _keep_memory() -> None:
     """Make ``malloc`` keep the freed memory of large messages for the next ones. Effective once per process.
 
-    The GNU C library has two limits of 128 KiB. Blocks from the first limit on are allocated with ``mmap()``, and are
-    returned to the operating system as soon as they are freed. The second is the limit of the free memory that is kept
-    at the top of a heap. When a block that was allocated with ``mmap()`` is freed, the first limit rises to its size,
-    and the second to twice its size (mallopt(3), ``M_MMAP_THRESHOLD``). So a block is allocated and freed here. It is
-    never written to, so it occupies no physical memory. With other C libraries this has no effect. The environment
-    variable ``WSCLIENT_KEEP_MEMORY=0`` switches it off.
+    The GNU C library has two limits, both 128 KiB at first. A block that is at least as large as the first limit is
+    allocated with ``mmap()``, and returned to the operating system as soon as it is freed. The second limit applies to
+    the free memory that is kept at the top of a heap. When a block that was allocated with ``mmap()`` is freed, the
+    first limit rises to the block's size, and the second limit to twice this size (mallopt(3), ``M_MMAP_THRESHOLD``).
+    So this function allocates and frees a block. It never writes to the block, so the block occupies no physical
+    memory. With other C libraries this has no effect. The environment variable ``WSCLIENT_KEEP_MEMORY=0`` switches it
+    off.
     """
     if os.environ.get("WSCLIENT_KEEP_MEMORY") != "0":
         bytes(_FREED_BLOCK)

@@ -16,7 +16,8 @@ __all__ = ["Target", "parse", "redact", "redirected"]
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _WS_SCHEMES = {"http": "ws", "https": "wss"}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
-# Characters that need no quoting in a request target (RFC 3986 §3.3, §3.4), and "%", since the URL may be quoted.
+# Characters that need no quoting in a request target (RFC 3986 §3.3, §3.4). "%" is one of them, since a part of the URL
+# may be quoted already.
 _TARGET_SAFE = "/:@!$&'()*+,;=-._~?%"
 
 

@@ -82,8 +82,8 @@ class Guard:
             )
 
     def check_not_inside(self, call: str, instead: str) -> None:
-        """Check a call that takes a lock: raise an error if it has interrupted its own thread inside the client (see
-        ``sections``), which may hold this lock.
+        """Check a call that takes a lock. Raise an error if the caller has interrupted code of the client on this
+        thread (see ``sections``), since the interrupted code may hold the same lock.
 
         Args:
             call: the call's name, for the error text.
@@ -107,8 +107,8 @@ class Guard:
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: the caller is on the I/O thread, and the call would wait for that thread; or it has
-                interrupted its own thread inside the client (see ``sections``).
+            WouldDeadlock: the caller is on the I/O thread, and the call would wait for that thread; or the caller has
+                interrupted code of the client on this thread (see ``sections``).
         """
         is_inside = this_thread.inside()
         if not is_inside and not self.forked and self.io_ident != threading.get_ident():  # the common case
@@ -128,7 +128,7 @@ class Guard:
             call: the call's name, for the error text.
 
         Raises:
-            ClientClosed: it was not started, or has ended.
+            ClientClosed: the client was not started, or has ended.
         """
         if self.state.current is State.NEW or self.state.current in FINAL:
             raise self.closed_error(call)

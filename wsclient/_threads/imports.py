@@ -21,7 +21,7 @@ from .locks import interrupt_safe
 
 __all__ = ["check_has", "check_not_shadowed", "importing", "loaded"]
 
-# Each fork holds this lock, and so do the imports on first use of modules that the client's threads need. It is
+# This lock is held during each fork, and while a module that the client's threads need is imported on first use. It is
 # reentrant, since a signal handler that runs during an import may import too. A thread that holds it waits only for an
 # import or a fork.
 importing: Final = interrupt_safe(threading.RLock())
@@ -31,12 +31,14 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
 
 
 def check_not_shadowed(name: str, library: str) -> None:
-    """Check, before a library is imported, that no single file is imported in its place.
+    """Check, before a library is imported, that the import will not find a single file of the same name.
 
-    A script ``websocket.py`` has the name of a library that this package needs, and its folder is searched first.
+    Example: the user's script is named ``websocket.py``, which is also the name of a library that this package needs.
+    Python searches the script's folder first, so it would import the script.
 
     Args:
-        name: the name that is imported; the library is a package, a folder with several modules.
+        name: the name that is imported. The library itself is a package (a folder), so a single file is not the
+            library.
         library: the library's name on PyPI.
 
     Raises:

@@ -58,7 +58,8 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
 class InterruptSafeLock:
     """A lock that is released even if an interrupt occurs on entering its ``with`` block (Python 3.14 and later).
 
-    ``__enter__`` is Python code, for the reason given above; ``__exit__`` is the lock's own method, which is C code.
+    ``__enter__`` is Python code; the docstring of this module explains why. ``__exit__`` is the lock's own method,
+    which is C code.
     """
 
     __slots__ = ("__exit__", "acquire", "locked", "release")

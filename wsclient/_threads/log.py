@@ -12,13 +12,14 @@ Guarantees:
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
     * A record's text is one line of printable characters, whatever the texts of a peer or the user's errors contain
       (see ``printable``); a traceback has several lines.
-    * Of the warnings and errors of ``write`` with the same text, ``MAX_REPEATS`` are logged in ``REPEAT_SECONDS``; the
-      others are counted. A record with their number follows when the time is over (with the next such record, the next
-      ping, or the client's end). Otherwise a peer could fill the disk. Threads that log at the same moment may miscount
-      by a few.
+    * If ``write`` gets many warnings or errors with the same text, it logs ``MAX_REPEATS`` of them in
+      ``REPEAT_SECONDS``, and only counts the others. Otherwise a peer could fill the disk. After this time a record
+      with their number is logged: together with the next record of this text, at the next ping, or at the client's end.
+      If several threads log at the same moment, the number may be wrong by a few.
     * ``queue`` takes no lock and does not wait, on any thread.
-    * On other threads, ``write`` handles the record before it returns, so it may wait as long as a handler does; if the
-      thread holds a lock of this package (see ``sections``), ``write`` does the same as ``queue`` instead.
+    * On a thread other than the I/O thread, ``write`` handles the record before it returns, so it may wait as long as a
+      handler does. Exception: on a thread that holds a lock of this package (see ``sections``), ``write`` does the same
+      as ``queue``.
 """
 
 from __future__ import annotations
@@ -49,15 +50,16 @@ MAX_RECORDS: Final = 1000
 records is logged. A peer can cause records, so their memory needs a limit."""
 
 MAX_PAYLOADS: Final = 2**24
-"""The errors of waiting records may contain messages (``ProtocolError.payload``); this is the limit of their bytes, all
-together. Beyond it the oldest records are dropped, as beyond ``MAX_RECORDS``. A single message may be larger."""
+"""Limit, in bytes, of all messages that waiting records contain (``ProtocolError.payload``). Beyond this limit the
+oldest records are dropped, as beyond ``MAX_RECORDS``. A single message may be larger."""
 
 MAX_REPEATS: Final = 100
 """Records with the same text that are logged in ``REPEAT_SECONDS``. Messages that can't be decoded cause 30 000 records
 per second."""
 
 REPEAT_SECONDS: Final = 10.0
-"""Seconds after which the number of the records that were not logged is logged."""
+"""Length, in seconds, of the period for which records with the same text are counted. At its end, one record reports
+how many of them were left out."""
 
 _MAX_TEXTS: Final = 100
 """How many different texts are counted at the same time. Before a further text is added, all counts are logged and
@@ -77,8 +79,8 @@ _logger: Final = logging.getLogger("wsclient")
 
 
 class _ShownError:
-    """The text of an error as one printable line. It is made when a handler formats the record, since ``str()`` may run
-    the user's code.
+    """The text of an error as one printable line. ``str()`` of the error may run the user's code, so this text is made
+    only when a handler formats the record.
 
     Attributes:
         error: the error.
@@ -130,7 +132,7 @@ class ClientLog:
 
     Attributes:
         name: the client's name; each record's text begins with it.
-        report: called with an exception that logging raised; False if there is no hook that receives it.
+        report: called with an exception that logging raised; it returns False if no hook receives the exception.
     """
 
     __slots__ = ("_dropped", "_guard", "_handled", "_idle", "_is_healthy", "_records", "_repeats", "_starter", "name",
@@ -190,11 +192,12 @@ class ClientLog:
                     text = "%d more records like this one were not logged: %s"
                     record = self._make(repeats.level, text, (more, repeats.example), None)
                     if record is not None:
-                        self._keep(record)  # behind the records that it counts, which may wait for the helper thread
-                        (self._starter.ask if this_thread.inside() else self._starter.start)(self)
+                        # Not handled at once: the records of the same text may still wait, and must come first.
+                        self._keep(record)
+                        (self._starter.start_later if this_thread.inside() else self._starter.start)(self)
 
     def _is_repeated(self, level: int, text: str, args: tuple[object, ...]) -> bool:
-        """Count a record; return whether so many with the same text were logged that this one is only counted."""
+        """Count a record. Return True if it must not be logged, since ``MAX_REPEATS`` of the same text were logged."""
         try:
             key = (level, text, "".join([str(one)[:_COMPARED] for one in args[:2]]))
             now = time.monotonic()
@@ -217,7 +220,7 @@ class ClientLog:
         """Handle a record: on the helper thread if this thread must not wait for a handler, else on this thread."""
         if this_thread.inside():
             self._keep(record)
-            self._starter.ask(self)
+            self._starter.start_later(self)
         elif self._guard.on_io_thread():
             self._keep(record)
             self._starter.start(self)
@@ -231,7 +234,7 @@ class ClientLog:
         record = self._make(level, text, args, error)
         if record is not None:
             self._keep(record)
-            self._starter.ask(self)
+            self._starter.start_later(self)
 
     # --- the helper thread -------------------------------------------------------------------------------------------
 
@@ -308,8 +311,8 @@ class ClientLog:
         """
         frame = sys._getframe(2)
         try:
-            # Not isEnabledFor(), which may wait for the lock of `logging`: dictConfig() holds it while it calls the
-            # user's code. `_handle` calls it.
+            # isEnabledFor() is not called here but in `_handle`: it may wait for the lock of `logging`, which
+            # dictConfig() holds while it calls the user's code.
             if level < _logger.getEffectiveLevel():
                 return None
             exc_info = None if error is None else (type(error), error, error.__traceback__)

@@ -2,8 +2,11 @@
 
 The garbage collector runs finalizers, and the interpreter runs signal handlers and trace functions, between any two
 steps of a thread, so also while this thread holds a lock of this package. If such a function calls the client, the call
-must not wait for a lock, since two deadlocks are possible. The code that the function has interrupted may hold this
-lock. Or another thread holds it, and a function that has interrupted that thread waits for a lock of this thread.
+must not wait for a lock, since two deadlocks are possible:
+
+    * The interrupted code of this thread holds the lock. It continues only when the function has returned.
+    * Another thread holds the lock. That thread was interrupted too, and the function that interrupted it waits for a
+      lock that this thread holds.
 
 Guarantees:
     * ``this_thread.inside()`` is True exactly while the calling thread holds a lock of this package, or is about to
@@ -12,14 +15,14 @@ Guarantees:
       other locks, one at a time, and writes to the socket. No thread waits for a write lock while it holds one of the
       other locks. So no circle of waiting threads is possible.
 
-The rule for each public call: inside a section, a call that does not wait leaves its work in a container that it
-changes by one atomic operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``),
-and wakes the I/O thread. The next thread that acquires the lock of that object takes the work from there. A call that
-waits raises ``WouldDeadlock`` (see ``Guard``).
+The rule for each public call inside a section: A call that does not wait adds its work to a container by one atomic
+operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``), and wakes the I/O
+thread. The next thread that acquires the lock of that object takes the work from the container. A call that waits
+raises ``WouldDeadlock`` (see ``Guard``).
 
 Each section is written ``with this_thread.section, self._lock:``. ``section`` is a reentrant lock of the thread, which
-no other thread uses; so entering it never waits. Both are entered and left in C code, so an interrupt can't leave one
-of them locked (see ``locks``). This costs 0.3 µs (measured), about as much as the lock itself.
+no other thread uses, so entering it never waits. Both locks are made interrupt-safe by ``locks``, so an interrupt can't
+leave one of them locked. The section costs 0.3 µs (measured), about as much as the lock itself.
 """
 
 from __future__ import annotations
@@ -38,8 +41,8 @@ class _ThisThread(threading.local):
     """The section of each thread.
 
     Attributes:
-        section: entered while the thread holds a lock of this package.
-        inside: whether it is entered; a C function.
+        section: a context manager, which is entered while the thread holds a lock of this package.
+        inside: a C function that returns whether ``section`` is entered.
     """
 
     # Used if a function interrupts `__init__` and calls the client. The thread is then not inside a section.
@@ -49,7 +52,8 @@ class _ThisThread(threading.local):
     def __init__(self) -> None:
         lock: Any = threading.RLock()
         self.section = interrupt_safe(lock)
-        self.inside = lock._is_owned  # as `threading.Condition` uses it; the public `locked()` exists since 3.14
+        # Not public, but `threading.Condition` calls it too. The public method `locked()` exists only since 3.14.
+        self.inside = lock._is_owned
 
 
 this_thread: Final = _ThisThread()

@@ -4,11 +4,11 @@ A refusal is often temporary: a container has a limit on processes and threads, 
 the start is tried again: by the I/O thread once a second, and by the next job for the same thread.
 
 Guarantees:
-    * The first failure to start a thread is reported; further failures are reported only after all waiting threads were
-      started.
+    * The first failure to start a thread is reported. Further failures are not reported until all waiting threads have
+      been started; then the next failure is reported again.
     * At the client's end, the I/O thread itself does the work of the threads that could not be started, after it has
       ended all waits. So queued hooks and log records are not lost.
-    * ``ask`` takes no lock and does not wait, so a finalizer, or a thread that holds a lock, may call it.
+    * ``start_later`` takes no lock and does not wait, so a finalizer, or a thread that holds a lock, may call it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Final, Protocol
 __all__ = ["ThreadStarter"]
 
 RETRY: Final = 1.0
-"""Seconds between two attempts to start a thread. At this rate the attempts cost nearly nothing, and a hook is delayed
-by one second more at most."""
+"""Seconds between two attempts to start a thread. At this rate the attempts cost nearly nothing. When the system
+permits the thread, it is started at most one second later."""
 
 
 class Startable(Protocol):
-    """A thread, or work that needs one for a moment.
+    """A thread, or an object whose work needs a thread for a short time.
 
     Attributes:
         is_reported: whether a failure to start it is reported to ``on_error``.
@@ -73,7 +73,7 @@ class ThreadStarter:
         if thread not in self._waiting or time.monotonic() >= self.retry_at:
             self._attempt(thread)
 
-    def ask(self, thread: Startable) -> None:
+    def start_later(self, thread: Startable) -> None:
         """Let the I/O thread start a thread. May be called anywhere, also in a finalizer or under a lock."""
         if thread not in self._waiting:  # otherwise it is started at `retry_at`
             self._waiting[thread] = None
@@ -81,13 +81,15 @@ class ThreadStarter:
             self._wake()
 
     def retry(self) -> None:
-        """Try again to start what is not started yet. I/O thread only, at ``retry_at``."""
-        self.retry_at = math.inf  # before the loop: a later call of `ask` sets it again
+        """Try again to start what is not started yet. The I/O thread calls this at the time ``retry_at``."""
+        self.retry_at = math.inf  # before the loop: a later call of `start_later` sets it again
         for thread in list(self._waiting):
             self._attempt(thread)
 
     def finish(self) -> None:
-        """Start what is not started yet, and run on this thread what can't be started. At the I/O thread's end."""
+        """Start what is not started yet, and run on this thread what can't be started. The I/O thread calls this at its
+        end.
+        """
         for thread in list(self._waiting):
             self._waiting.pop(thread, None)
             try:
@@ -96,7 +98,7 @@ class ThreadStarter:
                 thread.run_here()
 
     def _attempt(self, thread: Startable) -> None:
-        self._waiting.pop(thread, None)  # before the start, so that a later call of `ask` causes another start
+        self._waiting.pop(thread, None)  # before the start, so that a later call of `start_later` causes another start
         try:
             thread.start(self)
         except RuntimeError as error:

@@ -34,7 +34,8 @@ class Worker:
     """A daemon thread. All methods are thread-safe.
 
     Attributes:
-        starter: the argument of the first effective ``start()``; None before that.
+        starter: the argument of the ``start()`` that has started the thread, or this object if ``run_here()`` does the
+            work; None before that.
     """
 
     __slots__ = ("_changed", "_done", "_lock", "_name", "_sealed", "_thread", "_work", "starter")

@@ -34,8 +34,9 @@ from .locks import interrupt_safe, main_thread
 
 __all__ = ["NEVER", "Deadline", "InterruptSafeCondition", "Latch", "Notifier", "Waiter"]
 
-# Longest single wait on the main thread, in seconds. A longer wait is repeated in slices, since Ctrl-C does not end
-# Lock.acquire() on Windows (python/cpython#74157), nor elsewhere if it comes right before the thread blocks.
+# Longest single call of Lock.acquire() on the main thread, in seconds. A longer wait is divided into several calls: on
+# Windows Ctrl-C does not end a call (python/cpython#74157), and on other systems it does not end a call that begins
+# right after Ctrl-C.
 _SLICE = 0.1 if sys.platform == "win32" else 1.0
 
 

@@ -65,7 +65,7 @@ class Wakeup:
         except BaseException as error:
             if sent:
                 self._sender = None
-                raise  # the exception is a signal handler's; the byte was sent
+                raise  # a signal handler has raised the exception, after the byte was sent
             # If the buffer is full, the unread bytes in it wake the I/O thread anyway. After a KeyboardInterrupt, or if
             # the system had no memory, the next wake-up must send a byte. If the pair is closed, the I/O thread has
             # ended.
@@ -97,7 +97,9 @@ class Wakeup:
 
 
 def close_socket(sock: socket.socket) -> None:
-    """Close a socket, unless other code has closed its descriptor: its number may belong to another file by now."""
+    """Close a socket. If other code has closed its descriptor, close nothing: the same descriptor number may already
+    belong to another file.
+    """
     try:
         sock.getsockname()
     except OSError as error:

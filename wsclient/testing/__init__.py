@@ -38,7 +38,8 @@ _MODULE_OF: Final = {
 }
 """For each public name, the module that defines it."""
 
-if not TYPE_CHECKING:  # with __getattr__, a type checker would accept any misspelt name
+# Type checkers do not see these functions: with `__getattr__` they would accept every misspelt name.
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         try:

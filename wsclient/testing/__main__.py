@@ -72,7 +72,8 @@ def _run_proxy(options: argparse.Namespace) -> int:
                     return 0
                 if answer:
                     print(answer, flush=True)
-            proxy.wait_closed()  # no terminal, such as under a process supervisor: run until an interrupt
+            # stdin has ended (it may be empty, for example under a process supervisor): run until an interrupt
+            proxy.wait_closed()
         except KeyboardInterrupt:
             print(INTERRUPTED, flush=True)
     return 0

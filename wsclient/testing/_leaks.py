@@ -86,9 +86,9 @@ class Belongings:
 def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
     """The resources that exist now and did not exist before, after a wait for those that are about to be released.
 
-    A client whose ``close()`` was called will end, and so may the threads of closed clients and the sockets of a
-    server's threads (``websockets`` before 17 does not wait for them). If ``close()`` was not called on an open client,
-    there is no wait.
+    Three kinds of resources may be about to be released: clients whose ``close()`` was called, threads of closed
+    clients, and sockets of a server's threads (``websockets`` before 17 does not wait for these threads). If
+    ``close()`` was not called on an open client, there is no wait.
 
     Args:
         before: the resources at the earlier moment.
@@ -103,7 +103,7 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
         return left
     gc.collect()  # a socket without references is not a leak, although it should have been closed
     deadline = Deadline.after(grace, time.monotonic())
-    never = Latch()  # there is no notification when a file descriptor is closed, so the check is repeated
+    never = Latch()  # never opened: nothing reports that a file descriptor was closed, so the check is repeated
     left = now().without(before)
     while left and all(client.ends for client in left.clients) and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))

@@ -21,7 +21,7 @@ PAUSE: Final = 1.0
 (``ACCEPT_RETRY_DELAY``). The listener stays readable, so without a pause the loop would run without waiting."""
 
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""The errors of ``accept`` in this case (accept(2)); the client stays in the backlog."""
+"""The errors of ``accept`` if no file descriptor or no memory is left (accept(2)); the client stays in the backlog."""
 
 _AT_ONCE: Final = 64
 _log = logging.getLogger("wsclient.testing")

@@ -87,8 +87,8 @@ class FaultProxy:
     def url(self) -> str:
         """The URL of the target through the proxy, with the same scheme, path and query.
 
-        The host ``localhost`` stays, since the target's certificate is valid for it; a host on another machine becomes
-        ``127.0.0.1``.
+        A host that is this machine (``localhost`` or a loopback address) does not change, since the target's
+        certificate is valid for it. Any other host is replaced by ``127.0.0.1``.
         """
         return self._target.url_through(self._host, self.port)
 
@@ -119,7 +119,7 @@ class FaultProxy:
                 if not latch.wait(deadline):
                     raise TimeoutError(f"The counts did not reach {figures} within {timeout:g} s; they are {stats}.")
 
-    # --- ends --------------------------------------------------------------------------------------------------------
+    # --- ended and refused connections -------------------------------------------------------------------------------
 
     def cut(self) -> None:
         """End all connections with a FIN on both sides. Bytes that are still in the proxy are lost."""
@@ -130,7 +130,8 @@ class FaultProxy:
         self._command(self._loop.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
-        """Forward ``count`` more bytes in one direction, then end the connection of the last byte with a FIN.
+        """Forward ``count`` more bytes in one direction, then end the connection that the last byte belongs to with a
+        FIN.
 
         The receiver gets exactly these bytes. They are counted from this call on, over all connections together. The
         fault happens once; later connections work. ``wait_for(cut=1)`` waits for it.
@@ -154,7 +155,7 @@ class FaultProxy:
         """Accept new connections again, after ``refuse()``."""
         self._command(partial(setattr, self._loop.relay.faults, "refusing", False))
 
-    # --- silences ----------------------------------------------------------------------------------------------------
+    # --- bytes that are not forwarded --------------------------------------------------------------------------------
 
     def freeze(self) -> None:
         """Forward no bytes until ``thaw()``, and end no connection: they are half-open, as with an unplugged cable.
@@ -170,8 +171,8 @@ class FaultProxy:
     def drop_direction(self, direction: str | None = "up") -> None:
         """Discard all bytes of one direction. The connections stay open, and the other direction works.
 
-        The end of a stream is not forwarded either, but is forwarded after ``drop_direction(None)``; discarded bytes
-        are lost.
+        Discarded bytes are lost. If a stream of this direction ends, its end is forwarded only after
+        ``drop_direction(None)``.
 
         Args:
             direction: ``"up"``, ``"down"`` or ``"both"``; None to end the fault.
@@ -180,7 +181,7 @@ class FaultProxy:
             raise ValueError(f"direction must be 'up', 'down', 'both' or None, not {direction!r}.")
         self._command(partial(setattr, self._loop.relay.faults, "dropping", _DIRECTIONS[direction]))
 
-    # --- slowness ----------------------------------------------------------------------------------------------------
+    # --- latency and bandwidth ---------------------------------------------------------------------------------------
 
     def latency(self, seconds: float, jitter: float = 0.0) -> None:
         """Delay all bytes that are received after this call, in both directions. Their order does not change.
@@ -201,7 +202,7 @@ class FaultProxy:
         """
         self._command(partial(self._reshape, bandwidth=_shape(0.0, 0.0, bytes_per_second).bandwidth))
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- the end of the proxy ----------------------------------------------------------------------------------------
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until another thread has called ``close()``.

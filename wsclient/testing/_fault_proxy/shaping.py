@@ -1,8 +1,9 @@
 """Latency, jitter and bandwidth as pure arithmetic: when bytes are forwarded, and how many at a time. No socket, no
 clock.
 
-A ``Flow`` is one direction of one connection. ``feed(data, now)`` adds bytes; ``due(now)`` returns them in order, each
-exactly once. ``next_at(now)`` returns when to call ``due`` again. Only one thread may use a flow.
+A ``Flow`` is one direction of one connection. ``feed(data, now)`` adds bytes. ``due(now)`` returns the bytes to forward
+now, in the order in which they were added. ``taken(count, now)`` removes those that were forwarded. ``next_at(now)``
+returns when to call ``due`` again. Only one thread may use a flow.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["BUFFER_SIZE", "PLAIN", "Flow", "Shape"]
+__all__ = ["BUFFER_SIZE", "Flow", "Shape"]
 
 BUFFER_SIZE: Final = 256 * 1024
 """Limit of the bytes in transit in one direction of one connection. At the limit no more bytes are read, so the sender
@@ -37,10 +38,6 @@ class Shape:
     latency: float = 0.0
     jitter: float = 0.0
     bandwidth: float | None = None
-
-
-PLAIN: Final = Shape()
-"""No latency, no jitter, no limit."""
 
 
 class Flow:
@@ -139,6 +136,6 @@ class Flow:
 
     def _credit_at(self, now: float, rate: float) -> float:
         if self._credited_at == float("-inf"):
-            self._credited_at = now  # the time before the first byte gives no credit
+            self._credited_at = now  # the time before the first byte does not count
         most = max(1.0, rate * _BURST)
         return min(most, self._credit + max(0.0, now - self._credited_at) * rate)

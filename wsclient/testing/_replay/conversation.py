@@ -63,16 +63,16 @@ class Conversation:
         self,
         sock: socket.socket,
         next_player: Callable[[], Player | None],
-        left: Callable[[Conversation], object],
+        on_end: Callable[[Conversation], object],
     ) -> None:
         """
         Args:
             sock: the accepted socket.
             next_player: called when the client requests the upgrade; returns None if no recorded connection is left.
-            left: called when the connection has ended.
+            on_end: called when the connection has ended.
         """
         self._next_player = next_player
-        self._left = left
+        self._on_end = on_end
         self._sock = sock
         self._protocol = _Protocol(extensions=[ServerPerMessageDeflateFactory()], max_size=None)
         self._player: Player | None = None
@@ -93,7 +93,7 @@ class Conversation:
         except OSError as error:  # the client has disconnected
             _log.debug("A connection to the replay ended: %s", error)
         finally:
-            self._left(self)
+            self._on_end(self)
 
     def _turn(self) -> bool:
         """Perform the steps that are due, and wait for bytes; False at the end of the connection."""

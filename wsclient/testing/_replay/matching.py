@@ -69,8 +69,8 @@ class Matcher:
 
     def read(self, payload: str | bytes) -> Message:
         """Prepare a message that the client sent now."""
-        plain = self._redactor.text(payload) if isinstance(payload, str) else self._redactor.data(payload)
-        return recorded(plain)
+        redacted = self._redactor.text(payload) if isinstance(payload, str) else self._redactor.data(payload)
+        return recorded(redacted)
 
     def same(self, wanted: Message, got: Message) -> bool:
         """Whether a message equals the recorded one."""

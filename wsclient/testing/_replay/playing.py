@@ -86,7 +86,7 @@ class Player:
         self._matcher = matcher
         self._speed = speed
         self._ids: Ids = {}
-        self._beats: list[Step] = []  # answers to heartbeats
+        self._heartbeat_answers: list[Step] = []  # not returned by `steps` yet
 
     def begin(self, now: float) -> None:
         """Called when the client has connected."""
@@ -118,14 +118,14 @@ class Player:
                 if answer is not None:
                     ids: Ids = {}
                     self._matcher.learn(beat.value, message.value, ids)
-                    self._beats.append(Step(SAY, self._matcher.relabelled(answer, ids)))
+                    self._heartbeat_answers.append(Step(SAY, self._matcher.relabelled(answer, ids)))
                 return True
         return False
 
-    def _take_beats(self) -> list[Step]:
+    def _take_heartbeat_answers(self) -> list[Step]:
         """Remove and return the answers to heartbeats."""
-        beats, self._beats = self._beats, []
-        return beats
+        answers, self._heartbeat_answers = self._heartbeat_answers, []
+        return answers
 
     def differ(self, what: str) -> None:
         """Note a difference between the client and the recording."""
@@ -161,17 +161,17 @@ class StrictPlayer(Player):
     def client_closed(self, code: int) -> None:
         scene = self._scene()
         if scene is not None and scene.what is CLIENT_CLOSE and scene.code not in (None, code):
-            self._differ(scene.line, f"the client should close with {scene.code}, but closed with {code}")
+            self._add_difference(scene.line, f"the client should close with {scene.code}, but closed with {code}")
 
     def steps(self, now: float) -> list[Step]:
-        found = self._take_beats()
+        found = self._take_heartbeat_answers()
         while (scene := self._scene()) is not None:
             if scene.what is EXPECT:
                 if not self._inbox:
                     break
                 message = self._inbox.popleft()
                 if not self._is_same(scene.message, message):
-                    self._differ(scene.line, f"expected {scene.message}, got {message}")
+                    self._add_difference(scene.line, f"expected {scene.message}, got {message}")
                     break
             elif scene.what is CLIENT_CLOSE or now < self._due(scene):
                 break
@@ -180,7 +180,7 @@ class StrictPlayer(Player):
             self._done_at, self._recorded_at = now, scene.at
             self._position += 1
         if self._inbox and (scene is None or scene.what is CLIENT_CLOSE) and not self._has_ended():
-            self._differ(scene.line if scene else None, f"expected nothing more, got {self._inbox.popleft()}")
+            self._add_difference(scene.line if scene else None, f"expected nothing more, got {self._inbox.popleft()}")
         if self._has_differed and not self._refused:
             self._refused = True
             found.append(Step(CLOSE, _REFUSAL, _POLICY))
@@ -191,7 +191,7 @@ class StrictPlayer(Player):
         return None if scene is None or scene.what in (EXPECT, CLIENT_CLOSE) else self._due(scene)
 
     def differ(self, what: str) -> None:
-        self._differ(self._opened_on, what)
+        self._add_difference(self._opened_on, what)
 
     def missing(self) -> list[str]:
         if self._has_differed:
@@ -219,7 +219,7 @@ class StrictPlayer(Player):
         """Whether the server has ended the connection, so that it reads no more messages."""
         return self._refused or (self._position > 0 and self._scenes[self._position - 1].what in (CLOSE, CUT))
 
-    def _differ(self, line: int | None, what: str) -> None:
+    def _add_difference(self, line: int | None, what: str) -> None:
         self._has_differed = True
         where = "after its last line" if line is None else f"line {line}"
         self.differences.append(f"connection {self._number}, {where}: {what}.")
@@ -228,13 +228,14 @@ class StrictPlayer(Player):
 class LenientPlayer(Player):
     """The client may send messages in any order, leave some out and add others.
 
-    A message of the client is assigned to the first recorded message that corresponds to it. When the server's messages
-    are sent:
+    A message of the client is assigned to the first recorded message that corresponds to it. A message of the server
+    *answers by an id* if it has the id of a message of the client and is not a call. Three rules determine when the
+    server's messages are sent:
 
-    * Before the client's first message in the recording: at once.
-    * If no message of the server on this connection answers by an id: after the client's message that precedes it in
-      the recording.
-    * If some messages answer by an id: each of these is sent after the message that it answers. The others are called
+    * Messages that precede the client's first message in the recording are sent at once.
+    * If no message of the server on this connection answers by an id, each of them is sent after the client's message
+      that precedes it in the recording.
+    * If some messages answer by an id, each of these is sent after the message that it answers. The others are called
       *pushes*. A push is sent after the client's message that precedes it in the recording, or after a later one if
       that is received first. Pushes keep their recorded order.
     """
@@ -267,7 +268,7 @@ class LenientPlayer(Player):
         self._play(number, scene.at, now)
 
     def steps(self, now: float) -> list[Step]:
-        found = self._take_beats()
+        found = self._take_heartbeat_answers()
         while self._waiting and self._waiting[0][0] <= now:
             _, _, scene = heapq.heappop(self._waiting)
             self._last_at = now, scene.at

@@ -61,19 +61,20 @@ class Replay:
         with Replay("session.jsonl") as replay:
             run_my_script(replay.url)
 
-    The client's first connection is answered with the first recorded one, and so on, with its subprotocol and response
-    headers. Before a message or ping of the server is sent, the replay waits for all messages of the client that
-    precede it in the recording. The end of a connection is replayed too: the server's close frame with its code, or,
-    for a lost connection, the end without a close frame. Failed attempts, pongs and the client's pings are not
-    replayed.
+    On the client's first connection, the first recorded connection is replayed; on its second connection, the second
+    one, and so on. Subprotocol and response headers are the recorded ones. Before a message or ping of the server is
+    sent, the replay waits for all messages of the client that precede it in the recording. The end of a connection is
+    replayed too: the server's close frame with its code, or, for a lost connection, the end without a close frame.
+    Failed attempts, pongs and the client's pings are not replayed.
 
     Strict: the client must send the recorded messages in their order. JSON is compared as values; redacted values match
-    any value. At a difference the connection is closed with 1008. After the last recorded connection, further ones are
-    refused with 503.
+    any value. If a message differs, the connection is closed with 1008. After the last recorded connection, further
+    ones are refused with 503.
 
     Heartbeats of the client's message protocol depend on time, so they are not compared: the client need not send any,
-    and each heartbeat that equals a recorded one gets the same answer. Since they take ids, the ids of other messages
-    may differ from the recorded ones if the recording contains heartbeats; answers have the ids of the client.
+    and each heartbeat that equals a recorded one gets the same answer. Heartbeats take ids, and their number depends on
+    time. So, if the recording contains heartbeats, the ids of other messages may differ from the recorded ones, and
+    answers are sent with the ids that the client uses now.
 
     Lenient: the client may send messages in any order, leave some out and add others. A message is assigned to the
     first recorded message that was not replayed yet and equals it except for ids; else to the first one with the same
@@ -105,8 +106,8 @@ class Replay:
                 possible.
             host: the address to listen on.
             port: the port; 0 for a free one.
-            ids: top-level members of messages that contain a request's id; not used by a
-                strict replay without heartbeats.
+            ids: top-level members of messages that contain a request's id; not used by a strict replay without
+                heartbeats.
 
         Raises:
             ValueError: the file is not a recording, is damaged, or has a newer version; the error text contains the
@@ -195,7 +196,7 @@ class Replay:
             self._players.append(player)
             return player
 
-    def _left(self, conversation: Conversation) -> None:
+    def _conversation_ended(self, conversation: Conversation) -> None:
         """Called when a connection has ended."""
         with self._lock:
             del self._open[conversation]
@@ -214,7 +215,7 @@ class Replay:
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setblocking(True)
-        conversation = Conversation(sock, self._next_player, self._left)
+        conversation = Conversation(sock, self._next_player, self._conversation_ended)
         thread = threading.Thread(target=conversation.run, name=f"replay-{self.port}", daemon=True)
         with self._lock:
             self._open[conversation] = thread

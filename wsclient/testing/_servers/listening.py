@@ -27,8 +27,8 @@ CLOSE_TIMEOUT: Final = 1.0
 """Seconds that a closing handshake may take. The default of ``websockets``, 10, is too long for a test with a peer that
 does not answer."""
 
-QUIET: Final = logging.getLogger("wsclient.testing.websockets")
-QUIET.setLevel(logging.CRITICAL)  # tests break connections on purpose; set another level to see the log
+_websockets_log: Final = logging.getLogger("wsclient.testing.websockets")
+_websockets_log.setLevel(logging.CRITICAL)  # tests break connections on purpose; set another level to see the log
 
 
 class Listening:
@@ -62,7 +62,7 @@ class Listening:
         Raises:
             FileExistsError: there is a file at the path that is not a socket.
         """
-        options = {"close_timeout": CLOSE_TIMEOUT, "logger": QUIET, **options}
+        options = {"close_timeout": CLOSE_TIMEOUT, "logger": _websockets_log, **options}
         if path is None:
             if reserved is not None:
                 listen_again(reserved)
@@ -80,7 +80,7 @@ class Listening:
         self._thread.start()
 
     def reserve(self) -> socket.socket | None:
-        """A socket that keeps the port for the next server, beyond ``stop()``; see ``sockets.reserve``."""
+        """A socket that keeps the port for the next server after ``stop()``; see ``sockets.reserve``."""
         return reserve(self._server.socket) if self.port else None
 
     def stop(self) -> None:
@@ -125,5 +125,5 @@ def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:
     try:
         return wrap_tls(sock, listener.context, server_side=True), address
     except OSError as error:
-        QUIET.info("A client disconnected before its TLS handshake: %s", error)
+        _websockets_log.info("A client disconnected before its TLS handshake: %s", error)
         return sock, address

@@ -22,7 +22,7 @@ __all__ = ["GUID", "Peer", "frame"]
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """The constant from which ``Sec-WebSocket-Accept`` is computed (RFC 6455 §1.3)."""
 
-PATIENCE: Final = 15.0
+RECEIVE_TIMEOUT: Final = 15.0
 """Seconds that a peer waits for bytes of the client before it raises ``TimeoutError``."""
 
 
@@ -57,7 +57,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.request = b""
-        sock.settimeout(PATIENCE)
+        sock.settimeout(RECEIVE_TIMEOUT)
         self._buffer = b""
         self._released = False
         self._notifier = Notifier()
@@ -256,8 +256,8 @@ class Peer:
         self.release()
         self.sock.close()
 
-    def _receive(self, complaint: str) -> None:
+    def _receive(self, error_text: str) -> None:
         data = self.sock.recv(65536)
         if not data:
-            raise ConnectionError(complaint)
+            raise ConnectionError(error_text)
         self._buffer += data

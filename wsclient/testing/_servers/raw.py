@@ -1,6 +1,6 @@
 """A server that sends exactly the bytes that a test gives it, so that it can violate any rule of the protocol.
 
-Half of a frame, and later its rest::
+Send half of a frame, and the other half later::
 
     with RawServer() as raw:
         client = wsclient.Client(raw.url)
@@ -54,7 +54,7 @@ from ..._network.tls import wrap_tls
 from ..._threads.waiting import Deadline
 from ..._validation import check_callable
 from .certificates import certificate_for, client_context_of, url_of
-from .peer import PATIENCE, Peer
+from .peer import RECEIVE_TIMEOUT, Peer
 from .service import Service
 from .sockets import listen, shut
 
@@ -120,7 +120,7 @@ class RawServer(Service):
         """
         return client_context_of(self._certificate)
 
-    def accept(self, timeout: float = PATIENCE) -> Peer:
+    def accept(self, timeout: float = RECEIVE_TIMEOUT) -> Peer:
         """Wait for the next connection.
 
         Args:
@@ -155,7 +155,7 @@ class RawServer(Service):
         for peer in self._peers:
             shut(peer.sock)  # ends the reads of a script
             peer.release()
-        self._join(_SCRIPT_GRACE)  # a selector reports no events of a closed socket
+        self._join(_SCRIPT_GRACE)  # a script may wait with a selector, which reports no events of a closed socket
         for peer in self._peers:
             peer.close()
         self._join(STOP_TIMEOUT)

@@ -99,7 +99,7 @@ class Server(Service):
         self._reserved: socket.socket | None = None
         self.start()
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- start and stop ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Listen again after ``stop()``, on the same port.
@@ -119,8 +119,8 @@ class Server(Service):
     def stop(self) -> None:
         """Stop listening, and end all connections with a FIN and no close frame, as if the process had been killed.
 
-        No other program gets the port until ``start()`` or ``close()``. Exception: on Windows, or if
-        you chose the port, the system may give it to another program.
+        No other program gets the port until ``start()`` or ``close()``. Exception: on Windows, or if you chose the
+        port, the system may give it to another program.
 
         Raises:
             TimeoutError: a handler does not return.

@@ -1,4 +1,4 @@
-"""The end of the testing kit's servers: they stop, and then raise the first exception of the test's code."""
+"""The base class of the testing kit's servers; its ``close()`` raises the first exception of the test's code."""
 
 from __future__ import annotations
 

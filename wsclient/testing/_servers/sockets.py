@@ -30,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def reserve(listener: socket.socket) -> socket.socket | None:
-    """Keep the port of a listener beyond its end: the system may give a free port to any other program.
+    """Keep the port of a listener after the listener is closed. Otherwise another program could get this port.
 
     Args:
         listener: a socket that ``listen()`` returned; still open.
